@@ -1,0 +1,27 @@
+/* Memory for weights and KV: large, zero-filled, 2 MiB-aligned, in the largest pages the system has
+ * (hugetlb where reserved, else transparent huge pages by madvise, else plain). */
+#ifndef QM_NUMA_MEMORY_H
+#define QM_NUMA_MEMORY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum qm_page_kind { QM_PAGES_PLAIN, QM_PAGES_THP, QM_PAGES_2M, QM_PAGES_1G };
+
+struct qm_memory {
+    void *data;
+    size_t bytes;
+    enum qm_page_kind pages;
+};
+
+/* bytes > 0. The pages are not touched. Failure is QM_FIT naming `what`, the need and what is available. */
+int qm_memory_alloc(size_t bytes, const char *what, struct qm_memory *out, struct qm_error *err);
+void qm_memory_free(struct qm_memory *m);
+const char *qm_page_kind_name(enum qm_page_kind k);
+
+/* The lesser of MemAvailable and what the cgroup (v1 or v2, at every level) still allows, in bytes. */
+int qm_memory_available(uint64_t *bytes, struct qm_error *err);
+
+#endif

@@ -1,0 +1,116 @@
+/* The kernel table: every inner loop of the program, by instruction set. simd/scalar/ is the reference
+ * (the oracle of the tests, written for clarity); each other folder overlays the entries it is faster
+ * at. Callers hold a `const struct qm_kernels *` and never ask which instruction set it is.
+ *
+ * Order of accumulation (what makes results bit-identical within an ISA): every output element is
+ * accumulated in F32 by ONE accumulator over ascending k, from zero (or from the given C), whatever m,
+ * n, the panel range, or how k is cut into consecutive calls. BF16 goes by pairs of k as `vdpbf16ps`
+ * does where the ISA has it, else by two FMAs in order. No kernel's element depends on other rows.
+ *
+ * Panels: a weight matrix W [n][k] (n outputs, row-major as published) is stored as ceil(n/16) panels of
+ * 16 rows, rows beyond n zero:
+ *   BF16   [n/16][k/2][16][2] uint16   (k padded to even with zeros)
+ *   F16    [n/16][k][16]      uint16
+ *   F32    [n/16][k][16]      float
+ *   MXFP4  [n/16][k/32] { uint8 scale[16]; uint8 code[16][16] }: code[j][r] holds row r's values k = 2j
+ *          (low nibble) and 2j+1 (high nibble) of the block; k is a multiple of 32. 272 bytes a block.
+ * A panel starts on a 64-byte boundary (MXFP4 panels are padded up to one).
+ *
+ * Thread-safety: all entries are pure functions of their arguments. Pointers to panels and packed
+ * activations are 64-byte aligned; float rows need not be. */
+#ifndef QM_SIMD_KERNELS_H
+#define QM_SIMD_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/dtype.h"
+#include "simd/isa.h"
+
+enum { QM_PANEL_ROWS = 16 };
+
+/* Bytes of one panel (16 rows) of k columns of type t, padding included. */
+size_t qm_panel_bytes(enum qm_dtype t, int64_t k);
+
+/* One product C = A . W^T.
+ *   a: m rows packed by qm_act_kernels.pack of the matching type
+ *   b: the first panel; panel p at b + p * panel_stride
+ *   c: float [m][ldc]; columns [0, 16 * n_panels) of each row are written
+ *   accumulate: continue from what is in c (the same bits as one longer call over k) */
+struct qm_product {
+    const void *a;
+    int64_t m, k;
+    const void *b;
+    int64_t n_panels;
+    size_t panel_stride;
+    float *c;
+    int64_t ldc;
+    int accumulate;
+};
+
+/* Kernels of one weight (or KV cache) type. Activations that multiply BF16 and MXFP4 are rounded to BF16
+ * (nearest even); those that multiply F16 and F32 stay F32. The packed layout is this table's own. */
+struct qm_type_kernels {
+    /* bytes that pack() writes for m rows of k (a multiple of 64) */
+    size_t (*packed_bytes)(int64_t m, int64_t k);
+    /* dst: 64-byte aligned. Row i is src + (rows ? rows[i] : i) * ld floats. k padded with zeros as the
+     * panels are. */
+    void (*pack)(void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k);
+    void (*product)(const struct qm_product *p);
+};
+
+struct qm_kernels {
+    enum qm_isa isa;
+    struct qm_type_kernels type[QM_MXFP4 + 1]; /* by enum qm_dtype: BF16, F16, F32, MXFP4 */
+
+    /* out[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i]; n values. out may be x. */
+    void (*rmsnorm)(float *out, const float *x, const float *weight, int64_t n, float eps);
+    /* x += y */
+    void (*add)(float *x, const float *y, int64_t n);
+    /* x += a * y (one FMA an element) */
+    void (*axpy)(float *x, float a, const float *y, int64_t n);
+    /* Gated activations of fused panels: gu is a row of n_panels x { 16 gate, 16 up } (two product
+     * panels each); out gets n_panels x 16.
+     * silu_mul:        silu(g) * u, silu(g) = g / (1 + exp(-g))
+     * swiglu_clamped:  gpt-oss: g = min(g, limit), u = clamp(u, -limit, limit);
+     *                  (u + 1) * g / (1 + exp(-1.702 g)) */
+    void (*silu_mul)(float *out, const float *gu, int64_t n_panels);
+    void (*swiglu_clamped)(float *out, const float *gu, int64_t n_panels, float limit);
+    /* Rotary embedding, halves form: x[i], x[i + n/2] by the angle whose cosine and sine are
+     * cs[i], cs[n/2 + i] (already times the attention factor). n = rotated dimensions. */
+    void (*rope)(float *x, const float *cs, int64_t n);
+    /* x -> softmax(x) in place, n values. */
+    void (*softmax)(float *x, int64_t n);
+
+    /* One attention split: row r of s (float [ld], n columns used) holds q.k products of the split's key
+     * slots. Keys outside [lo, hi) are masked: their entry becomes exactly 0. For the others, with
+     * z = s * scale: *max = max z, s = exp(z - max), *sum = the sum of s over the slots in lanes fixed by
+     * the slot. An empty range gives max = -INFINITY, sum = 0 and all zeros. n is a multiple of 16. */
+    void (*softmax_split)(float *s, int64_t n, int64_t lo, int64_t hi, float scale, float *max, float *sum);
+    /* acc (over n) with running max/sum, merged with one more split's o, max, sum, in ascending order:
+     * M = max(am, m); acc = acc * exp(am - M) + o * exp(m - M); likewise sums. Starts at am = -INFINITY,
+     * as = 0, acc = 0; a split with sum 0 changes nothing. */
+    void (*merge_split)(float *acc, float *am, float *as, const float *o, float m, float s, int64_t n);
+
+    /* Writes one key or value vector x (n floats, rounded to type t: BF16, F16 or F32) into a page's
+     * panels. store_k: panels over tokens, k = head dim: slot's column of panel slot / 16.
+     * store_v: panels over head dim, k = token: page_tokens slots a page (a multiple of 16). */
+    void (*store_k)(void *page, enum qm_dtype t, int64_t slot, const float *x, int64_t n);
+    void (*store_v)(void *page, enum qm_dtype t, int64_t slot, int64_t page_tokens, const float *x, int64_t n);
+
+    /* Repacks published rows into one panel. rows[r]: row r (k elements of type t, as published), or NULL
+     * for zeros; for MXFP4 codes (k/2 bytes, low nibble first) with scales[r] (k/32 bytes), else scales is
+     * NULL. dst is written whole, padding included. */
+    void (*pack_panel)(void *dst, enum qm_dtype t, const void *const rows[QM_PANEL_ROWS],
+                       const uint8_t *const scales[QM_PANEL_ROWS], int64_t k);
+    /* Row r (0..15) of a panel, as F32: out[0..k). */
+    void (*unpack_row)(float *out, enum qm_dtype t, const void *panel, int64_t r, int64_t k);
+    /* The index of the first value of n that is not finite, or -1 (bf16, f16, f32). */
+    int64_t (*find_nonfinite)(const void *x, enum qm_dtype t, int64_t n);
+};
+
+/* The table for an instruction set: scalar, overlaid in ascending order. Immutable, never freed.
+ * QM_FIT where this CPU can't run it. */
+int qm_kernels_get(enum qm_isa isa, const struct qm_kernels **out, struct qm_error *err);
+
+#endif

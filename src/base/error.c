@@ -1,0 +1,67 @@
+/* Error values: formatting of messages. */
+#include "base/error.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* A message can quote bytes of a hostile file: no control bytes reach a terminal, no character is cut. */
+static void clean(char *s, size_t size) {
+    size_t n = strlen(s);
+    if (n + 1 == size) {
+        while (n > 0 && ((unsigned char)s[n - 1] & 0xC0) == 0x80)
+            n--;
+        if (n > 0 && (unsigned char)s[n - 1] >= 0xC0)
+            n--;
+        s[n] = 0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)s[i];
+        if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7F)
+            s[i] = '?';
+    }
+}
+
+int qm_vfail(struct qm_error *err, enum qm_code code, const char *format, va_list args) {
+    if (err) {
+        err->code = code;
+        vsnprintf(err->message, sizeof err->message, format, args);
+        clean(err->message, sizeof err->message);
+    }
+    return code;
+}
+
+int qm_fail(struct qm_error *err, enum qm_code code, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    qm_vfail(err, code, format, args);
+    va_end(args);
+    return code;
+}
+
+int qm_fail_context(struct qm_error *err, const char *format, ...) {
+    if (!err)
+        return QM_SYSTEM;
+    char old[sizeof err->message], context[512];
+    memcpy(old, err->message, sizeof old);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(context, sizeof context, format, args);
+    va_end(args);
+    return qm_fail(err, (enum qm_code)err->code, "%s: %s", context, old);
+}
+
+int qm_fail_errno(struct qm_error *err, const char *format, ...) {
+    int e = errno;
+    char what[768];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    enum qm_code code = e == ENOENT || e == EISDIR || e == ENOTDIR || e == EACCES ? QM_INPUT : QM_SYSTEM;
+    return qm_fail(err, code, "%s: %s", what, strerror(e));
+}
+
+int qm_fail_memory(struct qm_error *err, unsigned long long bytes, const char *what) {
+    return qm_fail(err, QM_SYSTEM, "out of memory: %llu bytes for %s", bytes, what);
+}

@@ -1,0 +1,41 @@
+/* Errors are values. Every function that can fail returns int: 0 on success, else one of enum qm_code,
+ * and fills the caller's struct qm_error with a message that names the object, what was expected, what
+ * was found, and what to do. Nothing here prints or exits.
+ * Thread-safety: an error object belongs to one caller. */
+#ifndef QM_BASE_ERROR_H
+#define QM_BASE_ERROR_H
+
+#include <stdarg.h>
+
+/* The values are the program's exit codes (see docs/exit-codes in the manual page). */
+enum qm_code {
+    QM_OK = 0,
+    QM_DISAGREE = 1,     /* done, and the answer is no */
+    QM_USAGE = 2,        /* wrong command line */
+    QM_INPUT = 3,        /* a file or request was refused */
+    QM_FIT = 4,          /* does not fit in memory, or this CPU can't */
+    QM_SYSTEM = 5,       /* the operating system failed: I/O, memory, threads */
+    QM_STOPPED = 6,      /* stopped as asked, can be resumed */
+    QM_INTERRUPTED = 130 /* Ctrl-C */
+};
+
+struct qm_error {
+    int code;
+    char message[1024];
+};
+
+/* Sets *err (may be NULL) and returns code, so that a caller can `return qm_fail(err, QM_INPUT, ...)`.
+ * A message that does not fit is cut at a UTF-8 character; control bytes become '?'. */
+int qm_fail(struct qm_error *err, enum qm_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int qm_vfail(struct qm_error *err, enum qm_code code, const char *format, va_list args);
+
+/* Puts "context: " before the message that is there, and returns its code. */
+int qm_fail_context(struct qm_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* QM_SYSTEM with "what: strerror(errno)"; ENOENT, EISDIR, ENOTDIR and EACCES are QM_INPUT. */
+int qm_fail_errno(struct qm_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* QM_SYSTEM, "out of memory: N bytes for WHAT". */
+int qm_fail_memory(struct qm_error *err, unsigned long long bytes, const char *what);
+
+#endif

@@ -1,0 +1,151 @@
+/* Whole-file reads with a limit, exact positional reads, and output by rename. */
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int qm_read_file(const char *path, size_t limit, struct qm_buf *out, struct qm_error *err) {
+    int is_stdin = strcmp(path, "-") == 0;
+    int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return qm_fail_errno(err, "%s", path);
+    size_t total = 0;
+    int rc = QM_OK;
+    while (!rc) {
+        if ((rc = qm_buf_reserve(out, 65536, err)))
+            break;
+        ssize_t n = read(fd, out->data + out->len, 65536);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            rc = qm_fail_errno(err, "%s", path);
+        if (n <= 0)
+            break;
+        total += (size_t)n;
+        out->len += (size_t)n;
+        out->data[out->len] = 0;
+        if (total > limit)
+            rc = qm_fail(err, QM_INPUT, "%s: larger than the limit of %zu bytes for this kind of file", path, limit);
+    }
+    if (!is_stdin)
+        close(fd);
+    return rc;
+}
+
+int qm_pread_full(int fd, const char *path, void *dst, size_t n, uint64_t offset, struct qm_error *err) {
+    char *p = dst;
+    while (n) {
+        size_t piece = n < (size_t)1 << 30 ? n : (size_t)1 << 30;
+        ssize_t got = pread(fd, p, piece, (off_t)offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return qm_fail_errno(err, "%s: read of %zu bytes at %llu", path, piece, (unsigned long long)offset);
+        if (got == 0)
+            return qm_fail(
+                err, QM_INPUT,
+                "%s: the file ends at byte %llu, %zu bytes before what its header says (it shrank while it was read)",
+                path, (unsigned long long)offset, n);
+        p += got;
+        n -= (size_t)got;
+        offset += (uint64_t)got;
+    }
+    return QM_OK;
+}
+
+/* Temporary names a signal handler must be able to remove: fixed slots, published by an atomic pointer. */
+enum { OUT_SLOTS = 16 };
+static _Atomic(char *) open_outputs[OUT_SLOTS];
+
+static int claim_slot(char *temporary) {
+    for (int i = 0; i < OUT_SLOTS; i++) {
+        char *none = NULL;
+        if (atomic_compare_exchange_strong(&open_outputs[i], &none, temporary))
+            return i;
+    }
+    return -1;
+}
+
+static void release(struct qm_out *o) {
+    if (o->slot >= 0)
+        atomic_store(&open_outputs[o->slot], NULL);
+    free(o->path);
+    free(o->temporary);
+    *o = (struct qm_out){.slot = -1};
+}
+
+int qm_out_open(struct qm_out *o, const char *path, struct qm_error *err) {
+    *o = (struct qm_out){.slot = -1};
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+        o->path = strdup(path);
+        o->file = S_ISDIR(st.st_mode) ? (errno = EISDIR, NULL) : fopen(path, "wbe");
+        if (o->path && o->file)
+            return QM_OK;
+        int rc = qm_fail_errno(err, "%s", path);
+        release(o);
+        return rc;
+    }
+    size_t n = strlen(path) + 32;
+    o->path = strdup(path);
+    o->temporary = malloc(n);
+    if (!o->path || !o->temporary) {
+        release(o);
+        return qm_fail_memory(err, n, "an output name");
+    }
+    snprintf(o->temporary, n, "%s.tmp-XXXXXX", path);
+    int fd = mkstemp(o->temporary);
+    mode_t mask = umask(0);
+    umask(mask);
+    if (fd >= 0 && fchmod(fd, 0666 & ~mask) == 0 && (o->file = fdopen(fd, "wb"))) {
+        o->slot = claim_slot(o->temporary);
+        return QM_OK;
+    }
+    int rc = qm_fail_errno(err, "%s: cannot write here", path);
+    if (fd >= 0) {
+        close(fd);
+        unlink(o->temporary);
+    }
+    release(o);
+    return rc;
+}
+
+int qm_out_commit(struct qm_out *o, struct qm_error *err) {
+    int failed = fflush(o->file) != 0 || ferror(o->file);
+    if (!failed && o->temporary)
+        failed = fsync(fileno(o->file)) != 0;
+    int e = errno;
+    failed |= fclose(o->file) != 0;
+    o->file = NULL;
+    if (!failed && (!o->temporary || rename(o->temporary, o->path) == 0)) {
+        release(o);
+        return QM_OK;
+    }
+    errno = failed ? e : errno;
+    int rc = qm_fail(err, QM_SYSTEM, "%s: %s; nothing was written", o->path, strerror(errno));
+    if (o->temporary)
+        unlink(o->temporary);
+    release(o);
+    return rc;
+}
+
+void qm_out_abort(struct qm_out *o) {
+    if (o->file)
+        fclose(o->file);
+    if (o->temporary)
+        unlink(o->temporary);
+    release(o);
+}
+
+void qm_out_abort_all(void) {
+    for (int i = 0; i < OUT_SLOTS; i++) {
+        char *temporary = atomic_load(&open_outputs[i]);
+        if (temporary)
+            unlink(temporary);
+    }
+}

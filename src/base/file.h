@@ -1,0 +1,33 @@
+/* Files as untrusted input, and output that is never half there.
+ * Thread-safety: qm_pread_full may be called from many threads on one descriptor; a qm_out belongs to one. */
+#ifndef QM_BASE_FILE_H
+#define QM_BASE_FILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+
+/* Reads a whole regular file (or "-": standard input) of at most `limit` bytes into *out (appended). */
+int qm_read_file(const char *path, size_t limit, struct qm_buf *out, struct qm_error *err);
+
+/* Reads exactly n bytes at `offset`; a file that ends before is QM_INPUT ("shrank while it was read"). */
+int qm_pread_full(int fd, const char *path, void *dst, size_t n, uint64_t offset, struct qm_error *err);
+
+/* An output file written under a temporary name beside `path` and renamed over it by qm_out_commit
+ * (after fsync); qm_out_abort, or a failing commit, removes it. Temporary names are also removed when
+ * the caller ends by a signal and calls qm_out_abort_all (async-signal-safe: unlink only). A path that
+ * exists and is not a regular file (/dev/stdout, a pipe) is written directly. */
+struct qm_out {
+    FILE *file;
+    char *path, *temporary;
+    int slot;
+};
+int qm_out_open(struct qm_out *o, const char *path, struct qm_error *err);
+int qm_out_commit(struct qm_out *o, struct qm_error *err);
+void qm_out_abort(struct qm_out *o);
+void qm_out_abort_all(void);
+
+#endif

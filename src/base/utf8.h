@@ -1,0 +1,15 @@
+/* UTF-8 decoding and validation (RFC 3629: no overlong forms, no surrogates, at most U+10FFFF). */
+#ifndef QM_BASE_UTF8_H
+#define QM_BASE_UTF8_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Decodes one character at s[0..n): its length 1-4 and *cp, or 0 where the bytes are not valid UTF-8. */
+size_t qm_utf8_decode(const char *s, size_t n, uint32_t *cp);
+/* Writes cp to out (4 bytes of room) and returns its length. cp must be a Unicode scalar value. */
+size_t qm_utf8_encode(uint32_t cp, char *out);
+/* The offset of the first byte that is not valid UTF-8, or n where all is. */
+size_t qm_utf8_check(const char *s, size_t n);
+
+#endif

@@ -1,0 +1,29 @@
+/* From an OpenAI-style request body to the prompt: finds the model's template and renders it as
+ * transformers' apply_chat_template does. */
+#ifndef QM_MODEL_TEMPLATE_CHAT_H
+#define QM_MODEL_TEMPLATE_CHAT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <time.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+
+struct qm_chat;
+
+/* The template comes from `file` if not NULL, else DIR/chat_template.jinja, else DIR/chat_template.json,
+ * else tokenizer_config.json's "chat_template" (a string, or a list of {name, template}); bos_token,
+ * eos_token and the other special tokens from tokenizer_config.json (strings or objects with content).
+ * DIR needs nothing else. None: QM_INPUT, saying so and naming --chat-template. */
+int qm_chat_load(const char *dir, const char *file, struct qm_chat **out, struct qm_error *err);
+void qm_chat_free(struct qm_chat *c);
+
+/* body: {messages, tools?, documents?, add_generation_prompt? (true unless given or
+ * continue_final_message), continue_final_message?, chat_template_kwargs?}. Other members are ignored.
+ * Named templates: tool_use if there are tools, else default. Tool call arguments given as strings stay
+ * strings. Appends the prompt, with no newline added; on failure out is as it was. */
+int qm_chat_render(const struct qm_chat *c, const json_t *body, const struct tm *now, struct qm_buf *out,
+                   struct qm_error *err);
+
+#endif
