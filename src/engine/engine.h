@@ -1,0 +1,77 @@
+/* The engine: a model's weights in panels, a thread team, and the forward pass over the tokens of any number
+ * of sequences at once. The narrow waist: everything above talks to a model through this header.
+ *
+ * Bit-identity: within one instruction set and KV type, the logits of a token are the same to the last bit
+ * whatever the step's other tokens and sequences, the way the prompt is cut into steps, and the threads.
+ *
+ * Thread-safety: one step at a time an engine; an engine and its sequences belong to one caller. */
+#ifndef QM_ENGINE_ENGINE_H
+#define QM_ENGINE_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "model/model.h"
+#include "plan/memory.h"
+#include "simd/isa.h"
+
+struct qm_engine;
+struct qm_sequence;
+
+/* Called now and then while loading, on the calling thread. Returning nonzero interrupts the load. */
+typedef int qm_progress_fn(void *arg, const char *what, uint64_t done, uint64_t total);
+
+struct qm_engine_options {
+    int threads;              /* 0: one a physical core */
+    enum qm_isa isa;          /* qm_isa_best() unless capped */
+    int64_t context;          /* tokens of one sequence; 0: the model's maximum, or what fits in memory */
+    int64_t sequences;        /* at once; 0: 1 */
+    int64_t chunk;            /* tokens of one step; 0: 512 */
+    int kv_type;              /* enum qm_dtype, or -1: the weights' own (BF16 for MXFP4) */
+    qm_progress_fn *progress; /* may be NULL */
+    void *progress_arg;
+};
+
+/* Checks memory before allocating (QM_FIT with needed and available by part), then loads. model must outlive
+ * the engine. A weight that is not finite (or an MXFP4 scale of 255) is QM_INPUT, naming tensor and index. */
+int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, struct qm_engine **out,
+                   struct qm_error *err);
+void qm_engine_close(struct qm_engine *e);
+
+const struct qm_model *qm_engine_model(const struct qm_engine *e);
+int64_t qm_engine_context(const struct qm_engine *e);
+int64_t qm_engine_chunk(const struct qm_engine *e);
+int qm_engine_threads(const struct qm_engine *e);
+enum qm_isa qm_engine_isa(const struct qm_engine *e);
+enum qm_dtype qm_engine_kv_type(const struct qm_engine *e);
+const struct qm_memory_table *qm_engine_memory(const struct qm_engine *e);
+/* Bytes of weights and KV read for one more token of a sequence with `depth` tokens. */
+uint64_t qm_engine_decode_bytes(const struct qm_engine *e, int64_t depth);
+
+/* A sequence holds no tokens at first. QM_FIT where no pages are left for even one. */
+int qm_sequence_open(struct qm_engine *e, struct qm_sequence **out, struct qm_error *err);
+void qm_sequence_close(struct qm_sequence *s);
+int64_t qm_sequence_length(const struct qm_sequence *s);
+/* Forgets tokens from position n on. Returns the length that is left: n, or 0 where a sliding window no
+ * longer holds what position n needs (the prompt must then be computed again). */
+int64_t qm_sequence_truncate(struct qm_sequence *s, int64_t n);
+
+/* One sequence's part of a step: its next n tokens. */
+struct qm_step {
+    struct qm_sequence *sequence;
+    const int32_t *tokens;
+    int64_t n;
+    int64_t n_logits; /* of the last n_logits tokens, 0..n */
+    float *logits;    /* [n_logits][vocab], written; may be NULL where n_logits is 0 */
+    /* Attention probabilities of one layer, or NULL: [heads][n][attention_ld], the columns being positions
+     * from 0; columns that are not attended are 0. */
+    float *attention;
+    int64_t attention_layer, attention_ld;
+};
+
+/* Computes a step: at most qm_engine_chunk() tokens in all, each sequence at most once. QM_INPUT for a token id
+ * out of range, or more tokens than the sequence's context holds; then nothing has changed. */
+int qm_engine_step(struct qm_engine *e, const struct qm_step *steps, int n_steps, struct qm_error *err);
+
+#endif

@@ -1,0 +1,40 @@
+/* What distinguishes one architecture from another, in data: which config fields it has and what they mean,
+ * and what its tensors are called. One file an architecture; the list is in arch.c. */
+#ifndef QM_MODEL_ARCH_ARCH_H
+#define QM_MODEL_ARCH_ARCH_H
+
+#include <jansson.h>
+
+#include "base/error.h"
+#include "model/model.h"
+
+/* Where the rows of a role come from. Names hold {l} for the layer and {e} for the expert. */
+struct qm_source {
+    enum qm_role role;
+    const char *name; /* "model.layers.{l}.self_attn.q_proj.weight" */
+    enum qm_source_part {
+        QM_PART_WHOLE, /* all rows */
+        QM_PART_Q,
+        QM_PART_K,
+        QM_PART_V, /* rows of the fused qkv */
+        QM_PART_GATE,
+        QM_PART_UP,                  /* rows of the fused gate and up */
+        QM_PART_QKV_BY_KV_HEAD,      /* internlm2: for each KV head its q heads, then k, then v */
+        QM_PART_GATE_UP_ALTERNATING, /* gpt-oss: gate even rows, up odd; all experts in one tensor */
+        QM_PART_ALL_EXPERTS          /* all experts in one tensor, [experts][n]... */
+    } part;
+    enum qm_source_when { QM_ALWAYS, QM_DENSE_LAYER, QM_MOE_LAYER } when;
+};
+
+struct qm_arch {
+    const char *model_type; /* config.json's */
+    const char *class_name; /* architectures[0] */
+    /* Reads the fields that are this architecture's own, after the common ones, and sets the flags. */
+    int (*configure)(const json_t *root, const char *path, struct qm_config *c, struct qm_error *err);
+    const struct qm_source *sources; /* ends with name NULL; a source whose flag is off in the config (qkv_bias,
+                                        qk_norm, tie_embeddings, ...) is not looked for */
+};
+
+const struct qm_arch *qm_arch_find(const char *model_type);
+
+#endif

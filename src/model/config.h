@@ -1,0 +1,81 @@
+/* config.json in its published forms, normalised: what the forward pass needs to know, and nothing that
+ * it does not. A field that changes the arithmetic and is not implemented is refused by name.
+ * Immutable once read. */
+#ifndef QM_MODEL_CONFIG_H
+#define QM_MODEL_CONFIG_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/dtype.h"
+#include "base/error.h"
+
+enum {
+    QM_MAX_LAYERS = 1024,
+    QM_MAX_END_TOKENS = 16,
+};
+
+enum qm_rope_kind { QM_ROPE_DEFAULT, QM_ROPE_LINEAR, QM_ROPE_DYNAMIC, QM_ROPE_YARN, QM_ROPE_LLAMA3 };
+
+struct qm_rope {
+    enum qm_rope_kind kind;
+    double theta, factor;
+    double low_freq_factor, high_freq_factor; /* llama3 */
+    double beta_fast, beta_slow;              /* yarn */
+    double attention_factor;                  /* yarn; NaN: derived */
+    double mscale, mscale_all_dim;            /* yarn; 0: absent */
+    bool truncate;                            /* yarn: round the correction range to whole dimensions */
+    int64_t original_max_positions;
+};
+
+enum qm_activation { QM_ACT_SILU, QM_ACT_SWIGLU_CLAMPED };
+
+/* How router logits become expert weights: softmax over all, the best k, renormalised or not; or (gpt-oss)
+ * the best k, softmax over those. */
+enum qm_routing { QM_ROUTE_SOFTMAX_TOPK, QM_ROUTE_SOFTMAX_TOPK_NORM, QM_ROUTE_TOPK_SOFTMAX };
+
+struct qm_layer_config {
+    int64_t window; /* a token sees itself and window - 1 before it; 0: all */
+    bool moe;
+};
+
+struct qm_config {
+    char model_type[64];
+    int64_t vocab, hidden, layers, heads, kv_heads, head_dim, ffn;
+    int64_t max_positions;
+    double rms_eps;
+    bool tie_embeddings;
+    bool qkv_bias, o_bias, mlp_bias, qk_norm, sinks, router_bias;
+    int64_t experts, experts_per_token, moe_ffn; /* 0 without experts */
+    enum qm_routing routing;
+    enum qm_activation activation;
+    double swiglu_limit;
+    struct qm_rope rope;
+    enum qm_dtype dtype;        /* of the published weights */
+    enum qm_dtype expert_dtype; /* the same, or QM_MXFP4 */
+    int32_t bos_token;          /* -1: none */
+    int32_t end_tokens[QM_MAX_END_TOKENS];
+    int n_end_tokens;
+    struct qm_layer_config *layer; /* [layers] */
+};
+
+/* Knobs that override the file; zero-initialised means none. `notes` gets one line for each that changed
+ * something. One that makes no sense for the model is QM_USAGE. */
+struct qm_overrides {
+    int64_t experts_per_token; /* --experts-per-token */
+    double rope_theta;         /* --rope-theta */
+    const char *rope_scaling;  /* --rope-scaling kind:key=value,... */
+};
+
+int qm_config_parse(const json_t *root, const char *path, struct qm_config *out, struct qm_error *err);
+int qm_config_override(struct qm_config *c, const struct qm_overrides *o, char *notes, size_t notes_size,
+                       struct qm_error *err);
+void qm_config_free(struct qm_config *c);
+
+/* The rotation frequencies for sequences of up to `context` tokens, in double: inv_freq[head_dim / 2] and the
+ * factor on cosine and sine. Sources: RoPE (Su et al. 2021), position interpolation (Chen et al. 2023),
+ * NTK-aware dynamic scaling, YaRN (Peng et al. 2023), Llama 3.1; as transformers' ROPE_INIT_FUNCTIONS. */
+void qm_rope_frequencies(const struct qm_config *c, int64_t context, double *inv_freq, double *attention_factor);
+
+#endif

@@ -1,0 +1,89 @@
+/* A model: its config and, for every weight of the forward pass, where its rows are published. Fused
+ * weights (q, k and v; gate and up) are one matrix here, made of runs of published rows, so that whoever
+ * packs them needs to know no architecture. Immutable once open.
+ *
+ * Adding an architecture: one file in arch/ (see arch/arch.h). */
+#ifndef QM_MODEL_MODEL_H
+#define QM_MODEL_MODEL_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "model/config.h"
+#include "model/safetensors.h"
+
+enum qm_role {
+    QM_W_EMBED,      /* matrix [vocab][hidden] */
+    QM_W_FINAL_NORM, /* vector [hidden] */
+    QM_W_HEAD,       /* matrix [vocab][hidden]; absent where embeddings are tied */
+    /* from here on one a layer */
+    QM_W_ATTN_NORM,    /* vector [hidden] */
+    QM_W_QKV,          /* matrix [(heads + 2 kv_heads) head_dim][hidden]: q, then k, then v rows */
+    QM_W_QKV_BIAS,     /* vector, the same rows */
+    QM_W_Q_NORM,       /* vector [head_dim] */
+    QM_W_K_NORM,       /* vector [head_dim] */
+    QM_W_SINKS,        /* vector [heads] */
+    QM_W_O,            /* matrix [hidden][heads head_dim] */
+    QM_W_O_BIAS,       /* vector [hidden] */
+    QM_W_FFN_NORM,     /* vector [hidden] */
+    QM_W_ROUTER,       /* matrix [experts][hidden] */
+    QM_W_ROUTER_BIAS,  /* vector [experts] */
+    QM_W_GATE_UP,      /* matrix, experts x [2 ffn16][hidden], ffn16 = ffn rounded up to 16: gate and up
+                          interleaved by panel: 16 gate rows, 16 up rows, ... */
+    QM_W_GATE_UP_BIAS, /* vector, experts x [2 ffn16], the same rows */
+    QM_W_DOWN,         /* matrix, experts x [hidden][ffn] */
+    QM_W_DOWN_BIAS,    /* vector, experts x [hidden] */
+    QM_W_COUNT
+};
+
+/* A run of published rows: tensor rows src, src + step, ... (count of them; leading dimensions of the tensor
+ * flattened into rows) become rows dst, dst + 1, ... of the weight. Rows of the weight that no run covers are
+ * zero. gate/up interleaving: with interleave 32, row dst + i goes to (dst + i) / 16 * 32 + (dst + i) % 16 +
+ * shift instead (shift 0: gate, 16: up). */
+struct qm_run {
+    const struct qm_tensor *tensor;
+    const struct qm_tensor *scales; /* MXFP4: tensor is *_blocks, scales *_scales; else NULL */
+    int64_t src, step, count;
+    int64_t expert, dst;
+    int interleave, shift;
+};
+
+struct qm_weight {
+    enum qm_role role;
+    int layer;           /* -1 outside layers */
+    enum qm_dtype dtype; /* as published */
+    bool vector;         /* k is 1 */
+    int64_t experts;     /* 1 where dense */
+    int64_t n, k;        /* of one expert; n includes interleaving's padding */
+    struct qm_run *runs;
+    int64_t n_runs;
+};
+
+struct qm_model {
+    struct qm_config config;
+    char *dir;
+    struct qm_shards *shards; /* NULL where only the config was opened */
+    struct qm_weight *weights;
+    int64_t n_weights;
+    int32_t (*layer_weight)[QM_W_COUNT];   /* [layers][role]: index into weights, -1 where absent */
+    int32_t global_weight[QM_W_COUNT];     /* EMBED, FINAL_NORM, HEAD */
+    int64_t parameters, active_parameters; /* in all, and multiplied for one token (embedding row not counted) */
+    char notes[2048];                      /* lines about overrides and tensors that were ignored on purpose */
+};
+
+/* Opens a model directory: config.json, the shards, and every weight that the config implies, checked by
+ * name, shape and dtype; tensors left over are QM_INPUT, except known harmless ones (rotary inv_freq, a tied
+ * lm_head), which are named in notes. overrides may be NULL. */
+int qm_model_open(const char *dir, const struct qm_overrides *overrides, struct qm_model **out, struct qm_error *err);
+
+/* From a parsed config alone: weights have shapes and dtypes but no runs (tensor pointers NULL). */
+int qm_model_from_config(const json_t *config, const char *name, const struct qm_overrides *overrides,
+                         struct qm_model **out, struct qm_error *err);
+void qm_model_close(struct qm_model *m);
+
+static inline const struct qm_weight *qm_model_weight(const struct qm_model *m, int64_t layer, enum qm_role role) {
+    int32_t i = layer < 0 ? m->global_weight[role] : m->layer_weight[layer][role];
+    return i < 0 ? 0 : &m->weights[i];
+}
+
+#endif
