@@ -63,12 +63,12 @@ static uint64_t place(uint64_t *at, uint64_t bytes) {
 static void plan_private(const struct qm_model *m, const struct qm_workload *w, struct qm_scratch_layout *s) {
     const struct qm_config *c = &m->config;
     int64_t group = c->heads / c->kv_heads;
-    int64_t block = max64(1, 64 / group); /* query tokens at once */
+    int64_t block = max64(1, QM_QUERY_ROWS / group); /* query tokens at once */
     s->query_rows = (block < w->chunk ? block : w->chunk) * group;
     int64_t ld_value = (int64_t)round_up((uint64_t)c->head_dim, QM_PANEL_ROWS);
     uint64_t at = 0;
     /* a product's columns before its epilogue: 32 columns of every row at least */
-    s->product_bytes = round_up((uint64_t)max64(w->chunk * 32, 65536) * 4, 64);
+    s->product_bytes = round_up((uint64_t)max64(max64(w->chunk * 32, 65536), 4 * s->ld_hidden) * 4, 64);
     s->product = place(&at, s->product_bytes);
     s->accumulator = place(&at, s->product_bytes);
     s->attention = at;
