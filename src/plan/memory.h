@@ -1,5 +1,5 @@
-/* How many bytes a model takes, part by part, before anything is allocated. The engine allocates by the same
- * functions, so what is said is what is taken. */
+/* How many bytes a model takes, part by part, before anything is allocated. The engine lays out its memory by
+ * the same functions, so what is said is what is taken. Pure functions. */
 #ifndef QM_PLAN_MEMORY_H
 #define QM_PLAN_MEMORY_H
 
@@ -7,7 +7,13 @@
 
 #include "model/model.h"
 
-enum { QM_KV_PAGE_TOKENS = 64, QM_ATTENTION_SPLIT = 512 };
+enum {
+    QM_KV_PAGE_TOKENS = 64,   /* keys and values are kept in pages of this many tokens */
+    QM_ATTENTION_SPLIT = 512, /* attention is cut at absolute multiples of this many tokens */
+    QM_PARTIAL_TOKENS = 8,    /* steps of up to this many tokens may share out splits over threads */
+    QM_QUERY_ROWS = 64,       /* query rows of one unit of attention, at most, unless one token has more heads */
+    QM_MAX_GROUP = 256,       /* query heads of one KV head */
+};
 
 struct qm_workload {
     int64_t context;   /* tokens a sequence may hold */
@@ -15,6 +21,18 @@ struct qm_workload {
     int64_t chunk;     /* tokens of one step at most */
     enum qm_dtype kv_type;
     int threads;
+};
+
+/* Offsets and sizes of the activations of one step of `chunk` tokens, in bytes; each part starts on a 64-byte
+ * boundary. ld_*: floats a row. */
+struct qm_scratch_layout {
+    int64_t ld_hidden, ld_qkv, ld_q, ld_ffn; /* ld_ffn: rows of h: chunk (dense) or chunk x experts a token */
+    uint64_t x, normed, qkv, q, attended, h, packed, rope, routing, partial; /* shared by all threads */
+    uint64_t partial_bytes, packed_bytes;
+    uint64_t thread0, thread_bytes;                                           /* private parts, one a thread */
+    uint64_t product, product_bytes, accumulator, attention, attention_bytes; /* offsets within a private part */
+    int64_t query_rows; /* rows of queries (tokens x heads of a KV head) that attention takes at once */
+    uint64_t total;
 };
 
 struct qm_memory_table {
@@ -25,14 +43,22 @@ struct qm_memory_table {
     uint64_t total;
 };
 
-/* Bytes of one weight as packed (panels padded to 64 bytes; vectors as F32). */
+/* The type a weight is packed as: as published, but routers as F32, since they multiply F32 activations. */
+enum qm_dtype qm_packed_type(const struct qm_weight *w);
+/* Bytes of one panel of 16 rows and k columns, a multiple of 64 (see simd/kernels.h for the layout). */
+uint64_t qm_plan_panel_bytes(enum qm_dtype t, int64_t k);
+/* Bytes of one weight as packed (vectors as F32, rounded up to 64). */
 uint64_t qm_weight_bytes(const struct qm_weight *w);
-/* Pages that a sequence of `context` tokens takes in a state part with this window. */
+
+/* Pages that a sequence of `context` tokens takes in a layer with this window (0: none). */
 int64_t qm_kv_pages(int64_t context, int64_t window, int64_t chunk);
-/* Bytes of one page (keys and values) of one KV head. */
-uint64_t qm_kv_page_bytes(enum qm_dtype kv_type, int64_t head_dim);
+/* Bytes of one page of one KV head: of its keys, of its values. */
+uint64_t qm_kv_key_bytes(enum qm_dtype kv_type, int64_t head_dim);
+uint64_t qm_kv_value_bytes(enum qm_dtype kv_type, int64_t head_dim);
 /* The type KV is kept in unless told otherwise: the weights' own. */
 enum qm_dtype qm_kv_default_type(const struct qm_config *c);
+
+void qm_scratch_plan(const struct qm_model *m, const struct qm_workload *w, struct qm_scratch_layout *out);
 void qm_memory_estimate(const struct qm_model *m, const struct qm_workload *w, struct qm_memory_table *out);
 
 #endif

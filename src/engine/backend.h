@@ -1,0 +1,53 @@
+/* What a backend is to the engine: it holds the weights and the state of the ops placed on it, and executes the
+ * forward pass op by op over a batch. The CPU backend is the only one so far.
+ *
+ * A batch is one step, flattened: row r of every activation is one token of one sequence. */
+#ifndef QM_ENGINE_BACKEND_H
+#define QM_ENGINE_BACKEND_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "engine/engine.h"
+#include "engine/kv.h"
+#include "plan/forward.h"
+
+/* The rows of one sequence: [row, row + n), at positions [position, position + n). */
+struct qm_batch_part {
+    const struct qm_step *step;
+    const struct qm_kv_tables *tables;
+    int64_t row, n, position;
+};
+
+struct qm_batch {
+    int64_t rows;
+    const int32_t *token;    /* [rows] */
+    const int64_t *position; /* [rows] */
+    const struct qm_batch_part *parts;
+    int n_parts;
+    /* rows whose logits are asked for, and where they go */
+    const int32_t *logit_row;
+    float *const *logit_out;
+    int64_t n_logits;
+};
+
+struct qm_backend {
+    const char *name;
+    /* Executes one op over the batch. Results are the same bits whatever the batch's composition. */
+    void (*execute)(struct qm_backend *b, const struct qm_op *op, const struct qm_batch *batch);
+    void (*close)(struct qm_backend *b);
+};
+
+struct qm_backend_setup {
+    const struct qm_model *model;
+    struct qm_workload workload;
+    enum qm_isa isa;
+    struct qm_team *team;
+    struct qm_kv *kv;
+    qm_progress_fn *progress;
+    void *progress_arg;
+};
+
+int qm_cpu_backend_open(const struct qm_backend_setup *s, struct qm_backend **out, struct qm_error *err);
+
+#endif

@@ -1,0 +1,359 @@
+/* Attention on the CPU: QK-norm, RoPE and the KV store, then one algorithm for prefill and decode.
+ *
+ * The context is cut at absolute multiples of QM_ATTENTION_SPLIT tokens. Each split has its own maximum, sum and
+ * product, from zero; splits merge in ascending order by one formula (kernels' merge_split). The rows of one unit
+ * of work are the query heads of one KV head for a block of tokens, so keys and values are read once for all of
+ * them. Where a step has too few units for the threads, its splits are shared out too and merged afterwards, in
+ * the same order and so to the same bits.
+ * Source of the split softmax: Flash-Decoding (Dao et al. 2023), online softmax (Milakov and Gimelshein 2018). */
+#include "engine/cpu/cpu_private.h"
+
+#include <math.h>
+#include <string.h>
+
+struct region {
+    struct qm_cpu *c;
+    const struct qm_op *op;
+    const struct qm_batch *batch;
+    int64_t group, query_tokens; /* query heads of a KV head; tokens of a block */
+    int64_t ld_value;            /* head_dim rounded up to 16 */
+    bool by_split;
+};
+
+/* Query tokens [row, row + tokens) of one part and one KV head. */
+struct unit {
+    const struct qm_batch_part *part;
+    int64_t head, row, tokens, position;
+};
+
+/* A thread's buffers (offsets as in qm_scratch_plan). */
+struct buffers {
+    void *queries, *probabilities;
+    float *scores, *out, *merged, *max, *sum, *merged_max, *merged_sum, *vector, *zeros;
+};
+
+static int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static int64_t max64(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+static uint64_t take(uint64_t *at, uint64_t bytes) {
+    uint64_t here = *at;
+    *at += (bytes + 63) / 64 * 64;
+    return here;
+}
+
+static uint64_t packed_room(int64_t rows, int64_t k) {
+    return ((uint64_t)rows * (uint64_t)(k + (k & 1)) * 4 + 63) / 64 * 64;
+}
+
+static struct buffers thread_buffers(const struct region *r, int thread) {
+    const struct qm_cpu *c = r->c;
+    uint8_t *base = qm_cpu_private(c, thread, c->layout.attention);
+    int64_t rows = c->layout.query_rows, hd = c->config->head_dim;
+    uint64_t at = 0, value = (uint64_t)(rows * r->ld_value) * 4;
+    struct buffers b;
+    b.queries = base + take(&at, packed_room(rows, hd));
+    b.probabilities = base + take(&at, packed_room(rows, QM_KV_PAGE_TOKENS));
+    b.scores = (float *)(void *)(base + take(&at, (uint64_t)rows * QM_ATTENTION_SPLIT * 4));
+    b.out = (float *)(void *)(base + take(&at, value));
+    b.merged = (float *)(void *)(base + take(&at, value));
+    b.max = (float *)(void *)(base + take(&at, (uint64_t)rows * 16));
+    b.sum = b.max + rows;
+    b.merged_max = b.sum + rows;
+    b.merged_sum = b.merged_max + rows;
+    b.vector = (float *)(void *)(base + take(&at, (uint64_t)(r->ld_value + hd) * 4));
+    b.zeros = b.vector + hd;
+    return b;
+}
+
+/* q, k and v of one token: norms and rotation; q to its buffer, k and v to their pages. */
+static void prepare_token(const struct region *r, const struct qm_batch_part *part, int64_t i, struct buffers *b) {
+    const struct qm_cpu *c = r->c;
+    const struct qm_config *g = c->config;
+    int64_t hd = g->head_dim, row = part->row + i, position = part->position + i;
+    const float *qkv = c->qkv + row * c->layout.ld_qkv, *cs = c->rope + row * hd;
+    const struct qm_packed_weight *qn = qm_cpu_weight(c, r->op->q_norm), *kn = qm_cpu_weight(c, r->op->k_norm);
+    float eps = (float)g->rms_eps, *q = c->q + row * c->layout.ld_q;
+    memcpy(q, qkv, (size_t)(g->heads * hd) * sizeof *q);
+    for (int64_t h = 0; h < g->heads; h++) {
+        if (qn)
+            c->kernels->rmsnorm(q + h * hd, q + h * hd, qm_packed_vector(qn, 0), hd, eps);
+        c->kernels->rope(q + h * hd, cs, hd);
+    }
+    for (int64_t h = 0; h < g->kv_heads; h++) {
+        uint8_t *page = qm_kv_page(c->kv, part->tables, r->op->state, h, position);
+        int64_t slot = position % QM_KV_PAGE_TOKENS;
+        memcpy(b->vector, qkv + (g->heads + h) * hd, (size_t)hd * sizeof *q);
+        if (kn)
+            c->kernels->rmsnorm(b->vector, b->vector, qm_packed_vector(kn, 0), hd, eps);
+        c->kernels->rope(b->vector, cs, hd);
+        c->kernels->store_k(page, c->kv->type, slot, b->vector, hd);
+        c->kernels->store_v(page + c->kv->key_bytes, c->kv->type, slot, QM_KV_PAGE_TOKENS,
+                            qkv + (g->heads + g->kv_heads + h) * hd, hd);
+    }
+}
+
+static void prepare(const struct region *r, int thread, int threads, struct buffers *b) {
+    int64_t begin, end, row = 0;
+    qm_team_share(r->batch->rows, thread, threads, &begin, &end);
+    for (int p = 0; p < r->batch->n_parts; p++)
+        for (int64_t i = 0; i < r->batch->parts[p].n; i++, row++)
+            if (row >= begin && row < end)
+                prepare_token(r, &r->batch->parts[p], i, b);
+}
+
+/* Row i of a unit is token i / group, query head i % group. The first key its token attends to. */
+static int64_t first_key(const struct region *r, int64_t position) {
+    return r->op->window ? max64(0, position - r->op->window + 1) : 0;
+}
+
+static void pack_queries(const struct region *r, const struct unit *u, const struct buffers *b) {
+    const struct qm_cpu *c = r->c;
+    const struct qm_type_kernels *t = qm_cpu_type(c, c->kv->type);
+    int32_t rows[QM_QUERY_ROWS > QM_MAX_GROUP ? QM_QUERY_ROWS : QM_MAX_GROUP];
+    for (int64_t i = 0; i < u->tokens * r->group; i++)
+        rows[i] = (int32_t)((u->row + i / r->group) * c->config->heads + u->head * r->group + i % r->group);
+    t->pack(b->queries, c->q, c->config->head_dim, rows, u->tokens * r->group, c->config->head_dim);
+}
+
+/* Scores of a split: the products with the keys of its pages in [from, to), then each row's softmax over the keys
+ * it may see. */
+static void split_scores(const struct region *r, const struct unit *u, int64_t split, int64_t from, int64_t to,
+                         const struct buffers *b) {
+    const struct qm_cpu *c = r->c;
+    const struct qm_type_kernels *t = qm_cpu_type(c, c->kv->type);
+    int64_t start = split * QM_ATTENTION_SPLIT, rows = u->tokens * r->group, hd = c->config->head_dim;
+    int64_t columns = (to - start + QM_KV_PAGE_TOKENS - 1) / QM_KV_PAGE_TOKENS * QM_KV_PAGE_TOKENS;
+    for (int64_t p = from / QM_KV_PAGE_TOKENS * QM_KV_PAGE_TOKENS; p < to; p += QM_KV_PAGE_TOKENS) {
+        struct qm_product product = {.a = b->queries,
+                                     .m = rows,
+                                     .k = hd,
+                                     .b = qm_kv_page(c->kv, u->part->tables, r->op->state, u->head, p),
+                                     .n_panels = QM_KV_PAGE_TOKENS / QM_PANEL_ROWS,
+                                     .panel_stride = qm_plan_panel_bytes(c->kv->type, hd),
+                                     .c = b->scores + (p - start),
+                                     .ldc = QM_ATTENTION_SPLIT};
+        t->product(&product);
+    }
+    float scale = (float)(1.0 / sqrt((double)hd));
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t position = u->position + i / r->group;
+        int64_t lo = max64(first_key(r, position), start) - start;
+        int64_t hi = min64(position + 1 - start, QM_ATTENTION_SPLIT);
+        c->kernels->softmax_split(b->scores + i * QM_ATTENTION_SPLIT, columns, min64(lo, columns), max64(hi, 0), scale,
+                                  &b->max[i], &b->sum[i]);
+    }
+}
+
+/* One split of a unit, of which its first token sees a key or a later token will: its output from zero in b->out,
+ * maxima and sums in b->max, b->sum. */
+static void compute_split(const struct region *r, const struct unit *u, int64_t split, const struct buffers *b) {
+    const struct qm_cpu *c = r->c;
+    const struct qm_type_kernels *t = qm_cpu_type(c, c->kv->type);
+    int64_t start = split * QM_ATTENTION_SPLIT, rows = u->tokens * r->group;
+    int64_t from = max64(first_key(r, u->position), start);
+    int64_t to = min64(u->position + u->tokens, start + QM_ATTENTION_SPLIT);
+    split_scores(r, u, split, from, to, b);
+    int64_t first = from / QM_KV_PAGE_TOKENS * QM_KV_PAGE_TOKENS;
+    for (int64_t p = first; p < to; p += QM_KV_PAGE_TOKENS) {
+        t->pack(b->probabilities, b->scores + (p - start), QM_ATTENTION_SPLIT, NULL, rows, QM_KV_PAGE_TOKENS);
+        struct qm_product product = {.a = b->probabilities,
+                                     .m = rows,
+                                     .k = QM_KV_PAGE_TOKENS,
+                                     .b = qm_kv_page(c->kv, u->part->tables, r->op->state, u->head, p) +
+                                          c->kv->key_bytes,
+                                     .n_panels = r->ld_value / QM_PANEL_ROWS,
+                                     .panel_stride = qm_plan_panel_bytes(c->kv->type, QM_KV_PAGE_TOKENS),
+                                     .c = b->out,
+                                     .ldc = r->ld_value,
+                                     .accumulate = p != first};
+        t->product(&product);
+    }
+}
+
+/* The sink joins the sum (gpt-oss); then the division, and the rows go to c->attended. */
+static void finish_rows(const struct region *r, const struct unit *u, const struct buffers *b) {
+    const struct qm_cpu *c = r->c;
+    const struct qm_packed_weight *sinks = qm_cpu_weight(c, r->op->sinks);
+    int64_t hd = c->config->head_dim;
+    for (int64_t i = 0; i < u->tokens * r->group; i++) {
+        int64_t head = u->head * r->group + i % r->group;
+        float *o = b->merged + i * r->ld_value, *sum = &b->merged_sum[i];
+        if (sinks)
+            c->kernels->merge_split(o, &b->merged_max[i], sum, b->zeros, qm_packed_vector(sinks, 0)[head], 1.0f, hd);
+        float *to = c->attended + (u->row + i / r->group) * c->layout.ld_q + head * hd;
+        for (int64_t d = 0; d < hd; d++)
+            to[d] = o[d] / *sum;
+    }
+}
+
+static void start_merge(const struct region *r, const struct unit *u, const struct buffers *b) {
+    int64_t rows = u->tokens * r->group;
+    memset(b->merged, 0, (size_t)(rows * r->ld_value) * sizeof *b->merged);
+    memset(b->zeros, 0, (size_t)r->ld_value * sizeof *b->zeros);
+    for (int64_t i = 0; i < rows; i++) {
+        b->merged_max[i] = -INFINITY;
+        b->merged_sum[i] = 0;
+    }
+}
+
+static void merge(const struct region *r, const struct unit *u, const struct buffers *b, const float *out,
+                  const float *max, const float *sum) {
+    for (int64_t i = 0; i < u->tokens * r->group; i++)
+        r->c->kernels->merge_split(b->merged + i * r->ld_value, &b->merged_max[i], &b->merged_sum[i],
+                                   out + i * r->ld_value, max[i], sum[i], r->c->config->head_dim);
+}
+
+/* Attention probabilities for those who ask to see them: the splits' again, against the final maximum and sum. */
+static void capture(const struct region *r, const struct unit *u, const struct buffers *b) {
+    const struct qm_step *s = u->part->step;
+    int64_t last = (u->position + u->tokens - 1) / QM_ATTENTION_SPLIT, rows = u->tokens * r->group;
+    for (int64_t split = 0; split <= last; split++) {
+        int64_t start = split * QM_ATTENTION_SPLIT, from = max64(first_key(r, u->position), start);
+        int64_t to = min64(u->position + u->tokens, start + QM_ATTENTION_SPLIT);
+        if (from < to)
+            split_scores(r, u, split, from, to, b);
+        for (int64_t i = 0; i < rows; i++) {
+            int64_t head = u->head * r->group + i % r->group, token = u->row - u->part->row + i / r->group;
+            float *to_row = s->attention + (head * s->n + token) * s->attention_ld;
+            float scale = from < to ? expf(b->max[i] - b->merged_max[i]) / b->merged_sum[i] : 0.0f;
+            for (int64_t j = start; j < min64(start + QM_ATTENTION_SPLIT, s->attention_ld); j++)
+                to_row[j] = j >= from && j < to ? b->scores[i * QM_ATTENTION_SPLIT + j - start] * scale : 0.0f;
+        }
+    }
+    for (int64_t i = 0; i < rows; i++) { /* positions beyond the last split */
+        int64_t head = u->head * r->group + i % r->group, token = u->row - u->part->row + i / r->group;
+        for (int64_t j = (last + 1) * QM_ATTENTION_SPLIT; j < s->attention_ld; j++)
+            s->attention[(head * s->n + token) * s->attention_ld + j] = 0.0f;
+    }
+}
+
+static bool captured(const struct region *r, const struct unit *u) {
+    return u->part->step->attention && u->part->step->attention_layer == r->op->layer;
+}
+
+/* All splits of a unit by one thread. */
+static void whole_unit(const struct region *r, const struct unit *u, const struct buffers *b) {
+    pack_queries(r, u, b);
+    start_merge(r, u, b);
+    int64_t last = (u->position + u->tokens - 1) / QM_ATTENTION_SPLIT;
+    for (int64_t split = first_key(r, u->position) / QM_ATTENTION_SPLIT; split <= last; split++) {
+        compute_split(r, u, split, b);
+        merge(r, u, b, b->out, b->max, b->sum);
+    }
+    finish_rows(r, u, b);
+    if (captured(r, u))
+        capture(r, u, b);
+}
+
+struct cursor { /* walks over the units of a batch in a fixed order */
+    int part;
+    int64_t head, token, splits; /* splits: of the unit given last, from position 0 */
+};
+
+static bool next_unit(const struct region *r, struct cursor *at, struct unit *u) {
+    while (at->part < r->batch->n_parts) {
+        const struct qm_batch_part *p = &r->batch->parts[at->part];
+        if (at->token < p->n) {
+            *u = (struct unit){.part = p,
+                               .head = at->head,
+                               .row = p->row + at->token,
+                               .position = p->position + at->token,
+                               .tokens = min64(r->query_tokens, p->n - at->token)};
+            at->token += u->tokens;
+            at->splits = (u->position + u->tokens - 1) / QM_ATTENTION_SPLIT + 1;
+            return true;
+        }
+        at->token = 0;
+        if (++at->head == r->c->config->kv_heads) {
+            at->head = 0;
+            at->part++;
+        }
+    }
+    return false;
+}
+
+/* Splits shared out over threads: each leaves its output in c->partial (rows x ld_value, maxima, sums), unit by
+ * unit and split by split; then units are merged, in the order in which one thread would have. */
+static void units_by_split(const struct region *r, int thread, int threads, const struct buffers *b) {
+    struct cursor at = {0};
+    struct unit u;
+    int64_t job = 0, base = 0;
+    while (next_unit(r, &at, &u)) {
+        int64_t rows = u.tokens * r->group, first = first_key(r, u.position) / QM_ATTENTION_SPLIT;
+        bool packed = false;
+        for (int64_t s = first; s < at.splits; s++, job++) {
+            if (job % threads != thread)
+                continue;
+            if (!packed)
+                pack_queries(r, &u, b);
+            packed = true;
+            compute_split(r, &u, s, b);
+            float *to = r->c->partial + base + (s - first) * rows * (r->ld_value + 2);
+            memcpy(to, b->out, (size_t)(rows * r->ld_value) * sizeof *to);
+            memcpy(to + rows * r->ld_value, b->max, (size_t)rows * sizeof *to);
+            memcpy(to + rows * (r->ld_value + 1), b->sum, (size_t)rows * sizeof *to);
+        }
+        base += (at.splits - first) * rows * (r->ld_value + 2);
+    }
+    qm_team_barrier(r->c->team, thread);
+    at = (struct cursor){0};
+    base = job = 0;
+    while (next_unit(r, &at, &u)) {
+        int64_t rows = u.tokens * r->group, first = first_key(r, u.position) / QM_ATTENTION_SPLIT;
+        if (job++ % threads == thread) {
+            start_merge(r, &u, b);
+            for (int64_t s = first; s < at.splits; s++) {
+                const float *from = r->c->partial + base + (s - first) * rows * (r->ld_value + 2);
+                merge(r, &u, b, from, from + rows * r->ld_value, from + rows * (r->ld_value + 1));
+            }
+            finish_rows(r, &u, b);
+        }
+        base += (at.splits - first) * rows * (r->ld_value + 2);
+    }
+}
+
+static void attention_region(void *arg, int thread, int threads) {
+    const struct region *r = arg;
+    struct buffers b = thread_buffers(r, thread);
+    prepare(r, thread, threads, &b);
+    qm_team_barrier(r->c->team, thread);
+    if (r->by_split) {
+        units_by_split(r, thread, threads, &b);
+        return;
+    }
+    struct cursor at = {0};
+    struct unit u;
+    for (int64_t job = 0; next_unit(r, &at, &u); job++)
+        if (job % threads == thread)
+            whole_unit(r, &u, &b);
+}
+
+/* Splits are shared out where units are few and their partial results fit. */
+static bool share_splits(const struct region *r) {
+    struct cursor at = {0};
+    struct unit u;
+    int64_t units = 0, floats = 0, splits = 0;
+    while (next_unit(r, &at, &u)) {
+        int64_t n = at.splits - first_key(r, u.position) / QM_ATTENTION_SPLIT;
+        units++;
+        splits += n;
+        floats += n * u.tokens * r->group * (r->ld_value + 2);
+        if (captured(r, &u))
+            return false;
+    }
+    return splits > units && units < 4 * qm_team_threads(r->c->team) &&
+           (uint64_t)floats * 4 <= r->c->layout.partial_bytes;
+}
+
+void qm_cpu_attention(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch) {
+    struct region r = {.c = c, .op = op, .batch = batch, .group = c->config->heads / c->config->kv_heads};
+    r.query_tokens = c->layout.query_rows / r.group;
+    r.ld_value = (c->config->head_dim + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS * QM_PANEL_ROWS;
+    r.by_split = share_splits(&r);
+    qm_team_run(c->team, attention_region, &r);
+}

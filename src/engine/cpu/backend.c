@@ -1,0 +1,145 @@
+/* The CPU backend: opening (weights, scratch), and the dispatch of ops to regions. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/cpu/cpu_private.h"
+
+struct region {
+    struct qm_cpu *c;
+    const struct qm_op *op;
+    const struct qm_batch *batch;
+};
+
+/* Embedding rows, and each row's rotation: cosines, then sines, of double precision angles. */
+static void embed_region(void *arg, int thread, int threads) {
+    const struct region *r = arg;
+    struct qm_cpu *c = r->c;
+    const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix);
+    int64_t begin, end, half = c->config->head_dim / 2;
+    qm_team_share(r->batch->rows, thread, threads, &begin, &end);
+    for (int64_t i = begin; i < end; i++) {
+        int64_t id = r->batch->token[i];
+        c->kernels->unpack_row(c->x + i * c->layout.ld_hidden, w->type, qm_packed_panel(w, 0, id / QM_PANEL_ROWS),
+                               id % QM_PANEL_ROWS, w->k);
+        float *cs = c->rope + i * 2 * half;
+        for (int64_t d = 0; d < half; d++) {
+            double angle = (double)r->batch->position[i] * c->inv_freq[d];
+            cs[d] = (float)(cos(angle) * c->attention_factor);
+            cs[half + d] = (float)(sin(angle) * c->attention_factor);
+        }
+    }
+}
+
+/* Every op that is one product of normed or plain rows. */
+static void product_region(void *arg, int thread, int threads) {
+    const struct region *r = arg;
+    struct qm_cpu *c = r->c;
+    const struct qm_scratch_layout *l = &c->layout;
+    const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix), *norm = qm_cpu_weight(c, r->op->norm);
+    const struct qm_packed_weight *bias = qm_cpu_weight(c, r->op->bias);
+    struct qm_epilogue e = {.bias = bias ? qm_packed_vector(bias, 0) : NULL};
+    const float *src = c->x;
+    const int32_t *rows = NULL;
+    int64_t ld = l->ld_hidden, m = r->batch->rows;
+    switch (r->op->kind) {
+    case QM_OP_QKV: e.kind = QM_STORE, e.out = c->qkv, e.ld = l->ld_qkv; break;
+    case QM_OP_ATTENTION_OUT:
+        e.kind = QM_ADD, e.out = c->x, e.ld = l->ld_hidden, src = c->attended, ld = l->ld_q;
+        break;
+    case QM_OP_FFN_UP: e.kind = QM_GATE, e.out = c->h, e.ld = l->ld_ffn; break;
+    case QM_OP_FFN_DOWN: e.kind = QM_ADD, e.out = c->x, e.ld = l->ld_hidden, src = c->h, ld = l->ld_ffn; break;
+    default:
+        e.kind = QM_SCATTER, e.rows = r->batch->logit_out, rows = r->batch->logit_row, m = r->batch->n_logits;
+        break;
+    }
+    if (m == 0)
+        return;
+    const void *packed = qm_cpu_pack(c, thread, threads, src, ld, rows, m, w, norm);
+    qm_cpu_product(c, thread, threads, packed, m, w, 0, &e);
+}
+
+static void execute(struct qm_backend *b, const struct qm_op *op, const struct qm_batch *batch) {
+    struct qm_cpu *c = (struct qm_cpu *)b;
+    struct region r = {c, op, batch};
+    switch (op->kind) {
+    case QM_OP_EMBED: qm_team_run(c->team, embed_region, &r); break;
+    case QM_OP_ATTENTION: qm_cpu_attention(c, op, batch); break;
+    case QM_OP_ROUTE: qm_cpu_route(c, op, batch); break;
+    case QM_OP_MOE_UP: qm_cpu_moe_up(c, op, batch); break;
+    case QM_OP_MOE_DOWN: qm_cpu_moe_down(c, op, batch); break;
+    default: qm_team_run(c->team, product_region, &r); break;
+    }
+}
+
+static void close_cpu(struct qm_backend *b) {
+    struct qm_cpu *c = (struct qm_cpu *)b;
+    qm_packed_free(&c->packed);
+    qm_memory_free(&c->scratch);
+    free(c->routing.first);
+    free(c->routing.packed_at);
+    free(c->inv_freq);
+    free(c);
+}
+
+static float *part(const struct qm_cpu *c, uint64_t offset) {
+    return (float *)(void *)((uint8_t *)c->scratch.data + offset);
+}
+
+static int open_scratch(struct qm_cpu *c, struct qm_error *err) {
+    int rc = qm_memory_alloc(c->layout.total, "activations", &c->scratch, err);
+    if (rc)
+        return rc;
+    const struct qm_scratch_layout *l = &c->layout;
+    c->x = part(c, l->x);
+    c->normed = part(c, l->normed);
+    c->qkv = part(c, l->qkv);
+    c->q = part(c, l->q);
+    c->attended = part(c, l->attended);
+    c->h = part(c, l->h);
+    c->rope = part(c, l->rope);
+    c->partial = part(c, l->partial);
+    c->packed_rows = (uint8_t *)part(c, l->packed);
+    size_t experts = (size_t)c->config->experts, rows = (size_t)c->workload.chunk;
+    size_t routed = rows * (size_t)c->config->experts_per_token;
+    c->routing.logits = part(c, l->routing);
+    c->routing.chosen = (int32_t *)(void *)(c->routing.logits + rows * ((experts + 15) / 16 * 16));
+    c->routing.weight = (float *)(void *)(c->routing.chosen + routed);
+    c->routing.slot_row = (int32_t *)(void *)(c->routing.weight + routed);
+    c->routing.slot_weight = (float *)(void *)(c->routing.slot_row + routed);
+    c->routing.first = calloc(experts + 1, sizeof *c->routing.first);
+    c->routing.packed_at = calloc(experts + 1, sizeof *c->routing.packed_at);
+    c->inv_freq = calloc((size_t)c->config->head_dim / 2 + 1, sizeof *c->inv_freq);
+    if (!c->routing.first || !c->routing.packed_at || !c->inv_freq)
+        return qm_fail_memory(err, (experts + 1) * 16, "routing");
+    qm_rope_frequencies(c->config, c->workload.context, c->inv_freq, &c->attention_factor);
+    return QM_OK;
+}
+
+int qm_cpu_backend_open(const struct qm_backend_setup *s, struct qm_backend **out, struct qm_error *err) {
+    *out = NULL;
+    if (s->model->config.heads / s->model->config.kv_heads > QM_MAX_GROUP)
+        return qm_fail(err, QM_INPUT, "%lld query heads for %lld KV heads: at most %d for one are supported",
+                       (long long)s->model->config.heads, (long long)s->model->config.kv_heads, QM_MAX_GROUP);
+    struct qm_cpu *c = calloc(1, sizeof *c);
+    if (!c)
+        return qm_fail_memory(err, sizeof *c, "the CPU backend");
+    c->backend = (struct qm_backend){.name = "cpu", .execute = execute, .close = close_cpu};
+    c->model = s->model;
+    c->config = &s->model->config;
+    c->workload = s->workload;
+    c->team = s->team;
+    c->kv = s->kv;
+    qm_scratch_plan(s->model, &s->workload, &c->layout);
+    int rc = qm_kernels_get(s->isa, &c->kernels, err);
+    if (!rc)
+        rc = qm_packed_load(s->model, c->kernels, s->team, s->progress, s->progress_arg, &c->packed, err);
+    if (!rc)
+        rc = open_scratch(c, err);
+    if (rc) {
+        close_cpu(&c->backend);
+        return rc;
+    }
+    *out = &c->backend;
+    return QM_OK;
+}

@@ -1,0 +1,82 @@
+/* The CPU backend's insides, shared by its files. Each op is one parallel region; where threads need each
+ * other's work inside it, they meet at the team's barrier. */
+#ifndef QM_ENGINE_CPU_CPU_PRIVATE_H
+#define QM_ENGINE_CPU_CPU_PRIVATE_H
+
+#include "engine/backend.h"
+#include "engine/packed.h"
+#include "numa/team.h"
+#include "simd/kernels.h"
+
+/* Tokens routed to one expert: entries [first[e], first[e + 1]) of slot_row and slot_weight, in order of row. */
+struct qm_routes {
+    float *logits;       /* [rows][experts rounded up to 16] */
+    int32_t *chosen;     /* [rows][k], ascending */
+    float *weight;       /* [rows][k] */
+    int32_t *slot_row;   /* [rows * k] */
+    float *slot_weight;  /* [rows * k] */
+    int64_t *first;      /* [experts + 1] */
+    uint64_t *packed_at; /* [experts]: where an expert's packed rows start, in bytes */
+};
+
+struct qm_cpu {
+    struct qm_backend backend;
+    const struct qm_model *model;
+    const struct qm_config *config;
+    struct qm_workload workload;
+    const struct qm_kernels *kernels;
+    struct qm_team *team;
+    struct qm_kv *kv;
+    struct qm_packed packed;
+    struct qm_scratch_layout layout;
+    struct qm_memory scratch;
+    float *x, *normed, *qkv, *q, *attended, *h, *rope, *partial;
+    uint8_t *packed_rows;
+    struct qm_routes routing;
+    double *inv_freq; /* [head_dim / 2] */
+    double attention_factor;
+};
+
+/* Rows are packed in blocks of this many, a multiple of every kernel's strip, so that blocks packed one by one
+ * lie as if they had been packed at once. */
+enum { QM_PACK_BLOCK = 48, QM_PRIVATE_ROWS = 4 };
+
+static inline uint8_t *qm_cpu_private(const struct qm_cpu *c, int thread, uint64_t offset) {
+    return (uint8_t *)c->scratch.data + c->layout.thread0 + (uint64_t)thread * c->layout.thread_bytes + offset;
+}
+
+static inline const struct qm_packed_weight *qm_cpu_weight(const struct qm_cpu *c, int32_t index) {
+    return index < 0 ? NULL : &c->packed.weights[index];
+}
+
+/* The kernels that multiply a weight or cache of this type. */
+static inline const struct qm_type_kernels *qm_cpu_type(const struct qm_cpu *c, enum qm_dtype t) {
+    return &c->kernels->type[t];
+}
+
+/* What becomes of a finished block of a product's columns. */
+struct qm_epilogue {
+    enum { QM_STORE, QM_ADD, QM_GATE, QM_SCATTER } kind;
+    float *out; /* STORE, ADD: row r at out + r * ld; GATE: half as many columns */
+    int64_t ld;
+    float *const *rows; /* SCATTER: row r at rows[r], n columns at most */
+    const float *bias;  /* [n], or NULL */
+};
+
+/* Columns of C = A . W^T for this thread's share of the panels of one expert, rows packed at `a`. */
+void qm_cpu_product(const struct qm_cpu *c, int thread, int threads, const void *a, int64_t m,
+                    const struct qm_packed_weight *w, int64_t expert, const struct qm_epilogue *e);
+
+/* Packs rows for a product, inside a region: few rows each thread packs for itself (no barrier), more are
+ * shared out in blocks and followed by a barrier. norm: rows are normed first (then the normed rows are
+ * also left in c->normed), or NULL. rows: which rows of src, or NULL for the first m. */
+const void *qm_cpu_pack(const struct qm_cpu *c, int thread, int threads, const float *src, int64_t ld,
+                        const int32_t *rows, int64_t m, const struct qm_packed_weight *w,
+                        const struct qm_packed_weight *norm);
+
+void qm_cpu_attention(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch);
+void qm_cpu_route(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch);
+void qm_cpu_moe_up(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch);
+void qm_cpu_moe_down(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch);
+
+#endif

@@ -1,0 +1,91 @@
+/* Products of the CPU backend: packing of rows, columns by panels, epilogues fused to each block of columns
+ * while it is in cache. */
+#include "engine/cpu/cpu_private.h"
+
+#include <string.h>
+
+static int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* Norms (if asked) and packs rows [r0, r1) to dst; normed rows go to c->normed. */
+static void pack_block(const struct qm_cpu *c, const float *src, int64_t ld, const int32_t *rows, int64_t r0,
+                       int64_t r1, const struct qm_packed_weight *w, const struct qm_packed_weight *norm, float *normed,
+                       void *dst) {
+    const struct qm_type_kernels *t = qm_cpu_type(c, w->type);
+    if (!norm) {
+        if (rows)
+            t->pack(dst, src, ld, rows + r0, r1 - r0, w->k);
+        else
+            t->pack(dst, src + r0 * ld, ld, NULL, r1 - r0, w->k);
+        return;
+    }
+    int64_t ldn = c->layout.ld_hidden;
+    for (int64_t r = r0; r < r1; r++)
+        c->kernels->rmsnorm(normed + (r - r0) * ldn, src + (rows ? rows[r] : r) * ld, qm_packed_vector(norm, 0), w->k,
+                            (float)c->config->rms_eps);
+    t->pack(dst, normed, ldn, NULL, r1 - r0, w->k);
+}
+
+const void *qm_cpu_pack(const struct qm_cpu *c, int thread, int threads, const float *src, int64_t ld,
+                        const int32_t *rows, int64_t m, const struct qm_packed_weight *w,
+                        const struct qm_packed_weight *norm) {
+    if (m <= QM_PRIVATE_ROWS) {
+        float *normed = (float *)(void *)qm_cpu_private(c, thread, c->layout.accumulator);
+        void *dst = qm_cpu_private(c, thread, c->layout.attention + c->layout.attention_bytes);
+        pack_block(c, src, ld, rows, 0, m, w, norm, normed, dst);
+        return dst;
+    }
+    const struct qm_type_kernels *t = qm_cpu_type(c, w->type);
+    int64_t blocks = (m + QM_PACK_BLOCK - 1) / QM_PACK_BLOCK, begin, end;
+    qm_team_share(blocks, thread, threads, &begin, &end);
+    for (int64_t b = begin; b < end; b++) {
+        int64_t r0 = b * QM_PACK_BLOCK, r1 = min64(r0 + QM_PACK_BLOCK, m);
+        pack_block(c, src, ld, rows, r0, r1, w, norm, c->normed + r0 * c->layout.ld_hidden,
+                   c->packed_rows + t->packed_bytes(r0, w->k));
+    }
+    qm_team_barrier(c->team, thread);
+    return c->packed_rows;
+}
+
+/* Columns [col, col + n) of all rows are in `block` (leading dimension ld). */
+static void finish(const struct qm_cpu *c, const struct qm_epilogue *e, float *block, int64_t ld, int64_t m,
+                   int64_t col, int64_t n, int64_t n_real) {
+    const struct qm_kernels *k = c->kernels;
+    for (int64_t r = 0; r < m; r++) {
+        float *row = block + r * ld;
+        if (e->bias)
+            k->add(row, e->bias + col, n_real);
+        if (e->kind == QM_ADD)
+            k->add(e->out + r * e->ld + col, row, n_real);
+        else if (e->kind == QM_STORE)
+            memcpy(e->out + r * e->ld + col, row, (size_t)n * sizeof *row);
+        else if (e->kind == QM_SCATTER)
+            memcpy(e->rows[r] + col, row, (size_t)n_real * sizeof *row);
+        else if (c->config->activation == QM_ACT_SILU)
+            k->silu_mul(e->out + r * e->ld + col / 2, row, n / 32);
+        else
+            k->swiglu_clamped(e->out + r * e->ld + col / 2, row, n / 32, (float)c->config->swiglu_limit);
+    }
+}
+
+void qm_cpu_product(const struct qm_cpu *c, int thread, int threads, const void *a, int64_t m,
+                    const struct qm_packed_weight *w, int64_t expert, const struct qm_epilogue *e) {
+    int64_t unit = e->kind == QM_GATE ? 2 : 1, begin, end; /* gate and up panels stay together */
+    qm_team_share(w->panels / unit, thread, threads, &begin, &end);
+    int64_t room = (int64_t)(c->layout.product_bytes / sizeof(float)) / (m * QM_PANEL_ROWS) / 2 * 2;
+    float *block = (float *)(void *)qm_cpu_private(c, thread, c->layout.product);
+    for (int64_t p = begin * unit; p < end * unit; p += room) {
+        int64_t panels = min64(room, end * unit - p), col = p * QM_PANEL_ROWS, n = panels * QM_PANEL_ROWS;
+        struct qm_product product = {.a = a,
+                                     .m = m,
+                                     .k = w->k,
+                                     .b = qm_packed_panel(w, expert, p),
+                                     .n_panels = panels,
+                                     .panel_stride = w->panel_stride,
+                                     .c = block,
+                                     .ldc = n};
+        qm_cpu_type(c, w->type)->product(&product);
+        finish(c, e, block, n, m, col, n, min64(n, w->n - col));
+    }
+}

@@ -1,0 +1,315 @@
+/* The engine: opens a backend over a model, keeps sequences, and flattens a step into a batch. */
+#include "engine/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/backend.h"
+#include "engine/kv.h"
+#include "numa/memory.h"
+#include "numa/team.h"
+#include "plan/forward.h"
+
+enum { DEFAULT_CHUNK = 512, DEFAULT_CONTEXT_STEP = 1024, RESERVE_BYTES = 256 << 20 };
+
+struct qm_engine {
+    const struct qm_model *model;
+    struct qm_forward forward;
+    struct qm_workload workload;
+    struct qm_memory_table memory;
+    enum qm_isa isa;
+    struct qm_team *team;
+    struct qm_kv kv;
+    struct qm_backend *backend;
+    int64_t open_sequences;
+    /* the batch of a step, sized for chunk rows */
+    struct qm_batch_part *parts;
+    int32_t *token, *logit_row;
+    int64_t *position;
+    float **logit_out;
+};
+
+struct qm_sequence {
+    struct qm_engine *engine;
+    struct qm_kv_tables tables;
+    bool in_step;
+};
+
+static double gib(uint64_t bytes) {
+    return (double)bytes / (double)(1 << 30);
+}
+
+static int refuse_memory(const struct qm_memory_table *t, uint64_t available, int64_t context, struct qm_error *err) {
+    return qm_fail(
+        err, QM_FIT,
+        "not enough memory: %.2f GiB needed (weights %.2f, KV cache for %lld tokens %.2f, activations %.2f), "
+        "%.2f GiB available; a smaller --context needs less",
+        gib(t->total), gib(t->weights), (long long)context, gib(t->kv), gib(t->scratch), gib(available));
+}
+
+/* The context asked for, or the model's maximum, or what fits. */
+static int choose_context(const struct qm_model *m, int64_t asked, struct qm_workload *w, struct qm_memory_table *t,
+                          struct qm_error *err) {
+    uint64_t available;
+    int rc = qm_memory_available(&available, err);
+    if (rc)
+        return rc;
+    available = available > RESERVE_BYTES ? available - RESERVE_BYTES : 0;
+    w->context = asked ? asked : m->config.max_positions;
+    qm_memory_estimate(m, w, t);
+    if (t->total <= available)
+        return QM_OK;
+    if (asked)
+        return refuse_memory(t, available, w->context, err);
+    int64_t low = 0, high = w->context / DEFAULT_CONTEXT_STEP; /* in steps: low fits or is 0, high does not */
+    while (high - low > 1) {
+        int64_t middle = low + (high - low) / 2;
+        w->context = middle * DEFAULT_CONTEXT_STEP;
+        qm_memory_estimate(m, w, t);
+        if (t->total <= available)
+            low = middle;
+        else
+            high = middle;
+    }
+    w->context = low ? low * DEFAULT_CONTEXT_STEP : DEFAULT_CONTEXT_STEP;
+    qm_memory_estimate(m, w, t);
+    return low ? QM_OK : refuse_memory(t, available, w->context, err);
+}
+
+static int check_options(const struct qm_engine_options *o, struct qm_error *err) {
+    if (o->context < 0 || o->sequences < 0 || o->chunk < 0 || o->threads < 0)
+        return qm_fail(err, QM_USAGE, "context, sequences, chunk and threads must not be negative");
+    if (o->kv_type != -1 && o->kv_type != QM_BF16 && o->kv_type != QM_F16 && o->kv_type != QM_F32)
+        return qm_fail(err, QM_USAGE, "the KV cache can be bf16, f16 or f32");
+    return qm_isa_check(o->isa, err);
+}
+
+static int open_batch(struct qm_engine *e, struct qm_error *err) {
+    size_t rows = (size_t)e->workload.chunk;
+    e->parts = calloc(rows, sizeof *e->parts);
+    e->token = calloc(rows, sizeof *e->token);
+    e->logit_row = calloc(rows, sizeof *e->logit_row);
+    e->position = calloc(rows, sizeof *e->position);
+    e->logit_out = calloc(rows, sizeof *e->logit_out);
+    if (e->parts && e->token && e->logit_row && e->position && e->logit_out)
+        return QM_OK;
+    return qm_fail_memory(err, rows * sizeof *e->parts, "the batch of a step");
+}
+
+int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, struct qm_engine **out,
+                   struct qm_error *err) {
+    *out = NULL;
+    int rc = check_options(o, err);
+    if (rc)
+        return rc;
+    struct qm_engine *e = calloc(1, sizeof *e);
+    if (!e)
+        return qm_fail_memory(err, sizeof *e, "the engine");
+    e->model = m;
+    e->isa = o->isa;
+    e->workload = (struct qm_workload){.sequences = o->sequences ? o->sequences : 1,
+                                       .chunk = o->chunk ? o->chunk : DEFAULT_CHUNK};
+    e->workload.kv_type = o->kv_type < 0 ? qm_kv_default_type(&m->config) : (enum qm_dtype)o->kv_type;
+    rc = qm_team_create(o->threads, &e->team, err);
+    if (!rc) {
+        e->workload.threads = qm_team_threads(e->team);
+        rc = choose_context(m, o->context, &e->workload, &e->memory, err);
+    }
+    if (!rc)
+        rc = qm_forward_build(m, &e->forward, err);
+    if (!rc)
+        rc = qm_kv_open(&e->forward, &e->workload, &e->kv, err);
+    if (!rc)
+        rc = open_batch(e, err);
+    if (!rc) {
+        struct qm_backend_setup setup = {.model = m,
+                                         .workload = e->workload,
+                                         .isa = o->isa,
+                                         .team = e->team,
+                                         .kv = &e->kv,
+                                         .progress = o->progress,
+                                         .progress_arg = o->progress_arg};
+        rc = qm_cpu_backend_open(&setup, &e->backend, err);
+    }
+    if (rc) {
+        qm_engine_close(e);
+        return rc;
+    }
+    *out = e;
+    return QM_OK;
+}
+
+void qm_engine_close(struct qm_engine *e) {
+    if (!e)
+        return;
+    if (e->backend)
+        e->backend->close(e->backend);
+    if (e->kv.groups)
+        qm_kv_close(&e->kv);
+    qm_forward_free(&e->forward);
+    qm_team_destroy(e->team);
+    free(e->parts);
+    free(e->token);
+    free(e->logit_row);
+    free(e->position);
+    free(e->logit_out);
+    free(e);
+}
+
+const struct qm_model *qm_engine_model(const struct qm_engine *e) {
+    return e->model;
+}
+
+int64_t qm_engine_context(const struct qm_engine *e) {
+    return e->workload.context;
+}
+
+int64_t qm_engine_chunk(const struct qm_engine *e) {
+    return e->workload.chunk;
+}
+
+int qm_engine_threads(const struct qm_engine *e) {
+    return e->workload.threads;
+}
+
+enum qm_isa qm_engine_isa(const struct qm_engine *e) {
+    return e->isa;
+}
+
+enum qm_dtype qm_engine_kv_type(const struct qm_engine *e) {
+    return e->workload.kv_type;
+}
+
+const struct qm_memory_table *qm_engine_memory(const struct qm_engine *e) {
+    return &e->memory;
+}
+
+uint64_t qm_engine_decode_bytes(const struct qm_engine *e, int64_t depth) {
+    const struct qm_config *c = &e->model->config;
+    uint64_t bytes = 0;
+    for (int64_t i = 0; i < e->model->n_weights; i++) {
+        const struct qm_weight *w = &e->model->weights[i];
+        uint64_t all = qm_weight_bytes(w);
+        if (w->role == QM_W_EMBED && !c->tie_embeddings)
+            all = 0; /* one row */
+        else if (w->experts > 1)
+            all = all / (uint64_t)w->experts * (uint64_t)c->experts_per_token;
+        bytes += all;
+    }
+    uint64_t token = (qm_kv_key_bytes(e->kv.type, c->head_dim) + qm_kv_value_bytes(e->kv.type, c->head_dim)) *
+                     (uint64_t)c->kv_heads / QM_KV_PAGE_TOKENS;
+    for (int64_t l = 0; l < c->layers; l++) {
+        int64_t window = c->layer[l].window, seen = window && window < depth ? window : depth;
+        bytes += token * (uint64_t)seen;
+    }
+    return bytes;
+}
+
+int qm_sequence_open(struct qm_engine *e, struct qm_sequence **out, struct qm_error *err) {
+    *out = NULL;
+    if (e->open_sequences >= e->workload.sequences)
+        return qm_fail(err, QM_FIT, "%lld sequences are open already, all that the engine was opened for",
+                       (long long)e->open_sequences);
+    struct qm_sequence *s = calloc(1, sizeof *s);
+    if (!s)
+        return qm_fail_memory(err, sizeof *s, "a sequence");
+    int rc = qm_kv_tables_open(&e->kv, &s->tables, err);
+    if (rc) {
+        free(s);
+        return rc;
+    }
+    s->engine = e;
+    e->open_sequences++;
+    *out = s;
+    return QM_OK;
+}
+
+void qm_sequence_close(struct qm_sequence *s) {
+    if (!s)
+        return;
+    qm_kv_tables_close(&s->engine->kv, &s->tables);
+    s->engine->open_sequences--;
+    free(s);
+}
+
+int64_t qm_sequence_length(const struct qm_sequence *s) {
+    return s->tables.length;
+}
+
+int64_t qm_sequence_truncate(struct qm_sequence *s, int64_t n) {
+    return qm_kv_truncate(&s->engine->kv, &s->tables, n < 0 ? 0 : n);
+}
+
+static int check_step(const struct qm_engine *e, const struct qm_step *s, struct qm_error *err) {
+    int64_t held = s->sequence->tables.length, vocab = e->model->config.vocab;
+    if (s->n < 1 || s->n_logits < 0 || s->n_logits > s->n)
+        return qm_fail(err, QM_USAGE, "a step of %lld tokens with %lld logits", (long long)s->n,
+                       (long long)s->n_logits);
+    if (s->n > e->workload.context - held)
+        return qm_fail(err, QM_INPUT, "%lld tokens after %lld held: more than the context of %lld; --context raises it",
+                       (long long)s->n, (long long)held, (long long)e->workload.context);
+    for (int64_t i = 0; i < s->n; i++)
+        if (s->tokens[i] < 0 || s->tokens[i] >= vocab)
+            return qm_fail(err, QM_INPUT, "token %lld is id %d: expected 0 to %lld, the model's vocabulary",
+                           (long long)(held + i), (int)s->tokens[i], (long long)vocab - 1);
+    return QM_OK;
+}
+
+static int check_steps(const struct qm_engine *e, const struct qm_step *steps, int n_steps, struct qm_error *err) {
+    int64_t rows = 0;
+    int rc = QM_OK;
+    for (int i = 0; !rc && i < n_steps; i++) {
+        rc = check_step(e, &steps[i], err);
+        rows += rc ? 0 : steps[i].n;
+        if (!rc && steps[i].sequence->in_step)
+            rc = qm_fail(err, QM_USAGE, "a sequence is in the step twice");
+        if (!rc && rows > e->workload.chunk)
+            rc = qm_fail(err, QM_USAGE, "a step of more than %lld tokens", (long long)e->workload.chunk);
+        steps[i].sequence->in_step = true;
+    }
+    for (int i = 0; i < n_steps; i++)
+        steps[i].sequence->in_step = false;
+    return rc;
+}
+
+static void flatten(struct qm_engine *e, const struct qm_step *steps, int n_steps, struct qm_batch *b) {
+    *b = (struct qm_batch){.token = e->token,
+                           .position = e->position,
+                           .parts = e->parts,
+                           .n_parts = n_steps,
+                           .logit_row = e->logit_row,
+                           .logit_out = e->logit_out};
+    int64_t vocab = e->model->config.vocab;
+    for (int i = 0; i < n_steps; i++) {
+        const struct qm_step *s = &steps[i];
+        int64_t position = s->sequence->tables.length;
+        e->parts[i] = (struct qm_batch_part){
+            .step = s, .tables = &s->sequence->tables, .row = b->rows, .n = s->n, .position = position};
+        for (int64_t t = 0; t < s->n; t++) {
+            e->token[b->rows + t] = s->tokens[t];
+            e->position[b->rows + t] = position + t;
+        }
+        for (int64_t j = 0; j < s->n_logits; j++, b->n_logits++) {
+            e->logit_row[b->n_logits] = (int32_t)(b->rows + s->n - s->n_logits + j);
+            e->logit_out[b->n_logits] = s->logits + j * vocab;
+        }
+        b->rows += s->n;
+    }
+}
+
+int qm_engine_step(struct qm_engine *e, const struct qm_step *steps, int n_steps, struct qm_error *err) {
+    if (n_steps < 1)
+        return QM_OK;
+    int rc = check_steps(e, steps, n_steps, err);
+    for (int i = 0; !rc && i < n_steps; i++)
+        rc = qm_kv_reserve(&e->kv, &steps[i].sequence->tables, steps[i].n, err);
+    if (rc)
+        return rc;
+    struct qm_batch batch;
+    flatten(e, steps, n_steps, &batch);
+    for (int i = 0; i < e->forward.n_ops; i++)
+        e->backend->execute(e->backend, &e->forward.ops[i], &batch);
+    for (int i = 0; i < n_steps; i++)
+        qm_kv_advance(&e->kv, &steps[i].sequence->tables, steps[i].n);
+    return QM_OK;
+}

@@ -1,0 +1,169 @@
+/* The pool of KV pages and the page tables of sequences. */
+#include "engine/kv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int find_groups(const struct qm_forward *f, const struct qm_workload *w, struct qm_kv *kv,
+                       struct qm_error *err) {
+    for (int s = 0; s < f->n_states; s++) {
+        int g = 0;
+        while (g < kv->n_groups && kv->groups[g].window != f->states[s].window)
+            g++;
+        kv->group_of[s] = g;
+        if (g < kv->n_groups)
+            continue;
+        struct qm_kv_group *group = &kv->groups[kv->n_groups++];
+        group->window = f->states[s].window;
+        group->held = qm_kv_pages(w->context, group->window, w->chunk);
+        group->pages = group->held * w->sequences;
+        group->free_pages = malloc((size_t)group->pages * sizeof *group->free_pages);
+        if (!group->free_pages)
+            return qm_fail_memory(err, (uint64_t)group->pages * 4, "the list of KV pages");
+        for (int64_t i = 0; i < group->pages; i++)
+            group->free_pages[i] = (int32_t)(group->pages - 1 - i);
+        group->n_free = group->pages;
+    }
+    return QM_OK;
+}
+
+int qm_kv_open(const struct qm_forward *f, const struct qm_workload *w, struct qm_kv *out, struct qm_error *err) {
+    size_t n = (size_t)f->n_states + 1;
+    *out = (struct qm_kv){.type = w->kv_type, .n_states = f->n_states, .chunk = w->chunk, .context = w->context};
+    out->kv_heads = f->states[0].kv_heads;
+    out->head_dim = f->states[0].head_dim;
+    out->key_bytes = qm_kv_key_bytes(w->kv_type, out->head_dim);
+    out->page_bytes = out->key_bytes + qm_kv_value_bytes(w->kv_type, out->head_dim);
+    out->groups = calloc(n, sizeof *out->groups);
+    out->group_of = calloc(n, sizeof *out->group_of);
+    out->base = calloc(n, sizeof *out->base);
+    int rc = out->groups && out->group_of && out->base ? QM_OK : qm_fail_memory(err, n * 64, "the KV cache");
+    if (!rc)
+        rc = find_groups(f, w, out, err);
+    uint64_t total = 0;
+    for (int s = 0; !rc && s < f->n_states; s++)
+        total += (uint64_t)(out->groups[out->group_of[s]].pages * out->kv_heads) * out->page_bytes;
+    if (!rc)
+        rc = qm_memory_alloc(total, "the KV cache", &out->memory, err);
+    uint8_t *at = out->memory.data;
+    for (int s = 0; !rc && s < f->n_states; s++) {
+        out->base[s] = at;
+        at += (uint64_t)(out->groups[out->group_of[s]].pages * out->kv_heads) * out->page_bytes;
+    }
+    if (rc)
+        qm_kv_close(out);
+    return rc;
+}
+
+void qm_kv_close(struct qm_kv *kv) {
+    for (int g = 0; g < kv->n_groups; g++)
+        free(kv->groups[g].free_pages);
+    free(kv->groups);
+    free(kv->group_of);
+    free(kv->base);
+    qm_memory_free(&kv->memory);
+    *kv = (struct qm_kv){0};
+}
+
+int qm_kv_tables_open(const struct qm_kv *kv, struct qm_kv_tables *out, struct qm_error *err) {
+    *out = (struct qm_kv_tables){0};
+    size_t n = (size_t)kv->n_groups, entries = 0;
+    for (size_t g = 0; g < n; g++)
+        entries += (size_t)kv->groups[g].held;
+    out->table = calloc(n, sizeof *out->table);
+    out->oldest = calloc(n, sizeof *out->oldest);
+    int32_t *all = malloc(entries * sizeof *all + sizeof *all);
+    if (!out->table || !out->oldest || !all) {
+        free(out->table);
+        free(out->oldest);
+        free(all);
+        *out = (struct qm_kv_tables){0};
+        return qm_fail_memory(err, entries * sizeof *all, "the page table of a sequence");
+    }
+    memset(all, 0xFF, entries * sizeof *all);
+    for (size_t g = 0; g < n; all += kv->groups[g].held, g++)
+        out->table[g] = all;
+    return QM_OK;
+}
+
+static void give_back(struct qm_kv *kv, struct qm_kv_tables *t, int g, int64_t logical) {
+    struct qm_kv_group *group = &kv->groups[g];
+    int32_t *entry = &t->table[g][logical % group->held];
+    if (*entry >= 0)
+        group->free_pages[group->n_free++] = *entry;
+    *entry = -1;
+}
+
+void qm_kv_tables_close(struct qm_kv *kv, struct qm_kv_tables *t) {
+    if (!t->table)
+        return;
+    for (int g = 0; g < kv->n_groups; g++)
+        for (int64_t i = 0; i < kv->groups[g].held; i++)
+            give_back(kv, t, g, i);
+    free(t->table[0]);
+    free(t->table);
+    free(t->oldest);
+    *t = (struct qm_kv_tables){0};
+}
+
+/* A page that another sequence wrote is cleared: attention multiplies the values of slots not yet filled by 0,
+ * which gives 0 only where they are finite. */
+static void clear_page(struct qm_kv *kv, int g, int64_t page) {
+    for (int s = 0; s < kv->n_states; s++)
+        for (int64_t h = 0; kv->group_of[s] == g && h < kv->kv_heads; h++)
+            memset(kv->base[s] + (uint64_t)(h * kv->groups[g].pages + page) * kv->page_bytes, 0, kv->page_bytes);
+}
+
+int qm_kv_reserve(struct qm_kv *kv, struct qm_kv_tables *t, int64_t n, struct qm_error *err) {
+    int64_t first = t->length / QM_KV_PAGE_TOKENS, last = (t->length + n - 1) / QM_KV_PAGE_TOKENS;
+    for (int g = 0; g < kv->n_groups; g++) {
+        int64_t need = 0;
+        for (int64_t i = first; i <= last; i++)
+            need += t->table[g][i % kv->groups[g].held] < 0;
+        if (need > kv->groups[g].n_free)
+            return qm_fail(err, QM_FIT, "the KV cache is full: %lld more pages of %d tokens needed, %lld free",
+                           (long long)need, QM_KV_PAGE_TOKENS, (long long)kv->groups[g].n_free);
+    }
+    for (int g = 0; g < kv->n_groups; g++) {
+        struct qm_kv_group *group = &kv->groups[g];
+        for (int64_t i = first; i <= last; i++) {
+            int32_t *entry = &t->table[g][i % group->held];
+            if (*entry >= 0)
+                continue;
+            *entry = group->free_pages[--group->n_free];
+            clear_page(kv, g, *entry);
+        }
+    }
+    return QM_OK;
+}
+
+void qm_kv_advance(const struct qm_kv *kv, struct qm_kv_tables *t, int64_t n) {
+    t->length += n;
+    for (int g = 0; g < kv->n_groups; g++) {
+        int64_t pages = (t->length + QM_KV_PAGE_TOKENS - 1) / QM_KV_PAGE_TOKENS, held = kv->groups[g].held;
+        int64_t oldest = pages > held ? (pages - held) * QM_KV_PAGE_TOKENS : 0;
+        if (oldest > t->oldest[g])
+            t->oldest[g] = oldest;
+    }
+}
+
+int64_t qm_kv_truncate(struct qm_kv *kv, struct qm_kv_tables *t, int64_t n) {
+    if (n >= t->length)
+        return t->length;
+    for (int g = 0; g < kv->n_groups; g++) {
+        int64_t window = kv->groups[g].window, from = window && n > window ? n - window : 0;
+        if (t->oldest[g] > from)
+            n = 0;
+    }
+    int64_t keep = (n + QM_KV_PAGE_TOKENS - 1) / QM_KV_PAGE_TOKENS;
+    for (int g = 0; g < kv->n_groups; g++) {
+        int64_t held = kv->groups[g].held, pages = (t->length + QM_KV_PAGE_TOKENS - 1) / QM_KV_PAGE_TOKENS;
+        for (int64_t i = keep > pages - held ? keep : pages - held; i < pages; i++)
+            if (i >= 0)
+                give_back(kv, t, g, i);
+        if (n == 0)
+            t->oldest[g] = 0;
+    }
+    t->length = n;
+    return n;
+}

@@ -1,0 +1,69 @@
+/* Keys and values in fixed-size pages, in the panel layout that the attention products read.
+ *
+ * A page holds QM_KV_PAGE_TOKENS consecutive tokens of one KV head of one layer: keys as panels over tokens
+ * (n = token, k = head dim), then values as panels over head dim (n = dim, k = token). Layers with the same
+ * window share page numbers (a group): page p of layer l and head h is at base[l] + (h * pages + p) *
+ * page_bytes. Logical page i of a sequence is at table[i % held]: where a window holds fewer pages than the
+ * context has, old ones are written over.
+ * Not thread-safe but for reading; everything is allocated at the start. */
+#ifndef QM_ENGINE_KV_H
+#define QM_ENGINE_KV_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "numa/memory.h"
+#include "plan/forward.h"
+#include "plan/memory.h"
+
+struct qm_kv_group {
+    int64_t window;
+    int64_t held;  /* pages of one sequence */
+    int64_t pages; /* of all */
+    int32_t *free_pages;
+    int64_t n_free;
+};
+
+struct qm_kv {
+    enum qm_dtype type;
+    int64_t kv_heads, head_dim, chunk, context;
+    uint64_t key_bytes, page_bytes;
+    struct qm_kv_group *groups;
+    int n_groups;
+    int *group_of;  /* [states] */
+    uint8_t **base; /* [states] */
+    int n_states;
+    struct qm_memory memory;
+};
+
+/* A sequence's page tables. */
+struct qm_kv_tables {
+    int32_t **table; /* [groups][held]; -1: no page yet */
+    int64_t length;  /* tokens held (of a window, the last of them) */
+    int64_t *oldest; /* [groups] the first token whose keys and values are still there */
+};
+
+int qm_kv_open(const struct qm_forward *f, const struct qm_workload *w, struct qm_kv *out, struct qm_error *err);
+void qm_kv_close(struct qm_kv *kv);
+
+int qm_kv_tables_open(const struct qm_kv *kv, struct qm_kv_tables *out, struct qm_error *err);
+void qm_kv_tables_close(struct qm_kv *kv, struct qm_kv_tables *t);
+
+/* Takes the pages that positions [t->length, t->length + n) need. QM_FIT, with nothing taken, where the pool is
+ * short. */
+int qm_kv_reserve(struct qm_kv *kv, struct qm_kv_tables *t, int64_t n, struct qm_error *err);
+/* The positions reserved are filled. */
+void qm_kv_advance(const struct qm_kv *kv, struct qm_kv_tables *t, int64_t n);
+/* Gives back pages from position n on; returns the length left (n, or 0: see qm_sequence_truncate). */
+int64_t qm_kv_truncate(struct qm_kv *kv, struct qm_kv_tables *t, int64_t n);
+
+/* The page that holds `position` of one head; its keys are at the start, its values at key_bytes. */
+static inline uint8_t *qm_kv_page(const struct qm_kv *kv, const struct qm_kv_tables *t, int state, int64_t head,
+                                  int64_t position) {
+    int g = kv->group_of[state];
+    const struct qm_kv_group *group = &kv->groups[g];
+    int64_t page = t->table[g][position / QM_KV_PAGE_TOKENS % group->held];
+    return kv->base[state] + (uint64_t)(head * group->pages + page) * kv->page_bytes;
+}
+
+#endif

@@ -1,0 +1,341 @@
+/* Loading: published rows to panels. The work is cut into blocks of panels of one expert; threads take blocks
+ * in order, so files are read nearly sequentially. */
+#include "engine/packed.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "plan/memory.h"
+
+enum { BLOCK_BYTES = 4 << 20 };
+
+/* Bytes of one published row of a run's tensor. */
+static uint64_t row_bytes(const struct qm_weight *w) {
+    return w->dtype == QM_MXFP4 ? (uint64_t)w->k / 2 : (uint64_t)w->k * qm_dtype_size(w->dtype);
+}
+
+/* Which of a run's rows lie in panel p: [*begin, *end) of 0..count, first one in panel row *at. */
+static bool run_in_panel(const struct qm_run *r, int64_t p, int64_t *begin, int64_t *end, int64_t *at) {
+    int64_t first = p * QM_PANEL_ROWS;
+    if (r->interleave) {
+        if (p % 2 != r->shift / QM_PANEL_ROWS)
+            return false;
+        first = p / 2 * QM_PANEL_ROWS;
+    }
+    int64_t b = first - r->dst, e = b + QM_PANEL_ROWS;
+    *begin = b < 0 ? 0 : b;
+    *end = e < r->count ? e : r->count;
+    *at = *begin - b;
+    return *begin < *end;
+}
+
+struct loader {
+    const struct qm_model *model;
+    const struct qm_kernels *kernels;
+    struct qm_packed *packed;
+    int64_t *block_panels; /* [n_weights] */
+    int64_t *first_block;  /* [n_weights + 1] */
+    _Atomic int64_t next;
+    _Atomic uint64_t bytes_done;
+    _Atomic int failed;
+    uint64_t bytes_total;
+    qm_progress_fn *progress;
+    void *progress_arg;
+    struct qm_error *err; /* written once, by whoever sets failed first */
+};
+
+struct piece { /* a run's rows of one block, in the staging buffer */
+    uint8_t *rows, *scales;
+    int64_t begin; /* the first of the run's rows that is there */
+};
+
+static void fail(struct loader *l, const struct qm_error *e) {
+    int none = 0;
+    if (atomic_compare_exchange_strong(&l->failed, &none, 1) && l->err)
+        *l->err = *e;
+}
+
+static int read_rows(const struct qm_shards *s, const struct qm_tensor *t, uint64_t bytes_row, int64_t row,
+                     int64_t rows, void *dst, struct qm_error *err) {
+    const struct qm_shard_file *f = &s->files[t->file];
+    int rc = qm_pread_full(f->fd, f->path, dst, bytes_row * (uint64_t)rows, t->offset + bytes_row * (uint64_t)row, err);
+    return rc ? qm_fail_context(err, "tensor %s", t->name) : QM_OK;
+}
+
+static int check_row(struct loader *l, const struct qm_weight *w, const struct qm_run *r, int64_t i, const uint8_t *row,
+                     const uint8_t *scales, struct qm_error *err) {
+    int64_t published = r->src + i * r->step;
+    if (w->dtype == QM_MXFP4) {
+        const uint8_t *bad = memchr(scales, 255, (size_t)w->k / 32);
+        if (!bad)
+            return QM_OK;
+        return qm_fail(err, QM_INPUT, "tensor %s: scale %lld of row %lld is 255 (NaN); expected finite weights",
+                       r->scales->name, (long long)(bad - scales), (long long)published);
+    }
+    int64_t bad = l->kernels->find_nonfinite(row, w->dtype, w->k);
+    if (bad < 0)
+        return QM_OK;
+    return qm_fail(err, QM_INPUT, "tensor %s: value %lld (row %lld, column %lld) is not finite; the file is damaged",
+                   r->tensor->name, (long long)(published * w->k + bad), (long long)published, (long long)bad);
+}
+
+/* Reads the run's rows of panels [p0, p1) to `staging`, which it advances. */
+static int read_piece(struct loader *l, const struct qm_weight *w, const struct qm_run *r, int64_t p0, int64_t p1,
+                      uint8_t **staging, struct piece *out, struct qm_error *err) {
+    int64_t begin = INT64_MAX, end = 0, b, e, at;
+    for (int64_t p = p0; p < p1; p++)
+        if (run_in_panel(r, p, &b, &e, &at)) {
+            begin = b < begin ? b : begin;
+            end = e > end ? e : end;
+        }
+    *out = (struct piece){.begin = begin};
+    if (begin >= end)
+        return QM_OK;
+    int64_t rows = (end - begin - 1) * r->step + 1, row = r->src + begin * r->step;
+    uint64_t bytes = row_bytes(w);
+    out->rows = *staging;
+    *staging += (bytes * (uint64_t)rows + 63) / 64 * 64;
+    int rc = read_rows(l->model->shards, r->tensor, bytes, row, rows, out->rows, err);
+    if (!rc && r->scales) {
+        out->scales = *staging;
+        *staging += ((uint64_t)w->k / 32 * (uint64_t)rows + 63) / 64 * 64;
+        rc = read_rows(l->model->shards, r->scales, (uint64_t)w->k / 32, row, rows, out->scales, err);
+    }
+    for (int64_t i = begin; !rc && i < end; i++)
+        rc = check_row(l, w, r, i, out->rows + (uint64_t)((i - begin) * r->step) * bytes,
+                       out->scales ? out->scales + (i - begin) * r->step * (w->k / 32) : NULL, err);
+    return rc;
+}
+
+/* A router's published row as F32, which it is packed as. */
+static void widen(float *out, const void *row, enum qm_dtype t, int64_t k) {
+    const uint16_t *h = row;
+    for (int64_t i = 0; i < k; i++)
+        out[i] = t == QM_BF16 ? qm_f32_from_bf16(h[i]) : qm_f32_from_f16(h[i]);
+}
+
+static void pack_one(struct loader *l, const struct qm_weight *w, const struct qm_packed_weight *to, int64_t expert,
+                     int64_t panel, const struct qm_run *runs, const struct piece *pieces, int64_t n, float *wide) {
+    const void *rows[QM_PANEL_ROWS] = {0};
+    const uint8_t *scales[QM_PANEL_ROWS] = {0};
+    for (int64_t i = 0; i < n; i++) {
+        int64_t begin, end, at;
+        if (!pieces[i].rows || !run_in_panel(&runs[i], panel, &begin, &end, &at))
+            continue;
+        for (int64_t j = begin; j < end; j++, at++) {
+            int64_t row = (j - pieces[i].begin) * runs[i].step;
+            rows[at] = pieces[i].rows + (uint64_t)row * row_bytes(w);
+            scales[at] = pieces[i].scales ? pieces[i].scales + row * (w->k / 32) : NULL;
+            if (to->type != w->dtype) {
+                widen(wide + at * w->k, rows[at], w->dtype, w->k);
+                rows[at] = wide + at * w->k;
+            }
+        }
+    }
+    l->kernels->pack_panel((void *)qm_packed_panel(to, expert, panel), to->type, rows,
+                           w->dtype == QM_MXFP4 ? scales : NULL, w->k);
+}
+
+/* The runs of one expert are consecutive. */
+static void expert_runs(const struct qm_weight *w, int64_t expert, int64_t *first, int64_t *n) {
+    int64_t i = 0;
+    while (i < w->n_runs && w->runs[i].expert != expert)
+        i++;
+    *first = i;
+    while (i < w->n_runs && w->runs[i].expert == expert)
+        i++;
+    *n = i - *first;
+}
+
+struct worker {
+    uint8_t *staging;
+    float *wide;
+    struct piece *pieces;
+};
+
+static int load_block(struct loader *l, struct worker *k, int64_t weight, int64_t block, struct qm_error *err) {
+    const struct qm_weight *w = &l->model->weights[weight];
+    const struct qm_packed_weight *to = &l->packed->weights[weight];
+    int64_t each = l->block_panels[weight], blocks = (to->panels + each - 1) / each;
+    int64_t expert = block / blocks, p0 = block % blocks * each, p1 = p0 + each, first, n;
+    p1 = p1 < to->panels ? p1 : to->panels;
+    expert_runs(w, expert, &first, &n);
+    uint8_t *staging = k->staging;
+    int rc = QM_OK;
+    for (int64_t i = 0; !rc && i < n; i++)
+        rc = read_piece(l, w, &w->runs[first + i], p0, p1, &staging, &k->pieces[i], err);
+    for (int64_t p = p0; !rc && p < p1; p++)
+        pack_one(l, w, to, expert, p, &w->runs[first], k->pieces, n, k->wide);
+    atomic_fetch_add(&l->bytes_done, (uint64_t)(p1 - p0) * to->panel_stride);
+    return rc;
+}
+
+static uint64_t staging_bytes(const struct qm_model *m, int64_t *max_runs, int64_t *max_k) {
+    uint64_t most = 0;
+    *max_runs = *max_k = 1;
+    for (int64_t i = 0; i < m->n_weights; i++) {
+        const struct qm_weight *w = &m->weights[i];
+        uint64_t panel = QM_PANEL_ROWS * (row_bytes(w) + (uint64_t)w->k / 32 + 1);
+        /* every other row of a tensor is read with what lies between; a block is at least one panel */
+        uint64_t need = 2 * (BLOCK_BYTES + panel) + (uint64_t)w->n_runs * 128;
+        most = need > most ? need : most;
+        *max_runs = w->n_runs > *max_runs ? w->n_runs : *max_runs;
+        *max_k = w->k > *max_k ? w->k : *max_k;
+    }
+    return most;
+}
+
+static int worker_open(const struct loader *l, struct worker *k, struct qm_error *err) {
+    int64_t runs, columns;
+    uint64_t bytes = staging_bytes(l->model, &runs, &columns);
+    k->staging = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    k->wide = malloc((size_t)columns * QM_PANEL_ROWS * sizeof(float));
+    k->pieces = calloc((size_t)runs, sizeof *k->pieces);
+    return k->staging && k->wide && k->pieces ? QM_OK : qm_fail_memory(err, bytes, "reading weights");
+}
+
+static int report(struct loader *l, int thread, struct qm_error *err) {
+    if (thread != 0 || !l->progress)
+        return QM_OK;
+    if (!l->progress(l->progress_arg, "loading", atomic_load(&l->bytes_done), l->bytes_total))
+        return QM_OK;
+    return qm_fail(err, QM_INTERRUPTED, "interrupted while loading");
+}
+
+static void load_region(void *arg, int thread, int threads) {
+    (void)threads;
+    struct loader *l = arg;
+    struct worker k = {0};
+    struct qm_error e;
+    int64_t n = l->model->n_weights, weight = 0;
+    int rc = worker_open(l, &k, &e);
+    while (!rc && !atomic_load(&l->failed)) {
+        int64_t job = atomic_fetch_add(&l->next, 1);
+        if (job >= l->first_block[n])
+            break;
+        while (job >= l->first_block[weight + 1])
+            weight++;
+        rc = load_block(l, &k, weight, job - l->first_block[weight], &e);
+        if (!rc)
+            rc = report(l, thread, &e);
+    }
+    if (rc)
+        fail(l, &e);
+    free(k.staging);
+    free(k.wide);
+    free(k.pieces);
+}
+
+/* A vector becomes F32: runs of single elements. */
+static int load_vector(const struct qm_model *m, const struct qm_weight *w, struct qm_packed_weight *to,
+                       struct qm_error *err) {
+    float *out = (float *)(void *)to->data;
+    uint64_t size = qm_dtype_size(w->dtype);
+    for (int64_t i = 0; i < w->n_runs; i++) {
+        const struct qm_run *r = &w->runs[i];
+        int64_t span = (r->count - 1) * r->step + 1;
+        uint8_t *raw = malloc((uint64_t)span * size);
+        if (!raw)
+            return qm_fail_memory(err, (uint64_t)span * size, "reading weights");
+        int rc = read_rows(m->shards, r->tensor, size, r->src, span, raw, err);
+        for (int64_t j = 0; !rc && j < r->count; j++) {
+            const uint8_t *p = raw + (uint64_t)(j * r->step) * size;
+            int64_t at = r->dst + j;
+            if (r->interleave)
+                at = at / QM_PANEL_ROWS * r->interleave + at % QM_PANEL_ROWS + r->shift;
+            float *v = &out[r->expert * w->n + at];
+            uint16_t h;
+            memcpy(&h, p, 2);
+            if (w->dtype == QM_F32)
+                memcpy(v, p, 4);
+            else
+                *v = w->dtype == QM_BF16 ? qm_f32_from_bf16(h) : qm_f32_from_f16(h);
+            if (*v - *v != 0.0f)
+                rc = qm_fail(err, QM_INPUT, "tensor %s: value %lld is not finite; the file is damaged", r->tensor->name,
+                             (long long)(r->src + j * r->step));
+        }
+        free(raw);
+        if (rc)
+            return rc;
+    }
+    return QM_OK;
+}
+
+static int layout(const struct qm_model *m, struct qm_packed *out, struct qm_error *err) {
+    uint64_t total = 0;
+    for (int64_t i = 0; i < m->n_weights; i++)
+        total += qm_weight_bytes(&m->weights[i]);
+    int rc = qm_memory_alloc(total, "weights", &out->memory, err);
+    uint8_t *at = out->memory.data;
+    for (int64_t i = 0; !rc && i < m->n_weights; i++) {
+        const struct qm_weight *w = &m->weights[i];
+        struct qm_packed_weight *to = &out->weights[i];
+        *to = (struct qm_packed_weight){
+            .type = qm_packed_type(w), .vector = w->vector, .experts = w->experts, .n = w->n, .k = w->k};
+        to->panels = w->vector ? 0 : (w->n + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS;
+        to->panel_stride = w->vector ? 0 : qm_plan_panel_bytes(to->type, w->k);
+        to->expert_stride = (uint64_t)to->panels * to->panel_stride;
+        to->data = at;
+        at += qm_weight_bytes(w);
+    }
+    return rc;
+}
+
+static void count_blocks(struct loader *l) {
+    const struct qm_model *m = l->model;
+    for (int64_t i = 0; i < m->n_weights; i++) {
+        const struct qm_packed_weight *to = &l->packed->weights[i];
+        int64_t blocks = 0;
+        if (!to->vector) {
+            uint64_t panel = QM_PANEL_ROWS * row_bytes(&m->weights[i]);
+            int64_t each = (int64_t)(BLOCK_BYTES / (panel ? panel : 1));
+            each = each < 2 ? 2 : each & ~(int64_t)1;
+            l->block_panels[i] = each < to->panels ? each : to->panels;
+            blocks = (to->panels + l->block_panels[i] - 1) / l->block_panels[i] * to->experts;
+            l->bytes_total += to->expert_stride * (uint64_t)to->experts;
+        }
+        l->first_block[i + 1] = l->first_block[i] + blocks;
+    }
+}
+
+int qm_packed_load(const struct qm_model *m, const struct qm_kernels *kernels, struct qm_team *team,
+                   qm_progress_fn *progress, void *progress_arg, struct qm_packed *out, struct qm_error *err) {
+    *out = (struct qm_packed){0};
+    size_t n = (size_t)m->n_weights;
+    struct loader l = {
+        .model = m, .kernels = kernels, .packed = out, .progress = progress, .progress_arg = progress_arg, .err = err};
+    out->weights = calloc(n + 1, sizeof *out->weights);
+    l.block_panels = calloc(n + 1, sizeof *l.block_panels);
+    l.first_block = calloc(n + 1, sizeof *l.first_block);
+    int rc =
+        out->weights && l.block_panels && l.first_block ? QM_OK : qm_fail_memory(err, n * 64, "the list of weights");
+    if (!rc)
+        rc = layout(m, out, err);
+    for (size_t i = 0; !rc && i < n; i++)
+        if (out->weights[i].vector)
+            rc = load_vector(m, &m->weights[i], &out->weights[i], err);
+    if (!rc) {
+        struct qm_error local = {0};
+        l.err = &local;
+        count_blocks(&l);
+        qm_team_run(team, load_region, &l);
+        if (atomic_load(&l.failed)) {
+            rc = local.code;
+            if (err)
+                *err = local;
+        }
+    }
+    free(l.block_panels);
+    free(l.first_block);
+    if (rc)
+        qm_packed_free(out);
+    return rc;
+}
+
+void qm_packed_free(struct qm_packed *p) {
+    qm_memory_free(&p->memory);
+    free(p->weights);
+    *p = (struct qm_packed){0};
+}

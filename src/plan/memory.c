@@ -1,0 +1,135 @@
+/* Bytes of weights, KV pages and activations. Shapes come from a checked config, whose limits keep every
+ * product here below 2^63. */
+#include "plan/memory.h"
+
+#include "simd/kernels.h"
+
+static uint64_t round_up(uint64_t n, uint64_t unit) {
+    return (n + unit - 1) / unit * unit;
+}
+
+static int64_t max64(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+enum qm_dtype qm_packed_type(const struct qm_weight *w) {
+    return w->role == QM_W_ROUTER ? QM_F32 : w->dtype;
+}
+
+uint64_t qm_plan_panel_bytes(enum qm_dtype t, int64_t k) {
+    return round_up(qm_panel_bytes(t, k), 64);
+}
+
+uint64_t qm_weight_bytes(const struct qm_weight *w) {
+    if (w->vector)
+        return round_up((uint64_t)(w->experts * w->n) * 4, 64);
+    uint64_t panels = (uint64_t)(w->n + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS;
+    return (uint64_t)w->experts * panels * qm_plan_panel_bytes(qm_packed_type(w), w->k);
+}
+
+int64_t qm_kv_pages(int64_t context, int64_t window, int64_t chunk) {
+    int64_t whole = (context + QM_KV_PAGE_TOKENS - 1) / QM_KV_PAGE_TOKENS;
+    if (window == 0)
+        return whole;
+    /* the window before the first token of a chunk, the chunk, and the page that both ends cut */
+    int64_t held = (window + chunk + QM_KV_PAGE_TOKENS - 1) / QM_KV_PAGE_TOKENS + 1;
+    return held < whole ? held : whole;
+}
+
+uint64_t qm_kv_key_bytes(enum qm_dtype kv_type, int64_t head_dim) {
+    return QM_KV_PAGE_TOKENS / QM_PANEL_ROWS * qm_plan_panel_bytes(kv_type, head_dim);
+}
+
+uint64_t qm_kv_value_bytes(enum qm_dtype kv_type, int64_t head_dim) {
+    uint64_t panels = (uint64_t)(head_dim + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS;
+    return panels * qm_plan_panel_bytes(kv_type, QM_KV_PAGE_TOKENS);
+}
+
+enum qm_dtype qm_kv_default_type(const struct qm_config *c) {
+    return c->dtype == QM_F16 || c->dtype == QM_F32 ? c->dtype : QM_BF16;
+}
+
+/* Packed activations never take more than F32 rows of k rounded up to even. */
+static uint64_t packed_bound(int64_t rows, int64_t k) {
+    return round_up((uint64_t)rows * (uint64_t)(k + (k & 1)) * 4, 64);
+}
+
+static uint64_t place(uint64_t *at, uint64_t bytes) {
+    uint64_t here = *at;
+    *at += round_up(bytes, 64);
+    return here;
+}
+
+static void plan_private(const struct qm_model *m, const struct qm_workload *w, struct qm_scratch_layout *s) {
+    const struct qm_config *c = &m->config;
+    int64_t group = c->heads / c->kv_heads;
+    int64_t block = max64(1, QM_QUERY_ROWS / group); /* query tokens at once */
+    s->query_rows = (block < w->chunk ? block : w->chunk) * group;
+    int64_t ld_value = (int64_t)round_up((uint64_t)c->head_dim, QM_PANEL_ROWS);
+    uint64_t at = 0;
+    /* a product's columns before its epilogue: 32 columns of every row at least */
+    s->product_bytes = round_up((uint64_t)max64(max64(w->chunk * 32, 65536), 4 * s->ld_hidden) * 4, 64);
+    s->product = place(&at, s->product_bytes);
+    s->accumulator = place(&at, s->product_bytes);
+    s->attention = at;
+    place(&at, packed_bound(s->query_rows, c->head_dim));         /* queries */
+    place(&at, packed_bound(s->query_rows, QM_KV_PAGE_TOKENS));   /* probabilities of a page */
+    place(&at, (uint64_t)s->query_rows * QM_ATTENTION_SPLIT * 4); /* scores of a split */
+    place(&at, (uint64_t)s->query_rows * (uint64_t)ld_value * 4); /* its output */
+    place(&at, (uint64_t)s->query_rows * (uint64_t)ld_value * 4); /* the merged output */
+    place(&at, (uint64_t)s->query_rows * 4 * 4);                  /* maxima and sums of both */
+    place(&at, (uint64_t)(ld_value + c->head_dim) * 4);           /* one vector, and zeros */
+    s->attention_bytes = at - s->attention;
+    s->thread_bytes = round_up(at + packed_bound(4, max64(max64(c->hidden, c->heads * c->head_dim), c->ffn)), 4096);
+}
+
+void qm_scratch_plan(const struct qm_model *m, const struct qm_workload *w, struct qm_scratch_layout *s) {
+    const struct qm_config *c = &m->config;
+    *s = (struct qm_scratch_layout){0};
+    int64_t heads_dim = c->heads * c->head_dim, chosen = max64(c->experts_per_token, 1);
+    s->ld_hidden = (int64_t)round_up((uint64_t)c->hidden, QM_PANEL_ROWS);
+    s->ld_qkv = (int64_t)round_up((uint64_t)((c->heads + 2 * c->kv_heads) * c->head_dim), QM_PANEL_ROWS);
+    s->ld_q = heads_dim;
+    s->ld_ffn = (int64_t)round_up((uint64_t)max64(c->ffn, c->moe_ffn), QM_PANEL_ROWS);
+    uint64_t rows = (uint64_t)w->chunk, routed = rows * (uint64_t)(c->experts ? chosen : 1);
+    int64_t splits = (w->context + QM_ATTENTION_SPLIT - 1) / QM_ATTENTION_SPLIT;
+    uint64_t at = 0;
+    s->x = place(&at, rows * (uint64_t)s->ld_hidden * 4);
+    s->normed = place(&at, rows * (uint64_t)s->ld_hidden * 4);
+    s->qkv = place(&at, rows * (uint64_t)s->ld_qkv * 4);
+    s->q = place(&at, rows * (uint64_t)s->ld_q * 4);
+    s->attended = place(&at, rows * (uint64_t)s->ld_q * 4);
+    s->h = place(&at, routed * (uint64_t)s->ld_ffn * 4);
+    uint64_t dense = packed_bound(w->chunk, max64(max64(c->hidden, heads_dim), c->ffn));
+    /* each expert's rows start on a 64-byte boundary */
+    uint64_t moe = packed_bound((int64_t)routed, max64(c->hidden, c->moe_ffn)) + (uint64_t)c->experts * 64;
+    s->packed_bytes = dense > moe ? dense : moe;
+    s->packed = place(&at, s->packed_bytes);
+    s->rope = place(&at, rows * (uint64_t)c->head_dim * 4);
+    s->routing = place(&at, routed * 16 + rows * (uint64_t)(c->experts + 32) * 4 + (uint64_t)(c->experts + 1) * 24);
+    uint64_t partial_rows =
+        (uint64_t)(QM_PARTIAL_TOKENS < w->chunk ? QM_PARTIAL_TOKENS : w->chunk) * (uint64_t)c->heads;
+    s->partial_bytes = partial_rows * (uint64_t)splits * (round_up((uint64_t)c->head_dim, QM_PANEL_ROWS) + 2) * 4;
+    s->partial = place(&at, s->partial_bytes);
+    s->thread0 = round_up(at, 4096);
+    plan_private(m, w, s);
+    s->total = s->thread0 + (uint64_t)w->threads * s->thread_bytes;
+}
+
+void qm_memory_estimate(const struct qm_model *m, const struct qm_workload *w, struct qm_memory_table *out) {
+    const struct qm_config *c = &m->config;
+    *out = (struct qm_memory_table){0};
+    for (int64_t i = 0; i < m->n_weights; i++)
+        out->weights += qm_weight_bytes(&m->weights[i]);
+    uint64_t page = qm_kv_key_bytes(w->kv_type, c->head_dim) + qm_kv_value_bytes(w->kv_type, c->head_dim);
+    for (int64_t l = 0; l < c->layers; l++) {
+        uint64_t pages = (uint64_t)qm_kv_pages(w->context, c->layer[l].window, w->chunk);
+        out->kv += (uint64_t)w->sequences * pages * (uint64_t)c->kv_heads * page;
+        if (c->layer[l].window == 0)
+            out->kv_per_token += (uint64_t)c->kv_heads * page / QM_KV_PAGE_TOKENS;
+    }
+    struct qm_scratch_layout scratch;
+    qm_scratch_plan(m, w, &scratch);
+    out->scratch = scratch.total;
+    out->total = out->weights + out->kv + out->scratch;
+}
