@@ -30,6 +30,9 @@ static int read_body(const struct qm_args *args, json_t **out, struct qm_error *
     if (!args->option[QM_OPT_TEMPLATE_ARG].set)
         return QM_OK;
     json_t *variables = json_object_get(*out, "chat_template_kwargs");
+    if (variables && !json_is_object(variables) && !json_is_null(variables))
+        return qm_fail(err, QM_INPUT, "%s: \"chat_template_kwargs\" must be an object, found %s", path,
+                       qm_json_type_name(variables));
     if (!json_is_object(variables)) {
         variables = json_object();
         if (!variables || json_object_set_new(*out, "chat_template_kwargs", variables))
