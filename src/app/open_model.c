@@ -9,7 +9,6 @@
 
 #include "base/file.h"
 #include "base/utf8.h"
-#include "model/generation_config.h"
 #include "model/locate.h"
 
 static const size_t TEXT_LIMIT = 1000000000;
@@ -109,6 +108,9 @@ int qm_app_open(const struct qm_args *args, enum qm_tokenizer_need need, struct 
         return rc;
     print_notes(progress, out->model->notes);
     warn_context(args, out->model, progress);
+    if ((rc = qm_generation_config_read(out->dir, out->model->config.vocab, &out->defaults, err)) ||
+        (rc = qm_generation_config_end_tokens(&out->defaults, &out->model->config, err)))
+        return rc;
     if (need == QM_TOKENIZER_NO || (need == QM_TOKENIZER_IF_THERE && !has_tokenizer(out->dir)))
         return QM_OK;
     if ((rc = qm_tokenizer_load(out->dir, &out->tokenizer, err)))
@@ -201,10 +203,10 @@ static uint64_t fresh_seed(void) {
     return (uint64_t)t.tv_sec * 1000000007u ^ (uint64_t)t.tv_nsec << 20 ^ (uint64_t)getpid();
 }
 
-/* generation_config.json's settings; sampling off is temperature 0. */
+/* generation_config.json's settings. As its publisher means them: greedy unless it says do_sample. */
 static void take_defaults(const struct qm_generation_config *g, struct qm_sampling *s) {
-    if (g->has_temperature)
-        s->temperature = g->temperature;
+    if (g->has_do_sample && g->do_sample)
+        s->temperature = g->has_temperature ? g->temperature : 1;
     if (g->has_top_k)
         s->top_k = g->top_k;
     if (g->has_top_p)
@@ -217,13 +219,10 @@ static void take_defaults(const struct qm_generation_config *g, struct qm_sampli
 
 int qm_app_sampling(const struct qm_args *args, const struct qm_app_model *m, struct qm_sampling *out,
                     struct qm_logit_bias **biases, struct qm_error *err) {
-    struct qm_generation_config defaults;
+    int rc = QM_OK;
     *biases = NULL;
-    int rc = qm_generation_config_load(m->dir, &defaults, err);
-    if (rc)
-        return rc;
     *out = qm_sampling_default;
-    take_defaults(&defaults, out);
+    take_defaults(&m->defaults, out);
     out->temperature = qm_args_real(args, QM_OPT_TEMPERATURE, out->temperature);
     out->top_k = qm_args_int(args, QM_OPT_TOP_K, out->top_k);
     out->top_p = qm_args_real(args, QM_OPT_TOP_P, out->top_p);

@@ -9,6 +9,7 @@
 #include "app/progress.h"
 #include "base/buf.h"
 #include "engine/engine.h"
+#include "model/generation_config.h"
 #include "model/model.h"
 #include "model/tokenizer/tokenizer.h"
 #include "session/sampler.h"
@@ -23,6 +24,7 @@ struct qm_app_model {
     struct qm_model *model;
     struct qm_tokenizer *tokenizer; /* NULL where none was asked for, or the directory has none */
     struct qm_engine *engine;
+    struct qm_generation_config defaults; /* of sampling, the publisher's; its end tokens are the model's too */
 };
 
 enum qm_tokenizer_need { QM_TOKENIZER_NO, QM_TOKENIZER_IF_THERE, QM_TOKENIZER_YES };
