@@ -14,6 +14,7 @@
 enum {
     QM_MAX_LAYERS = 1024,
     QM_MAX_END_TOKENS = 16,
+    QM_MAX_POSITIONS = 1 << 30,
 };
 
 enum qm_rope_kind { QM_ROPE_DEFAULT, QM_ROPE_LINEAR, QM_ROPE_DYNAMIC, QM_ROPE_YARN, QM_ROPE_LLAMA3 };
@@ -26,7 +27,7 @@ struct qm_rope {
     double attention_factor;                  /* yarn; NaN: derived */
     double mscale, mscale_all_dim;            /* yarn; 0: absent */
     bool truncate;                            /* yarn: round the correction range to whole dimensions */
-    int64_t original_max_positions;
+    int64_t original_max_positions;           /* the file's max_position_embeddings where it gives none */
 };
 
 enum qm_activation { QM_ACT_SILU, QM_ACT_SWIGLU_CLAMPED };
@@ -46,13 +47,15 @@ struct qm_config {
     int64_t max_positions;
     double rms_eps;
     bool tie_embeddings;
-    bool qkv_bias, o_bias, mlp_bias, qk_norm, sinks, router_bias;
+    bool qkv_bias, o_bias, qk_norm, sinks, router_bias;
+    bool mlp_bias;                               /* on gate, up and down, the experts' too */
     int64_t experts, experts_per_token, moe_ffn; /* 0 without experts */
     enum qm_routing routing;
     enum qm_activation activation;
     double swiglu_limit;
     struct qm_rope rope;
-    enum qm_dtype dtype;        /* of the published weights */
+    enum qm_dtype dtype;        /* of the published weights; BF16 where the file does not say */
+    bool dtype_given;           /* the file says: qm_model_open takes it from the embedding otherwise */
     enum qm_dtype expert_dtype; /* the same, or QM_MXFP4 */
     int32_t bos_token;          /* -1: none */
     int32_t end_tokens[QM_MAX_END_TOKENS];
@@ -60,21 +63,25 @@ struct qm_config {
     struct qm_layer_config *layer; /* [layers] */
 };
 
-/* Knobs that override the file; zero-initialised means none. `notes` gets one line for each that changed
- * something. One that makes no sense for the model is QM_USAGE. */
+/* Knobs that override the file; zero-initialised means none. `notes` gets one line for each field that changed.
+ * One that makes no sense for the model is QM_USAGE. A rope scaling raises max_positions to factor x original
+ * where that is larger; original is the file's unless given. */
 struct qm_overrides {
     int64_t experts_per_token; /* --experts-per-token */
     double rope_theta;         /* --rope-theta */
-    const char *rope_scaling;  /* --rope-scaling kind:key=value,... */
+    const char *rope_scaling;  /* --rope-scaling kind:key=value,...: yarn:factor=4,original=32768, linear:factor=2,
+                                  dynamic:factor=2, llama3:factor=8,original=8192, none */
 };
 
+/* `path` names the file in messages. On failure there is nothing to free. */
 int qm_config_parse(const json_t *root, const char *path, struct qm_config *out, struct qm_error *err);
 int qm_config_override(struct qm_config *c, const struct qm_overrides *o, char *notes, size_t notes_size,
                        struct qm_error *err);
 void qm_config_free(struct qm_config *c);
 
 /* The rotation frequencies for sequences of up to `context` tokens, in double: inv_freq[head_dim / 2] and the
- * factor on cosine and sine. Sources: RoPE (Su et al. 2021), position interpolation (Chen et al. 2023),
+ * factor on cosine and sine. Only the dynamic kind depends on context: theta grows where context is larger than
+ * original_max_positions. Sources: RoPE (Su et al. 2021), position interpolation (Chen et al. 2023),
  * NTK-aware dynamic scaling, YaRN (Peng et al. 2023), Llama 3.1; as transformers' ROPE_INIT_FUNCTIONS. */
 void qm_rope_frequencies(const struct qm_config *c, int64_t context, double *inv_freq, double *attention_factor);
 

@@ -4,6 +4,7 @@
  * 100 MB, then the data).
  * Strict: UTF-8 JSON object, no duplicate keys, known dtypes, shape x dtype = range, ranges without
  * overlap, holes or bytes left over, the file as long as it says. Each violation has its own message.
+ * Kept are BF16, F16, F32 and U8; the format's other dtypes are refused by name.
  * Immutable once open; any thread may read. */
 #ifndef QM_MODEL_SAFETENSORS_H
 #define QM_MODEL_SAFETENSORS_H
@@ -22,7 +23,7 @@ struct qm_tensor {
     int dims;
     int64_t shape[QM_TENSOR_MAX_DIMS];
     int file;        /* index into qm_shards.files */
-    uint64_t offset; /* of its first byte in that file */
+    uint64_t offset; /* of its first byte in that file (from qm_safetensors_header: in the data) */
     uint64_t bytes;
 };
 
@@ -39,9 +40,12 @@ struct qm_shards {
     int64_t n_tensors;
 };
 
-/* Parses one header (the JSON text only) for a file of data_bytes after it. For tests and fuzzing too. */
+/* Parses one header (the JSON text only) for a file of data_bytes after it, into tensors sorted by name, to be
+ * freed by qm_tensors_free. For tests and fuzzing too. */
 int qm_safetensors_header(const char *json, size_t len, const char *path, uint64_t data_bytes,
                           struct qm_tensor **tensors, int64_t *n, struct qm_error *err);
+
+void qm_tensors_free(struct qm_tensor *tensors, int64_t n);
 
 /* Opens DIR/model.safetensors.index.json and every shard it names, or DIR/model.safetensors. The index must
  * agree with the shards. A directory with neither is QM_INPUT (naming *.gguf or *.bin files found there as

@@ -6,9 +6,11 @@
 #include <jansson.h>
 
 #include "base/error.h"
+#include "model/config_fields.h"
 #include "model/model.h"
 
-/* Where the rows of a role come from. Names hold {l} for the layer and {e} for the expert. */
+/* Where the rows of a role come from. Names hold {l} for the layer and {e} for the expert. Where the experts are
+ * MXFP4, the tensors are name + "_blocks" and name + "_scales". A fused weight has one source a part. */
 struct qm_source {
     enum qm_role role;
     const char *name; /* "model.layers.{l}.self_attn.q_proj.weight" */
@@ -29,12 +31,18 @@ struct qm_source {
 struct qm_arch {
     const char *model_type; /* config.json's */
     const char *class_name; /* architectures[0] */
+    double default_theta;   /* rope_theta where the file gives none */
     /* Reads the fields that are this architecture's own, after the common ones, and sets the flags. */
     int (*configure)(const json_t *root, const char *path, struct qm_config *c, struct qm_error *err);
     const struct qm_source *sources; /* ends with name NULL; a source whose flag is off in the config (qkv_bias,
                                         qk_norm, tie_embeddings, ...) is not looked for */
 };
 
-const struct qm_arch *qm_arch_find(const char *model_type);
+extern const struct qm_arch qm_arch_gpt_oss, qm_arch_internlm2, qm_arch_llama, qm_arch_mistral, qm_arch_mixtral,
+    qm_arch_qwen2, qm_arch_qwen3, qm_arch_qwen3_moe;
+
+const struct qm_arch *qm_arch_find(const char *model_type); /* NULL: unknown */
+/* "gpt_oss, internlm2, ...", for messages. */
+void qm_arch_names(char *out, size_t size);
 
 #endif

@@ -1,0 +1,51 @@
+/* Readers of config.json's fields that more than one file needs: config.c for the common ones, arch/ for each
+ * architecture's own. Messages name the file, the field, what was expected and what was found. */
+#ifndef QM_MODEL_CONFIG_FIELDS_H
+#define QM_MODEL_CONFIG_FIELDS_H
+
+#include <jansson.h>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "model/config.h"
+
+/* Like qm_json_int, but the key must be there. */
+int qm_config_required(const json_t *root, const char *key, const char *path, int64_t min, int64_t max, int64_t *out,
+                       struct qm_error *err);
+
+/* Token ids below vocab: a number, a list of at most max, or nothing (*n is 0). */
+int qm_config_token_ids(const json_t *root, const char *key, const char *path, int64_t vocab, int32_t *ids, int max,
+                        int *n, struct qm_error *err);
+
+/* "sliding_window": `absent` where the key is not there, 0 where it is null. */
+int qm_config_window(const json_t *root, const char *path, int64_t absent, int64_t *window, struct qm_error *err);
+/* The same window on layers first, first + step, ... and none on the others. */
+void qm_config_set_windows(struct qm_config *c, int64_t window, int64_t first, int64_t step);
+/* Qwen2 and Qwen3's rule: where use_sliding_window is true, the window holds from layer max_window_layers on,
+ * unless layer_types says which. */
+int qm_config_upper_windows(const json_t *root, const char *path, struct qm_config *c, struct qm_error *err);
+/* For architectures without windows: "sliding_window" must be absent or null. */
+int qm_config_no_window(const json_t *root, const char *path, struct qm_error *err);
+/* "layer_types", where present: the window on its sliding layers, none on its full ones. */
+int qm_config_layer_types(const json_t *root, const char *path, int64_t window, struct qm_config *c,
+                          struct qm_error *err);
+/* "layer_types", where present, must say what c->layer says. */
+int qm_config_check_layer_types(const json_t *root, const char *path, const struct qm_config *c, struct qm_error *err);
+
+/* The expert fields that architectures name differently; sets experts, experts_per_token, moe_ffn. */
+int qm_config_experts(const json_t *root, const char *path, const char *experts_key, const char *ffn_key,
+                      struct qm_config *c, struct qm_error *err);
+
+/* rope_theta, rope_scaling and rope_parameters, in all published forms. */
+int qm_config_rope(const json_t *root, const char *path, double default_theta, struct qm_config *c,
+                   struct qm_error *err);
+/* The ranges that the formulas of rope.c need, for values from a file or a command line. */
+int qm_config_check_rope(const struct qm_config *c, const char *where, enum qm_code code, struct qm_error *err);
+const char *qm_rope_kind_name(enum qm_rope_kind k);
+/* The kind of that name, or -1. */
+int qm_rope_kind_find(const char *name);
+
+/* Fields that would change the arithmetic must be absent, null or neutral. */
+int qm_config_check_neutral(const json_t *root, const char *path, struct qm_error *err);
+
+#endif

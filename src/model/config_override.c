@@ -1,0 +1,159 @@
+/* Knobs of the command line over a parsed config: experts per token, rope theta, rope scaling. Where in the flow:
+ * right after qm_config_parse. What changed is said in notes, a line each. */
+#include "model/config.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/config_fields.h"
+
+#define SYNTAX                                                                                                         \
+    "expected yarn:factor=4,original=32768 or linear:factor=2 or dynamic:factor=2 or "                                 \
+    "llama3:factor=8,low=1,high=4,original=8192 or none"
+
+struct notes {
+    char *at;
+    size_t room;
+};
+
+static void note(struct notes *n, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void note(struct notes *n, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    int len = n->room ? vsnprintf(n->at, n->room, format, args) : 0;
+    va_end(args);
+    size_t used = len < 0 ? 0 : (size_t)len < n->room ? (size_t)len : n->room ? n->room - 1 : 0;
+    n->at += used;
+    n->room -= used;
+}
+
+/* One key=value of a scaling. Values are numbers as strtod reads them; ranges are checked later. */
+static int set_field(struct qm_rope *r, const char *key, size_t key_len, double value, bool *original_given) {
+    struct {
+        const char *key;
+        bool used;
+        double *out;
+    } fields[] = {
+        {"factor", true, &r->factor},
+        {"low", r->kind == QM_ROPE_LLAMA3, &r->low_freq_factor},
+        {"high", r->kind == QM_ROPE_LLAMA3, &r->high_freq_factor},
+        {"beta_fast", r->kind == QM_ROPE_YARN, &r->beta_fast},
+        {"beta_slow", r->kind == QM_ROPE_YARN, &r->beta_slow},
+        {"attention_factor", r->kind == QM_ROPE_YARN, &r->attention_factor},
+        {"mscale", r->kind == QM_ROPE_YARN, &r->mscale},
+        {"mscale_all_dim", r->kind == QM_ROPE_YARN, &r->mscale_all_dim},
+    };
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        if (fields[i].used && strlen(fields[i].key) == key_len && memcmp(fields[i].key, key, key_len) == 0) {
+            *fields[i].out = value;
+            return QM_OK;
+        }
+    }
+    if (key_len == 8 && memcmp(key, "original", 8) == 0 && value >= 1 && value <= QM_MAX_POSITIONS &&
+        value == floor(value)) {
+        r->original_max_positions = (int64_t)value;
+        *original_given = true;
+        return QM_OK;
+    }
+    return QM_USAGE;
+}
+
+/* "kind:key=value,..." into *r, whose theta and original positions are the model's. */
+static int parse_scaling(const char *text, struct qm_rope *r, struct qm_error *err) {
+    const char *colon = strchr(text, ':');
+    size_t n = colon ? (size_t)(colon - text) : strlen(text);
+    char kind[16] = "";
+    if (n < sizeof kind)
+        memcpy(kind, text, n);
+    int found = strcmp(kind, "none") == 0 ? (int)QM_ROPE_DEFAULT : qm_rope_kind_find(kind);
+    if (found < 0 || (colon != NULL) != (found != QM_ROPE_DEFAULT))
+        return qm_fail(err, QM_USAGE, "--rope-scaling %.100s: " SYNTAX ", found %s", text,
+                       found < 0 ? "another kind"
+                       : colon   ? "settings for none"
+                                 : "no settings");
+    *r = (struct qm_rope){.kind = (enum qm_rope_kind)found,
+                          .theta = r->theta,
+                          .low_freq_factor = 1,
+                          .high_freq_factor = 4,
+                          .beta_fast = 32,
+                          .beta_slow = 1,
+                          .attention_factor = NAN,
+                          .truncate = true,
+                          .original_max_positions = r->original_max_positions};
+    if (!colon) {
+        r->factor = 1;
+        return QM_OK;
+    }
+    bool original_given = false;
+    for (const char *p = colon + 1; p;) {
+        const char *equals = strchr(p, '=');
+        char *end = NULL;
+        double value = equals ? strtod(equals + 1, &end) : 0;
+        if (!equals || end == equals + 1 || (*end && *end != ',') || !isfinite(value) ||
+            set_field(r, p, (size_t)(equals - p), value, &original_given))
+            return qm_fail(err, QM_USAGE, "--rope-scaling %.100s: " SYNTAX ", found \"%.40s\"", text, p);
+        p = *end ? end + 1 : NULL;
+    }
+    if (r->factor == 0)
+        return qm_fail(err, QM_USAGE, "--rope-scaling %.100s: " SYNTAX ", found no factor", text);
+    return QM_OK;
+}
+
+static void describe(const struct qm_rope *r, char *out, size_t size) {
+    if (r->kind == QM_ROPE_DEFAULT)
+        snprintf(out, size, "none");
+    else
+        snprintf(out, size, "%s factor %g of %lld", qm_rope_kind_name(r->kind), r->factor,
+                 (long long)r->original_max_positions);
+}
+
+static int override_scaling(struct qm_config *c, const char *text, struct notes *notes, struct qm_error *err) {
+    char before[80], after[80];
+    describe(&c->rope, before, sizeof before);
+    int rc = parse_scaling(text, &c->rope, err);
+    if (!rc)
+        rc = qm_config_check_rope(c, "--rope-scaling", QM_USAGE, err);
+    if (rc)
+        return rc;
+    describe(&c->rope, after, sizeof after);
+    if (strcmp(before, after) != 0)
+        note(notes, "rope scaling: %s -> %s\n", before, after);
+    double reach = c->rope.factor * (double)c->rope.original_max_positions;
+    int64_t positions = reach < QM_MAX_POSITIONS ? (int64_t)reach : QM_MAX_POSITIONS;
+    if (c->rope.kind != QM_ROPE_DEFAULT && positions > c->max_positions) {
+        note(notes, "max_position_embeddings: %lld -> %lld\n", (long long)c->max_positions, (long long)positions);
+        c->max_positions = positions;
+    }
+    return QM_OK;
+}
+
+int qm_config_override(struct qm_config *c, const struct qm_overrides *o, char *notes, size_t notes_size,
+                       struct qm_error *err) {
+    struct notes n = {notes, notes_size};
+    if (notes_size)
+        notes[0] = 0;
+    if (!o)
+        return QM_OK;
+    if (o->experts_per_token != 0 && c->experts == 0)
+        return qm_fail(err, QM_USAGE,
+                       "--experts-per-token %lld: expected a model with experts, found %s, which has none",
+                       (long long)o->experts_per_token, c->model_type);
+    if (o->experts_per_token < 0 || o->experts_per_token > c->experts)
+        return qm_fail(err, QM_USAGE, "--experts-per-token: expected 1 to %lld, found %lld", (long long)c->experts,
+                       (long long)o->experts_per_token);
+    if (o->experts_per_token && o->experts_per_token != c->experts_per_token) {
+        note(&n, "experts per token: %lld -> %lld\n", (long long)c->experts_per_token, (long long)o->experts_per_token);
+        c->experts_per_token = o->experts_per_token;
+    }
+    if (o->rope_theta != 0 && o->rope_theta != c->rope.theta) {
+        double before = c->rope.theta;
+        c->rope.theta = o->rope_theta;
+        int rc = qm_config_check_rope(c, "--rope-theta", QM_USAGE, err);
+        if (rc)
+            return rc;
+        note(&n, "rope theta: %.10g -> %.10g\n", before, c->rope.theta);
+    }
+    return o->rope_scaling ? override_scaling(c, o->rope_scaling, &n, err) : QM_OK;
+}

@@ -1,0 +1,85 @@
+/* Rotation frequencies of the rotary embedding, in double. Where in the flow: once per engine, for the tables of
+ * cosine and sine. Reads no file. */
+#include "model/config.h"
+
+#include <math.h>
+
+static const double pi = 3.14159265358979323846;
+
+/* NTK-aware scaling: a larger theta for sequences longer than the model was trained on. */
+static double dynamic_theta(const struct qm_config *c, int64_t context) {
+    const struct qm_rope *r = &c->rope;
+    double max = (double)r->original_max_positions, dim = (double)c->head_dim;
+    double length = (double)context > max ? (double)context : max;
+    return r->theta * pow(r->factor * length / max - (r->factor - 1), dim / (dim - 2));
+}
+
+/* Llama 3.1: long wavelengths divided by factor, short ones kept, a smooth passage between. */
+static void scale_llama3(const struct qm_rope *r, double *inv_freq, int64_t n) {
+    double old = (double)r->original_max_positions;
+    for (int64_t i = 0; i < n; i++) {
+        double wavelength = 2 * pi / inv_freq[i];
+        double smooth = (old / wavelength - r->low_freq_factor) / (r->high_freq_factor - r->low_freq_factor);
+        if (wavelength > old / r->low_freq_factor)
+            inv_freq[i] /= r->factor;
+        else if (wavelength >= old / r->high_freq_factor)
+            inv_freq[i] = (1 - smooth) * inv_freq[i] / r->factor + smooth * inv_freq[i];
+    }
+}
+
+/* YaRN: the dimension whose wavelength turns `rotations` times within the original context. */
+static double yarn_dimension(const struct qm_config *c, double rotations) {
+    double dim = (double)c->head_dim;
+    return dim * log((double)c->rope.original_max_positions / (rotations * 2 * pi)) / (2 * log(c->rope.theta));
+}
+
+static void scale_yarn(const struct qm_config *c, double *inv_freq, int64_t n) {
+    const struct qm_rope *r = &c->rope;
+    double low = yarn_dimension(c, r->beta_fast), high = yarn_dimension(c, r->beta_slow);
+    if (r->truncate) {
+        low = floor(low);
+        high = ceil(high);
+    }
+    low = fmax(low, 0);
+    high = fmin(high, (double)c->head_dim - 1);
+    if (low == high)
+        high += 0.001;
+    for (int64_t i = 0; i < n; i++) {
+        double ramp = fmin(fmax(((double)i - low) / (high - low), 0), 1);
+        inv_freq[i] = inv_freq[i] / r->factor * ramp + inv_freq[i] * (1 - ramp);
+    }
+}
+
+static double yarn_mscale(double factor, double mscale) {
+    return factor <= 1 ? 1 : 0.1 * mscale * log(factor) + 1;
+}
+
+static double yarn_attention_factor(const struct qm_rope *r) {
+    if (!isnan(r->attention_factor))
+        return r->attention_factor;
+    if (r->mscale != 0 && r->mscale_all_dim != 0)
+        return yarn_mscale(r->factor, r->mscale) / yarn_mscale(r->factor, r->mscale_all_dim);
+    return yarn_mscale(r->factor, 1);
+}
+
+void qm_rope_frequencies(const struct qm_config *c, int64_t context, double *inv_freq, double *attention_factor) {
+    const struct qm_rope *r = &c->rope;
+    double theta = r->kind == QM_ROPE_DYNAMIC ? dynamic_theta(c, context) : r->theta;
+    int64_t n = c->head_dim / 2;
+    for (int64_t i = 0; i < n; i++)
+        inv_freq[i] = 1 / pow(theta, (double)(2 * i) / (double)c->head_dim);
+    *attention_factor = 1;
+    switch (r->kind) {
+    case QM_ROPE_DEFAULT:
+    case QM_ROPE_DYNAMIC: break;
+    case QM_ROPE_LINEAR:
+        for (int64_t i = 0; i < n; i++)
+            inv_freq[i] /= r->factor;
+        break;
+    case QM_ROPE_YARN:
+        scale_yarn(c, inv_freq, n);
+        *attention_factor = yarn_attention_factor(r);
+        break;
+    case QM_ROPE_LLAMA3: scale_llama3(r, inv_freq, n); break;
+    }
+}

@@ -1,0 +1,28 @@
+/* From a config and an architecture's table of sources to the list of weights, and, where files are open, to the
+ * runs of published rows that make each of them. Called by model.c only. */
+#ifndef QM_MODEL_WEIGHTS_H
+#define QM_MODEL_WEIGHTS_H
+
+#include "model/arch/arch.h"
+
+/* The tensors that a weight lacks, or that do not match; the message is about the first. */
+struct qm_problems {
+    int64_t count;
+    char first[512];
+};
+
+/* Fills m->weights, layer_weight, global_weight and the counts of parameters, by m->config alone. */
+int qm_weights_shape(struct qm_model *m, struct qm_error *err);
+
+/* Fills the runs from m->shards. used[i] is set where tensor i belongs to a weight. Tensors that are missing or
+ * odd are counted in *problems, not errors here. */
+int qm_weights_find(struct qm_model *m, const struct qm_arch *arch, bool *used, struct qm_problems *problems,
+                    struct qm_error *err);
+
+/* "model.layers.{l}..." with numbers in. */
+void qm_source_name(const char *pattern, int64_t layer, int64_t expert, char *out, size_t size);
+
+/* Counts a problem, and keeps its message where it is the first. */
+void qm_problem(struct qm_problems *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif
