@@ -13,6 +13,8 @@
 #include "model/tokenizer/tokenizer.h"
 #include "session/sampler.h"
 
+enum { QM_MAX_TOP_LOGPROBS = 20 };
+
 enum qm_finish { QM_FINISH_STOP, QM_FINISH_LENGTH, QM_FINISH_CONTEXT, QM_FINISH_INTERRUPTED };
 /* "stop", "length", "context_full", "interrupted". */
 const char *qm_finish_name(enum qm_finish f);
@@ -30,18 +32,21 @@ struct qm_generate {
     struct qm_engine *engine;
     struct qm_sequence *sequence;         /* may hold a prefix already */
     const struct qm_tokenizer *tokenizer; /* NULL: no text, no stop strings */
-    const int32_t *prompt;                /* tokens to add after what the sequence holds (at least 1) */
+    const int32_t *history; /* the tokens the sequence holds already, for the repetition penalty; NULL: not known */
+    int64_t n_history;
+    const int32_t *prompt; /* tokens to add after what the sequence holds (at least 1) */
     int64_t n_prompt;
-    int64_t max_tokens; /* -1: until an end token or the context is full */
+    int64_t max_tokens; /* -1: until an end token or the context is full; 0: only the prompt is computed */
     struct qm_sampling sampling;
     const char *const *stop; /* stop strings, recognised across token borders */
     int n_stop;
     bool ignore_end;   /* end tokens do not end it */
-    bool skip_special; /* in the text */
-    int top_logprobs;  /* -1: none; 0..20 */
+    bool skip_special; /* in the text; the end token that ends it is never in the text */
+    int top_logprobs;  /* -1: none (logprob and top are then not set); 0..QM_MAX_TOP_LOGPROBS */
     /* Called for each token, in order; the pointers live for the call. Nonzero interrupts. May be NULL. */
     int (*on_token)(void *arg, const struct qm_generate_token *t);
-    int (*on_prefill)(void *arg, int64_t done, int64_t total); /* may be NULL; nonzero interrupts */
+    /* Called after each chunk of the prompt. Nonzero interrupts. May be NULL. */
+    int (*on_prefill)(void *arg, int64_t done, int64_t total);
     void *arg;
     const volatile sig_atomic_t *interrupt; /* may be NULL; nonzero ends it at the next step */
 };
@@ -52,11 +57,17 @@ struct qm_generate_result {
     struct qm_buf text; /* without the stop string */
     double prefill_seconds, decode_seconds;
     int64_t prompt_tokens, prefix_tokens; /* of the whole sequence; already held before */
-    uint64_t decode_bytes;                /* weights and KV read while decoding */
+    int64_t decode_steps;                 /* steps of one token after the prompt: one less than ids, or 0 */
+    uint64_t decode_bytes;                /* weights and KV read by them */
 };
 
-/* An interruption is no error: the result holds what was generated, and the sequence too. A full context ends
- * with QM_FINISH_CONTEXT; a prompt longer than the context is QM_INPUT. */
+/* The sequence holds all tokens afterwards but the last generated one, which no step has read yet (after an
+ * interruption of the prompt: the part of it that was computed; qm_sequence_length says how far).
+ *
+ * A prompt longer than the room left in the context is QM_INPUT before anything is computed; when prompt and
+ * generated tokens fill the context, QM_FINISH_CONTEXT. An interruption is no error: the result holds what was
+ * generated; text that was still held back as the possible beginning of a stop string is then only in the
+ * result. On an error the result is empty. */
 int qm_generate(const struct qm_generate *g, struct qm_generate_result *out, struct qm_error *err);
 void qm_generate_result_free(struct qm_generate_result *r);
 

@@ -1,9 +1,16 @@
 /* Sampling the next token. Order: repetition penalty (prompt and output), presence and frequency penalties
  * (output only), logit bias, temperature, top-k, top-p, min-p, softmax, draw. Temperature 0 is greedy (the
  * lowest id among equals), after penalties and bias.
- * The generator is PCG32 (O'Neill 2014, XSH-RR, stream 0xda3e39cb94b95bdb), seeded by the seed: one 32-bit
- * draw u a token, the token being the first whose cumulative probability, in descending order of probability
- * and then ascending id, exceeds u / 2^32.
+ *
+ * As transformers' processors: top-k keeps everything equal to the k-th greatest; top-p keeps the fewest
+ * tokens that hold at least that probability, at least one, and removes lower ids first among equals; min-p
+ * is relative to the most probable token. Penalties and bias are computed in float32, probabilities in
+ * float64.
+ *
+ * The generator is PCG32 (O'Neill 2014, XSH-RR; pcg32.h), seeded by the seed on stream 0xda3e39cb94b95bdb:
+ * one 32-bit draw u a token (none where greedy), the token being the first whose cumulative probability, in
+ * descending order of probability and then ascending id, exceeds u / 2^32.
+ *
  * A sampler belongs to one sequence and one thread; nothing is allocated after qm_sampler_new. */
 #ifndef QM_SESSION_SAMPLER_H
 #define QM_SESSION_SAMPLER_H
@@ -25,32 +32,37 @@ struct qm_sampling {
     double min_p;              /* 0: off */
     double repetition_penalty; /* 1: off */
     double presence_penalty, frequency_penalty;
-    const struct qm_logit_bias *bias; /* lent, or NULL */
+    const struct qm_logit_bias *bias; /* lent for the call, or NULL; an id given twice gets both */
     size_t n_bias;
     uint64_t seed;
 };
 
 /* All off, greedy. */
 extern const struct qm_sampling qm_sampling_default;
-/* QM_USAGE naming the first value out of range (NaN included), as OpenAI and vLLM limit them. */
+/* QM_USAGE naming the first value out of range (NaN included): temperature and top_k at least 0, top_p and
+ * min_p 0..1, repetition_penalty above 0, presence_penalty and frequency_penalty -2..2, biases -100..100 on
+ * ids of the vocabulary. */
 int qm_sampling_check(const struct qm_sampling *s, int64_t vocab, struct qm_error *err);
 
 struct qm_sampler;
 int qm_sampler_new(const struct qm_sampling *s, int64_t vocab, struct qm_sampler **out, struct qm_error *err);
 void qm_sampler_free(struct qm_sampler *s);
 
-/* Tells the sampler of a prompt token, or of an output token (which qm_sampler_next does by itself). */
+/* Tells the sampler of a prompt token, or of an output token (which qm_sampler_next does by itself). An id
+ * outside the vocabulary is passed over. */
 void qm_sampler_prompt(struct qm_sampler *s, int32_t id);
 void qm_sampler_output(struct qm_sampler *s, int32_t id);
 
-/* The probabilities of the next token after all settings: probs[vocab]. Greedy gives 1 to one token. */
+/* The probabilities of the next token after all settings: probs[vocab]. Greedy gives 1 to one token; where no
+ * logit is finite all are 0. Draws nothing. */
 void qm_sampler_probabilities(struct qm_sampler *s, const float *logits, float *probs);
 /* Draws the next token and takes it into the penalties. Logits that are not finite count as -infinity; where
  * all are, QM_SYSTEM. */
 int qm_sampler_next(struct qm_sampler *s, const float *logits, int32_t *id, struct qm_error *err);
 
 /* Log-probabilities of the model itself (log-softmax of raw logits, before any setting), in descending order,
- * ties by id: top entries of n. */
+ * ties by id: the n_top greatest (n_top <= vocab). Logits that are not finite count as -infinity, and so does
+ * their log-probability. */
 struct qm_logprob {
     int32_t id;
     float logprob;
