@@ -55,7 +55,7 @@ struct qm_weight {
     bool vector;         /* k is 1 */
     int64_t experts;     /* 1 where dense */
     int64_t n, k;        /* of one expert; n includes interleaving's padding */
-    struct qm_run *runs;
+    struct qm_run *runs; /* in ascending order of expert */
     int64_t n_runs;
 };
 

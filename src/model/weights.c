@@ -202,6 +202,14 @@ static int find_tensor(struct finder *f, struct qm_weight *w, const struct qm_so
     return run.tensor ? add_part(c, w, s->part, run, err) : QM_OK;
 }
 
+static int by_expert(const void *a, const void *b) {
+    const struct qm_run *x = a, *y = b;
+    if (x->expert != y->expert)
+        return x->expert < y->expert ? -1 : 1;
+    int64_t dx = x->dst + x->shift, dy = y->dst + y->shift;
+    return (dx > dy) - (dx < dy);
+}
+
 int qm_weights_find(struct qm_model *m, const struct qm_arch *arch, bool *used, struct qm_problems *problems,
                     struct qm_error *err) {
     struct finder f = {m, used, problems};
@@ -218,6 +226,8 @@ int qm_weights_find(struct qm_model *m, const struct qm_arch *arch, bool *used, 
                     return rc;
             }
         }
+        if (w->n_runs)
+            qsort(w->runs, (size_t)w->n_runs, sizeof *w->runs, by_expert);
     }
     return QM_OK;
 }

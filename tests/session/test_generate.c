@@ -1,5 +1,5 @@
-/* Generation with the demonstration model (data/demo): its published greedy continuation, and what must not
- * change with chunks, seeds, stop strings and interruptions. */
+/* Generation with the demonstration model (data/demo): its published greedy continuation, what must not change
+ * with chunks, seeds, stop strings and interruptions, and a conversation of two turns. */
 #include "session/generate.h"
 
 #include <math.h>
@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/json.h"
+#include "session/conversation.h"
 
 enum { PROMPT_MAX = 64, REFERENCE_MAX = 64 };
 
@@ -263,11 +264,38 @@ static void test_seed(void **state) {
         qm_generate_result_free(&r[i]);
 }
 
+static void test_conversation(void **state) {
+    struct demo *d = *state;
+    struct qm_chat *chat;
+    struct qm_conversation *c;
+    struct qm_generate_result r;
+    const struct qm_turn turn = {.max_tokens = -1, .sampling = qm_sampling_default};
+    static const char question[] = "Tell me a short story.", hello[] = "Hello.";
+    assert_int_equal(qm_chat_load("data/demo", NULL, &chat, &d->err), QM_OK);
+    assert_int_equal(qm_conversation_new(d->engine, d->tokenizer, chat, NULL, &c, &d->err), QM_OK);
+    assert_int_equal(qm_conversation_add(c, "user", question, strlen(question), &d->err), QM_OK);
+    assert_int_equal(qm_conversation_reply(c, &turn, &r, &d->err), QM_OK);
+    assert_int_equal(r.prompt_tokens, d->n_prompt);
+    assert_int_equal(r.prefix_tokens, 0);
+    const json_t *answer = json_array_get(qm_conversation_messages(c), 1);
+    assert_int_equal(strncmp(json_string_value(json_object_get(answer, "content")), d->text, strlen(d->text)), 0);
+    qm_generate_result_free(&r);
+    /* The second turn computes at most the first answer again (its text may have other tokens), no question. */
+    assert_int_equal(qm_conversation_add(c, "user", hello, strlen(hello), &d->err), QM_OK);
+    assert_int_equal(qm_conversation_reply(c, &turn, &r, &d->err), QM_OK);
+    assert_true(r.prefix_tokens >= d->n_prompt);
+    assert_int_equal(json_array_size(qm_conversation_messages(c)), 4);
+    qm_generate_result_free(&r);
+    qm_conversation_free(c);
+    qm_chat_free(chat);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_greedy),        cmocka_unit_test(test_to_the_end),  cmocka_unit_test(test_stop_string),
         cmocka_unit_test(test_chunks),        cmocka_unit_test(test_held_prefix), cmocka_unit_test(test_context_full),
         cmocka_unit_test(test_interruptions), cmocka_unit_test(test_logprobs),    cmocka_unit_test(test_seed),
+        cmocka_unit_test(test_conversation),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -142,6 +142,67 @@ static void test_draw(void **state) {
     }
 }
 
+/* Top-k, top-p and min-p by their definitions on a full ascending sort, lower ids first among equals. */
+static int ascending(const void *a, const void *b) {
+    const struct by_probability *x = a, *y = b;
+    return x->p != y->p ? (x->p < y->p ? -1 : 1) : x->id - y->id;
+}
+
+static void define(const struct qm_sampling *set, const float *logits, int n, double *probs) {
+    static struct by_probability o[1000];
+    for (int i = 0; i < n; i++)
+        o[i] = (struct by_probability){logits[i], i};
+    qsort(o, (size_t)n, sizeof *o, ascending);
+    double max = (double)o[n - 1].p, total = 0, sum = 0, kept = 0;
+    int first = 0;
+    if (set->top_k > 0 && set->top_k < n) {
+        while (o[first].p < o[n - set->top_k].p)
+            first++;
+    }
+    for (int i = first; i < n; i++)
+        total += exp(((double)o[i].p - max) / set->temperature);
+    for (; set->top_p < 1 && first < n - 1; first++) {
+        sum += exp(((double)o[first].p - max) / set->temperature);
+        if (sum > (1 - set->top_p) * total)
+            break;
+    }
+    for (int i = 0; i < n; i++) {
+        double w = exp(((double)o[i].p - max) / set->temperature);
+        probs[o[i].id] = i < first || w < set->min_p ? 0 : w;
+        kept += probs[o[i].id];
+    }
+    for (int i = 0; i < n; i++)
+        probs[i] /= kept;
+}
+
+static void test_definition(void **state) {
+    (void)state;
+    static float logits[1000], probs[1000];
+    static double expected[1000];
+    struct qm_pcg32 noise = {.state = 5, .increment = 1};
+    for (int round = 0; round < 2000; round++) {
+        int n = 1 + (int)(qm_pcg32_next(&noise) % (round % 10 ? 60 : 1000));
+        bool ties = qm_pcg32_next(&noise) % 2;
+        for (int i = 0; i < n; i++) {
+            uint32_t x = qm_pcg32_next(&noise);
+            logits[i] = ties ? (float)(x % 16) / 3 : (float)x * 0x1p-28f - 8;
+        }
+        struct qm_sampling set = qm_sampling_default;
+        set.temperature = 0.1 + qm_pcg32_next(&noise) * 0x1p-31;
+        set.top_k = qm_pcg32_next(&noise) % 2 ? qm_pcg32_next(&noise) % 100 : 0;
+        set.top_p = qm_pcg32_next(&noise) % 2 ? qm_pcg32_next(&noise) * 0x1p-32 : 1;
+        set.min_p = qm_pcg32_next(&noise) % 2 ? qm_pcg32_next(&noise) * 0x1p-34 : 0;
+        struct qm_sampler *s = sampler(set, n);
+        qm_sampler_probabilities(s, logits, probs);
+        define(&set, logits, n, expected);
+        for (int i = 0; i < n; i++) {
+            if (!(fabs((double)probs[i] - expected[i]) < 1e-6))
+                fail_msg("round %d, token %d: %.8f, expected %.8f", round, i, (double)probs[i], expected[i]);
+        }
+        qm_sampler_free(s);
+    }
+}
+
 static void test_seed(void **state) {
     (void)state;
     float logits[VOCAB];
@@ -293,9 +354,10 @@ static void test_logprobs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reference),  cmocka_unit_test(test_pcg32),  cmocka_unit_test(test_draw),
-        cmocka_unit_test(test_seed),       cmocka_unit_test(test_greedy), cmocka_unit_test(test_limits_of_values),
-        cmocka_unit_test(test_top_k_ties), cmocka_unit_test(test_check),  cmocka_unit_test(test_logprobs),
+        cmocka_unit_test(test_reference),        cmocka_unit_test(test_pcg32),      cmocka_unit_test(test_draw),
+        cmocka_unit_test(test_definition),       cmocka_unit_test(test_seed),       cmocka_unit_test(test_greedy),
+        cmocka_unit_test(test_limits_of_values), cmocka_unit_test(test_top_k_ties), cmocka_unit_test(test_check),
+        cmocka_unit_test(test_logprobs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

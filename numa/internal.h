@@ -1,0 +1,23 @@
+/* What the numa layer's files and tests share: the same operations with the machine passed in, so that a
+ * test can hand them a synthetic topology or a fake /proc and /sys. No other layer includes this. */
+#ifndef QM_NUMA_INTERNAL_H
+#define QM_NUMA_INTERNAL_H
+
+#include <hwloc.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "numa/team.h"
+#include "numa/topology.h"
+
+/* Describes the part of a loaded hwloc topology that is inside allowed. */
+int qm_topology_describe(hwloc_topology_t hw, hwloc_const_cpuset_t allowed, struct qm_topology *out,
+                         struct qm_error *err);
+
+/* qm_team_create for this topology, which is not kept. */
+int qm_team_create_on(const struct qm_topology *topo, int threads, struct qm_team **out, struct qm_error *err);
+
+/* qm_memory_available with root before every path read ("" is the machine itself). */
+int qm_memory_available_at(const char *root, uint64_t *bytes, struct qm_error *err);
+
+#endif

@@ -1,0 +1,352 @@
+/* The thread team: every matrix product, attention and normalisation of the engine runs as a region of
+ * it. A region is: thread 0 opens each node's start gate, every thread runs the function, the last to
+ * arrive opens the done gate on which thread 0 waits. Barriers inside a region share the arrival
+ * counters and have a release gate a node, so that threads wait on a cache line of their own node.
+ * It does not decide how work is shared out, and it knows nothing of what the regions do. */
+#include "numa/team.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "numa/internal.h"
+
+enum {
+    THREADS_MAX = 1024,
+    /* Two cache lines: the neighbour line is fetched along with the one that is missed. */
+    LINE = 128,
+    STACK_BYTES = 2 << 20,
+    /* Longer than the serial work between two regions of a token, shorter than is felt as heat. */
+    SPIN_NS = 50000,
+    PAUSES_A_CLOCK = 32,
+    /* Linux is built for at most 8192 CPUs: eight of libc's sets of 1024. */
+    CPU_SETS = 8
+};
+
+struct cpu_mask {
+    cpu_set_t set[CPU_SETS];
+};
+
+/* Threads wait at a gate until its epoch moves on. */
+struct gate {
+    alignas(LINE) _Atomic uint32_t epoch;
+    _Atomic uint32_t sleepers;
+};
+
+struct node {
+    struct gate start, release;
+    alignas(LINE) _Atomic uint32_t arrived;
+    uint32_t threads;
+};
+
+struct worker {
+    struct qm_team *team;
+    int thread;
+    pthread_t id;
+};
+
+struct qm_team {
+    /* Read by all, written by thread 0 between regions only; the start gates order it. */
+    qm_region_fn *fn; /* NULL: the thread ends */
+    void *arg;
+    int threads;
+    uint32_t nodes;
+    int64_t spin_ns;
+    bool pinned;
+    struct node *node;
+    uint16_t *thread_node;
+    struct worker *worker; /* [threads], 0 is the caller and has no id */
+    int started;           /* workers that run: 1..started-1 */
+    pid_t caller;          /* whose affinity to restore */
+    struct cpu_mask caller_mask;
+    _Atomic uint64_t regions;
+    alignas(LINE) _Atomic uint32_t nodes_arrived;
+    struct gate done;
+};
+
+static inline void cpu_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#endif
+}
+
+static int64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static bool spin_for(struct gate *g, uint32_t old, int64_t spin_ns) {
+    int64_t end = 0;
+    for (;;) {
+        for (int i = 0; i < PAUSES_A_CLOCK; i++) {
+            if (atomic_load_explicit(&g->epoch, memory_order_acquire) != old)
+                return true;
+            cpu_pause();
+        }
+        int64_t now = now_ns();
+        if (end == 0)
+            end = now + spin_ns;
+        else if (now >= end)
+            return false;
+    }
+}
+
+/* Returns once the epoch is no longer old; what was written before gate_open is then visible.
+ * No wake-up is lost: a sleeper counts itself before it looks at the epoch again, the opener moves the
+ * epoch before it looks at the count, all four in one sequentially consistent order, so at least one of
+ * them sees the other; and the kernel compares the epoch once more before it lets the thread sleep. */
+static void gate_wait(struct gate *g, uint32_t old, int64_t spin_ns) {
+    if (spin_ns > 0 ? spin_for(g, old, spin_ns) : atomic_load_explicit(&g->epoch, memory_order_acquire) != old)
+        return;
+    atomic_fetch_add_explicit(&g->sleepers, 1, memory_order_seq_cst);
+    while (atomic_load_explicit(&g->epoch, memory_order_seq_cst) == old)
+        syscall(SYS_futex, &g->epoch, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
+    atomic_fetch_sub_explicit(&g->sleepers, 1, memory_order_relaxed);
+}
+
+static void gate_open(struct gate *g) {
+    atomic_fetch_add_explicit(&g->epoch, 1, memory_order_seq_cst);
+    if (atomic_load_explicit(&g->sleepers, memory_order_seq_cst) > 0)
+        syscall(SYS_futex, &g->epoch, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+/* Counts a thread in, first on its node and then, for a whole node, on the machine. True for the last
+ * of all threads, who then sees what every other wrote. The counters are back at zero by then, and
+ * nobody touches them before a gate has been opened. */
+static bool arrive(struct qm_team *team, struct node *n) {
+    if (atomic_fetch_add_explicit(&n->arrived, 1, memory_order_acq_rel) + 1 != n->threads)
+        return false;
+    atomic_store_explicit(&n->arrived, 0, memory_order_relaxed);
+    if (team->nodes == 1)
+        return true;
+    if (atomic_fetch_add_explicit(&team->nodes_arrived, 1, memory_order_acq_rel) + 1 != team->nodes)
+        return false;
+    atomic_store_explicit(&team->nodes_arrived, 0, memory_order_relaxed);
+    return true;
+}
+
+void qm_team_barrier(struct qm_team *team, int thread) {
+    if (team->threads == 1)
+        return;
+    struct node *n = &team->node[team->thread_node[thread]];
+    /* The epoch cannot move before this thread has arrived. */
+    uint32_t old = atomic_load_explicit(&n->release.epoch, memory_order_relaxed);
+    if (!arrive(team, n)) {
+        gate_wait(&n->release, old, team->spin_ns);
+        return;
+    }
+    for (uint32_t i = 0; i < team->nodes; i++)
+        gate_open(&team->node[i].release);
+}
+
+static void start_all(struct qm_team *team, qm_region_fn *fn, void *arg) {
+    team->fn = fn;
+    team->arg = arg;
+    for (uint32_t i = 0; i < team->nodes; i++)
+        gate_open(&team->node[i].start);
+}
+
+static void *worker_main(void *p) {
+    struct worker *w = p;
+    struct qm_team *team = w->team;
+    struct node *n = &team->node[team->thread_node[w->thread]];
+    for (uint32_t seen = 0;; seen++) {
+        gate_wait(&n->start, seen, team->spin_ns);
+        if (!team->fn)
+            return NULL;
+        team->fn(team->arg, w->thread, team->threads);
+        if (arrive(team, n))
+            gate_open(&team->done);
+    }
+}
+
+void qm_team_run(struct qm_team *team, qm_region_fn *fn, void *arg) {
+    atomic_fetch_add_explicit(&team->regions, 1, memory_order_relaxed);
+    if (team->threads == 1) {
+        fn(arg, 0, 1);
+        return;
+    }
+    uint32_t old = atomic_load_explicit(&team->done.epoch, memory_order_relaxed);
+    start_all(team, fn, arg);
+    fn(arg, 0, team->threads);
+    if (!arrive(team, &team->node[team->thread_node[0]]))
+        gate_wait(&team->done, old, team->spin_ns);
+}
+
+static void pin_mask(struct cpu_mask *mask, int cpu) {
+    CPU_ZERO_S(sizeof mask->set, mask->set);
+    CPU_SET_S((size_t)cpu, sizeof mask->set, mask->set);
+}
+
+/* The core of a thread: spread evenly over the cores in node order, so that a team smaller than the
+ * machine still has the memory channels of every node. */
+static int core_of(const struct qm_topology *topo, int thread, int threads) {
+    return (int)((int64_t)thread * topo->cores / threads);
+}
+
+/* Pins every thread, or none. */
+static void pin_all(struct qm_team *team, const struct qm_topology *topo) {
+    struct cpu_mask mask;
+    memset(&team->caller_mask, 0, sizeof team->caller_mask);
+    team->caller = gettid();
+    bool ok = sched_getaffinity(0, sizeof team->caller_mask.set, team->caller_mask.set) == 0;
+    for (int t = 1; ok && t < team->threads; t++) {
+        pin_mask(&mask, topo->core_cpu[core_of(topo, t, team->threads)]);
+        ok = pthread_setaffinity_np(team->worker[t].id, sizeof mask.set, mask.set) == 0;
+    }
+    if (ok) {
+        pin_mask(&mask, topo->core_cpu[0]);
+        ok = sched_setaffinity(0, sizeof mask.set, mask.set) == 0;
+    }
+    team->pinned = ok;
+    for (int t = 1; !ok && t < team->threads; t++)
+        pthread_setaffinity_np(team->worker[t].id, sizeof team->caller_mask.set, team->caller_mask.set);
+}
+
+/* Maps threads to nodes. A team that is larger than the machine is not pinned, so its threads have no
+ * node and share one counter. */
+static void map_nodes(struct qm_team *team, const struct qm_topology *topo) {
+    int last = -1;
+    for (int t = 0; t < team->threads; t++) {
+        int node = team->threads <= topo->cores ? topo->core_node[core_of(topo, t, team->threads)] : 0;
+        if (node != last)
+            team->nodes++;
+        last = node;
+        team->thread_node[t] = (uint16_t)(team->nodes - 1);
+        team->node[team->nodes - 1].threads++;
+    }
+}
+
+static void release(struct qm_team *team) {
+    free(team->node);
+    free(team->thread_node);
+    free(team->worker);
+    free(team);
+}
+
+/* Zeroed, on lines of its own: sharing a line with the heap's other users would slow every barrier. */
+static void *alloc_lines(size_t bytes) {
+    size_t rounded = (bytes + LINE - 1) / LINE * LINE;
+    void *p = aligned_alloc(LINE, rounded);
+    if (p)
+        memset(p, 0, rounded);
+    return p;
+}
+
+static struct qm_team *team_alloc(const struct qm_topology *topo, int threads) {
+    struct qm_team *team = alloc_lines(sizeof *team);
+    if (!team)
+        return NULL;
+    team->threads = threads;
+    team->node = alloc_lines((size_t)topo->nodes * sizeof *team->node);
+    team->thread_node = calloc((size_t)threads, sizeof *team->thread_node);
+    team->worker = calloc((size_t)threads, sizeof *team->worker);
+    if (!team->node || !team->thread_node || !team->worker) {
+        release(team);
+        return NULL;
+    }
+    map_nodes(team, topo);
+    return team;
+}
+
+/* Workers take no signal but those of their own faults, so that Ctrl-C and the like reach the main
+ * thread. Their mask is the one of their creator at the time. */
+static int start_workers(struct qm_team *team) {
+    pthread_attr_t attr;
+    int rc = pthread_attr_init(&attr);
+    if (rc != 0)
+        return rc;
+    sigset_t blocked, before;
+    sigfillset(&blocked);
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
+        sigdelset(&blocked, faults[i]);
+    rc = pthread_attr_setstacksize(&attr, STACK_BYTES);
+    if (rc == 0)
+        rc = pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    if (rc == 0) {
+        for (team->started = 1; team->started < team->threads; team->started++) {
+            struct worker *w = &team->worker[team->started];
+            *w = (struct worker){.team = team, .thread = team->started};
+            rc = pthread_create(&w->id, &attr, worker_main, w);
+            if (rc != 0)
+                break;
+        }
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    pthread_attr_destroy(&attr);
+    return rc;
+}
+
+int qm_team_create_on(const struct qm_topology *topo, int threads, struct qm_team **out, struct qm_error *err) {
+    *out = NULL;
+    if (threads < 0 || threads > THREADS_MAX)
+        return qm_fail(err, QM_USAGE, "threads: %d, expected 1 to %d, or 0 for one a core", threads, THREADS_MAX);
+    if (threads == 0)
+        threads = topo->cores < THREADS_MAX ? topo->cores : THREADS_MAX;
+    struct qm_team *team = team_alloc(topo, threads);
+    if (!team)
+        return qm_fail_memory(err, sizeof *team + (size_t)threads * sizeof *team->worker, "the thread team");
+    /* Spinning in the place of a thread that has work and no core would only delay it. */
+    bool fits = threads <= topo->cores;
+    team->spin_ns = fits ? SPIN_NS : 0;
+    int rc = start_workers(team);
+    if (rc != 0) {
+        int started = team->started;
+        qm_team_destroy(team);
+        return qm_fail(err, QM_SYSTEM,
+                       "threads: %d of %d could be started: %s; use fewer, or raise the limit on "
+                       "processes (ulimit -u, or the cgroup's pids.max)",
+                       started, threads, strerror(rc));
+    }
+    if (fits)
+        pin_all(team, topo);
+    *out = team;
+    return QM_OK;
+}
+
+int qm_team_create(int threads, struct qm_team **out, struct qm_error *err) {
+    *out = NULL;
+    struct qm_topology topo;
+    int rc = qm_topology_load(&topo, err);
+    if (rc != QM_OK)
+        return rc;
+    rc = qm_team_create_on(&topo, threads, out, err);
+    qm_topology_free(&topo);
+    return rc;
+}
+
+void qm_team_destroy(struct qm_team *team) {
+    if (!team)
+        return;
+    start_all(team, NULL, NULL);
+    for (int t = 1; t < team->started; t++)
+        pthread_join(team->worker[t].id, NULL);
+    /* Fails only where the caller's thread has ended: then there is nothing to restore. */
+    if (team->pinned)
+        sched_setaffinity(team->caller, sizeof team->caller_mask.set, team->caller_mask.set);
+    release(team);
+}
+
+int qm_team_threads(const struct qm_team *team) {
+    return team->threads;
+}
+
+bool qm_team_pinned(const struct qm_team *team) {
+    return team->pinned;
+}
+
+uint64_t qm_team_regions(const struct qm_team *team) {
+    return atomic_load_explicit(&team->regions, memory_order_relaxed);
+}

@@ -1,0 +1,217 @@
+/* The thread team: every thread runs every region once, barriers hold, results are visible, and teams
+ * come and go. Run under ThreadSanitizer too: the orders of the atomics are what it checks. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "numa/internal.h"
+#include "numa/team.h"
+
+enum { MOST = 16, ROUNDS = 300, REGIONS = 3000 };
+
+static const int SIZES[] = {1, 2, 4, 7, 16};
+enum { SIZE_COUNT = sizeof SIZES / sizeof SIZES[0] };
+
+/* Two nodes, uneven, that claim more cores than a small machine has: the hierarchy of the barrier is
+ * tested on any machine, and threads spin while others want their core. */
+static int two_node_cpu[] = {0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1};
+static int two_node_of[] = {0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+static const struct qm_topology two_nodes = {
+    .packages = 1, .nodes = 2, .cores = MOST, .cpus = MOST, .core_cpu = two_node_cpu, .core_node = two_node_of};
+
+static struct qm_team *make(int threads, bool nodes) {
+    struct qm_team *team;
+    struct qm_error err = {0};
+    int rc = nodes ? qm_team_create_on(&two_nodes, threads, &team, &err) : qm_team_create(threads, &team, &err);
+    if (rc != QM_OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(qm_team_threads(team), threads);
+    return team;
+}
+
+struct job {
+    struct qm_team *team;
+    int threads;
+    int64_t slot[MOST * 16]; /* plain memory: the team must order it */
+    int64_t wrong[MOST];
+    int64_t total;
+};
+
+static void add_own(void *arg, int thread, int threads) {
+    struct job *j = arg;
+    j->wrong[thread] += threads != j->threads;
+    j->slot[thread * 16] += thread + 1;
+}
+
+/* Each round every thread writes its slot, and after the barrier reads all the others'. */
+static void rounds(void *arg, int thread, int threads) {
+    struct job *j = arg;
+    for (int r = 1; r <= ROUNDS; r++) {
+        j->slot[thread * 16] = r;
+        qm_team_barrier(j->team, thread);
+        for (int t = 0; t < threads; t++)
+            j->wrong[thread] += j->slot[t * 16] != r;
+        qm_team_barrier(j->team, thread);
+    }
+}
+
+/* Only one thread works between two barriers: the others wait longer than they spin, and sleep. */
+static void uneven(void *arg, int thread, int threads) {
+    struct job *j = arg;
+    for (int r = 0; r < 2 * threads; r++) {
+        if (r % threads == thread) {
+            for (volatile int i = 0; i < 200000; i++) {
+            }
+            j->total++;
+        }
+        qm_team_barrier(j->team, thread);
+        j->wrong[thread] += j->total != r + 1;
+        qm_team_barrier(j->team, thread);
+    }
+}
+
+static void check_none_wrong(const struct job *j) {
+    for (int t = 0; t < j->threads; t++)
+        assert_int_equal(j->wrong[t], 0);
+}
+
+static void exercise(int threads, bool nodes) {
+    struct job j = {.team = make(threads, nodes), .threads = threads};
+    for (int r = 1; r <= REGIONS; r++) {
+        qm_team_run(j.team, add_own, &j);
+        for (int t = 0; t < threads; t++)
+            assert_int_equal(j.slot[t * 16], (int64_t)r * (t + 1));
+    }
+    assert_int_equal(qm_team_regions(j.team), REGIONS);
+    for (int i = 0; i < 3; i++) {
+        qm_team_run(j.team, rounds, &j);
+        qm_team_run(j.team, add_own, &j);
+    }
+    qm_team_run(j.team, uneven, &j);
+    assert_int_equal(j.total, 2 * threads);
+    check_none_wrong(&j);
+    qm_team_destroy(j.team);
+}
+
+static void test_regions_and_barriers(void **state) {
+    (void)state;
+    for (int i = 0; i < SIZE_COUNT; i++)
+        exercise(SIZES[i], false);
+}
+
+static void test_two_nodes(void **state) {
+    (void)state;
+    for (int i = 0; i < SIZE_COUNT; i++)
+        exercise(SIZES[i], true);
+}
+
+static void test_come_and_go(void **state) {
+    (void)state;
+    for (int i = 0; i < 60; i++) {
+        struct job j = {.threads = SIZES[i % SIZE_COUNT]};
+        j.team = make(j.threads, i % 2 == 0);
+        if (i % 3 > 0)
+            qm_team_run(j.team, add_own, &j);
+        check_none_wrong(&j);
+        qm_team_destroy(j.team);
+    }
+    qm_team_destroy(NULL);
+}
+
+static void test_affinity_is_restored(void **state) {
+    (void)state;
+    cpu_set_t before, after;
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    struct qm_team *team = NULL;
+    struct qm_error err = {0};
+    assert_int_equal(qm_team_create(0, &team, &err), QM_OK);
+    if (qm_team_pinned(team)) {
+        assert_int_equal(sched_getaffinity(0, sizeof after, &after), 0);
+        assert_int_equal(CPU_COUNT(&after), 1);
+    }
+    qm_team_destroy(team);
+    assert_int_equal(sched_getaffinity(0, sizeof after, &after), 0);
+    assert_true(CPU_EQUAL(&before, &after));
+}
+
+static void test_more_threads_than_cores(void **state) {
+    (void)state;
+    struct qm_topology topo;
+    struct qm_error err = {0};
+    assert_int_equal(qm_topology_load(&topo, &err), QM_OK);
+    struct qm_team *team = make(topo.cores + 1, false);
+    assert_false(qm_team_pinned(team));
+    qm_team_destroy(team);
+    qm_topology_free(&topo);
+}
+
+static void signal_masks(void *arg, int thread, int threads) {
+    int *blocked = arg;
+    sigset_t set;
+    (void)threads;
+    pthread_sigmask(SIG_SETMASK, NULL, &set);
+    blocked[thread] = sigismember(&set, SIGINT) + 2 * sigismember(&set, SIGTERM) + 4 * sigismember(&set, SIGBUS);
+}
+
+static void test_signals_are_the_callers(void **state) {
+    (void)state;
+    int blocked[4];
+    struct qm_team *team = make(4, false);
+    qm_team_run(team, signal_masks, blocked);
+    qm_team_destroy(team);
+    assert_int_equal(blocked[0], 0);
+    for (int t = 1; t < 4; t++)
+        assert_int_equal(blocked[t], 3);
+}
+
+static void test_bad_counts(void **state) {
+    (void)state;
+    static const int bad[] = {-1, 1025, INT32_MAX, INT32_MIN};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct qm_team *team = NULL;
+        struct qm_error err = {0};
+        assert_int_equal(qm_team_create(bad[i], &team, &err), QM_USAGE);
+        assert_non_null(strstr(err.message, "1 to 1024"));
+        assert_null(team);
+    }
+}
+
+static void test_share_covers(void **state) {
+    (void)state;
+    static const int64_t counts[] = {0, 1, 2, 3, 7, 16, 17, 1000, 151936, INT64_C(1) << 50};
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        for (int threads = 1; threads <= 1024; threads += threads < 20 ? 1 : 251) {
+            int64_t expected = 0, n = counts[i];
+            for (int t = 0; t < threads; t++) {
+                int64_t begin, end;
+                qm_team_share(n, t, threads, &begin, &end);
+                assert_true(begin == expected);
+                assert_in_range(end - begin, n / threads, n / threads + (n % threads > 0));
+                expected = end;
+            }
+            assert_true(expected == n);
+        }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_regions_and_barriers),
+        cmocka_unit_test(test_two_nodes),
+        cmocka_unit_test(test_come_and_go),
+        cmocka_unit_test(test_affinity_is_restored),
+        cmocka_unit_test(test_more_threads_than_cores),
+        cmocka_unit_test(test_signals_are_the_callers),
+        cmocka_unit_test(test_bad_counts),
+        cmocka_unit_test(test_share_covers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
