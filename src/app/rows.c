@@ -25,7 +25,7 @@ static int markdown_head(const struct qm_column *columns, struct qm_error *err) 
     if (!rc)
         rc = qm_out_text("\n|", err);
     for (const struct qm_column *c = columns; c->title && !rc; c++) {
-        for (int i = 0; i < c->width + 1 && !rc; i++)
+        for (int i = 0; i < c->width && !rc; i++)
             rc = qm_out_text(i ? "-" : " ", err);
         if (!rc)
             rc = qm_out_text(c->right ? ": |" : "- |", err);
