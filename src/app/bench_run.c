@@ -7,7 +7,7 @@
 #include "app/bench.h"
 #include "engine/engine.h"
 
-enum { SEED = 1 };
+enum { SEED = 1, TOKENS = 1 << 16 };
 
 struct runner {
     const struct qm_bench_run *run;
@@ -15,8 +15,9 @@ struct runner {
     struct qm_limits_probe *limits;
     struct qm_sequence **sequences;
     struct qm_step *steps;
-    int32_t *tokens; /* [chunk] */
-    float *logits;   /* [most sequences][vocab] */
+    int32_t *tokens; /* [TOKENS + chunk], random: steps start where the last one ended, so that experts vary */
+    int64_t next_token;
+    float *logits; /* [most sequences][vocab] */
     int64_t chunk, batch;
 };
 
@@ -62,10 +63,11 @@ static int step(struct runner *r, int64_t first, int64_t count, int64_t n, bool 
     int64_t vocab = qm_engine_model(r->engine)->config.vocab;
     for (int64_t i = 0; i < count; i++)
         r->steps[i] = (struct qm_step){.sequence = r->sequences[first + i],
-                                       .tokens = r->tokens + i * n % r->chunk,
+                                       .tokens = r->tokens + r->next_token + i * n,
                                        .n = n,
                                        .n_logits = logits,
                                        .logits = r->logits + i * vocab};
+    r->next_token = (r->next_token + count * n) % TOKENS;
     int rc = stopped(r, err);
     return rc ? rc : qm_engine_step(r->engine, r->steps, (int)count, err);
 }
@@ -232,12 +234,12 @@ static int open_runner(struct runner *r, int threads, struct qm_error *err) {
     size_t n = (size_t)most_batch;
     r->sequences = calloc(n, sizeof *r->sequences);
     r->steps = calloc(n, sizeof *r->steps);
-    r->tokens = calloc((size_t)r->chunk, sizeof *r->tokens);
+    r->tokens = calloc((size_t)(TOKENS + r->chunk), sizeof *r->tokens);
     r->logits = calloc(n * (size_t)vocab, sizeof *r->logits);
     if (!r->sequences || !r->steps || !r->tokens || !r->logits)
         return qm_fail_memory(err, n * (size_t)vocab * sizeof *r->logits, "logits");
     uint32_t state = SEED;
-    for (int64_t i = 0; i < r->chunk; i++) {
+    for (int64_t i = 0; i < TOKENS + r->chunk; i++) {
         state = state * 1664525u + 1013904223u;
         r->tokens[i] = (int32_t)((state >> 8) % (uint64_t)vocab);
     }
