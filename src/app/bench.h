@@ -105,8 +105,8 @@ extern const struct qm_column qm_bench_columns[];
 /* The formula of the last column, for Markdown. */
 extern const char qm_bench_scaling[];
 
-/* Every row as one self-contained page. */
-int qm_bench_html(const json_t *rows, struct qm_error *err);
+/* Every row as one self-contained page; rows of kernels, or of cases. */
+int qm_bench_html(const json_t *rows, bool kernels, struct qm_error *err);
 
 /* quietmind bench --kernel */
 int qm_bench_kernels(const struct qm_bench_plan *plan, int threads, struct qm_progress *progress, struct qm_rows *rows,

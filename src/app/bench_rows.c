@@ -53,7 +53,7 @@ static double deviation(const double *v, int n) {
 
 void qm_bench_figure(const struct qm_bench_result *r, struct qm_bench_figures *out) {
     const struct qm_bench_case *c = &r->which;
-    double ns[QM_BENCH_REPETITIONS], ts[QM_BENCH_REPETITIONS];
+    double ns[QM_BENCH_REPETITIONS] = {0}, ts[QM_BENCH_REPETITIONS] = {0};
     *out = (struct qm_bench_figures){.tokens = (double)((c->n_prompt + c->n_gen) * c->batch)};
     for (int i = 0; i < r->n; i++) {
         ns[i] = r->seconds[i] * 1e9;
