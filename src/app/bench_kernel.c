@@ -22,7 +22,7 @@ struct job {
     size_t stride; /* of a panel */
     struct qm_memory weights;
     void *packed, *panel;
-    float *c;
+    float *c; /* a block for each thread */
 };
 
 static void fill(void *arg, int thread, int threads) {
@@ -34,10 +34,15 @@ static void fill(void *arg, int thread, int threads) {
             memcpy((char *)j->weights.data + (size_t)(copy * j->panels + p) * j->stride, j->panel, j->stride);
 }
 
+/* As the engine does, a thread computes as many columns at once as stay in its cache, two panels at least. */
+static int64_t block_floats(int64_t m) {
+    int64_t least = m * 2 * QM_PANEL_ROWS;
+    return least > COLUMN_FLOATS ? least : COLUMN_FLOATS;
+}
+
 static void multiply(void *arg, int thread, int threads) {
     const struct job *j = arg;
-    int64_t begin, end, block = COLUMN_FLOATS / (j->m * QM_PANEL_ROWS) / 2 * 2;
-    block = block < 2 ? 2 : block;
+    int64_t begin, end, block = block_floats(j->m) / (j->m * QM_PANEL_ROWS);
     qm_team_share(j->panels, thread, threads, &begin, &end);
     for (int64_t p = begin; p < end; p += block) {
         struct qm_product product = {.a = j->packed,
@@ -46,8 +51,8 @@ static void multiply(void *arg, int thread, int threads) {
                                      .b = (char *)j->weights.data + (size_t)(j->copy * j->panels + p) * j->stride,
                                      .n_panels = end - p < block ? end - p : block,
                                      .panel_stride = j->stride,
-                                     .c = j->c + p * QM_PANEL_ROWS,
-                                     .ldc = j->panels * QM_PANEL_ROWS};
+                                     .c = j->c + thread * block_floats(j->m),
+                                     .ldc = block * QM_PANEL_ROWS};
         j->kernels->type[j->type].product(&product);
     }
 }
@@ -99,7 +104,7 @@ static int open_job(struct job *j, size_t buffer, struct qm_team *team, struct q
     j->copies = (int64_t)(buffer / one) + 1;
     j->packed = aligned_alloc(64, whole_lines(j->kernels->type[j->type].packed_bytes(j->m, j->k)));
     j->panel = aligned_alloc(64, j->stride);
-    j->c = aligned_alloc(64, whole_lines((size_t)(j->m * j->panels * QM_PANEL_ROWS) * sizeof *j->c));
+    j->c = aligned_alloc(64, (size_t)(qm_team_threads(team) * block_floats(j->m)) * sizeof *j->c);
     float *a = malloc(floats * sizeof *a);
     int rc = j->packed && j->panel && j->c && a ? QM_OK : qm_fail_memory(err, floats * sizeof *a, "a product");
     if (!rc)
