@@ -14,7 +14,7 @@
 
 enum { PATH_BYTES = 4096 };
 
-/* A line of text, grown by getline. */
+/* A file read line by line; text is the line, grown by getline. */
 struct lines {
     FILE *file;
     char *text;
@@ -186,11 +186,13 @@ static void unescape(char *s) {
 
 static bool listed(const char *list, const char *item) {
     size_t n = strlen(item);
-    for (const char *s = list; s; s = strchr(s, ','), s += s != NULL) {
-        if (strncmp(s, item, n) == 0 && (s[n] == ',' || s[n] == '\0'))
-            return true;
+    while (strncmp(list, item, n) != 0 || (list[n] != ',' && list[n] != '\0')) {
+        list = strchr(list, ',');
+        if (!list)
+            return false;
+        list++;
     }
-    return false;
+    return true;
 }
 
 /* One line of mountinfo: "id parent dev root mount options [tags...] - type source super-options". */

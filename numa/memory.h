@@ -16,12 +16,17 @@ struct qm_memory {
     enum qm_page_kind pages;
 };
 
-/* bytes > 0. The pages are not touched. Failure is QM_FIT naming `what`, the need and what is available. */
+/* bytes > 0. The pages are not touched: the thread that first writes one decides its NUMA node. More than
+ * qm_memory_available is refused unless reserved huge pages hold it; allocations that are not touched yet
+ * are not counted there, so a plan of several adds them up itself. Less than 2 MiB comes in plain pages.
+ * Failure is QM_FIT naming `what`, the need and what is available. */
 int qm_memory_alloc(size_t bytes, const char *what, struct qm_memory *out, struct qm_error *err);
+/* Leaves *m empty; freeing an empty one, as a failed allocation leaves, does nothing. */
 void qm_memory_free(struct qm_memory *m);
 const char *qm_page_kind_name(enum qm_page_kind k);
 
-/* The lesser of MemAvailable and what the cgroup (v1 or v2, at every level) still allows, in bytes. */
+/* The lesser of MemAvailable and what the cgroup (v1 or v2, at every level) still allows, in bytes.
+ * File cache counts as available. Files that are there and not as expected are QM_SYSTEM. */
 int qm_memory_available(uint64_t *bytes, struct qm_error *err);
 
 #endif

@@ -1,8 +1,12 @@
 /* The thread team: threads that start once and run parallel regions, with a barrier inside them.
- * The calling thread is thread 0. Threads are pinned one a physical core while they do not exceed the
- * cores allowed (then they spin a bounded time before they sleep on a futex); beyond that there is no
- * pinning and no spinning. A region started while another runs is a programming error: one team has one
- * caller at a time. */
+ * The thread that creates a team is its thread 0 and runs its regions. Threads are pinned one a physical
+ * core while they do not exceed the cores allowed, in node order and spread evenly over the cores (then
+ * they spin a bounded time before they sleep on a futex); beyond that there is no pinning and no spinning.
+ * The creator is pinned from qm_team_create to qm_team_destroy, which gives its affinity back. Until then
+ * threads that it starts inherit its one core, and a topology that it loads shows that core alone: so
+ * start other threads first, or let a thread of its own have the team.
+ * A region started while another runs, or from inside one, is a programming error: one team has one caller
+ * at a time. The other functions may be called from any thread; workers take no signals. */
 #ifndef QM_NUMA_TEAM_H
 #define QM_NUMA_TEAM_H
 
@@ -15,16 +19,19 @@ struct qm_team;
 
 typedef void qm_region_fn(void *arg, int thread, int threads);
 
-/* threads: how many (1..1024), or 0 for one a physical core allowed. Failing to pin is no error. */
+/* threads: how many (1..1024, else QM_USAGE), or 0 for one a physical core allowed. Failing to pin is no
+ * error. QM_SYSTEM, with nothing left behind, if not every thread could be started. */
 int qm_team_create(int threads, struct qm_team **out, struct qm_error *err);
 void qm_team_destroy(struct qm_team *team);
 
 int qm_team_threads(const struct qm_team *team);
 bool qm_team_pinned(const struct qm_team *team);
 
-/* Runs fn(arg, thread, threads) on every thread and returns when all are done. */
+/* Runs fn(arg, thread, threads) on every thread and returns when all are done: each sees what the caller
+ * wrote before, the caller sees what each wrote. Workers have 2 MiB of stack. */
 void qm_team_run(struct qm_team *team, qm_region_fn *fn, void *arg);
-/* Inside a region, called by every thread: returns when all have called it. */
+/* Inside a region, called by every thread: returns when all have called it, and what any wrote before is
+ * visible to all after. */
 void qm_team_barrier(struct qm_team *team, int thread);
 /* Regions run so far (for the profile of regions a token). */
 uint64_t qm_team_regions(const struct qm_team *team);

@@ -11,6 +11,9 @@ struct qm_topology {
     char cpu_model[128];
 };
 
+/* The affinity is the calling thread's (the thread of a pinned team sees its own core only). QM_SYSTEM if
+ * there is no core to run on. Where no cores are described each hardware thread is one, and a machine
+ * without NUMA information is one node; nodes without an allowed core are not counted. */
 int qm_topology_load(struct qm_topology *out, struct qm_error *err);
 void qm_topology_free(struct qm_topology *t);
 

@@ -9,8 +9,11 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "numa/internal.h"
 #include "numa/team.h"
@@ -184,6 +187,39 @@ static void test_bad_counts(void **state) {
     }
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#define SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define SANITIZED 0
+#endif
+
+/* Room for the stacks of some of the threads only. */
+static void test_threads_that_cannot_start(void **state) {
+    (void)state;
+    if (SANITIZED)
+        skip(); /* a sanitizer ends the process when its own memory is refused */
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%lu", &pages), 1);
+    fclose(f);
+    struct rlimit before, tight;
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    tight = before;
+    tight.rlim_cur = pages * (rlim_t)sysconf(_SC_PAGESIZE) + ((rlim_t)128 << 20);
+    struct qm_team *team = NULL;
+    struct qm_error err = {0};
+    assert_int_equal(setrlimit(RLIMIT_AS, &tight), 0);
+    int rc = qm_team_create_on(&two_nodes, 1000, &team, &err);
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    assert_int_equal(rc, QM_SYSTEM);
+    assert_non_null(strstr(err.message, "of 1000 could be started"));
+    assert_null(team);
+    exercise(4, false);
+}
+
 static void test_share_covers(void **state) {
     (void)state;
     static const int64_t counts[] = {0, 1, 2, 3, 7, 16, 17, 1000, 151936, INT64_C(1) << 50};
@@ -210,6 +246,7 @@ int main(void) {
         cmocka_unit_test(test_affinity_is_restored),
         cmocka_unit_test(test_more_threads_than_cores),
         cmocka_unit_test(test_signals_are_the_callers),
+        cmocka_unit_test(test_threads_that_cannot_start),
         cmocka_unit_test(test_bad_counts),
         cmocka_unit_test(test_share_covers),
     };
