@@ -120,7 +120,7 @@ static const struct {
     {QWEN3_MOE, "{\"mlp_only_layers\":1}", "expected a list of layers"},
     {QWEN3_MOE, "{\"decoder_sparse_step\":0}", "\"decoder_sparse_step\" must be"},
     {MISTRAL, "{\"sliding_window\":0}", "\"sliding_window\" must be from 1"},
-    {LLAMA, "{\"rope_theta\":0}", "rope_theta: expected a number above 0"},
+    {LLAMA, "{\"rope_theta\":0}", "rope_theta: expected a number from 1 to 1e15"},
     {LLAMA, "{\"rope_theta\":\"1e4\"}", "\"rope_theta\" must be a number"},
     {LLAMA, "{\"rope_scaling\":[]}", "rope_scaling: expected an object"},
     {LLAMA, "{\"rope_scaling\":{\"type\":\"longrope\",\"factor\":2}}", "rope type \"longrope\" is not implemented"},
@@ -308,7 +308,7 @@ static void overrides(void **state) {
     assert_int_equal(c.rope.original_max_positions, 2048);
     assert_int_equal(c.max_positions, 8192);
     assert_string_equal(notes, "experts per token: 2 -> 4\nrope theta: 10000 -> 5000000\n"
-                               "rope scaling: none -> yarn factor 4 of 2048\n"
+                               "rope scaling: none -> yarn factor 4 of 2048 beta 32 to 1\n"
                                "max_position_embeddings: 4096 -> 8192\n");
     o = (struct qm_overrides){4, 5e6, "yarn:factor=4,original=2048"};
     assert_int_equal(qm_config_override(&c, &o, notes, sizeof notes, &err), 0);
