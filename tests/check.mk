@@ -6,7 +6,7 @@ deps: ## install the packages that are missing (apt; elsewhere: list them)
 demo: ## build, then ten questions about a document, by the demo model
 	@tests/tools/deps.sh program
 	@$(MAKE) --no-print-directory all
-	@tests/tools/demo.sh $B/quietmind
+	@data/demo.sh $B/quietmind
 
 check: ## every test and rule; LONG=1: minutes for each fuzz target
 	@tests/tools/deps.sh program check

@@ -6,7 +6,7 @@ dir=$(mktemp -d) || exit 5
 trap 'rm -rf "$dir"' EXIT
 failed=0
 mkdir -p "$dir/bin" "$dir/root/usr/include"
-for c in cat sed env mkdir sh touch printf dirname; do ln -s "$(command -v $c)" "$dir/bin/$c"; done
+for c in cat sed env sh touch chmod; do ln -s "$(command -v $c)" "$dir/bin/$c"; done
 stand_in() { printf '#!/bin/sh\n%s\n' "$2" >"$dir/bin/$1"; chmod +x "$dir/bin/$1"; }
 said= rc=0
 run() { # run ARGUMENTS: deps.sh on that machine
