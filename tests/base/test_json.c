@@ -53,7 +53,7 @@ static void what_is_not_json_is_refused_with_its_place(void **state) {
         {"[1e999]", "real number overflow"},
         {"\"\xff\"", "unable to decode byte"},
         {"\"\xed\xa0\x80\"", "unable to decode byte"},
-        {"\"\\ud800\"", "surrogate"},
+        {"\"\\ud800\"", "invalid Unicode"},
         {"[NaN]", "line 1"},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)

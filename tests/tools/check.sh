@@ -14,8 +14,10 @@ JOBS=$(nproc)
 OUT=build/check
 FUZZ_SECONDS=10
 [ -z "$LONG" ] || FUZZ_SECONDS=300
+TELLING='ERROR|LINE  |^\[  FAILED|runtime error|SUMMARY|WARNING: ThreadS|exit code|no end after|Test unit written|differs|expected|rror:'
 PASSED=0 FAILED=0 SKIPPED=0
 mkdir -p "$OUT"
+rm -f "$OUT"/*.failures
 
 # Sanitizers stop at the first finding, whatever it is.
 export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:allocator_may_return_null=1
@@ -35,6 +37,13 @@ build() { # build VARIANT TARGET...
     "$MAKE" --no-print-directory -k -j "$JOBS" "${flags[@]}" "$@"
 }
 
+BUILT=' '
+built() { # built VARIANT TARGET...: build, as a step of its own, once
+    case $BUILT in *" $1 "*) return ;; esac
+    BUILT="$BUILT$1 "
+    rule "build-$1" build "$@"
+}
+
 report() { # report STEP SECONDS PASSED FAILED SKIPPED
     PASSED=$((PASSED + $3)) FAILED=$((FAILED + $4)) SKIPPED=$((SKIPPED + $5))
     local word=ok counts="$3 passed"
@@ -43,7 +52,7 @@ report() { # report STEP SECONDS PASSED FAILED SKIPPED
     [ "$4" = 0 ] || { word=FAIL counts="$counts, $4 failed"; }
     printf '%-5s %-12s %-36s %4d s\n' "$word" "$1" "$counts" "$2"
     if [ "$4" != 0 ]; then
-        tail -n 25 "$OUT/$1.log" | sed 's/^/      | /'
+        { [ -s "$OUT/$1.failures" ] && cat "$OUT/$1.failures" || tail -n 25 "$OUT/$1.log"; } | cut -c1-200 | sed 's/^/      | /'
         echo "      whole log: $OUT/$1.log"
     fi
 }
@@ -63,6 +72,12 @@ rule() { # rule STEP COMMAND...: counts one
     esac
 }
 
+telling() { # telling LOG: the lines that say what was wrong, or else the last ones
+    local lines
+    lines=$(grep -aE "$TELLING" "$1" | head -n 12)
+    if [ "$(printf '%s\n' "$lines" | wc -l)" -ge 3 ]; then printf '%s\n' "$lines"; else tail -n 10 "$1"; fi
+}
+
 # Runs many things at once through run_one.sh, each with a log and a line of counts of its own, and adds up.
 many() { # many STEP PARALLEL THING...
     local step=$1 parallel=$2 start=$SECONDS dir="$OUT/$1.d"
@@ -76,11 +91,11 @@ many() { # many STEP PARALLEL THING...
         echo
         awk '{ printf "%-7s %6.1f s %5d passed %4d skipped %4d failed  %s\n",
                $4 ? "FAIL" : $2 ? "ok" : "skipped", $5, $2, $3, $4, $1 }' "$dir/all"
-        for failed in $(awk '$4 { print $1 }' "$dir/all"); do
-            echo "== $failed failed; the end of its log:"
-            tail -n 12 "$dir/${failed//\//-}.log"
-        done
     } >"$OUT/$step.log"
+    for failed in $(awk '$4 { print $1 }' "$dir/all"); do
+        echo "$failed ($dir/${failed//\//-}.log):"
+        telling "$dir/${failed//\//-}.log"
+    done >"$OUT/$step.failures"
     # shellcheck disable=SC2046 # three numbers
     report "$step" $((SECONDS - start)) $(awk '{ p += $2; s += $3; f += $4 } END { print p + 0, f + 0, s + 0 }' "$dir/all")
     awk '$2 + $4 == 0 && $3 { print "      skipped: " $1 }' "$dir/all"
@@ -97,49 +112,50 @@ thread_tests() { { binaries "$1" tests/numa -name 'test_*.c'; binaries "$1" test
 
 # --- the steps ---------------------------------------------------------------------------------------------
 
-step_build() { rule build build gcc all tests; }
 # shellcheck disable=SC2046 # lists of paths
-step_gcc() { many gcc "$JOBS" $(unit_tests build); }
-# shellcheck disable=SC2046
+{ # (one scope for the directive above)
+step_gcc() {
+    built gcc all tests
+    many gcc "$JOBS" $(unit_tests build)
+}
 step_clang() {
-    rule build-clang build clang all tests
+    built clang all tests
     many clang "$JOBS" $(unit_tests build/clang)
 }
-# shellcheck disable=SC2046
 step_asan() {
-    rule build-asan build asan all tests
+    built asan all tests
     QM_TEST_SLOW=0 many asan "$JOBS" $(unit_tests build/asan)
 }
-# shellcheck disable=SC2046
 step_tsan() {
-    [ -n "$(thread_tests build/tsan)" ] || return
-    rule build-tsan build tsan $(thread_tests build/tsan)
+    built tsan $(thread_tests build/tsan)
     QM_TEST_SLOW=0 many tsan 1 $(thread_tests build/tsan)
 }
-# shellcheck disable=SC2046
-step_cli() { QUIETMIND=$PWD/build/quietmind many cli "$JOBS" $(found tests/cli -name '*.sh'); }
-# shellcheck disable=SC2046
+step_cli() {
+    built gcc all tests
+    QUIETMIND=$PWD/build/quietmind many cli "$JOBS" $(found tests/cli -name '*.sh')
+}
 step_cli_asan() {
-    [ -n "$(found tests/cli -name '*.sh')" ] || return
-    rule build-cli-asan build asan all
+    built asan all tests
     QM_TEST_SLOW=0 QUIETMIND=$PWD/build/asan/quietmind many cli-asan "$JOBS" $(found tests/cli -name '*.sh')
 }
-# shellcheck disable=SC2046
 step_fuzz() {
-    [ -n "$(found tests/fuzz -name 'fuzz_*.c')" ] || return
-    rule build-fuzz build fuzz fuzzers
+    built fuzz fuzzers
     FUZZ_SECONDS=$FUZZ_SECONDS many fuzz "$JOBS" $(binaries build/fuzz tests/fuzz -name 'fuzz_*.c')
 }
+}
+step_install() {
+    built gcc all tests
+    rule install tests/tools/check_install.sh
+}
+step_deps() { rule deps tests/tools/test_deps.sh; }
 step_layers() { rule layers tests/tools/check_includes.sh --self-test; }
 step_headers() { rule headers tests/tools/check_headers.sh; }
 step_house() { rule house tests/tools/check_house.sh; }
-step_deps() { rule deps tests/tools/test_deps.sh; }
 format_check() { found src simd numa offload tests bench -name '*.[ch]' | xargs -r clang-format --dry-run -Werror; }
 step_format() { rule format format_check; }
 step_lint() { rule lint tests/tools/lint.sh; }
-step_install() { rule install tests/tools/check_install.sh; }
 
-STEPS='deps layers house headers format lint build gcc cli install clang asan cli_asan tsan fuzz'
+STEPS='deps layers house headers format lint gcc cli install clang asan cli_asan tsan fuzz'
 begin=$SECONDS
 for s in ${*:-$STEPS}; do
     if ! declare -F "step_$s" >/dev/null; then
