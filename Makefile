@@ -3,7 +3,7 @@
 # One build tree per variant: build/ (the program), build/<variant>/ for check's others, chosen by
 #   CC=clang  SAN=address,undefined|thread|fuzzer-no-link,address,undefined  B=build/name
 # A change of compiler or flags rebuilds; of a header, what includes it. Nothing here needs a package at
-# parse time, so that `make deps` runs on a bare machine.
+# parse time, so that `make deps` runs on a bare machine. V=1 shows the commands.
 CC      := gcc
 B       := build
 SAN     :=
@@ -48,8 +48,13 @@ BENCH_BIN := $(BENCHES:%.c=$B/%)
 
 all: $B/quietmind ## build the program, build/quietmind
 
+# One short line for each command, or the whole of it with V=1.
+Q    := $(if $V,,@)
+line  = $(if $V,,@printf '  %-5s %s\n' $1 $@)
+
 $B/quietmind: $B/src/app/main.o $(APP_OBJ) $B/libquietmind.a
-	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $B/libquietmind.a $(LIBS)
+	$(call line,link)
+	$Q$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $B/libquietmind.a $(LIBS)
 
 # A stamp whose time moves when its text does: $(call stamp,TEXT)
 stamp = mkdir -p $(@D); echo '$1' | cmp -s - $@ || echo '$1' > $@
@@ -60,21 +65,26 @@ $B/.objects: FORCE
 
 # q, not r: two members may share a base name.
 $B/libquietmind.a: $(LIB_OBJ) $B/.objects
+	$(call line,ar)
 	@rm -f $@
-	$(AR) qcs $@ $(LIB_OBJ)
+	$Q$(AR) qcs $@ $(LIB_OBJ)
 
 $B/%.o: %.c $B/.flags
 	@mkdir -p $(@D)
-	$(CC) $(BASE_FLAGS) -DQM_VERSION='"$(VERSION)"' -MMD -MP $(CFLAGS) $(INCS) $(call isa_flags,$<) -c -o $@ $<
+	$(call line,cc)
+	$Q$(CC) $(BASE_FLAGS) -DQM_VERSION='"$(VERSION)"' -MMD -MP $(CFLAGS) $(INCS) $(call isa_flags,$<) -c -o $@ $<
 
 $(TEST_BIN): $B/%: $B/%.o $(TEST_LIB_OBJ) $(APP_OBJ) $B/libquietmind.a
-	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $B/libquietmind.a -lcmocka $(LIBS)
+	$(call line,link)
+	$Q$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $B/libquietmind.a -lcmocka $(LIBS)
 
 $(FUZZ_BIN): $B/%: $B/%.o $(APP_OBJ) $B/libquietmind.a
-	$(CC) -fsanitize=fuzzer $(LDFLAGS) -o $@ $(filter %.o,$^) $B/libquietmind.a $(LIBS)
+	$(call line,link)
+	$Q$(CC) -fsanitize=fuzzer $(LDFLAGS) -o $@ $(filter %.o,$^) $B/libquietmind.a $(LIBS)
 
 $(BENCH_BIN): $B/%: $B/%.o $B/libquietmind.a
-	$(CC) $(LDFLAGS) -o $@ $< $B/libquietmind.a $(LIBS)
+	$(call line,link)
+	$Q$(CC) $(LDFLAGS) -o $@ $< $B/libquietmind.a $(LIBS)
 
 -include $(patsubst %.c,$B/%.d,$(LIB_SRC) $(APP_SRC) $(TEST_LIB_SRC) $(TESTS) $(FUZZ) $(BENCHES) src/app/main.c)
 
