@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "tests/support/files.h"
+#include "tests/support/model_files.h"
 #include "tests/support/run_model.h"
 
 #define QWEN3 "tests/data/reference/qwen3"
@@ -98,10 +98,11 @@ static void test_interrupted_load(void **state) {
 
 /* Damages one value of a tensor: the load is refused and names it. */
 static void refused(const char *from, const char *tensor, uint64_t at, const void *value, size_t n, const char *says) {
-    const char *dir = copy_model(from);
-    uint64_t bytes, offset = tensor_offset(dir, "model.safetensors", tensor, &bytes);
+    char *dir = test_folder();
+    test_copy_model(from, dir);
+    uint64_t bytes, offset = test_tensor_offset(dir, "model.safetensors", tensor, &bytes);
     assert_true(at + n <= bytes);
-    write_at(dir, "model.safetensors", offset + at, value, n);
+    test_overwrite(dir, "model.safetensors", offset + at, value, n);
     struct qm_error err = {0};
     struct qm_model *m;
     struct qm_engine *e;
@@ -111,7 +112,7 @@ static void refused(const char *from, const char *tensor, uint64_t at, const voi
     if (!strstr(err.message, tensor) || !strstr(err.message, says))
         fail_msg("\"%s\" does not name %s and \"%s\"", err.message, tensor, says);
     qm_model_close(m);
-    remove_copy(dir);
+    test_folder_remove(dir);
 }
 
 static void test_not_finite(void **state) {
@@ -127,7 +128,8 @@ static void test_not_finite(void **state) {
 
 static void test_shrinking_file(void **state) {
     (void)state;
-    const char *dir = copy_model(QWEN3);
+    char *dir = test_folder();
+    test_copy_model(QWEN3, dir);
     struct qm_error err = {0};
     struct qm_model *m;
     struct qm_engine *e;
@@ -139,7 +141,7 @@ static void test_shrinking_file(void **state) {
     assert_int_equal(qm_engine_open(m, &o, &e, &err), QM_INPUT);
     assert_non_null(strstr(err.message, "shrank"));
     qm_model_close(m);
-    remove_copy(dir);
+    test_folder_remove(dir);
 }
 
 static void test_memory_table(void **state) {
