@@ -38,7 +38,7 @@ static int compile(const char *pattern, size_t len, uint32_t options, struct qm_
     pcre2_set_newline(cc, PCRE2_NEWLINE_LF);
     int code;
     PCRE2_SIZE offset;
-    re->code = pcre2_compile((PCRE2_SPTR)pattern, len, options | PCRE2_UTF | PCRE2_UCP, &code, &offset, cc);
+    re->code = pcre2_compile((PCRE2_SPTR)pattern, len, options | PCRE2_UTF, &code, &offset, cc);
     pcre2_compile_context_free(cc);
     if (!re->code) {
         PCRE2_UCHAR message[256];
@@ -61,7 +61,7 @@ int qm_regex_compile(const char *pattern, size_t len, struct qm_regex **out, str
         return qm_fail(err, QM_INPUT, "regular expression is not valid UTF-8");
     int rc = qm_onig_translate(pattern, len, &b, err);
     if (!rc) /* Ruby's ^ and $ are those of lines */
-        rc = compile(b.data ? b.data : "", b.len, PCRE2_MULTILINE, out, err);
+        rc = compile(b.data ? b.data : "", b.len, PCRE2_UCP | PCRE2_MULTILINE, out, err);
     qm_buf_free(&b);
     return rc;
 }
