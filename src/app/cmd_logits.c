@@ -1,0 +1,149 @@
+/* quietmind logits: the logits of given tokens as a .npy file, and one layer's attention, for comparing with
+ * other implementations. Written piece by piece; no more than a piece is in memory. */
+#include <stdlib.h>
+
+#include "app/app.h"
+#include "app/ids_file.h"
+#include "app/npy.h"
+#include "app/open_model.h"
+
+static const int64_t PIECE_BYTES = 128 << 20; /* of logits, and of attention, in memory at once */
+
+struct job {
+    struct qm_app_model model;
+    struct qm_progress progress;
+    struct qm_ids ids;
+    struct qm_npy logits_file, attention_file;
+    struct qm_sequence *sequence;
+    int64_t first; /* position of the first token whose logits are written */
+    int64_t layer; /* of attention, or -1 */
+    int64_t piece; /* tokens computed at once */
+    float *logits, *attention;
+};
+
+static int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static int check_usage(const struct qm_args *args, struct qm_error *err) {
+    if (!args->option[QM_OPT_IDS].set)
+        return qm_fail(err, QM_USAGE, "logits: --ids FILE is missing");
+    if (!args->option[QM_OPT_OUTPUT].set)
+        return qm_fail(err, QM_USAGE, "logits: -o OUT.npy is missing");
+    if (args->option[QM_OPT_ATTENTION].set != args->option[QM_OPT_LAYER].set)
+        return qm_fail(err, QM_USAGE, "logits: --attention FILE and --layer L go together");
+    return QM_OK;
+}
+
+/* Everything that can be refused before weights are loaded, then the weights. */
+static int open_job(const struct qm_args *args, struct job *j, struct qm_error *err) {
+    const char *path = args->option[QM_OPT_IDS].text;
+    int rc = qm_ids_read(path, &j->ids, err);
+    if (!rc)
+        rc = qm_app_open(args, QM_TOKENIZER_NO, &j->progress, &j->model, err);
+    if (!rc)
+        rc = qm_app_check_ids(&j->model, &j->ids, path, err);
+    if (rc)
+        return rc;
+    const struct qm_config *c = &j->model.model->config;
+    j->layer = qm_args_int(args, QM_OPT_LAYER, -1);
+    if (j->layer >= c->layers)
+        return qm_fail(err, QM_USAGE, "--layer: expected one from 0 to %lld, found %lld", (long long)c->layers - 1,
+                       (long long)j->layer);
+    if ((rc = qm_app_load(args, qm_args_int(args, QM_OPT_CHUNK, 0), &j->progress, &j->model, err)))
+        return rc;
+    int64_t n = (int64_t)j->ids.len, context = qm_engine_context(j->model.engine);
+    if (n > context)
+        return qm_fail(err, QM_INPUT, "%s: %lld tokens are more than the context of %lld", path, (long long)n,
+                       (long long)context);
+    return qm_sequence_open(j->model.engine, &j->sequence, err);
+}
+
+static int open_outputs(const struct qm_args *args, struct job *j, struct qm_error *err) {
+    const struct qm_config *c = &j->model.model->config;
+    int64_t n = (int64_t)j->ids.len, rows = least(n, qm_args_int(args, QM_OPT_LAST, n));
+    j->first = n - rows;
+    int64_t row_bytes = c->vocab * (int64_t)sizeof(float), map_bytes = c->heads * n * (int64_t)sizeof(float);
+    j->piece = qm_engine_chunk(j->model.engine);
+    j->piece = least(j->piece, PIECE_BYTES / row_bytes + 1);
+    if (j->layer >= 0)
+        j->piece = least(j->piece, PIECE_BYTES / map_bytes + 1);
+    j->logits = malloc((size_t)(j->piece * row_bytes));
+    j->attention = j->layer >= 0 ? malloc((size_t)(j->piece * map_bytes)) : NULL;
+    if (!j->logits || (j->layer >= 0 && !j->attention))
+        return qm_fail_memory(err, (unsigned long long)(j->piece * (row_bytes + map_bytes)), "logits and attention");
+    int rc = qm_npy_open(&j->logits_file, args->option[QM_OPT_OUTPUT].text, (int64_t[]){rows, c->vocab}, 2, err);
+    if (!rc && j->layer >= 0)
+        rc = qm_npy_open(&j->attention_file, args->option[QM_OPT_ATTENTION].text, (int64_t[]){c->heads, n, n}, 3, err);
+    return rc;
+}
+
+/* Tokens at..at+n: computes and writes. */
+static int compute(struct job *j, int64_t at, int64_t n, struct qm_error *err) {
+    const struct qm_config *c = &j->model.model->config;
+    int64_t total = (int64_t)j->ids.len, wanted = at + n > j->first ? least(n, at + n - j->first) : 0;
+    struct qm_step step = {
+        .sequence = j->sequence,
+        .tokens = j->ids.data + at,
+        .n = n,
+        .n_logits = wanted,
+        .logits = j->logits,
+        .attention = j->attention,
+        .attention_layer = j->layer,
+        .attention_ld = total,
+    };
+    int rc = qm_engine_step(j->model.engine, &step, 1, err);
+    if (!rc && wanted)
+        rc = qm_npy_write(&j->logits_file, (uint64_t)((at + n - wanted - j->first) * c->vocab), j->logits,
+                          (size_t)(wanted * c->vocab), err);
+    for (int64_t h = 0; j->attention && h < c->heads && !rc; h++)
+        rc = qm_npy_write(&j->attention_file, (uint64_t)((h * total + at) * total), j->attention + h * n * total,
+                          (size_t)(n * total), err);
+    return rc;
+}
+
+static int run_logits(const struct qm_args *args, struct qm_error *err) {
+    struct job j = {.layer = -1};
+    qm_progress_init(&j.progress, args);
+    int rc = check_usage(args, err);
+    if (!rc)
+        rc = open_job(args, &j, err);
+    if (!rc)
+        rc = open_outputs(args, &j, err);
+    int64_t n = (int64_t)j.ids.len;
+    for (int64_t at = 0; at < n && !rc; at += j.piece) {
+        rc = compute(&j, at, least(j.piece, n - at), err);
+        qm_progress_update(&j.progress, "computing logits", (uint64_t)least(at + j.piece, n), (uint64_t)n,
+                           QM_UNIT_TOKENS);
+    }
+    qm_progress_end(&j.progress);
+    if (!rc && j.attention)
+        rc = qm_npy_commit(&j.attention_file, err);
+    if (!rc)
+        rc = qm_npy_commit(&j.logits_file, err);
+    qm_npy_abort(&j.attention_file);
+    qm_npy_abort(&j.logits_file);
+    free(j.logits);
+    free(j.attention);
+    qm_sequence_close(j.sequence);
+    qm_ids_free(&j.ids);
+    qm_app_close(&j.model);
+    return rc;
+}
+
+static const unsigned char logits_options[] = {QM_OPT_IDS,       QM_OPT_OUTPUT, QM_OPT_LAST, QM_OPT_CHUNK,
+                                               QM_OPT_ATTENTION, QM_OPT_LAYER,  QM_OPT_END};
+
+const struct qm_command qm_cmd_logits = {
+    .name = "logits",
+    .usage = "MODEL --ids FILE -o OUT.npy",
+    .summary = "Write the logits of given tokens, for comparing with other programs",
+    .details = "OUT.npy is a NumPy array, float32 [tokens, vocabulary]: row i holds the logits\n"
+               "after token i. With --attention OUT2.npy --layer L also the attention\n"
+               "probabilities of one layer, [heads, tokens, tokens]. Needs no tokenizer.\n",
+    .example = "quietmind logits Qwen/Qwen3-4B --ids prompt.ids -o logits.npy --last 1\n",
+    .options = logits_options,
+    .common = true,
+    .takes_model = true,
+    .run = run_logits,
+};

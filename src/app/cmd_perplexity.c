@@ -1,0 +1,164 @@
+/* quietmind perplexity: how well the model predicts a text, per token, with the spread. The text is cut into
+ * windows that do not overlap; the first token of each window is given, the others are predicted. */
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "app/app.h"
+#include "app/open_model.h"
+#include "app/out.h"
+
+static const int64_t PIECE_BYTES = 128 << 20; /* of logits in memory at once */
+
+struct job {
+    struct qm_app_model model;
+    struct qm_progress progress;
+    struct qm_ids ids;
+    struct qm_sequence *sequence;
+    int64_t window, piece;
+    float *logits;
+    double *nll; /* [n] of the predicted tokens, in nats */
+    size_t n;
+};
+
+static int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* -log softmax(logits)[id] */
+static double negative_log_likelihood(const float *logits, int64_t vocab, int32_t id) {
+    double max = logits[0], sum = 0;
+    for (int64_t i = 1; i < vocab; i++)
+        max = logits[i] > max ? logits[i] : max;
+    for (int64_t i = 0; i < vocab; i++)
+        sum += exp(logits[i] - max);
+    return log(sum) + max - logits[id];
+}
+
+static int open_job(const struct qm_args *args, struct job *j, struct qm_error *err) {
+    if (!args->option[QM_OPT_FILE].set)
+        return qm_fail(err, QM_USAGE, "perplexity: -f FILE is missing");
+    struct qm_buf text = {0};
+    const char *path = args->option[QM_OPT_FILE].text;
+    int rc = qm_app_open(args, QM_TOKENIZER_YES, &j->progress, &j->model, err);
+    if (!rc)
+        rc = qm_app_read_text(path, &text, err);
+    if (!rc)
+        rc = qm_tokenizer_encode(j->model.tokenizer, text.data, text.len, true, true, &j->ids, err);
+    qm_buf_free(&text);
+    if (!rc && j->ids.len < 2)
+        rc = qm_fail(err, QM_INPUT, "%s: %zu tokens; at least 2 are needed, one to predict another", path, j->ids.len);
+    if (!rc)
+        rc = qm_app_load(args, 0, &j->progress, &j->model, err);
+    if (rc)
+        return rc;
+    int64_t context = qm_engine_context(j->model.engine);
+    j->window = qm_args_int(args, QM_OPT_WINDOW, least(context, (int64_t)j->ids.len));
+    if (j->window > context)
+        return qm_fail(err, QM_USAGE, "--window: %lld tokens are more than the context of %lld", (long long)j->window,
+                       (long long)context);
+    int64_t row_bytes = j->model.model->config.vocab * (int64_t)sizeof(float);
+    j->piece = least(qm_engine_chunk(j->model.engine), PIECE_BYTES / row_bytes + 1);
+    j->logits = malloc((size_t)(j->piece * row_bytes));
+    j->nll = malloc(j->ids.len * sizeof *j->nll);
+    if (!j->logits || !j->nll)
+        return qm_fail_memory(err, (unsigned long long)(j->piece * row_bytes), "logits");
+    return qm_sequence_open(j->model.engine, &j->sequence, err);
+}
+
+/* Tokens at..end are one window. */
+static int score_window(struct job *j, int64_t at, int64_t end, struct qm_error *err) {
+    int64_t vocab = j->model.model->config.vocab, total = (int64_t)j->ids.len;
+    qm_sequence_truncate(j->sequence, 0);
+    while (at + 1 < end) {
+        int64_t n = least(j->piece, end - 1 - at); /* the last token predicts nothing */
+        struct qm_step step = {
+            .sequence = j->sequence, .tokens = j->ids.data + at, .n = n, .n_logits = n, .logits = j->logits};
+        int rc = qm_engine_step(j->model.engine, &step, 1, err);
+        if (rc)
+            return rc;
+        for (int64_t i = 0; i < n; i++)
+            j->nll[j->n++] = negative_log_likelihood(j->logits + i * vocab, vocab, j->ids.data[at + i + 1]);
+        at += n;
+        qm_progress_update(&j->progress, "reading the text", (uint64_t)(at + 1), (uint64_t)total, QM_UNIT_TOKENS);
+    }
+    return QM_OK;
+}
+
+static int compare(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double quantile(const double *sorted, size_t n, double q) {
+    double at = q * (double)(n - 1), below = floor(at);
+    size_t i = (size_t)below, next = i + 1 < n ? i + 1 : i;
+    return sorted[i] + (at - below) * (sorted[next] - sorted[i]);
+}
+
+static int report(struct job *j, bool json, struct qm_error *err) {
+    static const double levels[] = {0.05, 0.25, 0.5, 0.75, 0.95};
+    double sum = 0, squares = 0, q[5], n = (double)j->n;
+    for (size_t i = 0; i < j->n; i++)
+        sum += j->nll[i];
+    double mean = sum / n;
+    for (size_t i = 0; i < j->n; i++)
+        squares += (j->nll[i] - mean) * (j->nll[i] - mean);
+    double deviation = j->n > 1 ? sqrt(squares / (n - 1)) : 0, standard_error = deviation / sqrt(n);
+    qsort(j->nll, j->n, sizeof *j->nll, compare);
+    for (int i = 0; i < 5; i++)
+        q[i] = quantile(j->nll, j->n, levels[i]);
+    if (!json)
+        return qm_out_printf(err,
+                             "perplexity      %.4f\n"
+                             "nats a token    %.4f +- %.4f (standard error), %.4f (standard deviation)\n"
+                             "5 25 50 75 95 %%  %.4f %.4f %.4f %.4f %.4f\n"
+                             "tokens          %zu, of which %zu predicted, in windows of %lld\n",
+                             exp(mean), mean, standard_error, deviation, q[0], q[1], q[2], q[3], q[4], j->ids.len, j->n,
+                             (long long)j->window);
+    json_t *root =
+        json_pack("{s:f, s:f, s:f, s:f, s:{s:f, s:f, s:f, s:f, s:f}, s:I, s:I, s:I}", "perplexity", exp(mean),
+                  "mean_nll", mean, "standard_error", standard_error, "standard_deviation", deviation, "quantiles",
+                  "0.05", q[0], "0.25", q[1], "0.5", q[2], "0.75", q[3], "0.95", q[4], "tokens", (json_int_t)j->ids.len,
+                  "predicted", (json_int_t)j->n, "window", (json_int_t)j->window);
+    char *line = root ? json_dumps(root, JSON_COMPACT) : NULL;
+    json_decref(root);
+    int rc = line ? qm_out_printf(err, "%s\n", line) : qm_fail(err, QM_SYSTEM, "the result is not finite");
+    free(line);
+    return rc;
+}
+
+static int run_perplexity(const struct qm_args *args, struct qm_error *err) {
+    struct job j = {0};
+    qm_progress_init(&j.progress, args);
+    int rc = open_job(args, &j, err);
+    int64_t n = (int64_t)j.ids.len;
+    for (int64_t at = 0; at < n && !rc; at += j.window)
+        rc = score_window(&j, at, least(at + j.window, n), err);
+    qm_progress_end(&j.progress);
+    if (!rc)
+        rc = report(&j, args->option[QM_OPT_JSON].set, err);
+    free(j.logits);
+    free(j.nll);
+    qm_sequence_close(j.sequence);
+    qm_ids_free(&j.ids);
+    qm_app_close(&j.model);
+    return rc;
+}
+
+static const unsigned char perplexity_options[] = {QM_OPT_FILE, QM_OPT_WINDOW, QM_OPT_JSON, QM_OPT_END};
+
+const struct qm_command qm_cmd_perplexity = {
+    .name = "perplexity",
+    .usage = "MODEL -f FILE",
+    .summary = "Measure how well the model predicts a text",
+    .details = "The text is cut into windows that do not overlap; the first token of each is given,\n"
+               "the others are predicted. Printed are the perplexity, the mean negative\n"
+               "log-likelihood of a token in nats with its standard error and deviation, and its\n"
+               "quantiles.\n",
+    .example = "quietmind perplexity Qwen/Qwen3-4B -f wiki.txt --window 2048\n",
+    .options = perplexity_options,
+    .common = true,
+    .takes_model = true,
+    .run = run_perplexity,
+};

@@ -1,0 +1,223 @@
+/* quietmind run: raw completion of a prompt, streamed to standard output. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/app.h"
+#include "app/generation_report.h"
+#include "app/ids_file.h"
+#include "app/open_model.h"
+#include "app/out.h"
+#include "app/signals.h"
+
+struct run {
+    const struct qm_args *args;
+    struct qm_progress progress;
+    struct qm_app_model model;
+    struct qm_ids prompt;
+    bool json;
+    size_t written;   /* bytes of the text that are out */
+    size_t n_ids;     /* ids that are out, where there is no tokenizer */
+    json_t *logprobs; /* NULL: not asked for */
+    int failed;       /* code of a write that failed, with its message in *err */
+    struct qm_error *err;
+};
+
+static int write_id(struct run *r, int32_t id) {
+    return qm_out_printf(r->err, "%s%d", r->n_ids++ ? " " : "", (int)id);
+}
+
+static int on_token(void *arg, const struct qm_generate_token *token) {
+    struct run *r = arg;
+    qm_progress_end(&r->progress);
+    int rc = r->logprobs ? qm_report_logprob(r->logprobs, token, r->model.tokenizer, r->err) : QM_OK;
+    if (!rc && !r->json) {
+        if (!r->model.tokenizer)
+            rc = write_id(r, token->id);
+        else
+            rc = qm_out_write(token->text, token->text_len, r->err);
+        r->written += token->text_len;
+        if (!rc)
+            rc = qm_out_flush(r->err);
+    }
+    return r->failed = rc;
+}
+
+static int on_prefill(void *arg, int64_t done, int64_t total) {
+    struct run *r = arg;
+    qm_progress_update(&r->progress, "reading the prompt", (uint64_t)done, (uint64_t)total, QM_UNIT_TOKENS);
+    return 0;
+}
+
+static int one_source(const struct qm_args *args, struct qm_error *err) {
+    int n = args->option[QM_OPT_PROMPT].set + args->option[QM_OPT_FILE].set + args->option[QM_OPT_IDS].set;
+    if (n > 1)
+        return qm_fail(err, QM_USAGE, "run: expected one of --prompt, --file and --ids, found %d of them", n);
+    return QM_OK;
+}
+
+static int read_prompt(struct run *r) {
+    const struct qm_args *args = r->args;
+    if (args->option[QM_OPT_IDS].set) {
+        const char *path = args->option[QM_OPT_IDS].text;
+        int rc = qm_ids_read(path, &r->prompt, r->err);
+        return rc ? rc : qm_app_check_ids(&r->model, &r->prompt, path, r->err);
+    }
+    struct qm_buf text = {0};
+    int rc;
+    if (args->option[QM_OPT_PROMPT].set) {
+        rc = qm_buf_str(&text, args->option[QM_OPT_PROMPT].text, r->err);
+        if (!rc)
+            rc = qm_app_check_utf8(text.data, text.len, "--prompt", r->err);
+    } else {
+        const char *path = qm_args_text(args, QM_OPT_FILE, "-");
+        if (!strcmp(path, "-") && isatty(STDIN_FILENO))
+            qm_note(&r->progress, "reading the prompt from the terminal; Ctrl-D ends it");
+        rc = qm_app_read_text(path, &text, r->err);
+    }
+    if (!rc)
+        rc = qm_tokenizer_encode(r->model.tokenizer, text.data, text.len, true, true, &r->prompt, r->err);
+    if (!rc && r->prompt.len == 0)
+        rc = qm_fail(r->err, QM_INPUT, "the prompt is empty");
+    qm_buf_free(&text);
+    return rc;
+}
+
+static int print_json(struct run *r, const struct qm_generate_result *result) {
+    json_t *ids = json_array();
+    for (size_t i = 0; i < result->ids.len; i++)
+        json_array_append_new(ids, json_integer(result->ids.data[i]));
+    json_t *text =
+        r->model.tokenizer ? json_stringn(result->text.data ? result->text.data : "", result->text.len) : json_null();
+    json_int_t prompt = result->prompt_tokens, completion = (json_int_t)result->ids.len;
+    json_t *root = json_pack("{s:o, s:o, s:s, s:{s:I, s:I, s:I}, s:f, s:f}", "text", text, "ids", ids, "finish_reason",
+                             qm_finish_name(result->finish), "usage", "prompt_tokens", prompt, "completion_tokens",
+                             completion, "total_tokens", prompt + completion, "prefill_tps",
+                             qm_report_prefill_tps(result), "decode_tps", qm_report_decode_tps(result));
+    if (root && r->logprobs)
+        json_object_set(root, "logprobs", r->logprobs);
+    char *line = root ? json_dumps(root, JSON_COMPACT) : NULL;
+    int rc =
+        line ? qm_out_printf(r->err, "%s\n", line) : qm_fail_memory(r->err, result->text.len, "the result as JSON");
+    free(line);
+    json_decref(root);
+    return rc;
+}
+
+/* What streaming left to be written. */
+static int finish_output(struct run *r, const struct qm_generate_result *result) {
+    int rc = QM_OK;
+    if (r->json)
+        rc = print_json(r, result);
+    else if (!r->model.tokenizer)
+        rc = qm_out_text("\n", r->err);
+    else if (!(rc = qm_out_write(result->text.data + r->written, result->text.len - r->written, r->err)))
+        rc = qm_out_terminal_newline(r->err);
+    if (!rc)
+        rc = qm_out_flush(r->err);
+    if (rc)
+        return rc;
+    if (r->logprobs && !r->json)
+        qm_report_logprobs_print(&r->progress, r->logprobs);
+    if (result->finish == QM_FINISH_CONTEXT)
+        qm_note(&r->progress, "the context of %lld tokens is full", (long long)qm_engine_context(r->model.engine));
+    qm_report_speed(&r->progress, r->model.engine, result);
+    return result->finish == QM_FINISH_INTERRUPTED ? QM_INTERRUPTED : QM_OK;
+}
+
+static int generate(struct run *r, const struct qm_sampling *sampling) {
+    const struct qm_args *args = r->args;
+    struct qm_sequence *sequence;
+    int rc = qm_sequence_open(r->model.engine, &sequence, r->err);
+    if (rc)
+        return rc;
+    struct qm_generate g = {
+        .engine = r->model.engine,
+        .sequence = sequence,
+        .tokenizer = r->model.tokenizer,
+        .prompt = r->prompt.data,
+        .n_prompt = (int64_t)r->prompt.len,
+        .max_tokens = qm_args_int(args, QM_OPT_MAX_TOKENS, -1),
+        .sampling = *sampling,
+        .stop = args->option[QM_OPT_STOP].list,
+        .n_stop = (int)args->option[QM_OPT_STOP].n_list,
+        .skip_special = true,
+        .top_logprobs = (int)qm_args_int(args, QM_OPT_LOGPROBS, -1),
+        .on_token = on_token,
+        .on_prefill = on_prefill,
+        .arg = r,
+        .interrupt = qm_signals_hold(),
+    };
+    struct qm_generate_result result;
+    rc = qm_generate(&g, &result, r->err);
+    qm_signals_release();
+    qm_progress_end(&r->progress);
+    if (!rc)
+        rc = r->failed ? r->failed : finish_output(r, &result);
+    qm_generate_result_free(&result);
+    qm_sequence_close(sequence);
+    return rc;
+}
+
+static int run_run(const struct qm_args *args, struct qm_error *err) {
+    struct run r = {.args = args, .json = args->option[QM_OPT_JSON].set, .err = err};
+    struct qm_sampling sampling;
+    struct qm_logit_bias *biases = NULL;
+    qm_progress_init(&r.progress, args);
+    int rc = one_source(args, err);
+    if (!rc)
+        rc = qm_app_open(args, args->option[QM_OPT_IDS].set ? QM_TOKENIZER_IF_THERE : QM_TOKENIZER_YES, &r.progress,
+                         &r.model, err);
+    if (!rc)
+        rc = qm_app_sampling(args, &r.model, &sampling, &biases, err);
+    if (!rc)
+        rc = read_prompt(&r);
+    if (!rc && args->option[QM_OPT_LOGPROBS].set && !(r.logprobs = json_array()))
+        rc = qm_fail_memory(err, 256, "log-probabilities");
+    if (!rc)
+        rc = qm_app_load(args, 0, &r.progress, &r.model, err);
+    if (!rc)
+        rc = generate(&r, &sampling);
+    free(biases);
+    json_decref(r.logprobs);
+    qm_ids_free(&r.prompt);
+    qm_app_close(&r.model);
+    return rc;
+}
+
+static const unsigned char run_options[] = {QM_OPT_PROMPT,
+                                            QM_OPT_FILE,
+                                            QM_OPT_IDS,
+                                            QM_OPT_MAX_TOKENS,
+                                            QM_OPT_TEMPERATURE,
+                                            QM_OPT_TOP_K,
+                                            QM_OPT_TOP_P,
+                                            QM_OPT_MIN_P,
+                                            QM_OPT_REPEAT_PENALTY,
+                                            QM_OPT_PRESENCE_PENALTY,
+                                            QM_OPT_FREQUENCY_PENALTY,
+                                            QM_OPT_LOGIT_BIAS,
+                                            QM_OPT_STOP,
+                                            QM_OPT_LOGPROBS,
+                                            QM_OPT_JSON,
+                                            QM_OPT_END};
+
+const struct qm_command qm_cmd_run = {
+    .name = "run",
+    .usage = "[MODEL] [-p TEXT | -f FILE | --ids FILE]",
+    .summary = "Continue a text",
+    .details = "The prompt comes from -p, -f, --ids or standard input, and is not repeated in the\n"
+               "output. Sampling follows the model's generation_config.json unless told\n"
+               "otherwise, and is greedy without one. With --ids a model without a tokenizer\n"
+               "prints token ids. --json prints one object: text, ids, finish_reason, usage,\n"
+               "prefill_tps, decode_tps. Ctrl-C ends it with what was generated so far. Without\n"
+               "MODEL the demonstration model is used.\n",
+    .example = "quietmind run Qwen/Qwen3-4B -p \"The capital of France is\" -n 20\n"
+               "quietmind run ~/models/Yi-6B -f story.txt --temperature 0.8 --seed 7\n",
+    .options = run_options,
+    .common = true,
+    .takes_model = true,
+    .demo_without_model = true,
+    .run = run_run,
+};

@@ -1,0 +1,242 @@
+/* quietmind tokenize: text to token ids and back. Needs the tokenizer's files only. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/app.h"
+#include "app/ids_file.h"
+#include "app/open_model.h"
+#include "app/out.h"
+#include "base/json.h"
+
+static const size_t LINE_LIMIT = 1000000000;
+
+static int print_ids(const struct qm_ids *ids, const char *separator, struct qm_error *err) {
+    int rc = QM_OK;
+    for (size_t i = 0; i < ids->len && !rc; i++)
+        rc = qm_out_printf(err, "%s%d", i ? separator : "", (int)ids->data[i]);
+    return rc;
+}
+
+/* A JSON string, or null where the bytes are not UTF-8. */
+static int print_json_string(const char *s, size_t n, struct qm_error *err) {
+    json_t *value = json_stringn(s, n);
+    if (!value)
+        return qm_out_text("null", err);
+    char *text = json_dumps(value, JSON_ENCODE_ANY);
+    json_decref(value);
+    if (!text)
+        return qm_fail_memory(err, n, "a JSON string");
+    int rc = qm_out_text(text, err);
+    free(text);
+    return rc;
+}
+
+static int print_ids_json(const struct qm_tokenizer *t, const struct qm_ids *ids, bool pieces, struct qm_error *err) {
+    int rc = qm_out_text("{\"ids\":[", err);
+    if (!rc)
+        rc = print_ids(ids, ",", err);
+    if (!rc && pieces)
+        rc = qm_out_text("],\"pieces\":[", err);
+    for (size_t i = 0; pieces && i < ids->len && !rc; i++) {
+        size_t n = 0;
+        const char *piece = qm_tokenizer_piece(t, ids->data[i], &n);
+        if (i)
+            rc = qm_out_text(",", err);
+        if (!rc)
+            rc = piece ? print_json_string(piece, n, err) : qm_out_text("null", err);
+    }
+    return rc ? rc : qm_out_text("]}\n", err);
+}
+
+static int print_text_json(const struct qm_buf *text, struct qm_error *err) {
+    int rc = qm_out_text("{\"text\":", err);
+    if (!rc)
+        rc = print_json_string(text->data ? text->data : "", text->len, err);
+    return rc ? rc : qm_out_text("}\n", err);
+}
+
+static int encode_line(const struct qm_tokenizer *t, const json_t *line, bool special, struct qm_error *err) {
+    const json_t *text = json_object_get(line, "text");
+    if (!json_is_string(text))
+        return qm_fail(err, QM_INPUT, "expected {\"text\": a string}, found \"text\" to be %s",
+                       qm_json_type_name(text));
+    int rc = qm_json_bool(line, "add_special", "the line", &special, err);
+    struct qm_ids ids = {0};
+    if (!rc)
+        rc = qm_tokenizer_encode(t, json_string_value(text), json_string_length(text), special, true, &ids, err);
+    if (!rc)
+        rc = print_ids_json(t, &ids, false, err);
+    qm_ids_free(&ids);
+    return rc;
+}
+
+static int decode_line(const struct qm_tokenizer *t, const json_t *line, bool skip_special, struct qm_error *err) {
+    const json_t *list = json_object_get(line, "ids"), *item;
+    if (!json_is_array(list))
+        return qm_fail(err, QM_INPUT, "expected {\"ids\": a list}, found \"ids\" to be %s", qm_json_type_name(list));
+    struct qm_ids ids = {0};
+    struct qm_buf text = {0};
+    int rc = QM_OK;
+    size_t i;
+    json_array_foreach(list, i, item) {
+        json_int_t id = json_is_integer(item) ? json_integer_value(item) : -1;
+        if (id < 0 || id > INT32_MAX)
+            rc = qm_fail(err, QM_INPUT, "ids[%zu]: expected an integer from 0 to 2147483647", i);
+        else
+            rc = qm_ids_push(&ids, (int32_t)id, err);
+        if (rc)
+            break;
+    }
+    if (!rc)
+        rc = qm_tokenizer_decode(t, ids.data, ids.len, skip_special, &text, err);
+    if (!rc)
+        rc = print_text_json(&text, err);
+    qm_ids_free(&ids);
+    qm_buf_free(&text);
+    return rc;
+}
+
+/* One line of standard input into *line, without its newline. *more: there was one. */
+static int read_line(char **line, size_t *cap, size_t *len, bool *more, struct qm_error *err) {
+    errno = 0;
+    ssize_t n = getline(line, cap, stdin);
+    *more = n >= 0;
+    if (n < 0)
+        return errno && !feof(stdin) ? qm_fail_errno(err, "standard input") : QM_OK;
+    *len = (size_t)n - ((*line)[n - 1] == '\n');
+    return *len > LINE_LIMIT ? qm_fail(err, QM_INPUT, "longer than the limit of %zu bytes", LINE_LIMIT) : QM_OK;
+}
+
+/* A line is answered before the next is read, so that another program can hold a conversation. */
+static int json_lines(const struct qm_args *args, const struct qm_tokenizer *t, struct qm_error *err) {
+    bool decode = args->option[QM_OPT_DECODE].set, special = !args->option[QM_OPT_NO_SPECIAL].set;
+    char *line = NULL;
+    size_t cap = 0, len = 0;
+    bool more = true;
+    int rc = QM_OK;
+    for (long long number = 1; !rc; number++) {
+        json_t *root = NULL;
+        rc = read_line(&line, &cap, &len, &more, err);
+        if (!rc && !more)
+            break;
+        if (!rc)
+            rc = qm_json_parse(line, len, "the line", &root, err);
+        if (!rc && !json_is_object(root))
+            rc = qm_fail(err, QM_INPUT, "expected an object, found %s", qm_json_type_name(root));
+        if (!rc)
+            rc = decode ? decode_line(t, root, args->option[QM_OPT_SKIP_SPECIAL].set, err)
+                        : encode_line(t, root, special, err);
+        if (!rc)
+            rc = qm_out_flush(err);
+        if (rc == QM_INPUT)
+            qm_fail_context(err, "standard input: line %lld", number);
+        json_decref(root);
+    }
+    free(line);
+    return rc;
+}
+
+/* Ids from the option's value and the arguments after it, or from standard input. Commas separate too. */
+static int gather_ids(const struct qm_args *args, struct qm_ids *ids, struct qm_error *err) {
+    struct qm_buf text = {0};
+    const struct qm_arg *value = &args->option[QM_OPT_DECODE];
+    int rc = value->has_value ? qm_buf_str(&text, value->text, err) : QM_OK;
+    for (int i = 0; i < args->n_positional && !rc; i++)
+        rc = qm_buf_printf(&text, err, " %s", args->positional[i]);
+    if (!rc && (text.len == 0 || !strcmp(text.data + (text.data[0] == ' '), "-")))
+        rc = qm_ids_read("-", ids, err);
+    else if (!rc) {
+        for (size_t i = 0; i < text.len; i++)
+            if (text.data[i] == ',')
+                text.data[i] = ' ';
+        rc = qm_ids_parse(text.data, text.len, "--decode", ids, err);
+    }
+    qm_buf_free(&text);
+    return rc;
+}
+
+static int decode_once(const struct qm_args *args, const struct qm_tokenizer *t, struct qm_error *err) {
+    struct qm_ids ids = {0};
+    struct qm_buf text = {0};
+    int rc = gather_ids(args, &ids, err);
+    if (!rc)
+        rc = qm_tokenizer_decode(t, ids.data, ids.len, args->option[QM_OPT_SKIP_SPECIAL].set, &text, err);
+    if (!rc && args->option[QM_OPT_JSON].set)
+        rc = print_text_json(&text, err);
+    else if (!rc && !(rc = qm_out_write(text.data ? text.data : "", text.len, err)))
+        rc = qm_out_terminal_newline(err);
+    qm_ids_free(&ids);
+    qm_buf_free(&text);
+    return rc;
+}
+
+static int encode_once(const struct qm_args *args, const struct qm_tokenizer *t, struct qm_error *err) {
+    struct qm_ids ids = {0};
+    struct qm_buf text = {0};
+    int rc;
+    if (args->n_positional && strcmp(args->positional[0], "-")) {
+        rc = qm_buf_str(&text, args->positional[0], err);
+        if (!rc)
+            rc = qm_app_check_utf8(text.data, text.len, "TEXT", err);
+    } else {
+        rc = qm_app_read_text("-", &text, err);
+    }
+    if (!rc)
+        rc = qm_tokenizer_encode(t, text.data, text.len, !args->option[QM_OPT_NO_SPECIAL].set, true, &ids, err);
+    if (!rc && args->option[QM_OPT_JSON].set)
+        rc = print_ids_json(t, &ids, true, err);
+    else if (!rc && !(rc = print_ids(&ids, " ", err)))
+        rc = qm_out_text("\n", err);
+    qm_ids_free(&ids);
+    qm_buf_free(&text);
+    return rc;
+}
+
+static int run_tokenize(const struct qm_args *args, struct qm_error *err) {
+    bool decode = args->option[QM_OPT_DECODE].set, lines = args->option[QM_OPT_JSONL].set;
+    if (args->option[QM_OPT_SKIP_SPECIAL].set && !decode)
+        return qm_fail(err, QM_USAGE, "tokenize: --skip-special goes with --decode");
+    if (args->option[QM_OPT_NO_SPECIAL].set && decode)
+        return qm_fail(err, QM_USAGE, "tokenize: --no-special does not go with --decode (see --skip-special)");
+    if (lines && (args->n_positional || args->option[QM_OPT_DECODE].has_value))
+        return qm_fail(err, QM_USAGE, "tokenize: --jsonl reads standard input, but there is an argument too");
+    if (!decode && args->n_positional > 1)
+        return qm_fail(err, QM_USAGE, "tokenize: expected one TEXT (quote it), found a second: \"%s\"",
+                       args->positional[1]);
+    struct qm_progress progress;
+    struct qm_tokenizer *t = NULL;
+    char *dir = NULL;
+    qm_progress_init(&progress, args);
+    int rc = qm_app_locate(args, &progress, &dir, err);
+    if (!rc)
+        rc = qm_tokenizer_load(dir, &t, err);
+    if (!rc)
+        rc = lines ? json_lines(args, t, err) : decode ? decode_once(args, t, err) : encode_once(args, t, err);
+    qm_tokenizer_free(t);
+    free(dir);
+    return rc;
+}
+
+static const unsigned char tokenize_options[] = {QM_OPT_NO_SPECIAL, QM_OPT_DECODE, QM_OPT_SKIP_SPECIAL,
+                                                 QM_OPT_JSON,       QM_OPT_JSONL,  QM_OPT_END};
+
+const struct qm_command qm_cmd_tokenize = {
+    .name = "tokenize",
+    .usage = "MODEL [TEXT|-] | MODEL --decode [IDS|-]",
+    .summary = "Turn text into token ids, or token ids into text",
+    .details = "Without TEXT, or with -, standard input is read. Needs only the tokenizer's files\n"
+               "in the model's directory. --json prints {\"ids\":[...],\"pieces\":[...]}, or with\n"
+               "--decode {\"text\":...}. --jsonl reads {\"text\":..., \"add_special\":true} a line and\n"
+               "prints {\"ids\":[...]}; with --decode, {\"ids\":[...]} and {\"text\":...}. A line that is\n"
+               "refused ends it, naming the line's number (exit code 3).\n",
+    .example = "quietmind tokenize Qwen/Qwen3-4B \"Hello, world\"\n"
+               "quietmind tokenize Qwen/Qwen3-4B --decode \"9707 11 1879\"\n",
+    .options = tokenize_options,
+    .common = true,
+    .max_positional = -1,
+    .takes_model = true,
+    .run = run_tokenize,
+};

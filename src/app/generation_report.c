@@ -1,0 +1,95 @@
+/* Log-probabilities and speeds. */
+#include "app/generation_report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "numa/bandwidth.h"
+
+/* {id, token, bytes, logprob}, or NULL with err set. */
+static json_t *one_logprob(const struct qm_logprob *p, const struct qm_tokenizer *tokenizer, struct qm_error *err) {
+    json_t *entry = json_pack("{s:i, s:f}", "id", (int)p->id, "logprob", (double)p->logprob);
+    struct qm_buf bytes = {0};
+    if (entry && tokenizer && p->id < qm_tokenizer_size(tokenizer)) {
+        if (qm_tokenizer_token_bytes(tokenizer, p->id, &bytes, err)) {
+            json_decref(entry);
+            qm_buf_free(&bytes);
+            return NULL;
+        }
+        json_t *text = json_stringn(bytes.data ? bytes.data : "", bytes.len), *list = json_array();
+        for (size_t i = 0; i < bytes.len; i++)
+            json_array_append_new(list, json_integer((unsigned char)bytes.data[i]));
+        json_object_set_new(entry, "token", text ? text : json_null());
+        json_object_set_new(entry, "bytes", list);
+    }
+    qm_buf_free(&bytes);
+    if (!entry)
+        qm_fail_memory(err, 256, "a log-probability");
+    return entry;
+}
+
+int qm_report_logprob(json_t *list, const struct qm_generate_token *token, const struct qm_tokenizer *tokenizer,
+                      struct qm_error *err) {
+    json_t *entry = one_logprob(&token->logprob, tokenizer, err), *top = json_array();
+    for (int i = 0; entry && i < token->n_top; i++) {
+        json_t *one = one_logprob(&token->top[i], tokenizer, err);
+        if (!one) {
+            json_decref(entry);
+            entry = NULL;
+        } else {
+            json_array_append_new(top, one);
+        }
+    }
+    if (!entry) {
+        json_decref(top);
+        return err->code;
+    }
+    json_object_set_new(entry, "top_logprobs", top);
+    return json_array_append_new(list, entry) ? qm_fail_memory(err, 256, "a log-probability") : QM_OK;
+}
+
+static void append_entry(char *line, size_t size, size_t *n, const json_t *entry) {
+    char *text = json_dumps(json_object_get(entry, "token"), JSON_ENCODE_ANY);
+    int more =
+        snprintf(line + *n, size - *n, "  %lld %s %.4f", (long long)json_integer_value(json_object_get(entry, "id")),
+                 text ? text : "", json_real_value(json_object_get(entry, "logprob")));
+    *n = *n + (size_t)more < size ? *n + (size_t)more : size - 1;
+    free(text);
+}
+
+void qm_report_logprobs_print(struct qm_progress *progress, const json_t *list) {
+    const json_t *entry, *top;
+    size_t i, j;
+    json_array_foreach(list, i, entry) {
+        char line[4096];
+        size_t n = (size_t)snprintf(line, sizeof line, "logprob");
+        append_entry(line, sizeof line, &n, entry);
+        if (json_array_size(json_object_get(entry, "top_logprobs")))
+            n += (size_t)snprintf(line + n, sizeof line - n, n + 8 < sizeof line ? "  of" : "");
+        json_array_foreach(json_object_get(entry, "top_logprobs"), j, top) append_entry(line, sizeof line, &n, top);
+        qm_note(progress, "%s", line);
+    }
+}
+
+double qm_report_prefill_tps(const struct qm_generate_result *r) {
+    return r->prefill_seconds > 0 ? (double)(r->prompt_tokens - r->prefix_tokens) / r->prefill_seconds : 0;
+}
+
+double qm_report_decode_tps(const struct qm_generate_result *r) {
+    return r->decode_steps > 0 && r->decode_seconds > 0 ? (double)r->decode_steps / r->decode_seconds : 0;
+}
+
+void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engine, const struct qm_generate_result *r) {
+    if (progress->quiet)
+        return;
+    char speed[160] = "";
+    if (r->decode_steps > 0 && r->decode_seconds > 0) {
+        double rate = (double)r->decode_bytes / r->decode_seconds, most;
+        int n = snprintf(speed, sizeof speed, ", %.1f tokens/s, %.1f GB/s", qm_report_decode_tps(r), rate / 1e9);
+        if (qm_read_bandwidth(qm_engine_threads(engine), &most, NULL) == QM_OK)
+            snprintf(speed + n, sizeof speed - (size_t)n, " (%.0f %% of the %.1f GB/s this machine reads)",
+                     100 * rate / most, most / 1e9);
+    }
+    qm_note(progress, "prompt: %lld tokens, %.1f tokens/s; generation: %zu tokens%s",
+            (long long)(r->prompt_tokens - r->prefix_tokens), qm_report_prefill_tps(r), r->ids.len, speed);
+}

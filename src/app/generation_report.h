@@ -1,0 +1,25 @@
+/* What is told about a generation besides its text: log-probabilities, tokens/s, and how near the reading of
+ * weights and keys comes to what the memory gives. */
+#ifndef QM_APP_GENERATION_REPORT_H
+#define QM_APP_GENERATION_REPORT_H
+
+#include <jansson.h>
+
+#include "app/progress.h"
+#include "session/generate.h"
+
+/* Appends one token's log-probabilities to a JSON list: {id, token, bytes, logprob, top_logprobs}; token and
+ * bytes are there with a tokenizer, token null where the bytes are not UTF-8 by themselves. */
+int qm_report_logprob(json_t *list, const struct qm_generate_token *token, const struct qm_tokenizer *tokenizer,
+                      struct qm_error *err);
+/* The same list as lines on standard error. */
+void qm_report_logprobs_print(struct qm_progress *progress, const json_t *list);
+
+double qm_report_prefill_tps(const struct qm_generate_result *r);
+double qm_report_decode_tps(const struct qm_generate_result *r);
+
+/* One line on standard error: tokens/s of prompt and generation, GB/s, share of the read bandwidth, which is
+ * measured for it (a fraction of a second). */
+void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engine, const struct qm_generate_result *r);
+
+#endif

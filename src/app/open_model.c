@@ -1,0 +1,270 @@
+/* Locating, opening and loading a model as the command line says. */
+#include "app/open_model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/utf8.h"
+#include "model/locate.h"
+
+static const size_t TEXT_LIMIT = 1000000000;
+
+/* The demonstration model: in the source tree beside build/ (or build/VARIANT/), or installed. */
+static int locate_demo(char **dir, struct qm_error *err) {
+    const char *given = getenv("QUIETMIND_DEMO");
+    if (given && *given) {
+        *dir = strdup(given);
+        return *dir ? QM_OK : qm_fail_memory(err, strlen(given), "a name");
+    }
+    static const char *const places[] = {"../data/demo", "../../data/demo", "../share/quietmind/demo"};
+    char program[4096], path[4200];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (n > 0) {
+        program[n] = 0;
+        *strrchr(program, '/') = 0;
+        for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+            snprintf(path, sizeof path, "%s/%s/config.json", program, places[i]);
+            if (access(path, R_OK) != 0)
+                continue;
+            *strrchr(path, '/') = 0;
+            *dir = realpath(path, NULL);
+            return *dir ? QM_OK : qm_fail_errno(err, "%s", path);
+        }
+    }
+    return qm_fail(err, QM_INPUT,
+                   "the demonstration model is not beside the program; name a model, or set QUIETMIND_DEMO to the "
+                   "demonstration model's directory");
+}
+
+/* HF_HUB_CACHE, else HF_HOME/hub, else ~/.cache/huggingface/hub. */
+static void hub_directory(char *out, size_t size) {
+    const char *hub = getenv("HF_HUB_CACHE"), *home = getenv("HF_HOME"), *user = getenv("HOME");
+    if (hub && *hub)
+        snprintf(out, size, "%s", hub);
+    else if (home && *home)
+        snprintf(out, size, "%s/hub", home);
+    else
+        snprintf(out, size, "%s/.cache/huggingface/hub", user ? user : "");
+}
+
+int qm_app_locate(const struct qm_args *args, struct qm_progress *progress, char **dir, struct qm_error *err) {
+    *dir = NULL;
+    if (!args->model) {
+        int rc = locate_demo(dir, err);
+        if (!rc)
+            qm_note(progress, "no model was named: using the demonstration model, %s", *dir);
+        return rc;
+    }
+    char hub[4200];
+    hub_directory(hub, sizeof hub);
+    return qm_model_locate(args->model, hub, dir, err);
+}
+
+static bool has_tokenizer(const char *dir) {
+    static const char *const names[] = {"tokenizer.json", "tokenizer.model"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[4300];
+        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        if (access(path, F_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void print_notes(struct qm_progress *progress, const char *notes) {
+    while (*notes) {
+        int n = (int)strcspn(notes, "\n");
+        if (n)
+            qm_note(progress, "%.*s", n, notes);
+        notes += n + (notes[n] == '\n');
+    }
+}
+
+/* The model's own maximum; with a rope scaling given it is the scaled one. */
+static void warn_context(const struct qm_args *args, const struct qm_model *m, struct qm_progress *progress) {
+    int64_t wanted = qm_args_int(args, QM_OPT_CONTEXT, 0);
+    if (wanted > m->config.max_positions)
+        qm_note(progress,
+                "warning: --context %lld is more than the model's maximum of %lld tokens; answers may degrade beyond "
+                "it (see --rope-scaling)",
+                (long long)wanted, (long long)m->config.max_positions);
+}
+
+int qm_app_open(const struct qm_args *args, enum qm_tokenizer_need need, struct qm_progress *progress,
+                struct qm_app_model *out, struct qm_error *err) {
+    int rc = qm_app_locate(args, progress, &out->dir, err);
+    if (rc)
+        return rc;
+    struct qm_overrides overrides = {
+        .experts_per_token = qm_args_int(args, QM_OPT_EXPERTS_PER_TOKEN, 0),
+        .rope_theta = qm_args_real(args, QM_OPT_ROPE_THETA, 0),
+        .rope_scaling = qm_args_text(args, QM_OPT_ROPE_SCALING, NULL),
+    };
+    if ((rc = qm_model_open(out->dir, &overrides, &out->model, err)))
+        return rc;
+    print_notes(progress, out->model->notes);
+    warn_context(args, out->model, progress);
+    if ((rc = qm_generation_config_read(out->dir, out->model->config.vocab, &out->defaults, err)) ||
+        (rc = qm_generation_config_end_tokens(&out->defaults, &out->model->config, err)))
+        return rc;
+    if (need == QM_TOKENIZER_NO || (need == QM_TOKENIZER_IF_THERE && !has_tokenizer(out->dir)))
+        return QM_OK;
+    if ((rc = qm_tokenizer_load(out->dir, &out->tokenizer, err)))
+        return rc;
+    if (qm_tokenizer_size(out->tokenizer) > out->model->config.vocab)
+        return qm_fail(err, QM_INPUT,
+                       "%s: the tokenizer has ids up to %lld, but the model's embedding only %lld rows: they do not "
+                       "belong together",
+                       out->dir, (long long)qm_tokenizer_size(out->tokenizer) - 1, (long long)out->model->config.vocab);
+    return QM_OK;
+}
+
+int qm_app_kv_type(const struct qm_args *args, int *out, struct qm_error *err) {
+    static const struct {
+        const char *name;
+        int type;
+    } types[] = {{"bf16", QM_BF16}, {"f16", QM_F16}, {"f32", QM_F32}};
+    const char *name = qm_args_text(args, QM_OPT_KV_TYPE, NULL);
+    *out = -1;
+    for (size_t i = 0; name && i < sizeof types / sizeof *types; i++)
+        if (!strcmp(name, types[i].name))
+            *out = types[i].type;
+    if (name && *out < 0)
+        return qm_fail(err, QM_USAGE, "--kv-type: expected bf16, f16 or f32, found \"%s\"", name);
+    return QM_OK;
+}
+
+static int load_progress(void *arg, const char *what, uint64_t done, uint64_t total) {
+    qm_progress_update(arg, what, done, total, QM_UNIT_BYTES);
+    return 0;
+}
+
+int qm_app_load(const struct qm_args *args, int64_t chunk, struct qm_progress *progress, struct qm_app_model *m,
+                struct qm_error *err) {
+    struct qm_engine_options options = {
+        .threads = (int)qm_args_int(args, QM_OPT_THREADS, 0),
+        .isa = qm_isa_best(),
+        .context = qm_args_int(args, QM_OPT_CONTEXT, 0),
+        .chunk = chunk,
+        .progress = load_progress,
+        .progress_arg = progress,
+    };
+    const char *isa = qm_args_text(args, QM_OPT_ISA, NULL);
+    int rc = isa ? qm_isa_parse(isa, &options.isa, err) : QM_OK;
+    if (!rc && isa)
+        rc = qm_isa_check(options.isa, err);
+    if (!rc)
+        rc = qm_app_kv_type(args, &options.kv_type, err);
+    if (!rc)
+        rc = qm_engine_open(m->model, &options, &m->engine, err);
+    qm_progress_end(progress);
+    if (rc)
+        return rc;
+    int64_t context = qm_engine_context(m->engine), most = m->model->config.max_positions;
+    if (options.context == 0)
+        qm_note(progress,
+                context < most ? "context: %lld tokens, what fits in memory (the model's maximum is %lld)"
+                               : "context: %lld tokens, the model's maximum",
+                (long long)context, (long long)most);
+    return QM_OK;
+}
+
+void qm_app_close(struct qm_app_model *m) {
+    qm_engine_close(m->engine);
+    qm_tokenizer_free(m->tokenizer);
+    qm_model_close(m->model);
+    free(m->dir);
+    *m = (struct qm_app_model){0};
+}
+
+/* "ID=X" */
+static int parse_bias(const char *text, int64_t vocab, struct qm_logit_bias *out, struct qm_error *err) {
+    char number[32];
+    size_t n = strcspn(text, "=:");
+    int64_t id = -1;
+    double bias = 0;
+    snprintf(number, sizeof number, "%.*s", n < sizeof number ? (int)n : 0, text);
+    if (!text[n] || !qm_parse_int(number, &id) || !qm_parse_real(text + n + 1, &bias) || bias < -100 || bias > 100)
+        return qm_fail(err, QM_USAGE, "--logit-bias: expected ID=X with X from -100 to 100, found \"%s\"", text);
+    if (id < 0 || id >= vocab)
+        return qm_fail(err, QM_USAGE, "--logit-bias: expected a token id from 0 to %lld, found \"%s\"",
+                       (long long)vocab - 1, text);
+    *out = (struct qm_logit_bias){(int32_t)id, (float)bias};
+    return QM_OK;
+}
+
+static uint64_t fresh_seed(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000000007u ^ (uint64_t)t.tv_nsec << 20 ^ (uint64_t)getpid();
+}
+
+/* generation_config.json's settings. As its publisher means them: greedy unless it says do_sample. */
+static void take_defaults(const struct qm_generation_config *g, struct qm_sampling *s) {
+    if (g->has_do_sample && g->do_sample)
+        s->temperature = g->has_temperature ? g->temperature : 1;
+    if (g->has_top_k)
+        s->top_k = g->top_k;
+    if (g->has_top_p)
+        s->top_p = g->top_p;
+    if (g->has_min_p)
+        s->min_p = g->min_p;
+    if (g->has_repetition_penalty)
+        s->repetition_penalty = g->repetition_penalty;
+}
+
+int qm_app_sampling(const struct qm_args *args, const struct qm_app_model *m, struct qm_sampling *out,
+                    struct qm_logit_bias **biases, struct qm_error *err) {
+    int rc = QM_OK;
+    *biases = NULL;
+    *out = qm_sampling_default;
+    take_defaults(&m->defaults, out);
+    out->temperature = qm_args_real(args, QM_OPT_TEMPERATURE, out->temperature);
+    out->top_k = qm_args_int(args, QM_OPT_TOP_K, out->top_k);
+    out->top_p = qm_args_real(args, QM_OPT_TOP_P, out->top_p);
+    out->min_p = qm_args_real(args, QM_OPT_MIN_P, out->min_p);
+    out->repetition_penalty = qm_args_real(args, QM_OPT_REPEAT_PENALTY, out->repetition_penalty);
+    out->presence_penalty = qm_args_real(args, QM_OPT_PRESENCE_PENALTY, 0);
+    out->frequency_penalty = qm_args_real(args, QM_OPT_FREQUENCY_PENALTY, 0);
+    out->seed = args->option[QM_OPT_SEED].set ? (uint64_t)args->option[QM_OPT_SEED].integer : fresh_seed();
+
+    const struct qm_arg *list = &args->option[QM_OPT_LOGIT_BIAS];
+    if (list->n_list) {
+        *biases = calloc(list->n_list, sizeof **biases);
+        if (!*biases)
+            return qm_fail_memory(err, list->n_list * sizeof **biases, "logit biases");
+        for (size_t i = 0; i < list->n_list && !rc; i++)
+            rc = parse_bias(list->list[i], m->model->config.vocab, &(*biases)[i], err);
+    }
+    out->bias = *biases;
+    out->n_bias = list->n_list;
+    return rc ? rc : qm_sampling_check(out, m->model->config.vocab, err);
+}
+
+int qm_app_check_ids(const struct qm_app_model *m, const struct qm_ids *ids, const char *name, struct qm_error *err) {
+    int64_t vocab = m->model->config.vocab;
+    for (size_t i = 0; i < ids->len; i++)
+        if (ids->data[i] < 0 || ids->data[i] >= vocab)
+            return qm_fail(err, QM_INPUT, "%s: id %d at position %zu is not in the model's vocabulary of %lld", name,
+                           (int)ids->data[i], i, (long long)vocab);
+    return QM_OK;
+}
+
+int qm_app_check_utf8(const char *text, size_t len, const char *name, struct qm_error *err) {
+    size_t at = qm_utf8_check(text, len);
+    if (at == len)
+        return QM_OK;
+    return qm_fail(err, QM_INPUT, "%s: not valid UTF-8: byte 0x%02x at offset %zu", name, (unsigned char)text[at], at);
+}
+
+int qm_app_read_text(const char *path, struct qm_buf *out, struct qm_error *err) {
+    size_t before = out->len;
+    int rc = qm_read_file(path, TEXT_LIMIT, out, err);
+    if (rc)
+        return rc;
+    return qm_app_check_utf8(out->data + before, out->len - before, strcmp(path, "-") ? path : "standard input", err);
+}

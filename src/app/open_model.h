@@ -1,0 +1,57 @@
+/* From the command line to an open model: where it is, what overrides it, its tokenizer, the engine loaded with
+ * progress on standard error, and the settings of sampling. Shared by the commands. */
+#ifndef QM_APP_OPEN_MODEL_H
+#define QM_APP_OPEN_MODEL_H
+
+#include <stdbool.h>
+
+#include "app/options.h"
+#include "app/progress.h"
+#include "base/buf.h"
+#include "engine/engine.h"
+#include "model/generation_config.h"
+#include "model/model.h"
+#include "model/tokenizer/tokenizer.h"
+#include "session/sampler.h"
+
+/* The directory that the command line names (allocated), or the demonstration model's where the command allows
+ * that, with a note. */
+int qm_app_locate(const struct qm_args *args, struct qm_progress *progress, char **dir, struct qm_error *err);
+
+/* Zero-initialise, then qm_app_close. */
+struct qm_app_model {
+    char *dir;
+    struct qm_model *model;
+    struct qm_tokenizer *tokenizer; /* NULL where none was asked for, or the directory has none */
+    struct qm_engine *engine;
+    struct qm_generation_config defaults; /* of sampling, the publisher's; its end tokens are the model's too */
+};
+
+enum qm_tokenizer_need { QM_TOKENIZER_NO, QM_TOKENIZER_IF_THERE, QM_TOKENIZER_YES };
+
+/* The model's description and tokenizer; no weights yet. What the files contradict is found here, before
+ * anything is allocated for weights. */
+int qm_app_open(const struct qm_args *args, enum qm_tokenizer_need need, struct qm_progress *progress,
+                struct qm_app_model *out, struct qm_error *err);
+/* Then the weights. chunk: tokens of one step, 0: the engine's own. */
+int qm_app_load(const struct qm_args *args, int64_t chunk, struct qm_progress *progress, struct qm_app_model *m,
+                struct qm_error *err);
+void qm_app_close(struct qm_app_model *m);
+
+/* --kv-type as enum qm_dtype, or -1. */
+int qm_app_kv_type(const struct qm_args *args, int *out, struct qm_error *err);
+
+/* Sampling: generation_config.json's values (greedy without one), then the command line's. The settings lend
+ * `biases`, which the caller frees. */
+int qm_app_sampling(const struct qm_args *args, const struct qm_app_model *m, struct qm_sampling *out,
+                    struct qm_logit_bias **biases, struct qm_error *err);
+
+/* Refuses ids outside the model's vocabulary; name: of where they come from. */
+int qm_app_check_ids(const struct qm_app_model *m, const struct qm_ids *ids, const char *name, struct qm_error *err);
+
+/* A text file of at most 1 GB ("-": standard input), UTF-8; QM_INPUT with the offset of the first byte that
+ * is not. */
+int qm_app_read_text(const char *path, struct qm_buf *out, struct qm_error *err);
+int qm_app_check_utf8(const char *text, size_t len, const char *name, struct qm_error *err);
+
+#endif

@@ -1,0 +1,148 @@
+/* The command line: one table of options (name, value, range, help text), the commands that take them, and
+ * one parser for both the arguments and the environment (QUIETMIND_NAME; the command line wins). Help and
+ * the manual page are written from the same tables. Nothing here opens a file.
+ * Parsed arguments lend the strings of argv and of the environment. */
+#ifndef QM_APP_OPTIONS_H
+#define QM_APP_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum qm_option {
+    QM_OPT_END, /* ends a command's list */
+    QM_OPT_HELP,
+    QM_OPT_MAN,
+    QM_OPT_MODEL,
+    /* input and output */
+    QM_OPT_PROMPT,
+    QM_OPT_FILE,
+    QM_OPT_IDS,
+    QM_OPT_OUTPUT,
+    QM_OPT_JSON,
+    QM_OPT_JSONL,
+    QM_OPT_QUIET_OUTPUT,
+    /* generation */
+    QM_OPT_MAX_TOKENS,
+    QM_OPT_TEMPERATURE,
+    QM_OPT_TOP_K,
+    QM_OPT_TOP_P,
+    QM_OPT_MIN_P,
+    QM_OPT_REPEAT_PENALTY,
+    QM_OPT_PRESENCE_PENALTY,
+    QM_OPT_FREQUENCY_PENALTY,
+    QM_OPT_LOGIT_BIAS,
+    QM_OPT_STOP,
+    QM_OPT_LOGPROBS,
+    /* the engine */
+    QM_OPT_THREADS,
+    QM_OPT_CONTEXT,
+    QM_OPT_ISA,
+    QM_OPT_SEED,
+    QM_OPT_KV_TYPE,
+    QM_OPT_EXPERTS_PER_TOKEN,
+    QM_OPT_ROPE_THETA,
+    QM_OPT_ROPE_SCALING,
+    /* chat and templates */
+    QM_OPT_SYSTEM,
+    QM_OPT_ONCE,
+    QM_OPT_HIDE_THINKING,
+    QM_OPT_CHAT_TEMPLATE,
+    QM_OPT_TEMPLATE_ARG,
+    QM_OPT_NOW,
+    /* tokenize */
+    QM_OPT_NO_SPECIAL,
+    QM_OPT_SKIP_SPECIAL,
+    QM_OPT_DECODE,
+    /* logits, perplexity */
+    QM_OPT_LAST,
+    QM_OPT_CHUNK,
+    QM_OPT_ATTENTION,
+    QM_OPT_LAYER,
+    QM_OPT_WINDOW,
+    QM_OPT_COUNT
+};
+
+enum qm_value_kind {
+    QM_VALUE_NONE,      /* a flag */
+    QM_VALUE_INT,       /* integer in [min, max] */
+    QM_VALUE_MAYBE_INT, /* the same, may be left out (then 0) */
+    QM_VALUE_REAL,      /* real in [min, max] */
+    QM_VALUE_TEXT,
+    QM_VALUE_MAYBE_IDS, /* digits, spaces and commas, or "-"; may be left out */
+    QM_VALUE_LIST       /* text, may be repeated */
+};
+
+struct qm_option_info {
+    const char *name, *alias; /* alias may be NULL */
+    char letter;              /* 0: none */
+    enum qm_value_kind kind;
+    const char *value; /* its name in help */
+    double min, max;
+    const char *help;
+};
+
+/* By enum qm_option; entry 0 is empty. */
+extern const struct qm_option_info qm_options[QM_OPT_COUNT];
+
+struct qm_args;
+
+struct qm_command {
+    const char *name;
+    const char *usage;                    /* what follows the name */
+    const char *summary;                  /* one line */
+    const char *details;                  /* paragraphs, lines at most 78 wide */
+    const char *example;                  /* lines, each a command */
+    const unsigned char *options;         /* enum qm_option, ended by QM_OPT_END */
+    bool common;                          /* takes qm_common_options too */
+    int min_positional, max_positional;   /* beside the model; max -1: any number */
+    bool takes_model, demo_without_model; /* the first positional argument is the model, unless -m gives it */
+    int (*run)(const struct qm_args *args, struct qm_error *err);
+};
+
+extern const unsigned char qm_common_options[];
+
+struct qm_arg {
+    bool set;
+    bool has_value; /* of the MAYBE kinds */
+    int64_t integer;
+    double real;
+    const char *text;
+    const char **list;
+    size_t n_list;
+};
+
+struct qm_args {
+    const struct qm_command *command;
+    struct qm_arg option[QM_OPT_COUNT];
+    const char *model; /* NULL: none given */
+    const char **positional;
+    int n_positional;
+};
+
+/* Parses what follows the command's name. environment: NAME=VALUE strings ended by NULL, or NULL. What follows
+ * --help is not checked. QM_USAGE naming the option, what was expected and what was found. */
+int qm_args_parse(const struct qm_command *command, int argc, char *const *argv, char *const *environment,
+                  struct qm_args *out, struct qm_error *err);
+void qm_args_free(struct qm_args *a);
+
+bool qm_command_takes(const struct qm_command *command, enum qm_option option);
+
+/* The value given, or the default. */
+int64_t qm_args_int(const struct qm_args *a, enum qm_option option, int64_t absent);
+double qm_args_real(const struct qm_args *a, enum qm_option option, double absent);
+const char *qm_args_text(const struct qm_args *a, enum qm_option option, const char *absent);
+
+/* "QUIETMIND_TOP_K" for --top-k. */
+void qm_option_environment(enum qm_option option, char *out, size_t size);
+
+/* Of n names the nearest to `word` by edit distance, or NULL where none is near. */
+const char *qm_nearest(const char *word, const char *const *names, size_t n);
+
+/* Strict decimal numbers: nothing before or after, no overflow. false where it is not one. */
+bool qm_parse_int(const char *s, int64_t *out);
+bool qm_parse_real(const char *s, double *out);
+
+#endif

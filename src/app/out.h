@@ -1,0 +1,21 @@
+/* Standard output, which carries the result and nothing else: every write is checked. A reader that closed the
+ * pipe is no failure of ours: QM_PIPE_CLOSED travels up as an error code and ends the program silently, with
+ * exit code 0. */
+#ifndef QM_APP_OUT_H
+#define QM_APP_OUT_H
+
+#include <stddef.h>
+
+#include "base/error.h"
+
+enum { QM_PIPE_CLOSED = 1000 };
+
+int qm_out_write(const void *bytes, size_t n, struct qm_error *err);
+int qm_out_text(const char *s, struct qm_error *err);
+int qm_out_printf(struct qm_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Hands what was written to the system. */
+int qm_out_flush(struct qm_error *err);
+/* A newline where standard output is a terminal, so that the prompt starts on a line of its own. */
+int qm_out_terminal_newline(struct qm_error *err);
+
+#endif

@@ -1,0 +1,49 @@
+/* One flag and two handlers. */
+#include "app/signals.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/file.h"
+
+static volatile sig_atomic_t interrupted;
+
+static void end_now(int signal_number) {
+    (void)signal_number;
+    qm_out_abort_all();
+    _exit(QM_INTERRUPTED);
+}
+
+static void raise_flag(int signal_number) {
+    if (interrupted)
+        end_now(signal_number);
+    interrupted = 1;
+}
+
+static void handle(void (*handler)(int)) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = handler;
+    action.sa_flags = SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    sigaddset(&action.sa_mask, SIGINT);
+    sigaddset(&action.sa_mask, SIGTERM);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+void qm_signals_install(void) {
+    signal(SIGPIPE, SIG_IGN);
+    handle(end_now);
+}
+
+const volatile sig_atomic_t *qm_signals_hold(void) {
+    interrupted = 0;
+    handle(raise_flag);
+    return &interrupted;
+}
+
+void qm_signals_release(void) {
+    handle(end_now);
+}

@@ -1,0 +1,16 @@
+/* Ctrl-C and its like (SIGINT, SIGTERM). At first, and while nothing is worth keeping, they end the program at
+ * once: temporary files removed, exit code 130. While an answer is being generated they only raise the flag
+ * that the generation looks at; a second one before the flag is lowered ends the program at once again.
+ * SIGPIPE is ignored, so that a closed pipe is a failed write. Call from the main thread. */
+#ifndef QM_APP_SIGNALS_H
+#define QM_APP_SIGNALS_H
+
+#include <signal.h>
+
+void qm_signals_install(void);
+/* From now on signals raise the flag, lowered here, and the address of which is returned. */
+const volatile sig_atomic_t *qm_signals_hold(void);
+/* From now on signals end the program again. The flag stays as it is. */
+void qm_signals_release(void);
+
+#endif

@@ -1,0 +1,199 @@
+/* The option parser: every form of an option, the environment, the positional arguments, and what is refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "app/options.h"
+
+static const unsigned char options[] = {QM_OPT_PROMPT, QM_OPT_MAX_TOKENS,       QM_OPT_TEMPERATURE,
+                                        QM_OPT_STOP,   QM_OPT_LOGPROBS,         QM_OPT_JSON,
+                                        QM_OPT_DECODE, QM_OPT_PRESENCE_PENALTY, QM_OPT_END};
+static const struct qm_command command = {
+    .name = "try",
+    .usage = "MODEL [TEXT]",
+    .options = options,
+    .common = true,
+    .max_positional = 1,
+    .takes_model = true,
+};
+
+enum { MAX_ARGS = 16 };
+
+/* Arguments separated by '|'. */
+static int parse_with(const char *line, char *const *environment, struct qm_args *out, struct qm_error *err) {
+    static char text[512];
+    char *argv[MAX_ARGS];
+    int argc = 0;
+    strcpy(text, line);
+    for (char *p = text; p && *line; argc++) {
+        argv[argc] = p;
+        p = strchr(p, '|');
+        if (p)
+            *p++ = 0;
+    }
+    *err = (struct qm_error){0};
+    return qm_args_parse(&command, argc, argv, environment, out, err);
+}
+
+static struct qm_args parse(const char *line) {
+    struct qm_args a;
+    struct qm_error err;
+    if (parse_with(line, NULL, &a, &err))
+        fail_msg("%s: %s", line, err.message);
+    return a;
+}
+
+/* Refused, with a message that has `part` in it. */
+static void refused(const char *line, const char *part) {
+    struct qm_args a;
+    struct qm_error err;
+    int rc = parse_with(line, NULL, &a, &err);
+    if (rc != QM_USAGE || !strstr(err.message, part))
+        fail_msg("%s: expected \"%s\", found %d \"%s\"", line, part, rc, err.message);
+}
+
+static void test_forms(void **state) {
+    (void)state;
+    struct qm_args a = parse("dir|-p|a b|-n5|--temperature=0.5|--json");
+    assert_string_equal(a.model, "dir");
+    assert_string_equal(qm_args_text(&a, QM_OPT_PROMPT, ""), "a b");
+    assert_int_equal(qm_args_int(&a, QM_OPT_MAX_TOKENS, 0), 5);
+    assert_true(qm_args_real(&a, QM_OPT_TEMPERATURE, 0) == 0.5);
+    assert_true(a.option[QM_OPT_JSON].set);
+    assert_int_equal(qm_args_int(&a, QM_OPT_CONTEXT, 77), 77);
+    qm_args_free(&a);
+
+    a = parse("--temp|1e-1|--presence-penalty|-1.5|--model|dir|text");
+    assert_true(qm_args_real(&a, QM_OPT_TEMPERATURE, 0) == 0.1);
+    assert_true(qm_args_real(&a, QM_OPT_PRESENCE_PENALTY, 0) == -1.5);
+    assert_string_equal(a.model, "dir");
+    assert_int_equal(a.n_positional, 1);
+    assert_string_equal(a.positional[0], "text");
+    qm_args_free(&a);
+
+    a = parse("dir|--|--json");
+    assert_false(a.option[QM_OPT_JSON].set);
+    assert_string_equal(a.positional[0], "--json");
+    qm_args_free(&a);
+
+    a = parse("dir|-n|1|-n|2|--stop|x|--stop=y");
+    assert_int_equal(qm_args_int(&a, QM_OPT_MAX_TOKENS, 0), 2);
+    assert_int_equal(a.option[QM_OPT_STOP].n_list, 2);
+    assert_string_equal(a.option[QM_OPT_STOP].list[1], "y");
+    qm_args_free(&a);
+
+    a = parse("--help|--nonsense");
+    assert_true(a.option[QM_OPT_HELP].set);
+    qm_args_free(&a);
+}
+
+static void test_values_that_may_be_left_out(void **state) {
+    (void)state;
+    struct qm_args a = parse("--logprobs|dir");
+    assert_true(a.option[QM_OPT_LOGPROBS].set);
+    assert_int_equal(qm_args_int(&a, QM_OPT_LOGPROBS, -1), 0);
+    assert_string_equal(a.model, "dir");
+    qm_args_free(&a);
+    a = parse("--logprobs|5|dir|--decode");
+    assert_int_equal(qm_args_int(&a, QM_OPT_LOGPROBS, -1), 5);
+    assert_true(a.option[QM_OPT_DECODE].set && !a.option[QM_OPT_DECODE].has_value);
+    qm_args_free(&a);
+    a = parse("--decode|1 2,3|dir");
+    assert_string_equal(a.option[QM_OPT_DECODE].text, "1 2,3");
+    assert_string_equal(a.model, "dir");
+    qm_args_free(&a);
+    refused("dir|--logprobs|21", "from 0 to 20");
+}
+
+static void test_refusals(void **state) {
+    (void)state;
+    refused("", "which model");
+    refused("dir|a|b", "unexpected argument \"b\"");
+    refused("dir|--temprature|1", "did you mean --temperature?");
+    refused("dir|--tokens|1", "unknown option --tokens");
+    refused("dir|--thread=3", "did you mean --threads?");
+    refused("dir|-z", "unknown option -z");
+    refused("dir|--window|5", "unknown option --window");
+    refused("dir|--json=1", "takes no value");
+    refused("dir|-n", "expected N after it");
+    refused("dir|-n|5x", "-n: expected an integer");
+    refused("dir|-n|", "found \"\"");
+    refused("dir|-n| 5", "found \" 5\"");
+    refused("dir|-n|99999999999999999999", "expected an integer");
+    refused("dir|--threads|-1", "--threads: expected an integer from 0 to 1024, found \"-1\"");
+    refused("dir|--temperature|nan", "expected a number");
+    refused("dir|--temperature|inf", "expected a number");
+    refused("dir|--temperature|0x1", "expected a number");
+    refused("dir|--temperature|-0.1", "from 0 to 100");
+    refused("dir|--presence-penalty|2.5", "from -2 to 2");
+    refused("--model|", "empty");
+}
+
+static void test_environment(void **state) {
+    (void)state;
+    char *const environment[] = {
+        "QUIETMIND_THREADS=3",  "QUIETMIND_TEMPERATURE=0.25", "QUIETMIND_JSON=1", "QUIETMIND_MODEL=dir",
+        "QUIETMIND_WINDOW=bad", "QUIETMIND_CONTEXT=",         "OTHER=1",          NULL};
+    struct qm_args a;
+    struct qm_error err;
+    assert_int_equal(parse_with("--threads|2", environment, &a, &err), QM_OK);
+    assert_int_equal(qm_args_int(&a, QM_OPT_THREADS, 0), 2);
+    assert_true(qm_args_real(&a, QM_OPT_TEMPERATURE, 0) == 0.25);
+    assert_true(a.option[QM_OPT_JSON].set);
+    assert_false(a.option[QM_OPT_CONTEXT].set);
+    assert_string_equal(a.model, "dir");
+    qm_args_free(&a);
+    /* a model among the arguments is not taken for something else */
+    assert_int_equal(parse_with("mine|text", environment, &a, &err), QM_OK);
+    assert_string_equal(a.model, "mine");
+    assert_string_equal(a.positional[0], "text");
+    qm_args_free(&a);
+
+    char *const wrong[] = {"QUIETMIND_THREADS=x", NULL}, *const no_flag[] = {"QUIETMIND_JSON=maybe", NULL};
+    assert_int_equal(parse_with("dir", wrong, &a, &err), QM_USAGE);
+    assert_non_null(strstr(err.message, "QUIETMIND_THREADS: expected an integer"));
+    assert_int_equal(parse_with("dir", no_flag, &a, &err), QM_USAGE);
+    assert_non_null(strstr(err.message, "QUIETMIND_JSON"));
+}
+
+static void test_nearest(void **state) {
+    (void)state;
+    static const char *const names[] = {"run", "chat", "tokenize", "render", "logits"};
+    assert_string_equal(qm_nearest("rnu", names, 5), "run");
+    assert_string_equal(qm_nearest("tokenise", names, 5), "tokenize");
+    assert_string_equal(qm_nearest("tok", names, 5), "tokenize");
+    assert_string_equal(qm_nearest("chta", names, 5), "chat");
+    assert_null(qm_nearest("perplexity", names, 5));
+    assert_null(qm_nearest("", names, 5));
+}
+
+/* Every option of the table has what help needs, and a name of its own. */
+static void test_table(void **state) {
+    (void)state;
+    for (int i = 1; i < QM_OPT_COUNT; i++) {
+        const struct qm_option_info *o = &qm_options[i];
+        assert_non_null(o->name);
+        assert_non_null(o->help);
+        assert_true((o->kind == QM_VALUE_NONE) == (o->value == NULL));
+        for (int j = 1; j < i; j++) {
+            assert_string_not_equal(o->name, qm_options[j].name);
+            assert_true(!o->letter || o->letter != qm_options[j].letter);
+        }
+        char name[64];
+        qm_option_environment(i, name, sizeof name);
+        assert_true(strncmp(name, "QUIETMIND_", 10) == 0 && !strchr(name, '-'));
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_forms),    cmocka_unit_test(test_values_that_may_be_left_out),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_nearest),  cmocka_unit_test(test_table),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
