@@ -318,6 +318,34 @@ static void harmless_tensors(void **state) {
     test_folder_remove(folder);
 }
 
+/* A copy of a reference model whose header has `with` in place of the first `what`, of the same length. */
+static char *patched(const char *model, const char *what, const char *with) {
+    char *folder = edited(model, NULL, NULL);
+    size_t n, len = strlen(what);
+    char *data = test_read(folder, "model.safetensors", &n);
+    char *at = memmem(data, n, what, len);
+    assert_non_null(at);
+    assert_int_equal(strlen(with), len);
+    memcpy(at, with, len);
+    test_write(folder, "model.safetensors", data, n);
+    free(data);
+    return folder;
+}
+
+static void tensors_that_do_not_match(void **state) {
+    (void)state;
+    folder_refused(patched(QM_REFERENCE "qwen3", "\"dtype\":\"BF16\"", "\"dtype\": \"F16\""), "found F16 [");
+    folder_refused(patched(QM_REFERENCE "llama", "\"shape\":[64,64]", "\"shape\":[4096] "),
+                   "expected BF16 [64, 64] by config.json, found BF16 [4096]");
+    folder_refused(patched(QM_REFERENCE "llama", "\"shape\":[64,64]", "\"shape\":[32,64]"), "by its shape and dtype");
+    folder_refused(
+        patched(QM_REFERENCE "gpt_oss", "0.mlp.experts.down_proj_scales", "0.mlp.experts.down_proj_scalez"),
+        "tensor \"model.layers.0.mlp.experts.down_proj_scales\": expected U8 [8, 64, 3] by config.json, found in "
+        "no file; and 1 more");
+    folder_refused(patched(QM_REFERENCE "gpt_oss", "0.mlp.experts.down_proj_blocks", "0.mlp.experts.down_proj_blockz"),
+                   "down_proj_blocks\": expected U8 [8, 64, 3, 16] by config.json, found in no file; and 1 more");
+}
+
 static void damaged_files(void **state) {
     (void)state;
     char path[256];
@@ -357,6 +385,7 @@ int main(void) {
         cmocka_unit_test(config_that_does_not_match),
         cmocka_unit_test(dtype_from_embedding),
         cmocka_unit_test(harmless_tensors),
+        cmocka_unit_test(tensors_that_do_not_match),
         cmocka_unit_test(damaged_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
