@@ -31,7 +31,7 @@ title "The document: $(wc -l <$book | tr -d ' ') lines of a night log, $book"
 awk 'NR > 2 && NR < 8 { print "  " substr($0, 1, 76) } END { print "  ..." }' $book
 
 title 'Ten questions, the whole log before each; left the answer, right the expected'
-shown "$quietmind chat $model -f $book --once QUESTION"
+shown "$quietmind chat $model -f LOGBOOK --once QUESTION"
 start=$(date +%s)
 grep '"log2k-' $model/demo/expected.jsonl | head -n 10 >"$scratch/questions"
 asked=0 right=0

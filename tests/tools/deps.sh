@@ -78,12 +78,12 @@ fi
 
 echo "Installing what is missing: $lack"
 apt() { $sudo env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 "$@"; }
-apt update -q || echo "The package lists could not be renewed; trying with what is there." >&2
+apt update -qq || echo "The package lists could not be renewed; trying with what is there." >&2
 # Releases before clang 14.0.6 ship the runtime inside clang's own packages.
 case " $lack" in
 *" libclang-rt-dev "*) apt-cache show libclang-rt-dev >/dev/null 2>&1 || lack=$(echo "$lack" | sed 's/libclang-rt-dev//') ;;
 esac
 # shellcheck disable=SC2086 # a list of words
-apt install -q -y --no-install-recommends $lack || { echo "apt-get could not install: $lack" >&2; exit 5; }
+apt install -qq -y -o Dpkg::Use-Pty=0 --no-install-recommends -- $lack || { echo "apt-get could not install: $lack" >&2; exit 5; }
 lack=$(missing)
 [ -z "$lack" ] || { echo "Still missing after installing: $lack" >&2; exit 5; }

@@ -67,7 +67,7 @@ unset BROKEN
 stand_in sudo 'echo "sudo $*" >>"$CALLS"; exec "$@"'
 stand_in id 'echo 1000'
 run program
-expect 'one missing, with sudo' 0 'sudo env DEBIAN_FRONTEND=noninteractive apt-get' 'no-install-recommends libnuma-dev' ' update '
+expect 'one missing, with sudo' 0 'sudo env DEBIAN_FRONTEND=noninteractive apt-get' 'no-install-recommends -- libnuma-dev' ' update '
 case $said in *libjansson*) echo "what was there was installed again"; failed=1 ;; esac
 
 run program
