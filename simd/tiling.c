@@ -17,8 +17,8 @@ static void run_tiles(const struct qm_product *p, const struct qm_tiles *tiles, 
 }
 
 /* One block of k for a few panels (those of one tile) under strips [s0, s1). */
-static void run_block(const struct qm_product *p, const struct qm_tiling *t, int64_t strips, int64_t s0, int64_t s1,
-                      int64_t panel, int64_t n_panels, int64_t from, int64_t steps) {
+static void run_block(const struct qm_product *p, const struct qm_tiling *t, int64_t s0, int64_t s1, int64_t panel,
+                      int64_t n_panels, int64_t from, int64_t steps) {
     char scratch[EXPANDED_BYTES] __attribute__((aligned(64)));
     const char *b = (const char *)p->b + (size_t)panel * p->panel_stride + from * t->b_step;
     size_t stride = p->panel_stride;
@@ -32,7 +32,7 @@ static void run_block(const struct qm_product *p, const struct qm_tiling *t, int
     }
     int64_t all_steps = (p->k + t->k_step - 1) / t->k_step;
     for (int64_t s = s0; s < s1; s++) {
-        int64_t first, r = qm_strip(p->m, strips, s, &first);
+        int64_t first, r = qm_strip(p->m, t->rows, s, &first);
         const char *a = (const char *)p->a + (first * all_steps + from * r) * t->a_step;
         float *c = p->c + first * p->ldc + panel * QM_PANEL_ROWS;
         run_tiles(p, &by_rows[r], a, b, stride, n_panels, steps, c, p->accumulate || from);
@@ -57,7 +57,7 @@ void qm_product_tiled(const struct qm_product *p, const struct qm_tiling *t) {
                 int64_t block = steps - from < t->block_steps ? steps - from : t->block_steps;
                 for (int64_t n = group; n < group_end; n += pair) {
                     int64_t count = group_end - n < pair ? group_end - n : pair;
-                    run_block(p, t, strips, s0, s1, n, count, from, block);
+                    run_block(p, t, s0, s1, n, count, from, block);
                 }
                 from += block;
             } while (from < steps);

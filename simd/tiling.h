@@ -1,10 +1,11 @@
 /* How a vector instruction set walks a product: rows in strips, panels a few at a time, k in blocks. The
  * tiles (the innermost loops) are the instruction set's; the walk is shared and compiled once, plainly.
  *
- * Packed activations: m rows are cut into the fewest strips of at most `rows` rows, as even as can be (the
- * longer ones first); a strip of r rows is [k / a_step][r][a_step] elements, so that a tile reads it in one
- * forward stream and m = 1 is the row itself. A tile computes r rows by some panels over consecutive steps of
- * k, each element in one accumulator, so no cut of rows, panels or k changes a bit. */
+ * Packed activations: each block of QM_PACK_ROWS rows is cut into strips of `rows` rows; the rows after the last
+ * whole block into the fewest strips of at most `rows`, as even as can be (the longer ones first). A strip of r rows is
+ * [k / a_step][r][a_step] elements, so that a tile reads it in one forward stream and m = 1 is the row itself. A tile
+ * computes r rows by some panels over consecutive steps of k, each element in one accumulator, so no cut of rows,
+ * panels or k changes a bit. */
 #ifndef QM_SIMD_TILING_H
 #define QM_SIMD_TILING_H
 
@@ -36,15 +37,21 @@ struct qm_tiling {
 
 void qm_product_tiled(const struct qm_product *p, const struct qm_tiling *t);
 
-/* The strips of m rows: how many; strip s is rows [*first, *first + returned). */
+/* The strips of m rows: how many; strip s is rows [*first, *first + returned). `rows` divides QM_PACK_ROWS. */
 static inline int64_t qm_strip_count(int64_t m, int rows) {
-    return (m + rows - 1) / rows;
+    int64_t whole = m / QM_PACK_ROWS, rest = m % QM_PACK_ROWS;
+    return whole * (QM_PACK_ROWS / rows) + (rest + rows - 1) / rows;
 }
 
-static inline int64_t qm_strip(int64_t m, int64_t strips, int64_t s, int64_t *first) {
-    int64_t base = m / strips, longer = m % strips;
-    *first = s * base + (s < longer ? s : longer);
-    return base + (s < longer);
+static inline int64_t qm_strip(int64_t m, int rows, int64_t s, int64_t *first) {
+    int64_t each = QM_PACK_ROWS / rows, whole = m / QM_PACK_ROWS, rest = m % QM_PACK_ROWS;
+    if (s < whole * each) {
+        *first = s * rows;
+        return rows;
+    }
+    int64_t strips = (rest + rows - 1) / rows, i = s - whole * each, base = rest / strips, longer = rest % strips;
+    *first = whole * QM_PACK_ROWS + i * base + (i < longer ? i : longer);
+    return base + (i < longer);
 }
 
 #endif

@@ -14,7 +14,7 @@ static void pack(int rounded, int strip_rows, float *dst, const float *src, int6
                  int64_t k) {
     int64_t padded = rounded ? k + (k & 1) : k, strips = qm_strip_count(m, strip_rows);
     for (int64_t s = 0; s < strips; s++) {
-        int64_t first, r = qm_strip(m, strips, s, &first);
+        int64_t first, r = qm_strip(m, strip_rows, s, &first);
         for (int64_t i = 0; i < r; i++) {
             const float *row = src + (rows ? rows[first + i] : first + i) * ld;
             float *out = dst + first * padded + i;

@@ -41,7 +41,7 @@ QM_INLINE void pack(int rounded, int strip_rows, void *dst, const float *src, in
                     int64_t m, int64_t k) {
     int64_t padded = rounded ? k + (k & 1) : k, strips = qm_strip_count(m, strip_rows);
     for (int64_t s = 0; s < strips; s++) {
-        int64_t first, r = qm_strip(m, strips, s, &first);
+        int64_t first, r = qm_strip(m, strip_rows, s, &first);
         float *out = (float *)dst + first * padded;
         if (r == 1)
             pack_row(rounded, out, gathered_row(src, ld, rows, first), k, padded);

@@ -39,7 +39,7 @@ static void pack(int strip_rows, int32_t *dst, const float *src, int64_t ld, con
                  int64_t k) {
     int64_t strips = qm_strip_count(m, strip_rows);
     for (int64_t s = 0; s < strips; s++) {
-        int64_t first, r = qm_strip(m, strips, s, &first);
+        int64_t first, r = qm_strip(m, strip_rows, s, &first);
         int32_t *out = dst + first * ((k + 1) / 2);
         if (r == 1)
             pack_row(out, gathered_row(src, ld, rows, first), k);
