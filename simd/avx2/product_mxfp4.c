@@ -93,6 +93,7 @@ static void expand(char *dst, const char *b, int64_t steps) {
 TILE(coded, 0, 1)
 TILE(coded, 0, 2)
 TILE(coded, 0, 3)
+TILE(decoded, 1, 1)
 TILE(decoded, 1, 2)
 TILE(decoded, 1, 3)
 
@@ -106,8 +107,7 @@ void product_mxfp4_avx2(const struct qm_product *p) {
         .expanded_step = EXPANDED_STEP,
         .expand = expand,
         .tiles = {[1] = {coded_1, coded_1, 1}, [2] = {coded_2, coded_2, 1}, [3] = {coded_3, coded_3, 1}},
-        /* several strips of at most 3 rows, as even as can be, have at least 2 */
-        .expanded = {[2] = {decoded_2, decoded_2, 1}, [3] = {decoded_3, decoded_3, 1}},
+        .expanded = {[1] = {decoded_1, decoded_1, 1}, [2] = {decoded_2, decoded_2, 1}, [3] = {decoded_3, decoded_3, 1}},
     };
     qm_product_tiled(p, &tiling);
 }

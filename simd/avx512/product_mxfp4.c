@@ -94,6 +94,8 @@ ROW_TILES(coded, 0, 3, 4)
 ROW_TILES(coded, 0, 4, 2)
 ROW_TILES(coded, 0, 5, 2)
 ROW_TILES(coded, 0, 6, 2)
+ROW_TILES(decoded, 1, 1, 2)
+ROW_TILES(decoded, 1, 2, 2)
 ROW_TILES(decoded, 1, 3, 2)
 ROW_TILES(decoded, 1, 4, 2)
 ROW_TILES(decoded, 1, 5, 2)
@@ -112,8 +114,8 @@ void product_mxfp4_avx512(const struct qm_product *p) {
         .expand = expand,
         .tiles = {ENTRY(coded, 1, 4), ENTRY(coded, 2, 4), ENTRY(coded, 3, 4), ENTRY(coded, 4, 2), ENTRY(coded, 5, 2),
                   ENTRY(coded, 6, 2)},
-        /* several strips of at most 6 rows, as even as can be, have at least 3 */
-        .expanded = {ENTRY(decoded, 3, 2), ENTRY(decoded, 4, 2), ENTRY(decoded, 5, 2), ENTRY(decoded, 6, 2)},
+        .expanded = {ENTRY(decoded, 1, 2), ENTRY(decoded, 2, 2), ENTRY(decoded, 3, 2), ENTRY(decoded, 4, 2),
+                     ENTRY(decoded, 5, 2), ENTRY(decoded, 6, 2)},
     };
     qm_product_tiled(p, &tiling);
 }

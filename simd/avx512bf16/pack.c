@@ -35,23 +35,14 @@ static void pack_strip(int32_t *out, const float *src, int64_t ld, const int32_t
     }
 }
 
-static void pack(int strip_rows, int32_t *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m,
-                 int64_t k) {
-    int64_t strips = qm_strip_count(m, strip_rows);
+void pack_bf16_avx512bf16(void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k) {
+    int64_t strips = qm_strip_count(m, QM_TILE_ROWS);
     for (int64_t s = 0; s < strips; s++) {
-        int64_t first, r = qm_strip(m, strip_rows, s, &first);
-        int32_t *out = dst + first * ((k + 1) / 2);
+        int64_t first, r = qm_strip(m, QM_TILE_ROWS, s, &first);
+        int32_t *out = (int32_t *)dst + first * ((k + 1) / 2);
         if (r == 1)
             pack_row(out, gathered_row(src, ld, rows, first), k);
         else
             pack_strip(out, src, ld, rows, first, r, k);
     }
-}
-
-void pack_bf16_avx512bf16(void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k) {
-    pack(12, dst, src, ld, rows, m, k);
-}
-
-void pack_mxfp4_avx512bf16(void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k) {
-    pack(6, dst, src, ld, rows, m, k);
 }
