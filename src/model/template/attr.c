@@ -53,7 +53,7 @@ static struct tpl_val macro_attr(struct tpl *t, const struct tpl_macro *m, const
     struct tpl_vec names = {.t = t};
     for (size_t i = 0; i < n->more.n; i++)
         tpl_push(&names, (struct tpl_val){.kind = TPL_STR, .s = n->more.v[i]->name});
-    return tpl_vec_done(&names, TPL_LIST);
+    return tpl_vec_done(&names, TPL_TUPLE);
 }
 
 static struct tpl_val range_attr(const struct tpl_range *r, const struct tpl_str *name) {
@@ -98,7 +98,7 @@ static struct tpl_val attribute(struct tpl *t, struct tpl_val on, const struct t
         return tpl_missing();
     case TPL_NS: {
         const struct tpl_val *v = tpl_dict_get(t, on.d, (struct tpl_val){.kind = TPL_STR, .s = name});
-        return v ? *v : tpl_missing();
+        return !v ? tpl_missing() : name->len && name->s[0] == '_' ? unsafe(t, on, name) : *v;
     }
     case TPL_LOOP: return tpl_loop_attr(t, on.loop, name);
     case TPL_MACRO: return macro_attr(t, on.m, name);
@@ -159,7 +159,8 @@ static tpl_int clamp(tpl_int i, tpl_int n, bool back) {
 }
 
 /* The count of positions from, from + step, ... that a slice takes. */
-static size_t slice_bounds(struct tpl *t, const struct tpl_val part[3], tpl_int n, tpl_int *from, tpl_int *step) {
+static size_t slice_bounds(struct tpl *t, const struct tpl_val part[3], tpl_int n, tpl_int *from, tpl_int *to,
+                           tpl_int *step) {
     for (int i = 0; i < 3; i++)
         if (part[i].kind != TPL_NONE && !tpl_is_int(part[i]))
             tpl_fail(t, "slice indices must be integers or None, found %s", tpl_type(part[i]));
@@ -170,8 +171,8 @@ static size_t slice_bounds(struct tpl *t, const struct tpl_val part[3], tpl_int 
     if (*step > n + 1 || *step < -n - 1)
         *step = back ? -n - 1 : n + 1; /* the same slice, and no overflow */
     *from = part[0].kind == TPL_NONE ? (back ? n - 1 : 0) : clamp(tpl_to_int(part[0]), n, back);
-    tpl_int to = part[1].kind == TPL_NONE ? (back ? -1 : n) : clamp(tpl_to_int(part[1]), n, back);
-    tpl_int span = back ? *from - to : to - *from;
+    *to = part[1].kind == TPL_NONE ? (back ? -1 : n) : clamp(tpl_to_int(part[1]), n, back);
+    tpl_int span = back ? *from - *to : *to - *from;
     tpl_int size = back ? -*step : *step;
     return span <= 0 ? 0 : (size_t)((span + size - 1) / size);
 }
@@ -197,18 +198,17 @@ static struct tpl_val slice_str(struct tpl *t, struct tpl_val s, tpl_int from, t
 
 struct tpl_val tpl_slice(struct tpl *t, struct tpl_val on, const struct tpl_val part[3]) {
     size_t n;
-    tpl_int from, step;
+    tpl_int from, to, step;
     if (on.kind == TPL_UNDEF)
         tpl_fail_undefined(t, on);
     if ((on.kind != TPL_STR && !tpl_is_seq(on) && on.kind != TPL_RANGE) || !tpl_length(on, &n))
         tpl_fail(t, "'%s' object cannot be sliced", tpl_type(on));
-    n = slice_bounds(t, part, (tpl_int)n, &from, &step);
+    n = slice_bounds(t, part, (tpl_int)n, &from, &to, &step);
     if (on.kind == TPL_STR)
         return slice_str(t, on, n ? from : 0, n ? step : 1, n);
     if (on.kind == TPL_RANGE) {
         struct tpl_range *r = tpl_alloc(t, sizeof *r);
-        *r = (struct tpl_range){(int64_t)(on.r->start + from * on.r->step),
-                                (int64_t)(on.r->start + (from + (tpl_int)n * step) * on.r->step),
+        *r = (struct tpl_range){(int64_t)(on.r->start + from * on.r->step), (int64_t)(on.r->start + to * on.r->step),
                                 (int64_t)(on.r->step * step), n};
         return (struct tpl_val){.kind = TPL_RANGE, .r = r};
     }

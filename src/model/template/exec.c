@@ -89,15 +89,15 @@ static enum tpl_flow run_loop(struct tpl *t, struct tpl_frame *f, const struct t
                               .length = -1,
                               .depth0 = depth0};
     struct tpl_frame *body = new_frame(t, n->scope, f);
-    bool any = false;
-    for (struct tpl_val item; tpl_loop_next(t, loop, &item); any = true) {
+    bool any = false; /* as Jinja counts: whether a body ran to its end */
+    for (struct tpl_val item; tpl_loop_next(t, loop, &item);) {
         enter_frame(t, body);
         body->slots[n->slot] = (struct tpl_val){.kind = TPL_LOOP, .loop = loop};
         assign(t, body, n->a, item);
-        if (exec_list(t, body, &n->kids, out) == TPL_BREAK) {
-            any = true;
+        enum tpl_flow flow = exec_list(t, body, &n->kids, out);
+        any |= flow == TPL_GO_ON;
+        if (flow == TPL_BREAK)
             break;
-        }
     }
     if (any || !n->other)
         return TPL_GO_ON;

@@ -138,7 +138,9 @@ FN(f_title) {
 
 FN(f_indent) {
     UNUSED;
-    v = soft(t, v);
+    if (v.kind == TPL_UNDEF)
+        tpl_fail_undefined(t, v);
+    v = tpl_arg_str(t, v, NULL);
     struct tpl_val width = a[0].kind == TPL_STR ? a[0] : tpl_num(tpl_arg_int(t, a[0], 4));
     bool first = tpl_arg_bool(t, a[1], false), blank = tpl_arg_bool(t, a[2], false);
     struct tpl_sb pad = {.t = t}, b = {.t = t};

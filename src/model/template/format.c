@@ -261,7 +261,7 @@ struct tpl_val tpl_percent(struct tpl *t, struct tpl_val format, struct tpl_val 
 
 /* [[fill]align][sign][#][0][width][,][.precision][type] */
 static struct spec read_spec(struct tpl *t, const struct tpl_str *text) {
-    struct spec f = {.fill = ' ', .precision = -1};
+    struct spec f = {.precision = -1}; /* fill 0: not given */
     const char *s = text->s, *end = s + text->len;
     uint32_t cp = 0;
     size_t len = s < end ? tpl_next_cp(s, (size_t)(end - s), &cp) : 0;
@@ -303,15 +303,14 @@ static void format_value(struct tpl_sb *b, struct tpl_val v, const struct tpl_st
         return;
     }
     struct spec f = read_spec(t, spec_text);
-    bool number = tpl_is_num(v) && !(v.kind == TPL_BOOL && !f.type);
-    if (f.zero && !f.align && number) {
+    bool number = tpl_is_num(v);
+    if (f.zero && !f.fill)
+        f.fill = '0';
+    if (f.zero && !f.align && number)
         f.align = '=';
-        f.fill = '0';
-    } else if (f.zero && !f.align) {
-        f.fill = '0';
-    }
+    f.fill = f.fill ? f.fill : ' ';
     if (!number) {
-        if ((v.kind != TPL_STR && v.kind != TPL_BOOL) || (f.type && f.type != 's'))
+        if (v.kind != TPL_STR || (f.type && f.type != 's'))
             tpl_fail(t, "unsupported format string for %s", tpl_type(v));
         format_text(b, &f, tpl_to_str(t, v), '<');
         return;
@@ -330,6 +329,7 @@ static void format_value(struct tpl_sb *b, struct tpl_val v, const struct tpl_st
 struct formatter {
     const struct tpl_args *args;
     size_t next;
+    bool manual; /* fields name their positions */
     bool safe;
 };
 
@@ -341,6 +341,9 @@ static struct tpl_val field_start(struct tpl *t, struct formatter *f, const char
         index = index * 10 + (size_t)(s[i] - '0');
     }
     if (digits) {
+        if (n ? f->next > 0 : f->manual)
+            tpl_fail(t, "cannot mix numbered fields with automatic numbering");
+        f->manual |= n > 0;
         index = n ? index : f->next++;
         if (index >= f->args->n)
             tpl_fail(t, "Replacement index %zu out of range for positional args tuple", index);

@@ -16,7 +16,10 @@ bool tpl_loop_next(struct tpl *t, struct tpl_loop *loop, struct tpl_val *out) {
 }
 
 static bool peek(struct tpl *t, struct tpl_loop *loop) {
-    return loop->after.kind != TPL_MISSING || tpl_next(t, &loop->it, &loop->after);
+    struct tpl_val next;
+    if (loop->after.kind == TPL_MISSING && tpl_next(t, &loop->it, &next))
+        loop->after = next;
+    return loop->after.kind != TPL_MISSING;
 }
 
 static tpl_int length(struct tpl *t, struct tpl_loop *loop) {

@@ -11,6 +11,7 @@ struct resolver {
     struct tpl *t;
     bool soft;    /* an unknown filter is an error only when it is reached: inside an if */
     bool in_loop; /* break and continue have a loop to leave */
+    bool in_for;  /* anywhere inside one, where "loop" cannot be set */
 };
 
 static struct tpl_scope *new_scope(struct tpl *t, struct tpl_scope *parent) {
@@ -247,7 +248,7 @@ static void emit_name(struct resolver *r, struct tpl_scope *s, const struct tpl_
 
 /* The body of n in its own scope, which has been analysed. */
 static void emit_body(struct resolver *r, struct tpl_scope *s, const struct tpl_list *body, bool in_loop) {
-    struct resolver inner = {.t = r->t, .in_loop = in_loop};
+    struct resolver inner = {.t = r->t, .in_loop = in_loop, .in_for = r->in_for};
     emit_list(&inner, s, body);
 }
 
@@ -257,10 +258,8 @@ static const struct tpl_str *name_of(struct tpl *t, const char *z) {
 
 static void emit_for(struct resolver *r, struct tpl_scope *s, struct tpl_node *n) {
     struct tpl *t = r->t;
-    struct resolver hard = {.t = t};
+    struct resolver hard = {.t = t, .in_for = true};
     emit(r, s, n->b);
-    if (first_use(t, n->a, "loop"))
-        tpl_fail(t, "Can't assign to special loop variable in for-loop target");
     n->scope = new_scope(t, s);
     visit(t, n->scope, n->a, true);
     visit_list(t, n->scope, &n->kids, false);
@@ -275,9 +274,9 @@ static void emit_for(struct resolver *r, struct tpl_scope *s, struct tpl_node *n
     if (n->more.n) {
         n->other = new_scope(t, s);
         visit_list(t, n->other, &n->more, false);
-        emit_body(r, n->other, &n->more, r->in_loop);
+        emit_body(&hard, n->other, &n->more, r->in_loop);
     }
-    emit_body(r, n->scope, &n->kids, true);
+    emit_body(&hard, n->scope, &n->kids, true);
 }
 
 /* A macro or the body of a call block. */
@@ -335,9 +334,13 @@ static void emit_builtin(struct resolver *r, struct tpl_node *n) {
 }
 
 static void emit_inner(struct resolver *r, struct tpl_scope *s, struct tpl_node *n) {
-    struct resolver soft = {.t = r->t, .soft = true, .in_loop = r->in_loop};
+    struct resolver soft = {.t = r->t, .soft = true, .in_loop = r->in_loop, .in_for = r->in_for};
     switch (n->type) {
     case N_NAME:
+        if (r->in_for && n->op == TPL_STORE && tpl_str_is(n->name, "loop"))
+            tpl_fail(r->t, "Can't assign to special loop variable in for-loop target");
+        emit_name(r, s, n->name, n);
+        return;
     case N_NSREF: emit_name(r, s, n->name, n); return;
     case N_FOR: emit_for(r, s, n); return;
     case N_MACRO:

@@ -13,18 +13,26 @@ struct clock {
     struct tpl_sb *b;
     const struct tm *tm;
     char flag;
+    int width; /* 0: the conversion's own */
 };
 
 static void number(const struct clock *c, long n, int width, char fill) {
-    char text[32];
+    char text[128];
     fill = c->flag == '_' ? ' ' : c->flag == '0' ? '0' : fill;
-    if (c->flag == '-')
+    if (c->width) {
+        width = c->width;
+        fill = c->flag == '_' ? ' ' : '0';
+    } else if (c->flag == '-') {
         width = 0;
+    }
     snprintf(text, sizeof text, fill == '0' ? "%0*ld" : "%*ld", width, n);
     tpl_sb_z(c->b, text);
 }
 
 static void word(const struct clock *c, const char *s, size_t n) {
+    size_t len = strnlen(s, n);
+    if ((size_t)c->width > len)
+        tpl_sb_fill(c->b, c->flag == '0' ? '0' : ' ', (size_t)c->width - len);
     for (size_t i = 0; i < n && s[i]; i++) {
         char ch = c->flag == '^' && s[i] >= 'a' && s[i] <= 'z' ? (char)(s[i] - 32) : s[i];
         tpl_sb_add(c->b, &ch, 1);
@@ -54,6 +62,7 @@ static void expand(struct clock *c, const char *s, size_t n, int depth);
 
 static void again(struct clock *c, const char *format, int depth) {
     c->flag = 0;
+    c->width = 0;
     expand(c, format, strlen(format), depth + 1);
 }
 
@@ -144,6 +153,8 @@ static void expand(struct clock *c, const char *s, size_t n, int depth) {
         size_t from = i++;
         c->flag = strchr("-_0^", s[i]) && s[i] ? s[i] : 0;
         i += c->flag != 0;
+        for (c->width = 0; i < n && s[i] >= '0' && s[i] <= '9' && c->width < 10; i++)
+            c->width = c->width * 10 + (s[i] - '0');
         char what = i < n ? s[i] : 0;
         if (!what || !(date_part(c, what) || time_part(c, what) || name_part(c, what) || composed(c, what, depth)))
             tpl_sb_add(c->b, s + from, (i < n ? i + 1 : n) - from);

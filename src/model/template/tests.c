@@ -233,6 +233,7 @@ const struct tpl_builtin tpl_globals[] = {
     {"namespace", g_namespace, NULL},
     {"cycler", g_cycler, NULL},
     {"joiner", g_joiner, "sep?"},
+    {"lipsum", NULL, NULL}, /* random text: there, but not to be called */
     {"raise_exception", g_raise_exception, "message"},
     {"strftime_now", g_strftime_now, "format"},
     {0},
