@@ -158,6 +158,9 @@ struct qm_tokenizer {
     struct qm_pretok pretoks[QM_MAX_STEPS];
     size_t npretoks;
     bool map_bytes; /* the last pre-tokenizer is ByteLevel: words reach the model as raw bytes */
+    /* A text that nothing splits may still be cut before U+2581 without changing BPE's result, unless the
+     * byte before it comes before U+2581 in some token: then a merge might cross the cut. */
+    bool cuttable, joins[256];
     struct qm_decode decodes[QM_MAX_STEPS];
     size_t ndecodes;
     bool has_decoder;
@@ -213,6 +216,11 @@ int qm_added_encode(struct qm_call *c, const char *text, size_t len);
 /* Normalizes in->p to *out, which stays valid until the next call. */
 int qm_normalize(struct qm_call *c, struct qm_text in, struct qm_text *out);
 int qm_pretokenize(struct qm_call *c, size_t step, struct qm_text text);
+/* The length of the first part of a text that may be encoded by itself. */
+size_t qm_word_cut(const struct qm_tokenizer *t, const char *p, size_t len);
+/* The tokens of a short word seen before in this call: ids and their count, NULL if there are none. */
+const int32_t *qm_word_cached(const struct qm_call *c, const char *word, size_t len, size_t *n);
+void qm_word_remember(struct qm_call *c, const char *word, size_t len, const int32_t *ids, size_t n);
 int qm_word_encode(struct qm_call *c, const char *word, size_t len);
 int qm_bpe_encode(struct qm_call *c, const char *word, size_t len, struct qm_ids *out);
 int qm_unigram_encode(struct qm_call *c, const char *word, size_t len, struct qm_ids *out);
@@ -253,6 +261,8 @@ int qm_field_bool(const json_t *v, const char *key, const char *where, bool *out
 int qm_field_pattern(const json_t *v, const char *where, struct qm_regex **out, struct qm_error *err);
 int qm_load_decoder(struct qm_tokenizer *t, const json_t *v, struct qm_error *err);
 int qm_load_vocab_model(struct qm_tokenizer *t, const json_t *v, const char *name, struct qm_error *err);
+/* Fills joins[] from the vocabulary and says that the text may be cut. */
+void qm_allow_cuts(struct qm_tokenizer *t);
 int qm_str_copy(struct qm_str *s, const char *p, size_t n, struct qm_error *err);
 /* Tables by id after all tokens are known. */
 int qm_tokenizer_finish(struct qm_tokenizer *t, struct qm_error *err);

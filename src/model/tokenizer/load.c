@@ -118,6 +118,27 @@ static int check_around(const struct qm_tokenizer *t, struct qm_error *err) {
     return QM_OK;
 }
 
+/* Cutting keeps BPE's result only if each symbol's text is the text it stands for: no characters dropped
+ * without an unknown token, no merges of byte or unknown tokens. */
+static bool may_cut(const struct qm_tokenizer *t) {
+    const struct qm_bpe *b = &t->bpe;
+    if (t->kind == QM_KIND_SPM)
+        return t->spm.bpe && !t->spm.has_unused;
+    if (t->kind != QM_KIND_BPE || t->map_bytes || b->ignore_merges || b->prefix.len || b->suffix.len || b->unk < 0 ||
+        qm_vocab_find(&t->vocab, "\xE2\x96\x81", 3) < 0)
+        return false;
+    for (size_t i = 0; i < b->nslots; i++) {
+        int32_t side[2] = {(int32_t)(b->slots[i].pair >> 32), (int32_t)b->slots[i].pair};
+        for (int k = 0; b->slots[i].pair != UINT64_MAX && k < 2; k++) {
+            size_t len;
+            const char *p = qm_vocab_text(&t->vocab, side[k], &len);
+            if (side[k] == b->unk || !p || qm_byte_piece(p, len) >= 0)
+                return false;
+        }
+    }
+    return true;
+}
+
 int qm_tokenizer_finish(struct qm_tokenizer *t, struct qm_error *err) {
     t->size = t->vocab.size > t->added_vocab.size ? t->vocab.size : t->added_vocab.size;
     t->special = calloc(t->size + 1, 1);
@@ -132,6 +153,8 @@ int qm_tokenizer_finish(struct qm_tokenizer *t, struct qm_error *err) {
         t->npretoks--;
         t->map_bytes = true;
     }
+    if (may_cut(t))
+        qm_allow_cuts(t);
     int rc = check_around(t, err);
     return rc ? rc : qm_added_build(t, err);
 }

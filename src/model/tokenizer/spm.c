@@ -157,12 +157,10 @@ static int write_symbol(struct sink *k, const char *text, const struct qm_symbol
     }
 }
 
-static int encode_bpe(struct qm_call *c, const char *text, size_t len) {
-    const struct qm_spm *s = &c->t->spm;
+static int encode_bpe_part(struct sink *k, const char *text, size_t len, uint32_t *splits) {
+    struct qm_call *c = k->c;
     size_t n = 0;
-    uint32_t *splits = s->has_unused ? calloc(c->t->vocab.size, sizeof *splits) : NULL;
-    int rc = s->has_unused && !splits ? qm_fail_memory(c->err, c->t->vocab.size * 4, "unused pieces")
-                                      : cut_symbols(c, text, len, &n);
+    int rc = cut_symbols(c, text, len, &n);
     struct qm_symbol *sym = c->symbols;
     c->heap_len = 0;
     for (size_t i = 0; !rc && i + 1 < n; i++)
@@ -182,9 +180,35 @@ static int encode_bpe(struct qm_call *c, const char *text, size_t len) {
         if (!rc && sym[left].next != UINT32_MAX)
             rc = push_pair(c, text, left, sym[left].next, splits);
     }
-    struct sink k = {.c = c};
     for (uint32_t i = 0; !rc && i != UINT32_MAX; i = sym[i].next)
-        rc = write_symbol(&k, text, &sym[i], splits);
+        rc = write_symbol(k, text, &sym[i], splits);
+    return rc;
+}
+
+static int encode_bpe(struct qm_call *c, const char *text, size_t len) {
+    const struct qm_spm *s = &c->t->spm;
+    uint32_t *splits = s->has_unused ? calloc(c->t->vocab.size, sizeof *splits) : NULL;
+    struct sink k = {.c = c};
+    int rc = s->has_unused && !splits ? qm_fail_memory(c->err, c->t->vocab.size * 4, "unused pieces") : QM_OK;
+    for (size_t n; !rc && len; text += n, len -= n) {
+        n = qm_word_cut(c->t, text, len);
+        size_t count, before = c->out->len;
+        const int32_t *ids = qm_word_cached(c, text, n, &count);
+        for (size_t i = 0; !rc && ids && i < count; i++)
+            rc = qm_ids_push(c->out, ids[i], c->err);
+        if (ids) {
+            k.after_unknown = false;
+            continue;
+        }
+        bool after = k.after_unknown;
+        rc = encode_bpe_part(&k, text, n, splits);
+        /* A run of unknown pieces may go on over the cut, so a part with one at an end is not like others. */
+        bool joins = after || k.after_unknown;
+        for (size_t i = before; i < c->out->len; i++)
+            joins |= c->out->data[i] == s->unk;
+        if (!rc && !joins && !splits)
+            qm_word_remember(c, text, n, c->out->data + before, c->out->len - before);
+    }
     free(splits);
     return rc;
 }
