@@ -15,8 +15,8 @@ __attribute__((target("avx2"), unused)) static void read_memory(const void *memo
     const __m256i *x = memory;
     __m256i s[8] = {0};
     for (size_t i = 0; i < bytes / 32; i += 8)
-        for (size_t j = 0; j < 8; j++)
-            s[j] = _mm256_xor_si256(s[j], _mm256_load_si256(x + i + j));
+        _Pragma("GCC unroll 8") for (size_t j = 0; j < 8; j++) s[j] =
+            _mm256_xor_si256(s[j], _mm256_load_si256(x + i + j));
     for (size_t j = 1; j < 8; j++)
         s[0] = _mm256_xor_si256(s[0], s[j]);
     __asm__ volatile("" : : "x"(s[0]));

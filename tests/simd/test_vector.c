@@ -58,10 +58,13 @@ static void gates(void **state) {
         for (int j = 0; j < N; j++) {
             double g = gu[j / 16 * 32 + j % 16], u = gu[j / 16 * 32 + 16 + j % 16];
             g = g > 7 ? 7 : g, u = u > 7 ? 7 : u < -7 ? -7 : u;
-            double want = g < -51 ? 0 : (u + 1) * g / (1 + exp(-(double)1.702f * g));
+            double want = (u + 1) * g / (1 + exp(-(double)1.702f * g));
             /* the rounding of 1.702 g grows with |g| in the exponent; that of u + 1 near its zero is absolute */
             double loose = 6 + 1.702 * fabs(g) + (fabs(u + 1) < 0.5 ? 64 : 0);
-            check_close(want, out[j], loose, "swiglu_clamped", tables[i]);
+            if (g < -51) /* exp near or past the largest float */
+                assert_true(fabs((double)out[j]) < 1e-35);
+            else
+                check_close(want, out[j], loose, "swiglu_clamped", tables[i]);
         }
     }
 }
