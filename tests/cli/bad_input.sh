@@ -49,7 +49,7 @@ cp $DEMO/tokenizer.json $DEMO/tokenizer_config.json "$T/vocabulary"
 refuse 3 'a vocabulary larger than the embedding' 'embedding' run "$T/vocabulary" -p a -n 1
 
 mkdir "$T/empty" "$T/gguf"
-refuse 3 'a directory without a model' 'config.json' run "$T/empty" -p a
+refuse 3 'a directory without a model' 'no model' run "$T/empty" -p a
 refuse 3 'no such directory' 'no-such' inspect "$T/no-such"
 refuse 3 'no such name' 'nobody/nothing' inspect nobody/nothing
 printf 'GGUF\003\0\0\0' >"$T/gguf/model.gguf"
