@@ -1,7 +1,9 @@
 # quietmind. `make help` lists the targets.
 #
 # One build tree per variant: build/ (the program), build/<variant>/ for check's others, chosen by
-#   CC=clang  SAN=address,undefined|thread  B=build/name
+#   CC=clang  SAN=address,undefined|thread|fuzzer-no-link,address,undefined  B=build/name
+# A change of compiler or flags rebuilds; of a header, what includes it. Nothing here needs a package at
+# parse time, so that `make deps` runs on a bare machine. V=1 shows the commands.
 CC      := gcc
 B       := build
 SAN     :=
@@ -15,13 +17,14 @@ CFLAGS  ?= -O2 -g
 # -ffp-contract=off: a product and a sum stay two roundings unless a kernel asks for one FMA, so the
 # bits of a result do not depend on the compiler.
 BASE_FLAGS := -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wvla \
-              -fno-math-errno -ffp-contract=off -fPIC -pthread -I. -Isrc -DQM_VERSION='"$(VERSION)"' -MMD -MP
-LIBS    = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lnuma -lm -pthread
-INCS    = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+              -fno-math-errno -ffp-contract=off -fPIC -pthread -I. -Isrc
 ifneq ($(SAN),)
 BASE_FLAGS += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDFLAGS    += -fsanitize=$(SAN)
 endif
+# Asked of pkg-config once, and only when something is compiled.
+INCS = $(eval INCS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null))$(INCS)
+LIBS = $(eval LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lnuma -lm -pthread)$(LIBS)
 
 # Instruction sets by folder: never #if inside bodies.
 ISA_avx2       := -mavx2 -mfma -mf16c -mbmi2
@@ -29,53 +32,88 @@ ISA_avx512     := $(ISA_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl
 ISA_avx512bf16 := $(ISA_avx512) -mavx512bf16
 isa_flags       = $(ISA_$(notdir $(patsubst %/,%,$(dir $1))))
 
-LIB_SRC := $(filter-out src/app/%,$(shell find src -name '*.c')) $(shell find simd numa -name '*.c')
-APP_SRC := $(shell find src/app -name '*.c' ! -name main.c)
-TESTS   := $(shell find tests -name 'test_*.c')
-FUZZ    := $(shell find tests/fuzz -name 'fuzz_*.c' 2>/dev/null)
-BENCHES := $(shell find bench -name 'bench_*.c')
+LIB_SRC := $(filter-out src/app/%,$(shell find src -name '*.c')) $(shell find simd numa -name '*.c' 2>/dev/null)
+APP_SRC := $(shell find src/app -name '*.c' ! -name main.c 2>/dev/null)
+TESTS   := $(sort $(shell find tests -name 'test_*.c'))
+FUZZ    := $(sort $(shell find tests/fuzz -name 'fuzz_*.c' 2>/dev/null))
+BENCHES := $(sort $(shell find bench -name 'bench_*.c' 2>/dev/null))
 TEST_LIB_SRC := $(shell find tests/support -name '*.c' 2>/dev/null)
 
 LIB_OBJ := $(LIB_SRC:%.c=$B/%.o)
 APP_OBJ := $(APP_SRC:%.c=$B/%.o)
 TEST_LIB_OBJ := $(TEST_LIB_SRC:%.c=$B/%.o)
 TEST_BIN := $(TESTS:%.c=$B/%)
+FUZZ_BIN := $(FUZZ:%.c=$B/%)
 BENCH_BIN := $(BENCHES:%.c=$B/%)
 
 all: $B/quietmind ## build the program, build/quietmind
 
+# One short line for each command, or the whole of it with V=1.
+Q    := $(if $V,,@)
+line  = $(if $V,,@printf '  %-5s %s\n' $1 $@)
+
 $B/quietmind: $B/src/app/main.o $(APP_OBJ) $B/libquietmind.a
-	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $B/libquietmind.a $(LIBS)
+	$(call line,link)
+	$Q$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $B/libquietmind.a $(LIBS)
 
-$B/libquietmind.a: $(LIB_OBJ)
+# A stamp whose time moves when its text does: $(call stamp,TEXT)
+stamp = mkdir -p $(@D); echo '$1' | cmp -s - $@ || echo '$1' > $@
+$B/.flags: FORCE
+	@$(call stamp,$(CC) $(BASE_FLAGS) $(CFLAGS) $(VERSION))
+$B/.objects: FORCE
+	@$(call stamp,$(sort $(LIB_OBJ)))
+
+# q, not r: two members may share a base name.
+$B/libquietmind.a: $(LIB_OBJ) $B/.objects
+	$(call line,ar)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$Q$(AR) qcs $@ $(LIB_OBJ)
 
-$B/%.o: %.c
+$B/%.o: %.c $B/.flags
 	@mkdir -p $(@D)
-	$(CC) $(BASE_FLAGS) $(CFLAGS) $(INCS) $(call isa_flags,$<) -c -o $@ $<
+	$(call line,cc)
+	$Q$(CC) $(BASE_FLAGS) -DQM_VERSION='"$(VERSION)"' -MMD -MP $(CFLAGS) $(INCS) $(call isa_flags,$<) -c -o $@ $<
 
 $(TEST_BIN): $B/%: $B/%.o $(TEST_LIB_OBJ) $(APP_OBJ) $B/libquietmind.a
-	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $B/libquietmind.a -lcmocka $(LIBS)
+	$(call line,link)
+	$Q$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $B/libquietmind.a -lcmocka $(LIBS)
+
+$(FUZZ_BIN): $B/%: $B/%.o $(APP_OBJ) $B/libquietmind.a
+	$(call line,link)
+	$Q$(CC) -fsanitize=fuzzer $(LDFLAGS) -o $@ $(filter %.o,$^) $B/libquietmind.a $(LIBS)
 
 $(BENCH_BIN): $B/%: $B/%.o $B/libquietmind.a
-	$(CC) $(LDFLAGS) -o $@ $< $B/libquietmind.a $(LIBS)
+	$(call line,link)
+	$Q$(CC) $(LDFLAGS) -o $@ $< $B/libquietmind.a $(LIBS)
 
-tests: $(TEST_BIN) ## build the unit tests
-
--include $(shell find $B -name '*.d' 2>/dev/null)
+-include $(patsubst %.c,$B/%.d,$(LIB_SRC) $(APP_SRC) $(TEST_LIB_SRC) $(TESTS) $(FUZZ) $(BENCHES) src/app/main.c)
 
 include tests/check.mk
+
+# The manual page is the help text in another dress.
+$B/quietmind.1: $B/quietmind
+	$B/quietmind help --man > $@
+
+DEMO_FILES := $(wildcard data/demo/*.json data/demo/*.safetensors data/demo/LICENSE data/demo/README.md)
+SHARE      := $(DESTDIR)$(PREFIX)/share
+install: $B/quietmind $B/quietmind.1 ## install below DESTDIR and PREFIX (/usr/local)
+	install -D -m 755 $B/quietmind $(DESTDIR)$(PREFIX)/bin/quietmind
+	install -D -m 644 $B/quietmind.1 $(SHARE)/man/man1/quietmind.1
+	install -d $(SHARE)/quietmind/demo/demo $(SHARE)/doc/quietmind
+	install -m 644 $(DEMO_FILES) $(SHARE)/quietmind/demo
+	install -m 644 $(wildcard data/demo/demo/*) $(SHARE)/quietmind/demo/demo
+	install -m 644 LICENSE README.md $(SHARE)/doc/quietmind
 
 clean: ## remove what was built
 	rm -rf build
 
 format: ## format the sources in place
-	clang-format -i $$(git ls-files '*.[ch]' '*.cu')
+	find src simd numa offload tests bench -name '*.[ch]' -exec clang-format -i {} +
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-.PHONY: all tests clean format help
+FORCE:
+.PHONY: all install clean format help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:

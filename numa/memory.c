@@ -4,7 +4,6 @@
  * promised before: the plan of what fits is the engine's. */
 #include "numa/memory.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>

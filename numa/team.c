@@ -5,7 +5,6 @@
  * It does not decide how work is shared out, and it knows nothing of what the regions do. */
 #include "numa/team.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>

@@ -27,7 +27,12 @@
 #include "base/dtype.h"
 #include "simd/isa.h"
 
-enum { QM_PANEL_ROWS = 16 };
+enum {
+    QM_PANEL_ROWS = 16,
+    /* Packed activations of m rows begin with what packing the first 48, 96, ... of them gives: blocks of this
+     * many rows can be packed one by one, each at packed_bytes(rows before it, k). */
+    QM_PACK_ROWS = 48,
+};
 
 /* Bytes of one panel (16 rows) of k columns of type t, padding included. */
 size_t qm_panel_bytes(enum qm_dtype t, int64_t k);

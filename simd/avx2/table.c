@@ -1,8 +1,18 @@
 /* The entries that avx2 has kernels of its own for. */
+#include "simd/avx2/avx2.h"
 #include "simd/avx2/probe.h"
 #include "simd/tables.h"
 
 void qm_kernels_overlay_avx2(struct qm_kernels *t) {
+    t->type[QM_BF16] = (struct qm_type_kernels){packed_bytes_bf16_avx2, pack_bf16_avx2, product_bf16_avx2};
+    t->type[QM_F16] = (struct qm_type_kernels){packed_bytes_f32_avx2, pack_f32_avx2, product_f16_avx2};
+    t->type[QM_F32] = (struct qm_type_kernels){packed_bytes_f32_avx2, pack_f32_avx2, product_f32_avx2};
+    t->type[QM_MXFP4] = (struct qm_type_kernels){packed_bytes_bf16_avx2, pack_mxfp4_avx2, product_mxfp4_avx2};
+    t->rmsnorm = rmsnorm_f32_avx2;
+    t->silu_mul = silu_mul_f32_avx2;
+    t->swiglu_clamped = swiglu_clamped_f32_avx2;
+    t->softmax_split = softmax_split_f32_avx2;
+    t->merge_split = merge_split_f32_avx2;
     t->read_lanes = read_lanes_avx2;
     t->peak_bf16 = t->peak_f32 = peak_f32_avx2;
 }

@@ -276,12 +276,12 @@ const struct qm_command qm_cmd_chat = {
     .name = "chat",
     .usage = "[MODEL] [--once TEXT] [-f DOCUMENT]",
     .summary = "Have a conversation, or ask one question",
-    .details = "A document given by -f goes before the first question. What has been read is kept\n"
-               "between questions. In the conversation: /help, /clear, /system TEXT, /save FILE,\n"
-               "/load FILE, /stats; Ctrl-C stops an answer, at the prompt it leaves. Without a\n"
-               "terminal each line of standard input is a question. The reasoning of thinking\n"
-               "models is shown dim on a terminal, between <think> and </think> elsewhere.\n"
-               "Without MODEL the demonstration model is used.\n",
+    .details = "A document given by -f goes before the first question. What has been read is\n"
+               "kept between questions. In the conversation: /help, /clear, /system TEXT,\n"
+               "/save FILE, /load FILE, /stats; Ctrl-C stops an answer, at the prompt it\n"
+               "leaves. Without a terminal each line of standard input is a question. The\n"
+               "reasoning of thinking models is shown dim on a terminal, between <think> and\n"
+               "</think> elsewhere. Without MODEL the demonstration model is used.\n",
     .example = "quietmind chat Qwen/Qwen3-4B -f report.txt\n"
                "quietmind chat Qwen/Qwen3-4B --once \"Why is the sky blue?\" --hide-thinking\n",
     .options = chat_options,

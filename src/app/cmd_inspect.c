@@ -239,8 +239,9 @@ const struct qm_command qm_cmd_inspect = {
     .name = "inspect",
     .usage = "MODEL",
     .summary = "Show what a model is and what it takes to run it",
-    .details = "Architecture, parameters (in all, and active for a token), tensors by type, memory\n"
-               "for weights and for keys and values, what is missing or odd. Loads no weights.\n",
+    .details = "Architecture, parameters (in all, and active for a token), tensors by type,\n"
+               "memory for weights and for keys and values, what is missing or odd. Loads no\n"
+               "weights.\n",
     .example = "quietmind inspect Qwen/Qwen3-30B-A3B\n"
                "quietmind inspect ~/models/gpt-oss-20b --context 32768 --json\n",
     .options = inspect_options,

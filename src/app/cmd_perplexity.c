@@ -121,7 +121,7 @@ static int report(struct job *j, bool json, struct qm_error *err) {
                   "mean_nll", mean, "standard_error", standard_error, "standard_deviation", deviation, "quantiles",
                   "0.05", q[0], "0.25", q[1], "0.5", q[2], "0.75", q[3], "0.95", q[4], "tokens", (json_int_t)j->ids.len,
                   "predicted", (json_int_t)j->n, "window", (json_int_t)j->window);
-    char *line = root ? json_dumps(root, JSON_COMPACT) : NULL;
+    char *line = root ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(root);
     int rc = line ? qm_out_printf(err, "%s\n", line) : qm_fail(err, QM_SYSTEM, "the result is not finite");
     free(line);
@@ -152,10 +152,10 @@ const struct qm_command qm_cmd_perplexity = {
     .name = "perplexity",
     .usage = "MODEL -f FILE",
     .summary = "Measure how well the model predicts a text",
-    .details = "The text is cut into windows that do not overlap; the first token of each is given,\n"
-               "the others are predicted. Printed are the perplexity, the mean negative\n"
-               "log-likelihood of a token in nats with its standard error and deviation, and its\n"
-               "quantiles.\n",
+    .details = "The text is cut into windows that do not overlap; the first token of each is\n"
+               "given, the others are predicted. Printed are the perplexity, the mean negative\n"
+               "log-likelihood of a token in nats with its standard error and deviation, and\n"
+               "its quantiles.\n",
     .example = "quietmind perplexity Qwen/Qwen3-4B -f wiki.txt --window 2048\n",
     .options = perplexity_options,
     .common = true,

@@ -75,8 +75,9 @@ const struct qm_command qm_cmd_render = {
     .summary = "Print the prompt that a list of messages becomes",
     .details = "FILE.json (-: standard input) is an OpenAI request body: messages, and perhaps\n"
                "tools, add_generation_prompt (true unless given), continue_final_message and\n"
-               "chat_template_kwargs. The prompt is printed exactly, with no newline added. Needs\n"
-               "only the chat template and tokenizer_config.json in the model's directory.\n",
+               "chat_template_kwargs. The prompt is printed exactly, with no newline added.\n"
+               "Needs only the chat template and tokenizer_config.json in the model's\n"
+               "directory.\n",
     .example = "quietmind render Qwen/Qwen3-4B messages.json --now 2026-01-15T12:00:00\n",
     .options = render_options,
     .common = true,

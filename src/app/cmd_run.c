@@ -97,7 +97,7 @@ static int print_json(struct run *r, const struct qm_generate_result *result) {
                              qm_report_prefill_tps(result), "decode_tps", qm_report_decode_tps(result));
     if (root && r->logprobs)
         json_object_set(root, "logprobs", r->logprobs);
-    char *line = root ? json_dumps(root, JSON_COMPACT) : NULL;
+    char *line = root ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     int rc =
         line ? qm_out_printf(r->err, "%s\n", line) : qm_fail_memory(r->err, result->text.len, "the result as JSON");
     free(line);
@@ -207,12 +207,12 @@ const struct qm_command qm_cmd_run = {
     .name = "run",
     .usage = "[MODEL] [-p TEXT | -f FILE | --ids FILE]",
     .summary = "Continue a text",
-    .details = "The prompt comes from -p, -f, --ids or standard input, and is not repeated in the\n"
-               "output. Sampling follows the model's generation_config.json unless told\n"
+    .details = "The prompt comes from -p, -f, --ids or standard input, and is not repeated in\n"
+               "the output. Sampling follows the model's generation_config.json unless told\n"
                "otherwise, and is greedy without one. With --ids a model without a tokenizer\n"
                "prints token ids. --json prints one object: text, ids, finish_reason, usage,\n"
-               "prefill_tps, decode_tps. Ctrl-C ends it with what was generated so far. Without\n"
-               "MODEL the demonstration model is used.\n",
+               "prefill_tps, decode_tps. Ctrl-C ends it with what was generated so far.\n"
+               "Without MODEL the demonstration model is used.\n",
     .example = "quietmind run Qwen/Qwen3-4B -p \"The capital of France is\" -n 20\n"
                "quietmind run ~/models/Yi-6B -f story.txt --temperature 0.8 --seed 7\n",
     .options = run_options,

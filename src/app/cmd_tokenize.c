@@ -227,11 +227,11 @@ const struct qm_command qm_cmd_tokenize = {
     .name = "tokenize",
     .usage = "MODEL [TEXT|-] | MODEL --decode [IDS|-]",
     .summary = "Turn text into token ids, or token ids into text",
-    .details = "Without TEXT, or with -, standard input is read. Needs only the tokenizer's files\n"
-               "in the model's directory. --json prints {\"ids\":[...],\"pieces\":[...]}, or with\n"
-               "--decode {\"text\":...}. --jsonl reads {\"text\":..., \"add_special\":true} a line and\n"
-               "prints {\"ids\":[...]}; with --decode, {\"ids\":[...]} and {\"text\":...}. A line that is\n"
-               "refused ends it, naming the line's number (exit code 3).\n",
+    .details = "Without TEXT, or with -, standard input is read. Needs only the tokenizer's\n"
+               "files in the model's directory. --json prints {\"ids\":[...],\"pieces\":[...]}, or\n"
+               "with --decode {\"text\":...}. --jsonl reads {\"text\":..., \"add_special\":true} a\n"
+               "line and prints {\"ids\":[...]}; with --decode, {\"ids\":[...]} and {\"text\":...}.\n"
+               "A line that is refused ends it, naming the line's number (exit code 3).\n",
     .example = "quietmind tokenize Qwen/Qwen3-4B \"Hello, world\"\n"
                "quietmind tokenize Qwen/Qwen3-4B --decode \"9707 11 1879\"\n",
     .options = tokenize_options,

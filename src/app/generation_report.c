@@ -86,7 +86,7 @@ void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engin
     if (r->decode_steps > 0 && r->decode_seconds > 0) {
         double rate = (double)r->decode_bytes / r->decode_seconds, most;
         int n = snprintf(speed, sizeof speed, ", %.1f tokens/s, %.1f GB/s", qm_report_decode_tps(r), rate / 1e9);
-        if (qm_read_bandwidth(qm_engine_threads(engine), &most, NULL) == QM_OK)
+        if (r->finish != QM_FINISH_INTERRUPTED && qm_read_bandwidth(qm_engine_threads(engine), &most, NULL) == QM_OK)
             snprintf(speed + n, sizeof speed - (size_t)n, " (%.0f %% of the %.1f GB/s this machine reads)",
                      100 * rate / most, most / 1e9);
     }

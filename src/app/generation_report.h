@@ -19,7 +19,8 @@ double qm_report_prefill_tps(const struct qm_generate_result *r);
 double qm_report_decode_tps(const struct qm_generate_result *r);
 
 /* One line on standard error: tokens/s of prompt and generation, GB/s, share of the read bandwidth, which is
- * measured for it (a fraction of a second). */
+ * measured for it (a fraction of a second), unless the
+ * generation was interrupted. */
 void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engine, const struct qm_generate_result *r);
 
 #endif

@@ -54,8 +54,8 @@ static void option_heading(enum qm_option option, char *out, size_t size) {
 
 /* Prints words of `text` from HELP_COLUMN on; the cursor is at column `at`. */
 static int wrapped(const char *text, int at, struct qm_error *err) {
-    int rc = at < HELP_COLUMN ? qm_out_printf(err, "%*s", HELP_COLUMN - at, "")
-                              : qm_out_printf(err, "\n%*s", HELP_COLUMN, "");
+    int rc = at + 1 < HELP_COLUMN ? qm_out_printf(err, "%*s", HELP_COLUMN - at, "")
+                                  : qm_out_printf(err, "\n%*s", HELP_COLUMN, "");
     at = HELP_COLUMN;
     while (*text && !rc) {
         int n = (int)strcspn(text, " ");
@@ -78,7 +78,7 @@ static int option_lines(const unsigned char *list, struct qm_error *err) {
         option_heading(*list, heading, sizeof heading);
         rc = qm_out_printf(err, "  %s", heading);
         if (!rc)
-            rc = wrapped(qm_options[*list].help, 2 + (int)strlen(heading) + 1, err);
+            rc = wrapped(qm_options[*list].help, 2 + (int)strlen(heading), err);
     }
     return rc;
 }
@@ -106,6 +106,8 @@ int qm_help_command(const struct qm_command *c, struct qm_error *err) {
         rc = option_lines(model, err);
     if (!rc)
         rc = option_lines(c->options, err);
+    if (!rc && c->common)
+        rc = qm_out_text("\nOptions of every command:\n", err);
     if (!rc && c->common)
         rc = option_lines(qm_common_options, err);
     if (!rc)

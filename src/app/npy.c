@@ -17,9 +17,9 @@ int qm_npy_open(struct qm_npy *a, const char *path, const int64_t *shape, int di
     for (int i = 0; i < dims; i++) {
         assert(shape[i] >= 0);
         a->total *= (uint64_t)shape[i];
-        n += snprintf(header + n, sizeof header - (size_t)n, i ? " %lld," : "%lld,", (long long)shape[i]);
+        n += snprintf(header + n, sizeof header - (size_t)n, i ? ", %lld" : "%lld", (long long)shape[i]);
     }
-    n += snprintf(header + n, sizeof header - (size_t)n, "), }");
+    n += snprintf(header + n, sizeof header - (size_t)n, dims == 1 ? ",), }" : "), }");
     int padded = (n + 1 + HEADER_ALIGN - 1) / HEADER_ALIGN * HEADER_ALIGN;
     memset(header + n, ' ', (size_t)(padded - n));
     header[padded - 1] = '\n';

@@ -29,7 +29,7 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
     [QM_OPT_TOP_P] = {"top-p", 0, 0, QM_VALUE_REAL, "X", 0, 1, "sample from the best tokens that make up X; 1: off"},
     [QM_OPT_MIN_P] = {"min-p", 0, 0, QM_VALUE_REAL, "X", 0, 1,
         "sample from tokens at least X times as likely as the best; 0: off"},
-    [QM_OPT_REPEAT_PENALTY] = {"repeat-penalty", "repetition-penalty", 0, QM_VALUE_REAL, "X", 0, 100,
+    [QM_OPT_REPEAT_PENALTY] = {"repeat-penalty", 0, 0, QM_VALUE_REAL, "X", 0, 100,
         "divide the logits of tokens seen by X; 1: off"},
     [QM_OPT_PRESENCE_PENALTY] = {"presence-penalty", 0, 0, QM_VALUE_REAL, "X", -2, 2,
         "take X from the logits of tokens generated"},

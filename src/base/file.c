@@ -120,14 +120,16 @@ int qm_out_commit(struct qm_out *o, struct qm_error *err) {
     if (!failed && o->temporary)
         failed = fsync(fileno(o->file)) != 0;
     int e = errno;
-    failed |= fclose(o->file) != 0;
+    if (fclose(o->file) != 0 && !failed) {
+        failed = 1;
+        e = errno;
+    }
     o->file = NULL;
     if (!failed && (!o->temporary || rename(o->temporary, o->path) == 0)) {
         release(o);
         return QM_OK;
     }
-    errno = failed ? e : errno;
-    int rc = qm_fail(err, QM_SYSTEM, "%s: %s; nothing was written", o->path, strerror(errno));
+    int rc = qm_fail(err, QM_SYSTEM, "%s: %s; nothing was written", o->path, strerror(failed ? e : errno));
     if (o->temporary)
         unlink(o->temporary);
     release(o);

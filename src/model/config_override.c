@@ -101,23 +101,34 @@ static int parse_scaling(const char *text, struct qm_rope *r, struct qm_error *e
     return QM_OK;
 }
 
-static void describe(const struct qm_rope *r, char *out, size_t size) {
-    if (r->kind == QM_ROPE_DEFAULT)
-        snprintf(out, size, "none");
-    else
-        snprintf(out, size, "%s factor %g of %lld", qm_rope_kind_name(r->kind), r->factor,
-                 (long long)r->original_max_positions);
+static void describe(const struct qm_rope *r, struct notes *out) {
+    if (r->kind == QM_ROPE_DEFAULT) {
+        note(out, "none");
+        return;
+    }
+    note(out, "%s factor %g of %lld", qm_rope_kind_name(r->kind), r->factor, (long long)r->original_max_positions);
+    if (r->kind == QM_ROPE_LLAMA3)
+        note(out, " low %g high %g", r->low_freq_factor, r->high_freq_factor);
+    if (r->kind != QM_ROPE_YARN)
+        return;
+    note(out, " beta %g to %g", r->beta_fast, r->beta_slow);
+    if (!isnan(r->attention_factor))
+        note(out, " attention factor %g", r->attention_factor);
+    if (r->mscale != 0 || r->mscale_all_dim != 0)
+        note(out, " mscale %g of %g", r->mscale, r->mscale_all_dim);
+    if (!r->truncate)
+        note(out, " not truncated");
 }
 
 static int override_scaling(struct qm_config *c, const char *text, struct notes *notes, struct qm_error *err) {
-    char before[80], after[80];
-    describe(&c->rope, before, sizeof before);
+    char before[200] = "", after[200] = "";
+    describe(&c->rope, &(struct notes){before, sizeof before});
     int rc = parse_scaling(text, &c->rope, err);
     if (!rc)
         rc = qm_config_check_rope(c, "--rope-scaling", QM_USAGE, err);
     if (rc)
         return rc;
-    describe(&c->rope, after, sizeof after);
+    describe(&c->rope, &(struct notes){after, sizeof after});
     if (strcmp(before, after) != 0)
         note(notes, "rope scaling: %s -> %s\n", before, after);
     double reach = c->rope.factor * (double)c->rope.original_max_positions;

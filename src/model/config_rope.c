@@ -19,7 +19,7 @@ int qm_rope_kind_find(const char *name) {
     return -1;
 }
 
-static const char *not_positive(const struct qm_rope *r) {
+static const char *wrong_field(const struct qm_rope *r) {
     if (!(r->low_freq_factor > 0 && r->low_freq_factor < r->high_freq_factor && r->high_freq_factor <= 1e6))
         return "0 < low_freq_factor < high_freq_factor";
     if (!(r->beta_slow > 0 && r->beta_slow < r->beta_fast && r->beta_fast <= 1e6))
@@ -33,13 +33,12 @@ static const char *not_positive(const struct qm_rope *r) {
 
 int qm_config_check_rope(const struct qm_config *c, const char *where, enum qm_code code, struct qm_error *err) {
     const struct qm_rope *r = &c->rope;
-    if (!(r->theta > 0 && r->theta <= 1e15))
-        return qm_fail(err, code, "%s: rope_theta: expected a number above 0 and at most 1e15, found %g", where,
-                       r->theta);
+    if (!(r->theta >= 1 && r->theta <= 1e15))
+        return qm_fail(err, code, "%s: rope_theta: expected a number from 1 to 1e15, found %g", where, r->theta);
     if (!(r->factor >= 1 && r->factor <= 1e6))
         return qm_fail(err, code, "%s: rope scaling factor: expected a number from 1 to 1e6, found %g", where,
                        r->factor);
-    const char *expected = not_positive(r);
+    const char *expected = wrong_field(r);
     if (expected)
         return qm_fail(err, code, "%s: rope scaling: expected %s, found another value", where, expected);
     if (r->original_max_positions < 1 || r->original_max_positions > QM_MAX_POSITIONS)

@@ -36,10 +36,10 @@ enum qm_role {
     QM_W_COUNT
 };
 
-/* A run of published rows: tensor rows src, src + step, ... (count of them; leading dimensions of the tensor
- * flattened into rows) become rows dst, dst + 1, ... of the weight. Rows of the weight that no run covers are
- * zero. gate/up interleaving: with interleave 32, row dst + i goes to (dst + i) / 16 * 32 + (dst + i) % 16 +
- * shift instead (shift 0: gate, 16: up). */
+/* A run of published rows (of a vector: elements; of MXFP4: rows of blocks, and of scales alike): tensor rows src, src
+ * + step, ... (count of them; leading dimensions of the tensor flattened into rows) become rows dst, dst + 1, ... of
+ * the weight. Rows of the weight that no run covers are zero. gate/up interleaving: with interleave 32, row dst + i
+ * goes to (dst + i) / 16 * 32 + (dst + i) % 16 + shift instead (shift 0: gate, 16: up). */
 struct qm_run {
     const struct qm_tensor *tensor;
     const struct qm_tensor *scales; /* MXFP4: tensor is *_blocks, scales *_scales; else NULL */
@@ -65,10 +65,12 @@ struct qm_model {
     struct qm_shards *shards; /* NULL where only the config was opened */
     struct qm_weight *weights;
     int64_t n_weights;
-    int32_t (*layer_weight)[QM_W_COUNT];   /* [layers][role]: index into weights, -1 where absent */
-    int32_t global_weight[QM_W_COUNT];     /* EMBED, FINAL_NORM, HEAD */
-    int64_t parameters, active_parameters; /* in all, and multiplied for one token (embedding row not counted) */
-    char notes[2048];                      /* lines about overrides and tensors that were ignored on purpose */
+    int32_t (*layer_weight)[QM_W_COUNT]; /* [layers][role]: index into weights, -1 where absent */
+    int32_t global_weight[QM_W_COUNT];   /* EMBED, FINAL_NORM, HEAD */
+    int64_t parameters;                  /* published elements, tied ones once */
+    int64_t active_parameters;           /* of matrices, multiplied for one token: head and the chosen experts included,
+                                            the embedding's row not */
+    char notes[2048];                    /* lines about overrides and tensors that were ignored on purpose */
 };
 
 /* Opens a model directory: config.json, the shards, and every weight that the config implies, checked by

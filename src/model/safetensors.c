@@ -122,7 +122,7 @@ static int sort_and_check_unique(struct qm_shards *s, struct qm_error *err) {
     for (int64_t i = 1; i < s->n_tensors; i++) {
         const struct qm_tensor *a = &s->tensors[i - 1], *b = &s->tensors[i];
         if (strcmp(a->name, b->name) == 0)
-            return qm_fail(err, QM_INPUT, "%s: tensor \"%s\": expected in one file, found in %s too",
+            return qm_fail(err, QM_INPUT, "%s: tensor \"%.200s\": expected in one file, found in %s too",
                            s->files[a->file].path, a->name, file_name(s, b->file));
     }
     return QM_OK;
@@ -131,7 +131,7 @@ static int sort_and_check_unique(struct qm_shards *s, struct qm_error *err) {
 /* A shard's name in an index: a plain file name of this directory. */
 static int check_shard_name(const char *index, const char *tensor, const json_t *v, struct qm_error *err) {
     if (!json_is_string(v))
-        return qm_fail(err, QM_INPUT, "%s: tensor \"%s\": expected a file name, found %s", index, tensor,
+        return qm_fail(err, QM_INPUT, "%s: tensor \"%.200s\": expected a file name, found %s", index, tensor,
                        qm_json_type_name(v));
     const char *name = json_string_value(v);
     size_t n = json_string_length(v);
@@ -139,11 +139,11 @@ static int check_shard_name(const char *index, const char *tensor, const json_t 
     size_t tail = sizeof suffix - 1;
     if (strlen(name) != n || n > 255 || strchr(name, '/') || strstr(name, ".."))
         return qm_fail(err, QM_INPUT,
-                       "%s: tensor \"%s\": expected the plain name of a file in the same folder, found \"%.100s\"",
+                       "%s: tensor \"%.200s\": expected the plain name of a file in the same folder, found \"%.100s\"",
                        index, tensor, name);
     if (n <= tail || strcmp(name + n - tail, suffix) != 0)
-        return qm_fail(err, QM_INPUT, "%s: tensor \"%s\": expected a file named *.safetensors, found \"%.100s\"", index,
-                       tensor, name);
+        return qm_fail(err, QM_INPUT, "%s: tensor \"%.200s\": expected a file named *.safetensors, found \"%.100s\"",
+                       index, tensor, name);
     return QM_OK;
 }
 
@@ -168,17 +168,17 @@ static int check_index(const struct qm_shards *s, const char *index, const json_
         const struct qm_tensor *t = &s->tensors[i];
         const json_t *v = json_object_get(map, t->name);
         if (!v)
-            return qm_fail(err, QM_INPUT, "%s: tensor \"%s\" is in this file but not in %s", s->files[t->file].path,
+            return qm_fail(err, QM_INPUT, "%s: tensor \"%.200s\" is in this file but not in %s", s->files[t->file].path,
                            t->name, index_name);
         if (strcmp(json_string_value(v), file_name(s, t->file)) != 0)
-            return qm_fail(err, QM_INPUT, "%s: tensor \"%s\": expected in %s, found in %s", index, t->name,
+            return qm_fail(err, QM_INPUT, "%s: tensor \"%.200s\": expected in %s, found in %s", index, t->name,
                            json_string_value(v), file_name(s, t->file));
     }
     const char *name;
     json_t *v;
     json_object_foreach((json_t *)map, name, v) {
         if (!qm_shards_find(s, name))
-            return qm_fail(err, QM_INPUT, "%s: tensor \"%s\": expected in %s, found in no file", index, name,
+            return qm_fail(err, QM_INPUT, "%s: tensor \"%.200s\": expected in %s, found in no file", index, name,
                            json_string_value(v));
     }
     return QM_OK;

@@ -22,8 +22,9 @@ static const struct dtype_entry dtypes[] = {
 };
 
 static int bad(struct qm_error *err, const char *path, const char *tensor, const char *expected, const char *found) {
-    return qm_fail(err, QM_INPUT, "%s: tensor \"%s\": expected %s, found %s; the file is damaged or not safetensors",
-                   path, tensor, expected, found);
+    return qm_fail(err, QM_INPUT,
+                   "%s: tensor \"%.200s\": expected %s, found %s; the file is damaged or not safetensors", path, tensor,
+                   expected, found);
 }
 
 static int read_dtype(const json_t *entry, const char *path, struct qm_tensor *t, struct qm_error *err) {
@@ -35,14 +36,15 @@ static int read_dtype(const json_t *entry, const char *path, struct qm_tensor *t
         if (strcmp(dtypes[i].name, name) != 0)
             continue;
         if (dtypes[i].dtype < 0)
-            return qm_fail(err, QM_INPUT,
-                           "%s: tensor \"%s\": dtype %s is not read; expected BF16, F16, F32 or U8 (MXFP4): use the "
-                           "model in one of those",
-                           path, t->name, name);
+            return qm_fail(
+                err, QM_INPUT,
+                "%s: tensor \"%.200s\": dtype %s is not read; expected BF16, F16, F32 or U8 (MXFP4): use the "
+                "model in one of those",
+                path, t->name, name);
         t->dtype = (enum qm_dtype)dtypes[i].dtype;
         return QM_OK;
     }
-    return qm_fail(err, QM_INPUT, "%s: tensor \"%s\": expected a dtype of the safetensors format, found \"%.40s\"",
+    return qm_fail(err, QM_INPUT, "%s: tensor \"%.200s\": expected a dtype of the safetensors format, found \"%.40s\"",
                    path, t->name, name);
 }
 
@@ -54,7 +56,7 @@ static int read_shape(const json_t *entry, const char *path, struct qm_tensor *t
         return bad(err, path, t->name, "\"shape\" to be a list", qm_json_type_name(v));
     size_t dims = json_array_size(v);
     if (dims > QM_TENSOR_MAX_DIMS)
-        return qm_fail(err, QM_INPUT, "%s: tensor \"%s\": expected at most %d dimensions, found %zu", path, t->name,
+        return qm_fail(err, QM_INPUT, "%s: tensor \"%.200s\": expected at most %d dimensions, found %zu", path, t->name,
                        QM_TENSOR_MAX_DIMS, dims);
     t->dims = (int)dims;
     *bytes = qm_dtype_size(t->dtype);
@@ -64,11 +66,11 @@ static int read_shape(const json_t *entry, const char *path, struct qm_tensor *t
             return bad(err, path, t->name, "each dimension to be an integer", qm_json_type_name(d));
         t->shape[i] = (int64_t)json_integer_value(d);
         if (t->shape[i] < 0)
-            return qm_fail(err, QM_INPUT, "%s: tensor \"%s\": expected dimensions of 0 or more, found %lld", path,
+            return qm_fail(err, QM_INPUT, "%s: tensor \"%.200s\": expected dimensions of 0 or more, found %lld", path,
                            t->name, (long long)t->shape[i]);
         if (__builtin_mul_overflow(*bytes, (uint64_t)t->shape[i], bytes))
             return qm_fail(err, QM_INPUT,
-                           "%s: tensor \"%s\": expected a size that fits in 64 bits, found a shape "
+                           "%s: tensor \"%.200s\": expected a size that fits in 64 bits, found a shape "
                            "whose dimensions multiply to more",
                            path, t->name);
     }
@@ -85,13 +87,14 @@ static int read_range(const json_t *entry, const char *path, uint64_t data_bytes
     long long begin = json_integer_value(b), end = json_integer_value(e);
     if (begin < 0 || end < begin)
         return qm_fail(err, QM_INPUT,
-                       "%s: tensor \"%s\": expected data_offsets with 0 <= begin <= end, found [%lld, %lld]", path,
+                       "%s: tensor \"%.200s\": expected data_offsets with 0 <= begin <= end, found [%lld, %lld]", path,
                        t->name, begin, end);
     if ((uint64_t)end > data_bytes)
-        return qm_fail(err, QM_INPUT,
-                       "%s: tensor \"%s\": expected %lld bytes of data after the header, found %llu: the file is cut "
-                       "short; get it again",
-                       path, t->name, end, (unsigned long long)data_bytes);
+        return qm_fail(
+            err, QM_INPUT,
+            "%s: tensor \"%.200s\": expected %lld bytes of data after the header, found %llu: the file is cut "
+            "short; get it again",
+            path, t->name, end, (unsigned long long)data_bytes);
     t->offset = (uint64_t)begin;
     t->bytes = (uint64_t)(end - begin);
     return QM_OK;
@@ -109,8 +112,8 @@ static int read_entry(const char *name, const json_t *entry, const char *path, u
     json_object_foreach((json_t *)entry, key, value) {
         if (strcmp(key, "dtype") != 0 && strcmp(key, "shape") != 0 && strcmp(key, "data_offsets") != 0)
             return qm_fail(err, QM_INPUT,
-                           "%s: tensor \"%s\": expected dtype, shape and data_offsets only, found \"%.100s\" too", path,
-                           name, key);
+                           "%s: tensor \"%.200s\": expected dtype, shape and data_offsets only, found \"%.100s\" too",
+                           path, name, key);
     }
     uint64_t bytes = 0;
     int rc = read_dtype(entry, path, t, err);
@@ -119,9 +122,10 @@ static int read_entry(const char *name, const json_t *entry, const char *path, u
     if (!rc)
         rc = read_range(entry, path, data_bytes, t, err);
     if (!rc && bytes != t->bytes)
-        rc = qm_fail(err, QM_INPUT,
-                     "%s: tensor \"%s\": expected %llu bytes by its shape and dtype, found %llu by its data_offsets",
-                     path, name, (unsigned long long)bytes, (unsigned long long)t->bytes);
+        rc =
+            qm_fail(err, QM_INPUT,
+                    "%s: tensor \"%.200s\": expected %llu bytes by its shape and dtype, found %llu by its data_offsets",
+                    path, name, (unsigned long long)bytes, (unsigned long long)t->bytes);
     return rc;
 }
 
@@ -159,13 +163,13 @@ static int check_layout(const struct qm_tensor *t, int64_t n, const char *path, 
     for (int64_t i = 0; i < n; i++) {
         if (t[i].offset < at)
             return qm_fail(err, QM_INPUT,
-                           "%s: tensor \"%s\": expected to begin at %llu, where \"%s\" ends, found %llu: "
+                           "%s: tensor \"%.200s\": expected to begin at %llu, where \"%.200s\" ends, found %llu: "
                            "they overlap",
                            path, t[i].name, (unsigned long long)at, t[i ? i - 1 : 0].name,
                            (unsigned long long)t[i].offset);
         if (t[i].offset > at)
             return qm_fail(err, QM_INPUT,
-                           "%s: tensor \"%s\": expected to begin at %llu, found %llu: a hole of %llu bytes "
+                           "%s: tensor \"%.200s\": expected to begin at %llu, found %llu: a hole of %llu bytes "
                            "that belong to no tensor",
                            path, t[i].name, (unsigned long long)at, (unsigned long long)t[i].offset,
                            (unsigned long long)(t[i].offset - at));

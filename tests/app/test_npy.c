@@ -60,7 +60,7 @@ static void test_in_order(void **state) {
     assert_int_equal(qm_npy_write(&a, 0, data, 4, &err), 0);
     assert_int_equal(qm_npy_write(&a, 4, data + 4, 2, &err), 0);
     assert_int_equal(qm_npy_commit(&a, &err), 0);
-    check_file("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3,), }", data, 6);
+    check_file("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", data, 6);
 }
 
 static void test_out_of_order(void **state) {
@@ -73,7 +73,7 @@ static void test_out_of_order(void **state) {
     assert_int_equal(qm_npy_write(&a, 0, data, 2, &err), 0);
     assert_int_equal(qm_npy_write(&a, 2, data + 2, 2, &err), 0);
     assert_int_equal(qm_npy_commit(&a, &err), 0);
-    check_file("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2, 2,), }", data, 8);
+    check_file("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2, 2), }", data, 8);
 }
 
 static void test_abort(void **state) {

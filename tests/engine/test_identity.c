@@ -12,6 +12,7 @@
 
 #include "tests/support/reference.h"
 #include "tests/support/run_model.h"
+#include "tests/support/support.h"
 
 struct which {
     const char *name;
@@ -117,7 +118,7 @@ static void check_model(void **state) {
     p.n = p.n_logits = n[0];
     check_prompt(w, r.dir, &p);
     const int32_t *long_ids = reference_tensor(&r, "long_ids", n);
-    if (long_ids && w->isa == qm_isa_best() && !getenv("QM_TEST_SHORT")) {
+    if (long_ids && w->isa == qm_isa_best() && test_slow()) {
         p = (struct prompt){long_ids, n[0] < 1300 ? n[0] : 1300, 4, (int64_t)reference_number(&r, "long_context", 0)};
         check_prompt(w, r.dir, &p);
     }

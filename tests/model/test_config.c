@@ -98,7 +98,11 @@ static const struct {
     {LLAMA, "{\"attention_multiplier\":0.1}", "\"attention_multiplier\""},
     {LLAMA, "{\"no_rope_layers\":[1,1,1,0]}", "\"no_rope_layers\""},
     {LLAMA, "{\"rope_interleaved\":true}", "\"rope_interleaved\""},
-    {LLAMA, "{\"text_config\":{}}", "\"text_config\""},
+    {LLAMA, "{\"text_config\":{}}", "\"text_config\": expected null or nothing, found an object"},
+    {LLAMA, "{\"no_rope_layers\":1}", "\"no_rope_layers\": expected 1 for every layer, found 1"},
+    {LLAMA, "{\"pruned_heads\":{\"0\":[1]}}", "\"pruned_heads\": expected nothing in it"},
+    {MIXTRAL, "{\"n_shared_experts\":1}", "\"n_shared_experts\": expected 0 or nothing, found 1"},
+    {MIXTRAL, "{\"scoring_func\":\"sigmoid\"}", "\"scoring_func\": expected \"softmax\", found \"sigmoid\""},
     {LLAMA, "{\"sliding_window\":4096}", "\"sliding_window\": expected null"},
     {LLAMA, "{\"use_qk_norm\":true}", "\"use_qk_norm\""},
     {QWEN3, "{\"use_qk_norm\":false}", "\"use_qk_norm\""},
@@ -120,7 +124,7 @@ static const struct {
     {QWEN3_MOE, "{\"mlp_only_layers\":1}", "expected a list of layers"},
     {QWEN3_MOE, "{\"decoder_sparse_step\":0}", "\"decoder_sparse_step\" must be"},
     {MISTRAL, "{\"sliding_window\":0}", "\"sliding_window\" must be from 1"},
-    {LLAMA, "{\"rope_theta\":0}", "rope_theta: expected a number above 0"},
+    {LLAMA, "{\"rope_theta\":0}", "rope_theta: expected a number from 1 to 1e15"},
     {LLAMA, "{\"rope_theta\":\"1e4\"}", "\"rope_theta\" must be a number"},
     {LLAMA, "{\"rope_scaling\":[]}", "rope_scaling: expected an object"},
     {LLAMA, "{\"rope_scaling\":{\"type\":\"longrope\",\"factor\":2}}", "rope type \"longrope\" is not implemented"},
@@ -185,7 +189,8 @@ static void common_fields(void **state) {
     c = accept(LLAMA,
                "{\"head_dim\":null,\"num_key_value_heads\":null,\"torch_dtype\":\"torch.float16\","
                "\"bos_token_id\":1,\"eos_token_id\":[2,5],\"tie_word_embeddings\":true,\"attention_dropout\":0.1,"
-               "\"rope_scaling\":null,\"pruned_heads\":{},\"no_rope_layers\":[1,1,1,1],\"logits_scaling\":1}");
+               "\"rope_scaling\":null,\"pruned_heads\":{},\"no_rope_layers\":[1,1,1,1],\"logits_scaling\":1,\"n_shared_"
+               "experts\":0,\"scoring_func\":\"softmax\",\"hidden_act\":\"silu\",\"alibi\":false}");
     assert_int_equal(c.head_dim, 16);
     assert_int_equal(c.kv_heads, 4);
     assert_int_equal(c.dtype, QM_F16);
@@ -308,7 +313,7 @@ static void overrides(void **state) {
     assert_int_equal(c.rope.original_max_positions, 2048);
     assert_int_equal(c.max_positions, 8192);
     assert_string_equal(notes, "experts per token: 2 -> 4\nrope theta: 10000 -> 5000000\n"
-                               "rope scaling: none -> yarn factor 4 of 2048\n"
+                               "rope scaling: none -> yarn factor 4 of 2048 beta 32 to 1\n"
                                "max_position_embeddings: 4096 -> 8192\n");
     o = (struct qm_overrides){4, 5e6, "yarn:factor=4,original=2048"};
     assert_int_equal(qm_config_override(&c, &o, notes, sizeof notes, &err), 0);

@@ -109,3 +109,28 @@ void test_edit_config(const char *folder, const char *key, const char *json) {
     free(text);
     json_decref(root);
 }
+
+uint64_t test_tensor_offset(const char *folder, const char *name, const char *tensor, uint64_t *bytes) {
+    size_t size;
+    char *file = test_read(folder, name, &size);
+    uint64_t n;
+    memcpy(&n, file, 8);
+    json_t *header = json_loadb(file + 8, n, 0, NULL);
+    const json_t *range = json_object_get(json_object_get(header, tensor), "data_offsets");
+    if (!range)
+        fail_msg("%s/%s has no tensor %s", folder, name, tensor);
+    uint64_t begin = (uint64_t)json_integer_value(json_array_get(range, 0));
+    *bytes = (uint64_t)json_integer_value(json_array_get(range, 1)) - begin;
+    json_decref(header);
+    free(file);
+    return 8 + n + begin;
+}
+
+void test_overwrite(const char *folder, const char *name, uint64_t offset, const void *data, size_t n) {
+    char path[1024];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "r+b");
+    if (!f || fseek(f, (long)offset, SEEK_SET) || fwrite(data, 1, n, f) != n)
+        fail_msg("%s cannot be written", path);
+    fclose(f);
+}

@@ -19,6 +19,10 @@ void test_write_safetensors(const char *folder, const char *name, const char *he
 void test_copy_model(const char *from, const char *to);
 /* Sets a field of a copied config.json, from JSON text; NULL removes it. */
 void test_edit_config(const char *folder, const char *key, const char *json);
+/* Offset of a tensor's first byte in folder/name (safetensors), and its length in bytes. */
+uint64_t test_tensor_offset(const char *folder, const char *name, const char *tensor, uint64_t *bytes);
+/* Writes over bytes of a file. */
+void test_overwrite(const char *folder, const char *name, uint64_t offset, const void *data, size_t n);
 /* The whole file, to be freed. */
 char *test_read(const char *folder, const char *name, size_t *n);
 

@@ -37,9 +37,8 @@ struct qm_cpu {
     double attention_factor;
 };
 
-/* Rows are packed in blocks of this many, a multiple of every kernel's strip, so that blocks packed one by one
- * lie as if they had been packed at once. */
-enum { QM_PACK_BLOCK = 48, QM_PRIVATE_ROWS = 4 };
+/* Steps of up to this many rows: each thread packs them for itself, which is cheaper than a barrier. */
+enum { QM_PRIVATE_ROWS = 4 };
 
 static inline uint8_t *qm_cpu_private(const struct qm_cpu *c, int thread, uint64_t offset) {
     return (uint8_t *)c->scratch.data + c->layout.thread0 + (uint64_t)thread * c->layout.thread_bytes + offset;

@@ -122,10 +122,10 @@ static void pack_experts(const struct qm_cpu *c, int thread, int threads, const 
     int64_t block = 0;
     for (int64_t e = 0; e < c->config->experts; e++) {
         int64_t first = c->routing.first[e], m = expert_rows(c, e);
-        for (int64_t r = 0; r < m; r += QM_PACK_BLOCK, block++) {
+        for (int64_t r = 0; r < m; r += QM_PACK_ROWS, block++) {
             if (block % threads != thread)
                 continue;
-            int64_t n = m - r < QM_PACK_BLOCK ? m - r : QM_PACK_BLOCK;
+            int64_t n = m - r < QM_PACK_ROWS ? m - r : QM_PACK_ROWS;
             uint8_t *dst = c->packed_rows + c->routing.packed_at[e] + t->packed_bytes(r, w->k);
             if (rows)
                 t->pack(dst, src, ld, rows + first + r, n, w->k);

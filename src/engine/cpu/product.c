@@ -37,10 +37,10 @@ const void *qm_cpu_pack(const struct qm_cpu *c, int thread, int threads, const f
         return dst;
     }
     const struct qm_type_kernels *t = qm_cpu_type(c, w->type);
-    int64_t blocks = (m + QM_PACK_BLOCK - 1) / QM_PACK_BLOCK, begin, end;
+    int64_t blocks = (m + QM_PACK_ROWS - 1) / QM_PACK_ROWS, begin, end;
     qm_team_share(blocks, thread, threads, &begin, &end);
     for (int64_t b = begin; b < end; b++) {
-        int64_t r0 = b * QM_PACK_BLOCK, r1 = min64(r0 + QM_PACK_BLOCK, m);
+        int64_t r0 = b * QM_PACK_ROWS, r1 = min64(r0 + QM_PACK_ROWS, m);
         pack_block(c, src, ld, rows, r0, r1, w, norm, c->normed + r0 * c->layout.ld_hidden,
                    c->packed_rows + t->packed_bytes(r0, w->k));
     }

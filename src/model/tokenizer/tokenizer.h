@@ -43,9 +43,12 @@ int qm_tokenizer_decode(const struct qm_tokenizer *t, const int32_t *ids, size_t
 
 /* Streamed decoding: feed ids one at a time, get whole UTF-8 characters as soon as they are sure. The
  * concatenation of all that is given out, flush included, is what qm_tokenizer_decode gives for byte-level
- * vocabularies; for SentencePiece-like ones likewise (its leading space dropped). */
+ * vocabularies. SentencePiece-like decoders look at the whole text in two ways a stream can't: they drop
+ * the space before the first word (a stream gives it out, unless qm_stream_drop_space was called before
+ * the first push), and write one U+FFFD for each byte of an invalid run (a stream: one for each part). */
 struct qm_stream;
 int qm_stream_new(const struct qm_tokenizer *t, bool skip_special, struct qm_stream **out, struct qm_error *err);
+void qm_stream_drop_space(struct qm_stream *s);
 int qm_stream_push(struct qm_stream *s, int32_t id, struct qm_buf *out, struct qm_error *err);
 int qm_stream_flush(struct qm_stream *s, struct qm_buf *out, struct qm_error *err);
 void qm_stream_free(struct qm_stream *s);

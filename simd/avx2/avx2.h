@@ -1,0 +1,23 @@
+/* AVX2, FMA and F16C kernels. A panel's 16 rows are two registers. */
+#ifndef QM_SIMD_AVX2_H
+#define QM_SIMD_AVX2_H
+
+#include "simd/kernels.h"
+
+size_t packed_bytes_bf16_avx2(int64_t m, int64_t k);
+size_t packed_bytes_f32_avx2(int64_t m, int64_t k);
+void pack_bf16_avx2(void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k);
+void pack_mxfp4_avx2(void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k);
+void pack_f32_avx2(void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k);
+void product_bf16_avx2(const struct qm_product *p);
+void product_f16_avx2(const struct qm_product *p);
+void product_f32_avx2(const struct qm_product *p);
+void product_mxfp4_avx2(const struct qm_product *p);
+
+void rmsnorm_f32_avx2(float *out, const float *x, const float *weight, int64_t n, float eps);
+void silu_mul_f32_avx2(float *out, const float *gu, int64_t n_panels);
+void swiglu_clamped_f32_avx2(float *out, const float *gu, int64_t n_panels, float limit);
+void softmax_split_f32_avx2(float *s, int64_t n, int64_t lo, int64_t hi, float scale, float *max, float *sum);
+void merge_split_f32_avx2(float *acc, float *am, float *as, const float *o, float m, float s, int64_t n);
+
+#endif

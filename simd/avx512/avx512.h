@@ -1,0 +1,31 @@
+/* AVX-512 (F, BW, DQ, VL) kernels. */
+#ifndef QM_SIMD_AVX512_H
+#define QM_SIMD_AVX512_H
+
+#include "simd/kernels.h"
+
+size_t packed_bytes_bf16_avx512(int64_t m, int64_t k);
+size_t packed_bytes_f32_avx512(int64_t m, int64_t k);
+void pack_bf16_avx512(void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k);
+void pack_mxfp4_avx512(void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k);
+void pack_f32_avx512(void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k);
+void product_bf16_avx512(const struct qm_product *p);
+void product_f16_avx512(const struct qm_product *p);
+void product_f32_avx512(const struct qm_product *p);
+void product_mxfp4_avx512(const struct qm_product *p);
+
+void rmsnorm_f32_avx512(float *out, const float *x, const float *weight, int64_t n, float eps);
+void add_f32_avx512(float *x, const float *y, int64_t n);
+void axpy_f32_avx512(float *x, float a, const float *y, int64_t n);
+void silu_mul_f32_avx512(float *out, const float *gu, int64_t n_panels);
+void swiglu_clamped_f32_avx512(float *out, const float *gu, int64_t n_panels, float limit);
+void rope_f32_avx512(float *x, const float *cs, int64_t n);
+void softmax_f32_avx512(float *x, int64_t n);
+void softmax_split_f32_avx512(float *s, int64_t n, int64_t lo, int64_t hi, float scale, float *max, float *sum);
+void merge_split_f32_avx512(float *acc, float *am, float *as, const float *o, float m, float s, int64_t n);
+
+void pack_panel_avx512(void *dst, enum qm_dtype t, const void *const rows[QM_PANEL_ROWS],
+                       const uint8_t *const scales[QM_PANEL_ROWS], int64_t k);
+int64_t find_nonfinite_avx512(const void *x, enum qm_dtype t, int64_t n);
+
+#endif

@@ -1,0 +1,71 @@
+/* Product of BF16 panels by BF16 activations with vdpbf16ps: one instruction an element and pair of k. A tile is
+ * `rows` x `panels` accumulators of 16 lanes. Activations are strips [k/2][r] of pairs (see simd/tiling.h). */
+#include <immintrin.h>
+
+#include "simd/avx512bf16/avx512bf16.h"
+#include "simd/inline.h"
+#include "simd/tiling.h"
+
+QM_INLINE void tile(int rows, int panels, const int32_t *a, const char *b, size_t stride, int64_t steps, float *c,
+                    int64_t ldc, int accumulate) {
+    __m512 acc[QM_TILE_ROWS][8];
+    QM_UNROLL
+    for (int i = 0; i < rows; i++)
+        QM_UNROLL
+    for (int j = 0; j < panels; j++)
+        acc[i][j] = accumulate ? _mm512_loadu_ps(c + i * ldc + j * 16) : _mm512_setzero_ps();
+    for (int64_t s = 0; s < steps; s++, b += 64, a += rows) {
+        __m512i w[8];
+        QM_UNROLL
+        for (int j = 0; j < panels; j++)
+            w[j] = _mm512_load_si512(b + (size_t)j * stride);
+        QM_UNROLL
+        for (int i = 0; i < rows; i++) {
+            __m512i x = _mm512_set1_epi32(a[i]);
+            QM_UNROLL
+            for (int j = 0; j < panels; j++)
+                acc[i][j] = _mm512_dpbf16_ps(acc[i][j], (__m512bh)x, (__m512bh)w[j]);
+        }
+    }
+    QM_UNROLL
+    for (int i = 0; i < rows; i++)
+        QM_UNROLL
+    for (int j = 0; j < panels; j++)
+        _mm512_storeu_ps(c + i * ldc + j * 16, acc[i][j]);
+}
+
+#define TILE(rows, panels)                                                                                             \
+    static void tile_##rows##x##panels(const char *a, const char *b, size_t stride, int64_t steps, float *c,           \
+                                       int64_t ldc, int accumulate) {                                                  \
+        tile(rows, panels, (const int32_t *)a, b, stride, steps, c, ldc, accumulate);                                  \
+    }
+
+#define ROW_TILES(rows, panels) TILE(rows, panels) TILE(rows, 1)
+
+ROW_TILES(1, 8)
+ROW_TILES(2, 8)
+ROW_TILES(3, 8)
+ROW_TILES(4, 4)
+ROW_TILES(5, 4)
+ROW_TILES(6, 4)
+ROW_TILES(7, 2)
+ROW_TILES(8, 2)
+ROW_TILES(9, 2)
+ROW_TILES(10, 2)
+ROW_TILES(11, 2)
+ROW_TILES(12, 2)
+
+#define ENTRY(rows, panels) [rows] = {tile_##rows##x##panels, tile_##rows##x1, panels}
+
+void product_bf16_avx512bf16(const struct qm_product *p) {
+    static const struct qm_tiling tiling = {
+        .rows = 12,
+        .k_step = 2,
+        .a_step = 4,
+        .b_step = 64,
+        .block_steps = 256,
+        .tiles = {ENTRY(1, 8), ENTRY(2, 8), ENTRY(3, 8), ENTRY(4, 4), ENTRY(5, 4), ENTRY(6, 4), ENTRY(7, 2),
+                  ENTRY(8, 2), ENTRY(9, 2), ENTRY(10, 2), ENTRY(11, 2), ENTRY(12, 2)},
+    };
+    qm_product_tiled(p, &tiling);
+}

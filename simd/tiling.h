@@ -1,0 +1,57 @@
+/* How a vector instruction set walks a product: rows in strips, panels a few at a time, k in blocks. The
+ * tiles (the innermost loops) are the instruction set's; the walk is shared and compiled once, plainly.
+ *
+ * Packed activations: each block of QM_PACK_ROWS rows is cut into strips of `rows` rows; the rows after the last
+ * whole block into the fewest strips of at most `rows`, as even as can be (the longer ones first). A strip of r rows is
+ * [k / a_step][r][a_step] elements, so that a tile reads it in one forward stream and m = 1 is the row itself. A tile
+ * computes r rows by some panels over consecutive steps of k, each element in one accumulator, so no cut of rows,
+ * panels or k changes a bit. */
+#ifndef QM_SIMD_TILING_H
+#define QM_SIMD_TILING_H
+
+#include "simd/kernels.h"
+
+enum { QM_TILE_ROWS = 12 };
+
+/* r rows (fixed by the tile) by its number of panels, over `steps` steps of k from a and b. */
+typedef void qm_tile(const char *a, const char *b, size_t panel_stride, int64_t steps, float *c, int64_t ldc,
+                     int accumulate);
+
+struct qm_tiles {
+    qm_tile *many; /* `panels` at once */
+    qm_tile *one;  /* one panel */
+    int panels;
+};
+
+struct qm_tiling {
+    int rows;          /* most rows of a strip */
+    int k_step;        /* k of one step of a tile */
+    int a_step;        /* bytes of one row of packed activations in one step */
+    int b_step;        /* bytes of a panel in one step */
+    int block_steps;   /* steps that one walk over the strips takes, so that its panels stay in L1 */
+    int expanded_step; /* 0, or bytes of a step once expand() has decoded it for several strips */
+    void (*expand)(char *dst, const char *b, int64_t steps);
+    struct qm_tiles tiles[QM_TILE_ROWS + 1];    /* by rows; [0] unused */
+    struct qm_tiles expanded[QM_TILE_ROWS + 1]; /* the same over expanded panels */
+};
+
+void qm_product_tiled(const struct qm_product *p, const struct qm_tiling *t);
+
+/* The strips of m rows: how many; strip s is rows [*first, *first + returned). `rows` divides QM_PACK_ROWS. */
+static inline int64_t qm_strip_count(int64_t m, int rows) {
+    int64_t whole = m / QM_PACK_ROWS, rest = m % QM_PACK_ROWS;
+    return whole * (QM_PACK_ROWS / rows) + (rest + rows - 1) / rows;
+}
+
+static inline int64_t qm_strip(int64_t m, int rows, int64_t s, int64_t *first) {
+    int64_t each = QM_PACK_ROWS / rows, whole = m / QM_PACK_ROWS, rest = m % QM_PACK_ROWS;
+    if (s < whole * each) {
+        *first = s * rows;
+        return rows;
+    }
+    int64_t strips = (rest + rows - 1) / rows, i = s - whole * each, base = rest / strips, longer = rest % strips;
+    *first = whole * QM_PACK_ROWS + i * base + (i < longer ? i : longer);
+    return base + (i < longer);
+}
+
+#endif

@@ -1,0 +1,354 @@
+/* Finding a model's chat template and rendering a request with it; see chat.h. What a template may do is in
+ * template.c; here is only what transformers does around it. */
+#include "model/template/chat.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "model/template/template.h"
+#include "model/template/value.h"
+
+enum { MAX_TEMPLATE_FILE = 4 << 20, MAX_CONFIG_FILE = 64 << 20, MAX_NAMED = 64 };
+
+struct named {
+    char *name;
+    struct qm_template *t;
+};
+
+struct qm_chat {
+    struct named *named;
+    size_t n;
+    json_t *tokens; /* bos_token and the like, as the template's variables */
+};
+
+void qm_chat_free(struct qm_chat *c) {
+    if (!c)
+        return;
+    for (size_t i = 0; i < c->n; i++) {
+        free(c->named[i].name);
+        qm_template_free(c->named[i].t);
+    }
+    free(c->named);
+    json_decref(c->tokens);
+    free(c);
+}
+
+static int add(struct qm_chat *c, const char *name, const char *source, size_t len, const char *from,
+               struct qm_error *err) {
+    struct qm_template *t;
+    int rc = qm_template_compile(source, len, from, &t, err);
+    if (rc)
+        return rc;
+    struct named *grown = realloc(c->named, (c->n + 1) * sizeof *grown);
+    char *copy = strdup(name);
+    if (grown)
+        c->named = grown;
+    if (!grown || !copy) {
+        free(copy);
+        qm_template_free(t);
+        return qm_fail_memory(err, sizeof *grown, "a chat template");
+    }
+    c->named[c->n++] = (struct named){copy, t};
+    return QM_OK;
+}
+
+/* "chat_template" of a JSON file: a string, or a list of {name, template}. */
+static int add_json(struct qm_chat *c, const json_t *v, const char *path, struct qm_error *err) {
+    if (json_is_string(v))
+        return add(c, "default", json_string_value(v), json_string_length(v), path, err);
+    if (!json_is_array(v))
+        return qm_fail(err, QM_INPUT, "%s: \"chat_template\" must be a string or a list of {name, template}, found %s",
+                       path, qm_json_type_name(v));
+    if (json_array_size(v) > MAX_NAMED)
+        return qm_fail(err, QM_INPUT, "%s: \"chat_template\" lists %zu templates; at most %d are read", path,
+                       json_array_size(v), MAX_NAMED);
+    for (size_t i = 0; i < json_array_size(v); i++) {
+        const json_t *name = json_object_get(json_array_get(v, i), "name");
+        const json_t *source = json_object_get(json_array_get(v, i), "template");
+        if (!json_is_string(name) || !json_is_string(source))
+            return qm_fail(err, QM_INPUT, "%s: \"chat_template\"[%zu] needs the strings \"name\" and \"template\"",
+                           path, i);
+        int rc = add(c, json_string_value(name), json_string_value(source), json_string_length(source), path, err);
+        if (rc)
+            return rc;
+    }
+    return QM_OK;
+}
+
+static int add_file(struct qm_chat *c, const char *path, struct qm_error *err) {
+    size_t n = strlen(path);
+    if (n > 5 && strcmp(path + n - 5, ".json") == 0) {
+        json_t *root;
+        int rc = qm_json_load(path, MAX_CONFIG_FILE, &root, err);
+        if (!rc)
+            rc = add_json(c, json_is_object(root) ? json_object_get(root, "chat_template") : root, path, err);
+        json_decref(root);
+        return rc;
+    }
+    struct qm_buf text = {0};
+    int rc = qm_read_file(path, MAX_TEMPLATE_FILE, &text, err);
+    if (!rc)
+        rc = add(c, "default", text.data ? text.data : "", text.len, path, err);
+    qm_buf_free(&text);
+    return rc;
+}
+
+static bool exists(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0;
+}
+
+/* A token is a string or an object with content; a list of them is a list. */
+static json_t *token_value(const json_t *v) {
+    const json_t *content = json_is_object(v) ? json_object_get(v, "content") : v;
+    return json_is_string(content) ? json_stringn(json_string_value(content), json_string_length(content)) : NULL;
+}
+
+static json_t *token_list(const json_t *v) {
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < json_array_size(v); i++) {
+        json_t *one = token_value(json_array_get(v, i));
+        if (one)
+            json_array_append_new(list, one);
+    }
+    return list;
+}
+
+static int read_tokens(struct qm_chat *c, const json_t *config, struct qm_error *err) {
+    static const char *const names[] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                        "pad_token", "cls_token", "mask_token"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        json_t *value = token_value(json_object_get(config, names[i]));
+        if (value && json_object_set_new(c->tokens, names[i], value))
+            return qm_fail_memory(err, 64, "special tokens");
+    }
+    const json_t *more = json_object_get(config, "additional_special_tokens");
+    if (json_is_array(more) && json_array_size(more) &&
+        json_object_set_new(c->tokens, "additional_special_tokens", token_list(more)))
+        return qm_fail_memory(err, 64, "special tokens");
+    return QM_OK;
+}
+
+/* The template from the directory, when no file was given. */
+static int find_template(struct qm_chat *c, const char *dir, const json_t *config, const char *config_path,
+                         struct qm_error *err) {
+    static const char *const files[] = {"chat_template.jinja", "chat_template.json"};
+    struct qm_buf path = {0};
+    int rc = QM_OK;
+    for (size_t i = 0; !rc && !c->n && i < 2; i++) {
+        path.len = 0;
+        rc = qm_buf_printf(&path, err, "%s/%s", dir, files[i]);
+        if (!rc && exists(path.data))
+            rc = add_file(c, path.data, err);
+    }
+    qm_buf_free(&path);
+    const json_t *in_config = json_object_get(config, "chat_template");
+    if (!rc && !c->n && in_config && !json_is_null(in_config))
+        rc = add_json(c, in_config, config_path, err);
+    if (!rc && !c->n)
+        rc = qm_fail(err, QM_INPUT,
+                     "%s has no chat template (chat_template.jinja, chat_template.json, or \"chat_template\" in "
+                     "tokenizer_config.json); give one with --chat-template FILE",
+                     dir);
+    return rc;
+}
+
+int qm_chat_load(const char *dir, const char *file, struct qm_chat **out, struct qm_error *err) {
+    struct qm_buf path = {0};
+    json_t *config = NULL;
+    struct qm_chat *c = calloc(1, sizeof *c);
+    *out = NULL;
+    if (!c || !(c->tokens = json_object())) {
+        free(c);
+        return qm_fail_memory(err, sizeof *c, "a chat template");
+    }
+    int rc = qm_buf_printf(&path, err, "%s/tokenizer_config.json", dir);
+    if (!rc && exists(path.data))
+        rc = qm_json_load(path.data, MAX_CONFIG_FILE, &config, err);
+    if (!rc && config && !json_is_object(config))
+        rc = qm_fail(err, QM_INPUT, "%s must be an object, found %s", path.data, qm_json_type_name(config));
+    if (!rc)
+        rc = read_tokens(c, config, err);
+    if (!rc)
+        rc = file ? add_file(c, file, err) : find_template(c, dir, config, path.data, err);
+    if (rc)
+        qm_chat_free(c);
+    else
+        *out = c;
+    json_decref(config);
+    qm_buf_free(&path);
+    return rc;
+}
+
+static const struct qm_template *choose(const struct qm_chat *c, bool tools, struct qm_error *err) {
+    const struct qm_template *chosen = NULL;
+    for (size_t i = 0; i < c->n; i++)
+        if (strcmp(c->named[i].name, "default") == 0)
+            chosen = c->named[i].t;
+    for (size_t i = 0; tools && i < c->n; i++)
+        if (strcmp(c->named[i].name, "tool_use") == 0)
+            chosen = c->named[i].t;
+    if (!chosen)
+        qm_fail(err, QM_INPUT,
+                "the model has several chat templates and none is named \"default\"; give one with "
+                "--chat-template FILE");
+    return chosen;
+}
+
+/* Appended to the last message's text, to find where that ends in the prompt. The space at its end tells
+ * whether the template keeps the space at the end of a message. */
+static const char MARK[] = "CONTINUE_FINAL_MESSAGE_TAG ";
+enum { MARK_LEN = sizeof MARK - 1 };
+
+/* The object and key of the text that the last message ends with: its content, or its last text part. */
+static json_t *final_text(const json_t *messages, const char **key) {
+    json_t *last = json_array_get(messages, json_array_size(messages) - 1);
+    json_t *content = json_object_get(last, "content");
+    *key = "content";
+    for (size_t i = json_array_size(content); json_is_array(content) && i-- > 0;)
+        if (json_object_get(json_array_get(content, i), "text")) {
+            *key = "text";
+            return json_array_get(content, i);
+        }
+    return last;
+}
+
+static int mark_final(const json_t *messages, json_t **marked, const json_t **text, struct qm_error *err) {
+    const char *key;
+    struct qm_buf with_mark = {0};
+    const json_t *holder = final_text(messages, &key);
+    *text = json_object_get(holder, key);
+    if (!json_is_string(*text))
+        return qm_fail(err, QM_INPUT,
+                       "continue_final_message is set but the last of \"messages\" has no text to continue");
+    *marked = json_deep_copy(messages);
+    int rc = qm_buf_add(&with_mark, json_string_value(*text), json_string_length(*text), err);
+    if (!rc)
+        rc = qm_buf_add(&with_mark, MARK, MARK_LEN, err);
+    json_t *copy = rc || !*marked ? NULL : final_text(*marked, &key);
+    if (!rc && (!copy || json_object_set_new(copy, key, json_stringn(with_mark.data, with_mark.len))))
+        rc = qm_fail_memory(err, with_mark.len, "messages");
+    qm_buf_free(&with_mark);
+    return rc;
+}
+
+static size_t end_without_space(const char *s, size_t n) {
+    uint32_t cp;
+    while (n) {
+        size_t at = n - 1;
+        while (at && ((unsigned char)s[at] & 0xC0) == 0x80)
+            at--;
+        tpl_next_cp(s + at, n - at, &cp);
+        if (!tpl_cp_space(cp))
+            break;
+        n = at;
+    }
+    return n;
+}
+
+/* The prompt's length up to where the marked text ends. */
+static int cut_at_mark(const struct qm_buf *prompt, const json_t *text, size_t *len, struct qm_error *err) {
+    const char *s = json_string_value(text), *at = NULL, *from = prompt->data;
+    size_t n = end_without_space(s, json_string_length(text)), first = 0;
+    uint32_t cp;
+    for (size_t size; first < n; first += size) {
+        size = tpl_next_cp(s + first, n - first, &cp);
+        if (!tpl_cp_space(cp))
+            break;
+    }
+    const char *end = prompt->data + prompt->len;
+    for (const char *found; from && (found = memmem(from, (size_t)(end - from), MARK, MARK_LEN - 1)); from = found + 1)
+        at = found;
+    if (!at || !memmem(prompt->data, prompt->len, s + first, n - first))
+        return qm_fail(err, QM_INPUT,
+                       "continue_final_message is set but the final message does not appear in the chat after applying "
+                       "the chat template");
+    *len = (size_t)(at - prompt->data);
+    if ((size_t)(end - at) < MARK_LEN || at[MARK_LEN - 1] != ' ')
+        *len = end_without_space(prompt->data, *len);
+    return QM_OK;
+}
+
+/* What the request says, checked. */
+struct request {
+    const json_t *messages, *tools, *documents, *kwargs;
+    bool continue_final, add_prompt;
+};
+
+static int read_request(const json_t *body, struct request *r, struct qm_error *err) {
+    static const char where[] = "the request";
+    if (!json_is_object(body))
+        return qm_fail(err, QM_INPUT, "%s must be an object, found %s", where, qm_json_type_name(body));
+    r->messages = json_object_get(body, "messages");
+    r->tools = json_object_get(body, "tools");
+    r->documents = json_object_get(body, "documents");
+    r->kwargs = json_object_get(body, "chat_template_kwargs");
+    if (!json_is_array(r->messages))
+        return qm_fail(err, QM_INPUT, "%s: \"messages\" must be a list, found %s", where,
+                       qm_json_type_name(r->messages));
+    for (size_t i = 0; i < json_array_size(r->messages); i++)
+        if (!json_is_object(json_array_get(r->messages, i)))
+            return qm_fail(err, QM_INPUT, "%s: \"messages\"[%zu] must be an object, found %s", where, i,
+                           qm_json_type_name(json_array_get(r->messages, i)));
+    if (r->kwargs && !json_is_object(r->kwargs) && !json_is_null(r->kwargs))
+        return qm_fail(err, QM_INPUT, "%s: \"chat_template_kwargs\" must be an object, found %s", where,
+                       qm_json_type_name(r->kwargs));
+    int rc = qm_json_bool(body, "continue_final_message", where, &r->continue_final, err);
+    r->add_prompt = !r->continue_final;
+    if (!rc)
+        rc = qm_json_bool(body, "add_generation_prompt", where, &r->add_prompt, err);
+    if (!rc && r->continue_final && r->add_prompt)
+        rc = qm_fail(err, QM_INPUT, "%s: continue_final_message and add_generation_prompt exclude each other", where);
+    return rc;
+}
+
+/* The variables of the template. Borrows from the request: a shallow object. */
+static json_t *variables(const struct qm_chat *c, const struct request *r, json_t *marked) {
+    json_t *v = json_copy(c->tokens);
+    const json_t *borrowed[] = {marked ? marked : r->messages, r->tools, r->documents};
+    static const char *const names[] = {"messages", "tools", "documents"};
+    int bad = !v || json_object_set_new(v, "add_generation_prompt", json_boolean(r->add_prompt));
+    for (size_t i = 1; !bad && i < 3; i++)
+        bad = borrowed[i] ? json_object_set(v, names[i], (json_t *)(uintptr_t)borrowed[i])
+                          : json_object_set_new(v, names[i], json_null());
+    if (!bad && json_is_object(r->kwargs))
+        bad = json_object_update(v, (json_t *)(uintptr_t)r->kwargs);
+    bad = bad || json_object_set(v, names[0], (json_t *)(uintptr_t)borrowed[0]);
+    if (bad) {
+        json_decref(v);
+        return NULL;
+    }
+    return v;
+}
+
+int qm_chat_render(const struct qm_chat *c, const json_t *body, const struct tm *now, struct qm_buf *out,
+                   struct qm_error *err) {
+    struct request r = {0};
+    struct qm_buf prompt = {0};
+    json_t *marked = NULL, *context = NULL;
+    const json_t *text = NULL;
+    int rc = read_request(body, &r, err);
+    if (rc)
+        return rc;
+    const struct qm_template *t = choose(c, r.tools && !json_is_null(r.tools), err);
+    if (!t)
+        return QM_INPUT;
+    if (r.continue_final)
+        rc = mark_final(r.messages, &marked, &text, err);
+    if (!rc && !(context = variables(c, &r, marked)))
+        rc = qm_fail_memory(err, 64, "the template's variables");
+    if (!rc)
+        rc = qm_template_render(t, context, now, &prompt, err);
+    size_t len = prompt.len;
+    if (!rc && r.continue_final)
+        rc = cut_at_mark(&prompt, text, &len, err);
+    if (!rc)
+        rc = qm_buf_add(out, prompt.data ? prompt.data : "", len, err);
+    qm_buf_free(&prompt);
+    json_decref(context);
+    json_decref(marked);
+    return rc;
+}

@@ -1,0 +1,59 @@
+# What the command-line tests share: one checked run of the program after another, counted.
+# Sourced by tests/cli/*.sh, which are run by bash from anywhere:  QUIETMIND=build/quietmind tests/cli/usage.sh
+set -u
+export LC_ALL=C
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 5
+QUIETMIND=${QUIETMIND:-build/quietmind}
+case $QUIETMIND in /*) ;; *) QUIETMIND=$PWD/$QUIETMIND ;; esac
+[ -x "$QUIETMIND" ] || { echo "$QUIETMIND is not there: make first"; exit 5; }
+DEMO=data/demo REFERENCE=tests/data/reference
+T=$(mktemp -d) || exit 5
+trap 'rm -rf "$T"' EXIT
+passed=0 failed=0
+
+ok() { passed=$((passed + 1)); echo "ok   $1"; }
+bad() { # bad NAME WHAT
+    failed=$((failed + 1))
+    echo "FAIL $1: $2"
+    head -c 600 "$T/out" | sed 's/^/     out| /'
+    head -c 600 "$T/err" | sed 's/^/     err| /'
+}
+
+# expect CODE NAME ARGUMENT...: runs the program; its output is then in $T/out and $T/err. Standard input is
+# $T/in where $IN is set, else empty.
+expect() {
+    local code=$1 name=$2 rc
+    shift 2
+    timeout 120 "$QUIETMIND" "$@" <"${IN:-/dev/null}" >"$T/out" 2>"$T/err"
+    rc=$?
+    if [ $rc = "$code" ]; then ok "$name"; else bad "$name" "expected exit code $code, found $rc"; fi
+}
+
+check() { # check NAME COMMAND...: the command succeeds
+    local name=$1
+    shift
+    if "$@"; then ok "$name"; else bad "$name" "not so: $*"; fi
+}
+
+# refuse CODE NAME TEXT ARGUMENT...: ends with the code, says TEXT (a pattern) on standard error after
+# "quietmind: ", and nothing on standard output.
+refuse() {
+    local code=$1 name=$2 text=$3
+    shift 3
+    expect "$code" "$name" "$@"
+    check "$name: says so" grep -qE "^quietmind: .*($text)" "$T/err"
+    check "$name: no result" test ! -s "$T/out"
+}
+
+out_is() { printf '%s' "$1" | cmp -s - "$T/out"; }
+out_has() { grep -qE -- "$1" "$T/out"; }
+err_has() { grep -qE -- "$1" "$T/err"; }
+empty() { [ -z "$(ls -A "$1")" ]; }
+
+finish() {
+    echo "[  PASSED  ] $passed test(s)."
+    [ $failed = 0 ] || echo "[  FAILED  ] $failed test(s)."
+    echo "$passed passed, $failed failed"
+    [ $failed = 0 ]
+    exit
+}

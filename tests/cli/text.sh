@@ -1,0 +1,91 @@
+#!/bin/bash
+# tokenize and render: forms of input and output; their exactness is the unit tests' business.
+. "$(dirname "$0")/lib.bash"
+
+expect 0 'tokenize' tokenize $DEMO 'Where is the brass rope?'
+ids=$(cat "$T/out")
+check 'ids in a line' out_has '^[0-9]+( [0-9]+)+$'
+expect 0 'tokenize --decode' tokenize $DEMO --decode "$ids"
+check 'and back' out_is 'Where is the brass rope?'
+# shellcheck disable=SC2086 # words
+expect 0 'ids as arguments' tokenize $DEMO --decode $ids
+check 'the same' out_is 'Where is the brass rope?'
+expect 0 'ids with commas' tokenize $DEMO --decode "${ids// /,}"
+check 'the same' out_is 'Where is the brass rope?'
+expect 0 'the option before the model' tokenize --decode "$ids" $DEMO
+check 'the same' out_is 'Where is the brass rope?'
+echo "$ids" >"$T/in"
+IN=$T/in expect 0 'ids from standard input' tokenize $DEMO --decode -
+check 'the same' out_is 'Where is the brass rope?'
+IN=$T/in expect 0 'ids from standard input, unsaid' tokenize $DEMO --decode
+check 'the same' out_is 'Where is the brass rope?'
+printf 'Where is the brass rope?' >"$T/in"
+IN=$T/in expect 0 'text from standard input' tokenize $DEMO -
+check 'the same' out_is "$ids
+"
+IN=$T/in expect 0 'text from standard input, unsaid' tokenize $DEMO
+check 'the same' out_is "$ids
+"
+expect 0 'tokenize --json' tokenize $DEMO --json '<|im_start|>é'
+check 'ids and pieces' out_has '^\{"ids":\[1022,[0-9,]+\],"pieces":\["<\|im_start\|>",".*"\]\}$'
+expect 0 'decode keeps special tokens' tokenize $DEMO --decode 1022
+check 'it does' out_is '<|im_start|>'
+expect 0 'decode without them' tokenize $DEMO --decode 1022 --skip-special
+check 'nothing is left' out_is ''
+expect 0 'decode --json' tokenize $DEMO --decode 1022 --json
+check 'text' out_is '{"text":"<|im_start|>"}
+'
+expect 0 'no ids' tokenize $DEMO ''
+check 'an empty line' out_is '
+'
+printf '{"text":"Where is the brass rope?"}\n{"text":"","add_special":false}' >"$T/in"
+IN=$T/in expect 0 'tokenize --jsonl' tokenize $DEMO --jsonl
+check 'a line for each' out_is "{\"ids\":[${ids// /,}]}
+{\"ids\":[]}
+"
+cp "$T/out" "$T/lines"
+IN=$T/lines expect 0 'decode --jsonl' tokenize $DEMO --decode --jsonl
+check 'a line for each' out_is '{"text":"Where is the brass rope?"}
+{"text":""}
+'
+refuse 3 'an id that is not there' '1024|vocabulary' tokenize $DEMO --decode 1024
+refuse 3 'an id that is none' 'expected a token id' tokenize $DEMO --decode '1 2' 3x
+
+SPM=tests/data/tokenizers/small-a-spm-bpe
+if [ -d $SPM ]; then
+    expect 0 'a first token is added' tokenize $SPM a
+    cp "$T/out" "$T/with"
+    expect 0 '--no-special' tokenize $SPM --no-special a
+    check 'or is not' test "$(wc -w <"$T/out")" -lt "$(wc -w <"$T/with")"
+fi
+
+mkdir "$T/m"
+echo '{"eos_token":"</s>"}' >"$T/m/tokenizer_config.json"
+cat >"$T/m/chat_template.jinja" <<'END'
+{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}{% if mode is defined %}{{ mode|tojson }}{% endif %}{% if date %}{{ strftime_now("%A %d %B %Y %H:%M:%S") }}{% endif %}
+END
+echo '{"messages":[{"role":"user","content":"hi"}]}' >"$T/body"
+expect 0 'render' render "$T/m" "$T/body"
+check 'exactly, without a newline' out_is '[user]hi</s>[assistant]'
+expect 0 'render with a variable' render "$T/m" "$T/body" --template-arg mode=false
+check 'as JSON' out_is '[user]hi</s>[assistant]false'
+expect 0 'render with a text' render "$T/m" "$T/body" --template-arg mode=a=b
+check 'as a string' out_is '[user]hi</s>[assistant]"a=b"'
+expect 0 'render with a time' render "$T/m" "$T/body" --template-arg date=1 --now 2026-01-15T12:00:09
+check 'that time' out_is '[user]hi</s>[assistant]Thursday 15 January 2026 12:00:09'
+echo '{"messages":[{"role":"user","content":"hi"}],"add_generation_prompt":false,"chat_template_kwargs":{"mode":1}}' >"$T/body"
+expect 0 'what the body says' render "$T/m" "$T/body"
+check 'is done' out_is '[user]hi</s>1'
+IN=$T/body expect 0 'the body from standard input' render "$T/m" -
+check 'the same' out_is '[user]hi</s>1'
+echo '[{"role":"user","content":"hi"}]' >"$T/body"
+expect 0 'only the messages' render "$T/m" "$T/body"
+check 'will do' out_is '[user]hi</s>[assistant]'
+echo 'x{{ messages|length }}' >"$T/other"
+expect 0 'another template' render "$T/m" "$T/body" --chat-template "$T/other"
+check 'is taken' out_is 'x1'
+refuse 2 'a variable without a value' 'expected NAME=VALUE' render "$T/m" "$T/body" --template-arg mode
+expect 0 "the demonstration's template" render $DEMO "$T/body"
+check 'ChatML' out_has '^<\|im_start\|>user$'
+refuse 3 'no template' 'chat-template' render "$REFERENCE/qwen3" "$T/body"
+finish

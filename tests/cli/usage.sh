@@ -1,0 +1,65 @@
+#!/bin/bash
+# Help of every command, versions, and what wrong usage gets.
+. "$(dirname "$0")/lib.bash"
+COMMANDS='run chat tokenize render logits perplexity inspect help'
+
+expect 0 '--help' --help
+check 'help on standard output' test -s "$T/out" -a ! -s "$T/err"
+for c in $COMMANDS; do check "--help lists $c" out_has "^  $c "; done
+check 'exit codes are listed' out_has '^  130 '
+expect 0 'help' help
+expect 0 '--version' --version
+check 'a version' out_has '^quietmind [0-9]+\.[0-9]+\.[0-9]+$'
+for c in $COMMANDS; do
+    expect 0 "$c --help" "$c" --help
+    cp "$T/out" "$T/help"
+    check "$c --help has an example" out_has "^  quietmind $c"
+    check "$c --help fits 80 columns" sh -c "! grep -qE '^.{81,}' '$T/out'"
+    expect 0 "help $c" help "$c"
+    check "help $c is the same" cmp -s "$T/help" "$T/out"
+done
+expect 0 'the manual page' help --man
+check 'the manual page is roff' out_has '^\.TH QUIETMIND 1'
+for c in $COMMANDS; do check "the manual page has $c" out_has "^\.SS quietmind $c"; done
+if command -v man >/dev/null && command -v groff >/dev/null; then
+    check 'the manual page has no warnings' test -z "$(groff -man -Tascii -ww "$T/out" 2>&1 >/dev/null)"
+fi
+expect 0 '--help after other arguments' run no-such-dir -n 5 --help
+
+refuse 2 'no command' 'which command'
+refuse 2 'an unknown command' 'did you mean run\?' rnu
+refuse 2 'an unknown command like none' 'unknown command "xyzzy"' xyzzy
+refuse 2 'an option before the command' 'the command comes first' --threads 2
+refuse 2 'an unknown option' 'unknown option --temprature; did you mean --temperature\?' run $DEMO --temprature 1
+refuse 2 'an unknown letter' 'unknown option -z' run $DEMO -z
+refuse 2 "another command's option" 'unknown option --window' run $DEMO --window 5
+refuse 2 'a value is missing' 'expected N after it' run $DEMO -n
+refuse 2 'not a number' '-n: expected an integer .* found "ten"' run $DEMO -n ten
+refuse 2 'garbage after a number' 'found "5x"' run $DEMO -n 5x
+refuse 2 'out of range' '--top-p: expected a number from 0 to 1, found "1.5"' run $DEMO --top-p 1.5
+refuse 2 'not finite' '--temperature: expected a number' run $DEMO --temperature nan
+refuse 2 'a value for a flag' 'takes no value' run $DEMO --json=yes
+refuse 2 'two prompts' 'one of --prompt' run $DEMO -p a -f b
+refuse 2 'an extra argument' 'unexpected argument "more"' run $DEMO more
+refuse 2 'no model' 'which model' inspect
+refuse 2 'an unknown instruction set' 'scalar' run $DEMO -p a --isa sse9
+refuse 2 'an unknown KV type' 'expected bf16, f16 or f32, found "int8"' run $DEMO -p a --kv-type int8
+refuse 2 'an unknown rope scaling' 'magic' run $DEMO -p a --rope-scaling magic:factor=2
+refuse 2 'experts of a model without' 'expert' run $REFERENCE/qwen3 --ids /dev/null --experts-per-token 2
+refuse 2 'logits without ids' '--ids FILE is missing' logits $DEMO -o "$T/x.npy"
+refuse 2 'logits without output' '-o OUT.npy is missing' logits $DEMO --ids "$T/x"
+refuse 2 'attention without a layer' 'go together' logits $DEMO --ids "$T/x" -o "$T/x.npy" --attention "$T/y.npy"
+refuse 2 'perplexity without a text' '-f FILE is missing' perplexity $DEMO
+refuse 2 'a logit bias without a value' '--logit-bias: expected ID=X' run $DEMO -p a --logit-bias 5
+refuse 2 'a logit bias out of range' '--logit-bias: expected a token id' run $DEMO -p a --logit-bias 1024=1
+refuse 2 'a time that is none' '--now: expected a time' render $DEMO x.json --now 2026-02-30T00:00:00
+refuse 2 'a time of another form' '--now: expected a time' render $DEMO x.json --now '2026-1-15 12:00'
+refuse 2 'skip-special without decode' 'goes with --decode' tokenize $DEMO --skip-special a
+
+export QUIETMIND_THREADS=x
+refuse 2 'a wrong variable' 'QUIETMIND_THREADS: expected an integer' inspect $DEMO
+export QUIETMIND_THREADS=1 QUIETMIND_JSON=1 QUIETMIND_MODEL=$DEMO
+expect 0 'options from the environment' inspect
+check 'they are taken' out_has '"architecture": "qwen3_moe"'
+unset QUIETMIND_THREADS QUIETMIND_JSON QUIETMIND_MODEL
+finish
