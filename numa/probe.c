@@ -7,8 +7,10 @@
 
 #include "numa/memory.h"
 
-enum { LINE = 64, LANES = 4, MAX_PASSES = 64, MIN_PASSES = 4, ROUNDS = 500, STATE = 16 };
-static const double READ_SECONDS = 0.2, FLOPS_SECONDS = 0.1, FLOPS_PASS = 0.01;
+/* A pass is short, so that some go undisturbed by whatever else runs; of the memory it reads one slice, and comes
+ * back to it when all the others have been read. */
+enum { LINE = 64, LANES = 4, MAX_PASSES = 256, MIN_PASSES = 8, SLICES = 4, ROUNDS = 500, STATE = 16 };
+static const double READ_SECONDS = 0.2, FLOPS_SECONDS = 0.1, FLOPS_PASS = 0.002;
 
 /* A thread's part of a measurement: the index-th of `count` shares of a node's memory; count 0: idle. */
 struct part {
@@ -30,6 +32,7 @@ struct pass {
     struct qm_probe *probe;
     qm_probe_read_fn *fn;
     bool streams; /* four at once, far apart; else one */
+    int slice;
 };
 
 static double now(void) {
@@ -132,22 +135,24 @@ static void read_pass(void *arg, int thread, int threads) {
     if (part->count == 0)
         return;
     share(p, part, &begin, &end);
-    const char *at = (const char *)p->memory[part->memory].data + begin;
-    size_t n = (end - begin) / (LINE * LANES);
+    int64_t first, last;
+    qm_team_share((int64_t)(end - begin) / (LINE * LANES), pass->slice, SLICES, &first, &last);
+    const char *at = (const char *)p->memory[part->memory].data + begin + (size_t)first * LINE * LANES;
+    size_t n = (size_t)(last - first);
     uint64_t sum = pass->streams ? pass->fn(at, n * LINE, LINE, n) : pass->fn(at, LINE, (size_t)LINE * LANES, n);
     p->sink[(size_t)thread * 8] ^= sum;
 }
 
-/* Passes of both orders of reading by turns: machines differ in which is the faster. */
+/* Passes of both orders of reading by turns: machines differ in which is the faster. bytes: of all slices. */
 static struct qm_probe_rate timed_reads(struct qm_probe *p, qm_probe_read_fn *fn, double bytes) {
     double rates[2][MAX_PASSES], begin = now();
     int n = 0;
     for (; n < MAX_PASSES && (n < MIN_PASSES || now() - begin < READ_SECONDS); n++)
         for (int streams = 0; streams < 2; streams++) {
-            struct pass pass = {p, fn, streams};
+            struct pass pass = {p, fn, streams, (2 * n + streams) % SLICES};
             double start = now();
             qm_team_run(p->team, read_pass, &pass);
-            rates[streams][n] = bytes / (now() - start);
+            rates[streams][n] = bytes / SLICES / (now() - start);
         }
     struct qm_probe_rate one = rate_of(rates[0], n), four = rate_of(rates[1], n);
     return four.best > one.best ? four : one;
