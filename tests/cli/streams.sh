@@ -73,7 +73,7 @@ pid=$! waited_for='sleep 1; true'
 stop TERM
 check 'a signal with --json' test $rc = 130
 check 'the result is whole' out_has '^\{.*"finish_reason":"interrupted".*\}$'
-sleep 20 | "$QUIETMIND" run $DEMO >"$T/out" 2>"$T/err" &
+sleep 3 | "$QUIETMIND" run $DEMO >"$T/out" 2>"$T/err" &
 pid=$! waited_for='sleep 0.5; true'
 stop INT
 check 'Ctrl-C while reading the prompt' test $rc = 130
@@ -88,8 +88,10 @@ check 'nothing half-written' test "$(ls -A "$T/o")" = x.npy
 if command -v script >/dev/null; then
     script -qec "stty cols 40; '$QUIETMIND' run $DEMO -p Hello. -n 5 2>/dev/null" /dev/null </dev/null >"$T/out" 2>"$T/err"
     check 'a terminal gets a newline' sh -c "tail -c 1 '$T/out' | grep -q '^$'"
-    printf 'Hello.\n/stats\n/nonsense\n/help\n\004' >"$T/in"
-    script -qec "'$QUIETMIND' chat $DEMO --temperature 0" /dev/null <"$T/in" >"$T/out" 2>"$T/err"
+    # Ctrl-D must come when a line is being edited: before that the terminal itself takes it.
+    { printf 'Hello.\n/stats\n/nonsense\n/help\n' && sleep 2 && printf '\004' && sleep 1; } |
+        timeout 60 script -qec "'$QUIETMIND' chat $DEMO --temperature 0" /dev/null >"$T/out" 2>"$T/err"
+    check 'Ctrl-D leaves' test "${PIPESTATUS[1]}" = 0
     check 'chat on a terminal' grep -q 'context: .* tokens taken' "$T/out"
     check 'a wrong command is told' grep -q 'unknown command /nonsense' "$T/out"
     check 'its help' grep -q '/system TEXT' "$T/out"

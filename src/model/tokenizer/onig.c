@@ -21,11 +21,13 @@ enum { MAX_GROUPS = 200, MAX_CLASS_DEPTH = 12 };
 #define LETTER "\\p{L}" NEWER_L
 #define MARK "\\p{M}" NEWER_M
 #define WORD                                                                                                           \
-    LETTER MARK "\\p{Nd}" NEWER_ND "\\p{Nl}\\p{Pc}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}\\x{24B6}-\\x{24E9}"             \
+    LETTER MARK "\\p{Nd}" NEWER_ND "\\p{Nl}\\p{Pc}\\x{24B6}-\\x{24E9}"                                                 \
                 "\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}"
 #define HEX "0-9a-fA-F"
-#define BOUNDARY "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD "]))"
-#define NO_BOUNDARY "(?:(?<=[" WORD "])(?=[" WORD "])|(?<![" WORD "])(?![" WORD "]))"
+/* Outside a class Oniguruma's \w and \b take the digits and fractions of Latin-1 for letters as well. */
+#define BARE_WORD WORD "\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}"
+#define BOUNDARY "(?:(?<=[" BARE_WORD "])(?![" BARE_WORD "])|(?<![" BARE_WORD "])(?=[" BARE_WORD "]))"
+#define NO_BOUNDARY "(?:(?<=[" BARE_WORD "])(?=[" BARE_WORD "])|(?<![" BARE_WORD "])(?![" BARE_WORD "]))"
 
 struct translate {
     const char *p;
@@ -356,7 +358,11 @@ static int escape(struct translate *t) {
         t->i++;
         return put(t, "\\x{B}");
     }
-    if (strchr("swhSWHpPu", c)) {
+    if (c == 'w' || c == 'W') {
+        t->i++;
+        return put(t, c == 'w' ? "[" BARE_WORD "]" : "[^" BARE_WORD "]");
+    }
+    if (strchr("dDshSHpPu", c)) {
         struct qm_buf m = {0};
         int rc = escape_members(t, &m);
         if (!rc)
