@@ -48,10 +48,14 @@ void qm_limits_close(struct qm_limits_probe *p) {
     free(p);
 }
 
+double qm_limits_read(struct qm_limits_probe *p) {
+    return qm_probe_read(p->probe, p->kernels->read_lanes).best;
+}
+
 struct qm_limits qm_limits_measure(struct qm_limits_probe *p) {
     int threads = qm_team_threads(p->team);
     return (struct qm_limits){
-        .read = qm_probe_read(p->probe, p->kernels->read_lanes).best,
+        .read = qm_limits_read(p),
         .bf16 = qm_probe_flops(p->team, p->kernels->peak_bf16, threads).best,
         .f32 = qm_probe_flops(p->team, p->kernels->peak_f32, threads).best,
     };

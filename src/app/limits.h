@@ -17,7 +17,9 @@ struct qm_limits_probe;
 int qm_limits_open(struct qm_team *team, const struct qm_kernels *kernels, struct qm_limits_probe **out,
                    struct qm_error *err);
 void qm_limits_close(struct qm_limits_probe *p);
-/* About half a second. */
+/* Bytes a second; a fifth of a second. */
+double qm_limits_read(struct qm_limits_probe *p);
+/* All of them; about half a second. */
 struct qm_limits qm_limits_measure(struct qm_limits_probe *p);
 /* Of two measurements, before and after something. */
 struct qm_limits qm_limits_mean(const struct qm_limits *a, const struct qm_limits *b);

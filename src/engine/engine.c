@@ -183,7 +183,7 @@ enum qm_dtype qm_engine_kv_type(const struct qm_engine *e) {
     return e->workload.kv_type;
 }
 
-struct qm_team *qm_engine_team(struct qm_engine *e) {
+struct qm_team *qm_engine_team(const struct qm_engine *e) {
     return e->team;
 }
 

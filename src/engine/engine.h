@@ -53,7 +53,7 @@ const struct qm_memory_table *qm_engine_memory(const struct qm_engine *e);
 uint64_t qm_engine_decode_bytes(const struct qm_engine *e, int64_t depth);
 
 /* The team that computes the steps, for measuring the machine by the same threads between steps. */
-struct qm_team *qm_engine_team(struct qm_engine *e);
+struct qm_team *qm_engine_team(const struct qm_engine *e);
 
 /* Where the time of steps goes, by kind of op. */
 struct qm_engine_profile {
