@@ -101,11 +101,7 @@ static int json_row(const json_t *row, const char *before, size_t flags, const c
 
 int qm_rows_open(struct qm_rows *r, enum qm_row_format format, const struct qm_column *columns, struct qm_error *err) {
     *r = (struct qm_rows){.format = format, .columns = columns, .all = json_array()};
-    if (!r->all)
-        return qm_fail_memory(err, 64, "rows");
-    if (format == QM_ROWS_JSON)
-        return qm_out_text("[", err);
-    return format == QM_ROWS_MD ? markdown_head(columns, err) : QM_OK;
+    return r->all ? QM_OK : qm_fail_memory(err, 64, "rows");
 }
 
 int qm_rows_add(struct qm_rows *r, json_t *row, struct qm_error *err) {
@@ -114,12 +110,15 @@ int qm_rows_add(struct qm_rows *r, json_t *row, struct qm_error *err) {
         return qm_fail_memory(err, 1024, "a row");
     int rc = QM_OK;
     switch (r->format) {
-    case QM_ROWS_MD: rc = markdown_row(r->columns, row, err); break;
+    case QM_ROWS_MD:
+        rc = first ? markdown_head(r->columns, err) : QM_OK;
+        rc = rc ? rc : markdown_row(r->columns, row, err);
+        break;
     case QM_ROWS_CSV:
         rc = first ? csv_row(row, true, err) : QM_OK;
         rc = rc ? rc : csv_row(row, false, err);
         break;
-    case QM_ROWS_JSON: rc = json_row(row, first ? "\n  " : ",\n  ", JSON_COMPACT, "", err); break;
+    case QM_ROWS_JSON: rc = json_row(row, first ? "[\n  " : ",\n  ", JSON_COMPACT, "", err); break;
     case QM_ROWS_JSONL: rc = json_row(row, "", JSON_COMPACT, "\n", err); break;
     case QM_ROWS_HTML: break;
     }
@@ -127,7 +126,9 @@ int qm_rows_add(struct qm_rows *r, json_t *row, struct qm_error *err) {
 }
 
 int qm_rows_end(struct qm_rows *r, struct qm_error *err) {
-    return r->format == QM_ROWS_JSON ? qm_out_text("\n]\n", err) : QM_OK;
+    if (r->format != QM_ROWS_JSON)
+        return QM_OK;
+    return qm_out_text(json_array_size(r->all) ? "\n]\n" : "[]\n", err);
 }
 
 void qm_rows_close(struct qm_rows *r) {

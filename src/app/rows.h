@@ -31,7 +31,7 @@ struct qm_rows {
 int qm_rows_open(struct qm_rows *r, enum qm_row_format format, const struct qm_column *columns, struct qm_error *err);
 /* Takes the row (which may be NULL: out of memory), writes it to standard output. */
 int qm_rows_add(struct qm_rows *r, json_t *row, struct qm_error *err);
-/* Ends the array of JSON. */
+/* Ends the array of JSON. Before the first row nothing is written, so that what fails early leaves no result. */
 int qm_rows_end(struct qm_rows *r, struct qm_error *err);
 void qm_rows_close(struct qm_rows *r);
 

@@ -84,6 +84,8 @@ static int cut_layers(json_t *config, const char *shape, int64_t layers, struct 
     int rc = qm_json_int(config, "num_hidden_layers", shape, 1, QM_MAX_LAYERS, &all, err);
     if (rc)
         return rc;
+    if (all == 0)
+        return QM_OK; /* refused for it when it is opened */
     if (layers > all)
         return qm_fail(err, QM_USAGE, "--layers: %s has %lld layers, found %lld", shape, (long long)all,
                        (long long)layers);
