@@ -195,21 +195,21 @@ const struct qm_command qm_cmd_bench = {
     .name = "bench",
     .usage = "[MODEL | --random SHAPE | --kernel]",
     .summary = "Measure tokens a second, and how near they come to this machine's limits",
-    .details = "One row for each prompt length (pp) and number of generated tokens (tg) at each\n"
-               "depth (d), batch and number of threads, as llama-bench has them; tokens/s are the\n"
-               "median of the repetitions and their standard deviation. Bytes and FLOPs are\n"
-               "counted from the model: weights once a step, keys and values once a sequence,\n"
-               "the causal half of attention, the head for the last position only; of experts as\n"
-               "many as equally likely ones would be touched.\n"
-               "The limit is the longer of the bytes at the read bandwidth and the FLOPs at the\n"
-               "multiply-add peak, both measured by the same threads just before and after the\n"
-               "row; where experts or layers fit in caches, more than 100 % can be reached.\n"
-               "SHAPE is qwen3-30b-a3b, qwen3-4b, qwen3-0.6b, llama-3-70b, yi-34b, internlm2-20b,\n"
-               "mixtral-8x22b, gpt-oss-20b, gpt-oss-120b, or the path of a config.json; nothing is\n"
-               "downloaded. JSON has llama-bench's field names. OpenBLAS is not measured beside\n"
-               "the kernels.\n",
+    .details = "One row for each prompt length (pp) and number of generated tokens (tg) at\n"
+               "each depth (d), batch and number of threads, as llama-bench has them; tokens/s\n"
+               "are the median of the repetitions and their standard deviation. Bytes and\n"
+               "FLOPs are counted from the model: weights once a step, keys and values once a\n"
+               "sequence, the causal half of attention, the head for the last position only;\n"
+               "of experts as many as equally likely ones would be touched.\n"
+               "The limit is the longer of the bytes at the read bandwidth and the FLOPs at\n"
+               "the multiply-add peak, both measured by the same threads just before and after\n"
+               "the row. What fits in caches can pass 100 %.\n"
+               "SHAPE is qwen3-30b-a3b, qwen3-4b, qwen3-0.6b, llama-3-70b, yi-34b,\n"
+               "internlm2-20b, mixtral-8x22b, gpt-oss-20b, gpt-oss-120b, or the path of a\n"
+               "config.json; nothing is downloaded. JSON is llama-bench's array with its field\n"
+               "names, and ours. --kernel does not measure OpenBLAS beside.\n",
     .example = "quietmind bench Qwen/Qwen3-4B -p 512 -n 64 -d 0,4096\n"
-               "quietmind bench --random qwen3-30b-a3b --layers 8 -p 0 -n 32 -d 131072 --fill-depth\n"
+               "quietmind bench --random qwen3-30b-a3b --layers 8 -p 0 -d 131072 --fill-depth\n"
                "quietmind bench --kernel --threads 1,0 -o csv\n",
     .options = bench_options,
     .takes_model = true,
