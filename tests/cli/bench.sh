@@ -28,6 +28,11 @@ expect 0 'machine --disk' machine --disk $DEMO/model-00001-of-00002.safetensors
 check 'the disk is measured' out_has '^disk +[0-9.]+ GB/s'
 refuse 3 'a disk that is not there' 'No such file' machine --disk "$T/none"
 refuse 2 'machine takes no model' 'unexpected argument' machine $DEMO
+export HWLOC_SYNTHETIC='pack:2 [numa] core:1 pu:1' HWLOC_THISSYSTEM=1
+expect 0 'machine of two nodes' machine
+check 'a matrix of nodes' out_has '^GB/s from node to node'
+check 'both nodes' out_has '^     1 +[0-9.]+ +[0-9.]+$'
+unset HWLOC_SYNTHETIC HWLOC_THISSYSTEM
 touch "$T/file"
 XDG_CACHE_HOME=$T/file expect 0 'a cache that can not be written' machine
 check 'said' err_has 'the profile is not kept'
