@@ -247,6 +247,9 @@ static int open_runner(struct runner *r, int threads, struct qm_error *err) {
     int rc = qm_kernels_get(plan->isa, &kernels, err);
     if (!rc)
         rc = qm_engine_open(m, &options, &r->engine, err);
+    if (rc == QM_FIT)
+        qm_fail_context(err, "%lld sequence%s of %lld tokens (-d, -p, -n, --batch)", (long long)most_batch,
+                        most_batch == 1 ? "" : "s", (long long)options.context);
     qm_progress_end(r->run->progress);
     return rc ? rc : qm_limits_open(qm_engine_team(r->engine), kernels, &r->limits, err);
 }

@@ -1,4 +1,5 @@
 /* quietmind bench: how fast a model runs here, and how near that is to what the machine gives. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "app/app.h"
@@ -64,10 +65,17 @@ static int read_plan(const struct qm_args *args, struct qm_bench_plan *p, struct
     return QM_OK;
 }
 
+/* The model of the command line, or NULL. The environment's is for when nothing else is said. */
+static const char *named_model(const struct qm_args *args) {
+    const char *usual = getenv("QUIETMIND_MODEL");
+    bool is_usual = args->model && usual && !strcmp(args->model, usual);
+    return is_usual ? NULL : args->model;
+}
+
 static int open_subject(const struct qm_args *args, struct bench *b, struct qm_error *err) {
     const char *shape = qm_args_text(args, QM_OPT_RANDOM, NULL);
     int64_t layers = qm_args_int(args, QM_OPT_LAYERS, 0);
-    if (shape && args->model)
+    if (shape && named_model(args))
         return qm_fail(err, QM_USAGE, "bench: either a model (%s) or --random %s", args->model, shape);
     if (layers && !shape)
         return qm_fail(err, QM_USAGE, "bench: --layers is for --random: a model of files is measured whole");
@@ -167,7 +175,7 @@ static int run_bench(const struct qm_args *args, struct qm_error *err) {
     int rc = read_plan(args, &b.plan, err);
     if (!rc)
         rc = qm_row_format_parse(qm_args_text(args, QM_OPT_OUTPUT_FORMAT, "md"), &b.rows.format, err);
-    if (!rc && kernels && (args->model || args->option[QM_OPT_RANDOM].set))
+    if (!rc && kernels && (named_model(args) || args->option[QM_OPT_RANDOM].set))
         rc = qm_fail(err, QM_USAGE, "bench: --kernel measures the products alone: no model, no --random");
     if (!rc && !kernels)
         rc = open_subject(args, &b, err);

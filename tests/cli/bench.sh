@@ -51,6 +51,17 @@ for f in csv json jsonl html; do
     cp "$T/out" "$T/$f"
 done
 }
+QUIETMIND_MODEL=$DEMO expect 0 "the environment's model gives way" bench --random $CONFIG $SMALL
+cat >"$T/interrupt" <<'EOF'
+"$1" bench "$2" -p 0 -n 8000 -r 1000 -o json >"$3/out" 2>"$3/err" &
+sleep 3
+kill -INT $!
+wait $!
+EOF
+bash "$T/interrupt" "$QUIETMIND" $DEMO "$T"
+rc=$?
+check 'interrupted: exit code 130' test $rc = 130
+check 'interrupted: JSON all the same' sh -c "tail -n 1 '$T/out' | grep -q '\]$'"
 check 'csv has its names' sh -c "head -n 1 '$T/csv' | grep -q ',n_prompt,n_gen,n_depth,.*,avg_ts,stddev_ts,.*limit_share'"
 check 'csv has a line a row' test "$(wc -l <"$T/csv")" = 5
 check 'csv has as many columns everywhere' test "$(sed 's/"[^"]*"//g' "$T/csv" | awk -F, '{ print NF }' | sort -u | wc -l)" = 1
@@ -72,5 +83,6 @@ refuse 2 'layers of files' '--layers is for --random' bench $DEMO --layers 1
 refuse 2 'a model twice' 'either a model' bench $DEMO --random qwen3-4b
 refuse 2 'kernels of a model' '--kernel measures the products alone' bench $DEMO --kernel
 refuse 4 'more than fits' 'not enough memory' bench --random llama-3-70b --layers 80 -d 1000000 $SMALL
+refuse 4 'more than fits names what asks for it' '1 sequence of 1000008 tokens' bench --random llama-3-70b -d 1000000 $SMALL
 refuse 3 'no such model' 'none' bench "$T/none"
 finish
