@@ -5,7 +5,9 @@
  * Order of accumulation (what makes results bit-identical within an ISA): every output element is
  * accumulated in F32 by ONE accumulator over ascending k, from zero (or from the given C), whatever m,
  * n, the panel range, or how k is cut into consecutive calls. BF16 goes by pairs of k as `vdpbf16ps`
- * does where the ISA has it, else by two FMAs in order. No kernel's element depends on other rows.
+ * does where the ISA has it (denormals count as zero there), else by two FMAs in order. MXFP4 sums each block
+ * of 32 k from zero, then adds that sum times the block's scale. No kernel's element depends on other rows.
+ * Cuts of k fall on multiples of 32.
  *
  * Panels: a weight matrix W [n][k] (n outputs, row-major as published) is stored as ceil(n/16) panels of
  * 16 rows, rows beyond n zero:
@@ -90,7 +92,8 @@ struct qm_kernels {
     /* One attention split: row r of s (float [ld], n columns used) holds q.k products of the split's key
      * slots. Keys outside [lo, hi) are masked: their entry becomes exactly 0. For the others, with
      * z = s * scale: *max = max z, s = exp(z - max), *sum = the sum of s over the slots in lanes fixed by
-     * the slot. An empty range gives max = -INFINITY, sum = 0 and all zeros. n is a multiple of 16. */
+     * the slot. An empty range gives max = -INFINITY, sum = 0 and all zeros. n is a multiple of 16. A NaN makes
+     * its own slot and the sum NaN; exp is within 1.5 ulp, and 0 where it would be a denormal. */
     void (*softmax_split)(float *s, int64_t n, int64_t lo, int64_t hi, float scale, float *max, float *sum);
     /* acc (over n) with running max/sum, merged with one more split's o, max, sum, in ascending order:
      * M = max(am, m); acc = acc * exp(am - M) + o * exp(m - M); likewise sums. Starts at am = -INFINITY,
@@ -99,7 +102,8 @@ struct qm_kernels {
 
     /* Writes one key or value vector x (n floats, rounded to type t: BF16, F16 or F32) into a page's
      * panels. store_k: panels over tokens, k = head dim: slot's column of panel slot / 16.
-     * store_v: panels over head dim, k = token: page_tokens slots a page (a multiple of 16). */
+     * store_v: panels over head dim, k = token: page_tokens slots a page (a multiple of 16).
+     * Nothing else of the page is written: it starts as zeros, so that slots not yet stored stay finite. */
     void (*store_k)(void *page, enum qm_dtype t, int64_t slot, const float *x, int64_t n);
     void (*store_v)(void *page, enum qm_dtype t, int64_t slot, int64_t page_tokens, const float *x, int64_t n);
 

@@ -13,7 +13,7 @@ QM_INLINE void load_rows(__m512i v[16], const void *const rows[QM_PANEL_ROWS], i
     __mmask64 in = left >= 64 ? ~0ull : (1ull << left) - 1;
     QM_UNROLL
     for (int i = 0; i < 16; i++)
-        v[i] = _mm512_maskz_loadu_epi8(rows[i] ? in : 0, (const char *)rows[i] + (rows[i] ? at : 0));
+        v[i] = _mm512_maskz_loadu_epi8(rows[i] ? in : 0, rows[i] ? (const char *)rows[i] + at : (const char *)rows);
 }
 
 /* BF16 pairs and F32: each dword of a row becomes a lane of the panel's vector. `bytes` of a row; F32 and BF16

@@ -150,27 +150,39 @@ static void expert_runs(const struct qm_weight *w, int64_t expert, int64_t *firs
 }
 
 /* Weights of a model opened from its config alone: values of the size that trained ones have (uniform in about
- * +-0.06), the same for the same place, so that speed can be measured without a download. */
+ * +-0.06), the same for the same place, so that speed can be measured without a download. They repeat a block of
+ * random values from a random start, since drawing each would take longer than reading it from a disk. */
+enum { RANDOM_BYTES = 272 * 64 }; /* whole elements of every type, whole blocks of MXFP4 */
+
 static uint32_t next_random(uint64_t *state) {
     *state = *state * 6364136223846793005u + 1442695040888963407u;
     return (uint32_t)(*state >> 33);
 }
 
-static void fill_random(uint8_t *panel, enum qm_dtype t, uint64_t bytes, uint64_t seed) {
-    uint64_t state = seed * 0x9E3779B97F4A7C15u + 1;
-    if (t == QM_MXFP4) { /* blocks of 16 scales and 256 bytes of codes */
-        for (uint64_t i = 0; i < bytes; i++)
-            panel[i] = i % 272 < 16 ? 120 : (uint8_t)next_random(&state);
+static void random_block(uint8_t *block, enum qm_dtype t, uint64_t *state) {
+    if (t == QM_MXFP4) { /* 16 scales of 2^-7, then 256 bytes of codes */
+        for (int i = 0; i < RANDOM_BYTES; i++)
+            block[i] = i % 272 < 16 ? 120 : (uint8_t)next_random(state);
         return;
     }
-    uint16_t *half = (uint16_t *)(void *)panel;
-    float *whole = (float *)(void *)panel;
-    for (uint64_t i = 0; i < bytes / qm_dtype_size(t); i++) {
-        float x = ((float)(next_random(&state) & 0xFFFF) - 32767.5f) * 0x1p-19f;
-        if (t == QM_F32)
-            whole[i] = x;
-        else
-            half[i] = t == QM_BF16 ? qm_bf16_from_f32(x) : qm_f16_from_f32(x);
+    size_t size = qm_dtype_size(t);
+    for (size_t i = 0; i < RANDOM_BYTES / size; i++) {
+        float x = ((float)(next_random(state) & 0xFFFF) - 32767.5f) * 0x1p-19f;
+        uint16_t half = t == QM_BF16 ? qm_bf16_from_f32(x) : qm_f16_from_f32(x);
+        memcpy(block + i * size, t == QM_F32 ? (const void *)&x : &half, size);
+    }
+}
+
+static void fill_random(uint8_t *panels, enum qm_dtype t, uint64_t bytes, uint64_t seed) {
+    uint8_t block[RANDOM_BYTES];
+    uint64_t state = seed * 0x9E3779B97F4A7C15u + 1, unit = t == QM_MXFP4 ? 272 : 64;
+    random_block(block, t, &state);
+    while (bytes) {
+        uint64_t from = next_random(&state) % (RANDOM_BYTES / unit) * unit, n = RANDOM_BYTES - from;
+        n = n < bytes ? n : bytes;
+        memcpy(panels, block + from, n);
+        panels += n;
+        bytes -= n;
     }
 }
 
@@ -191,7 +203,7 @@ static int load_block(struct loader *l, struct worker *k, int64_t weight, int64_
     int rc = QM_OK;
     for (int64_t i = 0; !rc && i < n; i++)
         rc = read_piece(l, w, &w->runs[first + i], p0, p1, &staging, &k->pieces[i], err);
-    for (int64_t p = p0; p < p1 && !l->model->shards; p++)
+    for (int64_t p = p0; p < p1 && !l->model->shards; p++) /* panel by panel: MXFP4's are padded */
         fill_random((uint8_t *)qm_packed_panel(to, expert, p), to->type, to->panel_stride,
                     (uint64_t)((weight * to->experts + expert) * to->panels + p));
     for (int64_t p = p0; !rc && p < p1 && l->model->shards; p++)

@@ -52,7 +52,7 @@ report() { # report STEP SECONDS PASSED FAILED SKIPPED
     [ "$4" = 0 ] || { word=FAIL counts="$counts, $4 failed"; }
     printf '%-5s %-12s %-36s %4d s\n' "$word" "$1" "$counts" "$2"
     if [ "$4" != 0 ]; then
-        { [ -s "$OUT/$1.failures" ] && cat "$OUT/$1.failures" || tail -n 25 "$OUT/$1.log"; } | cut -c1-200 | sed 's/^/      | /'
+        { [ -s "$OUT/$1.failures" ] && cat "$OUT/$1.failures" || tail -n 25 "$OUT/$1.log"; } | head -n 60 | cut -c1-200 | sed 's/^/      | /'
         echo "      whole log: $OUT/$1.log"
     fi
 }

@@ -148,7 +148,7 @@ static void bind_rest(struct tpl *t, const struct tpl_node *n, struct tpl_frame 
         f->slots[n->special[1]] = tpl_of_dict(rest);
     size_t over = args->n > n->more.n ? args->n - n->more.n : 0;
     if (n->special[2] >= 0)
-        f->slots[n->special[2]] = tpl_seq(t, TPL_TUPLE, args->v + (args->n - over), over);
+        f->slots[n->special[2]] = tpl_seq(t, TPL_TUPLE, over ? args->v + (args->n - over) : NULL, over);
     else if (over)
         tpl_fail(t, "the macro takes not more than %zu argument(s)", n->more.n);
 }

@@ -23,7 +23,7 @@ enum {
     TPL_MAX_SOURCE = 1 << 20,
     TPL_MAX_MEMORY = 256 << 20,
     TPL_MAX_OUTPUT = 64 << 20,
-    TPL_MAX_STEPS = 30 * 1000 * 1000,
+    TPL_MAX_STEPS = 10 * 1000 * 1000,
     TPL_MAX_DEPTH = 1000,     /* nested evaluations */
     TPL_MAX_EXPR_DEPTH = 200, /* nested expressions or blocks in the source */
     TPL_MAX_RANGE = 100000,   /* as Jinja's sandbox */

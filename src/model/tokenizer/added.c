@@ -63,6 +63,13 @@ static int cut(struct qm_call *c, const struct qm_added_set *set, struct qm_text
                 break;
             end += k;
         }
+        /* White space that the token before took does not count: a token of nothing else is not there. */
+        if (a->lstrip && start < done)
+            start = done;
+        if (start >= end) {
+            done = end;
+            continue;
+        }
         if (done < start)
             rc = between(c, (struct qm_text){text.p + done, start - done, text.lead > done ? text.lead - done : 0});
         if (!rc)
@@ -112,6 +119,8 @@ static int normalized_keys(struct qm_tokenizer *t, struct qm_call *c, struct qm_
         if (!rc && out.len == 0)
             rc = qm_fail(c->err, QM_INPUT, "added token \"%.*s\": nothing is left of it after normalization",
                          (int)keys[i].len, keys[i].text);
+        if (!rc)
+            rc = qm_vocab_add(&t->added_text, out.p, out.len, t->added[keys[i].value].id, "added token", c->err);
         if (!rc)
             rc = qm_buf_add(text, out.p, out.len, c->err);
         offsets[i + 1] = text->len;

@@ -219,6 +219,12 @@ static int apply(const struct qm_decode *d, struct qm_matcher *m, struct tokens 
     return rc;
 }
 
+/* What the decoder gets to see of a token. */
+static const char *decoded_text(const struct qm_tokenizer *t, int32_t id, size_t *len) {
+    const char *p = qm_vocab_text(&t->added_text, id, len);
+    return p ? p : qm_tokenizer_piece(t, id, len);
+}
+
 int qm_decode_tokens(const struct qm_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, struct qm_buf *out,
                      struct qm_error *err) {
     struct tokens tokens = {0};
@@ -226,9 +232,9 @@ int qm_decode_tokens(const struct qm_tokenizer *t, const int32_t *ids, size_t n,
     int rc = qm_matcher_new(&m, err);
     for (size_t i = 0; !rc && i < n; i++) {
         size_t len;
-        if (skip_special && t->special[ids[i]])
+        if (skip_special && t->dropped[ids[i]])
             continue;
-        const char *p = qm_tokenizer_piece(t, ids[i], &len);
+        const char *p = decoded_text(t, ids[i], &len);
         if (!t->has_decoder && tokens.n)
             rc = qm_buf_add(&tokens.text, " ", 1, err);
         if (!rc)
@@ -293,7 +299,7 @@ static int step_bytes(const struct qm_decode *d, struct qm_matcher *m, bool fuse
 
 int qm_tokenizer_token_bytes(const struct qm_tokenizer *t, int32_t id, struct qm_buf *out, struct qm_error *err) {
     size_t len;
-    const char *p = qm_tokenizer_piece(t, id, &len);
+    const char *p = decoded_text(t, id, &len);
     if (!p)
         return qm_fail(err, QM_INPUT, "token id %d is not in the vocabulary (ids 0 to %lld)", id,
                        (long long)qm_tokenizer_size(t) - 1);

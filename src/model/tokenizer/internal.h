@@ -148,9 +148,10 @@ struct qm_tokenizer {
     enum qm_kind kind;
     struct qm_vocab vocab;
     struct qm_vocab added_vocab;
-    struct qm_added *added; /* by index */
+    struct qm_vocab added_text; /* of those that are normalized: their normalized text, which decoding gives */
+    struct qm_added *added;     /* by index */
     size_t nadded;
-    uint8_t *special; /* by id: a decoder drops it on request */
+    uint8_t *special, *dropped; /* by id: special; left out of decoded text on request */
     size_t size;
     struct qm_added_set raw, normal;
     struct qm_normal normals[QM_MAX_STEPS];

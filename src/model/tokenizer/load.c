@@ -142,7 +142,8 @@ static bool may_cut(const struct qm_tokenizer *t) {
 int qm_tokenizer_finish(struct qm_tokenizer *t, struct qm_error *err) {
     t->size = t->vocab.size > t->added_vocab.size ? t->vocab.size : t->added_vocab.size;
     t->special = calloc(t->size + 1, 1);
-    if (!t->special)
+    t->dropped = calloc(t->size + 1, 1);
+    if (!t->special || !t->dropped)
         return qm_fail_memory(err, t->size, "the special tokens");
     for (size_t i = 0; i < t->nadded; i++)
         if (t->added[i].special)
@@ -156,7 +157,16 @@ int qm_tokenizer_finish(struct qm_tokenizer *t, struct qm_error *err) {
     if (may_cut(t))
         qm_allow_cuts(t);
     int rc = check_around(t, err);
-    return rc ? rc : qm_added_build(t, err);
+    if (!rc)
+        rc = qm_added_build(t, err);
+    /* The library drops what is spelled like a special token, and spells normalized ones normalized. */
+    for (size_t i = 0; !rc && i < t->size; i++) {
+        size_t len;
+        const char *text = qm_vocab_text(&t->added_text, (int64_t)i, &len);
+        int32_t like = text ? qm_vocab_find(&t->added_vocab, text, len) : (int32_t)i;
+        t->dropped[i] = like >= 0 && t->special[like];
+    }
+    return rc;
 }
 
 int qm_tokenizer_load_json(const char *text, size_t len, const char *name, struct qm_tokenizer **out,

@@ -2,6 +2,7 @@
  * PCRE2's: the escapes \s \w \b \h \v \u, the Unicode reach of \s and \w, nested character classes and
  * their intersection (&&), intervals that are never possessive, and (?m). Everything else is the same in
  * both and passes through; PCRE2 reports what it does not know. Runs nothing. */
+#include "model/tokenizer/newer.h"
 #include "model/tokenizer/regex.h"
 
 #include <string.h>
@@ -17,12 +18,16 @@ enum { MAX_GROUPS = 200, MAX_CLASS_DEPTH = 12 };
     "\\x{0}-\\x{8}\\x{E}-\\x{1F}\\x{21}-\\x{84}\\x{86}-\\x{9F}\\x{A1}-\\x{167F}\\x{1681}-\\x{1FFF}"                    \
     "\\x{200B}-\\x{2027}\\x{202A}-\\x{202E}\\x{2030}-\\x{205E}\\x{2060}-\\x{2FFF}\\x{3001}-\\x{D7FF}\\x{E000}-\\x{"    \
     "10FFFF}"
+#define LETTER "\\p{L}" NEWER_L
+#define MARK "\\p{M}" NEWER_M
 #define WORD                                                                                                           \
-    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{"    \
-    "1F189}"
+    LETTER MARK "\\p{Nd}" NEWER_ND "\\p{Nl}\\p{Pc}\\x{24B6}-\\x{24E9}"                                                 \
+                "\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}"
 #define HEX "0-9a-fA-F"
-#define BOUNDARY "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD "]))"
-#define NO_BOUNDARY "(?:(?<=[" WORD "])(?=[" WORD "])|(?<![" WORD "])(?![" WORD "]))"
+/* Outside a class Oniguruma's \w and \b take the digits and fractions of Latin-1 for letters as well. */
+#define BARE_WORD WORD "\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}"
+#define BOUNDARY "(?:(?<=[" BARE_WORD "])(?![" BARE_WORD "])|(?<![" BARE_WORD "])(?=[" BARE_WORD "]))"
+#define NO_BOUNDARY "(?:(?<=[" BARE_WORD "])(?=[" BARE_WORD "])|(?<![" BARE_WORD "])(?![" BARE_WORD "]))"
 
 struct translate {
     const char *p;
@@ -51,67 +56,133 @@ static int hex_value(char c) {
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* Reads the name of \p{...}; i is at the '{'. Long names get their short ones; case and separators are
- * Oniguruma's not to care about, as PCRE2 does for scripts. */
+struct named {
+    const char *name, *members;
+};
+
+/* What stands for a name, written in lower case without separators; NULL: nothing special. */
+static const char *members_of(const char *name, bool posix) {
+    static const struct named known[] = {{"l", LETTER},
+                                         {"letter", LETTER},
+                                         {"lu", "\\p{Lu}" NEWER_LU},
+                                         {"uppercaseletter", "\\p{Lu}" NEWER_LU},
+                                         {"ll", "\\p{Ll}" NEWER_LL},
+                                         {"lowercaseletter", "\\p{Ll}" NEWER_LL},
+                                         {"lt", "\\p{Lt}"},
+                                         {"titlecaseletter", "\\p{Lt}"},
+                                         {"lm", "\\p{Lm}"},
+                                         {"modifierletter", "\\p{Lm}"},
+                                         {"lo", "\\p{Lo}" NEWER_LO},
+                                         {"otherletter", "\\p{Lo}" NEWER_LO},
+                                         {"m", MARK},
+                                         {"mark", MARK},
+                                         {"n", "\\p{N}" NEWER_N},
+                                         {"number", "\\p{N}" NEWER_N},
+                                         {"nd", "\\p{Nd}" NEWER_ND},
+                                         {"digit", "\\p{Nd}" NEWER_ND},
+                                         {"decimalnumber", "\\p{Nd}" NEWER_ND},
+                                         {"p", "\\p{P}" NEWER_P},
+                                         {"punct", "\\p{P}" NEWER_P},
+                                         {"punctuation", "\\p{P}" NEWER_P},
+                                         {"s", "\\p{S}" NEWER_S},
+                                         {"symbol", "\\p{S}" NEWER_S},
+                                         {"separator", "\\p{Z}"},
+                                         {"other", "\\p{C}"},
+                                         {"han", "\\p{sc:Han}" NEWER_HAN},
+                                         {"space", SPACE},
+                                         {"whitespace", SPACE},
+                                         {"alpha", "\\p{Alphabetic}" NEWER_L},
+                                         {"alphabetic", "\\p{Alphabetic}" NEWER_L},
+                                         {"upper", "\\p{Uppercase}" NEWER_LU},
+                                         {"lower", "\\p{Lowercase}" NEWER_LL},
+                                         {"word", WORD},
+                                         {"alnum", "\\p{Alphabetic}" NEWER_L "\\p{Nd}" NEWER_ND},
+                                         {"xdigit", HEX},
+                                         {"cntrl", "\\p{Cc}"},
+                                         {"blank", "\\t\\p{Zs}"},
+                                         {"any", "\\x{0}-\\x{10FFFF}"}};
+    if (posix && strcmp(name, "punct") == 0) /* [:punct:] has the symbols too, \p{Punct} has not */
+        return "\\p{P}" NEWER_P "\\p{S}" NEWER_S;
+    for (size_t k = 0; k < sizeof known / sizeof *known; k++)
+        if (strcmp(known[k].name, name) == 0)
+            return known[k].members;
+    return NULL;
+}
+
+/* Scripts, which PCRE2 would take with their extensions, from all other properties. */
+static bool is_script(const char *name) {
+    static const char *const others[] = {"alphabetic",
+                                         "uppercase",
+                                         "lowercase",
+                                         "emoji",
+                                         "emojipresentation",
+                                         "emojimodifier",
+                                         "emojimodifierbase",
+                                         "emojicomponent",
+                                         "extendedpictographic",
+                                         "ideographic",
+                                         "unifiedideograph",
+                                         "math",
+                                         "hexdigit",
+                                         "asciihexdigit",
+                                         "cased",
+                                         "caseignorable",
+                                         "dash",
+                                         "diacritic",
+                                         "extender",
+                                         "idstart",
+                                         "idcontinue",
+                                         "xidstart",
+                                         "xidcontinue",
+                                         "ascii",
+                                         "quotationmark",
+                                         "radical",
+                                         "variationselector",
+                                         "regionalindicator",
+                                         "joincontrol",
+                                         "defaultignorablecodepoint",
+                                         "noncharactercodepoint",
+                                         "softdotted",
+                                         "graphemebase",
+                                         "graphemeextend",
+                                         "patternsyntax",
+                                         "patternwhitespace",
+                                         "terminalpunctuation",
+                                         "sentenceterminal"};
+    for (size_t k = 0; k < sizeof others / sizeof *others; k++)
+        if (strcmp(others[k], name) == 0)
+            return false;
+    return strlen(name) > 2; /* a general category has one letter or two */
+}
+
+/* Reads the name of \p{...}, i at its '{'. As in Oniguruma case and separators do not count. */
 static int property(struct translate *t, bool negated, struct qm_buf *members) {
-    static const struct {
-        const char *name, *members;
-    } known[] = {
-        {"letter", "\\p{L}"},
-        {"mark", "\\p{M}"},
-        {"number", "\\p{N}"},
-        {"punctuation", "\\p{P}"},
-        {"symbol", "\\p{S}"},
-        {"separator", "\\p{Z}"},
-        {"other", "\\p{C}"},
-        {"punct", "\\p{P}"},
-        {"space", SPACE},
-        {"whitespace", SPACE},
-        {"digit", "\\p{Nd}"},
-        {"alpha", "\\p{Alphabetic}"},
-        {"upper", "\\p{Uppercase}"},
-        {"lower", "\\p{Lowercase}"},
-        {"word", WORD},
-        {"alnum", "\\p{Alphabetic}\\p{Nd}"},
-        {"xdigit", HEX},
-        {"cntrl", "\\p{Cc}"},
-        {"blank", "\\t\\p{Zs}"},
-        {"uppercaseletter", "\\p{Lu}"},
-        {"lowercaseletter", "\\p{Ll}"},
-        {"titlecaseletter", "\\p{Lt}"},
-        {"modifierletter", "\\p{Lm}"},
-        {"otherletter", "\\p{Lo}"},
-        {"decimalnumber", "\\p{Nd}"},
-        {"any", "\\x{0}-\\x{10FFFF}"},
-    };
     size_t close = t->i;
     while (close < t->len && t->p[close] != '}')
         close++;
     if (close == t->len || close - t->i > 60)
         return refuse(t, "a \\p without its \"}\"");
+    size_t from = t->i + 1;
+    if (from < close && t->p[from] == '^') {
+        negated = !negated;
+        from++;
+    }
     char name[64];
     size_t n = 0;
-    for (size_t k = t->i + 1; k < close; k++) {
+    for (size_t k = from; k < close; k++) {
         char c = t->p[k];
-        if (c == '^' && k == t->i + 1)
-            negated = !negated;
-        else if (c != ' ' && c != '_' && c != '-')
+        if (c != ' ' && c != '_' && c != '-')
             name[n++] = c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
     }
     name[n] = 0;
-    const char *found = NULL;
-    for (size_t k = 0; k < sizeof known / sizeof *known; k++)
-        if (strcmp(known[k].name, name) == 0)
-            found = known[k].members;
-    size_t from = t->i + 1 + (t->i + 1 < close && t->p[t->i + 1] == '^');
     int width = (int)(close - from);
+    const char *found = members_of(name, false);
     t->i = close + 1;
     if (!found)
-        return qm_buf_printf(members, t->err, "\\%c{%.*s}", negated ? 'P' : 'p', width, t->p + from);
-    if (!negated)
-        return qm_buf_str(members, found, t->err);
+        return qm_buf_printf(members, t->err, "\\%c{%s%.*s}", negated ? 'P' : 'p', is_script(name) ? "sc:" : "", width,
+                             t->p + from);
     /* Members are alternatives, so a negated set of several is not one member: "not these" goes by '!'. */
-    return qm_buf_printf(members, t->err, "!%s", found);
+    return qm_buf_printf(members, t->err, "%s%s", negated ? "!" : "", found);
 }
 
 /* One escape as members of a class, i after the backslash. A set that can only be given by what it is
@@ -121,8 +192,16 @@ static int escape_members(struct translate *t, struct qm_buf *members) {
     static const struct {
         char c;
         const char *members;
-    } known[] = {{'s', SPACE},   {'S', NOT_SPACE}, {'w', WORD},      {'W', "!" WORD}, {'h', HEX},
-                 {'H', "!" HEX}, {'d', "\\p{Nd}"}, {'D', "\\P{Nd}"}, {'v', "\\x{B}"}, {'b', "\\x{8}"}};
+    } known[] = {{'s', SPACE},
+                 {'S', NOT_SPACE},
+                 {'w', WORD},
+                 {'W', "!" WORD},
+                 {'h', HEX},
+                 {'H', "!" HEX},
+                 {'d', "\\p{Nd}" NEWER_ND},
+                 {'D', "!\\p{Nd}" NEWER_ND},
+                 {'v', "\\x{B}"},
+                 {'b', "\\x{8}"}};
     for (size_t k = 0; k < sizeof known / sizeof *known; k++)
         if (known[k].c == c) {
             t->i++;
@@ -177,16 +256,31 @@ static int finish_operand(struct translate *t, struct qm_buf *plain, struct qm_b
 
 static int class_body(struct translate *t, unsigned depth, struct qm_buf *expr);
 
+/* [:name:] or [:^name:], i at its '[', end at its ":]". */
+static int posix_class(struct translate *t, const char *end, struct qm_buf *plain, struct qm_buf *sets) {
+    const char *from = t->p + t->i + 2;
+    bool negated = from < end && *from == '^';
+    from += negated;
+    char name[16];
+    size_t n = from <= end ? (size_t)(end - from) : sizeof name;
+    if (n >= sizeof name)
+        return refuse(t, "this class by name");
+    memcpy(name, from, n);
+    name[n] = 0;
+    const char *found = members_of(name, true);
+    t->i = (size_t)(end + 2 - t->p);
+    if (!found)
+        return qm_buf_printf(plain, t->err, "[:%s%s:]", negated ? "^" : "", name);
+    return negated ? qm_buf_printf(sets, t->err, "|[^%s]", found) : qm_buf_str(plain, found, t->err);
+}
+
 /* One member at i into plain ("a", "a-z", "\\p{L}") or sets ("|[^...]"). */
 static int class_member(struct translate *t, unsigned depth, struct qm_buf *plain, struct qm_buf *sets) {
     char c = t->p[t->i];
-    if (c == '[' && t->i + 1 < t->len && t->p[t->i + 1] == ':') { /* [:alpha:] passes through */
+    if (c == '[' && t->i + 1 < t->len && t->p[t->i + 1] == ':') {
         const char *end = memmem(t->p + t->i, t->len - t->i, ":]", 2);
-        if (end) {
-            size_t n = (size_t)(end + 2 - (t->p + t->i));
-            t->i += n;
-            return qm_buf_add(plain, end + 2 - n, n, t->err);
-        }
+        if (end)
+            return posix_class(t, end, plain, sets);
     }
     if (c == '[') {
         int rc = qm_buf_str(sets, "|", t->err);
@@ -264,7 +358,11 @@ static int escape(struct translate *t) {
         t->i++;
         return put(t, "\\x{B}");
     }
-    if (strchr("swhSWHpPu", c)) {
+    if (c == 'w' || c == 'W') {
+        t->i++;
+        return put(t, c == 'w' ? "[" BARE_WORD "]" : "[^" BARE_WORD "]");
+    }
+    if (strchr("dDshSHpPu", c)) {
         struct qm_buf m = {0};
         int rc = escape_members(t, &m);
         if (!rc)

@@ -121,6 +121,8 @@ static int match(const struct qm_regex *re, struct qm_matcher *m, const char *te
 int qm_regex_next(const struct qm_regex *re, struct qm_matcher *m, const char *text, size_t len,
                   struct qm_match_state *state, size_t *start, size_t *end, bool *found, struct qm_error *err) {
     *found = false;
+    if (len == 0) /* the library does not look for matches in nothing */
+        return QM_OK;
     while (state->next <= len) {
         int rc = match(re, m, text, len, state->next);
         if (rc == PCRE2_ERROR_NOMATCH) {

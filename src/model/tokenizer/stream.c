@@ -27,7 +27,7 @@ void qm_stream_drop_space(struct qm_stream *s) {
 int qm_stream_push(struct qm_stream *s, int32_t id, struct qm_buf *out, struct qm_error *err) {
     struct qm_buf *p = &s->pending;
     size_t rest = 0;
-    if (s->skip_special && qm_tokenizer_is_special(s->t, id))
+    if (s->skip_special && id >= 0 && (size_t)id < s->t->size && s->t->dropped[id])
         return QM_OK;
     /* Without a decoder the library puts a space between tokens. */
     int rc = s->any && s->t->kind != QM_KIND_SPM && !s->t->has_decoder ? qm_buf_add(p, " ", 1, err) : QM_OK;

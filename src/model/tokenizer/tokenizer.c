@@ -79,8 +79,10 @@ void qm_tokenizer_free(struct qm_tokenizer *t) {
         return;
     qm_vocab_free(&t->vocab);
     qm_vocab_free(&t->added_vocab);
+    qm_vocab_free(&t->added_text);
     free(t->added);
     free(t->special);
+    free(t->dropped);
     qm_trie_free(&t->raw.trie);
     qm_trie_free(&t->normal.trie);
     for (size_t i = 0; i < QM_MAX_STEPS; i++) {

@@ -32,6 +32,20 @@ static bool is_inert_before(uint32_t cp) {
            (cp >= 0xFF01 && cp <= 0xFF5E) || (cp >= 0x1F300 && cp <= 0x1FAFF);
 }
 
+/* Cased letters newer than utf8proc's tables. */
+static uint32_t lower(uint32_t cp) {
+    static const struct {
+        uint32_t first, last, to, step; /* step: every how many there is a capital */
+    } newer[] = {{0x1C89, 0x1C89, 0x1C8A, 1},    {0x2C2F, 0x2C2F, 0x2C5F, 1},    {0xA7C0, 0xA7C0, 0xA7C1, 1},
+                 {0xA7CB, 0xA7CB, 0x264, 1},     {0xA7CC, 0xA7DA, 0xA7CD, 2},    {0xA7DC, 0xA7DC, 0x19B, 1},
+                 {0x10570, 0x10595, 0x10597, 1}, {0x10D50, 0x10D65, 0x10D70, 1}, {0x16EA0, 0x16EB8, 0x16EBB, 1}};
+    utf8proc_int32_t known = utf8proc_tolower((utf8proc_int32_t)cp);
+    for (size_t i = 0; known == (utf8proc_int32_t)cp && i < sizeof newer / sizeof *newer; i++)
+        if (cp >= newer[i].first && cp <= newer[i].last && (cp - newer[i].first) % newer[i].step == 0)
+            return newer[i].to + (cp - newer[i].first);
+    return (uint32_t)known;
+}
+
 bool qm_is_plain_nfc(const char *text, size_t len) {
     if (qm_is_ascii(text, len))
         return true;
@@ -117,6 +131,17 @@ static int flush(struct points *p, bool compose, struct qm_buf *out, struct qm_e
     return rc;
 }
 
+/* Decompositions newer than the library's tables, which leave these characters as they are. */
+static bool is_left_alone(uint32_t cp) {
+    static const uint32_t ranges[][2] = {{0x32FF, 0x32FF},   {0xA7F2, 0xA7F4},   {0xAB69, 0xAB69},
+                                         {0x10781, 0x107BA}, {0x11938, 0x11938}, {0x1E030, 0x1E06D},
+                                         {0x1F16C, 0x1F16C}, {0x1FBF0, 0x1FBF9}};
+    for (size_t i = 0; cp >= ranges[0][0] && i < sizeof ranges / sizeof *ranges; i++)
+        if (cp >= ranges[i][0] && cp <= ranges[i][1])
+            return true;
+    return false;
+}
+
 int qm_normal_form(const char *text, size_t len, bool compose, bool compat, struct qm_buf *out, struct qm_error *err) {
     struct points p = {0};
     int options = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | (compat ? UTF8PROC_COMPAT : 0), bound = 0;
@@ -131,7 +156,7 @@ int qm_normal_form(const char *text, size_t len, bool compose, bool compat, stru
         if (rc)
             break;
         utf8proc_ssize_t n = 1;
-        if (cp < 0x80)
+        if (cp < 0x80 || is_left_alone(cp))
             p.cp[p.len] = (utf8proc_int32_t)cp;
         else
             n = utf8proc_decompose_char((utf8proc_int32_t)cp, p.cp + p.len, 32, options, &bound);
@@ -159,7 +184,7 @@ int qm_lowercase(const char *text, size_t len, struct qm_buf *out, struct qm_err
             memcpy(out->data + out->len, "i\xCC\x87", 3);
             out->len += 3;
         } else {
-            out->len += qm_utf8_encode((uint32_t)utf8proc_tolower((utf8proc_int32_t)cp), out->data + out->len);
+            out->len += qm_utf8_encode(lower(cp), out->data + out->len);
         }
     }
     if (!rc)
