@@ -221,15 +221,10 @@ struct node {
     int32_t id;
 };
 
-/* The library adds scores in single precision; ties fall by its rounding. A user-defined symbol's bonus
- * is the one thing added in double. */
-static void offer(struct node *to, double score, size_t start, int32_t id) {
-    if (to->start == UINT32_MAX || score > (double)to->score)
-        *to = (struct node){(float)score, (uint32_t)start, id};
-}
-
-static double user_score(const struct qm_spm *s, size_t length) {
-    return (double)((float)length * s->max_score) - 0.1;
+/* The library adds scores in single precision; ties fall by its rounding. */
+static void offer(struct node *to, float score, size_t start, int32_t id) {
+    if (to->start == UINT32_MAX || score > to->score)
+        *to = (struct node){score, (uint32_t)start, id};
 }
 
 static void search(const struct qm_spm *s, const char *text, size_t len, struct node *nodes) {
@@ -247,13 +242,12 @@ static void search(const struct qm_spm *s, const char *text, size_t len, struct 
             if (id < 0 || s->type[id] == QM_PIECE_UNUSED)
                 continue;
             size_t length = j + 1 - i;
-            offer(&nodes[j + 1],
-                  s->type[id] == QM_PIECE_USER ? user_score(s, length) + (double)here : (double)(s->score[id] + here),
-                  i, id);
+            float bonus = s->type[id] == QM_PIECE_USER ? (float)length * s->max_score : s->score[id];
+            offer(&nodes[j + 1], bonus + here, i, id);
             single |= length == k;
         }
         if (!single)
-            offer(&nodes[i + k], (double)(unknown + here), i, s->unk);
+            offer(&nodes[i + k], unknown + here, i, s->unk);
         i += k;
     }
 }
