@@ -221,10 +221,15 @@ struct node {
     int32_t id;
 };
 
-/* The library adds a float score in single precision, but a user-defined symbol's bonus in double. */
+/* The library adds scores in single precision; ties fall by its rounding. A user-defined symbol's bonus
+ * is the one thing added in double. */
 static void offer(struct node *to, double score, size_t start, int32_t id) {
     if (to->start == UINT32_MAX || score > (double)to->score)
         *to = (struct node){(float)score, (uint32_t)start, id};
+}
+
+static double user_score(const struct qm_spm *s, size_t length) {
+    return (double)((float)length * s->max_score) - 0.1;
 }
 
 static void search(const struct qm_spm *s, const char *text, size_t len, struct node *nodes) {
@@ -242,9 +247,9 @@ static void search(const struct qm_spm *s, const char *text, size_t len, struct 
             if (id < 0 || s->type[id] == QM_PIECE_UNUSED)
                 continue;
             size_t length = j + 1 - i;
-            double score =
-                s->type[id] == QM_PIECE_USER ? (double)((float)length * s->max_score) - 0.1 : (double)s->score[id];
-            offer(&nodes[j + 1], score + (double)here, i, id);
+            offer(&nodes[j + 1],
+                  s->type[id] == QM_PIECE_USER ? user_score(s, length) + (double)here : (double)(s->score[id] + here),
+                  i, id);
             single |= length == k;
         }
         if (!single)
