@@ -41,10 +41,13 @@ void qm_signals_install(void) {
     handle(end_now);
 }
 
-const volatile sig_atomic_t *qm_signals_hold(void) {
+const volatile sig_atomic_t *qm_signals_flag(void) {
+    return &interrupted;
+}
+
+void qm_signals_hold(void) {
     interrupted = 0;
     handle(raise_flag);
-    return &interrupted;
 }
 
 void qm_signals_release(void) {

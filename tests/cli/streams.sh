@@ -77,6 +77,11 @@ sleep 3 | "$QUIETMIND" run $DEMO >"$T/out" 2>"$T/err" &
 pid=$! waited_for='sleep 0.5; true'
 stop INT
 check 'Ctrl-C while reading the prompt' test $rc = 130
+head -c 400000 /dev/zero | tr '\0' a >"$T/letters"
+"$QUIETMIND" run $DEMO -f "$T/letters" --context 500000 --isa scalar --threads 1 >"$T/out" 2>"$T/err" &
+pid=$! waited_for='sleep 1; true'
+stop INT
+check 'Ctrl-C while computing the prompt' test $rc = 130
 seq 1 400 | awk '{ for (i = 0; i < 40; i++) printf "%d ", (NR * 40 + i) % 500 }' >"$T/long"
 "$QUIETMIND" logits $Q3 --ids "$T/long" -o "$T/o/z.npy" --context 16000 --isa scalar --threads 1 2>"$T/err" &
 pid=$! waited_for='ls "$T/o" | grep -q "z.npy.tmp"'
