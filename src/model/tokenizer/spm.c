@@ -242,8 +242,9 @@ static void search(const struct qm_spm *s, const char *text, size_t len, struct 
             if (id < 0 || s->type[id] == QM_PIECE_UNUSED)
                 continue;
             size_t length = j + 1 - i;
-            float bonus = s->type[id] == QM_PIECE_USER ? (float)length * s->max_score : s->score[id];
-            offer(&nodes[j + 1], bonus + here, i, id);
+            /* user-defined symbols have no score of their own: the library prefers long ones */
+            float score = s->type[id] == QM_PIECE_USER ? (float)((double)length * 0.1 - 0.1) : s->score[id];
+            offer(&nodes[j + 1], score + here, i, id);
             single |= length == k;
         }
         if (!single)
