@@ -86,11 +86,12 @@ static int ask(struct chat *c, const char *question) {
         .on_text = on_text,
         .on_prefill = on_prefill,
         .arg = c,
-        .interrupt = qm_signals_hold(),
+        .interrupt = qm_signals_flag(),
     };
     qm_answer_begin(&c->printer, args->option[QM_OPT_HIDE_THINKING].set);
     qm_generate_result_free(&c->result);
     c->failed = QM_OK;
+    qm_signals_hold();
     rc = qm_conversation_reply(c->conversation, &turn, &c->result, c->err);
     qm_signals_release();
     qm_progress_end(&c->progress);

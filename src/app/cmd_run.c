@@ -16,7 +16,7 @@ struct run {
     struct qm_progress progress;
     struct qm_app_model model;
     struct qm_ids prompt;
-    bool json;
+    bool json, generating;
     size_t written;   /* bytes of the text that are out */
     size_t n_ids;     /* ids that are out, where there is no tokenizer */
     json_t *logprobs; /* NULL: not asked for */
@@ -30,6 +30,9 @@ static int write_id(struct run *r, int32_t id) {
 
 static int on_token(void *arg, const struct qm_generate_token *token) {
     struct run *r = arg;
+    if (!r->generating) /* until now Ctrl-C ends the program at once: there was nothing to keep */
+        qm_signals_hold();
+    r->generating = true;
     qm_progress_end(&r->progress);
     int rc = r->logprobs ? qm_report_logprob(r->logprobs, token, r->model.tokenizer, r->err) : QM_OK;
     if (!rc && !r->json) {
@@ -147,7 +150,7 @@ static int generate(struct run *r, const struct qm_sampling *sampling) {
         .on_token = on_token,
         .on_prefill = on_prefill,
         .arg = r,
-        .interrupt = qm_signals_hold(),
+        .interrupt = qm_signals_flag(),
     };
     struct qm_generate_result result;
     rc = qm_generate(&g, &result, r->err);

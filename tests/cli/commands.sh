@@ -71,6 +71,14 @@ refuse 2 'a layer that is not there' 'expected one from 0 to 2' logits $Q3 --ids
 IN=$T/ids expect 0 'ids from standard input' logits $Q3 --ids - -o "$T/stdin.npy"
 check 'the same bits' cmp -s "$T/all.npy" "$T/stdin.npy"
 
+# models by name, in a cache made for it
+hub=$T/hub/models--Some--Model
+mkdir -p "$hub/refs" "$hub/snapshots" && printf 'abc' >"$hub/refs/main" && ln -s "$PWD/$DEMO" "$hub/snapshots/abc"
+HF_HUB_CACHE=$T/hub expect 0 'a name in HF_HUB_CACHE' inspect Some/Model
+check 'is found' out_has '^parameters +1643904'
+HF_HOME=$T expect 0 'a name in HF_HOME' run -m Some/Model -p a -n 1
+HF_HUB_CACHE=$T/hub refuse 3 'a name that is not there' 'Some/Other' run Some/Other -p a -n 1
+
 # perplexity
 expect 0 'perplexity' perplexity $DEMO -f $DEMO/demo/logbook_500.txt
 check 'with its spread' out_has 'standard error'
@@ -92,6 +100,13 @@ check 'saved' grep -q '"messages"' "$T/saved"
 printf '/load %s\n/save %s\n' "$T/saved" "$T/again" >"$T/in"
 IN=$T/in expect 0 'chat loads' chat $DEMO
 check 'and saves the same' cmp -s "$T/saved" "$T/again"
+echo '{{ messages[-1].content }}<think>' >"$T/thinking"
+expect 0 'reasoning' chat $DEMO --once 'Hello.' --chat-template "$T/thinking" -n 5
+check 'stands between marks' sh -c "head -n 1 '$T/out' | grep -qx '<think>' && tail -n 1 '$T/out' | grep -qx '</think>'"
+expect 0 'reasoning, hidden' chat $DEMO --once 'Hello.' --chat-template "$T/thinking" -n 5 --hide-thinking
+check 'nothing is left' out_is '
+'
+expect 0 'a system message' chat $DEMO --once 'Hello.' --system 'Be brief.' -n 5
 printf '/nonsense\n' >"$T/in"
 IN=$T/in refuse 2 'a wrong command in a script' 'unknown command /nonsense' chat $DEMO
 finish

@@ -21,8 +21,10 @@ void qm_chat_free(struct qm_chat *c);
 
 /* body: {messages, tools?, documents?, add_generation_prompt? (true unless given or
  * continue_final_message), continue_final_message?, chat_template_kwargs?}. Other members are ignored.
- * Named templates: tool_use if there are tools, else default. Tool call arguments given as strings stay
- * strings. Appends the prompt, with no newline added; on failure out is as it was. */
+ * chat_template_kwargs become variables, over the special tokens and anything but messages.
+ * continue_final_message cuts the prompt where the last message's text ends, and excludes
+ * add_generation_prompt. Named templates: tool_use if there are tools, else default. Tool call arguments given as
+ * strings stay strings. Appends the prompt, with no newline added; on failure out is as it was. */
 int qm_chat_render(const struct qm_chat *c, const json_t *body, const struct tm *now, struct qm_buf *out,
                    struct qm_error *err);
 

@@ -334,13 +334,14 @@ FN(f_tojson) {
 
 FN(f_truncate) {
     UNUSED;
-    struct tpl_val s = v.kind == TPL_UNDEF ? tpl_strz(t, "") : tpl_arg_str(t, v, NULL),
-                   end = tpl_arg_str(t, a[2], "...");
+    struct tpl_val end = tpl_arg_str(t, a[2], "...");
     tpl_int length = tpl_arg_int(t, a[0], 255), leeway = tpl_given(a[3]) ? tpl_arg_int(t, a[3], 0) : 5;
+    size_t n;
     if (length < (tpl_int)end.s->chars || leeway < 0)
         tpl_fail(t, "expected length >= %zu", end.s->chars);
-    if ((tpl_int)s.s->chars <= length + leeway)
-        return v;
+    if (tpl_length(v, &n) && (tpl_int)n <= length + leeway)
+        return v; /* whatever it is */
+    struct tpl_val s = tpl_arg_str(t, v, NULL);
     struct tpl_val cut = tpl_sub(t, s, 0, tpl_offset(s.s, (size_t)length - end.s->chars));
     const char *space = tpl_arg_bool(t, a[1], false) ? NULL : memrchr(cut.s->s, ' ', cut.s->len);
     if (space)

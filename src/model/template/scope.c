@@ -104,18 +104,23 @@ static void visit_list(struct tpl *t, struct tpl_scope *s, const struct tpl_list
         visit(t, s, l->v[i], as_param);
 }
 
-/* The three branches are analysed apart from each other, then joined: a variable that only some of them
- * set is, on entry of the scope, what it is outside. */
+static struct tpl_scope copy_scope(struct tpl *t, const struct tpl_scope *s) {
+    struct tpl_scope copy = *s;
+    copy.v = tpl_alloc_n(t, s->cap, sizeof *s->v);
+    tpl_charge(t, s->n / 4);
+    if (s->n)
+        memcpy(copy.v, s->v, s->n * sizeof *s->v);
+    return copy;
+}
+
+/* The three branches are analysed apart from each other, then joined: a variable that any of them sets
+ * first is, on entry of the scope, what it is outside. */
 static void visit_if(struct tpl *t, struct tpl_scope *s, const struct tpl_node *n) {
     visit(t, s, n->a, false);
     const struct tpl_list *branch[3] = {&n->kids, &n->b->kids, &n->c->kids};
-    struct tpl_scope before = *s, after[3];
+    struct tpl_scope before = copy_scope(t, s), after[3];
     for (int i = 0; i < 3; i++) {
-        after[i] = before;
-        after[i].v = tpl_alloc_n(t, before.cap, sizeof *before.v);
-        tpl_charge(t, before.n / 4);
-        if (before.n)
-            memcpy(after[i].v, before.v, before.n * sizeof *before.v);
+        after[i] = copy_scope(t, s);
         visit_list(t, &after[i], branch[i], false);
     }
     for (int i = 0; i < 3; i++)
@@ -130,16 +135,9 @@ static void visit_if(struct tpl *t, struct tpl_scope *s, const struct tpl_node *
             symbol->slot = from->slot;
             symbol->stored = stored || from->stored;
         }
-    for (size_t k = 0; k < s->n; k++) {
-        struct tpl_symbol *symbol = &s->v[k];
-        int count = 0;
-        for (int i = 0; i < 3; i++) {
-            const struct tpl_symbol *in = k < before.n ? &after[i].v[k] : find_here(t, &after[i], symbol->name);
-            count += in && in->stored;
-        }
-        if (count && count < 3 && !(k < before.n && before.v[k].stored))
-            from_outer(t, s, symbol, TPL_FROM_CONTEXT);
-    }
+    for (size_t k = 0; k < s->n; k++)
+        if (s->v[k].stored && !(k < before.n && before.v[k].stored))
+            from_outer(t, s, &s->v[k], TPL_FROM_CONTEXT);
 }
 
 static void visit_inner(struct tpl *t, struct tpl_scope *s, const struct tpl_node *n, bool as_param) {

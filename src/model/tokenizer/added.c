@@ -116,21 +116,24 @@ static int normalized_keys(struct qm_tokenizer *t, struct qm_call *c, struct qm_
     for (size_t i = 0; !rc && i < n; i++) {
         struct qm_text out;
         rc = qm_normalize(c, (struct qm_text){keys[i].text, keys[i].len, 1}, &out);
-        if (!rc && out.len == 0)
-            rc = qm_fail(c->err, QM_INPUT, "added token \"%.*s\": nothing is left of it after normalization",
-                         (int)keys[i].len, keys[i].text);
         if (!rc)
             rc = qm_vocab_add(&t->added_text, out.p, out.len, t->added[keys[i].value].id, "added token", c->err);
         if (!rc)
             rc = qm_buf_add(text, out.p, out.len, c->err);
         offsets[i + 1] = text->len;
     }
+    size_t kept = 0;
     for (size_t i = 0; !rc && i < n; i++) {
-        keys[i].text = text->data + offsets[i];
-        keys[i].len = offsets[i + 1] - offsets[i];
+        /* A token of which normalization leaves nothing is never found. (The library finds it between any
+         * two characters, gives no id for it, and so keeps them from merging.) */
+        if (offsets[i + 1] == offsets[i])
+            continue;
+        keys[kept] = keys[i];
+        keys[kept].text = text->data + offsets[i];
+        keys[kept++].len = offsets[i + 1] - offsets[i];
     }
     free(offsets);
-    return rc ? rc : build_set(&t->normal, keys, n, c->err);
+    return rc ? rc : build_set(&t->normal, keys, kept, c->err);
 }
 
 int qm_added_build(struct qm_tokenizer *t, struct qm_error *err) {

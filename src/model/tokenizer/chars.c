@@ -39,6 +39,14 @@ static const struct range more_numeric[] = {{0x10D40, 0x10D49}, {0x116D0, 0x116E
                                             {0x11DE0, 0x11DE9}, {0x16130, 0x16139}, {0x16D70, 0x16D79},
                                             {0x16FF4, 0x16FF6}, {0x1CCF0, 0x1CCF9}, {0x1E5F1, 0x1E5FA}};
 
+/* BertNormalizer's table is older still: these are marks to StripAccents, but not to it. */
+static const struct range not_nonspacing[] = {
+    {0x8D4, 0x8E1},     {0x1885, 0x1886},   {0x1DFB, 0x1DFB},   {0xA8C5, 0xA8C5},   {0xA9BD, 0xA9BD},
+    {0x1123E, 0x1123E}, {0x11438, 0x1143F}, {0x11442, 0x11444}, {0x11446, 0x11446}, {0x11C30, 0x11C36},
+    {0x11C38, 0x11C3D}, {0x11C3F, 0x11C3F}, {0x11C92, 0x11CA7}, {0x11CAA, 0x11CB0}, {0x11CB2, 0x11CB3},
+    {0x11CB5, 0x11CB6}, {0x1E000, 0x1E006}, {0x1E008, 0x1E018}, {0x1E01B, 0x1E021}, {0x1E023, 0x1E024},
+    {0x1E026, 0x1E02A}, {0x1E944, 0x1E94A}};
+
 static bool is_in(const struct range *r, size_t n, uint32_t cp) {
     size_t lo = 0;
     while (lo < n) {
@@ -100,7 +108,8 @@ bool qm_is_mark(uint32_t cp) {
 }
 
 bool qm_is_mark_nonspacing(uint32_t cp) {
-    return category(cp) == UTF8PROC_CATEGORY_MN && !IS_IN(not_marks, cp);
+    return cp == 0x1734 ||
+           (category(cp) == UTF8PROC_CATEGORY_MN && !IS_IN(not_marks, cp) && !IS_IN(not_nonspacing, cp));
 }
 
 bool qm_is_han_block(uint32_t cp) {
@@ -111,6 +120,9 @@ bool qm_is_han_block(uint32_t cp) {
 
 bool qm_is_bert_control(uint32_t cp) {
     if (cp == '\t' || cp == '\n' || cp == '\r')
+        return false;
+    /* Format characters newer than the library's table. */
+    if (cp == 0x890 || cp == 0x891 || cp == 0x8E2 || cp == 0x110CD || (cp >= 0x13430 && cp <= 0x1343F))
         return false;
     utf8proc_category_t c = category(cp);
     return c == UTF8PROC_CATEGORY_CC || c == UTF8PROC_CATEGORY_CF || c == UTF8PROC_CATEGORY_CO;

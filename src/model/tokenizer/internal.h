@@ -136,7 +136,7 @@ struct qm_spm {
     struct qm_trie user, trie;
     struct qm_charsmap map;
     bool has_map, bpe, dummy_prefix, remove_extra, escape, suffix_space, byte_fallback, has_unused, add_bos, add_eos;
-    float min_score, max_score;
+    float min_score;
     int32_t unk, bos, eos;
     int32_t byte_token[256];
     struct qm_str unk_surface;

@@ -147,8 +147,11 @@ static int metaspace(struct qm_call *c, size_t step, struct qm_text text) {
 static int mapped(struct qm_call *c, size_t step, struct qm_text text) {
     struct qm_buf *b = &c->step[step];
     b->len = 0;
-    int rc = qm_map_bytes(text.p, text.len, b, c->err);
-    return rc ? rc : qm_pretokenize(c, step + 1, (struct qm_text){b->data, b->len, text.lead ? 1 : 0});
+    int rc = qm_map_bytes(text.p, text.lead, b, c->err);
+    size_t lead = b->len;
+    if (!rc)
+        rc = qm_map_bytes(text.p + text.lead, text.len - text.lead, b, c->err);
+    return rc ? rc : qm_pretokenize(c, step + 1, (struct qm_text){b->data, b->len, lead});
 }
 
 static int byte_level(struct qm_call *c, size_t step, struct qm_text text) {

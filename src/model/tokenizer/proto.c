@@ -214,7 +214,6 @@ static int read_piece(const struct field *in, const struct reader *outer, struct
         rc = check_byte_piece(&r, t, text, len, id);
     if (type == QM_PIECE_NORMAL) {
         s->min_score = score < s->min_score ? score : s->min_score;
-        s->max_score = score > s->max_score ? score : s->max_score;
     }
     if (!rc)
         rc = qm_vocab_add(v, text, len, id, r.name, r.err);
@@ -356,7 +355,6 @@ int qm_tokenizer_load_model(const char *bytes, size_t len, const char *name, boo
     t->kind = QM_KIND_SPM;
     t->spm.unk = -1;
     t->spm.min_score = FLT_MAX;
-    t->spm.max_score = FLT_MIN;
     memset(t->spm.byte_token, 0xFF, sizeof t->spm.byte_token);
     struct reader r = {(const unsigned char *)bytes, len, 0, name, err};
     int rc = len ? read_model(&r, t, add_bos, add_eos) : qm_fail(err, QM_INPUT, "%s: the file is empty", name);

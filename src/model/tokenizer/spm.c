@@ -221,10 +221,10 @@ struct node {
     int32_t id;
 };
 
-/* The library adds a float score in single precision, but a user-defined symbol's bonus in double. */
-static void offer(struct node *to, double score, size_t start, int32_t id) {
-    if (to->start == UINT32_MAX || score > (double)to->score)
-        *to = (struct node){(float)score, (uint32_t)start, id};
+/* The library adds scores in single precision; ties fall by its rounding. */
+static void offer(struct node *to, float score, size_t start, int32_t id) {
+    if (to->start == UINT32_MAX || score > to->score)
+        *to = (struct node){score, (uint32_t)start, id};
 }
 
 static void search(const struct qm_spm *s, const char *text, size_t len, struct node *nodes) {
@@ -242,13 +242,13 @@ static void search(const struct qm_spm *s, const char *text, size_t len, struct 
             if (id < 0 || s->type[id] == QM_PIECE_UNUSED)
                 continue;
             size_t length = j + 1 - i;
-            double score =
-                s->type[id] == QM_PIECE_USER ? (double)((float)length * s->max_score) - 0.1 : (double)s->score[id];
-            offer(&nodes[j + 1], score + (double)here, i, id);
+            /* user-defined symbols have no score of their own: the library prefers long ones */
+            float score = s->type[id] == QM_PIECE_USER ? (float)((double)length * 0.1 - 0.1) : s->score[id];
+            offer(&nodes[j + 1], score + here, i, id);
             single |= length == k;
         }
         if (!single)
-            offer(&nodes[i + k], (double)(unknown + here), i, s->unk);
+            offer(&nodes[i + k], unknown + here, i, s->unk);
         i += k;
     }
 }
