@@ -143,9 +143,10 @@ static int measure(struct bench *b, bool kernels, struct qm_error *err) {
                                .subject = &b->subject,
                                .progress = &b->progress,
                                .energy = b->energy,
-                               .stop = qm_signals_hold(),
+                               .stop = qm_signals_flag(),
                                .result = take_result,
                                .arg = b};
+    qm_signals_hold();
     for (int i = 0; i < b->plan.threads.n && !rc; i++) {
         int threads = (int)b->plan.threads.value[i];
         rc = kernels ? qm_bench_kernels(&b->plan, threads, &b->progress, &b->rows, run.stop, err)
