@@ -93,7 +93,7 @@ static int draw_rows(const json_t *rows, bool kernels, int chart, int n, double 
                                y - 4, 100 * value / limit);
         if (!rc && n <= 16)
             rc = qm_out_printf(err, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%d</text>\n", x + bar / 2,
-                               HEIGHT - BOTTOM + 16, at + 1);
+                               HEIGHT - BOTTOM + 16, (int)i + 1);
         at++;
     }
     return rc;
@@ -130,11 +130,11 @@ static int draw_chart(const json_t *rows, bool kernels, int chart, const char *t
 }
 
 static int table(const json_t *rows, const struct qm_column *columns, struct qm_error *err) {
-    int rc = qm_out_text("<h2>Rows</h2>\n<table><tr>", err);
+    int rc = qm_out_text("<h2>Rows</h2>\n<table><tr><th>row</th>", err);
     for (const struct qm_column *c = columns; c->title && !rc; c++)
         rc = qm_out_printf(err, "<th>%s</th>", c->title);
     for (size_t i = 0; i < json_array_size(rows) && !rc; i++) {
-        rc = qm_out_text("</tr>\n<tr>", err);
+        rc = qm_out_printf(err, "</tr>\n<tr><td>%zu</td>", i + 1);
         for (const struct qm_column *c = columns; c->title && !rc; c++) {
             struct qm_buf cell = {0};
             rc = c->cell(json_array_get(rows, i), &cell, err);
