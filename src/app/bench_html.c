@@ -124,7 +124,7 @@ static int draw_chart(const json_t *rows, bool kernels, int chart, const char *t
     if (!rc)
         rc = draw_rows(rows, kernels, chart, n, most, err);
     return rc ? rc
-              : qm_out_text("</svg>\n<p>Bars: measured, in the order of the table; dashed: the limit measured "
+              : qm_out_text("</svg>\n<p>Bars: measured, by number of the row below; dashed: the limit measured "
                             "just before and after; above: the share.</p>\n",
                             err);
 }
