@@ -20,7 +20,7 @@ struct job {
     enum qm_dtype type;
     int64_t m, n, k, panels, copies, copy;
     size_t stride; /* of a panel */
-    struct qm_memory weights;
+    char *weights;
     void *packed, *panel;
     float *c; /* a block for each thread */
 };
@@ -31,7 +31,7 @@ static void fill(void *arg, int thread, int threads) {
     qm_team_share(j->panels, thread, threads, &begin, &end);
     for (int64_t copy = 0; copy < j->copies; copy++)
         for (int64_t p = begin; p < end; p++)
-            memcpy((char *)j->weights.data + (size_t)(copy * j->panels + p) * j->stride, j->panel, j->stride);
+            memcpy(j->weights + (size_t)(copy * j->panels + p) * j->stride, j->panel, j->stride);
 }
 
 /* As the engine does, a thread computes as many columns at once as stay in its cache, two panels at least. */
@@ -48,7 +48,7 @@ static void multiply(void *arg, int thread, int threads) {
         struct qm_product product = {.a = j->packed,
                                      .m = j->m,
                                      .k = j->k,
-                                     .b = (char *)j->weights.data + (size_t)(j->copy * j->panels + p) * j->stride,
+                                     .b = j->weights + (size_t)(j->copy * j->panels + p) * j->stride,
                                      .n_panels = end - p < block ? end - p : block,
                                      .panel_stride = j->stride,
                                      .c = j->c + thread * block_floats(j->m),
@@ -90,25 +90,26 @@ static size_t whole_lines(size_t bytes) {
 }
 
 static void close_job(struct job *j) {
-    qm_memory_free(&j->weights);
     free(j->packed);
     free(j->panel);
     free(j->c);
     *j = (struct job){0};
 }
 
-static int open_job(struct job *j, size_t buffer, struct qm_team *team, struct qm_error *err) {
+/* The weights lie in `memory`, as many copies as it holds. */
+static int open_job(struct job *j, const struct qm_memory *memory, struct qm_team *team, struct qm_error *err) {
     j->panels = (j->n + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS;
     j->stride = qm_panel_bytes(j->type, j->k);
     size_t one = j->stride * (size_t)j->panels, floats = (size_t)(j->m * j->k);
-    j->copies = (int64_t)(buffer / one) + 1;
+    j->copies = (int64_t)(memory->bytes / one);
+    j->weights = memory->data;
+    if (j->copies == 0)
+        return qm_fail(err, QM_FIT, "the weights of a product need %zu bytes, %zu are there", one, memory->bytes);
     j->packed = aligned_alloc(64, whole_lines(j->kernels->type[j->type].packed_bytes(j->m, j->k)));
     j->panel = aligned_alloc(64, j->stride);
     j->c = aligned_alloc(64, (size_t)(qm_team_threads(team) * block_floats(j->m)) * sizeof *j->c);
     float *a = malloc(floats * sizeof *a);
     int rc = j->packed && j->panel && j->c && a ? QM_OK : qm_fail_memory(err, floats * sizeof *a, "a product");
-    if (!rc)
-        rc = qm_memory_alloc(one * (size_t)j->copies, "the weights of a product", &j->weights, err);
     if (!rc)
         rc = make_panel(j, err);
     for (size_t i = 0; !rc && i < floats; i++)
@@ -155,15 +156,15 @@ static json_t *make_row(const struct job *j, const struct qm_team *team, double 
                      (reading >= computing ? reading : computing) / seconds);
 }
 
-static int run_type(const struct qm_kernels *kernels, enum qm_dtype type, struct qm_team *team, size_t buffer,
-                    struct qm_limits_probe *limits, struct qm_rows *rows, const volatile sig_atomic_t *stop,
-                    struct qm_error *err) {
+static int run_type(const struct qm_kernels *kernels, enum qm_dtype type, struct qm_team *team,
+                    const struct qm_memory *memory, struct qm_limits_probe *limits, struct qm_rows *rows,
+                    const volatile sig_atomic_t *stop, struct qm_error *err) {
     int rc = QM_OK;
     struct qm_limits before = qm_limits_measure(limits);
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes && !rc; s++)
         for (size_t r = 0; r < sizeof rows_of / sizeof *rows_of && !rc; r++) {
             struct job j = {.kernels = kernels, .type = type, .m = rows_of[r], .n = shapes[s].n, .k = shapes[s].k};
-            rc = *stop ? qm_fail(err, QM_INTERRUPTED, "interrupted") : open_job(&j, buffer, team, err);
+            rc = *stop ? qm_fail(err, QM_INTERRUPTED, "interrupted") : open_job(&j, memory, team, err);
             if (!rc) {
                 double seconds = time_job(&j, team);
                 struct qm_limits after = qm_limits_measure(limits), around = qm_limits_mean(&before, &after);
@@ -181,22 +182,26 @@ int qm_bench_kernels(const struct qm_bench_plan *plan, int threads, struct qm_pr
     struct qm_limits_probe *limits = NULL;
     struct qm_team *team = NULL;
     struct qm_machine *machine = calloc(1, sizeof *machine);
+    struct qm_memory memory = {0};
     size_t buffer = 0;
     int rc = machine ? qm_kernels_get(plan->isa, &kernels, err) : qm_fail_memory(err, sizeof *machine, "the machine");
     if (!rc && !(rc = qm_machine_describe(machine, err))) {
-        buffer = qm_limits_buffer(qm_machine_cache_bytes(machine), machine->available, AHEAD);
+        buffer = qm_limits_buffer(qm_machine_cache_bytes(machine), machine->available, AHEAD, QM_BUFFER_TIMES);
         qm_machine_free(machine);
     }
     if (!rc)
         rc = qm_team_create(threads, &team, err);
     if (!rc)
-        rc = qm_limits_open(team, kernels, &limits, err);
+        rc = qm_memory_alloc(buffer, "the weights of products", &memory, err);
+    if (!rc)
+        rc = qm_limits_open(team, kernels, false, &limits, err);
     const size_t n = sizeof types / sizeof *types;
     for (size_t t = 0; t < n && !rc; t++) {
         qm_note(progress, "products of %s: type %zu of %zu", qm_dtype_name(types[t]), t + 1, n);
-        rc = run_type(kernels, types[t], team, buffer, limits, rows, stop, err);
+        rc = run_type(kernels, types[t], team, &memory, limits, rows, stop, err);
     }
     qm_limits_close(limits);
+    qm_memory_free(&memory);
     qm_team_destroy(team);
     free(machine);
     return rc;

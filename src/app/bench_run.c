@@ -251,7 +251,7 @@ static int open_runner(struct runner *r, int threads, struct qm_error *err) {
         qm_fail_context(err, "%lld sequence%s of %lld tokens (-d, -p, -n, --batch)", (long long)most_batch,
                         most_batch == 1 ? "" : "s", (long long)options.context);
     qm_progress_end(r->run->progress);
-    return rc ? rc : qm_limits_open(qm_engine_team(r->engine), kernels, &r->limits, err);
+    return rc ? rc : qm_limits_open(qm_engine_team(r->engine), kernels, false, &r->limits, err);
 }
 
 int qm_bench_run(const struct qm_bench_run *run, int threads, struct qm_error *err) {

@@ -84,7 +84,7 @@ static double read_limit(const struct qm_engine *engine) {
     const struct qm_kernels *kernels;
     struct qm_limits_probe *probe;
     if (qm_kernels_get(qm_engine_isa(engine), &kernels, NULL) ||
-        qm_limits_open(qm_engine_team(engine), kernels, &probe, NULL))
+        qm_limits_open(qm_engine_team(engine), kernels, true, &probe, NULL))
         return 0;
     double rate = qm_limits_read(probe);
     qm_limits_close(probe);

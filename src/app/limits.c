@@ -12,15 +12,14 @@ struct qm_limits_probe {
     struct qm_probe *probe;
 };
 
-size_t qm_limits_buffer(uint64_t caches, uint64_t available, int n) {
-    const uint64_t least = 16u << 20, usual = 256u << 20;
-    uint64_t bytes = 4 * caches, most = available / 4 / (uint64_t)n;
-    bytes = bytes < usual ? usual : bytes;
+size_t qm_limits_buffer(uint64_t caches, uint64_t available, int n, int times) {
+    const uint64_t least = 16u << 20, usual = 32u << 20;
+    uint64_t bytes = (uint64_t)times * (caches < usual ? usual : caches), most = available / 8 / (uint64_t)n;
     bytes = bytes > most ? most : bytes;
     return (size_t)(bytes < least ? least : bytes);
 }
 
-int qm_limits_open(struct qm_team *team, const struct qm_kernels *kernels, struct qm_limits_probe **out,
+int qm_limits_open(struct qm_team *team, const struct qm_kernels *kernels, bool quick, struct qm_limits_probe **out,
                    struct qm_error *err) {
     struct qm_machine *machine = malloc(sizeof *machine);
     struct qm_limits_probe *p = calloc(1, sizeof *p);
@@ -28,7 +27,8 @@ int qm_limits_open(struct qm_team *team, const struct qm_kernels *kernels, struc
     int rc = machine && p ? QM_OK : qm_fail_memory(err, sizeof *machine, "measuring limits");
     if (!rc && !(rc = qm_machine_describe(machine, err))) {
         *p = (struct qm_limits_probe){.team = team, .kernels = kernels};
-        size_t bytes = qm_limits_buffer(qm_machine_cache_bytes(machine), machine->available, 1);
+        size_t bytes = qm_limits_buffer(qm_machine_cache_bytes(machine), machine->available, 1,
+                                        quick ? QM_BUFFER_QUICK : QM_BUFFER_TIMES);
         rc = qm_probe_open(team, NULL, 1, bytes, &p->probe, err);
         qm_machine_free(machine);
     }

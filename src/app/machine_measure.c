@@ -80,7 +80,8 @@ static int measure_profile(struct measuring *m, struct qm_error *err) {
     snprintf(p->identity, sizeof p->identity, "%s", m->machine->identity);
     snprintf(p->isa, sizeof p->isa, "%s", qm_isa_name(m->kernels->isa));
     strftime(p->measured, sizeof p->measured, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    size_t bytes = qm_limits_buffer(qm_machine_cache_bytes(m->machine), m->machine->available, t->nodes);
+    size_t bytes =
+        qm_limits_buffer(qm_machine_cache_bytes(m->machine), m->machine->available, t->nodes, QM_BUFFER_TIMES);
     int rc = qm_probe_open(m->team, t->core_node, t->nodes, bytes, &m->probe, err);
     if (rc)
         return rc;
