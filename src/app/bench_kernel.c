@@ -6,7 +6,7 @@
 #include "numa/machine.h"
 #include "numa/memory.h"
 
-enum { PASSES = 512, MIN_PASSES = 5, COLUMN_FLOATS = 65536, AHEAD = 2 };
+enum { PASSES = 512, MIN_PASSES = 5, COLUMN_FLOATS = 65536, AHEAD = 2, LARGE_PAGE = 2 << 20 };
 static const double SECONDS = 0.2;
 
 /* Outputs and inputs of a matrix: up and down of a 4B model, attention of a 30B one, an expert's. */
@@ -21,8 +21,10 @@ struct job {
     int64_t m, n, k, panels, copies, copy;
     size_t stride; /* of a panel */
     char *weights;
-    void *packed, *panel;
-    float *c; /* a block for each thread */
+    struct qm_memory scratch; /* in large pages, as the engine's is: */
+    void *packed;             /* the rows, */
+    float *c;                 /* and a block of columns for each thread */
+    void *panel;
 };
 
 static void fill(void *arg, int thread, int threads) {
@@ -90,9 +92,8 @@ static size_t whole_lines(size_t bytes) {
 }
 
 static void close_job(struct job *j) {
-    free(j->packed);
+    qm_memory_free(&j->scratch);
     free(j->panel);
-    free(j->c);
     *j = (struct job){0};
 }
 
@@ -105,11 +106,15 @@ static int open_job(struct job *j, const struct qm_memory *memory, struct qm_tea
     j->weights = memory->data;
     if (j->copies == 0)
         return qm_fail(err, QM_FIT, "the weights of a product need %zu bytes, %zu are there", one, memory->bytes);
-    j->packed = aligned_alloc(64, whole_lines(j->kernels->type[j->type].packed_bytes(j->m, j->k)));
+    size_t packed = whole_lines(j->kernels->type[j->type].packed_bytes(j->m, j->k));
+    size_t blocks = (size_t)(qm_team_threads(team) * block_floats(j->m)) * sizeof *j->c;
     j->panel = aligned_alloc(64, j->stride);
-    j->c = aligned_alloc(64, (size_t)(qm_team_threads(team) * block_floats(j->m)) * sizeof *j->c);
     float *a = malloc(floats * sizeof *a);
-    int rc = j->packed && j->panel && j->c && a ? QM_OK : qm_fail_memory(err, floats * sizeof *a, "a product");
+    int rc = j->panel && a ? QM_OK : qm_fail_memory(err, floats * sizeof *a, "a product");
+    if (!rc)
+        rc = qm_memory_alloc(packed + blocks + LARGE_PAGE, "a product", &j->scratch, err);
+    j->packed = j->scratch.data;
+    j->c = rc ? NULL : (float *)(void *)((char *)j->scratch.data + packed);
     if (!rc)
         rc = make_panel(j, err);
     for (size_t i = 0; !rc && i < floats; i++)
