@@ -62,6 +62,11 @@ bash "$T/interrupt" "$QUIETMIND" $DEMO "$T"
 rc=$?
 check 'interrupted: exit code 130' test $rc = 130
 check 'interrupted: JSON all the same' sh -c "tail -n 1 '$T/out' | grep -q '\]$'"
+sed -i -e 's/bench "$2" .* -o json/bench --kernel -o jsonl/' -e 's/sleep 3/sleep 5/' "$T/interrupt"
+bash "$T/interrupt" "$QUIETMIND" $DEMO "$T"
+rc=$?
+check 'kernels interrupted: exit code 130' test $rc = 130
+check 'a row of a kernel' out_has '"kernel": ?"product_BF16".*"limit_share"'
 check 'csv has its names' sh -c "head -n 1 '$T/csv' | grep -q ',n_prompt,n_gen,n_depth,.*,avg_ts,stddev_ts,.*limit_share'"
 check 'csv has a line a row' test "$(wc -l <"$T/csv")" = 5
 check 'csv has as many columns everywhere' test "$(sed 's/"[^"]*"//g' "$T/csv" | awk -F, '{ print NF }' | sort -u | wc -l)" = 1
