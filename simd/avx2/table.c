@@ -1,5 +1,6 @@
 /* The entries that avx2 has kernels of its own for. */
 #include "simd/avx2/avx2.h"
+#include "simd/avx2/probe.h"
 #include "simd/tables.h"
 
 void qm_kernels_overlay_avx2(struct qm_kernels *t) {
@@ -12,4 +13,6 @@ void qm_kernels_overlay_avx2(struct qm_kernels *t) {
     t->swiglu_clamped = swiglu_clamped_f32_avx2;
     t->softmax_split = softmax_split_f32_avx2;
     t->merge_split = merge_split_f32_avx2;
+    t->read_lanes = read_lanes_avx2;
+    t->peak_bf16 = t->peak_f32 = peak_f32_avx2;
 }

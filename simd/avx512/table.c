@@ -1,5 +1,6 @@
 /* The entries that avx512 has kernels of its own for. */
 #include "simd/avx512/avx512.h"
+#include "simd/avx512/probe.h"
 #include "simd/tables.h"
 
 void qm_kernels_overlay_avx512(struct qm_kernels *t) {
@@ -18,4 +19,6 @@ void qm_kernels_overlay_avx512(struct qm_kernels *t) {
     t->merge_split = merge_split_f32_avx512;
     t->pack_panel = pack_panel_avx512;
     t->find_nonfinite = find_nonfinite_avx512;
+    t->read_lanes = read_lanes_avx512;
+    t->peak_bf16 = t->peak_f32 = peak_f32_avx512;
 }

@@ -23,18 +23,19 @@ static const struct qm_command cmd_help = {
     .run = run_help,
 };
 
-static const struct qm_command *const commands[] = {
-    &qm_cmd_run,    &qm_cmd_chat,       &qm_cmd_tokenize, &qm_cmd_render,
-    &qm_cmd_logits, &qm_cmd_perplexity, &qm_cmd_inspect,  &cmd_help,
+const struct qm_command *const qm_commands[] = {
+    &qm_cmd_run,        &qm_cmd_chat,    &qm_cmd_tokenize, &qm_cmd_render, &qm_cmd_logits,
+    &qm_cmd_perplexity, &qm_cmd_inspect, &qm_cmd_machine,  &qm_cmd_bench,  &cmd_help,
 };
-enum { N_COMMANDS = sizeof commands / sizeof *commands };
+enum { N_COMMANDS = sizeof qm_commands / sizeof *qm_commands };
+const size_t qm_n_commands = N_COMMANDS;
 
 static int find_command(const char *name, const struct qm_command **out, struct qm_error *err) {
     const char *names[N_COMMANDS];
     for (size_t i = 0; i < N_COMMANDS; i++) {
-        names[i] = commands[i]->name;
+        names[i] = qm_commands[i]->name;
         if (!strcmp(names[i], name)) {
-            *out = commands[i];
+            *out = qm_commands[i];
             return QM_OK;
         }
     }
@@ -51,10 +52,10 @@ static int find_command(const char *name, const struct qm_command **out, struct 
 
 static int run_help(const struct qm_args *args, struct qm_error *err) {
     if (args->option[QM_OPT_MAN].set)
-        return qm_help_man(commands, N_COMMANDS, err);
+        return qm_help_man(qm_commands, N_COMMANDS, err);
     const struct qm_command *command;
     if (args->n_positional == 0)
-        return qm_help_program(commands, N_COMMANDS, err);
+        return qm_help_program(qm_commands, N_COMMANDS, err);
     int rc = find_command(args->positional[0], &command, err);
     return rc ? rc : qm_help_command(command, err);
 }
@@ -65,7 +66,7 @@ static int dispatch(int argc, char **argv, char **environment, struct qm_error *
         return QM_USAGE;
     }
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
-        return qm_help_program(commands, N_COMMANDS, err);
+        return qm_help_program(qm_commands, N_COMMANDS, err);
     if (!strcmp(argv[1], "--version"))
         return qm_out_text("quietmind " QM_VERSION "\n", err);
     const struct qm_command *command;

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "numa/bandwidth.h"
+#include "app/limits.h"
 
 /* {id, token, bytes, logprob}, or NULL with err set. */
 static json_t *one_logprob(const struct qm_logprob *p, const struct qm_tokenizer *tokenizer, struct qm_error *err) {
@@ -79,14 +79,27 @@ double qm_report_decode_tps(const struct qm_generate_result *r) {
     return r->decode_steps > 0 && r->decode_seconds > 0 ? (double)r->decode_steps / r->decode_seconds : 0;
 }
 
+/* What the engine's own threads read at most, or 0 where that can't be measured. */
+static double read_limit(const struct qm_engine *engine) {
+    const struct qm_kernels *kernels;
+    struct qm_limits_probe *probe;
+    if (qm_kernels_get(qm_engine_isa(engine), &kernels, NULL) ||
+        qm_limits_open(qm_engine_team(engine), kernels, &probe, NULL))
+        return 0;
+    double rate = qm_limits_read(probe);
+    qm_limits_close(probe);
+    return rate;
+}
+
 void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engine, const struct qm_generate_result *r) {
     if (progress->quiet)
         return;
     char speed[160] = "";
     if (r->decode_steps > 0 && r->decode_seconds > 0) {
-        double rate = (double)r->decode_bytes / r->decode_seconds, most;
+        double rate = (double)r->decode_bytes / r->decode_seconds;
         int n = snprintf(speed, sizeof speed, ", %.1f tokens/s, %.1f GB/s", qm_report_decode_tps(r), rate / 1e9);
-        if (r->finish != QM_FINISH_INTERRUPTED && qm_read_bandwidth(qm_engine_threads(engine), &most, NULL) == QM_OK)
+        double most = r->finish != QM_FINISH_INTERRUPTED ? read_limit(engine) : 0;
+        if (most > 0)
             snprintf(speed + n, sizeof speed - (size_t)n, " (%.0f %% of the %.1f GB/s this machine reads)",
                      100 * rate / most, most / 1e9);
     }

@@ -80,6 +80,30 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
     [QM_OPT_LAYER] = {"layer", 0, 0, QM_VALUE_INT, "L", 0, 65535, "that layer, from 0"},
     [QM_OPT_WINDOW] = {"window", 0, 0, QM_VALUE_INT, "N", 2, LARGE,
         "cut the text into windows of N tokens; by default as much as the context holds"},
+
+    [QM_OPT_N_PROMPT] = {"n-prompt", 0, 'p', QM_VALUE_TEXT, "N,...", NONE,
+        "lengths of prompts to measure, separated by commas; 0: none"},
+    [QM_OPT_N_GEN] = {"n-gen", 0, 'n', QM_VALUE_TEXT, "N,...", NONE, "numbers of tokens to generate; 0: none"},
+    [QM_OPT_N_DEPTH] = {"n-depth", "depth", 'd', QM_VALUE_TEXT, "N,...", NONE,
+        "tokens that are there before the prompt or the generation"},
+    [QM_OPT_BATCH] = {"batch", 0, 0, QM_VALUE_TEXT, "N,...", NONE, "sequences at once"},
+    [QM_OPT_THREAD_LIST] = {"threads", 0, 't', QM_VALUE_TEXT, "N,...", NONE, "threads; 0: one a physical core"},
+    [QM_OPT_REPETITIONS] = {"repetitions", 0, 'r', QM_VALUE_INT, "N", 1, 1000, "measure each case N times"},
+    [QM_OPT_OUTPUT_FORMAT] = {"output-format", "output", 'o', QM_VALUE_TEXT, "FORMAT", NONE,
+        "md, csv, json, jsonl or html"},
+    [QM_OPT_RANDOM] = {"random", 0, 0, QM_VALUE_TEXT, "SHAPE", NONE,
+        "a model of random weights: the name of a shape, or a config.json"},
+    [QM_OPT_LAYERS] = {"layers", 0, 0, QM_VALUE_INT, "N", 1, 1024,
+        "with --random: the first N layers only; tokens/s of all are told on paper too"},
+    [QM_OPT_FILL_DEPTH] = {"fill-depth", 0, 0, QM_VALUE_NONE, 0, NONE,
+        "fill the depth with random keys and values instead of computing it"},
+    [QM_OPT_KERNEL] = {"kernel", 0, 0, QM_VALUE_NONE, 0, NONE, "measure the products alone, without a model"},
+    [QM_OPT_PROFILE] = {"profile", 0, 0, QM_VALUE_NONE, 0, NONE,
+        "also tell parallel regions and microseconds a step, by kind of operation"},
+
+    [QM_OPT_REFRESH] = {"refresh", 0, 0, QM_VALUE_NONE, 0, NONE, "measure again"},
+    [QM_OPT_DISK] = {"disk", 0, 0, QM_VALUE_TEXT, "PATH", NONE,
+        "also measure how fast PATH is read: a file, or the largest file of a directory"},
 };
 /* clang-format on */
 

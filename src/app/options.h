@@ -62,6 +62,22 @@ enum qm_option {
     QM_OPT_ATTENTION,
     QM_OPT_LAYER,
     QM_OPT_WINDOW,
+    /* bench */
+    QM_OPT_N_PROMPT,
+    QM_OPT_N_GEN,
+    QM_OPT_N_DEPTH,
+    QM_OPT_BATCH,
+    QM_OPT_THREAD_LIST,
+    QM_OPT_REPETITIONS,
+    QM_OPT_OUTPUT_FORMAT,
+    QM_OPT_RANDOM,
+    QM_OPT_LAYERS,
+    QM_OPT_FILL_DEPTH,
+    QM_OPT_KERNEL,
+    QM_OPT_PROFILE,
+    /* machine */
+    QM_OPT_REFRESH,
+    QM_OPT_DISK,
     QM_OPT_COUNT
 };
 
@@ -84,7 +100,7 @@ struct qm_option_info {
     const char *help;
 };
 
-/* By enum qm_option; entry 0 is empty. */
+/* By enum qm_option; entry 0 is empty. Two options may share a name or a letter where no command takes both. */
 extern const struct qm_option_info qm_options[QM_OPT_COUNT];
 
 struct qm_args;

@@ -42,6 +42,8 @@ static void say(const struct qm_progress *p, uint64_t done, uint64_t total, enum
     if (unit == QM_UNIT_BYTES)
         snprintf(line, sizeof line, "%s: %s of %s, %s/s", p->what, qm_bytes_text((double)done, a, sizeof a),
                  qm_bytes_text((double)total, b, sizeof b), qm_bytes_text(rate, c, sizeof c));
+    else if (unit == QM_UNIT_STEPS)
+        snprintf(line, sizeof line, "%s: %llu of %llu", p->what, (unsigned long long)done, (unsigned long long)total);
     else
         snprintf(line, sizeof line, "%s: %llu of %llu tokens, %.1f tokens/s", p->what, (unsigned long long)done,
                  (unsigned long long)total, rate);

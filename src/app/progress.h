@@ -9,7 +9,7 @@
 
 #include "app/options.h"
 
-enum qm_unit { QM_UNIT_BYTES, QM_UNIT_TOKENS };
+enum qm_unit { QM_UNIT_BYTES, QM_UNIT_TOKENS, QM_UNIT_STEPS };
 
 struct qm_progress {
     bool quiet, live;

@@ -3,12 +3,14 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "engine/backend.h"
 #include "engine/kv.h"
 #include "numa/memory.h"
 #include "numa/team.h"
 #include "plan/forward.h"
+#include "simd/kernels.h"
 
 enum { DEFAULT_CHUNK = 512, DEFAULT_CONTEXT_STEP = 1024, RESERVE_BYTES = 256 << 20 };
 
@@ -22,6 +24,7 @@ struct qm_engine {
     struct qm_kv kv;
     struct qm_backend *backend;
     int64_t open_sequences;
+    struct qm_engine_profile *profile;
     /* the batch of a step, sized for chunk rows */
     struct qm_batch_part *parts;
     int32_t *token, *logit_row;
@@ -180,6 +183,14 @@ enum qm_dtype qm_engine_kv_type(const struct qm_engine *e) {
     return e->workload.kv_type;
 }
 
+struct qm_team *qm_engine_team(const struct qm_engine *e) {
+    return e->team;
+}
+
+void qm_engine_set_profile(struct qm_engine *e, struct qm_engine_profile *p) {
+    e->profile = p;
+}
+
 const struct qm_memory_table *qm_engine_memory(const struct qm_engine *e) {
     return &e->memory;
 }
@@ -240,6 +251,28 @@ int64_t qm_sequence_truncate(struct qm_sequence *s, int64_t n) {
     return qm_kv_truncate(&s->engine->kv, &s->tables, n < 0 ? 0 : n);
 }
 
+int qm_sequence_fill_random(struct qm_sequence *s, int64_t n, uint64_t seed, struct qm_error *err) {
+    struct qm_engine *e = s->engine;
+    int64_t held = s->tables.length;
+    if (n < 0 || n > e->workload.context - held)
+        return qm_fail(err, QM_INPUT, "%lld positions after %lld held: more than the context of %lld", (long long)n,
+                       (long long)held, (long long)e->workload.context);
+    const struct qm_kernels *kernels;
+    int rc = qm_kernels_get(e->isa, &kernels, err);
+    /* in pieces of a step: a window holds its last tokens and one step more */
+    for (int64_t done = 0, piece; done < n && !rc; done += piece) {
+        piece = n - done < e->workload.chunk ? n - done : e->workload.chunk;
+        rc = qm_kv_reserve(&e->kv, &s->tables, piece, err);
+        if (!rc)
+            rc = qm_kv_fill_random(&e->kv, &s->tables, piece, seed, e->team, kernels, err);
+        if (!rc)
+            qm_kv_advance(&e->kv, &s->tables, piece);
+    }
+    if (rc)
+        qm_sequence_truncate(s, held);
+    return rc;
+}
+
 static int check_step(const struct qm_engine *e, const struct qm_step *s, struct qm_error *err) {
     int64_t held = s->sequence->tables.length, vocab = e->model->config.vocab;
     if (s->n < 1 || s->n_logits < 0 || s->n_logits > s->n)
@@ -297,6 +330,26 @@ static void flatten(struct qm_engine *e, const struct qm_step *steps, int n_step
     }
 }
 
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void execute_profiled(struct qm_engine *e, const struct qm_batch *batch) {
+    struct qm_engine_profile *p = e->profile;
+    uint64_t regions = qm_team_regions(e->team);
+    for (int i = 0; i < e->forward.n_ops; i++) {
+        const struct qm_op *op = &e->forward.ops[i];
+        double begin = now();
+        e->backend->execute(e->backend, op, batch);
+        p->seconds[op->kind] += now() - begin;
+        p->calls[op->kind]++;
+    }
+    p->regions += qm_team_regions(e->team) - regions;
+    p->steps++;
+}
+
 int qm_engine_step(struct qm_engine *e, const struct qm_step *steps, int n_steps, struct qm_error *err) {
     if (n_steps < 1)
         return QM_OK;
@@ -307,7 +360,9 @@ int qm_engine_step(struct qm_engine *e, const struct qm_step *steps, int n_steps
         return rc;
     struct qm_batch batch;
     flatten(e, steps, n_steps, &batch);
-    for (int i = 0; i < e->forward.n_ops; i++)
+    if (e->profile)
+        execute_profiled(e, &batch);
+    for (int i = 0; !e->profile && i < e->forward.n_ops; i++)
         e->backend->execute(e->backend, &e->forward.ops[i], &batch);
     for (int i = 0; i < n_steps; i++)
         qm_kv_advance(&e->kv, &steps[i].sequence->tables, steps[i].n);

@@ -13,6 +13,8 @@
 
 #include "base/error.h"
 #include "model/model.h"
+#include "numa/team.h"
+#include "plan/forward.h"
 #include "plan/memory.h"
 #include "simd/isa.h"
 
@@ -50,6 +52,18 @@ const struct qm_memory_table *qm_engine_memory(const struct qm_engine *e);
 /* Bytes of weights and KV read for one more token of a sequence with `depth` tokens. */
 uint64_t qm_engine_decode_bytes(const struct qm_engine *e, int64_t depth);
 
+/* The team that computes the steps, for measuring the machine by the same threads between steps. */
+struct qm_team *qm_engine_team(const struct qm_engine *e);
+
+/* Where the time of steps goes, by kind of op. */
+struct qm_engine_profile {
+    double seconds[QM_OP_COUNT];
+    uint64_t calls[QM_OP_COUNT];
+    uint64_t regions, steps;
+};
+/* From now on steps are added to *p, until NULL is given. Costs two readings of the clock an op. */
+void qm_engine_set_profile(struct qm_engine *e, struct qm_engine_profile *p);
+
 /* A sequence holds no tokens at first. QM_FIT where no pages are left for even one. */
 int qm_sequence_open(struct qm_engine *e, struct qm_sequence **out, struct qm_error *err);
 void qm_sequence_close(struct qm_sequence *s);
@@ -57,6 +71,10 @@ int64_t qm_sequence_length(const struct qm_sequence *s);
 /* Forgets tokens from position n on. Returns the length that is left: n, or 0 where a sliding window no
  * longer holds what position n needs (the prompt must then be computed again). */
 int64_t qm_sequence_truncate(struct qm_sequence *s, int64_t n);
+/* For measuring at a depth that would take too long to compute: appends n positions that belong to no token,
+ * their keys and values small random numbers that follow from seed and position. QM_INPUT beyond the context,
+ * QM_FIT where the pages are short; then nothing has changed. */
+int qm_sequence_fill_random(struct qm_sequence *s, int64_t n, uint64_t seed, struct qm_error *err);
 
 /* One sequence's part of a step: its next n tokens. */
 struct qm_step {

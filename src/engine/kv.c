@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { NOISE = 4096 };
+
 static int find_groups(const struct qm_forward *f, const struct qm_workload *w, struct qm_kv *kv,
                        struct qm_error *err) {
     for (int s = 0; s < f->n_states; s++) {
@@ -145,6 +147,55 @@ void qm_kv_advance(const struct qm_kv *kv, struct qm_kv_tables *t, int64_t n) {
         if (oldest > t->oldest[g])
             t->oldest[g] = oldest;
     }
+}
+
+struct filling {
+    struct qm_kv *kv;
+    const struct qm_kv_tables *tables;
+    int64_t n;
+    uint64_t seed;
+    const struct qm_kernels *kernels;
+    const float *noise; /* [NOISE + head_dim] */
+};
+
+/* A vector is a stretch of the noise that starts where a hash of its state, head and position says. */
+static const float *random_vector(const struct filling *f, int64_t unit, int64_t position, int which) {
+    uint64_t h = f->seed ^ (uint64_t)unit * 0x9E3779B97F4A7C15u ^ (uint64_t)(2 * position + which);
+    h = (h ^ h >> 30) * 0xBF58476D1CE4E5B9u;
+    h = (h ^ h >> 27) * 0x94D049BB133111EBu;
+    return f->noise + (h ^ h >> 31) % NOISE;
+}
+
+static void fill_region(void *arg, int thread, int threads) {
+    const struct filling *f = arg;
+    struct qm_kv *kv = f->kv;
+    int64_t begin, end;
+    qm_team_share(kv->n_states * kv->kv_heads, thread, threads, &begin, &end);
+    for (int64_t unit = begin; unit < end; unit++)
+        for (int64_t i = 0; i < f->n; i++) {
+            int64_t position = f->tables->length + i, slot = position % QM_KV_PAGE_TOKENS;
+            uint8_t *page = qm_kv_page(kv, f->tables, (int)(unit / kv->kv_heads), unit % kv->kv_heads, position);
+            f->kernels->store_k(page, kv->type, slot, random_vector(f, unit, position, 0), kv->head_dim);
+            f->kernels->store_v(page + kv->key_bytes, kv->type, slot, QM_KV_PAGE_TOKENS,
+                                random_vector(f, unit, position, 1), kv->head_dim);
+        }
+}
+
+int qm_kv_fill_random(struct qm_kv *kv, const struct qm_kv_tables *t, int64_t n, uint64_t seed, struct qm_team *team,
+                      const struct qm_kernels *kernels, struct qm_error *err) {
+    size_t floats = (size_t)(NOISE + kv->head_dim);
+    float *noise = malloc(floats * sizeof *noise);
+    if (!noise)
+        return qm_fail_memory(err, floats * sizeof *noise, "random keys and values");
+    uint64_t state = seed;
+    for (size_t i = 0; i < floats; i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        noise[i] = ((float)(state >> 40) - 8388607.5f) * 0x1p-26f; /* uniform in (-1/8, 1/8) */
+    }
+    struct filling f = {.kv = kv, .tables = t, .n = n, .seed = seed, .kernels = kernels, .noise = noise};
+    qm_team_run(team, fill_region, &f);
+    free(noise);
+    return QM_OK;
 }
 
 int64_t qm_kv_truncate(struct qm_kv *kv, struct qm_kv_tables *t, int64_t n) {

@@ -13,8 +13,10 @@
 
 #include "base/error.h"
 #include "numa/memory.h"
+#include "numa/team.h"
 #include "plan/forward.h"
 #include "plan/memory.h"
+#include "simd/kernels.h"
 
 struct qm_kv_group {
     int64_t window;
@@ -54,6 +56,10 @@ void qm_kv_tables_close(struct qm_kv *kv, struct qm_kv_tables *t);
 int qm_kv_reserve(struct qm_kv *kv, struct qm_kv_tables *t, int64_t n, struct qm_error *err);
 /* The positions reserved are filled. */
 void qm_kv_advance(const struct qm_kv *kv, struct qm_kv_tables *t, int64_t n);
+/* Random keys and values at positions [t->length, t->length + n), which are reserved; the team's threads share
+ * the heads of all layers. */
+int qm_kv_fill_random(struct qm_kv *kv, const struct qm_kv_tables *t, int64_t n, uint64_t seed, struct qm_team *team,
+                      const struct qm_kernels *kernels, struct qm_error *err);
 /* Gives back pages from position n on; returns the length left (n, or 0: see qm_sequence_truncate). */
 int64_t qm_kv_truncate(struct qm_kv *kv, struct qm_kv_tables *t, int64_t n);
 

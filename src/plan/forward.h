@@ -28,7 +28,8 @@ enum qm_op_kind {
     QM_OP_ROUTE,
     QM_OP_MOE_UP,
     QM_OP_MOE_DOWN,
-    QM_OP_HEAD
+    QM_OP_HEAD,
+    QM_OP_COUNT
 };
 
 /* Weights by index into qm_model.weights; -1 where the op has none. */

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Help of every command, versions, and what wrong usage gets.
 . "$(dirname "$0")/lib.bash"
-COMMANDS='run chat tokenize render logits perplexity inspect help'
+COMMANDS='run chat tokenize render logits perplexity inspect machine bench help'
 
 expect 0 '--help' --help
 check 'help on standard output' test -s "$T/out" -a ! -s "$T/err"

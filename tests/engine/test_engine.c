@@ -161,11 +161,75 @@ static void test_memory_table(void **state) {
     run_model_close(&m);
 }
 
+/* Random depth: as long as asked for, the same from the same seed however it is cut, and what follows works. */
+static void fill_and_step(const char *dir, uint64_t seed, int64_t cut, float *logits) {
+    struct run_model m;
+    struct qm_error err;
+    struct qm_sequence *s;
+    struct qm_engine_options o = options(300);
+    o.chunk = 16;
+    run_model_open(&m, dir, NULL, o);
+    assert_int_equal(qm_sequence_open(m.engine, &s, &err), QM_OK);
+    assert_int_equal(qm_sequence_fill_random(s, cut, seed, &err), QM_OK);
+    assert_int_equal(qm_sequence_fill_random(s, 250 - cut, seed, &err), QM_OK);
+    assert_int_equal(qm_sequence_length(s), 250);
+    assert_int_equal(qm_sequence_fill_random(s, 51, seed, &err), QM_INPUT);
+    assert_int_equal(qm_sequence_fill_random(s, -1, seed, &err), QM_INPUT);
+    assert_int_equal(qm_sequence_length(s), 250);
+    struct qm_step one = {.sequence = s, .tokens = (int32_t[]){5, 6}, .n = 2, .n_logits = 1, .logits = logits};
+    assert_int_equal(qm_engine_step(m.engine, &one, 1, &err), QM_OK);
+    assert_int_equal(qm_sequence_truncate(s, 250), 250);
+    qm_sequence_close(s);
+    run_model_close(&m);
+}
+
+static void test_random_depth(void **state) {
+    (void)state;
+    static const char *const dirs[] = {QWEN3, GPT_OSS};
+    static float a[512], b[512], c[512];
+    for (int i = 0; i < 2; i++) {
+        fill_and_step(dirs[i], 1, 0, a);
+        fill_and_step(dirs[i], 1, 77, b);
+        fill_and_step(dirs[i], 2, 0, c);
+        for (int v = 0; v < 512; v++)
+            assert_true(a[v] - a[v] == 0.0f);
+        assert_memory_equal(a, b, sizeof a);
+        assert_memory_not_equal(a, c, sizeof a);
+    }
+}
+
+/* With a profile every op is counted, and the results are the same bits. */
+static void test_profile(void **state) {
+    (void)state;
+    struct run_model m;
+    struct qm_error err;
+    struct qm_sequence *s;
+    static float logits[2][512];
+    run_model_open(&m, QWEN3, NULL, options(16));
+    assert_int_equal(qm_sequence_open(m.engine, &s, &err), QM_OK);
+    struct qm_engine_profile p = {0};
+    for (int i = 0; i < 2; i++) {
+        struct qm_step one = {.sequence = s, .tokens = (int32_t[]){5, 6}, .n = 2, .n_logits = 1, .logits = logits[i]};
+        qm_engine_set_profile(m.engine, i ? &p : NULL);
+        assert_int_equal(qm_engine_step(m.engine, &one, 1, &err), QM_OK);
+        assert_int_equal(qm_sequence_truncate(s, 0), 0);
+    }
+    uint64_t layers = (uint64_t)m.model->config.layers;
+    assert_int_equal(p.steps, 1);
+    assert_int_equal(p.calls[QM_OP_QKV], layers);
+    assert_int_equal(p.calls[QM_OP_HEAD], 1);
+    assert_true(p.seconds[QM_OP_FFN_UP] > 0 && p.regions >= layers * 5);
+    assert_memory_equal(logits[0], logits[1], sizeof logits[0]);
+    qm_sequence_close(s);
+    run_model_close(&m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bad_steps),        cmocka_unit_test(test_options),
         cmocka_unit_test(test_interrupted_load), cmocka_unit_test(test_not_finite),
         cmocka_unit_test(test_shrinking_file),   cmocka_unit_test(test_memory_table),
+        cmocka_unit_test(test_random_depth),     cmocka_unit_test(test_profile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,238 @@
+/* Timing of reads, multiply-adds, regions and barriers on a team. */
+#include "numa/probe.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "numa/memory.h"
+
+/* A pass is short, so that some go undisturbed by whatever else runs; of the memory it reads one slice, and comes
+ * back to it when all the others have been read. */
+enum { LINE = 64, LANES = 4, MAX_PASSES = 256, MIN_PASSES = 8, SLICES = 4, ROUNDS = 500, STATE = 16 };
+static const double READ_SECONDS = 0.2, FLOPS_SECONDS = 0.1, FLOPS_PASS = 0.002;
+
+/* A thread's part of a measurement: the index-th of `count` shares of a node's memory; count 0: idle. */
+struct part {
+    int memory, index, count;
+};
+
+struct qm_probe {
+    struct qm_team *team;
+    int threads, nodes;
+    size_t bytes; /* a node */
+    struct qm_memory *memory;
+    int *node, *index; /* [threads]: its node, its number there */
+    int *count;        /* [nodes] */
+    struct part *parts;
+    uint64_t *sink; /* [threads][8]: a cache line each */
+};
+
+struct pass {
+    struct qm_probe *probe;
+    qm_probe_read_fn *fn;
+    bool streams; /* four at once, far apart; else one */
+    int slice;
+};
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static struct qm_probe_rate rate_of(double *passes, int n) {
+    qsort(passes, (size_t)n, sizeof *passes, ascending);
+    return (struct qm_probe_rate){.best = passes[n - 1], .median = passes[n / 2]};
+}
+
+/* The share of a thread in bytes, a multiple of four lines. */
+static void share(const struct qm_probe *p, const struct part *part, size_t *begin, size_t *end) {
+    int64_t b, e, unit = LINE * LANES;
+    qm_team_share((int64_t)p->bytes / unit, part->index, part->count, &b, &e);
+    *begin = (size_t)(b * unit);
+    *end = (size_t)(e * unit);
+}
+
+static void touch(void *arg, int thread, int threads) {
+    struct qm_probe *p = arg;
+    struct part own = {p->node[thread], p->index[thread], p->count[p->node[thread]]};
+    size_t begin, end;
+    (void)threads;
+    share(p, &own, &begin, &end);
+    memset((char *)p->memory[own.memory].data + begin, thread + 1, end - begin);
+}
+
+static int open_lists(struct qm_probe *p, struct qm_error *err) {
+    size_t threads = (size_t)p->threads, nodes = (size_t)p->nodes;
+    p->memory = calloc(nodes, sizeof *p->memory);
+    p->count = calloc(nodes, sizeof *p->count);
+    p->node = calloc(threads, sizeof *p->node);
+    p->index = calloc(threads, sizeof *p->index);
+    p->parts = calloc(threads, sizeof *p->parts);
+    p->sink = calloc(threads, 8 * sizeof *p->sink);
+    if (p->memory && p->count && p->node && p->index && p->parts && p->sink)
+        return QM_OK;
+    return qm_fail_memory(err, threads * 128, "measuring the machine");
+}
+
+int qm_probe_open(struct qm_team *team, const int *thread_node, int nodes, size_t bytes, struct qm_probe **out,
+                  struct qm_error *err) {
+    *out = NULL;
+    struct qm_probe *p = calloc(1, sizeof *p);
+    if (!p)
+        return qm_fail_memory(err, sizeof *p, "measuring the machine");
+    p->team = team;
+    p->threads = qm_team_threads(team);
+    p->nodes = thread_node ? nodes : 1;
+    size_t unit = (size_t)p->threads * LINE * LANES;
+    p->bytes = (bytes + unit - 1) / unit * unit;
+    int rc = open_lists(p, err);
+    for (int t = 0; !rc && t < p->threads; t++) {
+        p->node[t] = thread_node ? thread_node[t] : 0;
+        p->index[t] = p->count[p->node[t]]++;
+    }
+    for (int n = 0; !rc && n < p->nodes; n++)
+        rc = qm_memory_alloc(p->bytes, "measuring the read bandwidth", &p->memory[n], err);
+    if (rc) {
+        qm_probe_close(p);
+        return rc;
+    }
+    qm_team_run(team, touch, p);
+    *out = p;
+    return QM_OK;
+}
+
+void qm_probe_close(struct qm_probe *p) {
+    if (!p)
+        return;
+    for (int n = 0; p->memory && n < p->nodes; n++)
+        qm_memory_free(&p->memory[n]);
+    free(p->memory);
+    free(p->count);
+    free(p->node);
+    free(p->index);
+    free(p->parts);
+    free(p->sink);
+    free(p);
+}
+
+int qm_probe_threads(const struct qm_probe *p, int node) {
+    return p->count[node];
+}
+
+static void read_pass(void *arg, int thread, int threads) {
+    const struct pass *pass = arg;
+    struct qm_probe *p = pass->probe;
+    const struct part *part = &p->parts[thread];
+    size_t begin, end;
+    (void)threads;
+    if (part->count == 0)
+        return;
+    share(p, part, &begin, &end);
+    int64_t first, last;
+    qm_team_share((int64_t)(end - begin) / (LINE * LANES), pass->slice, SLICES, &first, &last);
+    const char *at = (const char *)p->memory[part->memory].data + begin + (size_t)first * LINE * LANES;
+    size_t n = (size_t)(last - first);
+    uint64_t sum = pass->streams ? pass->fn(at, n * LINE, LINE, n) : pass->fn(at, LINE, (size_t)LINE * LANES, n);
+    p->sink[(size_t)thread * 8] ^= sum;
+}
+
+/* Passes of both orders of reading by turns: machines differ in which is the faster. bytes: of all slices. */
+static struct qm_probe_rate timed_reads(struct qm_probe *p, qm_probe_read_fn *fn, double bytes) {
+    double rates[2][MAX_PASSES], begin = now();
+    int n = 0;
+    for (; n < MAX_PASSES && (n < MIN_PASSES || now() - begin < READ_SECONDS); n++)
+        for (int streams = 0; streams < 2; streams++) {
+            struct pass pass = {p, fn, streams, (2 * n + streams) % SLICES};
+            double start = now();
+            qm_team_run(p->team, read_pass, &pass);
+            rates[streams][n] = bytes / SLICES / (now() - start);
+        }
+    struct qm_probe_rate one = rate_of(rates[0], n), four = rate_of(rates[1], n);
+    return four.best > one.best ? four : one;
+}
+
+struct qm_probe_rate qm_probe_read(struct qm_probe *p, qm_probe_read_fn *fn) {
+    for (int t = 0; t < p->threads; t++)
+        p->parts[t] = (struct part){p->node[t], p->index[t], p->count[p->node[t]]};
+    return timed_reads(p, fn, (double)p->bytes * p->nodes);
+}
+
+struct qm_probe_rate qm_probe_read_node(struct qm_probe *p, qm_probe_read_fn *fn, int from, int memory, int threads) {
+    for (int t = 0; t < p->threads; t++) {
+        bool reads = p->node[t] == from && p->index[t] < threads;
+        p->parts[t] = (struct part){memory, p->index[t], reads ? threads : 0};
+    }
+    return timed_reads(p, fn, (double)p->bytes);
+}
+
+struct flops {
+    qm_probe_flops_fn *fn;
+    int64_t rounds;
+    int threads;
+    double each; /* of one thread; written by thread 0 */
+};
+
+static void flops_pass(void *arg, int thread, int threads) {
+    struct flops *f = arg;
+    float state[STATE];
+    (void)threads;
+    for (int i = 0; i < STATE; i++)
+        state[i] = 1.0f + 0.1f * (float)i;
+    if (thread >= f->threads)
+        return;
+    double done = f->fn(f->rounds, state);
+    if (thread == 0)
+        f->each = done + (double)state[0] * 0;
+}
+
+struct qm_probe_rate qm_probe_flops(struct qm_team *team, qm_probe_flops_fn *fn, int threads) {
+    struct flops f = {.fn = fn, .rounds = 1000, .threads = threads};
+    double rates[MAX_PASSES], seconds = 0;
+    while (seconds < FLOPS_PASS) {
+        double start = now();
+        f.rounds *= 2;
+        qm_team_run(team, flops_pass, &f);
+        seconds = now() - start;
+    }
+    double begin = now();
+    int n = 0;
+    for (; n < MAX_PASSES && (n < MIN_PASSES || now() - begin < FLOPS_SECONDS); n++) {
+        double start = now();
+        qm_team_run(team, flops_pass, &f);
+        rates[n] = f.each * threads / (now() - start);
+    }
+    return rate_of(rates, n);
+}
+
+static void nothing(void *arg, int thread, int threads) {
+    (void)arg, (void)thread, (void)threads;
+}
+
+static void barriers(void *arg, int thread, int threads) {
+    (void)threads;
+    for (int i = 0; i < ROUNDS; i++)
+        qm_team_barrier(arg, thread);
+}
+
+void qm_probe_regions(struct qm_team *team, double *region_us, double *barrier_us) {
+    enum { RUNS = 9 };
+    double region[RUNS], barrier[RUNS];
+    for (int r = 0; r < RUNS; r++) {
+        double begin = now();
+        for (int i = 0; i < ROUNDS; i++)
+            qm_team_run(team, nothing, NULL);
+        double middle = now();
+        qm_team_run(team, barriers, team);
+        region[r] = (middle - begin) * 1e6 / ROUNDS;
+        barrier[r] = (now() - middle) * 1e6 / ROUNDS;
+    }
+    *region_us = rate_of(region, RUNS).median;
+    *barrier_us = rate_of(barrier, RUNS).median;
+}

@@ -1,0 +1,28 @@
+/* Probes of the reference kernels: reads and multiply-adds as plain C makes them. */
+#include <string.h>
+
+#include "simd/scalar/scalar.h"
+
+uint64_t read_lanes_scalar(const void *p, size_t lane, size_t step, size_t n) {
+    const char *line = p;
+    uint64_t sum[8] = {0};
+    for (; n; n--, line += step)
+        for (size_t l = 0; l < 4; l++) {
+            uint64_t v[8];
+            memcpy(v, line + l * lane, sizeof v);
+            for (int i = 0; i < 8; i++)
+                sum[i] ^= v[i];
+        }
+    return sum[0] ^ sum[1] ^ sum[2] ^ sum[3] ^ sum[4] ^ sum[5] ^ sum[6] ^ sum[7];
+}
+
+double peak_f32_scalar(int64_t n, float *state) {
+    enum { CHAINS = 8 };
+    float a[CHAINS], x = state[8] * 0.0f + 0.5f, y = x + 1;
+    memcpy(a, state, sizeof a);
+    for (int64_t i = 0; i < n; i++)
+        for (int c = 0; c < CHAINS; c++)
+            a[c] = a[c] * x + y;
+    memcpy(state, a, sizeof a);
+    return (double)n * CHAINS * 2;
+}

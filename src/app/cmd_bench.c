@@ -1,0 +1,227 @@
+/* quietmind bench: how fast a model runs here, and how near that is to what the machine gives. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/app.h"
+#include "app/bench.h"
+#include "app/open_model.h"
+#include "app/out.h"
+#include "app/shapes.h"
+#include "app/signals.h"
+#include "numa/machine.h"
+
+struct bench {
+    struct qm_bench_plan plan;
+    struct qm_bench_subject subject;
+    struct qm_app_model opened;   /* with a model's directory */
+    struct qm_model *shape, *all; /* with --random */
+    struct qm_energy *energy;
+    struct qm_progress progress;
+    struct qm_rows rows;
+};
+
+static int read_list(const struct qm_args *args, enum qm_option option, const char *absent, int64_t min, int64_t max,
+                     struct qm_bench_list *out, struct qm_error *err) {
+    char name[40];
+    snprintf(name, sizeof name, "--%s", qm_options[option].name);
+    return qm_bench_list_parse(name, qm_args_text(args, option, absent), min, max, out, err);
+}
+
+static int read_isa(const struct qm_args *args, enum qm_isa *out, struct qm_error *err) {
+    const char *name = qm_args_text(args, QM_OPT_ISA, NULL);
+    *out = qm_isa_best();
+    int rc = name ? qm_isa_parse(name, out, err) : QM_OK;
+    return rc ? rc : qm_isa_check(*out, err);
+}
+
+static int read_plan(const struct qm_args *args, struct qm_bench_plan *p, struct qm_error *err) {
+    const int64_t most = 100000000;
+    p->repetitions = (int)qm_args_int(args, QM_OPT_REPETITIONS, 5);
+    p->chunk = qm_args_int(args, QM_OPT_CHUNK, 512);
+    p->fill_depth = args->option[QM_OPT_FILL_DEPTH].set;
+    p->profile = args->option[QM_OPT_PROFILE].set;
+    int rc = read_list(args, QM_OPT_N_PROMPT, "512", 0, most, &p->prompt, err);
+    if (!rc)
+        rc = read_list(args, QM_OPT_N_GEN, "128", 0, most, &p->gen, err);
+    if (!rc)
+        rc = read_list(args, QM_OPT_N_DEPTH, "0", 0, most, &p->depth, err);
+    if (!rc)
+        rc = read_list(args, QM_OPT_BATCH, "1", 1, 65536, &p->batch, err);
+    if (!rc)
+        rc = read_list(args, QM_OPT_THREAD_LIST, "0", 0, 1024, &p->threads, err);
+    if (!rc)
+        rc = read_isa(args, &p->isa, err);
+    if (!rc)
+        rc = qm_app_kv_type(args, &p->kv_type, err);
+    if (rc)
+        return rc;
+    bool nothing = true;
+    for (int i = 0; i < p->prompt.n; i++)
+        nothing = nothing && p->prompt.value[i] == 0;
+    for (int i = 0; i < p->gen.n; i++)
+        nothing = nothing && p->gen.value[i] == 0;
+    if (nothing && !args->option[QM_OPT_KERNEL].set)
+        return qm_fail(err, QM_USAGE, "bench: nothing to measure: -p and -n are 0");
+    return QM_OK;
+}
+
+/* The model of the command line, or NULL. The environment's is for when nothing else is said. */
+static const char *named_model(const struct qm_args *args) {
+    const char *usual = getenv("QUIETMIND_MODEL");
+    bool is_usual = args->model && usual && !strcmp(args->model, usual);
+    return is_usual ? NULL : args->model;
+}
+
+static int open_subject(const struct qm_args *args, struct bench *b, struct qm_error *err) {
+    const char *shape = qm_args_text(args, QM_OPT_RANDOM, NULL);
+    int64_t layers = qm_args_int(args, QM_OPT_LAYERS, 0);
+    if (shape && named_model(args))
+        return qm_fail(err, QM_USAGE, "bench: either a model (%s) or --random %s", args->model, shape);
+    if (layers && !shape)
+        return qm_fail(err, QM_USAGE, "bench: --layers is for --random: a model of files is measured whole");
+    struct qm_bench_subject *s = &b->subject;
+    if (!shape) {
+        int rc = qm_app_open(args, QM_TOKENIZER_NO, &b->progress, &b->opened, err);
+        s->model = b->opened.model;
+        s->name = b->opened.dir;
+        return rc;
+    }
+    struct qm_overrides overrides = {
+        .experts_per_token = qm_args_int(args, QM_OPT_EXPERTS_PER_TOKEN, 0),
+        .rope_theta = qm_args_real(args, QM_OPT_ROPE_THETA, 0),
+        .rope_scaling = qm_args_text(args, QM_OPT_ROPE_SCALING, NULL),
+    };
+    int rc = qm_shape_open(shape, layers, &overrides, &b->shape, err);
+    if (!rc && layers)
+        rc = qm_shape_open(shape, 0, &overrides, &b->all, err);
+    s->model = b->shape;
+    s->name = shape;
+    s->random_weights = true;
+    s->whole = !rc && layers && b->all->config.layers > layers ? b->all : NULL;
+    return rc;
+}
+
+/* The machine's name, and its energy counters where it has some. */
+static int look_at_machine(struct bench *b, struct qm_error *err) {
+    struct qm_topology topology;
+    struct qm_error why = {0};
+    int rc = qm_topology_load(&topology, err);
+    if (rc)
+        return rc;
+    snprintf(b->subject.cpu, sizeof b->subject.cpu, "%s", topology.cpu_model);
+    qm_topology_free(&topology);
+    if (qm_energy_open("", &b->energy, &why))
+        snprintf(b->subject.no_energy, sizeof b->subject.no_energy, "%.500s", why.message);
+    return QM_OK;
+}
+
+/* The lines of one row's profile, below the row. */
+static int print_profile(const json_t *profile, struct qm_error *err) {
+    const char *op;
+    json_t *us;
+    int rc = qm_out_printf(err, "|  per step: %.1f regions; microseconds:",
+                           json_number_value(json_object_get(profile, "regions_per_step")));
+    json_object_foreach(json_object_get(profile, "us_per_step"), op, us) {
+        if (!rc)
+            rc = qm_out_printf(err, " %s %.1f", op, json_number_value(us));
+    }
+    return rc ? rc : qm_out_text("\n", err);
+}
+
+static int take_result(void *arg, const struct qm_engine *e, const struct qm_bench_result *r, struct qm_error *err) {
+    struct bench *b = arg;
+    json_t *row = qm_bench_row(&b->subject, e, r);
+    int rc = qm_rows_add(&b->rows, row, err);
+    if (!rc && r->profiled && b->rows.format == QM_ROWS_MD)
+        rc = print_profile(json_object_get(row, "profile"), err);
+    return rc ? rc : qm_out_flush(err);
+}
+
+static int measure(struct bench *b, bool kernels, struct qm_error *err) {
+    int rc = qm_rows_open(&b->rows, b->rows.format, kernels ? qm_bench_kernel_columns : qm_bench_columns, err);
+    struct qm_bench_run run = {.plan = &b->plan,
+                               .subject = &b->subject,
+                               .progress = &b->progress,
+                               .energy = b->energy,
+                               .stop = qm_signals_flag(),
+                               .result = take_result,
+                               .arg = b};
+    qm_signals_hold();
+    for (int i = 0; i < b->plan.threads.n && !rc; i++) {
+        int threads = (int)b->plan.threads.value[i];
+        rc = kernels ? qm_bench_kernels(&b->plan, threads, &b->progress, &b->rows, run.stop, err)
+                     : qm_bench_run(&run, threads, err);
+    }
+    qm_signals_release();
+    qm_progress_end(&b->progress);
+    /* what was measured until an interruption stays well-formed */
+    if (rc == QM_OK || rc == QM_INTERRUPTED) {
+        int ended =
+            b->rows.format == QM_ROWS_HTML ? qm_bench_html(b->rows.all, kernels, err) : qm_rows_end(&b->rows, err);
+        rc = rc ? rc : ended;
+    }
+    if (!rc && b->rows.format == QM_ROWS_MD && !kernels) {
+        if (b->subject.whole)
+            rc = qm_out_printf(err, "\n%s", qm_bench_scaling);
+        if (!rc && b->subject.no_energy[0])
+            qm_note(&b->progress, "energy: not readable: %s", b->subject.no_energy);
+    }
+    return rc;
+}
+
+static int run_bench(const struct qm_args *args, struct qm_error *err) {
+    struct bench b = {0};
+    bool kernels = args->option[QM_OPT_KERNEL].set;
+    qm_progress_init(&b.progress, args);
+    int rc = read_plan(args, &b.plan, err);
+    if (!rc)
+        rc = qm_row_format_parse(qm_args_text(args, QM_OPT_OUTPUT_FORMAT, "md"), &b.rows.format, err);
+    if (!rc && kernels && (named_model(args) || args->option[QM_OPT_RANDOM].set))
+        rc = qm_fail(err, QM_USAGE, "bench: --kernel measures the products alone: no model, no --random");
+    if (!rc && !kernels)
+        rc = open_subject(args, &b, err);
+    if (!rc)
+        rc = look_at_machine(&b, err);
+    b.subject.isa = b.plan.isa;
+    b.subject.fill_depth = b.plan.fill_depth;
+    if (!rc)
+        rc = measure(&b, kernels, err);
+    qm_rows_close(&b.rows);
+    qm_energy_close(b.energy);
+    qm_model_close(b.all);
+    qm_model_close(b.shape);
+    qm_app_close(&b.opened);
+    return rc;
+}
+
+static const unsigned char bench_options[] = {
+    QM_OPT_N_PROMPT,          QM_OPT_N_GEN,         QM_OPT_N_DEPTH,      QM_OPT_BATCH,        QM_OPT_THREAD_LIST,
+    QM_OPT_REPETITIONS,       QM_OPT_OUTPUT_FORMAT, QM_OPT_RANDOM,       QM_OPT_LAYERS,       QM_OPT_FILL_DEPTH,
+    QM_OPT_PROFILE,           QM_OPT_KERNEL,        QM_OPT_CHUNK,        QM_OPT_ISA,          QM_OPT_KV_TYPE,
+    QM_OPT_EXPERTS_PER_TOKEN, QM_OPT_ROPE_THETA,    QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_END};
+
+const struct qm_command qm_cmd_bench = {
+    .name = "bench",
+    .usage = "[MODEL | --random SHAPE | --kernel]",
+    .summary = "Measure tokens a second, and how near they come to this machine's limits",
+    .details = "One row for each prompt length (pp) and number of generated tokens (tg) at\n"
+               "each depth (d), batch and number of threads, as llama-bench has them; tokens/s\n"
+               "are the median of the repetitions and their standard deviation. Bytes and\n"
+               "FLOPs are counted from the model: weights once a step, keys and values once a\n"
+               "sequence, the causal half of attention, the head for the last position only;\n"
+               "of experts as many as equally likely ones would be touched.\n"
+               "The limit is the longer of the bytes at the read bandwidth and the FLOPs at\n"
+               "the multiply-add peak, both measured by the same threads just before and after\n"
+               "the row. What fits in caches can pass 100 %.\n"
+               "SHAPE is qwen3-30b-a3b, qwen3-4b, qwen3-0.6b, llama-3-70b, yi-34b,\n"
+               "internlm2-20b, mixtral-8x22b, gpt-oss-20b, gpt-oss-120b, or the path of a\n"
+               "config.json; nothing is downloaded. JSON is llama-bench's array with its field\n"
+               "names, and ours. --kernel does not measure OpenBLAS beside.\n",
+    .example = "quietmind bench Qwen/Qwen3-4B -p 512 -n 64 -d 0,4096\n"
+               "quietmind bench --random qwen3-30b-a3b --layers 8 -p 0 -d 131072 --fill-depth\n"
+               "quietmind bench --kernel --threads 1,0 -o csv\n",
+    .options = bench_options,
+    .takes_model = true,
+    .demo_without_model = true,
+    .run = run_bench,
+};

@@ -1,0 +1,150 @@
+/* quietmind machine: what this machine is, and what it can do at most. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/app.h"
+#include "app/machine_measure.h"
+#include "app/machine_picture.h"
+#include "app/out.h"
+
+struct job {
+    struct qm_machine machine;
+    struct qm_machine_profile profile;
+    struct qm_probe_disk disk;
+    struct qm_progress progress;
+    enum qm_isa isa;
+    char path[4200]; /* of the profile; "": nowhere to keep it */
+    bool measured;
+};
+
+/* The profile kept from before; where there is none that fits, or with --refresh, measured now and kept. */
+static int find_profile(const struct qm_args *args, struct job *j, struct qm_error *err) {
+    struct qm_error why = {0};
+    bool found = false;
+    const char *disk = qm_args_text(args, QM_OPT_DISK, NULL);
+    if (qm_machine_profile_path(j->machine.identity, getenv("XDG_CACHE_HOME"), getenv("HOME"), j->path, sizeof j->path,
+                                &why)) {
+        j->path[0] = 0;
+        qm_note(&j->progress, "the profile is not kept: %s", why.message);
+    } else if (!args->option[QM_OPT_REFRESH].set &&
+               qm_machine_profile_load(j->path, j->machine.identity, qm_isa_name(j->isa), &j->profile, &found, &why)) {
+        qm_note(&j->progress, "measuring again: %s", why.message);
+        found = false;
+    }
+    if (found && !disk)
+        return QM_OK;
+    if (!found)
+        qm_note(&j->progress, "measuring this machine: a few seconds");
+    int rc = qm_machine_measure(&j->machine, j->isa, disk, &j->progress, found ? NULL : &j->profile, &j->disk, err);
+    j->measured = !found;
+    if (!rc && !found && j->path[0] && qm_machine_profile_save(j->path, &j->profile, &why)) {
+        qm_note(&j->progress, "the profile is not kept: %s", why.message);
+        j->path[0] = 0;
+    }
+    return rc;
+}
+
+static json_t *text_or_null(const char *s) {
+    return s[0] ? json_string(s) : json_null();
+}
+
+static json_t *nodes_json(const struct qm_machine *m) {
+    json_t *list = json_array();
+    for (int i = 0; i < m->n_nodes; i++) {
+        const struct qm_machine_node *n = &m->nodes[i];
+        json_array_append_new(list, json_pack("{s:i, s:i, s:I, s:I, s:{s:I, s:I}, s:{s:I, s:I}}", "node", n->number,
+                                              "cores", n->cores, "memory", (json_int_t)n->memory, "free",
+                                              (json_int_t)n->free, "huge_2m", "total", (json_int_t)n->huge_2m.total,
+                                              "free", (json_int_t)n->huge_2m.free, "huge_1g", "total",
+                                              (json_int_t)n->huge_1g.total, "free", (json_int_t)n->huge_1g.free));
+    }
+    return list;
+}
+
+static json_t *caches_json(const struct qm_machine *m) {
+    json_t *list = json_array();
+    for (int i = 0; i < m->n_caches; i++) {
+        const struct qm_cache *c = &m->caches[i];
+        json_array_append_new(list, json_pack("{s:i, s:s, s:I, s:i, s:i}", "level", c->level, "kind",
+                                              c->kind == 'd'   ? "data"
+                                              : c->kind == 'i' ? "instructions"
+                                                               : "unified",
+                                              "bytes", (json_int_t)c->bytes, "count", c->count, "cpus", c->cpus));
+    }
+    return list;
+}
+
+static int print_json(const struct job *j, struct qm_error *err) {
+    const struct qm_machine *m = &j->machine;
+    const struct qm_topology *t = &m->topology;
+    json_t *disk = json_null();
+    if (j->disk.rate > 0)
+        disk = json_pack("{s:s, s:f, s:I, s:b}", "file", j->disk.file, "bytes_per_second", j->disk.rate, "bytes",
+                         (json_int_t)j->disk.bytes, "direct", j->disk.direct);
+    json_t *root = json_pack(
+        "{s:s, s:s, s:o, s:s, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:{s:b, s:i, s:o}, s:o, s:o, "
+        "s:o, s:b}",
+        "identity", m->identity, "cpu", t->cpu_model, "microcode", text_or_null(m->microcode), "isa",
+        qm_isa_name(j->isa), "packages", t->packages, "nodes", t->nodes, "cores", t->cores, "cpus", t->cpus,
+        "cpus_of_machine", m->cpus_online, "cpu_quota", m->cpu_quota > 0 ? json_real(m->cpu_quota) : json_null(),
+        "caches", caches_json(m), "memory", (json_int_t)m->memory, "available", (json_int_t)m->available,
+        "memory_nodes", nodes_json(m), "transparent_huge_pages", text_or_null(m->thp), "governor",
+        text_or_null(m->governor), "energy", "readable", !m->energy[0], "domains", m->energy_domains, "reason",
+        text_or_null(m->energy), "limits", qm_machine_profile_json(&j->profile), "disk", disk, "profile",
+        text_or_null(j->path), "measured_now", j->measured);
+    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    json_decref(root);
+    int rc = text ? qm_out_printf(err, "%s\n", text) : qm_fail(err, QM_SYSTEM, "the machine's name is not UTF-8");
+    free(text);
+    return rc;
+}
+
+static int print_text(const struct job *j, struct qm_error *err) {
+    int rc = qm_picture_machine(&j->machine, j->isa, err);
+    if (!rc)
+        rc = qm_picture_profile(&j->profile, err);
+    if (!rc && j->disk.rate > 0)
+        rc = qm_picture_disk(&j->disk, err);
+    if (!rc && j->path[0])
+        rc = qm_out_printf(err, "measured       %s, kept in %s\n", j->measured ? "now" : j->profile.measured, j->path);
+    return rc;
+}
+
+static int run_machine(const struct qm_args *args, struct qm_error *err) {
+    struct job *j = calloc(1, sizeof *j);
+    if (!j)
+        return qm_fail_memory(err, sizeof *j, "the machine");
+    qm_progress_init(&j->progress, args);
+    const char *isa = qm_args_text(args, QM_OPT_ISA, NULL);
+    j->isa = qm_isa_best();
+    int rc = isa ? qm_isa_parse(isa, &j->isa, err) : QM_OK;
+    if (!rc)
+        rc = qm_isa_check(j->isa, err);
+    if (!rc)
+        rc = qm_machine_describe(&j->machine, err);
+    if (!rc)
+        rc = find_profile(args, j, err);
+    if (!rc)
+        rc = args->option[QM_OPT_JSON].set ? print_json(j, err) : print_text(j, err);
+    qm_machine_free(&j->machine);
+    free(j);
+    return rc;
+}
+
+static const unsigned char machine_options[] = {QM_OPT_REFRESH, QM_OPT_DISK,         QM_OPT_JSON,
+                                                QM_OPT_ISA,     QM_OPT_QUIET_OUTPUT, QM_OPT_END};
+
+const struct qm_command qm_cmd_machine = {
+    .name = "machine",
+    .usage = "",
+    .summary = "Show this machine and measure what it can do at most",
+    .details = "Processors, caches, NUMA nodes, memory and huge pages as this process may use\n"
+               "them, and limits: reads of memory by 1 to all threads of each node and between\n"
+               "nodes, BF16 and F32 multiply-adds, what a parallel region and a barrier cost.\n"
+               "Measured once (a few seconds) and kept in $XDG_CACHE_HOME/quietmind or\n"
+               "~/.cache/quietmind, by the machine's identity; --refresh measures again.\n",
+    .example = "quietmind machine\n"
+               "quietmind machine --disk ~/models/Qwen3-4B --json\n",
+    .options = machine_options,
+    .run = run_machine,
+};

@@ -1,0 +1,88 @@
+#!/bin/bash
+# machine and bench: forms of output, profiles that don't fit, and what wrong usage gets.
+. "$(dirname "$0")/lib.bash"
+export XDG_CACHE_HOME=$T/cache
+CONFIG=$REFERENCE/qwen3_moe/config.json
+SMALL="--n-prompt 8 --n-gen 2 --repetitions 2 --threads 1"
+
+expect 0 'machine' machine
+check 'machine shows the processor' out_has '^processor '
+check 'machine shows limits' out_has '^BF16 .* GFLOP/s'
+check 'machine says that it measures' err_has 'measuring this machine'
+check 'the profile is kept' sh -c "ls $T/cache/quietmind/machine-*.json"
+PROFILE=$(ls "$T"/cache/quietmind/machine-*.json)
+expect 0 'machine again' machine --json
+check 'kept limits are used' out_has '"measured_now": false'
+check 'nothing is measured' test ! -s "$T/err"
+expect 0 'machine --refresh' machine --json --refresh --quiet-output
+check 'measured again' out_has '"measured_now": true'
+check 'quiet' test ! -s "$T/err"
+echo '{' >"$PROFILE"
+expect 0 'a damaged profile' machine --json
+check 'a damaged profile is said' err_has 'measuring again: .*machine-'
+check 'a damaged profile is replaced' out_has '"measured_now": true'
+sed -i 's/"identity": "/"identity": "another /' "$PROFILE"
+expect 0 "another machine's profile" machine --json
+check "another machine's profile is said" err_has 'measuring again: .* another machine'
+expect 0 'machine --disk' machine --disk $DEMO/model-00001-of-00002.safetensors
+check 'the disk is measured' out_has '^disk +[0-9.]+ GB/s'
+refuse 3 'a disk that is not there' 'No such file' machine --disk "$T/none"
+refuse 2 'machine takes no model' 'unexpected argument' machine $DEMO
+export HWLOC_SYNTHETIC='pack:2 [numa] core:1 pu:1' HWLOC_THISSYSTEM=1
+expect 0 'machine of two nodes' machine
+check 'a matrix of nodes' out_has '^GB/s from node to node'
+check 'both nodes' out_has '^     1 +[0-9.]+ +[0-9.]+$'
+unset HWLOC_SYNTHETIC HWLOC_THISSYSTEM
+touch "$T/file"
+XDG_CACHE_HOME=$T/file expect 0 'a cache that can not be written' machine
+check 'said' err_has 'the profile is not kept'
+
+# shellcheck disable=SC2086 # words of $SMALL
+{
+expect 0 'bench' bench $DEMO $SMALL -d 0,4
+check 'a table' out_has '^\| demo .*\| +1 \| +pp8 \|'
+check 'generation at depth' out_has 'tg2 @ d4 '
+expect 0 'bench, random weights of some layers' bench --random $CONFIG --layers 1 $SMALL --fill-depth -d 8 --profile
+check 'filled' out_has 'tg2 @ d8 filled'
+check 'the formula' out_has 'T\(layers run\) / T\(all layers\)'
+check 'a profile' out_has 'per step: .* regions; microseconds: .*moe_up'
+for f in csv json jsonl html; do
+    expect 0 "bench -o $f" bench --random $CONFIG $SMALL --batch 1,2 -o $f
+    cp "$T/out" "$T/$f"
+done
+}
+QUIETMIND_MODEL=$DEMO expect 0 "the environment's model gives way" bench --random $CONFIG $SMALL
+cat >"$T/interrupt" <<'EOF'
+"$1" bench "$2" -p 0 -n 8000 -r 1000 -o json >"$3/out" 2>"$3/err" &
+sleep 3
+kill -INT $!
+wait $!
+EOF
+bash "$T/interrupt" "$QUIETMIND" $DEMO "$T"
+rc=$?
+check 'interrupted: exit code 130' test $rc = 130
+check 'interrupted: JSON all the same' sh -c "tail -n 1 '$T/out' | grep -q '\]$'"
+check 'csv has its names' sh -c "head -n 1 '$T/csv' | grep -q ',n_prompt,n_gen,n_depth,.*,avg_ts,stddev_ts,.*limit_share'"
+check 'csv has a line a row' test "$(wc -l <"$T/csv")" = 5
+check 'csv has as many columns everywhere' test "$(sed 's/"[^"]*"//g' "$T/csv" | awk -F, '{ print NF }' | sort -u | wc -l)" = 1
+check 'jsonl has a line a row' test "$(wc -l <"$T/jsonl")" = 4
+check 'json is an array' sh -c "head -c 1 '$T/json' | grep -q '\[' && tail -n 1 '$T/json' | grep -q '^\]'"
+if command -v python3 >/dev/null; then
+    check 'json is JSON' python3 -c 'import json, sys; assert len(json.load(open(sys.argv[1]))) == 4' "$T/json"
+fi
+check 'html is whole' sh -c "grep -q '</html>' '$T/html' && grep -q '<svg' '$T/html'"
+check 'html needs no network' sh -c "! grep -qE 'https?:|src=|@import|<script' '$T/html'"
+
+refuse 2 'a list that is none' '--n-prompt: expected integers .* found "5,x"' bench $DEMO -p 5,x
+refuse 2 'an unknown format' 'expected md, csv, json, jsonl or html' bench $DEMO -o xml
+refuse 2 'nothing to measure' 'nothing to measure' bench $DEMO -p 0 -n 0
+refuse 2 'no repetitions' '-r: expected an integer' bench $DEMO -r 0
+refuse 2 'an unknown shape' 'expected qwen3-30b-a3b' bench --random qwen-9
+refuse 2 'too many layers' 'has 48 layers' bench --random qwen3-30b-a3b --layers 49
+refuse 2 'layers of files' '--layers is for --random' bench $DEMO --layers 1
+refuse 2 'a model twice' 'either a model' bench $DEMO --random qwen3-4b
+refuse 2 'kernels of a model' '--kernel measures the products alone' bench $DEMO --kernel
+refuse 4 'more than fits' 'not enough memory' bench --random llama-3-70b --layers 80 -d 1000000 $SMALL
+refuse 4 'more than fits names what asks for it' '1 sequence of 1000008 tokens' bench --random llama-3-70b -d 1000000 $SMALL
+refuse 3 'no such model' 'none' bench "$T/none"
+finish
