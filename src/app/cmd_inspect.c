@@ -132,13 +132,15 @@ static int print_shape(const struct qm_config *c, const struct qm_model *m, stru
 static int print_memory(const struct inspection *in, struct qm_error *err) {
     char a[32], b[32], c[32], d[32], e[32];
     const struct qm_memory_table *m = &in->memory;
-    int rc = qm_out_printf(
-        err,
-        "memory         weights %s; KV %s a token (%s), %s at %lld tokens;\n"
-        "               working %s; in all %s",
-        qm_bytes_text((double)m->weights, a, sizeof a), qm_bytes_text((double)m->kv_per_token, b, sizeof b),
-        qm_dtype_name(in->workload.kv_type), qm_bytes_text((double)m->kv, c, sizeof c), (long long)in->workload.context,
-        qm_bytes_text((double)m->scratch, d, sizeof d), qm_bytes_text((double)m->total, e, sizeof e));
+    int rc =
+        qm_out_printf(err,
+                      "memory         weights %s; working %s\n"
+                      "               KV %s a token (%s), %s at %lld tokens\n"
+                      "               in all %s",
+                      qm_bytes_text((double)m->weights, a, sizeof a), qm_bytes_text((double)m->scratch, d, sizeof d),
+                      qm_bytes_text((double)m->kv_per_token, b, sizeof b), qm_dtype_name(in->workload.kv_type),
+                      qm_bytes_text((double)m->kv, c, sizeof c), (long long)in->workload.context,
+                      qm_bytes_text((double)m->total, e, sizeof e));
     if (!rc && in->available)
         rc = qm_out_printf(err, " (available: %s)", qm_bytes_text((double)in->available, a, sizeof a));
     return rc ? rc : qm_out_text("\n", err);
