@@ -6,27 +6,41 @@
 #include "simd/inline.h"
 #include "simd/tiling.h"
 
-QM_INLINE void tile(int rows, int panels, const int32_t *a, const char *b, size_t stride, int64_t steps, float *c,
-                    int64_t ldc, int accumulate) {
-    __m512 acc[QM_TILE_ROWS][8];
-    QM_UNROLL
-    for (int i = 0; i < rows; i++)
+/* How far ahead panels are fetched, in steps: 3 KiB of each. Beyond its end a tile's panels are followed by those
+ * of the next tile. Without, two threads read 85 % of what plain reads do; with, 97 to 99 % (bench --kernel). */
+enum { AHEAD = 48 };
+
+/* Steps [from, to), fetching what lies at `ahead` of each. */
+QM_INLINE void steps_of(int rows, int panels, const int32_t *a, const char *b, const char *ahead, size_t stride,
+                        int64_t from, int64_t to, __m512 acc[][2]) {
+    for (int64_t s = from; s < to; s++) {
+        __m512i w[2];
         QM_UNROLL
-    for (int j = 0; j < panels; j++)
-        acc[i][j] = accumulate ? _mm512_loadu_ps(c + i * ldc + j * 16) : _mm512_setzero_ps();
-    for (int64_t s = 0; s < steps; s++, b += 64, a += rows) {
-        __m512i w[8];
-        QM_UNROLL
-        for (int j = 0; j < panels; j++)
-            w[j] = _mm512_load_si512(b + (size_t)j * stride);
+        for (int j = 0; j < panels; j++) {
+            _mm_prefetch(ahead + (size_t)j * stride + s * 64, _MM_HINT_T0);
+            w[j] = _mm512_load_si512(b + (size_t)j * stride + s * 64);
+        }
         QM_UNROLL
         for (int i = 0; i < rows; i++) {
-            __m512i x = _mm512_set1_epi32(a[i]);
+            __m512i x = _mm512_set1_epi32(a[s * rows + i]);
             QM_UNROLL
             for (int j = 0; j < panels; j++)
                 acc[i][j] = _mm512_dpbf16_ps(acc[i][j], (__m512bh)x, (__m512bh)w[j]);
         }
     }
+}
+
+QM_INLINE void tile(int rows, int panels, const int32_t *a, const char *b, size_t stride, int64_t steps, float *c,
+                    int64_t ldc, int accumulate) {
+    __m512 acc[QM_TILE_ROWS][2];
+    QM_UNROLL
+    for (int i = 0; i < rows; i++)
+        QM_UNROLL
+    for (int j = 0; j < panels; j++)
+        acc[i][j] = accumulate ? _mm512_loadu_ps(c + i * ldc + j * 16) : _mm512_setzero_ps();
+    int64_t within = steps > AHEAD ? steps - AHEAD : 0;
+    steps_of(rows, panels, a, b, b + AHEAD * 64, stride, 0, within, acc);
+    steps_of(rows, panels, a, b, b + (size_t)panels * stride - within * 64, stride, within, steps, acc);
     QM_UNROLL
     for (int i = 0; i < rows; i++)
         QM_UNROLL
@@ -42,12 +56,12 @@ QM_INLINE void tile(int rows, int panels, const int32_t *a, const char *b, size_
 
 #define ROW_TILES(rows, panels) TILE(rows, panels) TILE(rows, 1)
 
-ROW_TILES(1, 8)
-ROW_TILES(2, 8)
-ROW_TILES(3, 8)
-ROW_TILES(4, 4)
-ROW_TILES(5, 4)
-ROW_TILES(6, 4)
+ROW_TILES(1, 2)
+ROW_TILES(2, 2)
+ROW_TILES(3, 2)
+ROW_TILES(4, 2)
+ROW_TILES(5, 2)
+ROW_TILES(6, 2)
 ROW_TILES(7, 2)
 ROW_TILES(8, 2)
 ROW_TILES(9, 2)
@@ -64,7 +78,7 @@ void product_bf16_avx512bf16(const struct qm_product *p) {
         .a_step = 4,
         .b_step = 64,
         .block_steps = 256,
-        .tiles = {ENTRY(1, 8), ENTRY(2, 8), ENTRY(3, 8), ENTRY(4, 4), ENTRY(5, 4), ENTRY(6, 4), ENTRY(7, 2),
+        .tiles = {ENTRY(1, 2), ENTRY(2, 2), ENTRY(3, 2), ENTRY(4, 2), ENTRY(5, 2), ENTRY(6, 2), ENTRY(7, 2),
                   ENTRY(8, 2), ENTRY(9, 2), ENTRY(10, 2), ENTRY(11, 2), ENTRY(12, 2)},
     };
     qm_product_tiled(p, &tiling);
