@@ -8,12 +8,12 @@ enum { GROUP_PANELS = 32, BLOCK_ROWS = 516, EXPANDED_BYTES = 40 * 1024 };
 
 /* Whole panels under one strip. */
 static void run_tiles(const struct qm_product *p, const struct qm_tiles *tiles, const char *a, const char *b,
-                      size_t stride, int64_t n_panels, int64_t steps, float *c, int accumulate) {
+                      size_t stride, int64_t n_panels, int64_t steps, float *c, int accumulate, const char *ahead) {
     int64_t n = 0;
     for (; n + tiles->panels <= n_panels; n += tiles->panels)
-        tiles->many(a, b + (size_t)n * stride, stride, steps, c + n * QM_PANEL_ROWS, p->ldc, accumulate);
+        tiles->many(a, b + (size_t)n * stride, stride, steps, c + n * QM_PANEL_ROWS, p->ldc, accumulate, ahead);
     for (; n < n_panels; n++)
-        tiles->one(a, b + (size_t)n * stride, stride, steps, c + n * QM_PANEL_ROWS, p->ldc, accumulate);
+        tiles->one(a, b + (size_t)n * stride, stride, steps, c + n * QM_PANEL_ROWS, p->ldc, accumulate, ahead);
 }
 
 /* A walk over several strips: strips [s0, s1), panels [group, group_end) by `pair`, one block of k at a time. */
@@ -26,7 +26,19 @@ struct walk {
     int64_t all_steps;
 };
 
-/* The walk's block of k for the panels of one tile, from panel n. */
+/* The panels of the block after that of panel n: of the next tile, else of the next block of k, else of the next
+ * group. (An address only: past the last there may be nothing, and fetching ahead then does nothing.) */
+static const char *next_block(const struct walk *w, int64_t n) {
+    const struct qm_product *p = w->p;
+    if (n + w->pair < w->group_end)
+        return (const char *)p->b + (size_t)(n + w->pair) * p->panel_stride + w->from * w->t->b_step;
+    if (w->from + w->steps < w->all_steps)
+        return (const char *)p->b + (size_t)w->group * p->panel_stride + (w->from + w->steps) * w->t->b_step;
+    return (const char *)p->b + (size_t)w->group_end * p->panel_stride;
+}
+
+/* The walk's block of k for the panels of one tile, from panel n. While its strips are computed the next block is
+ * fetched, a panel a strip. */
 static void run_block(const struct walk *w, int64_t n) {
     char scratch[EXPANDED_BYTES] __attribute__((aligned(64)));
     const struct qm_product *p = w->p;
@@ -42,11 +54,13 @@ static void run_block(const struct walk *w, int64_t n) {
         b = scratch;
         by_rows = t->expanded;
     }
+    const char *next = next_block(w, n);
     for (int64_t s = w->s0; s < w->s1; s++) {
         int64_t first, r = qm_strip(p->m, t->rows, s, &first);
         const char *a = (const char *)p->a + (first * w->all_steps + w->from * r) * t->a_step;
         float *c = p->c + first * p->ldc + n * QM_PANEL_ROWS;
-        run_tiles(p, &by_rows[r], a, b, stride, n_panels, w->steps, c, p->accumulate || w->from);
+        run_tiles(p, &by_rows[r], a, b, stride, n_panels, w->steps, c, p->accumulate || w->from,
+                  next + (size_t)((s - w->s0) % w->pair) * p->panel_stride);
     }
 }
 
@@ -54,7 +68,7 @@ void qm_product_tiled(const struct qm_product *p, const struct qm_tiling *t) {
     int64_t steps = (p->k + t->k_step - 1) / t->k_step, strips = qm_strip_count(p->m, t->rows);
     if (strips <= 1) {
         if (p->m)
-            run_tiles(p, &t->tiles[p->m], p->a, p->b, p->panel_stride, p->n_panels, steps, p->c, p->accumulate);
+            run_tiles(p, &t->tiles[p->m], p->a, p->b, p->panel_stride, p->n_panels, steps, p->c, p->accumulate, NULL);
         return;
     }
     int64_t strips_at_once = BLOCK_ROWS / t->rows;

@@ -13,9 +13,10 @@
 
 enum { QM_TILE_ROWS = 12 };
 
-/* r rows (fixed by the tile) by its number of panels, over `steps` steps of k from a and b. */
+/* r rows (fixed by the tile) by its number of panels, over `steps` steps of k from a and b. ahead: what will be read
+ * later and should be fetched meanwhile, a cache line a step; NULL: b itself comes from memory. */
 typedef void qm_tile(const char *a, const char *b, size_t panel_stride, int64_t steps, float *c, int64_t ldc,
-                     int accumulate);
+                     int accumulate, const char *ahead);
 
 struct qm_tiles {
     qm_tile *many; /* `panels` at once */

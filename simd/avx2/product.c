@@ -52,7 +52,8 @@ QM_INLINE void tile(enum qm_dtype t, int rows, int halves, const float *a, const
 
 #define TILE(type, name, rows, panels)                                                                                 \
     static void tile_##name##_##rows##x##panels(const char *a, const char *b, size_t stride, int64_t steps, float *c,  \
-                                                int64_t ldc, int accumulate) {                                         \
+                                                int64_t ldc, int accumulate, const char *ahead) {                      \
+        (void)ahead;                                                                                                   \
         tile(type, rows, 2 * panels, (const float *)a, b, stride, steps, c, ldc, accumulate);                          \
     }
 

@@ -85,7 +85,8 @@ static void expand(char *dst, const char *b, int64_t steps) {
 
 #define TILE(name, expanded, rows)                                                                                     \
     static void name##_##rows(const char *a, const char *b, size_t stride, int64_t steps, float *c, int64_t ldc,       \
-                              int accumulate) {                                                                        \
+                              int accumulate, const char *ahead) {                                                     \
+        (void)ahead;                                                                                                   \
         (void)stride;                                                                                                  \
         tile(expanded, rows, (const float *)a, b, steps, c, ldc, accumulate);                                          \
     }

@@ -82,7 +82,8 @@ static void expand(char *dst, const char *b, int64_t steps) {
 
 #define TILE(name, expanded, rows, panels)                                                                             \
     static void name##_##rows##x##panels(const char *a, const char *b, size_t stride, int64_t steps, float *c,         \
-                                         int64_t ldc, int accumulate) {                                                \
+                                         int64_t ldc, int accumulate, const char *ahead) {                             \
+        (void)ahead;                                                                                                   \
         tile(expanded, rows, panels, (const float *)a, b, stride, steps, c, ldc, accumulate);                          \
     }
 

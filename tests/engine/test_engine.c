@@ -155,7 +155,7 @@ static void test_memory_table(void **state) {
     assert_memory_equal(t, &plan, sizeof plan);
     /* two layers keep 4096 tokens of 2 heads of 32 keys and values; two a window of 16 and a chunk of 512 */
     uint64_t token = 2 * 2 * 32 * 2;
-    assert_int_equal(plan.kv, 2 * 4096 * token + 2 * 10 * 64 * token);
+    assert_int_equal(plan.kv, 2 * 4096 * token + 2 * 6 * 128 * token);
     assert_int_equal(plan.kv_per_token, 2 * token);
     assert_true(qm_engine_decode_bytes(m.engine, 4096) > qm_engine_decode_bytes(m.engine, 1));
     run_model_close(&m);

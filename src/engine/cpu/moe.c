@@ -66,33 +66,46 @@ static void group_rows(struct qm_cpu *c, int64_t rows) {
     g->first[0] = 0;
 }
 
-static void route_region(void *arg, int thread, int threads) {
-    const struct region *r = arg;
+/* Router logits of rows [first, first + n), which fit the private room for packed rows. */
+static void route_rows(const struct region *r, void *packed, int64_t first, int64_t n) {
     struct qm_cpu *c = r->c;
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix), *bias = qm_cpu_weight(c, r->op->bias);
-    int64_t rows = r->batch->rows, begin, end, ld = w->panels * QM_PANEL_ROWS;
     const struct qm_packed_weight *norm = qm_cpu_weight(c, r->op->norm);
-    qm_team_share(rows, thread, threads, &begin, &end);
-    void *packed = qm_cpu_private(c, thread, c->layout.attention + c->layout.attention_bytes);
-    int64_t k = c->config->experts_per_token;
-    for (int64_t i = begin; i < end; i++) {
-        float *normed = c->normed + i * c->layout.ld_hidden, *logits = c->routing.logits + i * ld;
-        c->kernels->rmsnorm(normed, c->x + i * c->layout.ld_hidden, qm_packed_vector(norm, 0), w->k,
+    int64_t ld = w->panels * QM_PANEL_ROWS, k = c->config->experts_per_token, ldn = c->layout.ld_hidden;
+    float *normed = c->normed + first * ldn, *logits = c->routing.logits + first * ld;
+    for (int64_t i = 0; i < n; i++)
+        c->kernels->rmsnorm(normed + i * ldn, c->x + (first + i) * ldn, qm_packed_vector(norm, 0), w->k,
                             (float)c->config->rms_eps);
-        qm_cpu_type(c, w->type)->pack(packed, normed, c->layout.ld_hidden, NULL, 1, w->k);
-        struct qm_product product = {.a = packed,
-                                     .m = 1,
-                                     .k = w->k,
-                                     .b = w->data,
-                                     .n_panels = w->panels,
-                                     .panel_stride = w->panel_stride,
-                                     .c = logits,
-                                     .ldc = ld};
-        qm_cpu_type(c, w->type)->product(&product);
+    qm_cpu_type(c, w->type)->pack(packed, normed, ldn, NULL, n, w->k);
+    struct qm_product product = {.a = packed,
+                                 .m = n,
+                                 .k = w->k,
+                                 .b = w->data,
+                                 .n_panels = w->panels,
+                                 .panel_stride = w->panel_stride,
+                                 .c = logits,
+                                 .ldc = ld};
+    qm_cpu_type(c, w->type)->product(&product);
+    for (int64_t i = 0; i < n; i++) {
         if (bias)
-            c->kernels->add(logits, qm_packed_vector(bias, 0), w->n);
-        route_row(c, logits, c->routing.chosen + i * k, c->routing.weight + i * k);
+            c->kernels->add(logits + i * ld, qm_packed_vector(bias, 0), w->n);
+        route_row(c, logits + i * ld, c->routing.chosen + (first + i) * k, c->routing.weight + (first + i) * k);
     }
+}
+
+static void route_region(void *arg, int thread, int threads) {
+    const struct region *r = arg;
+    const struct qm_cpu *c = r->c;
+    const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix);
+    uint64_t room = c->layout.attention + c->layout.attention_bytes;
+    void *packed = qm_cpu_private(c, thread, room);
+    int64_t begin, end, most = QM_PRIVATE_ROWS;
+    while (most < QM_PACK_ROWS &&
+           qm_cpu_type(c, w->type)->packed_bytes(most + 1, w->k) <= c->layout.thread_bytes - room)
+        most++;
+    qm_team_share(r->batch->rows, thread, threads, &begin, &end);
+    for (int64_t i = begin; i < end; i += most)
+        route_rows(r, packed, i, most < end - i ? most : end - i);
 }
 
 void qm_cpu_route(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch) {
