@@ -239,19 +239,6 @@ static size_t crossing(struct candidate *c, size_t n, double target, bool beyond
     return hi;
 }
 
-static void flip_ties(struct candidate *c, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        c[i].key ^= 0xFFFFFFFFu;
-}
-
-/* Among equals, the published processor removes the lower ids first. */
-static size_t keep_top_p(struct candidate *c, size_t n, double total, double top_p) {
-    flip_ties(c, n);
-    n = crossing(c, n, top_p * total, false);
-    flip_ties(c, n);
-    return n;
-}
-
 static size_t keep_min_p(struct candidate *c, size_t n, double min_p) {
     size_t kept = 0;
     for (size_t i = 0; i < n; i++) {
@@ -286,7 +273,7 @@ static size_t keep_candidates(struct qm_sampler *s, const float *logits, double 
         sum += weight;
     }
     if (s->set.top_p < 1)
-        n = keep_top_p(c, n, sum, s->set.top_p);
+        n = crossing(c, n, s->set.top_p * sum, false);
     if (s->set.min_p > 0)
         n = keep_min_p(c, n, s->set.min_p);
     if (s->set.top_p < 1 || s->set.min_p > 0) {

@@ -3,9 +3,9 @@
  * lowest id among equals), after penalties and bias.
  *
  * As transformers' processors: top-k keeps everything equal to the k-th greatest; top-p keeps the fewest
- * tokens that hold at least that probability, at least one, and removes lower ids first among equals; min-p
- * is relative to the most probable token. Penalties and bias are computed in float32, probabilities in
- * float64.
+ * tokens that hold at least that probability, at least one, lower ids first among equals (there the published
+ * sort promises no order); min-p is relative to the most probable token. Penalties and bias are computed in
+ * float32, probabilities in float64.
  *
  * The generator is PCG32 (O'Neill 2014, XSH-RR; pcg32.h), seeded by the seed on stream 0xda3e39cb94b95bdb:
  * one 32-bit draw u a token (none where greedy), the token being the first whose cumulative probability, in

@@ -142,10 +142,10 @@ static void test_draw(void **state) {
     }
 }
 
-/* Top-k, top-p and min-p by their definitions on a full ascending sort, lower ids first among equals. */
+/* Top-k, top-p and min-p by their definitions on a full ascending sort, higher ids first among equals. */
 static int ascending(const void *a, const void *b) {
     const struct by_probability *x = a, *y = b;
-    return x->p != y->p ? (x->p < y->p ? -1 : 1) : x->id - y->id;
+    return x->p != y->p ? (x->p < y->p ? -1 : 1) : y->id - x->id;
 }
 
 static void define(const struct qm_sampling *set, const float *logits, int n, double *probs) {
@@ -259,10 +259,10 @@ static void test_limits_of_values(void **state) {
 
     set = qm_sampling_default;
     set.temperature = 1;
-    set.top_p = 0; /* keeps one: of equals, the highest id, as top-p removes lower ids first */
+    set.top_p = 0; /* keeps one: of equals, the lowest id */
     s = sampler(set, 6);
     qm_sampler_probabilities(s, (float[]){1, 5, 5, 0, 2, 3}, probs);
-    assert_true(probs[2] == 1);
+    assert_true(probs[1] == 1);
     qm_sampler_free(s);
 
     const struct qm_logit_bias bias[] = {{0, -100}, {1, 100}};
