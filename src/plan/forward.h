@@ -1,6 +1,6 @@
 /* The forward pass as a list of coarse ops, built once from a model. There is one such list for every
- * architecture; a backend executes it and knows no architecture. Each op is one parallel region (attention:
- * two). Immutable once built.
+ * architecture; a backend executes it and knows no architecture. Each op is one parallel region.
+ * Immutable once built.
  *
  * x: residual stream, F32 [tokens][hidden]. For layer l:
  *   QKV       qkv = norm(x) . Wqkv^T + b

@@ -65,22 +65,23 @@ static void plan_private(const struct qm_model *m, const struct qm_workload *w, 
     int64_t group = c->heads / c->kv_heads;
     int64_t block = max64(1, QM_QUERY_ROWS / group); /* query tokens at once */
     s->query_rows = (block < w->chunk ? block : w->chunk) * group;
-    int64_t ld_value = (int64_t)round_up((uint64_t)c->head_dim, QM_PANEL_ROWS);
+    s->ld_value = (int64_t)round_up((uint64_t)c->head_dim, QM_PANEL_ROWS);
+    uint64_t rows = (uint64_t)s->query_rows, value = rows * (uint64_t)s->ld_value * 4;
     uint64_t at = 0;
     /* a product's columns before its epilogue: 32 columns of every row at least */
     s->product_bytes = round_up((uint64_t)max64(max64(w->chunk * 32, 65536), 4 * s->ld_hidden) * 4, 64);
     s->product = place(&at, s->product_bytes);
     s->accumulator = place(&at, s->product_bytes);
-    s->attention = at;
-    place(&at, packed_bound(s->query_rows, c->head_dim));         /* queries */
-    place(&at, packed_bound(s->query_rows, QM_KV_PAGE_TOKENS));   /* probabilities of a page */
-    place(&at, (uint64_t)s->query_rows * QM_ATTENTION_SPLIT * 4); /* scores of a split */
-    place(&at, (uint64_t)s->query_rows * (uint64_t)ld_value * 4); /* its output */
-    place(&at, (uint64_t)s->query_rows * (uint64_t)ld_value * 4); /* the merged output */
-    place(&at, (uint64_t)s->query_rows * 4 * 4);                  /* maxima and sums of both */
-    place(&at, (uint64_t)(ld_value + c->head_dim) * 4);           /* one vector, and zeros */
-    s->attention_bytes = at - s->attention;
+    s->queries = place(&at, packed_bound(s->query_rows, c->head_dim));
+    s->probabilities = place(&at, packed_bound(s->query_rows, QM_KV_PAGE_TOKENS)); /* of a page */
+    s->scores = place(&at, rows * QM_ATTENTION_SPLIT * 4);
+    s->split_out = place(&at, value);
+    s->merged = place(&at, value);
+    s->row_stats = place(&at, rows * 4 * 4);                            /* maxima and sums of both */
+    s->vectors = place(&at, (uint64_t)(s->ld_value + c->head_dim) * 4); /* one vector, and zeros */
+    s->private_rows = at;
     s->thread_bytes = round_up(at + packed_bound(4, max64(max64(c->hidden, c->heads * c->head_dim), c->ffn)), 4096);
+    s->private_rows_bytes = s->thread_bytes - s->private_rows;
 }
 
 void qm_scratch_plan(const struct qm_model *m, const struct qm_workload *w, struct qm_scratch_layout *s) {

@@ -27,10 +27,13 @@ struct qm_workload {
  * boundary. ld_*: floats a row. */
 struct qm_scratch_layout {
     int64_t ld_hidden, ld_qkv, ld_q, ld_ffn; /* ld_ffn: rows of h: chunk (dense) or chunk x experts a token */
+    int64_t ld_value;                        /* head_dim in whole panels */
     uint64_t x, normed, qkv, q, attended, h, packed, rope, routing, partial; /* shared by all threads */
     uint64_t partial_bytes, packed_bytes;
-    uint64_t thread0, thread_bytes;                                           /* private parts, one a thread */
-    uint64_t product, product_bytes, accumulator, attention, attention_bytes; /* offsets within a private part */
+    uint64_t thread0, thread_bytes; /* private parts, one a thread; from here on offsets within one */
+    uint64_t product, product_bytes, accumulator;
+    uint64_t queries, probabilities, scores, split_out, merged, row_stats, vectors; /* attention */
+    uint64_t private_rows, private_rows_bytes;                                      /* packed rows of its own */
     int64_t query_rows; /* rows of queries (tokens x heads of a KV head) that attention takes at once */
     uint64_t total;
 };

@@ -26,7 +26,7 @@ struct unit {
     int64_t head, row, tokens, position;
 };
 
-/* A thread's buffers (offsets as in qm_scratch_plan). */
+/* A thread's buffers (where qm_scratch_plan put them). */
 struct buffers {
     void *queries, *probabilities;
     float *scores, *out, *merged, *max, *sum, *merged_max, *merged_sum, *vector, *zeros;
@@ -40,33 +40,24 @@ static int64_t max64(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
-static uint64_t take(uint64_t *at, uint64_t bytes) {
-    uint64_t here = *at;
-    *at += (bytes + 63) / 64 * 64;
-    return here;
-}
-
-static uint64_t packed_room(int64_t rows, int64_t k) {
-    return ((uint64_t)rows * (uint64_t)(k + (k & 1)) * 4 + 63) / 64 * 64;
+static float *floats(const struct qm_cpu *c, int thread, uint64_t offset) {
+    return (float *)(void *)qm_cpu_private(c, thread, offset);
 }
 
 static struct buffers thread_buffers(const struct region *r, int thread) {
     const struct qm_cpu *c = r->c;
-    uint8_t *base = qm_cpu_private(c, thread, c->layout.attention);
-    int64_t rows = c->layout.query_rows, hd = c->config->head_dim;
-    uint64_t at = 0, value = (uint64_t)(rows * r->ld_value) * 4;
-    struct buffers b;
-    b.queries = base + take(&at, packed_room(rows, hd));
-    b.probabilities = base + take(&at, packed_room(rows, QM_KV_PAGE_TOKENS));
-    b.scores = (float *)(void *)(base + take(&at, (uint64_t)rows * QM_ATTENTION_SPLIT * 4));
-    b.out = (float *)(void *)(base + take(&at, value));
-    b.merged = (float *)(void *)(base + take(&at, value));
-    b.max = (float *)(void *)(base + take(&at, (uint64_t)rows * 16));
-    b.sum = b.max + rows;
-    b.merged_max = b.sum + rows;
-    b.merged_sum = b.merged_max + rows;
-    b.vector = (float *)(void *)(base + take(&at, (uint64_t)(r->ld_value + hd) * 4));
-    b.zeros = b.vector + hd;
+    const struct qm_scratch_layout *l = &c->layout;
+    struct buffers b = {.queries = qm_cpu_private(c, thread, l->queries),
+                        .probabilities = qm_cpu_private(c, thread, l->probabilities),
+                        .scores = floats(c, thread, l->scores),
+                        .out = floats(c, thread, l->split_out),
+                        .merged = floats(c, thread, l->merged),
+                        .max = floats(c, thread, l->row_stats),
+                        .vector = floats(c, thread, l->vectors)};
+    b.sum = b.max + l->query_rows;
+    b.merged_max = b.sum + l->query_rows;
+    b.merged_sum = b.merged_max + l->query_rows;
+    b.zeros = b.vector + c->config->head_dim;
     return b;
 }
 
@@ -353,7 +344,7 @@ static bool share_splits(const struct region *r) {
 void qm_cpu_attention(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch) {
     struct region r = {.c = c, .op = op, .batch = batch, .group = c->config->heads / c->config->kv_heads};
     r.query_tokens = c->layout.query_rows / r.group;
-    r.ld_value = (c->config->head_dim + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS * QM_PANEL_ROWS;
+    r.ld_value = c->layout.ld_value;
     r.by_split = share_splits(&r);
     qm_team_run(c->team, attention_region, &r);
 }

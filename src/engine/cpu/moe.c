@@ -97,11 +97,9 @@ static void route_region(void *arg, int thread, int threads) {
     const struct region *r = arg;
     const struct qm_cpu *c = r->c;
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix);
-    uint64_t room = c->layout.attention + c->layout.attention_bytes;
-    void *packed = qm_cpu_private(c, thread, room);
+    void *packed = qm_cpu_private(c, thread, c->layout.private_rows);
     int64_t begin, end, most = QM_PRIVATE_ROWS;
-    while (most < QM_PACK_ROWS &&
-           qm_cpu_type(c, w->type)->packed_bytes(most + 1, w->k) <= c->layout.thread_bytes - room)
+    while (most < QM_PACK_ROWS && qm_cpu_type(c, w->type)->packed_bytes(most + 1, w->k) <= c->layout.private_rows_bytes)
         most++;
     qm_team_share(r->batch->rows, thread, threads, &begin, &end);
     for (int64_t i = begin; i < end; i += most)

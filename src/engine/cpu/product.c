@@ -32,7 +32,7 @@ const void *qm_cpu_pack(const struct qm_cpu *c, int thread, int threads, const f
                         const struct qm_packed_weight *norm) {
     if (m <= QM_PRIVATE_ROWS) {
         float *normed = (float *)(void *)qm_cpu_private(c, thread, c->layout.accumulator);
-        void *dst = qm_cpu_private(c, thread, c->layout.attention + c->layout.attention_bytes);
+        void *dst = qm_cpu_private(c, thread, c->layout.private_rows);
         pack_block(c, src, ld, rows, 0, m, w, norm, normed, dst);
         return dst;
     }
