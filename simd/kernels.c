@@ -15,7 +15,8 @@ static void build_tables(void) {
         [QM_ISA_AVX512] = qm_kernels_overlay_avx512,
         [QM_ISA_AVX512BF16] = qm_kernels_overlay_avx512bf16,
     };
-    for (int isa = QM_ISA_SCALAR; isa <= QM_ISA_AVX512BF16; isa++) {
+    /* an overlay is compiled for its instruction set: those that this CPU lacks must not run */
+    for (int isa = QM_ISA_SCALAR; isa <= QM_ISA_AVX512BF16 && isa <= (int)qm_isa_best(); isa++) {
         if (isa > QM_ISA_SCALAR)
             tables[isa] = tables[isa - 1];
         overlays[isa](&tables[isa]);
