@@ -12,10 +12,8 @@ static pthread_mutex_t tables_lock = PTHREAD_MUTEX_INITIALIZER;
 /* Up to isa and no further: a folder's code, its overlay too, is of instructions that only its CPUs have. */
 static void build_tables(enum qm_isa isa) {
     static void (*const overlays[])(struct qm_kernels *) = {
-        [QM_ISA_SCALAR] = qm_kernels_overlay_scalar,
-        [QM_ISA_AVX2] = qm_kernels_overlay_avx2,
-        [QM_ISA_AVX512] = qm_kernels_overlay_avx512,
-        [QM_ISA_AVX512BF16] = qm_kernels_overlay_avx512bf16,
+        [QM_ISA_SCALAR] = qm_kernels_overlay_scalar, [QM_ISA_AVX2] = qm_kernels_overlay_avx2,
+        [QM_ISA_AVX512] = qm_kernels_overlay_avx512, [QM_ISA_AVX512BF16] = qm_kernels_overlay_avx512bf16,
         [QM_ISA_AMX] = qm_kernels_overlay_amx,
     };
     for (; tables_built <= (int)isa; tables_built++) {
