@@ -1,4 +1,5 @@
 #!/bin/sh
+# shellcheck shell=dash
 # What holds on two nodes: run inside the guest by init, by busybox's shell. CPUs 0 and 1 are on node 0, 2 and 3
 # on node 1. Prints a line for each check, and the counts in CMocka's words; the unit tests print their own.
 # What the program computes there is compared with what it computed outside: here.npy, here.txt.
