@@ -24,11 +24,15 @@ uint64_t qm_plan_panel_bytes(enum qm_dtype t, int64_t k) {
     return round_up(qm_panel_bytes(t, k), 64);
 }
 
-uint64_t qm_weight_bytes(const struct qm_weight *w) {
+uint64_t qm_weight_part_bytes(const struct qm_weight *w, int64_t experts) {
     if (w->vector)
-        return round_up((uint64_t)(w->experts * w->n) * 4, 64);
+        return round_up((uint64_t)(experts * w->n) * 4, 64);
     uint64_t panels = (uint64_t)(w->n + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS;
-    return (uint64_t)w->experts * panels * qm_plan_panel_bytes(qm_packed_type(w), w->k);
+    return (uint64_t)experts * panels * qm_plan_panel_bytes(qm_packed_type(w), w->k);
+}
+
+uint64_t qm_weight_bytes(const struct qm_weight *w) {
+    return qm_weight_part_bytes(w, w->experts);
 }
 
 int64_t qm_kv_pages(int64_t context, int64_t window, int64_t chunk) {
@@ -86,9 +90,9 @@ enum qm_dtype qm_kv_default_type(const struct qm_config *c) {
     return c->dtype == QM_F16 || c->dtype == QM_F32 ? c->dtype : QM_BF16;
 }
 
-/* Packed activations never take more than F32 rows of k rounded up to even. */
+/* Packed activations never take more than F32 rows of k rounded up to even, and a row at least 64 bytes. */
 static uint64_t packed_bound(int64_t rows, int64_t k) {
-    return round_up((uint64_t)rows * (uint64_t)(k + (k & 1)) * 4, 64);
+    return round_up((uint64_t)rows * (uint64_t)max64(k + (k & 1), 16) * 4, 64);
 }
 
 static uint64_t place(uint64_t *at, uint64_t bytes) {
