@@ -337,7 +337,7 @@ static bool share_splits(const struct region *r) {
         if (captured(r, &u))
             return false;
     }
-    return splits > units && units < 4 * qm_team_threads(r->c->team) &&
+    return splits > units && units < 4 * qm_team_used(r->c->team) &&
            (uint64_t)floats * 4 <= r->c->layout.partial_bytes;
 }
 
