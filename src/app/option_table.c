@@ -45,7 +45,8 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
     [QM_OPT_CONTEXT] = {"context", 0, 0, QM_VALUE_INT, "N", 0, 1e9,
         "tokens a sequence may hold; 0: the model's maximum, or what fits in memory"},
     [QM_OPT_ISA] = {"isa", 0, 0, QM_VALUE_TEXT, "NAME", NONE,
-        "the highest instruction set to use: scalar, avx2, avx512, avx512bf16 or amx"},
+        "the highest instruction set to use: scalar, avx2, avx512, avx512bf16, or amx (never chosen by itself: it has "
+        "run on a model of its instructions only, not yet on a CPU)"},
     [QM_OPT_QUIET] = {"quiet", 0, 0, QM_VALUE_MAYBE_TEXT, "PERCENT", NONE,
         "write tokens with the fewest threads that keep PERCENT (97) of the speed, found in the first seconds; the "
         "others sleep. max: read prompts with as few"},

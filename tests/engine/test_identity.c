@@ -209,7 +209,7 @@ int main(void) {
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(check_truncate);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(check_quiet);
     for (int i = 0; reference_names[i]; i++)
-        for (int isa = 0; isa < QM_ISA_AMX && n < MOST; isa++, n++) {
+        for (int isa = 0; isa < QM_ISA_COUNT && n < MOST; isa++, n++) {
             which[n] = (struct which){reference_names[i], (enum qm_isa)isa};
             snprintf(names[n], sizeof names[n], "%s on %s", reference_names[i], qm_isa_name((enum qm_isa)isa));
             tests[n] = (struct CMUnitTest){names[n], check_model, NULL, NULL, &which[n]};
