@@ -180,6 +180,10 @@ int64_t qm_engine_chunk(const struct qm_engine *e) {
     return e->workload.chunk;
 }
 
+int64_t qm_engine_sequences(const struct qm_engine *e) {
+    return e->workload.sequences;
+}
+
 int qm_engine_threads(const struct qm_engine *e) {
     return e->workload.threads;
 }

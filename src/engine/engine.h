@@ -46,6 +46,7 @@ void qm_engine_close(struct qm_engine *e);
 const struct qm_model *qm_engine_model(const struct qm_engine *e);
 int64_t qm_engine_context(const struct qm_engine *e);
 int64_t qm_engine_chunk(const struct qm_engine *e);
+int64_t qm_engine_sequences(const struct qm_engine *e); /* that may be open at once */
 int qm_engine_threads(const struct qm_engine *e);
 enum qm_isa qm_engine_isa(const struct qm_engine *e);
 enum qm_dtype qm_engine_kv_type(const struct qm_engine *e);
@@ -53,7 +54,7 @@ const struct qm_memory_table *qm_engine_memory(const struct qm_engine *e);
 /* Bytes of weights and KV read for one more token of a sequence with `depth` tokens. */
 uint64_t qm_engine_decode_bytes(const struct qm_engine *e, int64_t depth);
 
-/* The team that computes the steps, for measuring the machine by the same threads between steps. */
+/* The team that computes the steps, for what the same threads do between steps: sampling, measuring the machine. */
 struct qm_team *qm_engine_team(const struct qm_engine *e);
 
 /* Where the time of steps goes, by kind of op. */
