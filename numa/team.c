@@ -45,7 +45,8 @@ struct gate {
 struct node {
     struct gate start, release;
     alignas(LINE) _Atomic uint32_t arrived;
-    uint32_t threads;
+    uint32_t threads, first; /* how many; the first one's number */
+    int number;              /* the system's, or -1 */
 };
 
 struct worker {
@@ -64,9 +65,10 @@ struct qm_team {
     bool pinned;
     struct node *node;
     uint16_t *thread_node;
-    struct worker *worker; /* [threads], 0 is the caller and has no id */
-    int started;           /* workers that run: 1..started-1 */
-    pid_t caller;          /* whose affinity to restore */
+    struct qm_team_place *place; /* [threads] */
+    struct worker *worker;       /* [threads], 0 is the caller and has no id */
+    int started;                 /* workers that run: 1..started-1 */
+    pid_t caller;                /* whose affinity to restore */
     struct cpu_mask caller_mask;
     _Atomic uint64_t regions;
     alignas(LINE) _Atomic uint32_t nodes_arrived;
@@ -217,19 +219,34 @@ static void pin_all(struct qm_team *team, const struct qm_topology *topo) {
  * node and share one counter. */
 static void map_nodes(struct qm_team *team, const struct qm_topology *topo) {
     int last = -1;
+    bool fits = team->threads <= topo->cores;
     for (int t = 0; t < team->threads; t++) {
-        int node = team->threads <= topo->cores ? topo->core_node[core_of(topo, t, team->threads)] : 0;
-        if (node != last)
-            team->nodes++;
+        int node = fits ? topo->core_node[core_of(topo, t, team->threads)] : 0;
+        if (node != last) {
+            struct node *n = &team->node[team->nodes++];
+            n->first = (uint32_t)t;
+            n->number = fits || topo->nodes == 1 ? topo->node_number[node] : -1;
+        }
         last = node;
         team->thread_node[t] = (uint16_t)(team->nodes - 1);
         team->node[team->nodes - 1].threads++;
     }
 }
 
+static void map_places(struct qm_team *team) {
+    for (int t = 0; t < team->threads; t++) {
+        const struct node *n = &team->node[team->thread_node[t]];
+        team->place[t] = (struct qm_team_place){.nodes = (int)team->nodes,
+                                                .node = team->thread_node[t],
+                                                .index = t - (int)n->first,
+                                                .count = (int)n->threads};
+    }
+}
+
 static void release(struct qm_team *team) {
     free(team->node);
     free(team->thread_node);
+    free(team->place);
     free(team->worker);
     free(team);
 }
@@ -251,11 +268,13 @@ static struct qm_team *team_alloc(const struct qm_topology *topo, int threads) {
     team->node = alloc_lines((size_t)topo->nodes * sizeof *team->node);
     team->thread_node = calloc((size_t)threads, sizeof *team->thread_node);
     team->worker = calloc((size_t)threads, sizeof *team->worker);
-    if (!team->node || !team->thread_node || !team->worker) {
+    team->place = calloc((size_t)threads, sizeof *team->place);
+    if (!team->node || !team->thread_node || !team->worker || !team->place) {
         release(team);
         return NULL;
     }
     map_nodes(team, topo);
+    map_places(team);
     return team;
 }
 
@@ -318,7 +337,7 @@ int qm_team_create_on(const struct qm_topology *topo, int threads, struct qm_tea
 int qm_team_create(int threads, struct qm_team **out, struct qm_error *err) {
     *out = NULL;
     struct qm_topology topo;
-    int rc = qm_topology_load(&topo, err);
+    int rc = qm_topology_load(NULL, &topo, err);
     if (rc != QM_OK)
         return rc;
     rc = qm_team_create_on(&topo, threads, out, err);
@@ -344,6 +363,34 @@ int qm_team_threads(const struct qm_team *team) {
 
 bool qm_team_pinned(const struct qm_team *team) {
     return team->pinned;
+}
+
+int qm_team_nodes(const struct qm_team *team) {
+    return (int)team->nodes;
+}
+
+int qm_team_node_number(const struct qm_team *team, int node) {
+    return team->node[node].number;
+}
+
+struct qm_team_place qm_team_place(const struct qm_team *team, int thread) {
+    return team->place[thread];
+}
+
+void qm_team_node_part(const struct qm_team *team, int64_t n, int node, int64_t *begin, int64_t *end) {
+    int64_t first = team->node[node].first, threads = team->node[node].threads;
+    *begin = n * first / team->threads;
+    *end = n * (first + threads) / team->threads;
+}
+
+void qm_team_part(const struct qm_team *team, int64_t n, int thread, int64_t *begin, int64_t *end) {
+    const struct qm_team_place *p = &team->place[thread];
+    int64_t first = 0, last = n;
+    if (p->nodes > 1)
+        qm_team_node_part(team, n, p->node, &first, &last);
+    qm_team_share(last - first, p->index, p->count, begin, end);
+    *begin += first;
+    *end += first;
 }
 
 uint64_t qm_team_regions(const struct qm_team *team) {

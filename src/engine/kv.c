@@ -29,28 +29,48 @@ static int find_groups(const struct qm_forward *f, const struct qm_workload *w, 
     return QM_OK;
 }
 
-int qm_kv_open(const struct qm_forward *f, const struct qm_workload *w, struct qm_kv *out, struct qm_error *err) {
+/* Lays out what a node has from `at` on; at NULL: only counts. */
+static uint64_t place_node(struct qm_kv *kv, int node, uint8_t *at) {
+    uint64_t bytes = 0;
+    for (int s = 0; s < kv->n_states; s++)
+        for (int64_t h = 0; h < kv->kv_heads; h++) {
+            int64_t pages = kv->groups[kv->group_of[s]].pages;
+            bool whole = kv->ranges == 1;
+            if (whole && h * kv->nodes / kv->kv_heads != node)
+                continue;
+            if (at)
+                kv->base[(s * kv->kv_heads + h) * kv->ranges + (whole ? 0 : node)] = at + bytes;
+            if (!whole)
+                pages = pages * (node + 1) / kv->ranges - pages * node / kv->ranges;
+            bytes += (uint64_t)pages * kv->page_bytes;
+        }
+    return bytes;
+}
+
+int qm_kv_open(const struct qm_forward *f, const struct qm_workload *w, const struct qm_home *homes, int nodes,
+               struct qm_kv *out, struct qm_error *err) {
     size_t n = (size_t)f->n_states + 1;
-    *out = (struct qm_kv){.type = w->kv_type, .n_states = f->n_states, .chunk = w->chunk, .context = w->context};
+    *out = (struct qm_kv){
+        .type = w->kv_type, .n_states = f->n_states, .chunk = w->chunk, .context = w->context, .nodes = nodes};
     out->kv_heads = f->states[0].kv_heads;
     out->head_dim = f->states[0].head_dim;
+    out->ranges = out->kv_heads % nodes == 0 ? 1 : nodes;
     out->key_bytes = qm_kv_key_bytes(w->kv_type, out->head_dim);
     out->page_bytes = out->key_bytes + qm_kv_value_bytes(w->kv_type, out->head_dim);
     out->groups = calloc(n, sizeof *out->groups);
     out->group_of = calloc(n, sizeof *out->group_of);
-    out->base = calloc(n, sizeof *out->base);
-    int rc = out->groups && out->group_of && out->base ? QM_OK : qm_fail_memory(err, n * 64, "the KV cache");
+    out->base = calloc(n * (size_t)(out->kv_heads * out->ranges), sizeof *out->base);
+    out->memory = calloc((size_t)nodes, sizeof *out->memory);
+    int rc =
+        out->groups && out->group_of && out->base && out->memory ? QM_OK : qm_fail_memory(err, n * 64, "the KV cache");
     if (!rc)
         rc = find_groups(f, w, out, err);
-    uint64_t total = 0;
-    for (int s = 0; !rc && s < f->n_states; s++)
-        total += (uint64_t)(out->groups[out->group_of[s]].pages * out->kv_heads) * out->page_bytes;
-    if (!rc)
-        rc = qm_memory_alloc(total, "the KV cache", &out->memory, err);
-    uint8_t *at = out->memory.data;
-    for (int s = 0; !rc && s < f->n_states; s++) {
-        out->base[s] = at;
-        at += (uint64_t)(out->groups[out->group_of[s]].pages * out->kv_heads) * out->page_bytes;
+    for (int node = 0; !rc && node < nodes; node++) {
+        uint64_t bytes = place_node(out, node, NULL);
+        if (bytes)
+            rc = qm_memory_alloc_on(bytes, homes[node], "the KV cache", &out->memory[node], err);
+        if (bytes && !rc)
+            place_node(out, node, out->memory[node].data);
     }
     if (rc)
         qm_kv_close(out);
@@ -63,7 +83,9 @@ void qm_kv_close(struct qm_kv *kv) {
     free(kv->groups);
     free(kv->group_of);
     free(kv->base);
-    qm_memory_free(&kv->memory);
+    for (int node = 0; kv->memory && node < kv->nodes; node++)
+        qm_memory_free(&kv->memory[node]);
+    free(kv->memory);
     *kv = (struct qm_kv){0};
 }
 
@@ -113,7 +135,23 @@ void qm_kv_tables_close(struct qm_kv *kv, struct qm_kv_tables *t) {
 static void clear_page(struct qm_kv *kv, int g, int64_t page) {
     for (int s = 0; s < kv->n_states; s++)
         for (int64_t h = 0; kv->group_of[s] == g && h < kv->kv_heads; h++)
-            memset(kv->base[s] + (uint64_t)(h * kv->groups[g].pages + page) * kv->page_bytes, 0, kv->page_bytes);
+            memset(qm_kv_page_at(kv, s, h, page), 0, kv->page_bytes);
+}
+
+/* A free page for logical page i. Where nodes share by page numbers, those of one attention split are taken from one
+ * node, while it has some. */
+static int32_t take_page(const struct qm_kv *kv, struct qm_kv_group *group, int64_t i) {
+    int64_t last = group->n_free - 1, at = last;
+    if (kv->ranges > 1) {
+        int64_t wanted = i / (QM_ATTENTION_SPLIT / QM_KV_PAGE_TOKENS) % kv->ranges;
+        while (at >= 0 && qm_kv_range(kv, group, group->free_pages[at]) != wanted)
+            at--;
+        at = at < 0 ? last : at;
+    }
+    int32_t page = group->free_pages[at];
+    group->free_pages[at] = group->free_pages[last];
+    group->n_free--;
+    return page;
 }
 
 int qm_kv_reserve(struct qm_kv *kv, struct qm_kv_tables *t, int64_t n, struct qm_error *err) {
@@ -132,7 +170,7 @@ int qm_kv_reserve(struct qm_kv *kv, struct qm_kv_tables *t, int64_t n, struct qm
             int32_t *entry = &t->table[g][i % group->held];
             if (*entry >= 0)
                 continue;
-            *entry = group->free_pages[--group->n_free];
+            *entry = take_page(kv, group, i);
             clear_page(kv, g, *entry);
         }
     }
