@@ -8,6 +8,7 @@
 static struct qm_kernels tables[QM_ISA_AVX512BF16 + 1];
 static pthread_once_t tables_once = PTHREAD_ONCE_INIT;
 
+/* A folder's overlay is compiled with that folder's flags: one above what the CPU has must not run. */
 static void build_tables(void) {
     static void (*const overlays[])(struct qm_kernels *) = {
         [QM_ISA_SCALAR] = qm_kernels_overlay_scalar,
@@ -15,7 +16,7 @@ static void build_tables(void) {
         [QM_ISA_AVX512] = qm_kernels_overlay_avx512,
         [QM_ISA_AVX512BF16] = qm_kernels_overlay_avx512bf16,
     };
-    for (int isa = QM_ISA_SCALAR; isa <= QM_ISA_AVX512BF16; isa++) {
+    for (int isa = QM_ISA_SCALAR; isa <= (int)qm_isa_best(); isa++) {
         if (isa > QM_ISA_SCALAR)
             tables[isa] = tables[isa - 1];
         overlays[isa](&tables[isa]);
