@@ -20,11 +20,15 @@ uint64_t qm_plan_panel_bytes(enum qm_dtype t, int64_t k) {
     return round_up(qm_panel_bytes(t, k), 64);
 }
 
-uint64_t qm_weight_bytes(const struct qm_weight *w) {
+uint64_t qm_weight_part_bytes(const struct qm_weight *w, int64_t experts) {
     if (w->vector)
-        return round_up((uint64_t)(w->experts * w->n) * 4, 64);
+        return round_up((uint64_t)(experts * w->n) * 4, 64);
     uint64_t panels = (uint64_t)(w->n + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS;
-    return (uint64_t)w->experts * panels * qm_plan_panel_bytes(qm_packed_type(w), w->k);
+    return (uint64_t)experts * panels * qm_plan_panel_bytes(qm_packed_type(w), w->k);
+}
+
+uint64_t qm_weight_bytes(const struct qm_weight *w) {
+    return qm_weight_part_bytes(w, w->experts);
 }
 
 int64_t qm_kv_pages(int64_t context, int64_t window, int64_t chunk) {

@@ -52,6 +52,8 @@ enum qm_dtype qm_packed_type(const struct qm_weight *w);
 uint64_t qm_plan_panel_bytes(enum qm_dtype t, int64_t k);
 /* Bytes of one weight as packed (vectors as F32, rounded up to 64). */
 uint64_t qm_weight_bytes(const struct qm_weight *w);
+/* The same of so many of its experts, packed by themselves. */
+uint64_t qm_weight_part_bytes(const struct qm_weight *w, int64_t experts);
 
 /* Pages that a sequence of `context` tokens takes in a layer with this window (0: none). */
 int64_t qm_kv_pages(int64_t context, int64_t window, int64_t chunk);

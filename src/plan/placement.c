@@ -1,0 +1,148 @@
+/* Placements: opening, checking, counting what each device holds. */
+#include "plan/placement.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "plan/units.h"
+
+int qm_placement_open(const struct qm_model *m, int devices, struct qm_placement *out, struct qm_error *err) {
+    assert(devices >= 1 && devices <= QM_MAX_DEVICES);
+    size_t layers = (size_t)m->config.layers, experts = layers * (size_t)m->config.experts;
+    *out = (struct qm_placement){.devices = devices, .layers = m->config.layers, .experts = m->config.experts};
+    out->layer = calloc(layers + 1, sizeof *out->layer);
+    out->expert = calloc(experts + 1, sizeof *out->expert);
+    if (out->layer && out->expert)
+        return QM_OK;
+    qm_placement_free(out);
+    return qm_fail_memory(err, layers * sizeof *out->layer + experts, "a placement");
+}
+
+int qm_placement_copy(const struct qm_placement *p, struct qm_placement *out, struct qm_error *err) {
+    size_t layers = (size_t)p->layers, experts = layers * (size_t)p->experts;
+    *out = *p;
+    out->layer = calloc(layers + 1, sizeof *out->layer);
+    out->expert = calloc(experts + 1, sizeof *out->expert);
+    if (!out->layer || !out->expert) {
+        qm_placement_free(out);
+        return qm_fail_memory(err, layers * sizeof *out->layer + experts, "a placement");
+    }
+    memcpy(out->layer, p->layer, layers * sizeof *out->layer);
+    memcpy(out->expert, p->expert, experts);
+    return QM_OK;
+}
+
+void qm_placement_free(struct qm_placement *p) {
+    free(p->layer);
+    free(p->expert);
+    *p = (struct qm_placement){0};
+}
+
+int64_t qm_placement_experts_on(const struct qm_placement *p, int64_t layer, int device) {
+    int64_t n = 0;
+    for (int64_t e = 0; e < p->experts; e++)
+        n += qm_placement_expert(p, layer, e) == device;
+    return n;
+}
+
+static int check_layer(const struct qm_placement *p, const struct qm_model *m, int64_t l, struct qm_error *err) {
+    const struct qm_layer_placement *at = &p->layer[l];
+    bool moe = m->config.layer[l].moe;
+    const uint8_t devices[] = {at->attention, at->ffn, at->stream_attention, at->stream_ffn};
+    for (size_t i = 0; i < sizeof devices; i++)
+        if (devices[i] >= p->devices)
+            return qm_fail(err, QM_INPUT, "placement: layer %lld is on device %d: there are %d", (long long)l,
+                           devices[i], p->devices);
+    for (int64_t e = 0; e < p->experts; e++)
+        if (qm_placement_expert(p, l, e) >= (moe ? p->devices : 1))
+            return qm_fail(err, QM_INPUT, "placement: layer %lld, expert %lld is on device %d: %s", (long long)l,
+                           (long long)e, qm_placement_expert(p, l, e),
+                           moe ? "it is not there" : "the layer has no experts");
+    if (moe && at->ffn)
+        return qm_fail(err, QM_INPUT, "placement: layer %lld has experts and no dense FFN", (long long)l);
+    if (at->stream_attention && at->attention)
+        return qm_fail(err, QM_INPUT, "placement: layer %lld: attention is on device %d and can't be streamed",
+                       (long long)l, at->attention);
+    if (at->stream_ffn && (at->ffn || (moe && qm_placement_experts_on(p, l, QM_DEVICE_CPU) == 0)))
+        return qm_fail(err, QM_INPUT, "placement: layer %lld: nothing of its %s is on the CPU, to be streamed",
+                       (long long)l, moe ? "experts" : "FFN");
+    return QM_OK;
+}
+
+int qm_placement_check(const struct qm_placement *p, const struct qm_model *m, struct qm_error *err) {
+    const struct qm_config *c = &m->config;
+    if (p->layers != c->layers || p->experts != c->experts)
+        return qm_fail(err, QM_INPUT,
+                       "placement: of a model with %lld layers and %lld experts; this one has %lld and %lld",
+                       (long long)p->layers, (long long)p->experts, (long long)c->layers, (long long)c->experts);
+    if (p->devices < 1 || p->devices > QM_MAX_DEVICES || p->head >= p->devices || p->stream_rows < 0)
+        return qm_fail(err, QM_INPUT, "placement: the head is on device %d of %d, streaming from %lld tokens on",
+                       p->head, p->devices, (long long)p->stream_rows);
+    int rc = QM_OK;
+    for (int64_t l = 0; l < p->layers && !rc; l++)
+        rc = check_layer(p, m, l, err);
+    return rc;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
+/* The largest unit that is streamed to the device; true where any is. */
+static bool largest_streamed(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
+                             int device, uint64_t *most) {
+    bool any = false;
+    *most = 0;
+    for (int64_t l = 0; l < p->layers && p->stream_rows; l++) {
+        if (p->layer[l].stream_attention == device) {
+            *most = larger(*most, qm_unit_weight_bytes(m, QM_UNIT_ATTENTION, l, 0) + qm_unit_kv_bytes(m, w, l));
+            any = true;
+        }
+        if (p->layer[l].stream_ffn == device) {
+            int64_t experts = qm_placement_experts_on(p, l, QM_DEVICE_CPU);
+            *most = larger(*most, qm_unit_weight_bytes(m, QM_UNIT_FFN, l, 0) +
+                                      qm_unit_weight_bytes(m, QM_UNIT_EXPERT, l, experts));
+            any = true;
+        }
+    }
+    return any;
+}
+
+static uint64_t head_bytes(const struct qm_placement *p, const struct qm_model *m, int device) {
+    if (p->head != device)
+        return 0;
+    return qm_unit_weight_bytes(m, QM_UNIT_HEAD, -1, 0) + (device == QM_DEVICE_CPU ? 0 : qm_unit_tied_bytes(m));
+}
+
+void qm_placement_memory(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
+                         int device, struct qm_device_memory *out) {
+    *out = (struct qm_device_memory){.weights = head_bytes(p, m, device)};
+    uint64_t slot = 0;
+    bool used = device == QM_DEVICE_CPU || p->head == device;
+    if (device == QM_DEVICE_CPU)
+        out->weights += qm_unit_weight_bytes(m, QM_UNIT_EMBED, -1, 0);
+    else
+        used |= largest_streamed(p, m, w, device, &slot);
+    for (int64_t l = 0; l < p->layers; l++) {
+        if (p->layer[l].attention == device) {
+            out->weights += qm_unit_weight_bytes(m, QM_UNIT_ATTENTION, l, 0);
+            out->kv += qm_unit_kv_bytes(m, w, l);
+            used = true;
+        }
+        int64_t experts = m->config.layer[l].moe ? qm_placement_experts_on(p, l, device) : 0;
+        bool dense = !m->config.layer[l].moe && p->layer[l].ffn == device;
+        out->weights += qm_unit_weight_bytes(m, QM_UNIT_EXPERT, l, experts);
+        if (dense)
+            out->weights += qm_unit_weight_bytes(m, QM_UNIT_FFN, l, 0);
+        used |= dense || experts;
+    }
+    struct qm_workload of_device = *w;
+    if (device != QM_DEVICE_CPU)
+        of_device.threads = 1;
+    struct qm_scratch_layout scratch;
+    qm_scratch_plan(m, &of_device, &scratch);
+    out->activations = used ? scratch.total : 0;
+    out->workspace = 2 * slot;
+    out->total = out->weights + out->kv + out->activations + out->workspace;
+}

@@ -1,0 +1,231 @@
+/* The units' bytes are the engine's own: for every architecture and KV type their sums are the memory table, and the
+ * table is what the engine's arenas take. Placements: what each device holds adds up, and what can't be is refused. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/kv.h"
+#include "engine/packed.h"
+#include "plan/placement.h"
+#include "plan/units.h"
+#include "tests/support/reference.h"
+#include "tests/support/support.h"
+
+static struct qm_model *open_model(const char *name) {
+    char dir[TEST_PATH];
+    struct qm_model *m;
+    struct qm_error err;
+    snprintf(dir, sizeof dir, "tests/data/reference/%s", name);
+    if (qm_model_open(dir, NULL, &m, &err))
+        fail_msg("%s", err.message);
+    return m;
+}
+
+static void each_model(void (*test)(const struct qm_model *m)) {
+    for (int i = 0; reference_names[i]; i++) {
+        struct qm_model *m = open_model(reference_names[i]);
+        test(m);
+        qm_model_close(m);
+    }
+}
+
+static const enum qm_dtype kv_types[] = {QM_BF16, QM_F16, QM_F32};
+static const struct qm_workload workloads[] = {
+    {.context = 700, .sequences = 1, .chunk = 512, .threads = 2},
+    {.context = 2000, .sequences = 3, .chunk = 40, .threads = 5}, /* a window holds less than the context */
+};
+
+static void sum_units(const struct qm_model *m, const struct qm_workload *w, uint64_t *weights, uint64_t *kv) {
+    *weights = qm_unit_weight_bytes(m, QM_UNIT_EMBED, -1, 0) + qm_unit_weight_bytes(m, QM_UNIT_HEAD, -1, 0);
+    *kv = 0;
+    for (int64_t l = 0; l < m->config.layers; l++) {
+        *weights += qm_unit_weight_bytes(m, QM_UNIT_ATTENTION, l, 0) + qm_unit_weight_bytes(m, QM_UNIT_FFN, l, 0) +
+                    qm_unit_weight_bytes(m, QM_UNIT_EXPERT, l, m->config.experts);
+        *kv += qm_unit_kv_bytes(m, w, l);
+    }
+}
+
+static void sums_are_the_table(const struct qm_model *m) {
+    for (size_t i = 0; i < sizeof workloads / sizeof *workloads; i++)
+        for (size_t t = 0; t < sizeof kv_types / sizeof *kv_types; t++) {
+            struct qm_workload w = workloads[i];
+            struct qm_memory_table table;
+            struct qm_forward forward;
+            struct qm_kv arena;
+            struct qm_error err;
+            uint64_t weights, kv;
+            w.kv_type = kv_types[t];
+            qm_memory_estimate(m, &w, &table);
+            sum_units(m, &w, &weights, &kv);
+            assert_int_equal(weights, table.weights);
+            assert_int_equal(kv, table.kv);
+            assert_int_equal(qm_forward_build(m, &forward, &err), QM_OK);
+            assert_int_equal(qm_kv_open(&forward, &w, &arena, &err), QM_OK);
+            assert_int_equal(arena.memory.bytes, kv);
+            qm_kv_close(&arena);
+            qm_forward_free(&forward);
+        }
+}
+
+static void weights_are_the_arena(const struct qm_model *m) {
+    const struct qm_kernels *kernels;
+    struct qm_team *team;
+    struct qm_packed packed;
+    struct qm_error err;
+    uint64_t weights, kv;
+    assert_int_equal(qm_kernels_get(qm_isa_best(), &kernels, &err), QM_OK);
+    assert_int_equal(qm_team_create(1, &team, &err), QM_OK);
+    assert_int_equal(qm_packed_load(m, kernels, team, NULL, NULL, &packed, &err), QM_OK);
+    sum_units(m, &workloads[0], &weights, &kv);
+    assert_int_equal(packed.memory.bytes, weights);
+    const struct qm_packed_weight *last = &packed.weights[m->n_weights - 1];
+    assert_int_equal(last->data - packed.weights[0].data + (int64_t)qm_weight_bytes(&m->weights[m->n_weights - 1]),
+                     weights);
+    qm_packed_free(&packed);
+    qm_team_destroy(team);
+}
+
+static void placed_all_on_the_cpu(const struct qm_model *m) {
+    struct qm_placement p;
+    struct qm_error err;
+    struct qm_memory_table table;
+    struct qm_device_memory cpu, device;
+    assert_int_equal(qm_placement_open(m, 2, &p, &err), QM_OK);
+    assert_int_equal(qm_placement_check(&p, m, &err), QM_OK);
+    struct qm_workload w = workloads[0];
+    w.kv_type = qm_kv_default_type(&m->config);
+    qm_memory_estimate(m, &w, &table);
+    qm_placement_memory(&p, m, &w, QM_DEVICE_CPU, &cpu);
+    qm_placement_memory(&p, m, &w, 1, &device);
+    assert_int_equal(cpu.weights, table.weights);
+    assert_int_equal(cpu.kv, table.kv);
+    assert_int_equal(cpu.activations, table.scratch);
+    assert_int_equal(cpu.total, table.total);
+    assert_int_equal(device.total, 0);
+    qm_placement_free(&p);
+}
+
+/* Half of the layers and the head elsewhere, half of the experts of the others. */
+static void placed_on_two(const struct qm_model *m) {
+    struct qm_placement p, copy;
+    struct qm_error err;
+    struct qm_memory_table table;
+    struct qm_device_memory cpu, device;
+    assert_int_equal(qm_placement_open(m, 2, &p, &err), QM_OK);
+    for (int64_t l = 0; l < p.layers; l++) {
+        bool first = l < p.layers / 2, moe = m->config.layer[l].moe;
+        p.layer[l].attention = first;
+        p.layer[l].ffn = first && !moe;
+        for (int64_t e = 0; e < p.experts && moe; e++)
+            p.expert[l * p.experts + e] = first || e % 2;
+    }
+    p.head = 1;
+    assert_int_equal(qm_placement_check(&p, m, &err), QM_OK);
+    assert_int_equal(qm_placement_copy(&p, &copy, &err), QM_OK);
+    struct qm_workload w = workloads[1];
+    w.kv_type = QM_F16;
+    qm_memory_estimate(m, &w, &table);
+    qm_placement_memory(&copy, m, &w, QM_DEVICE_CPU, &cpu);
+    qm_placement_memory(&copy, m, &w, 1, &device);
+    uint64_t slack = (uint64_t)(m->config.layers * 4 * 64); /* halves of vectors, each rounded up to 64 bytes */
+    uint64_t sum = cpu.weights + device.weights - qm_unit_tied_bytes(m);
+    assert_true(sum >= table.weights && sum <= table.weights + slack);
+    assert_int_equal(cpu.kv + device.kv, table.kv);
+    assert_true(device.activations && !device.workspace && device.activations < cpu.activations);
+    qm_placement_free(&p);
+    qm_placement_free(&copy);
+}
+
+static void test_sums(void **state) {
+    (void)state;
+    each_model(sums_are_the_table);
+}
+
+static void test_arena(void **state) {
+    (void)state;
+    each_model(weights_are_the_arena);
+}
+
+static void test_placed(void **state) {
+    (void)state;
+    each_model(placed_all_on_the_cpu);
+    each_model(placed_on_two);
+}
+
+static void test_workspace(void **state) {
+    (void)state;
+    struct qm_model *m = open_model("qwen3_moe_mixed"); /* a dense layer and layers of experts */
+    struct qm_placement p;
+    struct qm_error err;
+    struct qm_device_memory device;
+    struct qm_workload w = workloads[0];
+    int64_t moe = 0;
+    while (!m->config.layer[moe].moe)
+        moe++;
+    assert_int_equal(qm_placement_open(m, 3, &p, &err), QM_OK);
+    p.expert[moe * p.experts] = 1;
+    p.layer[moe].stream_ffn = 2;
+    p.stream_rows = 64;
+    assert_int_equal(qm_placement_check(&p, m, &err), QM_OK);
+    qm_placement_memory(&p, m, &w, 2, &device);
+    assert_int_equal(device.weights, 0);
+    assert_int_equal(device.workspace, 2 * qm_unit_weight_bytes(m, QM_UNIT_EXPERT, moe, p.experts - 1));
+    p.layer[moe].stream_attention = 2;
+    p.layer[moe].stream_ffn = 0;
+    qm_placement_memory(&p, m, &w, 2, &device);
+    assert_int_equal(device.workspace,
+                     2 * (qm_unit_weight_bytes(m, QM_UNIT_ATTENTION, moe, 0) + qm_unit_kv_bytes(m, &w, moe)));
+    p.stream_rows = 0;
+    qm_placement_memory(&p, m, &w, 2, &device);
+    assert_int_equal(device.total, 0);
+    qm_placement_free(&p);
+    qm_model_close(m);
+}
+
+static void refused(struct qm_placement *p, const struct qm_model *m, const char *why) {
+    struct qm_error err;
+    assert_int_equal(qm_placement_check(p, m, &err), QM_INPUT);
+    if (!strstr(err.message, why))
+        fail_msg("%s", err.message);
+    qm_placement_free(p);
+    assert_int_equal(qm_placement_open(m, 2, p, &err), QM_OK);
+}
+
+static void test_check(void **state) {
+    (void)state;
+    struct qm_model *m = open_model("qwen3_moe_mixed"), *other = open_model("qwen3");
+    struct qm_placement p;
+    struct qm_error err;
+    int64_t moe = 0, dense = 0;
+    while (!m->config.layer[moe].moe)
+        moe++;
+    while (m->config.layer[dense].moe)
+        dense++;
+    assert_int_equal(qm_placement_open(m, 2, &p, &err), QM_OK);
+    assert_int_equal(qm_placement_check(&p, other, &err), QM_INPUT);
+    p.head = 2;
+    refused(&p, m, "head is on device 2 of 2");
+    p.layer[1].attention = 7;
+    refused(&p, m, "layer 1 is on device 7");
+    p.expert[dense * p.experts + 1] = 1;
+    refused(&p, m, "has no experts");
+    p.expert[moe * p.experts + 1] = 2;
+    refused(&p, m, "expert 1 is on device 2");
+    p.layer[moe].ffn = 1;
+    refused(&p, m, "no dense FFN");
+    p.layer[0].attention = p.layer[0].stream_attention = 1;
+    refused(&p, m, "can't be streamed");
+    memset(p.expert + moe * p.experts, 1, (size_t)p.experts);
+    p.layer[moe].stream_ffn = 1;
+    refused(&p, m, "nothing of its experts");
+    qm_placement_free(&p);
+    qm_model_close(m);
+    qm_model_close(other);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sums),      cmocka_unit_test(test_arena), cmocka_unit_test(test_placed),
+        cmocka_unit_test(test_workspace), cmocka_unit_test(test_check),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
