@@ -22,7 +22,7 @@ static bool gives_memory(hwloc_topology_t hw, hwloc_obj_t node) {
 
 /* The nearest node of a CPU that gives memory: of the nodes local to it, the one local to the fewest CPUs (a
  * package-wide CXL or HBM node must not hide the core's own DRAM); where none of them does, the one that follows
- * or else precedes them. -1 where the machine has no NUMA information. */
+ * or else the first. -1 where the machine has no NUMA information. */
 static int nearest_node(hwloc_topology_t hw, unsigned cpu) {
     int best = -1, best_weight = 0, own = -1, other = -1;
     for (hwloc_obj_t node = NULL; (node = next_node(hw, node)) != NULL;) {

@@ -31,8 +31,8 @@ struct qm_topology {
 /* The affinity is the calling thread's (the thread of a pinned team sees its own core only). QM_SYSTEM if
  * there is no core to run on. Where no cores are described each hardware thread is one, and a machine
  * without NUMA information is one node; nodes without an allowed core are not counted, and the cores of a node
- * without memory that may be used belong to the next node that has some. numa may be NULL (auto). QM_USAGE, saying
- * which and why, for a node asked for that is not there, has no CPUs or memory, or may not be used. */
+ * without memory that may be used belong to the next node that has some (or to the first). numa may be NULL (auto).
+ * QM_USAGE, saying which and why, for a node asked for that is not there, has no CPUs or memory, or may not be used. */
 int qm_topology_load(const struct qm_numa *numa, struct qm_topology *out, struct qm_error *err);
 void qm_topology_free(struct qm_topology *t);
 

@@ -154,8 +154,8 @@ static void test_nodes_asked_for(void **state) {
     check_nodes("0-7", NULL, "2-3", "4:2 5:2 6:3 7:3 ");
     check_nodes("3,5", NULL, "1,2", "3:1 5:2 ");
     check_nodes("3,5", NULL, "auto", "3:1 5:2 ");
-    /* memory of some nodes only: the others' cores belong to the next that has some, or to the last */
-    check_nodes("0-7", "1,2", "auto", "0:1 1:1 2:1 3:1 4:2 5:2 6:1 7:1 ");
+    /* memory of some nodes only: the others' cores belong to the next that has some, or to the first */
+    check_nodes("0-7", "1,2", "auto", "0:1 1:1 2:1 3:1 6:1 7:1 4:2 5:2 ");
     check_nodes("0-7", "2", "auto", "0:-1 1:-1 2:-1 3:-1 4:-1 5:-1 6:-1 7:-1 ");
 }
 
