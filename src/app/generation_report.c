@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "app/limits.h"
+#include "app/quiet.h"
 
 /* {id, token, bytes, logprob}, or NULL with err set. */
 static json_t *one_logprob(const struct qm_logprob *p, const struct qm_tokenizer *tokenizer, struct qm_error *err) {
@@ -94,7 +95,8 @@ static double read_limit(const struct qm_engine *engine) {
 void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engine, const struct qm_generate_result *r) {
     if (progress->quiet)
         return;
-    char speed[160] = "";
+    char speed[160] = "", quiet[96];
+    qm_quiet_text(engine, quiet, sizeof quiet);
     if (r->decode_steps > 0 && r->decode_seconds > 0) {
         double rate = (double)r->decode_bytes / r->decode_seconds;
         int n = snprintf(speed, sizeof speed, ", %.1f tokens/s, %.1f GB/s", qm_report_decode_tps(r), rate / 1e9);
@@ -103,6 +105,6 @@ void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engin
             snprintf(speed + n, sizeof speed - (size_t)n, " (%.0f %% of the %.1f GB/s this machine reads)",
                      100 * rate / most, most / 1e9);
     }
-    qm_note(progress, "prompt: %lld tokens, %.1f tokens/s; generation: %zu tokens%s",
-            (long long)(r->prompt_tokens - r->prefix_tokens), qm_report_prefill_tps(r), r->ids.len, speed);
+    qm_note(progress, "prompt: %lld tokens, %.1f tokens/s; generation: %zu tokens%s%s",
+            (long long)(r->prompt_tokens - r->prefix_tokens), qm_report_prefill_tps(r), r->ids.len, speed, quiet);
 }
