@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "app/limits.h"
+#include "app/quiet.h"
 #include "base/utf8.h"
 
 enum { LEAST_LOGPROB = -9999 }; /* JSON has no -infinity; as vLLM writes it */
@@ -113,7 +114,8 @@ static double read_limit(const struct qm_engine *engine) {
 void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engine, const struct qm_generate_result *r) {
     if (progress->quiet)
         return;
-    char speed[160] = "";
+    char speed[160] = "", quiet[96];
+    qm_quiet_text(engine, quiet, sizeof quiet);
     if (r->decode_steps > 0 && r->decode_seconds > 0) {
         double rate = (double)r->decode_bytes / r->decode_seconds;
         int n = snprintf(speed, sizeof speed, ", %.1f tokens/s, %.1f GB/s", qm_report_decode_tps(r), rate / 1e9);
@@ -122,6 +124,6 @@ void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engin
             snprintf(speed + n, sizeof speed - (size_t)n, " (%.0f %% of the %.1f GB/s this machine reads)",
                      100 * rate / most, most / 1e9);
     }
-    qm_note(progress, "prompt: %lld tokens, %.1f tokens/s; generation: %zu tokens%s",
-            (long long)(r->prompt_tokens - r->prefix_tokens), qm_report_prefill_tps(r), r->ids.len, speed);
+    qm_note(progress, "prompt: %lld tokens, %.1f tokens/s; generation: %zu tokens%s%s",
+            (long long)(r->prompt_tokens - r->prefix_tokens), qm_report_prefill_tps(r), r->ids.len, speed, quiet);
 }

@@ -25,6 +25,9 @@ struct qm_engine {
     struct qm_backend *backend;
     int64_t open_sequences;
     struct qm_engine_profile *profile;
+    struct qm_quiet *quiet; /* NULL: all threads */
+    bool quiet_prefill;
+    int prefill_threads; /* with quiet_prefill, until the fewest are found */
     /* the batch of a step, sized for chunk rows */
     struct qm_batch_part *parts;
     int32_t *token, *logit_row;
@@ -99,6 +102,11 @@ static int open_batch(struct qm_engine *e, struct qm_error *err) {
     return qm_fail_memory(err, rows * sizeof *e->parts, "the batch of a step");
 }
 
+static void use_threads(struct qm_engine *e, struct qm_quiet_use use) {
+    qm_team_use(e->team, use.threads);
+    qm_team_spin(e->team, use.spin);
+}
+
 int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, struct qm_engine **out,
                    struct qm_error *err) {
     *out = NULL;
@@ -150,6 +158,7 @@ void qm_engine_close(struct qm_engine *e) {
     if (e->kv.groups)
         qm_kv_close(&e->kv);
     qm_forward_free(&e->forward);
+    qm_quiet_free(e->quiet);
     qm_team_destroy(e->team);
     free(e->parts);
     free(e->token);
@@ -193,6 +202,25 @@ struct qm_team *qm_engine_team(const struct qm_engine *e) {
 
 void qm_engine_set_profile(struct qm_engine *e, struct qm_engine_profile *p) {
     e->profile = p;
+}
+
+int qm_engine_set_quiet(struct qm_engine *e, double share, bool prefill_too, int threads, struct qm_error *err) {
+    struct qm_quiet *quiet = NULL;
+    int rc = share != 0 ? qm_quiet_new(qm_team_threads(e->team), qm_team_nodes(e->team), share, &quiet, err) : QM_OK;
+    if (rc)
+        return rc;
+    qm_quiet_free(e->quiet);
+    e->quiet = quiet;
+    e->quiet_prefill = prefill_too;
+    e->prefill_threads = threads;
+    use_threads(e, (struct qm_quiet_use){qm_team_threads(e->team), true});
+    return QM_OK;
+}
+
+bool qm_engine_quiet(const struct qm_engine *e, struct qm_quiet_state *out) {
+    if (e->quiet)
+        qm_quiet_look(e->quiet, out);
+    return e->quiet != NULL;
 }
 
 const struct qm_memory_table *qm_engine_memory(const struct qm_engine *e) {
@@ -354,6 +382,32 @@ static void execute_profiled(struct qm_engine *e, const struct qm_batch *batch) 
     p->steps++;
 }
 
+static void execute(struct qm_engine *e, const struct qm_batch *batch) {
+    if (e->profile)
+        execute_profiled(e, batch);
+    for (int i = 0; !e->profile && i < e->forward.n_ops; i++)
+        e->backend->execute(e->backend, &e->forward.ops[i], batch);
+}
+
+/* One token a sequence: the threads that the search says, and their time for it. */
+static void execute_quietly(struct qm_engine *e, const struct qm_batch *batch) {
+    struct qm_quiet_state found;
+    bool decode = batch->rows == batch->n_parts;
+    if (decode) {
+        use_threads(e, qm_quiet_next(e->quiet, batch->n_parts));
+        double begin = now();
+        execute(e, batch);
+        qm_quiet_took(e->quiet, now() - begin);
+        return;
+    }
+    qm_quiet_look(e->quiet, &found);
+    struct qm_quiet_use use = {found.found ? found.use.threads : e->prefill_threads, true};
+    if (!e->quiet_prefill)
+        use.threads = qm_team_threads(e->team);
+    use_threads(e, use);
+    execute(e, batch);
+}
+
 int qm_engine_step(struct qm_engine *e, const struct qm_step *steps, int n_steps, struct qm_error *err) {
     if (n_steps < 1)
         return QM_OK;
@@ -364,10 +418,10 @@ int qm_engine_step(struct qm_engine *e, const struct qm_step *steps, int n_steps
         return rc;
     struct qm_batch batch;
     flatten(e, steps, n_steps, &batch);
-    if (e->profile)
-        execute_profiled(e, &batch);
-    for (int i = 0; !e->profile && i < e->forward.n_ops; i++)
-        e->backend->execute(e->backend, &e->forward.ops[i], &batch);
+    if (e->quiet)
+        execute_quietly(e, &batch);
+    else
+        execute(e, &batch);
     for (int i = 0; i < n_steps; i++)
         qm_kv_advance(&e->kv, &steps[i].sequence->tables, steps[i].n);
     return QM_OK;

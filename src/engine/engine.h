@@ -16,6 +16,7 @@
 #include "numa/team.h"
 #include "plan/forward.h"
 #include "plan/memory.h"
+#include "plan/quiet.h"
 #include "simd/isa.h"
 
 struct qm_engine;
@@ -64,6 +65,13 @@ struct qm_engine_profile {
 };
 /* From now on steps are added to *p, until NULL is given. Costs two readings of the clock an op. */
 void qm_engine_set_profile(struct qm_engine *e, struct qm_engine_profile *p);
+
+/* Steps of one token a sequence run on as few threads as keep this share of their speed (plan/quiet.h), found while
+ * they run; other steps on all, or, with prefill_too, on the same few: on `threads` until they are found. Results
+ * are the same bits. share 0: all threads again. */
+int qm_engine_set_quiet(struct qm_engine *e, double share, bool prefill_too, int threads, struct qm_error *err);
+/* What was found; false where no share is set. */
+bool qm_engine_quiet(const struct qm_engine *e, struct qm_quiet_state *out);
 
 /* A sequence holds no tokens at first. QM_FIT where no pages are left for even one. */
 int qm_sequence_open(struct qm_engine *e, struct qm_sequence **out, struct qm_error *err);

@@ -53,9 +53,9 @@ enum qm_dtype qm_kv_default_type(const struct qm_config *c) {
     return c->dtype == QM_F16 || c->dtype == QM_F32 ? c->dtype : QM_BF16;
 }
 
-/* Packed activations never take more than F32 rows of k rounded up to even. */
+/* Packed activations never take more than F32 rows of k rounded up to even, and a row at least 64 bytes. */
 static uint64_t packed_bound(int64_t rows, int64_t k) {
-    return round_up((uint64_t)rows * (uint64_t)(k + (k & 1)) * 4, 64);
+    return round_up((uint64_t)rows * (uint64_t)max64(k + (k & 1), 16) * 4, 64);
 }
 
 static uint64_t place(uint64_t *at, uint64_t bytes) {

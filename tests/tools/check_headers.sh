@@ -10,6 +10,7 @@ for header in $(find src simd numa offload tests bench -name '*.h' 2>/dev/null |
     simd/avx2/*) isa="-mavx2 -mfma -mf16c -mbmi2" ;;
     simd/avx512/*) isa="-mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512dq -mavx512vl" ;;
     simd/avx512bf16/*) isa="-mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16" ;;
+    simd/amx/*) isa="-mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mamx-tile -mamx-bf16" ;;
     *) isa= ;;
     esac
     n=$((n + 1))
