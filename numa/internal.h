@@ -4,6 +4,8 @@
 #define QM_NUMA_INTERNAL_H
 
 #include <hwloc.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -16,6 +18,12 @@ int qm_topology_describe(hwloc_topology_t hw, hwloc_const_cpuset_t allowed, stru
 
 /* qm_team_create for this topology, which is not kept. */
 int qm_team_create_on(const struct qm_topology *topo, int threads, struct qm_team **out, struct qm_error *err);
+
+/* A file of one decimal number and nothing else. false with errno where it can't be read, with errno 0 where it holds
+ * something else, or what no int64_t holds. */
+bool qm_read_number(const char *path, int64_t *out);
+/* The first word of a file of this directory; false and "" where there is none. */
+bool qm_first_word(const char *dir, const char *name, char *out, size_t size);
 
 /* qm_memory_available with root before every path read ("" is the machine itself). */
 int qm_memory_available_at(const char *root, uint64_t *bytes, struct qm_error *err);
