@@ -38,6 +38,7 @@ struct qm_bench_plan {
     enum qm_isa isa;
     int kv_type; /* enum qm_dtype or -1 */
     struct qm_quiet_options quiet;
+    struct qm_numa numa;
 };
 
 struct qm_bench_case {

@@ -6,10 +6,29 @@
 
 #include "app/limits.h"
 #include "app/quiet.h"
+#include "base/utf8.h"
+
+enum { LEAST_LOGPROB = -9999 }; /* JSON has no -infinity; as vLLM writes it */
+
+/* Bytes as text: U+FFFD for each byte that is in no character. */
+static json_t *readable(const struct qm_buf *bytes, struct qm_error *err) {
+    struct qm_buf text = {0};
+    int rc = QM_OK;
+    for (size_t at = 0, n; at < bytes->len && !rc; at += n) {
+        uint32_t cp;
+        n = qm_utf8_decode(bytes->data + at, bytes->len - at, &cp);
+        rc = n ? qm_buf_add(&text, bytes->data + at, n, err) : qm_buf_str(&text, "\xEF\xBF\xBD", err);
+        n = n ? n : 1;
+    }
+    json_t *out = rc ? NULL : json_stringn(text.len ? text.data : "", text.len);
+    qm_buf_free(&text);
+    return out;
+}
 
 /* {id, token, bytes, logprob}, or NULL with err set. */
 static json_t *one_logprob(const struct qm_logprob *p, const struct qm_tokenizer *tokenizer, struct qm_error *err) {
-    json_t *entry = json_pack("{s:i, s:f}", "id", (int)p->id, "logprob", (double)p->logprob);
+    double logprob = p->logprob > LEAST_LOGPROB ? (double)p->logprob : LEAST_LOGPROB;
+    json_t *entry = json_pack("{s:i, s:f}", "id", (int)p->id, "logprob", logprob);
     struct qm_buf bytes = {0};
     if (entry && tokenizer && p->id < qm_tokenizer_size(tokenizer)) {
         if (qm_tokenizer_token_bytes(tokenizer, p->id, &bytes, err)) {
@@ -17,10 +36,10 @@ static json_t *one_logprob(const struct qm_logprob *p, const struct qm_tokenizer
             qm_buf_free(&bytes);
             return NULL;
         }
-        json_t *text = json_stringn(bytes.data ? bytes.data : "", bytes.len), *list = json_array();
+        json_t *text = readable(&bytes, err), *list = json_array();
         for (size_t i = 0; i < bytes.len; i++)
             json_array_append_new(list, json_integer((unsigned char)bytes.data[i]));
-        json_object_set_new(entry, "token", text ? text : json_null());
+        json_object_set_new(entry, "token", text);
         json_object_set_new(entry, "bytes", list);
     }
     qm_buf_free(&bytes);
