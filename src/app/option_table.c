@@ -101,6 +101,14 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
     [QM_OPT_PROFILE] = {"profile", 0, 0, QM_VALUE_NONE, 0, NONE,
         "also tell parallel regions and microseconds a step, by kind of operation"},
 
+    [QM_OPT_PLAN_BATCH] = {"batch", 0, 0, QM_VALUE_INT, "N", 1, 65536, "sequences at once"},
+    [QM_OPT_PLAN_PROMPT] = {"prompt", 0, 'p', QM_VALUE_INT, "N", 0, 1e9, "tokens of a prompt"},
+    [QM_OPT_GENERATE] = {"generate", 0, 'n', QM_VALUE_INT, "N", 0, 1e9, "tokens to generate"},
+    [QM_OPT_PLAN_DEPTH] = {"depth", 0, 'd', QM_VALUE_INT, "N", 0, 1e9, "tokens that are there before the prompt"},
+    [QM_OPT_RAM] = {"ram", 0, 0, QM_VALUE_TEXT, "SIZE", NONE, "memory to plan for, such as 500GB or 1.5TiB"},
+    [QM_OPT_MACHINE] = {"machine", 0, 0, QM_VALUE_TEXT, "FILE", NONE,
+        "plan for the machine that FILE describes, instead of this one"},
+
     [QM_OPT_REFRESH] = {"refresh", 0, 0, QM_VALUE_NONE, 0, NONE, "measure again"},
     [QM_OPT_DISK] = {"disk", 0, 0, QM_VALUE_TEXT, "PATH", NONE,
         "also measure how fast PATH is read: a file, or the largest file of a directory"},

@@ -75,6 +75,13 @@ enum qm_option {
     QM_OPT_FILL_DEPTH,
     QM_OPT_KERNEL,
     QM_OPT_PROFILE,
+    /* plan */
+    QM_OPT_PLAN_BATCH,
+    QM_OPT_PLAN_PROMPT,
+    QM_OPT_GENERATE,
+    QM_OPT_PLAN_DEPTH,
+    QM_OPT_RAM,
+    QM_OPT_MACHINE,
     /* machine */
     QM_OPT_REFRESH,
     QM_OPT_DISK,
