@@ -4,12 +4,15 @@
 #include <sys/stat.h>
 
 #include "app/app.h"
+#include "app/calibrate.h"
 #include "app/machine_find.h"
 #include "app/open_model.h"
 #include "app/out.h"
 #include "app/plan.h"
 #include "app/shapes.h"
 #include "base/file.h"
+
+enum { FILE_LIMIT = 1 << 20, MAX_PINS = 64 };
 
 struct job {
     struct qm_plan_ask ask;
@@ -19,9 +22,8 @@ struct job {
     struct qm_model *shape;     /* with --random, or a config.json */
     const struct qm_model *model;
     const char *name;
+    struct qm_pin pins[MAX_PINS];
 };
-
-enum { FILE_LIMIT = 1 << 20 };
 
 static int read_ask(const struct qm_args *args, struct qm_plan_ask *ask, struct qm_error *err) {
     *ask = (struct qm_plan_ask){.context = qm_args_int(args, QM_OPT_CONTEXT, 0),
@@ -31,11 +33,46 @@ static int read_ask(const struct qm_args *args, struct qm_plan_ask *ask, struct 
                                .depth = qm_args_int(args, QM_OPT_PLAN_DEPTH, 0),
                                .prompt = qm_args_int(args, QM_OPT_PLAN_PROMPT, 512),
                                .generate = qm_args_int(args, QM_OPT_GENERATE, 32)};
-    const char *ram = qm_args_text(args, QM_OPT_RAM, NULL);
+    const char *ram = qm_args_text(args, QM_OPT_RAM, NULL), *vram = qm_args_text(args, QM_OPT_VRAM, NULL);
     int rc = ram ? qm_size_parse("--ram", ram, &ask->ram, err) : QM_OK;
+    if (!rc && vram)
+        rc = qm_size_parse("--vram", vram, &ask->vram, err);
     if (!rc && ask->job.prompt + ask->job.generate == 0)
         rc = qm_fail(err, QM_USAGE, "plan: nothing to do: --prompt and --generate are 0");
     return rc ? rc : qm_app_kv_type(args, &ask->kv_type, err);
+}
+
+/* auto, none, or a number of layers. */
+static int read_offload(const struct qm_args *args, struct job *j, struct qm_error *err) {
+    const char *text = qm_args_text(args, QM_OPT_OFFLOAD, "auto");
+    j->ask.last_layers = -1;
+    if (!strcmp(text, "auto"))
+        return QM_OK;
+    j->ask.on_cpu = !strcmp(text, "none");
+    if (j->ask.on_cpu)
+        return QM_OK;
+    if (!qm_parse_int(text, &j->ask.last_layers) || j->ask.last_layers < 0 ||
+        j->ask.last_layers > j->model->config.layers)
+        return qm_fail(err, QM_USAGE, "--offload: expected auto, none or a number of layers up to %lld, found \"%s\"",
+                       (long long)j->model->config.layers, text);
+    return QM_OK;
+}
+
+/* --device adds to the machine's devices. */
+static int read_devices(const struct qm_args *args, struct job *j, struct qm_error *err) {
+    const struct qm_arg *list = &args->option[QM_OPT_DEVICE], *pins = &args->option[QM_OPT_PIN];
+    int rc = QM_OK;
+    for (size_t i = 0; i < list->n_list && !rc; i++) {
+        if (j->speed.devices == QM_MAX_DEVICES - 1)
+            return qm_fail(err, QM_USAGE, "--device: more than %d devices", QM_MAX_DEVICES - 1);
+        rc = qm_speed_device_parse(list->list[i], &j->speed.device[j->speed.devices++], err);
+    }
+    if (pins->n_list > MAX_PINS)
+        return qm_fail(err, QM_USAGE, "--pin: more than %d", MAX_PINS);
+    for (size_t i = 0; i < pins->n_list && !rc; i++)
+        rc = qm_pin_parse(pins->list[i], j->model, &j->speed, &j->pins[j->ask.n_pins++], err);
+    j->ask.pins = j->pins;
+    return rc;
 }
 
 static int read_machine_file(const char *path, struct qm_speed *out, struct qm_error *err) {
@@ -61,6 +98,8 @@ static int this_machine(const struct qm_args *args, struct job *j, struct qm_err
         rc = qm_machine_find(machine, isa, false, NULL, &j->progress, found, err);
         if (!rc)
             qm_machine_speed(machine, &found->profile, &j->speed);
+        if (!rc)
+            rc = qm_calibration_find(machine, &found->profile, isa, false, &j->progress, &j->speed.efficiency, err);
         qm_machine_free(machine);
     }
     free(machine);
@@ -122,6 +161,10 @@ static int run_plan(const struct qm_args *args, struct qm_error *err) {
         rc = file ? read_machine_file(file, &j->speed, err) : this_machine(args, j, err);
     j->ask.speed = &j->speed;
     if (!rc)
+        rc = read_devices(args, j, err);
+    if (!rc)
+        rc = read_offload(args, j, err);
+    if (!rc)
         rc = qm_plan_answer(&j->ask, j->model, j->name, &answer, err);
     if (!rc)
         rc = print(args, j, &answer, err);
@@ -133,10 +176,10 @@ static int run_plan(const struct qm_args *args, struct qm_error *err) {
 }
 
 static const unsigned char plan_options[] = {
-    QM_OPT_CONTEXT,      QM_OPT_PLAN_BATCH,   QM_OPT_PLAN_PROMPT, QM_OPT_GENERATE,
-    QM_OPT_PLAN_DEPTH,   QM_OPT_RAM,          QM_OPT_MACHINE,     QM_OPT_RANDOM,
-    QM_OPT_LAYERS,       QM_OPT_JSON,         QM_OPT_CHUNK,       QM_OPT_THREADS,
-    QM_OPT_ISA,          QM_OPT_KV_TYPE,      QM_OPT_ROPE_THETA,  QM_OPT_EXPERTS_PER_TOKEN,
+    QM_OPT_CONTEXT,      QM_OPT_PLAN_BATCH,   QM_OPT_PLAN_PROMPT, QM_OPT_GENERATE,   QM_OPT_PLAN_DEPTH,
+    QM_OPT_OFFLOAD,      QM_OPT_PIN,          QM_OPT_DEVICE,      QM_OPT_VRAM,       QM_OPT_RAM,
+    QM_OPT_MACHINE,      QM_OPT_RANDOM,       QM_OPT_LAYERS,      QM_OPT_JSON,       QM_OPT_CHUNK,
+    QM_OPT_THREADS,      QM_OPT_ISA,          QM_OPT_KV_TYPE,     QM_OPT_ROPE_THETA, QM_OPT_EXPERTS_PER_TOKEN,
     QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_END};
 
 const struct qm_command qm_cmd_plan = {

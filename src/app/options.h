@@ -82,6 +82,10 @@ enum qm_option {
     QM_OPT_PLAN_DEPTH,
     QM_OPT_RAM,
     QM_OPT_MACHINE,
+    QM_OPT_VRAM,
+    QM_OPT_OFFLOAD,
+    QM_OPT_PIN,
+    QM_OPT_DEVICE,
     /* machine */
     QM_OPT_REFRESH,
     QM_OPT_DISK,

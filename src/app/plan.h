@@ -8,9 +8,11 @@
 
 #include "app/options.h"
 #include "app/progress.h"
+#include "base/buf.h"
 #include "model/model.h"
 #include "plan/machine.h"
 #include "plan/placement.h"
+#include "plan/search.h"
 #include "plan/time.h"
 
 enum { QM_PLAN_DEPTHS = 5, QM_PLAN_HINTS = 4 };
@@ -21,7 +23,13 @@ struct qm_plan_ask {
     struct qm_job job;
     int kv_type;        /* enum qm_dtype or -1 */
     int threads;        /* 0: one a core */
-    uint64_t ram, vram; /* 0: what the machine has */
+    uint64_t ram, vram; /* 0: what the machine has; vram: of each device */
+    const struct qm_pin *pins;
+    int n_pins;
+    bool on_cpu;                              /* --offload none */
+    int64_t last_layers;                      /* --offload N; -1: search */
+    const struct qm_placement *given;         /* --offload FILE, or NULL */
+    const struct qm_routing_profile *routing; /* or NULL */
     const struct qm_speed *speed;
 };
 
@@ -43,6 +51,9 @@ struct qm_plan_answer {
     struct qm_placement placement;
     struct qm_device_memory memory[QM_MAX_DEVICES];
     uint64_t available[QM_MAX_DEVICES];
+    double bound; /* seconds of the job that no placement beats; 0: not known */
+    bool exact;
+    int64_t tried;
     struct qm_job_time prompt, generate; /* bench's rows: each after `depth` tokens */
     struct qm_job_time job;              /* the prompt, then the generation */
     struct qm_plan_speed at[QM_PLAN_DEPTHS];
@@ -62,6 +73,10 @@ const char *qm_plan_device_name(const struct qm_speed *s, int device);
 int qm_plan_text(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err);
 /* NULL: out of memory. */
 json_t *qm_plan_json(const struct qm_plan_ask *ask, const struct qm_plan_answer *a);
+
+/* Where units are, in lines that end with newlines: of each device that has some. */
+int qm_plan_placement_text(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_buf *out,
+                           struct qm_error *err);
 
 /* What bounds a job, greatest first: words and shares of its seconds. Returns how many. */
 struct qm_plan_bound {

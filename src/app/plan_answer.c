@@ -53,7 +53,7 @@ static int refuse(const struct qm_plan_ask *ask, const struct qm_model *m, const
     else
         snprintf(way, sizeof way, "no context fits: the weights need %.2f GiB more memory", gib(t.total - available));
     return qm_fail(err, QM_FIT,
-                   "the CPU is %.2f GiB short: %.2f GiB needed (weights %.2f, keys and values for %lld x %lld tokens "
+                   "%.2f GiB short: %.2f GiB needed (weights %.2f, keys and values for %lld x %lld tokens "
                    "%.2f, activations %.2f), %.2f GiB available; %s",
                    gib(t.total - available), gib(t.total), gib(t.weights), (long long)w->sequences,
                    (long long)w->context, gib(t.kv), gib(t.scratch), gib(available), way);
@@ -181,16 +181,71 @@ int qm_plan_bounds(const struct qm_step_time *t, struct qm_plan_bound out[QM_PLA
     return n;
 }
 
+/* The devices that may be used, and their bytes. */
+static uint64_t budgets(const struct qm_plan_ask *ask, struct qm_plan_answer *a) {
+    uint64_t memory = ask->ram ? ask->ram : ask->speed->memory, devices = 0;
+    a->available[QM_DEVICE_CPU] = memory > RESERVE ? memory - RESERVE : 0;
+    for (int d = 1; d <= ask->speed->devices; d++) {
+        uint64_t has = ask->speed->device[d - 1].memory;
+        a->available[d] = ask->on_cpu ? 0 : ask->vram && ask->vram < has ? ask->vram : has;
+        devices += a->available[d];
+    }
+    return devices;
+}
+
+static int search(const struct qm_plan_ask *ask, struct qm_plan_answer *a, struct qm_error *err) {
+    struct qm_search_ask look = {.setup = setup_of(ask, a),
+                                 .job = ask->job,
+                                 .pins = ask->pins,
+                                 .n_pins = ask->n_pins,
+                                 .last_layers = ask->on_cpu ? 0 : ask->last_layers};
+    struct qm_search_result found;
+    memcpy(look.budget, a->available, sizeof look.budget);
+    int rc = qm_search(&look, &found, err);
+    if (rc)
+        return rc;
+    a->placement = found.placement;
+    a->bound = found.bound;
+    a->exact = found.exact;
+    a->tried = found.tried;
+    return QM_OK;
+}
+
+/* A given placement is kept, if it fits. */
+static int take_given(const struct qm_plan_ask *ask, struct qm_plan_answer *a, struct qm_error *err) {
+    int rc = qm_placement_copy(ask->given, &a->placement, err);
+    for (int d = 0; d < a->placement.devices && !rc; d++) {
+        struct qm_device_memory m;
+        qm_placement_memory(&a->placement, a->model, &a->workload, d, &m);
+        if (m.total > a->available[d])
+            rc = qm_fail(
+                err, QM_FIT,
+                "the plan: %s is %.2f GiB short: %.2f GiB needed, %.2f GiB available; a smaller --context needs "
+                "less, --offload auto plans anew",
+                qm_plan_device_name(ask->speed, d), gib(m.total - a->available[d]), gib(m.total), gib(a->available[d]));
+    }
+    return rc;
+}
+
+/* Where the context is not given and does not fit, half of it is tried. */
+static int place(const struct qm_plan_ask *ask, struct qm_plan_answer *a, struct qm_error *err) {
+    int64_t wanted = ask->job.depth + ask->job.prompt + ask->job.generate;
+    for (;;) {
+        int rc = ask->given ? take_given(ask, a, err) : search(ask, a, err);
+        int64_t half = a->workload.context / 2 / CONTEXT_STEP * CONTEXT_STEP;
+        if (rc != QM_FIT || ask->context || ask->given || half < wanted || half == 0)
+            return rc;
+        a->workload = make_workload(ask, &a->model->config, half);
+    }
+}
+
 int qm_plan_answer(const struct qm_plan_ask *ask, const struct qm_model *m, const char *name,
                    struct qm_plan_answer *out, struct qm_error *err) {
-    uint64_t memory = ask->ram ? ask->ram : ask->speed->memory;
     *out = (struct qm_plan_answer){.model = m, .name = name};
-    out->available[QM_DEVICE_CPU] = memory > RESERVE ? memory - RESERVE : 0;
-    int rc = choose_context(ask, m, out->available[QM_DEVICE_CPU], &out->workload, err);
+    uint64_t devices = budgets(ask, out);
+    int rc = choose_context(ask, m, out->available[QM_DEVICE_CPU] + devices, &out->workload, err);
     if (!rc)
-        rc = qm_placement_open(m, 1 + ask->speed->devices, &out->placement, err);
-    for (int d = 1; d <= ask->speed->devices; d++)
-        out->available[d] = ask->vram ? ask->vram : ask->speed->device[d - 1].memory;
+        rc = place(ask, out, err);
     for (int d = 0; d < out->placement.devices && !rc; d++)
         qm_placement_memory(&out->placement, m, &out->workload, d, &out->memory[d]);
     if (!rc) {

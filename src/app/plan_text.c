@@ -93,6 +93,25 @@ static int print_memory(const struct qm_plan_ask *ask, const struct qm_plan_answ
     return rc ? rc : qm_out_text("\n", err);
 }
 
+static int print_placement(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
+    struct qm_buf text = {0};
+    int rc = qm_plan_placement_text(ask, a, &text, err);
+    const char *at = text.data ? text.data : "";
+    for (int first = 1; *at && !rc; first = 0) {
+        int n = (int)strcspn(at, "\n");
+        rc = qm_out_printf(err, "%s%-14s %.*s\n", first ? "\n" : "", first ? "placement" : "", n, at);
+        at += n + (at[n] == '\n');
+    }
+    qm_buf_free(&text);
+    double seconds = a->job.prefill.seconds + a->job.decode.seconds;
+    if (!rc && a->exact)
+        rc = qm_out_printf(err, "%-14s the best of all, %lld tried\n", "search", (long long)a->tried);
+    else if (!rc && a->bound > 0)
+        rc = qm_out_printf(err, "%-14s best of %lld tried; no placement takes less than %.0f %% of its time\n",
+                           "search", (long long)a->tried, 100 * a->bound / seconds);
+    return rc;
+}
+
 static int print_speeds(const struct qm_plan_answer *a, struct qm_error *err) {
     int rc = qm_out_text("\ntokens/s       ", err);
     for (int i = 0; i < a->n_at && !rc; i++) {
@@ -151,6 +170,8 @@ int qm_plan_text(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, 
     int rc = print_head(ask, a, err);
     if (!rc)
         rc = print_memory(ask, a, err);
+    if (!rc && a->placement.devices > 1)
+        rc = print_placement(ask, a, err);
     if (!rc)
         rc = print_speeds(a, err);
     return rc ? rc : print_job(ask, a, err);

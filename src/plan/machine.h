@@ -38,7 +38,7 @@ const char *qm_kernel_class_name(enum qm_kernel_class k);
 struct qm_efficiency {
     struct qm_shares kernel[QM_KERNEL_CLASSES][QM_DTYPE_COUNT]; /* by type of the weights, or of the KV cache */
     double value_ns; /* of one thread, for a value of q, k or v: norm, rotation, store */
-    double route_ns; /* of one thread, for an expert that a token might choose, times those it chooses */
+    double route_ns; /* of one thread, for a comparison in choosing k of E experts: E k (k + 1) / 2 a token */
 };
 
 /* A share by rows where only some are known: times are interpolated linearly in rows; beyond the last point the share

@@ -5,7 +5,7 @@
 
 #include "simd/kernels.h"
 
-enum { ATTENTION_REGIONS = 3, FFN_REGIONS = 2, DECODE_SAMPLES = 16 };
+enum { ATTENTION_REGIONS = 3, FFN_REGIONS = 2, SAMPLES = 16 };
 
 /* One step being timed. */
 struct step {
@@ -96,6 +96,7 @@ static double attention_op(const struct step *s, int device, int64_t l) {
     double group = (double)(c->heads / c->kv_heads), n = (double)s->n, hd = (double)c->head_dim;
     double block = min2(max2(1, floor(QM_QUERY_ROWS / group)), n), passes = ceil(n / block);
     double keys = keys_seen((double)s->position, n, (double)c->layer[l].window) / n + (block - 1) / 2;
+    keys += QM_KV_PAGE_TOKENS / 2.0; /* pages are computed whole */
     double key_bytes =
         (double)(qm_kv_key_bytes(type, c->head_dim) + qm_kv_value_bytes(type, c->head_dim)) / QM_KV_PAGE_TOKENS;
     double units = (double)(s->sequences * c->kv_heads) * passes, keys_flops = 4 * hd * keys;
@@ -127,7 +128,8 @@ static double route(const struct step *s, int device, int64_t l) {
     double rows = ceil(s->rows / s->t->workload.threads);
     double read = qm_speed_read(s->t->speed, 1) * s->read_share, rate = qm_speed_flops(s->t->speed, QM_F32, 1);
     double time = max2((double)qm_weight_bytes(w) / read, 2 * (double)(w->n * w->k) * rows / rate) / 0.8;
-    time += rows * (double)(c->experts * c->experts_per_token) * s->t->speed->efficiency.route_ns * 1e-9;
+    time += rows * (double)(c->experts * c->experts_per_token * (c->experts_per_token + 1)) / 2 *
+            s->t->speed->efficiency.route_ns * 1e-9;
     s->out->routing += time;
     return time;
 }
@@ -402,20 +404,28 @@ double qm_time_unit(const struct qm_time_setup *t, enum qm_unit_kind k, int64_t 
     }
 }
 
+/* Where steps are many, some in between stand for all: their time grows evenly with the position. */
 static void prefill(const struct qm_time_setup *t, const struct qm_job *j, struct qm_step_time *sum) {
     int64_t chunk = t->workload.chunk, together = chunk / (j->prompt > 0 ? j->prompt : 1);
     together = together < 1 ? 1 : together > j->sequences ? j->sequences : together;
-    for (int64_t at = 0; at < j->prompt; at += chunk) {
-        int64_t n = j->prompt - at < chunk ? j->prompt - at : chunk;
-        struct qm_step_time one;
-        qm_time_step(t, together, j->depth + at, n, at + n == j->prompt, &one);
-        qm_time_add(sum, &one, (double)j->sequences / (double)together);
+    double times = (double)j->sequences / (double)together;
+    int64_t whole = j->prompt > chunk ? (j->prompt - 1) / chunk : 0; /* chunks before the last */
+    int64_t samples = whole < SAMPLES ? whole : SAMPLES;
+    struct qm_step_time one;
+    for (int64_t i = 0; i < samples; i++) {
+        double at = ((double)i + 0.5) * (double)whole / (double)samples - 0.5;
+        qm_time_step(t, together, j->depth + (int64_t)(at * (double)chunk), chunk, 0, &one);
+        qm_time_add(sum, &one, times * (double)whole / (double)samples);
+    }
+    if (j->prompt) {
+        qm_time_step(t, together, j->depth + whole * chunk, j->prompt - whole * chunk, 1, &one);
+        qm_time_add(sum, &one, times);
     }
 }
 
-/* Steps of one token each; where they are many, at samples in between, since their time grows evenly. */
+/* Steps of one token each. */
 static void decode(const struct qm_time_setup *t, const struct qm_job *j, struct qm_step_time *sum) {
-    int64_t samples = j->generate < DECODE_SAMPLES ? j->generate : DECODE_SAMPLES;
+    int64_t samples = j->generate < SAMPLES ? j->generate : SAMPLES;
     for (int64_t i = 0; i < samples; i++) {
         double at = ((double)i + 0.5) * (double)j->generate / (double)samples - 0.5;
         struct qm_step_time one;
