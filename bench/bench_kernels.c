@@ -88,10 +88,15 @@ static void bench_gemm(const struct qm_kernels *t, enum qm_dtype type, int64_t m
                            .c = c,
                            .ldc = n};
     double flops = 2.0 * (double)m * (double)n * (double)k;
-    int pairs = t->isa == QM_ISA_AVX512BF16 && (type == QM_BF16 || type == QM_MXFP4);
+    int tiles = t->isa == QM_ISA_AMX && type == QM_BF16;
+    int pairs = t->isa >= QM_ISA_AVX512BF16 && (type == QM_BF16 || type == QM_MXFP4);
+    float state[16] = {0};
     for (int i = 0; i < turns; i++) {
         double t0 = now();
-        double most = pairs ? peak_pairs() : t->isa >= QM_ISA_AVX512 ? peak_fma512() : peak_fma256();
+        double most = tiles                     ? t->peak_bf16(1 << 20, state)
+                      : pairs                   ? peak_pairs()
+                      : t->isa >= QM_ISA_AVX512 ? peak_fma512()
+                                                : peak_fma256();
         double t1 = now();
         t->type[type].product(&p);
         double t2 = now();
@@ -116,7 +121,7 @@ int main(int argc, char **argv) {
         return err.code;
     }
     if (isa == QM_ISA_SCALAR || turns < 1 || turns > MAX_TURNS) {
-        fprintf(stderr, "usage: bench_kernels [avx2|avx512|avx512bf16 [turns, at most %d]]\n", MAX_TURNS);
+        fprintf(stderr, "usage: bench_kernels [avx2|avx512|avx512bf16|amx [turns, at most %d]]\n", MAX_TURNS);
         return QM_USAGE;
     }
     void *memory = allocate(BIG);

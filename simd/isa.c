@@ -3,9 +3,12 @@
 #include "simd/isa.h"
 
 #include <cpuid.h>
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static const char *const isa_names[QM_ISA_COUNT] = {"scalar", "avx2", "avx512", "avx512bf16", "amx"};
 
@@ -19,7 +22,7 @@ struct feature {
     uint32_t xcr0;
 };
 
-enum { XCR0_AVX = 0x6, XCR0_AVX512 = 0xE6 };
+enum { XCR0_AVX = 0x6, XCR0_AVX512 = 0xE6, XCR0_TILES = 0x60000 };
 
 static const struct feature features[] = {
     {"AVX2", QM_ISA_AVX2, 7, 0, EBX, 1u << 5, XCR0_AVX},
@@ -31,6 +34,8 @@ static const struct feature features[] = {
     {"AVX512BW", QM_ISA_AVX512, 7, 0, EBX, 1u << 30, XCR0_AVX512},
     {"AVX512VL", QM_ISA_AVX512, 7, 0, EBX, 1u << 31, XCR0_AVX512},
     {"AVX512_BF16", QM_ISA_AVX512BF16, 7, 1, EAX, 1u << 5, XCR0_AVX512},
+    {"AMX_TILE", QM_ISA_AMX, 7, 0, EDX, 1u << 24, XCR0_TILES},
+    {"AMX_BF16", QM_ISA_AMX, 7, 0, EDX, 1u << 22, XCR0_TILES},
 };
 
 /* The low half of XCR0: which register states the OS saves. 0 where XGETBV is not enabled. */
@@ -92,17 +97,25 @@ enum qm_isa qm_isa_best(void) {
     return best;
 }
 
+/* Tile registers are large: Linux gives them to a process that asks, with all its threads. Asking again is no error.
+ * Source: Linux, Documentation/arch/x86/xstate.rst. */
+static int request_tiles(struct qm_error *err) {
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    if (!syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA))
+        return QM_OK;
+    return qm_fail(err, QM_FIT,
+                   "instruction set amx: the operating system refuses the tile registers (%s); use avx512bf16 or lower",
+                   strerror(errno));
+}
+
 int qm_isa_check(enum qm_isa isa, struct qm_error *err) {
-    if (isa == QM_ISA_AMX)
-        return qm_fail(err, QM_FIT,
-                       "instruction set amx: there are no AMX kernels in this version; use avx512bf16 or lower");
     if ((unsigned)isa >= QM_ISA_COUNT)
         return qm_fail(err, QM_FIT, "instruction set %d: not one of this program's", (int)isa);
     char list[256];
     int unsaved = 0;
     int missing = missing_features(isa, list, sizeof list, &unsaved);
     if (!missing)
-        return QM_OK;
+        return isa == QM_ISA_AMX ? request_tiles(err) : QM_OK;
     if (missing == unsaved)
         return qm_fail(err, QM_FIT, "instruction set %s: this CPU has%s, but the operating system does not enable it",
                        isa_names[isa], list);

@@ -1,26 +1,26 @@
-/* The tables of kernels by instruction set, built once. */
+/* The tables of kernels by instruction set, each built once, when it is first asked for. */
 #include "simd/kernels.h"
 
 #include <pthread.h>
 
 #include "simd/tables.h"
 
-static struct qm_kernels tables[QM_ISA_AVX512BF16 + 1];
-static pthread_once_t tables_once = PTHREAD_ONCE_INIT;
+static struct qm_kernels tables[QM_ISA_COUNT];
+static int tables_built; /* tables[0, tables_built) are there, for good */
+static pthread_mutex_t tables_lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* A folder's overlay is compiled with that folder's flags: one above what the CPU has must not run. */
-static void build_tables(void) {
+/* Up to isa and no further: a folder's code, its overlay too, is of instructions that only its CPUs have. */
+static void build_tables(enum qm_isa isa) {
     static void (*const overlays[])(struct qm_kernels *) = {
-        [QM_ISA_SCALAR] = qm_kernels_overlay_scalar,
-        [QM_ISA_AVX2] = qm_kernels_overlay_avx2,
-        [QM_ISA_AVX512] = qm_kernels_overlay_avx512,
-        [QM_ISA_AVX512BF16] = qm_kernels_overlay_avx512bf16,
+        [QM_ISA_SCALAR] = qm_kernels_overlay_scalar, [QM_ISA_AVX2] = qm_kernels_overlay_avx2,
+        [QM_ISA_AVX512] = qm_kernels_overlay_avx512, [QM_ISA_AVX512BF16] = qm_kernels_overlay_avx512bf16,
+        [QM_ISA_AMX] = qm_kernels_overlay_amx,
     };
-    for (int isa = QM_ISA_SCALAR; isa <= (int)qm_isa_best(); isa++) {
-        if (isa > QM_ISA_SCALAR)
-            tables[isa] = tables[isa - 1];
-        overlays[isa](&tables[isa]);
-        tables[isa].isa = (enum qm_isa)isa;
+    for (; tables_built <= (int)isa; tables_built++) {
+        if (tables_built > 0)
+            tables[tables_built] = tables[tables_built - 1];
+        overlays[tables_built](&tables[tables_built]);
+        tables[tables_built].isa = (enum qm_isa)tables_built;
     }
 }
 
@@ -28,7 +28,9 @@ int qm_kernels_get(enum qm_isa isa, const struct qm_kernels **out, struct qm_err
     int rc = qm_isa_check(isa, err);
     if (rc)
         return rc;
-    pthread_once(&tables_once, build_tables);
+    pthread_mutex_lock(&tables_lock);
+    build_tables(isa);
+    pthread_mutex_unlock(&tables_lock);
     *out = &tables[isa];
     return QM_OK;
 }

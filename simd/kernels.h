@@ -5,8 +5,9 @@
  * Order of accumulation (what makes results bit-identical within an ISA): every output element is
  * accumulated in F32 by ONE accumulator over ascending k, from zero (or from the given C), whatever m,
  * n, the panel range, or how k is cut into consecutive calls. BF16 goes by pairs of k as `vdpbf16ps`
- * does where the ISA has it (denormals count as zero there), else by two FMAs in order. MXFP4 sums each block
- * of 32 k from zero, then adds that sum times the block's scale. No kernel's element depends on other rows.
+ * does where the ISA has it (denormals count as zero there), else by two FMAs in order. AMX sums the even
+ * and the odd k of each 32 from zero (by FMAs; denormals count as zero), and adds the two and then that sum. MXFP4 sums
+ * each block of 32 k from zero, then adds that sum times the block's scale. No kernel's element depends on other rows.
  * Cuts of k fall on multiples of 32.
  *
  * Panels: a weight matrix W [n][k] (n outputs, row-major as published) is stored as ceil(n/16) panels of
@@ -58,7 +59,8 @@ struct qm_product {
 /* Kernels of one weight (or KV cache) type. Activations that multiply BF16 and MXFP4 are rounded to BF16
  * (nearest even); those that multiply F16 and F32 stay F32. The packed layout is this table's own. */
 struct qm_type_kernels {
-    /* bytes that pack() writes for m rows of k (a multiple of 64) */
+    /* bytes that pack() writes for m rows of k (a multiple of 64): at most 4 for each of k rounded up to even, and
+     * 64 a row where that is more */
     size_t (*packed_bytes)(int64_t m, int64_t k);
     /* dst: 64-byte aligned. Row i is src + (rows ? rows[i] : i) * ld floats. k padded with zeros as the
      * panels are. */

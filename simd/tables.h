@@ -9,5 +9,6 @@ void qm_kernels_overlay_scalar(struct qm_kernels *t);
 void qm_kernels_overlay_avx2(struct qm_kernels *t);
 void qm_kernels_overlay_avx512(struct qm_kernels *t);
 void qm_kernels_overlay_avx512bf16(struct qm_kernels *t);
+void qm_kernels_overlay_amx(struct qm_kernels *t);
 
 #endif

@@ -1,5 +1,6 @@
 /* Bit-identity: the logits of a token are the same to the last bit however its prompt is cut into steps, whatever
- * runs beside it, and by however many threads; for every architecture and instruction set. */
+ * runs beside it, and by however many threads on however many NUMA nodes; for every architecture and instruction
+ * set. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -86,6 +87,37 @@ static void check_pieces(const struct which *w, struct qm_engine *e, const struc
     }
 }
 
+/* Nodes that are made up of the cores that there are, with two threads on the first and one on each other: their
+ * memory is of the system's node 0 where it tells nodes apart. */
+enum { MADE_UP = 3 };
+static int made_up_cpu[MADE_UP + 1], made_up_node[] = {0, 0, 1, 2}, made_up_number[MADE_UP];
+
+static void check_nodes(const struct which *w, const char *dir, const struct prompt *p, const float *whole, int nodes) {
+    struct qm_topology t = {.packages = 1,
+                            .nodes = nodes,
+                            .cores = nodes + 1,
+                            .cpus = nodes + 1,
+                            .core_cpu = made_up_cpu,
+                            .core_node = made_up_node,
+                            .node_number = made_up_number};
+    struct qm_engine_options o = options(w, p, 0, 64);
+    struct run_model m;
+    char how[48];
+    o.topology = &t;
+    run_model_open(&m, dir, NULL, o);
+    assert_int_equal(qm_team_nodes(qm_engine_team(m.engine)), nodes);
+    for (int64_t piece = p->n < 200 ? 1 : 64; piece <= 64; piece *= 64) {
+        snprintf(how, sizeof how, "%d nodes, pieces of %lld", nodes, (long long)piece);
+        float *logits = run_logits(m.engine, p->ids, p->n, piece, p->n_logits);
+        same(w, how, logits, whole, p->n_logits * m.model->config.vocab);
+        free(logits);
+    }
+    float *beside = run_beside(m.engine, p);
+    same(w, "on nodes, beside others", beside, whole, p->n_logits * m.model->config.vocab);
+    free(beside);
+    run_model_close(&m);
+}
+
 static void check_prompt(const struct which *w, const char *dir, const struct prompt *p) {
     struct run_model m;
     run_model_open(&m, dir, NULL, options(w, p, 1, 512));
@@ -102,6 +134,8 @@ static void check_prompt(const struct which *w, const char *dir, const struct pr
         free(beside);
         run_model_close(&m);
     }
+    for (int nodes = 2; nodes <= MADE_UP && w->isa == qm_isa_best(); nodes++)
+        check_nodes(w, dir, p, whole, nodes);
     free(whole);
 }
 
@@ -165,6 +199,52 @@ static void check_truncate(void **state) {
     }
 }
 
+static int find_core(void **state) {
+    (void)state;
+    struct qm_topology here;
+    if (qm_topology_load(NULL, &here, NULL))
+        return -1;
+    for (int i = 0; i <= MADE_UP; i++)
+        made_up_cpu[i] = here.core_cpu[i % here.cores];
+    qm_topology_free(&here);
+    return 0;
+}
+
+/* While the fewest threads are searched for, with steps on different numbers of them, and after. */
+static void check_quiet(void **state) {
+    (void)state;
+    static const char *const names[] = {"qwen3", "gpt_oss", "mixtral"};
+    for (size_t i = 0; i < 3; i++) {
+        struct reference r;
+        reference_open(&r, names[i]);
+        int64_t n[4];
+        const int32_t *ids = reference_tensor(&r, "long_ids", n);
+        if (!ids)
+            ids = reference_tensor(&r, "ids", n);
+        struct prompt p = {ids, n[0] < 200 ? n[0] : 200, 1, 0};
+        p.n_logits = p.n;
+        struct which w = {names[i], qm_isa_best()};
+        struct run_model m;
+        struct qm_error err = {0};
+        struct qm_quiet_state quiet;
+        run_model_open(&m, r.dir, NULL, options(&w, &p, 4, 64));
+        assert_false(qm_engine_quiet(m.engine, &quiet));
+        float *whole = run_logits(m.engine, ids, p.n, 64, p.n);
+        for (int prefill = 0; prefill < 2; prefill++) {
+            assert_int_equal(qm_engine_set_quiet(m.engine, 0.5, prefill, 3, &err), 0);
+            check_pieces(&w, m.engine, &p, whole, prefill ? "quiet, prompts too" : "quiet");
+            assert_true(qm_engine_quiet(m.engine, &quiet));
+            assert_true(quiet.steps > 0);
+        }
+        assert_int_equal(qm_engine_set_quiet(m.engine, 2, false, 0, &err), QM_USAGE);
+        assert_int_equal(qm_engine_set_quiet(m.engine, 0, false, 0, &err), 0);
+        assert_int_equal(qm_team_used(qm_engine_team(m.engine)), 4);
+        free(whole);
+        run_model_close(&m);
+        reference_close(&r);
+    }
+}
+
 int main(void) {
     enum { MOST = 128 };
     static struct CMUnitTest tests[MOST];
@@ -172,11 +252,12 @@ int main(void) {
     static char names[MOST][64];
     size_t n = 0;
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(check_truncate);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(check_quiet);
     for (int i = 0; reference_names[i]; i++)
-        for (int isa = 0; isa < QM_ISA_AMX && n < MOST; isa++, n++) {
+        for (int isa = 0; isa < QM_ISA_COUNT && n < MOST; isa++, n++) {
             which[n] = (struct which){reference_names[i], (enum qm_isa)isa};
             snprintf(names[n], sizeof names[n], "%s on %s", reference_names[i], qm_isa_name((enum qm_isa)isa));
             tests[n] = (struct CMUnitTest){names[n], check_model, NULL, NULL, &which[n]};
         }
-    return _cmocka_run_group_tests("bit-identity", tests, n, NULL, NULL);
+    return _cmocka_run_group_tests("bit-identity", tests, n, find_core, NULL);
 }

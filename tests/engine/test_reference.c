@@ -150,7 +150,7 @@ int main(void) {
     static char names[MOST][64];
     size_t n = 0;
     for (int i = 0; reference_names[i]; i++)
-        for (int isa = 0; isa < QM_ISA_AMX && n < MOST; isa++, n++) {
+        for (int isa = 0; isa < QM_ISA_COUNT && n < MOST; isa++, n++) {
             which[n] = (struct which){reference_names[i], (enum qm_isa)isa};
             snprintf(names[n], sizeof names[n], "%s on %s", reference_names[i], qm_isa_name((enum qm_isa)isa));
             tests[n] = (struct CMUnitTest){names[n], check_model, NULL, NULL, &which[n]};

@@ -1,11 +1,5 @@
 /* The thread team: every thread runs every region once, barriers hold, results are visible, and teams
  * come and go. Run under ThreadSanitizer too: the orders of the atomics are what it checks. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,6 +11,7 @@
 
 #include "numa/internal.h"
 #include "numa/team.h"
+#include "tests/support/support.h"
 
 enum { MOST = 16, ROUNDS = 300, REGIONS = 3000 };
 
@@ -27,8 +22,14 @@ enum { SIZE_COUNT = sizeof SIZES / sizeof SIZES[0] };
  * tested on any machine, and threads spin while others want their core. */
 static int two_node_cpu[] = {0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1};
 static int two_node_of[] = {0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-static const struct qm_topology two_nodes = {
-    .packages = 1, .nodes = 2, .cores = MOST, .cpus = MOST, .core_cpu = two_node_cpu, .core_node = two_node_of};
+static int two_node_number[] = {-1, -1};
+static const struct qm_topology two_nodes = {.packages = 1,
+                                             .nodes = 2,
+                                             .cores = MOST,
+                                             .cpus = MOST,
+                                             .core_cpu = two_node_cpu,
+                                             .core_node = two_node_of,
+                                             .node_number = two_node_number};
 
 static struct qm_team *make(int threads, bool nodes) {
     struct qm_team *team;
@@ -42,7 +43,7 @@ static struct qm_team *make(int threads, bool nodes) {
 
 struct job {
     struct qm_team *team;
-    int threads;
+    int threads, rounds;
     int64_t slot[MOST * 16]; /* plain memory: the team must order it */
     int64_t wrong[MOST];
     int64_t total;
@@ -57,7 +58,7 @@ static void add_own(void *arg, int thread, int threads) {
 /* Each round every thread writes its slot, and after the barrier reads all the others'. */
 static void rounds(void *arg, int thread, int threads) {
     struct job *j = arg;
-    for (int r = 1; r <= ROUNDS; r++) {
+    for (int r = 1; r <= j->rounds; r++) {
         j->slot[thread * 16] = r;
         qm_team_barrier(j->team, thread);
         for (int t = 0; t < threads; t++)
@@ -87,13 +88,14 @@ static void check_none_wrong(const struct job *j) {
 }
 
 static void exercise(int threads, bool nodes) {
-    struct job j = {.team = make(threads, nodes), .threads = threads};
-    for (int r = 1; r <= REGIONS; r++) {
+    int regions = test_slow() ? REGIONS : REGIONS / 10;
+    struct job j = {.team = make(threads, nodes), .threads = threads, .rounds = test_slow() ? ROUNDS : ROUNDS / 10};
+    for (int r = 1; r <= regions; r++) {
         qm_team_run(j.team, add_own, &j);
         for (int t = 0; t < threads; t++)
             assert_int_equal(j.slot[t * 16], (int64_t)r * (t + 1));
     }
-    assert_int_equal(qm_team_regions(j.team), REGIONS);
+    assert_int_equal(qm_team_regions(j.team), regions);
     for (int i = 0; i < 3; i++) {
         qm_team_run(j.team, rounds, &j);
         qm_team_run(j.team, add_own, &j);
@@ -114,6 +116,60 @@ static void test_two_nodes(void **state) {
     (void)state;
     for (int i = 0; i < SIZE_COUNT; i++)
         exercise(SIZES[i], true);
+}
+
+/* Threads by rank, and the system's number of each. */
+struct places {
+    int ran[MOST];
+    pid_t id[MOST];
+};
+
+static void take_place(void *arg, int thread, int threads) {
+    struct places *p = arg;
+    (void)threads;
+    p->ran[thread]++;
+    p->id[thread] = gettid();
+}
+
+/* Every change between 1, some and all: exactly those in use run, on both nodes, and barriers hold. */
+static void change_use(bool nodes) {
+    static const int used[] = {1, 4, 3, 16, 2, 7, 6, 1, 16, 5};
+    struct job j = {.team = make(MOST, nodes)};
+    struct places all = {0};
+    qm_team_run(j.team, take_place, &all);
+    for (size_t i = 0; i < 3 * sizeof used / sizeof *used; i++) {
+        j.threads = used[i % (sizeof used / sizeof *used)];
+        qm_team_spin(j.team, i % 4 < 2);
+        qm_team_use(j.team, j.threads);
+        assert_int_equal(qm_team_used(j.team), j.threads);
+        assert_int_equal(qm_team_threads(j.team), MOST);
+        for (int r = 0; r < 20; r++) {
+            struct places p = {0};
+            qm_team_run(j.team, take_place, &p);
+            for (int t = 0; t < MOST; t++) {
+                assert_int_equal(p.ran[t], t < j.threads);
+                assert_true(t >= j.threads || p.id[t] == all.id[t * MOST / j.threads]);
+            }
+        }
+        memset(j.slot, 0, sizeof j.slot);
+        qm_team_run(j.team, add_own, &j);
+        qm_team_run(j.team, rounds, &j);
+        check_none_wrong(&j);
+    }
+    qm_team_use(j.team, 0); /* brought inside */
+    assert_int_equal(qm_team_used(j.team), 1);
+    qm_team_destroy(j.team); /* with threads that take no part */
+}
+
+static void test_fewer_threads(void **state) {
+    (void)state;
+    change_use(false);
+    change_use(true);
+    struct qm_team *team = make(MOST, true);
+    assert_int_equal(qm_team_nodes(team), 2);
+    qm_team_use(team, 1000);
+    assert_int_equal(qm_team_used(team), MOST);
+    qm_team_destroy(team);
 }
 
 static void test_come_and_go(void **state) {
@@ -149,7 +205,7 @@ static void test_more_threads_than_cores(void **state) {
     (void)state;
     struct qm_topology topo;
     struct qm_error err = {0};
-    assert_int_equal(qm_topology_load(&topo, &err), QM_OK);
+    assert_int_equal(qm_topology_load(NULL, &topo, &err), QM_OK);
     struct qm_team *team = make(topo.cores + 1, false);
     assert_false(qm_team_pinned(team));
     qm_team_destroy(team);
@@ -242,6 +298,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_regions_and_barriers),
         cmocka_unit_test(test_two_nodes),
+        cmocka_unit_test(test_fewer_threads),
         cmocka_unit_test(test_come_and_go),
         cmocka_unit_test(test_affinity_is_restored),
         cmocka_unit_test(test_more_threads_than_cores),

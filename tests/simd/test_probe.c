@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "tests/simd/check.h"
+#include "tests/support/amx_kernels.h"
 
 enum { LINE = 64, LINES = 32 };
 
@@ -25,8 +26,11 @@ static void test_reads(void **state) {
 
 static void test_peaks(void **state) {
     (void)state;
-    const struct qm_kernels *tables[QM_ISA_COUNT];
+    struct qm_kernels model;
+    const struct qm_kernels *tables[QM_ISA_COUNT + 1];
     int n = available_tables(tables);
+    test_amx_kernels(&model);
+    tables[n++] = &model;
     for (int t = 0; t < n; t++) {
         float f[16], g[16];
         for (int i = 0; i < 16; i++)

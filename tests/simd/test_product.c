@@ -5,8 +5,30 @@
 #include <float.h>
 #include <math.h>
 
+#include "tests/support/amx_kernels.h"
+
 static const enum qm_dtype all_types[] = {QM_BF16, QM_F16, QM_F32, QM_MXFP4};
-enum { TYPES = 4 };
+enum { TYPES = 4, MOST_SUBJECTS = QM_ISA_COUNT * TYPES + 1 };
+
+/* One type's product of one table. */
+struct subject {
+    const struct qm_kernels *t;
+    enum qm_dtype type;
+    int model; /* of AMX on a model of its instructions, which takes its time */
+};
+
+/* Every product that runs here, and AMX's on the model; returns how many. */
+static int subjects(struct subject out[MOST_SUBJECTS]) {
+    static struct qm_kernels amx;
+    const struct qm_kernels *tables[QM_ISA_COUNT];
+    int count = available_tables(tables), n = 0;
+    for (int i = 0; i < count; i++)
+        for (int y = 0; y < TYPES; y++)
+            out[n++] = (struct subject){tables[i], all_types[y], 0};
+    test_amx_kernels(&amx);
+    out[n++] = (struct subject){&amx, QM_BF16, 1};
+    return n;
+}
 
 /* A product of n columns by m rows over k: published weights, their panels, and activations. */
 struct problem {
@@ -130,20 +152,24 @@ static void against_float64(void **state) {
     static const int64_t ks[] = {1, 2, 6, 30, 31, 32, 64, 96, 512, 514, 544, 1030, 1056};
     static const int64_t ms[] = {1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 25, 70};
     static const int64_t ns[] = {1, 16, 17, 40, 127, 144, 300};
-    const struct qm_kernels *tables[QM_ISA_COUNT];
-    int count = available_tables(tables);
+    struct subject s[MOST_SUBJECTS];
+    int count = subjects(s);
     for (int i = 0; i < count; i++)
-        for (int y = 0; y < TYPES; y++)
-            for (size_t a = 0; a < sizeof ks / sizeof *ks; a++)
-                for (size_t b = 0; b < sizeof ms / sizeof *ms; b++) {
-                    int64_t n = ns[(a + b) % (sizeof ns / sizeof *ns)];
-                    if (all_types[y] == QM_MXFP4 && ks[a] % 32)
-                        continue;
-                    struct problem q = problem_new(tables[i], all_types[y], ms[b], n, ks[a]);
-                    run(&q, tables[i], NULL, q.m, 0, q.panels, 0, q.k, (float *)q.c.data);
-                    check_product(&q, tables[i], "product");
-                    problem_free(&q);
-                }
+        for (size_t a = 0; a < sizeof ks / sizeof *ks; a++)
+            for (size_t b = 0; b < sizeof ms / sizeof *ms; b++) {
+                int64_t n = ns[(a + b) % (sizeof ns / sizeof *ns)];
+                if (s[i].type == QM_MXFP4 && ks[a] % 32)
+                    continue;
+                struct problem q = problem_new(s[i].t, s[i].type, ms[b], n, ks[a]);
+                run(&q, s[i].t, NULL, q.m, 0, q.panels, 0, q.k, (float *)q.c.data);
+                check_product(&q, s[i].t, "product");
+                problem_free(&q);
+            }
+}
+
+/* Where AMX's strips and tiles begin and end. */
+static int row_count_of_model(int32_t m) {
+    return m <= 2 || (m >= 15 && m <= 17) || (m >= 31 && m <= 33) || m == 48 || m == 70;
 }
 
 /* One row, gathered, alone: the bits of the same row among 70; and the same for cut k and panel ranges. */
@@ -152,59 +178,60 @@ static void same_bits(void **state) {
     enum { M = 70, N = 300, K = 1056 };
     static const int64_t cuts[] = {0, 32, 512, 544, 1024, K};
     static const int64_t ranges[] = {0, 1, 3, 10, 19};
-    const struct qm_kernels *tables[QM_ISA_COUNT];
-    int count = available_tables(tables);
-    for (int i = 0; i < count; i++)
-        for (int y = 0; y < TYPES; y++) {
-            struct problem q = problem_new(tables[i], all_types[y], M, N, K);
-            float *c = (float *)q.c.data;
-            int64_t ldc = q.panels * 16;
-            run(&q, tables[i], NULL, M, 0, q.panels, 0, K, c);
-            struct buffer other = buffer_new((size_t)(M * ldc) * sizeof(float));
-            float *d = (float *)other.data;
-            for (int32_t m = 1; m <= M; m++) {
-                int32_t rows[M];
-                for (int32_t r = 0; r < m; r++)
-                    rows[r] = (r * 7 + m) % M;
-                run(&q, tables[i], rows, m, 0, q.panels, 0, K, d);
-                for (int32_t r = 0; r < m; r++)
-                    assert_memory_equal(d + r * ldc, c + rows[r] * ldc, (size_t)ldc * sizeof(float));
-            }
-            for (int64_t m = 1; m <= M; m += 23) {
-                memset(d, 0xFF, other.size);
-                for (int k = 0; k < 5; k++)
-                    for (int p = 0; p < 4; p++)
-                        run(&q, tables[i], NULL, m, ranges[p], ranges[p + 1], cuts[k], cuts[k + 1], d + ranges[p] * 16);
-                assert_memory_equal(d, c, (size_t)(m * ldc) * sizeof(float));
-            }
-            buffer_free(&other);
-            problem_free(&q);
+    struct subject s[MOST_SUBJECTS];
+    int count = subjects(s);
+    for (int i = 0; i < count; i++) {
+        const struct qm_kernels *t = s[i].t;
+        struct problem q = problem_new(t, s[i].type, M, N, K);
+        float *c = (float *)q.c.data;
+        int64_t ldc = q.panels * 16;
+        run(&q, t, NULL, M, 0, q.panels, 0, K, c);
+        struct buffer other = buffer_new((size_t)(M * ldc) * sizeof(float));
+        float *d = (float *)other.data;
+        for (int32_t m = 1; m <= M; m++) {
+            int32_t rows[M];
+            if (s[i].model && !row_count_of_model(m))
+                continue;
+            for (int32_t r = 0; r < m; r++)
+                rows[r] = (r * 7 + m) % M;
+            run(&q, t, rows, m, 0, q.panels, 0, K, d);
+            for (int32_t r = 0; r < m; r++)
+                assert_memory_equal(d + r * ldc, c + rows[r] * ldc, (size_t)ldc * sizeof(float));
         }
+        for (int64_t m = 1; m <= M; m += 23) {
+            memset(d, 0xFF, other.size);
+            for (int k = 0; k < 5; k++)
+                for (int p = 0; p < 4; p++)
+                    run(&q, t, NULL, m, ranges[p], ranges[p + 1], cuts[k], cuts[k + 1], d + ranges[p] * 16);
+            assert_memory_equal(d, c, (size_t)(m * ldc) * sizeof(float));
+        }
+        buffer_free(&other);
+        problem_free(&q);
+    }
 }
 
 /* A NaN or infinity in one row of A, or one weight, reaches that row or column only. */
 static void nonfinite_stays(void **state) {
     (void)state;
     enum { M = 13, N = 40, K = 64 };
-    const struct qm_kernels *tables[QM_ISA_COUNT];
-    int count = available_tables(tables);
-    for (int i = 0; i < count; i++)
-        for (int y = 0; y < TYPES; y++) {
-            struct problem q = problem_new(tables[i], all_types[y], M, N, K);
-            ((float *)q.a.data)[5 * K + 9] = i % 2 ? NAN : INFINITY;
-            if (q.type == QM_F32)
-                ((float *)q.weights.data)[17 * K + 33] = NAN;
-            else if (q.type != QM_MXFP4)
-                ((uint16_t *)q.weights.data)[17 * K + 33] = 0x7FFF;
-            pack_weights(&q, tables[i]);
-            run(&q, tables[i], NULL, M, 0, q.panels, 0, K, (float *)q.c.data);
-            for (int64_t r = 0; r < M; r++)
-                for (int64_t n = 0; n < N; n++) {
-                    int expected = (r == 5) || (n == 17 && q.type != QM_MXFP4);
-                    assert_int_equal(!isfinite(((float *)q.c.data)[r * q.panels * 16 + n]), expected);
-                }
-            problem_free(&q);
-        }
+    struct subject s[MOST_SUBJECTS];
+    int count = subjects(s);
+    for (int i = 0; i < count; i++) {
+        struct problem q = problem_new(s[i].t, s[i].type, M, N, K);
+        ((float *)q.a.data)[5 * K + 9] = i % 2 ? NAN : INFINITY;
+        if (q.type == QM_F32)
+            ((float *)q.weights.data)[17 * K + 33] = NAN;
+        else if (q.type != QM_MXFP4)
+            ((uint16_t *)q.weights.data)[17 * K + 33] = 0x7FFF;
+        pack_weights(&q, s[i].t);
+        run(&q, s[i].t, NULL, M, 0, q.panels, 0, K, (float *)q.c.data);
+        for (int64_t r = 0; r < M; r++)
+            for (int64_t n = 0; n < N; n++) {
+                int expected = (r == 5) || (n == 17 && q.type != QM_MXFP4);
+                assert_int_equal(!isfinite(((float *)q.c.data)[r * q.panels * 16 + n]), expected);
+            }
+        problem_free(&q);
+    }
 }
 
 /* The extreme scales of MXFP4: 2^-127 is a denormal, 2^127 times 1 is finite. */
@@ -231,34 +258,63 @@ static void mxfp4_scales(void **state) {
 /* k = 0 gives zeros, or leaves c; no rows and no panels touch nothing. */
 static void empty(void **state) {
     (void)state;
-    const struct qm_kernels *tables[QM_ISA_COUNT];
-    int count = available_tables(tables);
+    struct subject s[MOST_SUBJECTS];
+    int count = subjects(s);
+    for (int i = 0; i < count; i++) {
+        void (*product)(const struct qm_product *) = s[i].t->type[s[i].type].product;
+        struct problem q = problem_new(s[i].t, s[i].type, 13, 16, 32);
+        float *c = (float *)q.c.data;
+        c[0] = 3;
+        struct qm_product p = {.a = q.packed.data, .m = 13, .b = q.b.data, .n_panels = 1, .c = c, .ldc = 16};
+        p.accumulate = 1;
+        product(&p);
+        assert_true(c[0] == 3);
+        p.accumulate = 0;
+        p.n_panels = 0;
+        product(&p);
+        p.n_panels = 1, p.m = 0;
+        product(&p);
+        assert_true(c[0] == 3);
+        p.m = 13;
+        product(&p);
+        assert_true(c[0] == 0 && c[13 * 16 - 1] == 0);
+        problem_free(&q);
+    }
+}
+
+/* What callers count on: packed rows take no more than simd/kernels.h says, and blocks of QM_PACK_ROWS rows packed one
+ * by one are what packing all at once gives. */
+static void packed_rows(void **state) {
+    (void)state;
+    enum { M = 2 * QM_PACK_ROWS + 19 };
+    static const int64_t ks[] = {1, 2, 15, 16, 17, 32, 33, 64, 97, 160};
+    struct subject s[MOST_SUBJECTS];
+    int count = subjects(s);
     for (int i = 0; i < count; i++)
-        for (int y = 0; y < TYPES; y++) {
-            struct problem q = problem_new(tables[i], all_types[y], 13, 16, 32);
-            float *c = (float *)q.c.data;
-            c[0] = 3;
-            struct qm_product p = {.a = q.packed.data, .m = 13, .b = q.b.data, .n_panels = 1, .c = c, .ldc = 16};
-            p.accumulate = 1;
-            tables[i]->type[q.type].product(&p);
-            assert_true(c[0] == 3);
-            p.accumulate = 0;
-            p.n_panels = 0;
-            tables[i]->type[q.type].product(&p);
-            p.n_panels = 1, p.m = 0;
-            tables[i]->type[q.type].product(&p);
-            assert_true(c[0] == 3);
-            p.m = 13;
-            tables[i]->type[q.type].product(&p);
-            assert_true(c[0] == 0 && c[13 * 16 - 1] == 0);
-            problem_free(&q);
+        for (size_t x = 0; x < sizeof ks / sizeof *ks; x++) {
+            const struct qm_type_kernels *t = &s[i].t->type[s[i].type];
+            int64_t k = ks[x], row = k + k % 2 < 16 ? 64 : (k + k % 2) * 4;
+            if (s[i].type == QM_MXFP4 && k % 32)
+                continue;
+            for (int64_t m = 1; m <= M; m++)
+                assert_true(t->packed_bytes(m, k) % 64 == 0 &&
+                            (int64_t)t->packed_bytes(m, k) <= (m * row + 63) / 64 * 64);
+            struct buffer a = buffer_new((size_t)(M * k) * sizeof(float)), whole = buffer_new(t->packed_bytes(M, k));
+            struct buffer blocks = buffer_new(t->packed_bytes(M, k));
+            fill_floats((float *)a.data, M * k, 13);
+            t->pack(whole.data, (float *)a.data, k, NULL, M, k);
+            for (int64_t r = 0; r < M; r += QM_PACK_ROWS)
+                t->pack(blocks.data + t->packed_bytes(r, k), (float *)a.data + r * k, k, NULL,
+                        M - r < QM_PACK_ROWS ? M - r : QM_PACK_ROWS, k);
+            assert_memory_equal(whole.data, blocks.data, whole.size);
+            buffer_free(&a), buffer_free(&whole), buffer_free(&blocks);
         }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(against_float64), cmocka_unit_test(same_bits), cmocka_unit_test(nonfinite_stays),
-        cmocka_unit_test(mxfp4_scales),    cmocka_unit_test(empty),
+        cmocka_unit_test(mxfp4_scales),    cmocka_unit_test(empty),     cmocka_unit_test(packed_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

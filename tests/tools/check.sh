@@ -148,6 +148,10 @@ step_install() {
     built gcc all tests
     rule install tests/tools/check_install.sh
 }
+step_guest() {
+    built gcc all tests
+    many guest 1 tests/guest/guest.sh
+}
 step_deps() { rule deps tests/tools/test_deps.sh; }
 step_layers() { rule layers tests/tools/check_includes.sh --self-test; }
 step_headers() { rule headers tests/tools/check_headers.sh; }
@@ -156,7 +160,7 @@ format_check() { found src simd numa offload tests bench -name '*.[ch]' | xargs 
 step_format() { rule format format_check; }
 step_lint() { rule lint tests/tools/lint.sh; }
 
-STEPS='deps layers house headers format lint gcc cli install clang asan cli_asan tsan fuzz'
+STEPS='deps layers house headers format lint gcc cli guest install clang asan cli_asan tsan fuzz'
 begin=$SECONDS
 for s in ${*:-$STEPS}; do
     if ! declare -F "step_$s" >/dev/null; then

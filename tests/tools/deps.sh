@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the packages that are missing: deps.sh [program] [check].
+# Installs the packages that are missing: deps.sh [program] [check] [guest].
 # On Debian and Ubuntu by apt; elsewhere it prints the list and stops with 5. What is there already, from a
 # package or not, is left alone: each package is judged by the file or command that it is wanted for.
 # QM_DEPS_ROOT: another root to look for headers in (for its test).
@@ -31,12 +31,18 @@ libpcre2-dev header pcre2.h
 libutf8proc-dev header utf8proc.h
 libhwloc-dev header hwloc.h
 libnuma-dev header numa.h
-libedit-dev header histedit.h'
+libedit-dev header histedit.h
+libxxhash-dev header xxhash.h'
 check='clang command clang
 libclang-rt-dev runtime clang
 clang-format command clang-format
 cppcheck command cppcheck
 libcmocka-dev header cmocka.h'
+
+# For the guest with two nodes, which is left out where they cannot be had.
+guest='qemu-system-x86 command qemu-system-x86_64
+busybox-static command busybox
+cpio command cpio'
 
 wanted=
 for set in "${@:-program}"; do
@@ -45,7 +51,9 @@ for set in "${@:-program}"; do
 " ;;
     check) wanted="$wanted$check
 " ;;
-    *) echo "deps.sh: '$set' is neither program nor check" >&2; exit 2 ;;
+    guest) wanted="$wanted$guest
+" ;;
+    *) echo "deps.sh: '$set' is neither program, check nor guest" >&2; exit 2 ;;
     esac
 done
 

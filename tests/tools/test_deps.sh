@@ -40,7 +40,9 @@ stand_in apt-cache 'exit 0'
 stand_in apt-get 'echo "apt-get $*" >>"$CALLS"
 case "$*" in *install*) ;; *) exit 0 ;; esac
 for p; do case $p in
-gcc|pkg-config|clang-format|cppcheck) printf "#!/bin/sh\n" >$BIN/$p; chmod +x $BIN/$p ;;
+gcc|pkg-config|clang-format|cppcheck|cpio) printf "#!/bin/sh\n" >$BIN/$p; chmod +x $BIN/$p ;;
+qemu-system-x86) touch $BIN/qemu-system-x86_64; chmod +x $BIN/qemu-system-x86_64 ;;
+busybox-static) touch $BIN/busybox; chmod +x $BIN/busybox ;;
 clang) printf "#!/bin/sh\necho $ROOT/rt\n" >$BIN/clang; chmod +x $BIN/clang ;;
 libclang-rt-dev) touch $ROOT/rt ;;
 libc6-dev) touch $ROOT/usr/include/stdio.h ;;
@@ -50,6 +52,7 @@ libutf8proc-dev) touch $ROOT/usr/include/utf8proc.h ;;
 libhwloc-dev) touch $ROOT/usr/include/hwloc.h ;;
 libnuma-dev) [ -n "${BROKEN:-}" ] || touch $ROOT/usr/include/numa.h ;;
 libedit-dev) touch $ROOT/usr/include/histedit.h ;;
+libxxhash-dev) touch $ROOT/usr/include/xxhash.h ;;
 libcmocka-dev) touch $ROOT/usr/include/cmocka.h ;;
 esac; done'
 
@@ -81,7 +84,10 @@ run check
 expect 'check, all there' 0
 [ ! -s "$dir/calls" ] || { echo "check, all there: apt was called"; failed=1; }
 
+run guest
+expect 'the packages of the guest' 0 ' qemu-system-x86 busybox-static cpio'
+
 run nonsense
-expect 'a wrong word' 2 'neither program nor check'
+expect 'a wrong word' 2 'neither program, check nor guest'
 [ $failed = 0 ] && echo "deps.sh does what it says"
 exit $failed

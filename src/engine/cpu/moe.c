@@ -80,7 +80,7 @@ static void route_rows(const struct region *r, void *packed, int64_t first, int6
     struct qm_product product = {.a = packed,
                                  .m = n,
                                  .k = w->k,
-                                 .b = w->data,
+                                 .b = qm_packed_panel(w, 0, 0),
                                  .n_panels = w->panels,
                                  .panel_stride = w->panel_stride,
                                  .c = logits,
@@ -160,7 +160,7 @@ static void up_region(void *arg, int thread, int threads) {
                                    .out = c->h + c->routing.first[e] * c->layout.ld_ffn,
                                    .ld = c->layout.ld_ffn,
                                    .bias = bias ? qm_packed_vector(bias, e) : NULL};
-        qm_cpu_product(c, thread, threads, c->packed_rows + c->routing.packed_at[e], m, w, e, &gate);
+        qm_cpu_product(c, thread, c->packed_rows + c->routing.packed_at[e], m, w, e, &gate);
     }
 }
 
@@ -209,9 +209,11 @@ static void down_region(void *arg, int thread, int threads) {
     pack_experts(c, thread, threads, c->h, c->layout.ld_ffn, NULL, w);
     int64_t rows = r->batch->rows, begin, end;
     int64_t room = (int64_t)(c->layout.product_bytes / sizeof(float)) / (rows * QM_PANEL_ROWS);
-    qm_team_share(w->panels, thread, threads, &begin, &end);
-    for (int64_t p = begin; p < end; p += room)
-        down_columns(c, thread, w, bias, rows, p, room < end - p ? room : end - p);
+    qm_packed_share(w, c->team, thread, &begin, &end);
+    for (int64_t p = begin, panels; p < end; p += panels) {
+        panels = qm_packed_run(w, p, room < end - p ? room : end - p);
+        down_columns(c, thread, w, bias, rows, p, panels);
+    }
 }
 
 void qm_cpu_moe_down(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch) {

@@ -1,0 +1,121 @@
+#!/bin/sh
+# shellcheck shell=dash
+# What holds on two nodes: run inside the guest by init, by busybox's shell. CPUs 0 and 1 are on node 0, 2 and 3
+# on node 1. Prints a line for each check, and the counts in CMocka's words; the unit tests print their own.
+# What the program computes there is compared with what it computed outside: here.npy, here.txt.
+passed=0 failed=0
+ok() { passed=$((passed + 1)); echo "ok   $1"; }
+bad() { # bad NAME WHAT
+    failed=$((failed + 1))
+    echo "FAIL $1: $2"
+    head -c 600 /tmp/out | sed 's/^/     out| /'
+    head -c 600 /tmp/err | sed 's/^/     err| /'
+}
+check() { # check NAME COMMAND...: the command succeeds
+    local name=$1
+    shift
+    if "$@"; then ok "$name"; else bad "$name" "not so: $*"; fi
+}
+expect() { # expect CODE NAME COMMAND...: its output is then in /tmp/out and /tmp/err
+    local code=$1 name=$2 rc
+    shift 2
+    timeout 60 "$@" >/tmp/out 2>/tmp/err </dev/null
+    rc=$?
+    if [ $rc = "$code" ]; then ok "$name"; else bad "$name" "expected exit code $code, found $rc"; fi
+}
+await() { # await COMMAND...: until it succeeds; fails after a minute
+    local n=0
+    until "$@"; do
+        n=$((n + 1))
+        [ $n -lt 240 ] || return 1
+        usleep 250000
+    done
+}
+section() { echo "== $1 ($(cut -d. -f1 /proc/uptime) s since the start)"; }
+
+# The same logits as outside, by the command given before the program: same_logits NAME [COMMAND...]
+same_logits() {
+    local name=$1
+    shift
+    rm -f /tmp/there.npy
+    expect 0 "$name" "$@" quietmind logits demo --ids short.ids --isa avx2 -o /tmp/there.npy
+    check "$name: the same bits as outside" cmp -s /tmp/there.npy here.npy
+}
+
+# A conversation that stays open: its questions are lines of file descriptor 3.
+chat_begin() { # chat_begin COMMAND...: what to put before the program
+    rm -f /tmp/questions
+    mkfifo /tmp/questions
+    "$@" quietmind chat demo --temperature 0 --isa avx2 -n 12 </tmp/questions >/tmp/out 2>/tmp/err &
+    chat=$!
+    exec 3>/tmp/questions
+}
+chat_ask() { cat question.txt >&3; }
+chat_end() { exec 3>&-; wait $chat; }
+answers() { [ "$(wc -l </tmp/out)" -ge "$1" ]; }
+# Where the threads of the conversation may run: "0 1 2 3 " is one pinned to each CPU.
+cpus() { sed -n 's/^Cpus_allowed_list:\t//p' /proc/$chat/task/*/status 2>/dev/null | sort | tr '\n' ' '; }
+pinned_to() { [ "$(cpus)" = "$1" ]; }
+ended_well() { chat_end && [ "$(tail -n 1 /tmp/out)" = "$(cat here.txt)" ]; }
+
+online() { echo "$2" >/sys/devices/system/cpu/cpu"$1"/online; }
+# inside CGROUP COMMAND...
+# shellcheck disable=SC2016 # for the script to expand
+printf '#!/bin/sh\necho $$ >/cgroup/$1/cgroup.procs && shift && exec "$@"\n' >/bin/inside
+chmod +x /bin/inside
+
+section 'the machine'
+two_nodes() {
+    [ "$(cat /sys/devices/system/node/online)" = 0-1 ] && [ "$(cat /sys/devices/system/node/node0/distance)" = '10 21' ]
+}
+check 'two nodes at distances 10 and 21' two_nodes
+expect 0 'machine' quietmind machine
+check 'machine: nodes and cores' grep -q '2 packages, 2 NUMA nodes, 4 cores' /tmp/out
+check 'machine: from node to node' grep -qE '^ +1( +[0-9.]+){2}$' /tmp/out
+check 'machine: no more than AVX2' grep -qE '^instructions +avx2$' /tmp/out
+
+section 'unit tests'
+for test in /bin/test_*; do
+    echo "$test"
+    QM_TEST_SLOW=0 timeout 60 "$test" 2>&1 || bad "$test" "exit code $?"
+done
+
+section 'results'
+expect 0 'run: a prompt of 200 tokens' quietmind run demo --ids long.ids -n 4 --temperature 0 --isa avx2 --json
+check 'run: the tokens as outside' grep -qF "\"ids\":$(cat here.ids)," /tmp/out
+same_logits 'a thread for each core'
+same_logits 'three threads on two nodes' env QUIETMIND_THREADS=3
+same_logits 'more threads than cores' env QUIETMIND_THREADS=6
+
+section 'threads'
+chat_begin env
+check 'threads: one pinned to each core of both nodes' await pinned_to '0 1 2 3 '
+chat_ask
+check 'threads: an answer' await answers 1
+online 3 0
+chat_ask
+check 'a CPU goes offline: an answer' await answers 2
+online 3 1
+check 'a CPU goes offline: the answer as outside' ended_well
+
+online 3 0
+chat_begin env
+check 'a CPU is offline: the others are used' await pinned_to '0 1 2 '
+chat_ask
+check 'a CPU is offline: the answer as outside' ended_well
+online 3 1
+
+mkdir /cgroup/second
+echo +cpuset >/cgroup/cgroup.subtree_control
+echo 2-3 >/cgroup/second/cpuset.cpus
+echo 1 >/cgroup/second/cpuset.mems
+chat_begin inside second
+check 'a cpuset of one node: its cores are used' await pinned_to '2 3 '
+chat_ask
+check 'a cpuset of one node: the answer as outside' ended_well
+same_logits 'affinity to one node' taskset c
+
+section 'the end'
+[ $passed = 0 ] || echo "[  PASSED  ] $passed test(s)."
+[ $failed = 0 ] || echo "[  FAILED  ] $failed test(s)."
+echo "end of the checks"
