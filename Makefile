@@ -85,9 +85,9 @@ $(FUZZ_BIN): $B/%: $B/%.o $(APP_OBJ) $B/libquietmind.a
 	$(call line,link)
 	$Q$(CC) -fsanitize=fuzzer $(LDFLAGS) -o $@ $(filter %.o,$^) $B/libquietmind.a $(LIBS)
 
-$(BENCH_BIN): $B/%: $B/%.o $B/libquietmind.a
+$(BENCH_BIN): $B/%: $B/%.o $(APP_OBJ) $B/libquietmind.a
 	$(call line,link)
-	$Q$(CC) $(LDFLAGS) -o $@ $< $B/libquietmind.a $(LIBS)
+	$Q$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $B/libquietmind.a $(LIBS)
 
 -include $(patsubst %.c,$B/%.d,$(LIB_SRC) $(APP_SRC) $(TEST_LIB_SRC) $(TESTS) $(FUZZ) $(BENCHES) src/app/main.c)
 
