@@ -102,7 +102,6 @@ void qm_scratch_plan(const struct qm_model *m, const struct qm_workload *w, stru
     s->x = place(&at, rows * (uint64_t)s->ld_hidden * 4);
     s->normed = place(&at, rows * (uint64_t)s->ld_hidden * 4);
     s->qkv = place(&at, rows * (uint64_t)s->ld_qkv * 4);
-    s->q = place(&at, rows * (uint64_t)s->ld_q * 4);
     s->attended = place(&at, rows * (uint64_t)s->ld_q * 4);
     s->h = place(&at, routed * (uint64_t)s->ld_ffn * 4);
     uint64_t dense = packed_bound(w->chunk, max64(max64(c->hidden, heads_dim), c->ffn));

@@ -30,7 +30,7 @@ struct qm_cpu {
     struct qm_packed packed;
     struct qm_scratch_layout layout;
     struct qm_memory scratch;
-    float *x, *normed, *qkv, *q, *attended, *h, *rope, *partial;
+    float *x, *normed, *qkv, *attended, *h, *rope, *partial;
     uint8_t *packed_rows;
     struct qm_routes routing;
     double *inv_freq; /* [head_dim / 2] */
