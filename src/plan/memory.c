@@ -84,7 +84,8 @@ static void plan_private(const struct qm_model *m, const struct qm_workload *w, 
     s->row_stats = place(&at, rows * 4 * 4);                            /* maxima and sums of both */
     s->vectors = place(&at, (uint64_t)(s->ld_value + c->head_dim) * 4); /* one vector, and zeros */
     s->private_rows = at;
-    s->thread_bytes = round_up(at + packed_bound(4, max64(max64(c->hidden, c->heads * c->head_dim), c->ffn)), 4096);
+    s->thread_bytes = round_up(
+        at + packed_bound(4, max64(max64(c->hidden, c->heads * c->head_dim), max64(c->ffn, c->moe_ffn))), 4096);
     s->private_rows_bytes = s->thread_bytes - s->private_rows;
 }
 
