@@ -68,7 +68,7 @@ struct qm_team {
     int started;           /* workers that run: 1..started-1 */
     pid_t caller;          /* whose affinity to restore */
     struct cpu_mask caller_mask;
-    _Atomic uint64_t regions;
+    _Atomic uint64_t regions, inner_barriers;
     alignas(LINE) _Atomic uint32_t nodes_arrived;
     struct gate done;
 };
@@ -136,6 +136,8 @@ static bool arrive(struct qm_team *team, struct node *n) {
 }
 
 void qm_team_barrier(struct qm_team *team, int thread) {
+    if (thread == 0)
+        atomic_fetch_add_explicit(&team->inner_barriers, 1, memory_order_relaxed);
     if (team->threads == 1)
         return;
     struct node *n = &team->node[team->thread_node[thread]];
@@ -348,4 +350,8 @@ bool qm_team_pinned(const struct qm_team *team) {
 
 uint64_t qm_team_regions(const struct qm_team *team) {
     return atomic_load_explicit(&team->regions, memory_order_relaxed);
+}
+
+uint64_t qm_team_barriers(const struct qm_team *team) {
+    return qm_team_regions(team) + atomic_load_explicit(&team->inner_barriers, memory_order_relaxed);
 }

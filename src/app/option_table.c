@@ -100,7 +100,7 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
         "fill the depth with random keys and values instead of computing it"},
     [QM_OPT_KERNEL] = {"kernel", 0, 0, QM_VALUE_NONE, 0, NONE, "measure the products alone, without a model"},
     [QM_OPT_PROFILE] = {"profile", 0, 0, QM_VALUE_NONE, 0, NONE,
-        "also tell parallel regions and microseconds a step, by kind of operation"},
+        "also tell parallel regions a step, barriers a layer, and microseconds by kind of operation"},
 
     [QM_OPT_REFRESH] = {"refresh", 0, 0, QM_VALUE_NONE, 0, NONE, "measure again"},
     [QM_OPT_DISK] = {"disk", 0, 0, QM_VALUE_TEXT, "PATH", NONE,
