@@ -42,10 +42,11 @@ struct gate {
     _Atomic uint32_t sleepers;
 };
 
+/* Threads that take no part in regions wait at `parked`, which opens only when that changes. */
 struct node {
-    struct gate start, release;
+    struct gate start, release, parked;
     alignas(LINE) _Atomic uint32_t arrived;
-    uint32_t threads;
+    uint32_t threads, expected; /* all; that have to arrive */
 };
 
 struct worker {
@@ -58,12 +59,15 @@ struct qm_team {
     /* Read by all, written by thread 0 between regions only; the start gates order it. */
     qm_region_fn *fn; /* NULL: the thread ends */
     void *arg;
-    int threads;
-    uint32_t nodes;
-    int64_t spin_ns;
+    int threads, used;
+    uint32_t nodes, nodes_expected;
+    _Atomic int64_t spin_ns; /* read by threads that wait already */
+    int64_t may_spin_ns;     /* where threads have cores of their own */
     bool pinned;
     struct node *node;
-    uint16_t *thread_node;
+    uint16_t *thread_node; /* [threads] */
+    int16_t *rank;         /* [threads]: the number that regions know it by, -1: it takes no part */
+    uint16_t *rank_node;   /* [used] */
     struct worker *worker; /* [threads], 0 is the caller and has no id */
     int started;           /* workers that run: 1..started-1 */
     pid_t caller;          /* whose affinity to restore */
@@ -122,25 +126,22 @@ static void gate_open(struct gate *g) {
 
 /* Counts a thread in, first on its node and then, for a whole node, on the machine. True for the last
  * of all threads, who then sees what every other wrote. The counters are back at zero by then, and
- * nobody touches them before a gate has been opened. */
+ * nobody touches them before a gate has been opened. What is expected may change as soon as the last has
+ * arrived, so it is read before. */
 static bool arrive(struct qm_team *team, struct node *n) {
-    if (atomic_fetch_add_explicit(&n->arrived, 1, memory_order_acq_rel) + 1 != n->threads)
+    uint32_t threads = n->expected, nodes = team->nodes_expected;
+    if (atomic_fetch_add_explicit(&n->arrived, 1, memory_order_acq_rel) + 1 != threads)
         return false;
     atomic_store_explicit(&n->arrived, 0, memory_order_relaxed);
-    if (team->nodes == 1)
+    if (nodes == 1)
         return true;
-    if (atomic_fetch_add_explicit(&team->nodes_arrived, 1, memory_order_acq_rel) + 1 != team->nodes)
+    if (atomic_fetch_add_explicit(&team->nodes_arrived, 1, memory_order_acq_rel) + 1 != nodes)
         return false;
     atomic_store_explicit(&team->nodes_arrived, 0, memory_order_relaxed);
     return true;
 }
 
-void qm_team_barrier(struct qm_team *team, int thread) {
-    if (thread == 0)
-        atomic_fetch_add_explicit(&team->inner_barriers, 1, memory_order_relaxed);
-    if (team->threads == 1)
-        return;
-    struct node *n = &team->node[team->thread_node[thread]];
+static void meet(struct qm_team *team, struct node *n) {
     /* The epoch cannot move before this thread has arrived. */
     uint32_t old = atomic_load_explicit(&n->release.epoch, memory_order_relaxed);
     if (!arrive(team, n)) {
@@ -151,38 +152,107 @@ void qm_team_barrier(struct qm_team *team, int thread) {
         gate_open(&team->node[i].release);
 }
 
-static void start_all(struct qm_team *team, qm_region_fn *fn, void *arg) {
+void qm_team_barrier(struct qm_team *team, int thread) {
+    if (thread == 0)
+        atomic_fetch_add_explicit(&team->inner_barriers, 1, memory_order_relaxed);
+    if (team->used > 1)
+        meet(team, &team->node[team->rank_node[thread]]);
+}
+
+static void start(struct qm_team *team, qm_region_fn *fn, void *arg, bool parked) {
     team->fn = fn;
     team->arg = arg;
-    for (uint32_t i = 0; i < team->nodes; i++)
+    for (uint32_t i = 0; i < team->nodes; i++) {
         gate_open(&team->node[i].start);
+        if (parked)
+            gate_open(&team->node[i].parked);
+    }
+}
+
+/* A region without work, of all threads, after which each waits where its new rank belongs. They meet in it, so
+ * that thread 0 has opened all gates before anyone looks at the epoch of another. */
+static void change_places(void *arg, int thread, int threads) {
+    (void)arg, (void)thread, (void)threads;
 }
 
 static void *worker_main(void *p) {
     struct worker *w = p;
     struct qm_team *team = w->team;
     struct node *n = &team->node[team->thread_node[w->thread]];
-    for (uint32_t seen = 0;; seen++) {
-        gate_wait(&n->start, seen, team->spin_ns);
+    struct gate *gate = &n->start;
+    for (uint32_t seen = 0;;) {
+        gate_wait(gate, seen, gate == &n->start ? team->spin_ns : 0);
         if (!team->fn)
             return NULL;
-        team->fn(team->arg, w->thread, team->threads);
+        team->fn(team->arg, team->rank[w->thread], team->used);
+        if (team->fn == change_places) {
+            meet(team, n);
+            gate = team->rank[w->thread] >= 0 ? &n->start : &n->parked;
+        }
+        seen = atomic_load_explicit(&gate->epoch, memory_order_relaxed);
         if (arrive(team, n))
             gate_open(&team->done);
     }
 }
 
+static void run(struct qm_team *team, qm_region_fn *fn, void *arg) {
+    struct node *n = &team->node[team->thread_node[0]];
+    uint32_t old = atomic_load_explicit(&team->done.epoch, memory_order_relaxed);
+    start(team, fn, arg, fn == change_places);
+    fn(arg, 0, team->used);
+    if (fn == change_places)
+        meet(team, n);
+    if (!arrive(team, n))
+        gate_wait(&team->done, old, team->spin_ns);
+}
+
 void qm_team_run(struct qm_team *team, qm_region_fn *fn, void *arg) {
     atomic_fetch_add_explicit(&team->regions, 1, memory_order_relaxed);
-    if (team->threads == 1) {
+    if (team->used == 1)
         fn(arg, 0, 1);
-        return;
+    else
+        run(team, fn, arg);
+}
+
+/* How many have to arrive on each node: those with a rank, or everyone. */
+static void expect(struct qm_team *team, bool everyone) {
+    for (uint32_t i = 0; i < team->nodes; i++)
+        team->node[i].expected = 0;
+    for (int t = 0; t < team->threads; t++)
+        team->node[team->thread_node[t]].expected += everyone || team->rank[t] >= 0;
+    team->nodes_expected = 0;
+    for (uint32_t i = 0; i < team->nodes; i++)
+        team->nodes_expected += team->node[i].expected > 0;
+}
+
+/* Ranks are spread evenly over the threads, and so over cores and nodes. Thread 0 keeps rank 0. */
+static void assign_ranks(struct qm_team *team, int used) {
+    team->used = used;
+    for (int t = 0; t < team->threads; t++)
+        team->rank[t] = -1;
+    for (int r = 0; r < used; r++) {
+        int t = (int)((int64_t)r * team->threads / used);
+        team->rank[t] = (int16_t)r;
+        team->rank_node[r] = team->thread_node[t];
     }
-    uint32_t old = atomic_load_explicit(&team->done.epoch, memory_order_relaxed);
-    start_all(team, fn, arg);
-    fn(arg, 0, team->threads);
-    if (!arrive(team, &team->node[team->thread_node[0]]))
-        gate_wait(&team->done, old, team->spin_ns);
+}
+
+void qm_team_use(struct qm_team *team, int threads) {
+    int used = threads < 1 ? 1 : threads > team->threads ? team->threads : threads;
+    if (used == team->used)
+        return;
+    expect(team, true);
+    assign_ranks(team, used);
+    run(team, change_places, NULL);
+    expect(team, false);
+}
+
+int qm_team_used(const struct qm_team *team) {
+    return team->used;
+}
+
+void qm_team_spin(struct qm_team *team, bool spin) {
+    atomic_store_explicit(&team->spin_ns, spin ? team->may_spin_ns : 0, memory_order_relaxed);
 }
 
 static void pin_mask(struct cpu_mask *mask, int cpu) {
@@ -232,6 +302,8 @@ static void map_nodes(struct qm_team *team, const struct qm_topology *topo) {
 static void release(struct qm_team *team) {
     free(team->node);
     free(team->thread_node);
+    free(team->rank);
+    free(team->rank_node);
     free(team->worker);
     free(team);
 }
@@ -252,12 +324,16 @@ static struct qm_team *team_alloc(const struct qm_topology *topo, int threads) {
     team->threads = threads;
     team->node = alloc_lines((size_t)topo->nodes * sizeof *team->node);
     team->thread_node = calloc((size_t)threads, sizeof *team->thread_node);
+    team->rank = calloc((size_t)threads, sizeof *team->rank);
+    team->rank_node = calloc((size_t)threads, sizeof *team->rank_node);
     team->worker = calloc((size_t)threads, sizeof *team->worker);
-    if (!team->node || !team->thread_node || !team->worker) {
+    if (!team->node || !team->thread_node || !team->rank || !team->rank_node || !team->worker) {
         release(team);
         return NULL;
     }
     map_nodes(team, topo);
+    assign_ranks(team, threads);
+    expect(team, false);
     return team;
 }
 
@@ -301,7 +377,8 @@ int qm_team_create_on(const struct qm_topology *topo, int threads, struct qm_tea
         return qm_fail_memory(err, sizeof *team + (size_t)threads * sizeof *team->worker, "the thread team");
     /* Spinning in the place of a thread that has work and no core would only delay it. */
     bool fits = threads <= topo->cores;
-    team->spin_ns = fits ? SPIN_NS : 0;
+    team->may_spin_ns = fits ? SPIN_NS : 0;
+    qm_team_spin(team, true);
     int rc = start_workers(team);
     if (rc != 0) {
         int started = team->started;
@@ -331,7 +408,7 @@ int qm_team_create(int threads, struct qm_team **out, struct qm_error *err) {
 void qm_team_destroy(struct qm_team *team) {
     if (!team)
         return;
-    start_all(team, NULL, NULL);
+    start(team, NULL, NULL, true);
     for (int t = 1; t < team->started; t++)
         pthread_join(team->worker[t].id, NULL);
     /* Fails only where the caller's thread has ended: then there is nothing to restore. */
@@ -342,6 +419,10 @@ void qm_team_destroy(struct qm_team *team) {
 
 int qm_team_threads(const struct qm_team *team) {
     return team->threads;
+}
+
+int qm_team_nodes(const struct qm_team *team) {
+    return (int)team->nodes;
 }
 
 bool qm_team_pinned(const struct qm_team *team) {

@@ -26,11 +26,23 @@ void qm_team_destroy(struct qm_team *team);
 
 int qm_team_threads(const struct qm_team *team);
 bool qm_team_pinned(const struct qm_team *team);
+/* NUMA nodes that its threads are on (1 where they are not pinned). */
+int qm_team_nodes(const struct qm_team *team);
 
-/* Runs fn(arg, thread, threads) on every thread and returns when all are done: each sees what the caller
+/* From the next region on only so many threads take part (1 to all; a number outside is brought inside),
+ * spread evenly over the team's, so that nodes stay balanced where they can. Regions know them as threads 0 to
+ * threads - 1, the caller is thread 0. The others sleep, at no cost, until they are used again. The change
+ * costs about a region. Not from inside a region. */
+void qm_team_use(struct qm_team *team, int threads);
+int qm_team_used(const struct qm_team *team);
+/* false: waiting threads sleep at once instead of spinning a while first, which costs tens of microseconds each
+ * time; true is how a team starts. Not from inside a region. */
+void qm_team_spin(struct qm_team *team, bool spin);
+
+/* Runs fn(arg, thread, threads) on every thread in use and returns when all are done: each sees what the caller
  * wrote before, the caller sees what each wrote. Workers have 2 MiB of stack. */
 void qm_team_run(struct qm_team *team, qm_region_fn *fn, void *arg);
-/* Inside a region, called by every thread: returns when all have called it, and what any wrote before is
+/* Inside a region, called by every thread in use: returns when all have called it, and what any wrote before is
  * visible to all after. */
 void qm_team_barrier(struct qm_team *team, int thread);
 /* Regions run so far (for the profile of regions a token). */

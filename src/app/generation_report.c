@@ -5,10 +5,30 @@
 #include <stdlib.h>
 
 #include "app/limits.h"
+#include "app/quiet.h"
+#include "base/utf8.h"
+
+enum { LEAST_LOGPROB = -9999 }; /* JSON has no -infinity; as vLLM writes it */
+
+/* Bytes as text: U+FFFD for each byte that is in no character. */
+static json_t *readable(const struct qm_buf *bytes, struct qm_error *err) {
+    struct qm_buf text = {0};
+    int rc = QM_OK;
+    for (size_t at = 0, n; at < bytes->len && !rc; at += n) {
+        uint32_t cp;
+        n = qm_utf8_decode(bytes->data + at, bytes->len - at, &cp);
+        rc = n ? qm_buf_add(&text, bytes->data + at, n, err) : qm_buf_str(&text, "\xEF\xBF\xBD", err);
+        n = n ? n : 1;
+    }
+    json_t *out = rc ? NULL : json_stringn(text.len ? text.data : "", text.len);
+    qm_buf_free(&text);
+    return out;
+}
 
 /* {id, token, bytes, logprob}, or NULL with err set. */
 static json_t *one_logprob(const struct qm_logprob *p, const struct qm_tokenizer *tokenizer, struct qm_error *err) {
-    json_t *entry = json_pack("{s:i, s:f}", "id", (int)p->id, "logprob", (double)p->logprob);
+    double logprob = p->logprob > LEAST_LOGPROB ? (double)p->logprob : LEAST_LOGPROB;
+    json_t *entry = json_pack("{s:i, s:f}", "id", (int)p->id, "logprob", logprob);
     struct qm_buf bytes = {0};
     if (entry && tokenizer && p->id < qm_tokenizer_size(tokenizer)) {
         if (qm_tokenizer_token_bytes(tokenizer, p->id, &bytes, err)) {
@@ -16,10 +36,10 @@ static json_t *one_logprob(const struct qm_logprob *p, const struct qm_tokenizer
             qm_buf_free(&bytes);
             return NULL;
         }
-        json_t *text = json_stringn(bytes.data ? bytes.data : "", bytes.len), *list = json_array();
+        json_t *text = readable(&bytes, err), *list = json_array();
         for (size_t i = 0; i < bytes.len; i++)
             json_array_append_new(list, json_integer((unsigned char)bytes.data[i]));
-        json_object_set_new(entry, "token", text ? text : json_null());
+        json_object_set_new(entry, "token", text);
         json_object_set_new(entry, "bytes", list);
     }
     qm_buf_free(&bytes);
@@ -94,7 +114,8 @@ static double read_limit(const struct qm_engine *engine) {
 void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engine, const struct qm_generate_result *r) {
     if (progress->quiet)
         return;
-    char speed[160] = "";
+    char speed[160] = "", quiet[96];
+    qm_quiet_text(engine, quiet, sizeof quiet);
     if (r->decode_steps > 0 && r->decode_seconds > 0) {
         double rate = (double)r->decode_bytes / r->decode_seconds;
         int n = snprintf(speed, sizeof speed, ", %.1f tokens/s, %.1f GB/s", qm_report_decode_tps(r), rate / 1e9);
@@ -103,6 +124,6 @@ void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engin
             snprintf(speed + n, sizeof speed - (size_t)n, " (%.0f %% of the %.1f GB/s this machine reads)",
                      100 * rate / most, most / 1e9);
     }
-    qm_note(progress, "prompt: %lld tokens, %.1f tokens/s; generation: %zu tokens%s",
-            (long long)(r->prompt_tokens - r->prefix_tokens), qm_report_prefill_tps(r), r->ids.len, speed);
+    qm_note(progress, "prompt: %lld tokens, %.1f tokens/s; generation: %zu tokens%s%s",
+            (long long)(r->prompt_tokens - r->prefix_tokens), qm_report_prefill_tps(r), r->ids.len, speed, quiet);
 }

@@ -48,8 +48,10 @@ static void option_heading(enum qm_option option, char *out, size_t size) {
     if (o->alias)
         snprintf(alias, sizeof alias, ", --%s", o->alias);
     bool maybe = o->kind == QM_VALUE_MAYBE_INT || o->kind == QM_VALUE_MAYBE_IDS;
-    snprintf(out, size, "%s--%s%s%s%s%s%s", letter, o->name, alias, o->value ? " " : "", maybe ? "[" : "",
-             o->value ? o->value : "", maybe ? "]" : "");
+    bool joined = o->kind == QM_VALUE_MAYBE_TEXT;
+    const char *before = joined ? "[=" : maybe ? " [" : o->value ? " " : "";
+    snprintf(out, size, "%s--%s%s%s%s%s", letter, o->name, alias, before, o->value ? o->value : "",
+             maybe || joined ? "]" : "");
 }
 
 /* Prints words of `text` from HELP_COLUMN on; the cursor is at column `at`. */

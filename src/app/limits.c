@@ -24,6 +24,7 @@ int qm_limits_open(struct qm_team *team, const struct qm_kernels *kernels, bool 
     struct qm_machine *machine = malloc(sizeof *machine);
     struct qm_limits_probe *p = calloc(1, sizeof *p);
     *out = NULL;
+    qm_team_use(team, qm_team_threads(team));
     int rc = machine && p ? QM_OK : qm_fail_memory(err, sizeof *machine, "measuring limits");
     if (!rc && !(rc = qm_machine_describe(machine, err))) {
         *p = (struct qm_limits_probe){.team = team, .kernels = kernels};
@@ -49,6 +50,7 @@ void qm_limits_close(struct qm_limits_probe *p) {
 }
 
 double qm_limits_read(struct qm_limits_probe *p) {
+    qm_team_use(p->team, qm_team_threads(p->team));
     return qm_probe_read(p->probe, p->kernels->read_lanes).best;
 }
 

@@ -17,8 +17,9 @@ struct qm_limits {
 
 struct qm_limits_probe;
 
-/* Takes memory to read: many times the caches, less where little is left. quick: a few times, so that it takes no
- * second to make; the rate may then be too high by what caches keep. */
+/* All threads of the team are in use afterwards, and after qm_limits_read and qm_limits_measure. Takes memory to read:
+ * many times the caches, less where little is left. quick: a few times, so that it takes no second to make; the rate
+ * may then be too high by what caches keep. */
 int qm_limits_open(struct qm_team *team, const struct qm_kernels *kernels, bool quick, struct qm_limits_probe **out,
                    struct qm_error *err);
 void qm_limits_close(struct qm_limits_probe *p);

@@ -138,6 +138,25 @@ int qm_machine_profile_parse(const char *text, size_t len, const char *name, str
     return rc;
 }
 
+static int node_threads(const struct qm_scaling *s, double share) {
+    double best = 0;
+    for (int i = 0; i < s->n; i++)
+        best = s->point[i].rate > best ? s->point[i].rate : best;
+    int i = 0;
+    while (i < s->n - 1 && s->point[i].rate < share * best)
+        i++;
+    return s->point[i].threads;
+}
+
+int qm_machine_profile_threads(const struct qm_machine_profile *p, double share) {
+    int most = 1;
+    for (int n = 0; n < p->nodes; n++) {
+        int threads = node_threads(&p->scaling[n], share);
+        most = threads > most ? threads : most;
+    }
+    return most * p->nodes;
+}
+
 /* FNV-1a. */
 static uint64_t hash(const char *s) {
     uint64_t h = 14695981039346656037u;

@@ -38,6 +38,9 @@ json_t *qm_machine_profile_json(const struct qm_machine_profile *p);
 int qm_machine_profile_parse(const char *text, size_t len, const char *name, struct qm_machine_profile *out,
                              struct qm_error *err);
 
+/* The fewest threads, as many on each node, with which every node's memory is read at this share of its best. */
+int qm_machine_profile_threads(const struct qm_machine_profile *p, double share);
+
 /* Where the profile of this identity is kept. cache: XDG_CACHE_HOME's value, home: HOME's; NULL: none. QM_INPUT
  * where both are missing, or the path is too long. */
 int qm_machine_profile_path(const char *identity, const char *cache, const char *home, char *out, size_t size,

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "app/quiet.h"
 #include "base/file.h"
 #include "base/utf8.h"
 #include "model/locate.h"
@@ -153,8 +154,11 @@ int qm_app_load(const struct qm_args *args, int64_t chunk, struct qm_progress *p
         .progress = load_progress,
         .progress_arg = progress,
     };
+    struct qm_quiet_options quiet;
     const char *isa = qm_args_text(args, QM_OPT_ISA, NULL);
-    int rc = isa ? qm_isa_parse(isa, &options.isa, err) : QM_OK;
+    int rc = qm_quiet_options(args, &quiet, err);
+    if (!rc && isa)
+        rc = qm_isa_parse(isa, &options.isa, err);
     if (!rc && isa)
         rc = qm_isa_check(options.isa, err);
     if (!rc)
@@ -162,6 +166,8 @@ int qm_app_load(const struct qm_args *args, int64_t chunk, struct qm_progress *p
     if (!rc)
         rc = qm_engine_open(m->model, &options, &m->engine, err);
     qm_progress_end(progress);
+    if (!rc)
+        rc = qm_quiet_apply(&quiet, progress, m->engine, err);
     if (rc)
         return rc;
     int64_t context = qm_engine_context(m->engine), most = m->model->config.max_positions;

@@ -149,6 +149,7 @@ static int set_value(struct qm_args *a, enum qm_option option, const char *name,
     arg->text = value;
     switch (info->kind) {
     case QM_VALUE_NONE:
+    case QM_VALUE_MAYBE_TEXT:
     case QM_VALUE_TEXT: break;
     case QM_VALUE_MAYBE_IDS:
         if (value && !looks_like_ids(value))
@@ -195,7 +196,7 @@ static int take_option(struct qm_args *a, int argc, char *const *argv, int *i, s
     if (info->kind == QM_VALUE_NONE) {
         if (value)
             return qm_fail(err, QM_USAGE, "%s takes no value, found \"%s\"", name, value);
-    } else if (!value) {
+    } else if (!value && info->kind != QM_VALUE_MAYBE_TEXT) {
         bool optional = info->kind == QM_VALUE_MAYBE_INT || info->kind == QM_VALUE_MAYBE_IDS;
         bool fits = next && (info->kind == QM_VALUE_MAYBE_INT   ? qm_parse_int(next, &number)
                              : info->kind == QM_VALUE_MAYBE_IDS ? looks_like_ids(next)

@@ -40,6 +40,9 @@ enum qm_option {
     QM_OPT_THREADS,
     QM_OPT_CONTEXT,
     QM_OPT_ISA,
+    QM_OPT_QUIET,
+    QM_OPT_NICE,
+    QM_OPT_IDLE,
     QM_OPT_SEED,
     QM_OPT_KV_TYPE,
     QM_OPT_EXPERTS_PER_TOKEN,
@@ -87,8 +90,9 @@ enum qm_value_kind {
     QM_VALUE_MAYBE_INT, /* the same, may be left out (then 0) */
     QM_VALUE_REAL,      /* real in [min, max] */
     QM_VALUE_TEXT,
-    QM_VALUE_MAYBE_IDS, /* digits, spaces and commas, or "-"; may be left out */
-    QM_VALUE_LIST       /* text, may be repeated */
+    QM_VALUE_MAYBE_TEXT, /* only after "=": --name=VALUE */
+    QM_VALUE_MAYBE_IDS,  /* digits, spaces and commas, or "-"; may be left out */
+    QM_VALUE_LIST        /* text, may be repeated */
 };
 
 struct qm_option_info {

@@ -25,6 +25,9 @@ struct qm_engine {
     struct qm_backend *backend;
     int64_t open_sequences;
     struct qm_engine_profile *profile;
+    struct qm_quiet *quiet; /* NULL: all threads */
+    bool quiet_prefill;
+    int prefill_threads; /* with quiet_prefill, until the fewest are found */
     /* the batch of a step, sized for chunk rows */
     struct qm_batch_part *parts;
     int32_t *token, *logit_row;
@@ -42,12 +45,17 @@ static double gib(uint64_t bytes) {
     return (double)bytes / (double)(1 << 30);
 }
 
-static int refuse_memory(const struct qm_memory_table *t, uint64_t available, int64_t context, struct qm_error *err) {
+static int refuse_memory(const struct qm_model *m, const struct qm_workload *w, const struct qm_memory_table *t,
+                         uint64_t available, struct qm_error *err) {
+    int64_t tokens = w->context * w->sequences;
+    if (w->kv_memory)
+        tokens = qm_kv_pool_pages(&m->config, w, qm_kv_main_window(&m->config)) * QM_KV_PAGE_TOKENS;
     return qm_fail(
         err, QM_FIT,
         "not enough memory: %.2f GiB needed (weights %.2f, KV cache for %lld tokens %.2f, activations %.2f), "
-        "%.2f GiB available; a smaller --context needs less",
-        gib(t->total), gib(t->weights), (long long)context, gib(t->kv), gib(t->scratch), gib(available));
+        "%.2f GiB available; a smaller %s needs less",
+        gib(t->total), gib(t->weights), (long long)tokens, gib(t->kv), gib(t->scratch), gib(available),
+        w->kv_memory ? "--kv-memory" : "--context");
 }
 
 /* The context asked for, or the model's maximum, or what fits. */
@@ -63,7 +71,7 @@ static int choose_context(const struct qm_model *m, int64_t asked, struct qm_wor
     if (t->total <= available)
         return QM_OK;
     if (asked)
-        return refuse_memory(t, available, w->context, err);
+        return refuse_memory(m, w, t, available, err);
     int64_t low = 0, high = w->context / DEFAULT_CONTEXT_STEP; /* in steps: low fits or is 0, high does not */
     while (high - low > 1) {
         int64_t middle = low + (high - low) / 2;
@@ -76,7 +84,7 @@ static int choose_context(const struct qm_model *m, int64_t asked, struct qm_wor
     }
     w->context = low ? low * DEFAULT_CONTEXT_STEP : DEFAULT_CONTEXT_STEP;
     qm_memory_estimate(m, w, t);
-    return low ? QM_OK : refuse_memory(t, available, w->context, err);
+    return low ? QM_OK : refuse_memory(m, w, t, available, err);
 }
 
 static int check_options(const struct qm_engine_options *o, struct qm_error *err) {
@@ -99,6 +107,11 @@ static int open_batch(struct qm_engine *e, struct qm_error *err) {
     return qm_fail_memory(err, rows * sizeof *e->parts, "the batch of a step");
 }
 
+static void use_threads(struct qm_engine *e, struct qm_quiet_use use) {
+    qm_team_use(e->team, use.threads);
+    qm_team_spin(e->team, use.spin);
+}
+
 int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, struct qm_engine **out,
                    struct qm_error *err) {
     *out = NULL;
@@ -111,7 +124,8 @@ int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, 
     e->model = m;
     e->isa = o->isa;
     e->workload = (struct qm_workload){.sequences = o->sequences ? o->sequences : 1,
-                                       .chunk = o->chunk ? o->chunk : DEFAULT_CHUNK};
+                                       .chunk = o->chunk ? o->chunk : DEFAULT_CHUNK,
+                                       .kv_memory = o->kv_memory};
     e->workload.kv_type = o->kv_type < 0 ? qm_kv_default_type(&m->config) : (enum qm_dtype)o->kv_type;
     rc = qm_team_create(o->threads, &e->team, err);
     if (!rc) {
@@ -121,7 +135,7 @@ int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, 
     if (!rc)
         rc = qm_forward_build(m, &e->forward, err);
     if (!rc)
-        rc = qm_kv_open(&e->forward, &e->workload, &e->kv, err);
+        rc = qm_kv_open(&m->config, &e->forward, &e->workload, &e->kv, err);
     if (!rc)
         rc = open_batch(e, err);
     if (!rc) {
@@ -150,6 +164,7 @@ void qm_engine_close(struct qm_engine *e) {
     if (e->kv.groups)
         qm_kv_close(&e->kv);
     qm_forward_free(&e->forward);
+    qm_quiet_free(e->quiet);
     qm_team_destroy(e->team);
     free(e->parts);
     free(e->token);
@@ -171,6 +186,10 @@ int64_t qm_engine_chunk(const struct qm_engine *e) {
     return e->workload.chunk;
 }
 
+int64_t qm_engine_sequences(const struct qm_engine *e) {
+    return e->workload.sequences;
+}
+
 int qm_engine_threads(const struct qm_engine *e) {
     return e->workload.threads;
 }
@@ -189,6 +208,25 @@ struct qm_team *qm_engine_team(const struct qm_engine *e) {
 
 void qm_engine_set_profile(struct qm_engine *e, struct qm_engine_profile *p) {
     e->profile = p;
+}
+
+int qm_engine_set_quiet(struct qm_engine *e, double share, bool prefill_too, int threads, struct qm_error *err) {
+    struct qm_quiet *quiet = NULL;
+    int rc = share != 0 ? qm_quiet_new(qm_team_threads(e->team), qm_team_nodes(e->team), share, &quiet, err) : QM_OK;
+    if (rc)
+        return rc;
+    qm_quiet_free(e->quiet);
+    e->quiet = quiet;
+    e->quiet_prefill = prefill_too;
+    e->prefill_threads = threads;
+    use_threads(e, (struct qm_quiet_use){qm_team_threads(e->team), true});
+    return QM_OK;
+}
+
+bool qm_engine_quiet(const struct qm_engine *e, struct qm_quiet_state *out) {
+    if (e->quiet)
+        qm_quiet_look(e->quiet, out);
+    return e->quiet != NULL;
 }
 
 const struct qm_memory_table *qm_engine_memory(const struct qm_engine *e) {
@@ -251,6 +289,14 @@ int64_t qm_sequence_truncate(struct qm_sequence *s, int64_t n) {
     return qm_kv_truncate(&s->engine->kv, &s->tables, n < 0 ? 0 : n);
 }
 
+static int check_pool(const struct qm_engine *e, int64_t missing, struct qm_error *err) {
+    int64_t n_free = e->kv.groups[e->kv.main].n_free;
+    if (missing <= n_free)
+        return QM_OK;
+    return qm_fail(err, QM_FIT, "the KV cache is full: %lld more pages of %d tokens needed, %lld free",
+                   (long long)missing, QM_KV_PAGE_TOKENS, (long long)n_free);
+}
+
 int qm_sequence_fill_random(struct qm_sequence *s, int64_t n, uint64_t seed, struct qm_error *err) {
     struct qm_engine *e = s->engine;
     int64_t held = s->tables.length;
@@ -262,15 +308,77 @@ int qm_sequence_fill_random(struct qm_sequence *s, int64_t n, uint64_t seed, str
     /* in pieces of a step: a window holds its last tokens and one step more */
     for (int64_t done = 0, piece; done < n && !rc; done += piece) {
         piece = n - done < e->workload.chunk ? n - done : e->workload.chunk;
-        rc = qm_kv_reserve(&e->kv, &s->tables, piece, err);
-        if (!rc)
-            rc = qm_kv_fill_random(&e->kv, &s->tables, piece, seed, e->team, kernels, err);
+        rc = check_pool(e, qm_kv_missing(&e->kv, &s->tables, piece), err);
+        if (rc)
+            break;
+        qm_kv_reserve(&e->kv, &s->tables, piece);
+        rc = qm_kv_fill_random(&e->kv, &s->tables, piece, seed, e->team, kernels, err);
         if (!rc)
             qm_kv_advance(&e->kv, &s->tables, piece);
     }
     if (rc)
         qm_sequence_truncate(s, held);
     return rc;
+}
+
+int64_t qm_engine_block_tokens(const struct qm_engine *e) {
+    (void)e;
+    return QM_KV_PAGE_TOKENS;
+}
+
+qm_block qm_sequence_keep(struct qm_sequence *s, int64_t i) {
+    return qm_kv_keep(&s->engine->kv, &s->tables, i);
+}
+
+void qm_block_release(struct qm_engine *e, qm_block b) {
+    qm_kv_release(&e->kv, b);
+}
+
+bool qm_block_complete(const struct qm_engine *e, qm_block b) {
+    return qm_kv_complete(&e->kv, b);
+}
+
+bool qm_block_in_use(const struct qm_engine *e, qm_block b) {
+    return qm_kv_in_use(&e->kv, b);
+}
+
+int64_t qm_blocks_usable(const struct qm_engine *e, const qm_block *blocks, int64_t n) {
+    return qm_kv_usable(&e->kv, blocks, n);
+}
+
+int qm_sequence_attach(struct qm_sequence *s, const qm_block *blocks, int64_t n, struct qm_error *err) {
+    struct qm_engine *e = s->engine;
+    if (s->tables.length > 0)
+        return qm_fail(err, QM_USAGE, "blocks are attached to a sequence that holds %lld tokens: it must be empty",
+                       (long long)s->tables.length);
+    if (n < 0 || n > e->workload.context / QM_KV_PAGE_TOKENS || qm_kv_usable(&e->kv, blocks, n) < n)
+        return qm_fail(err, QM_USAGE,
+                       "%lld blocks cannot be attached: a window is gone, or the context of %lld is less", (long long)n,
+                       (long long)e->workload.context);
+    qm_kv_truncate(&e->kv, &s->tables, 0);
+    qm_kv_attach(&e->kv, &s->tables, blocks, n);
+    return QM_OK;
+}
+
+uint64_t qm_engine_block_bytes(const struct qm_engine *e) {
+    return qm_kv_block_bytes(&e->kv);
+}
+
+void qm_block_export(const struct qm_engine *e, qm_block b, void *out) {
+    qm_kv_export(&e->kv, b, out);
+}
+
+int qm_block_import(struct qm_engine *e, const void *bytes, qm_block *out, struct qm_error *err) {
+    return qm_kv_import(&e->kv, bytes, out, err);
+}
+
+void qm_engine_pool(const struct qm_engine *e, struct qm_pool_state *out) {
+    const struct qm_kv_group *group = &e->kv.groups[e->kv.main];
+    *out = (struct qm_pool_state){.blocks = group->pages, .free_blocks = group->n_free};
+}
+
+int64_t qm_sequence_needs(const struct qm_sequence *s, int64_t n) {
+    return n > 0 ? qm_kv_missing(&s->engine->kv, &s->tables, n) : 0;
 }
 
 static int check_step(const struct qm_engine *e, const struct qm_step *s, struct qm_error *err) {
@@ -359,20 +467,51 @@ double qm_profile_layer_barriers(const struct qm_engine_profile *p) {
     return p->calls[QM_OP_ATTENTION] ? (double)all / (double)p->calls[QM_OP_ATTENTION] : 0;
 }
 
+static void execute(struct qm_engine *e, const struct qm_batch *batch) {
+    if (e->profile)
+        execute_profiled(e, batch);
+    for (int i = 0; !e->profile && i < e->forward.n_ops; i++)
+        e->backend->execute(e->backend, &e->forward.ops[i], batch);
+}
+
+/* One token a sequence: the threads that the search says, and their time for it. */
+static void execute_quietly(struct qm_engine *e, const struct qm_batch *batch) {
+    struct qm_quiet_state found;
+    bool decode = batch->rows == batch->n_parts;
+    if (decode) {
+        use_threads(e, qm_quiet_next(e->quiet, batch->n_parts));
+        double begin = now();
+        execute(e, batch);
+        qm_quiet_took(e->quiet, now() - begin);
+        return;
+    }
+    qm_quiet_look(e->quiet, &found);
+    struct qm_quiet_use use = {found.found ? found.use.threads : e->prefill_threads, true};
+    if (!e->quiet_prefill)
+        use.threads = qm_team_threads(e->team);
+    use_threads(e, use);
+    execute(e, batch);
+}
+
 int qm_engine_step(struct qm_engine *e, const struct qm_step *steps, int n_steps, struct qm_error *err) {
     if (n_steps < 1)
         return QM_OK;
     int rc = check_steps(e, steps, n_steps, err);
+    int64_t missing = 0;
     for (int i = 0; !rc && i < n_steps; i++)
-        rc = qm_kv_reserve(&e->kv, &steps[i].sequence->tables, steps[i].n, err);
+        missing += qm_kv_missing(&e->kv, &steps[i].sequence->tables, steps[i].n);
+    if (!rc)
+        rc = check_pool(e, missing, err);
     if (rc)
         return rc;
+    for (int i = 0; i < n_steps; i++)
+        qm_kv_reserve(&e->kv, &steps[i].sequence->tables, steps[i].n);
     struct qm_batch batch;
     flatten(e, steps, n_steps, &batch);
-    if (e->profile)
-        execute_profiled(e, &batch);
-    for (int i = 0; !e->profile && i < e->forward.n_ops; i++)
-        e->backend->execute(e->backend, &e->forward.ops[i], &batch);
+    if (e->quiet)
+        execute_quietly(e, &batch);
+    else
+        execute(e, &batch);
     for (int i = 0; i < n_steps; i++)
         qm_kv_advance(&e->kv, &steps[i].sequence->tables, steps[i].n);
     return QM_OK;

@@ -16,6 +16,7 @@
 #include "numa/team.h"
 #include "plan/forward.h"
 #include "plan/memory.h"
+#include "plan/quiet.h"
 #include "simd/isa.h"
 
 struct qm_engine;
@@ -30,6 +31,9 @@ struct qm_engine_options {
     int64_t context;          /* tokens of one sequence; 0: the model's maximum, or what fits in memory */
     int64_t sequences;        /* at once; 0: 1 */
     int64_t chunk;            /* tokens of one step; 0: 512 */
+    uint64_t kv_memory;       /* bytes of the pool of KV pages that sequences and kept blocks share; 0: enough for
+                               * `sequences` times `context`. A sequence may hold up to `context` tokens, and a step is
+                               * QM_FIT where the pool is short */
     int kv_type;              /* enum qm_dtype, or -1: the weights' own (BF16 for MXFP4) */
     qm_progress_fn *progress; /* may be NULL */
     void *progress_arg;
@@ -45,6 +49,7 @@ void qm_engine_close(struct qm_engine *e);
 const struct qm_model *qm_engine_model(const struct qm_engine *e);
 int64_t qm_engine_context(const struct qm_engine *e);
 int64_t qm_engine_chunk(const struct qm_engine *e);
+int64_t qm_engine_sequences(const struct qm_engine *e); /* that may be open at once */
 int qm_engine_threads(const struct qm_engine *e);
 enum qm_isa qm_engine_isa(const struct qm_engine *e);
 enum qm_dtype qm_engine_kv_type(const struct qm_engine *e);
@@ -52,7 +57,7 @@ const struct qm_memory_table *qm_engine_memory(const struct qm_engine *e);
 /* Bytes of weights and KV read for one more token of a sequence with `depth` tokens. */
 uint64_t qm_engine_decode_bytes(const struct qm_engine *e, int64_t depth);
 
-/* The team that computes the steps, for measuring the machine by the same threads between steps. */
+/* The team that computes the steps, for what the same threads do between steps: sampling, measuring the machine. */
 struct qm_team *qm_engine_team(const struct qm_engine *e);
 
 /* Where the time of steps goes, by kind of op. */
@@ -67,6 +72,13 @@ double qm_profile_layer_barriers(const struct qm_engine_profile *p);
 /* From now on steps are added to *p, until NULL is given. Costs two readings of the clock an op. */
 void qm_engine_set_profile(struct qm_engine *e, struct qm_engine_profile *p);
 
+/* Steps of one token a sequence run on as few threads as keep this share of their speed (plan/quiet.h), found while
+ * they run; other steps on all, or, with prefill_too, on the same few: on `threads` until they are found. Results
+ * are the same bits. share 0: all threads again. */
+int qm_engine_set_quiet(struct qm_engine *e, double share, bool prefill_too, int threads, struct qm_error *err);
+/* What was found; false where no share is set. */
+bool qm_engine_quiet(const struct qm_engine *e, struct qm_quiet_state *out);
+
 /* A sequence holds no tokens at first. QM_FIT where no pages are left for even one. */
 int qm_sequence_open(struct qm_engine *e, struct qm_sequence **out, struct qm_error *err);
 void qm_sequence_close(struct qm_sequence *s);
@@ -79,6 +91,39 @@ int64_t qm_sequence_truncate(struct qm_sequence *s, int64_t n);
  * QM_FIT where the pages are short; then nothing has changed. */
 int qm_sequence_fill_random(struct qm_sequence *s, int64_t n, uint64_t seed, struct qm_error *err);
 
+/* A block is the keys and values of one full page of tokens, [i, i + 1) * qm_engine_block_tokens, in every layer,
+ * shared by reference among its holder and the sequences that computed it or were attached to it. What is shared is
+ * never written: a sequence that is truncated into a block and goes on has a copy of its own. Layers with a sliding
+ * window may lose their part of a block (kv.h says when); then it is still a part of a beginning, but no longer its
+ * end. Nothing is allocated by any of these. */
+typedef int32_t qm_block; /* a handle, valid until its last release; -1: none */
+int64_t qm_engine_block_tokens(const struct qm_engine *e);
+/* A reference to block i of s, the caller's to release. -1 where it is not filled, or the window of every layer has
+ * moved on. A block that is kept already gives the same handle, with one more reference. */
+qm_block qm_sequence_keep(struct qm_sequence *s, int64_t i);
+void qm_block_release(struct qm_engine *e, qm_block b);
+/* Whether every layer still has its part; whether a sequence holds it too, so that releasing it frees no page. */
+bool qm_block_complete(const struct qm_engine *e, qm_block b);
+bool qm_block_in_use(const struct qm_engine *e, qm_block b);
+/* The longest beginning of blocks[0..n), in blocks, at whose end every window is still there. */
+int64_t qm_blocks_usable(const struct qm_engine *e, const qm_block *blocks, int64_t n);
+/* An empty sequence takes the tokens of blocks[0..n), which must be usable. QM_USAGE where it is not empty, n blocks
+ * are not usable or more than the context. */
+int qm_sequence_attach(struct qm_sequence *s, const qm_block *blocks, int64_t n, struct qm_error *err);
+/* A block as bytes, for a file of the same model, KV type and instruction set: as many for every block. Import takes
+ * pages and gives one reference; QM_FIT where no page is free, QM_INPUT where the bytes cannot be a block's. */
+uint64_t qm_engine_block_bytes(const struct qm_engine *e);
+void qm_block_export(const struct qm_engine *e, qm_block b, void *out);
+int qm_block_import(struct qm_engine *e, const void *bytes, qm_block *out, struct qm_error *err);
+
+/* The pool in blocks: all, and those that neither a sequence nor a block takes. */
+struct qm_pool_state {
+    int64_t blocks, free_blocks;
+};
+void qm_engine_pool(const struct qm_engine *e, struct qm_pool_state *out);
+/* Free blocks that n further tokens of s take. */
+int64_t qm_sequence_needs(const struct qm_sequence *s, int64_t n);
+
 /* One sequence's part of a step: its next n tokens. */
 struct qm_step {
     struct qm_sequence *sequence;
@@ -86,6 +131,7 @@ struct qm_step {
     int64_t n;
     int64_t n_logits; /* of the last n_logits tokens, 0..n */
     float *logits;    /* [n_logits][vocab], written; may be NULL where n_logits is 0 */
+    float *hidden;    /* [hidden] of the last token after the final norm, as the head takes it, written; may be NULL */
     /* Attention probabilities of one layer, or NULL: [heads][n][attention_ld], the columns being positions
      * from 0; columns that are not attended are 0. */
     float *attention;
@@ -93,7 +139,8 @@ struct qm_step {
 };
 
 /* Computes a step: at most qm_engine_chunk() tokens in all, each sequence at most once. QM_INPUT for a token id
- * out of range, or more tokens than the sequence's context holds; then nothing has changed. */
+ * out of range, or more tokens than the sequence's context holds; QM_FIT where the pool of pages is short. Then nothing
+ * has changed. Allocates nothing. */
 int qm_engine_step(struct qm_engine *e, const struct qm_step *steps, int n_steps, struct qm_error *err);
 
 #endif

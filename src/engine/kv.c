@@ -1,13 +1,40 @@
-/* The pool of KV pages and the page tables of sequences. */
+/* The pool of KV pages and the page tables of sequences. What is shared between them is in kv_blocks.c. */
 #include "engine/kv.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { NOISE = 4096 };
 
-static int find_groups(const struct qm_forward *f, const struct qm_workload *w, struct qm_kv *kv,
-                       struct qm_error *err) {
+/* A group's lists: all pages free, none in a block. */
+static int open_group(struct qm_kv_group *group, int64_t blocks, bool main, struct qm_error *err) {
+    size_t pages = (size_t)group->pages, n = (size_t)blocks;
+    group->free_pages = malloc((pages + 1) * sizeof *group->free_pages);
+    group->refs = calloc(pages + 1, sizeof *group->refs);
+    if (!main) {
+        group->block_of = malloc((pages + 1) * sizeof *group->block_of);
+        group->page_of = malloc((n + 1) * sizeof *group->page_of);
+        group->next = calloc(pages + 1, sizeof *group->next);
+        group->prev = calloc(pages + 1, sizeof *group->prev);
+    }
+    if (!group->free_pages || !group->refs ||
+        (!main && (!group->block_of || !group->page_of || !group->next || !group->prev)))
+        return qm_fail_memory(err, (unsigned long long)(5 * pages + n) * sizeof *group->refs, "the lists of KV pages");
+    for (int64_t i = 0; i < group->pages; i++)
+        group->free_pages[i] = (int32_t)(group->pages - 1 - i);
+    group->n_free = group->pages;
+    group->first = group->last = -1;
+    if (!main) {
+        memset(group->block_of, 0xFF, pages * sizeof *group->block_of);
+        memset(group->page_of, 0xFF, n * sizeof *group->page_of);
+    }
+    return QM_OK;
+}
+
+static int find_groups(const struct qm_config *c, const struct qm_forward *f, const struct qm_workload *w,
+                       struct qm_kv *kv, struct qm_error *err) {
+    int64_t blocks = qm_kv_pool_pages(c, w, qm_kv_main_window(c));
     for (int s = 0; s < f->n_states; s++) {
         int g = 0;
         while (g < kv->n_groups && kv->groups[g].window != f->states[s].window)
@@ -18,18 +45,29 @@ static int find_groups(const struct qm_forward *f, const struct qm_workload *w, 
         struct qm_kv_group *group = &kv->groups[kv->n_groups++];
         group->window = f->states[s].window;
         group->held = qm_kv_pages(w->context, group->window, w->chunk);
-        group->pages = group->held * w->sequences;
-        group->free_pages = malloc((size_t)group->pages * sizeof *group->free_pages);
-        if (!group->free_pages)
-            return qm_fail_memory(err, (uint64_t)group->pages * 4, "the list of KV pages");
-        for (int64_t i = 0; i < group->pages; i++)
-            group->free_pages[i] = (int32_t)(group->pages - 1 - i);
-        group->n_free = group->pages;
+        group->pages = qm_kv_pool_pages(c, w, group->window);
+        bool main = group->window == qm_kv_main_window(c);
+        if (main)
+            kv->main = g;
+        int rc = open_group(group, blocks, main, err);
+        if (rc)
+            return rc;
     }
-    return QM_OK;
+    const struct qm_kv_group *group = &kv->groups[kv->main];
+    int64_t step = (w->chunk + QM_KV_PAGE_TOKENS - 1) / QM_KV_PAGE_TOKENS,
+            least = step < group->held ? step : group->held;
+    if (group->pages < least)
+        return qm_fail(
+            err, QM_FIT,
+            "%llu bytes for keys and values hold %lld pages of %d tokens: one step of %lld tokens takes %lld",
+            (unsigned long long)w->kv_memory, (long long)group->pages, QM_KV_PAGE_TOKENS, (long long)w->chunk,
+            (long long)least);
+    kv->block_refs = calloc((size_t)blocks + 1, sizeof *kv->block_refs);
+    return kv->block_refs ? QM_OK : qm_fail_memory(err, (uint64_t)blocks * 4, "the list of KV blocks");
 }
 
-int qm_kv_open(const struct qm_forward *f, const struct qm_workload *w, struct qm_kv *out, struct qm_error *err) {
+int qm_kv_open(const struct qm_config *c, const struct qm_forward *f, const struct qm_workload *w, struct qm_kv *out,
+               struct qm_error *err) {
     size_t n = (size_t)f->n_states + 1;
     *out = (struct qm_kv){.type = w->kv_type, .n_states = f->n_states, .chunk = w->chunk, .context = w->context};
     out->kv_heads = f->states[0].kv_heads;
@@ -41,7 +79,7 @@ int qm_kv_open(const struct qm_forward *f, const struct qm_workload *w, struct q
     out->base = calloc(n, sizeof *out->base);
     int rc = out->groups && out->group_of && out->base ? QM_OK : qm_fail_memory(err, n * 64, "the KV cache");
     if (!rc)
-        rc = find_groups(f, w, out, err);
+        rc = find_groups(c, f, w, out, err);
     uint64_t total = 0;
     for (int s = 0; !rc && s < f->n_states; s++)
         total += (uint64_t)(out->groups[out->group_of[s]].pages * out->kv_heads) * out->page_bytes;
@@ -58,9 +96,16 @@ int qm_kv_open(const struct qm_forward *f, const struct qm_workload *w, struct q
 }
 
 void qm_kv_close(struct qm_kv *kv) {
-    for (int g = 0; g < kv->n_groups; g++)
+    for (int g = 0; g < kv->n_groups; g++) {
         free(kv->groups[g].free_pages);
+        free(kv->groups[g].refs);
+        free(kv->groups[g].block_of);
+        free(kv->groups[g].page_of);
+        free(kv->groups[g].next);
+        free(kv->groups[g].prev);
+    }
     free(kv->groups);
+    free(kv->block_refs);
     free(kv->group_of);
     free(kv->base);
     qm_memory_free(&kv->memory);
@@ -89,10 +134,9 @@ int qm_kv_tables_open(const struct qm_kv *kv, struct qm_kv_tables *out, struct q
 }
 
 static void give_back(struct qm_kv *kv, struct qm_kv_tables *t, int g, int64_t logical) {
-    struct qm_kv_group *group = &kv->groups[g];
-    int32_t *entry = &t->table[g][logical % group->held];
+    int32_t *entry = &t->table[g][logical % kv->groups[g].held];
     if (*entry >= 0)
-        group->free_pages[group->n_free++] = *entry;
+        qm_kv_page_drop(kv, g, *entry, -1);
     *entry = -1;
 }
 
@@ -109,34 +153,64 @@ void qm_kv_tables_close(struct qm_kv *kv, struct qm_kv_tables *t) {
 }
 
 /* A page that another sequence wrote is cleared: attention multiplies the values of slots not yet filled by 0,
- * which gives 0 only where they are finite. */
-static void clear_page(struct qm_kv *kv, int g, int64_t page) {
+ * which gives 0 only where they are finite. With `from`, that page's content instead. */
+static void prepare_page(struct qm_kv *kv, int g, int64_t page, int64_t from) {
     for (int s = 0; s < kv->n_states; s++)
         for (int64_t h = 0; kv->group_of[s] == g && h < kv->kv_heads; h++)
-            memset(kv->base[s] + (uint64_t)(h * kv->groups[g].pages + page) * kv->page_bytes, 0, kv->page_bytes);
+            if (from < 0)
+                memset(qm_kv_at(kv, s, h, page), 0, kv->page_bytes);
+            else
+                memcpy(qm_kv_at(kv, s, h, page), qm_kv_at(kv, s, h, from), kv->page_bytes);
 }
 
-int qm_kv_reserve(struct qm_kv *kv, struct qm_kv_tables *t, int64_t n, struct qm_error *err) {
-    int64_t first = t->length / QM_KV_PAGE_TOKENS, last = (t->length + n - 1) / QM_KV_PAGE_TOKENS;
+/* Logical pages that the next n positions touch, each place of the ring once. */
+static void touched(const struct qm_kv_group *group, const struct qm_kv_tables *t, int64_t n, int64_t *first,
+                    int64_t *last) {
+    *first = t->length / QM_KV_PAGE_TOKENS;
+    *last = (t->length + n - 1) / QM_KV_PAGE_TOKENS;
+    if (*last >= *first + group->held)
+        *last = *first + group->held - 1;
+}
+
+int64_t qm_kv_missing(const struct qm_kv *kv, const struct qm_kv_tables *t, int64_t n) {
+    const struct qm_kv_group *group = &kv->groups[kv->main];
+    int64_t first, last, missing = 0;
+    touched(group, t, n, &first, &last);
+    for (int64_t i = first; i <= last; i++) {
+        int32_t entry = t->table[kv->main][i % group->held];
+        missing += entry < 0 || group->refs[entry] > 1;
+    }
+    return missing;
+}
+
+/* The page for logical page i of one group, which will be written from its beginning, or (partly) further. */
+static void reserve_page(struct qm_kv *kv, struct qm_kv_tables *t, int g, int64_t i, bool partly) {
+    struct qm_kv_group *group = &kv->groups[g];
+    int32_t *entry = &t->table[g][i % group->held], old = *entry;
+    if (old >= 0 && group->refs[old] == 1)
+        return;
+    if (old >= 0 && !partly)
+        qm_kv_page_drop(kv, g, old, i - group->held);
+    int32_t page = qm_kv_page_take(kv, g);
+    if (page < 0) { /* then every page is some sequence's, and this one shared with a block only */
+        assert(old >= 0 && partly && g != kv->main && group->refs[old] == 2);
+        qm_kv_page_strip(kv, g, old);
+        return;
+    }
+    prepare_page(kv, g, page, partly ? old : -1);
+    qm_kv_page_hold(kv, g, page);
+    if (old >= 0 && partly)
+        qm_kv_page_drop(kv, g, old, -1);
+    *entry = page;
+}
+
+void qm_kv_reserve(struct qm_kv *kv, struct qm_kv_tables *t, int64_t n) {
     for (int g = 0; g < kv->n_groups; g++) {
-        int64_t need = 0;
+        int64_t first, last;
+        touched(&kv->groups[g], t, n, &first, &last);
         for (int64_t i = first; i <= last; i++)
-            need += t->table[g][i % kv->groups[g].held] < 0;
-        if (need > kv->groups[g].n_free)
-            return qm_fail(err, QM_FIT, "the KV cache is full: %lld more pages of %d tokens needed, %lld free",
-                           (long long)need, QM_KV_PAGE_TOKENS, (long long)kv->groups[g].n_free);
+            reserve_page(kv, t, g, i, i == first && t->length % QM_KV_PAGE_TOKENS != 0);
     }
-    for (int g = 0; g < kv->n_groups; g++) {
-        struct qm_kv_group *group = &kv->groups[g];
-        for (int64_t i = first; i <= last; i++) {
-            int32_t *entry = &t->table[g][i % group->held];
-            if (*entry >= 0)
-                continue;
-            *entry = group->free_pages[--group->n_free];
-            clear_page(kv, g, *entry);
-        }
-    }
-    return QM_OK;
 }
 
 void qm_kv_advance(const struct qm_kv *kv, struct qm_kv_tables *t, int64_t n) {
@@ -199,7 +273,7 @@ int qm_kv_fill_random(struct qm_kv *kv, const struct qm_kv_tables *t, int64_t n,
 }
 
 int64_t qm_kv_truncate(struct qm_kv *kv, struct qm_kv_tables *t, int64_t n) {
-    if (n >= t->length)
+    if (n >= t->length && n > 0)
         return t->length;
     for (int g = 0; g < kv->n_groups; g++) {
         int64_t window = kv->groups[g].window, from = window && n > window ? n - window : 0;
@@ -209,11 +283,13 @@ int64_t qm_kv_truncate(struct qm_kv *kv, struct qm_kv_tables *t, int64_t n) {
     int64_t keep = (n + QM_KV_PAGE_TOKENS - 1) / QM_KV_PAGE_TOKENS;
     for (int g = 0; g < kv->n_groups; g++) {
         int64_t held = kv->groups[g].held, pages = (t->length + QM_KV_PAGE_TOKENS - 1) / QM_KV_PAGE_TOKENS;
+        if (n == 0) {
+            keep = 0, pages = held;
+            t->oldest[g] = 0;
+        }
         for (int64_t i = keep > pages - held ? keep : pages - held; i < pages; i++)
             if (i >= 0)
                 give_back(kv, t, g, i);
-        if (n == 0)
-            t->oldest[g] = 0;
     }
     t->length = n;
     return n;

@@ -2,13 +2,24 @@
  *
  * A page holds QM_KV_PAGE_TOKENS consecutive tokens of one KV head of one layer: keys as panels over tokens
  * (n = token, k = head dim), then values as panels over head dim (n = dim, k = token). Layers with the same
- * window share page numbers (a group): page p of layer l and head h is at base[l] + (h * pages + p) *
- * page_bytes. Logical page i of a sequence is at table[i % held]: where a window holds fewer pages than the
- * context has, old ones are written over.
+ * window share page numbers (a group): qm_kv_at says where page p of a layer and head is. Logical page i of a
+ * sequence is at table[i % held]: where a window holds fewer pages than the context has, a page that has slid out of
+ * the window is written over.
+ *
+ * Pages are counted by reference, and one that somebody else refers to as well is never written: the sequence takes a
+ * fresh page instead, and copies what it keeps of a page that it was truncated into.
+ *
+ * A block is one filled page of each group, for the same tokens; it is named by its page of the main group
+ * (qm_kv_main_window), which it always has. In the other groups it may have lost its page: there are enough pages for
+ * all sequences' windows, blocks only borrow them, and a sequence that finds none free takes one that only a block
+ * holds. It takes first what slid out of a window, newest first, but for one window in eight (where a later sequence
+ * may start again); then the others, first those that no sequence has used for longest.
+ *
  * Not thread-safe but for reading; everything is allocated at the start. */
 #ifndef QM_ENGINE_KV_H
 #define QM_ENGINE_KV_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -24,6 +35,12 @@ struct qm_kv_group {
     int64_t pages; /* of all */
     int32_t *free_pages;
     int64_t n_free;
+    int32_t *refs; /* [pages] sequences that hold it, and one more where a block does */
+    /* but for the main group: */
+    int32_t *block_of;    /* [pages] the block that holds it; -1: none */
+    int32_t *page_of;     /* [blocks] its page; -1: none */
+    int32_t *next, *prev; /* [pages] among those that only a block holds, in the order in which they may be taken */
+    int32_t first, last;
 };
 
 struct qm_kv {
@@ -31,9 +48,10 @@ struct qm_kv {
     int64_t kv_heads, head_dim, chunk, context;
     uint64_t key_bytes, page_bytes;
     struct qm_kv_group *groups;
-    int n_groups;
-    int *group_of;  /* [states] */
-    uint8_t **base; /* [states] */
+    int n_groups, main;
+    int32_t *block_refs; /* [pages of the main group] references to a block; 0: there is no such block */
+    int *group_of;       /* [states] */
+    uint8_t **base;      /* [states] */
     int n_states;
     struct qm_memory memory;
 };
@@ -45,15 +63,18 @@ struct qm_kv_tables {
     int64_t *oldest; /* [groups] the first token whose keys and values are still there */
 };
 
-int qm_kv_open(const struct qm_forward *f, const struct qm_workload *w, struct qm_kv *out, struct qm_error *err);
+/* QM_FIT where the pool does not hold the pages of one step. */
+int qm_kv_open(const struct qm_config *c, const struct qm_forward *f, const struct qm_workload *w, struct qm_kv *out,
+               struct qm_error *err);
 void qm_kv_close(struct qm_kv *kv);
 
 int qm_kv_tables_open(const struct qm_kv *kv, struct qm_kv_tables *out, struct qm_error *err);
 void qm_kv_tables_close(struct qm_kv *kv, struct qm_kv_tables *t);
 
-/* Takes the pages that positions [t->length, t->length + n) need. QM_FIT, with nothing taken, where the pool is
- * short. */
-int qm_kv_reserve(struct qm_kv *kv, struct qm_kv_tables *t, int64_t n, struct qm_error *err);
+/* Pages of the main group that positions [t->length, t->length + n) need and t has not got. */
+int64_t qm_kv_missing(const struct qm_kv *kv, const struct qm_kv_tables *t, int64_t n);
+/* Takes the pages that positions [t->length, t->length + n) need, of which the main group has enough. */
+void qm_kv_reserve(struct qm_kv *kv, struct qm_kv_tables *t, int64_t n);
 /* The positions reserved are filled. */
 void qm_kv_advance(const struct qm_kv *kv, struct qm_kv_tables *t, int64_t n);
 /* Random keys and values at positions [t->length, t->length + n), which are reserved; the team's threads share
@@ -63,13 +84,38 @@ int qm_kv_fill_random(struct qm_kv *kv, const struct qm_kv_tables *t, int64_t n,
 /* Gives back pages from position n on; returns the length left (n, or 0: see qm_sequence_truncate). */
 int64_t qm_kv_truncate(struct qm_kv *kv, struct qm_kv_tables *t, int64_t n);
 
-/* The page that holds `position` of one head; its keys are at the start, its values at key_bytes. */
+/* Blocks: see engine.h, which has the same functions for sequences. */
+int32_t qm_kv_keep(struct qm_kv *kv, const struct qm_kv_tables *t, int64_t i);
+void qm_kv_release(struct qm_kv *kv, int32_t block);
+int64_t qm_kv_usable(const struct qm_kv *kv, const int32_t *blocks, int64_t n);
+bool qm_kv_complete(const struct qm_kv *kv, int32_t block);
+bool qm_kv_in_use(const struct qm_kv *kv, int32_t block);
+/* t is empty; n usable. */
+void qm_kv_attach(struct qm_kv *kv, struct qm_kv_tables *t, const int32_t *blocks, int64_t n);
+uint64_t qm_kv_block_bytes(const struct qm_kv *kv);
+void qm_kv_export(const struct qm_kv *kv, int32_t block, void *out);
+int qm_kv_import(struct qm_kv *kv, const void *bytes, int32_t *out, struct qm_error *err);
+
+/* For kv.c and kv_blocks.c. A reference more, or less, to a page by a sequence; slid: the logical page that it was,
+ * where it left the window of a sequence that goes on, else -1. */
+void qm_kv_page_hold(struct qm_kv *kv, int g, int32_t page);
+void qm_kv_page_drop(struct qm_kv *kv, int g, int32_t page, int64_t slid);
+/* A free page, or one that only a block holds, which loses it; -1: none. It has no references yet. */
+int32_t qm_kv_page_take(struct qm_kv *kv, int g);
+/* A block gives up its page of a group other than the main one. */
+void qm_kv_page_strip(struct qm_kv *kv, int g, int32_t page);
+
+/* A page of one layer (by its state) and head; its keys are at the start, its values at key_bytes. */
+static inline uint8_t *qm_kv_at(const struct qm_kv *kv, int state, int64_t head, int64_t page) {
+    const struct qm_kv_group *group = &kv->groups[kv->group_of[state]];
+    return kv->base[state] + (uint64_t)(head * group->pages + page) * kv->page_bytes;
+}
+
+/* The page that holds `position`. */
 static inline uint8_t *qm_kv_page(const struct qm_kv *kv, const struct qm_kv_tables *t, int state, int64_t head,
                                   int64_t position) {
     int g = kv->group_of[state];
-    const struct qm_kv_group *group = &kv->groups[g];
-    int64_t page = t->table[g][position / QM_KV_PAGE_TOKENS % group->held];
-    return kv->base[state] + (uint64_t)(head * group->pages + page) * kv->page_bytes;
+    return qm_kv_at(kv, state, head, t->table[g][position / QM_KV_PAGE_TOKENS % kv->groups[g].held]);
 }
 
 #endif

@@ -4,6 +4,10 @@
 
 #include "simd/kernels.h"
 
+/* Of a pool: one spare page of a window for so many pages of the main group. */
+enum { SPARE_SHARE = 8 };
+static const uint64_t MOST_KV_MEMORY = (uint64_t)1 << 58; /* so that its product with SPARE_SHARE fits */
+
 static uint64_t round_up(uint64_t n, uint64_t unit) {
     return (n + unit - 1) / unit * unit;
 }
@@ -38,6 +42,39 @@ int64_t qm_kv_pages(int64_t context, int64_t window, int64_t chunk) {
     /* the window before the first token of a chunk, the chunk, and the page that both ends cut */
     int64_t held = (window + chunk + QM_KV_PAGE_TOKENS - 1) / QM_KV_PAGE_TOKENS + 1;
     return held < whole ? held : whole;
+}
+
+int64_t qm_kv_main_window(const struct qm_config *c) {
+    int64_t widest = c->layers ? c->layer[0].window : 0;
+    for (int64_t l = 0; l < c->layers; l++) {
+        if (c->layer[l].window == 0)
+            return 0;
+        widest = max64(widest, c->layer[l].window);
+    }
+    return widest;
+}
+
+/* Bytes of one page in every head of one layer. */
+static uint64_t layer_page_bytes(const struct qm_config *c, enum qm_dtype kv_type) {
+    return (uint64_t)c->kv_heads * (qm_kv_key_bytes(kv_type, c->head_dim) + qm_kv_value_bytes(kv_type, c->head_dim));
+}
+
+int64_t qm_kv_pool_pages(const struct qm_config *c, const struct qm_workload *w, int64_t window) {
+    int64_t least = w->sequences * qm_kv_pages(w->context, window, w->chunk), main_window = qm_kv_main_window(c);
+    if (!w->kv_memory)
+        return least;
+    uint64_t page = layer_page_bytes(c, w->kv_type), main_bytes = 0, other_bytes = 0, fixed = 0;
+    for (int64_t l = 0; l < c->layers; l++)
+        if (c->layer[l].window == main_window) {
+            main_bytes += page;
+        } else {
+            other_bytes += page;
+            fixed += page * (uint64_t)(w->sequences * qm_kv_pages(w->context, c->layer[l].window, w->chunk));
+        }
+    uint64_t room = w->kv_memory < MOST_KV_MEMORY ? w->kv_memory : MOST_KV_MEMORY;
+    uint64_t pages = room > fixed ? (room - fixed) * SPARE_SHARE / (SPARE_SHARE * main_bytes + other_bytes) : 0;
+    pages = pages < INT32_MAX ? pages : INT32_MAX; /* page numbers are 32 bits */
+    return window == main_window ? (int64_t)pages : least + (int64_t)pages / SPARE_SHARE;
 }
 
 uint64_t qm_kv_key_bytes(enum qm_dtype kv_type, int64_t head_dim) {
@@ -126,12 +163,11 @@ void qm_memory_estimate(const struct qm_model *m, const struct qm_workload *w, s
     *out = (struct qm_memory_table){0};
     for (int64_t i = 0; i < m->n_weights; i++)
         out->weights += qm_weight_bytes(&m->weights[i]);
-    uint64_t page = qm_kv_key_bytes(w->kv_type, c->head_dim) + qm_kv_value_bytes(w->kv_type, c->head_dim);
+    uint64_t page = layer_page_bytes(c, w->kv_type);
     for (int64_t l = 0; l < c->layers; l++) {
-        uint64_t pages = (uint64_t)qm_kv_pages(w->context, c->layer[l].window, w->chunk);
-        out->kv += (uint64_t)w->sequences * pages * (uint64_t)c->kv_heads * page;
+        out->kv += (uint64_t)qm_kv_pool_pages(c, w, c->layer[l].window) * page;
         if (c->layer[l].window == 0)
-            out->kv_per_token += (uint64_t)c->kv_heads * page / QM_KV_PAGE_TOKENS;
+            out->kv_per_token += page / QM_KV_PAGE_TOKENS;
     }
     struct qm_scratch_layout scratch;
     qm_scratch_plan(m, w, &scratch);

@@ -21,6 +21,7 @@ struct qm_workload {
     int64_t chunk;     /* tokens of one step at most */
     enum qm_dtype kv_type;
     int threads;
+    uint64_t kv_memory; /* bytes of the pool of KV pages at most; 0: every sequence's whole context at once */
 };
 
 /* Offsets and sizes of the activations of one step of `chunk` tokens, in bytes; each part starts on a 64-byte
@@ -40,7 +41,7 @@ struct qm_scratch_layout {
 
 struct qm_memory_table {
     uint64_t weights;      /* panels and vectors, padding included */
-    uint64_t kv;           /* pages of all sequences */
+    uint64_t kv;           /* the pool of pages */
     uint64_t kv_per_token; /* of the layers that keep the whole context */
     uint64_t scratch;      /* activations of one step */
     uint64_t total;
@@ -57,6 +58,13 @@ uint64_t qm_weight_part_bytes(const struct qm_weight *w, int64_t experts);
 
 /* Pages that a sequence of `context` tokens takes in a layer with this window (0: none). */
 int64_t qm_kv_pages(int64_t context, int64_t window, int64_t chunk);
+/* Layers with one window form a group, which has page numbers of its own. The main group is the one whose pages are
+ * counted where room is short: the layers that keep the whole context (window 0), or else the widest window's. */
+int64_t qm_kv_main_window(const struct qm_config *c);
+/* Pages of the pool of the group with this window. Without kv_memory a group has all sequences' pages. With it, a group
+ * other than the main one has those as well, and one more for every eighth page of the main group, for blocks that are
+ * kept; the main group gets all that is left of kv_memory (0 where nothing is). */
+int64_t qm_kv_pool_pages(const struct qm_config *c, const struct qm_workload *w, int64_t window);
 /* Bytes of one page of one KV head: of its keys, of its values. */
 uint64_t qm_kv_key_bytes(enum qm_dtype kv_type, int64_t head_dim);
 uint64_t qm_kv_value_bytes(enum qm_dtype kv_type, int64_t head_dim);

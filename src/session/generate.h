@@ -11,22 +11,7 @@
 #include "base/error.h"
 #include "engine/engine.h"
 #include "model/tokenizer/tokenizer.h"
-#include "session/sampler.h"
-
-enum { QM_MAX_TOP_LOGPROBS = 20 };
-
-enum qm_finish { QM_FINISH_STOP, QM_FINISH_LENGTH, QM_FINISH_CONTEXT, QM_FINISH_INTERRUPTED };
-/* "stop", "length", "context_full", "interrupted". */
-const char *qm_finish_name(enum qm_finish f);
-
-struct qm_generate_token {
-    int32_t id;
-    const char *text; /* what it adds to the text that is sure (may be empty); never part of a stop string */
-    size_t text_len;
-    struct qm_logprob logprob;
-    const struct qm_logprob *top;
-    int n_top;
-};
+#include "session/decoding.h"
 
 struct qm_generate {
     struct qm_engine *engine;

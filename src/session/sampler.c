@@ -306,6 +306,12 @@ int qm_sampler_next(struct qm_sampler *s, const float *logits, int32_t *id, stru
     return QM_OK;
 }
 
+void qm_sampler_redraw(struct qm_sampler *s, int32_t id) {
+    if (s->set.temperature > 0)
+        qm_pcg32_next(&s->random);
+    qm_sampler_output(s, id);
+}
+
 static float finite_or_none(float x) {
     return fabsf(x) <= FLT_MAX ? x : -INFINITY;
 }

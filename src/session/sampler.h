@@ -59,6 +59,8 @@ void qm_sampler_probabilities(struct qm_sampler *s, const float *logits, float *
 /* Draws the next token and takes it into the penalties. Logits that are not finite count as -infinity; where
  * all are, QM_SYSTEM. */
 int qm_sampler_next(struct qm_sampler *s, const float *logits, int32_t *id, struct qm_error *err);
+/* The next token is known to have been id: the state becomes as if qm_sampler_next had drawn it. */
+void qm_sampler_redraw(struct qm_sampler *s, int32_t id);
 
 /* Log-probabilities of the model itself (log-softmax of raw logits, before any setting), in descending order,
  * ties by id: the n_top greatest (n_top <= vocab). Logits that are not finite count as -infinity, and so does

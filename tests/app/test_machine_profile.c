@@ -57,6 +57,18 @@ static void test_round_trip(void **state) {
     test_remove_tree(dir);
 }
 
+/* The fewest threads that read a node's memory at a share of its best, as many on each node. */
+static void test_fewest_threads(void **state) {
+    (void)state;
+    struct qm_machine_profile p = example();
+    assert_int_equal(qm_machine_profile_threads(&p, 0.97), 4);
+    assert_int_equal(qm_machine_profile_threads(&p, 0.5), 2);
+    p.scaling[0].point[0].rate = 3.9e10;
+    assert_int_equal(qm_machine_profile_threads(&p, 0.97), 4); /* the other node needs two */
+    p.scaling[1].point[0].rate = 5e10;
+    assert_int_equal(qm_machine_profile_threads(&p, 0.97), 2);
+}
+
 /* Cut anywhere, or with any value replaced by nonsense, it is refused. */
 static void test_damaged(void **state) {
     (void)state;
@@ -122,6 +134,7 @@ static void test_path_of_cache(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_fewest_threads),
         cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_path_of_cache),
     };

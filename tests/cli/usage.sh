@@ -37,6 +37,8 @@ refuse 2 'a value is missing' 'expected N after it' run $DEMO -n
 refuse 2 'not a number' '-n: expected an integer .* found "ten"' run $DEMO -n ten
 refuse 2 'garbage after a number' 'found "5x"' run $DEMO -n 5x
 refuse 2 'out of range' '--top-p: expected a number from 0 to 1, found "1.5"' run $DEMO --top-p 1.5
+refuse 2 'a share that is none' '--quiet: expected a share of the speed from 10 to 100' run $DEMO -p a --quiet=fast
+refuse 2 'a share too small' 'found "5"' run $DEMO -p a --quiet=5
 refuse 2 'not finite' '--temperature: expected a number' run $DEMO --temperature nan
 refuse 2 'a value for a flag' 'takes no value' run $DEMO --json=yes
 refuse 2 'two prompts' 'one of --prompt' run $DEMO -p a -f b

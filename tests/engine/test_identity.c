@@ -165,6 +165,41 @@ static void check_truncate(void **state) {
     }
 }
 
+/* While the fewest threads are searched for, with steps on different numbers of them, and after. */
+static void check_quiet(void **state) {
+    (void)state;
+    static const char *const names[] = {"qwen3", "gpt_oss", "mixtral"};
+    for (size_t i = 0; i < 3; i++) {
+        struct reference r;
+        reference_open(&r, names[i]);
+        int64_t n[4];
+        const int32_t *ids = reference_tensor(&r, "long_ids", n);
+        if (!ids)
+            ids = reference_tensor(&r, "ids", n);
+        struct prompt p = {ids, n[0] < 200 ? n[0] : 200, 1, 0};
+        p.n_logits = p.n;
+        struct which w = {names[i], qm_isa_best()};
+        struct run_model m;
+        struct qm_error err = {0};
+        struct qm_quiet_state quiet;
+        run_model_open(&m, r.dir, NULL, options(&w, &p, 4, 64));
+        assert_false(qm_engine_quiet(m.engine, &quiet));
+        float *whole = run_logits(m.engine, ids, p.n, 64, p.n);
+        for (int prefill = 0; prefill < 2; prefill++) {
+            assert_int_equal(qm_engine_set_quiet(m.engine, 0.5, prefill, 3, &err), 0);
+            check_pieces(&w, m.engine, &p, whole, prefill ? "quiet, prompts too" : "quiet");
+            assert_true(qm_engine_quiet(m.engine, &quiet));
+            assert_true(quiet.steps > 0);
+        }
+        assert_int_equal(qm_engine_set_quiet(m.engine, 2, false, 0, &err), QM_USAGE);
+        assert_int_equal(qm_engine_set_quiet(m.engine, 0, false, 0, &err), 0);
+        assert_int_equal(qm_team_used(qm_engine_team(m.engine)), 4);
+        free(whole);
+        run_model_close(&m);
+        reference_close(&r);
+    }
+}
+
 int main(void) {
     enum { MOST = 128 };
     static struct CMUnitTest tests[MOST];
@@ -172,6 +207,7 @@ int main(void) {
     static char names[MOST][64];
     size_t n = 0;
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(check_truncate);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(check_quiet);
     for (int i = 0; reference_names[i]; i++)
         for (int isa = 0; isa < QM_ISA_COUNT && n < MOST; isa++, n++) {
             which[n] = (struct which){reference_names[i], (enum qm_isa)isa};

@@ -113,6 +113,60 @@ static void test_two_nodes(void **state) {
         exercise(SIZES[i], true);
 }
 
+/* Threads by rank, and the system's number of each. */
+struct places {
+    int ran[MOST];
+    pid_t id[MOST];
+};
+
+static void take_place(void *arg, int thread, int threads) {
+    struct places *p = arg;
+    (void)threads;
+    p->ran[thread]++;
+    p->id[thread] = gettid();
+}
+
+/* Every change between 1, some and all: exactly those in use run, on both nodes, and barriers hold. */
+static void change_use(bool nodes) {
+    static const int used[] = {1, 4, 3, 16, 2, 7, 6, 1, 16, 5};
+    struct job j = {.team = make(MOST, nodes)};
+    struct places all = {0};
+    qm_team_run(j.team, take_place, &all);
+    for (size_t i = 0; i < 3 * sizeof used / sizeof *used; i++) {
+        j.threads = used[i % (sizeof used / sizeof *used)];
+        qm_team_spin(j.team, i % 4 < 2);
+        qm_team_use(j.team, j.threads);
+        assert_int_equal(qm_team_used(j.team), j.threads);
+        assert_int_equal(qm_team_threads(j.team), MOST);
+        for (int r = 0; r < 20; r++) {
+            struct places p = {0};
+            qm_team_run(j.team, take_place, &p);
+            for (int t = 0; t < MOST; t++) {
+                assert_int_equal(p.ran[t], t < j.threads);
+                assert_true(t >= j.threads || p.id[t] == all.id[t * MOST / j.threads]);
+            }
+        }
+        memset(j.slot, 0, sizeof j.slot);
+        qm_team_run(j.team, add_own, &j);
+        qm_team_run(j.team, rounds, &j);
+        check_none_wrong(&j);
+    }
+    qm_team_use(j.team, 0); /* brought inside */
+    assert_int_equal(qm_team_used(j.team), 1);
+    qm_team_destroy(j.team); /* with threads that take no part */
+}
+
+static void test_fewer_threads(void **state) {
+    (void)state;
+    change_use(false);
+    change_use(true);
+    struct qm_team *team = make(MOST, true);
+    assert_int_equal(qm_team_nodes(team), 2);
+    qm_team_use(team, 1000);
+    assert_int_equal(qm_team_used(team), MOST);
+    qm_team_destroy(team);
+}
+
 static void test_come_and_go(void **state) {
     (void)state;
     for (int i = 0; i < 60; i++) {
@@ -239,6 +293,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_regions_and_barriers),
         cmocka_unit_test(test_two_nodes),
+        cmocka_unit_test(test_fewer_threads),
         cmocka_unit_test(test_come_and_go),
         cmocka_unit_test(test_affinity_is_restored),
         cmocka_unit_test(test_more_threads_than_cores),

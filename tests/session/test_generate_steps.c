@@ -1,6 +1,6 @@
 /* Generation's own logic against a scripted engine and a tokenizer of bytes: chunks, stops, limits, context,
  * interruptions, callbacks. (test_generate.c has the real ones.) generate.c is compiled in here with the
- * names of what it calls exchanged. */
+ * names of what it calls exchanged, and so is decoding.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -11,6 +11,16 @@
 #define qm_generate fake_generate
 #define qm_generate_result_free fake_generate_result_free
 #define qm_finish_name fake_finish_name
+#define qm_decoding_check fake_decoding_check
+#define qm_decoding_new fake_decoding_new
+#define qm_decoding_free fake_decoding_free
+#define qm_decoding_prompt fake_decoding_prompt
+#define qm_decoding_begins fake_decoding_begins
+#define qm_decoding_draw fake_decoding_draw
+#define qm_decoding_redraw fake_decoding_redraw
+#define qm_decoding_take fake_decoding_take
+#define qm_decoding_interrupt fake_decoding_interrupt
+#define qm_decoding_text fake_decoding_text
 #define qm_engine_model fake_engine_model
 #define qm_engine_context fake_engine_context
 #define qm_engine_chunk fake_engine_chunk
@@ -23,6 +33,7 @@
 #define qm_stream_flush fake_stream_flush
 #define qm_stream_free fake_stream_free
 #include "base/utf8.h"
+#include "session/decoding.c"
 #include "session/generate.c"
 
 enum { VOCAB = 300, KNOWN = 257, END = 256, CONTEXT = 64, CHUNK = 4 };

@@ -355,8 +355,7 @@ static bool share_splits(const struct region *r) {
         if (captured(r, &u))
             return false;
     }
-    return splits > units && units < 4 * qm_team_threads(r->c->team) &&
-           (uint64_t)floats * 4 <= r->c->layout.partial_bytes;
+    return splits > units && units < 4 * qm_team_used(r->c->team) && (uint64_t)floats * 4 <= r->c->layout.partial_bytes;
 }
 
 void qm_cpu_attention(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch) {

@@ -31,6 +31,18 @@ static void embed_region(void *arg, int thread, int threads) {
     }
 }
 
+/* The last tokens' hidden states after the final norm, for those who ask for them. */
+static void hidden_states(const struct region *r, int thread, int threads) {
+    const struct qm_cpu *c = r->c;
+    const struct qm_packed_weight *norm = qm_cpu_weight(c, r->op->norm);
+    for (int i = thread; i < r->batch->n_parts; i += threads) {
+        const struct qm_batch_part *part = &r->batch->parts[i];
+        if (part->step->hidden)
+            c->kernels->rmsnorm(part->step->hidden, c->x + (part->row + part->n - 1) * c->layout.ld_hidden,
+                                qm_packed_vector(norm, 0), c->config->hidden, (float)c->config->rms_eps);
+    }
+}
+
 /* Every op that is one product of normed or plain rows. */
 static void product_region(void *arg, int thread, int threads) {
     const struct region *r = arg;
@@ -50,6 +62,7 @@ static void product_region(void *arg, int thread, int threads) {
     case QM_OP_FFN_UP: e.kind = QM_GATE, e.out = c->h, e.ld = l->ld_ffn; break;
     case QM_OP_FFN_DOWN: e.kind = QM_ADD, e.out = c->x, e.ld = l->ld_hidden, src = c->h, ld = l->ld_ffn; break;
     default:
+        hidden_states(r, thread, threads);
         e.kind = QM_SCATTER, e.rows = r->batch->logit_out, rows = r->batch->logit_row, m = r->batch->n_logits;
         break;
     }

@@ -1,0 +1,43 @@
+/* What the files openai_*.c share. */
+#ifndef QM_APP_OPENAI_INTERNAL_H
+#define QM_APP_OPENAI_INTERNAL_H
+
+#include <stdbool.h>
+
+#include "app/openai_request.h"
+#include "session/reasoning.h"
+
+struct qm_openai_part {
+    bool done;
+    enum qm_finish finish;
+    int64_t n_ids;
+    struct qm_buf text, reasoning;
+    json_t *logprobs; /* as qm_report_logprob writes them, or NULL */
+    float *embedding; /* [n_embedding], of length 1 */
+    int64_t n_embedding;
+};
+
+struct qm_openai_request {
+    const struct qm_openai_context *context;
+    enum qm_endpoint endpoint;
+    char *model;
+    struct qm_ids *prompts; /* [n_prompts] */
+    int n_prompts, choices;
+    int64_t max_tokens; /* -1: to the end of the context */
+    struct qm_sampling sampling;
+    struct qm_logit_bias *biases;
+    char **stop; /* [n_stop] */
+    int n_stop;
+    bool ignore_end, skip_special, base64;
+    int top_logprobs; /* -1: none */
+    enum qm_reasoning_format reasoning;
+    bool reasoning_opened;
+    struct qm_openai_part *parts; /* [n_prompts * choices] */
+};
+
+/* The chat prompt: messages made plain, rendered by the model's template, as tokens; prompts[0]. */
+int qm_openai_chat_prompt(struct qm_openai_request *r, const json_t *body, struct qm_error *err);
+/* "prompt" or "input": a string, a list of strings, of token ids, or of lists of token ids. */
+int qm_openai_text_prompts(struct qm_openai_request *r, const json_t *body, const char *key, struct qm_error *err);
+
+#endif

@@ -1,0 +1,82 @@
+/* The options of quiet work. */
+#include "app/quiet.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/machine_profile.h"
+#include "numa/priority.h"
+
+static const double USUAL = 97, LEAST = 10;
+
+int qm_quiet_options(const struct qm_args *args, struct qm_quiet_options *out, struct qm_error *err) {
+    const struct qm_arg *quiet = &args->option[QM_OPT_QUIET], *nice = &args->option[QM_OPT_NICE];
+    double percent = USUAL;
+    *out = (struct qm_quiet_options){.idle = args->option[QM_OPT_IDLE].set, .nice = (int)nice->integer};
+    out->priority = out->idle || nice->set;
+    if (!quiet->set)
+        return QM_OK;
+    out->prefill = quiet->has_value && !strcmp(quiet->text, "max");
+    if (quiet->has_value && !out->prefill &&
+        (!qm_parse_real(quiet->text, &percent) || percent < LEAST || percent > 100))
+        return qm_fail(err, QM_USAGE,
+                       "--quiet: expected a share of the speed from %g to 100 percent, or max, found \"%s\"", LEAST,
+                       quiet->text);
+    out->share = percent / 100;
+    return QM_OK;
+}
+
+/* Until the fewest are found: what the machine's profile says of reading, else half of the threads. */
+static int first_threads(const struct qm_engine *engine, double share) {
+    struct qm_machine *machine = calloc(1, sizeof *machine);
+    struct qm_machine_profile *profile = calloc(1, sizeof *profile);
+    int all = qm_engine_threads(engine), threads = (all + 1) / 2;
+    char path[4200];
+    bool found = false;
+    if (machine && profile && !qm_machine_describe(machine, NULL)) {
+        if (!qm_machine_profile_path(machine->identity, getenv("XDG_CACHE_HOME"), getenv("HOME"), path, sizeof path,
+                                     NULL) &&
+            !qm_machine_profile_load(path, machine->identity, qm_isa_name(qm_engine_isa(engine)), profile, &found,
+                                     NULL) &&
+            found)
+            threads = qm_machine_profile_threads(profile, share);
+        qm_machine_free(machine);
+    }
+    free(machine);
+    free(profile);
+    return threads < all ? threads : all;
+}
+
+int qm_quiet_apply(const struct qm_quiet_options *o, struct qm_progress *progress, struct qm_engine *engine,
+                   struct qm_error *err) {
+    struct qm_error why = {0};
+    if (o->priority && qm_team_priority(qm_engine_team(engine), o->nice, o->idle, &why))
+        qm_note(progress, "warning: %s; going on without", why.message);
+    int first = o->prefill ? first_threads(engine, o->share) : 0;
+    return o->share > 0 ? qm_engine_set_quiet(engine, o->share, o->prefill, first, err) : QM_OK;
+}
+
+void qm_quiet_text(const struct qm_engine *engine, char *out, size_t size) {
+    struct qm_quiet_state s;
+    out[0] = 0;
+    if (!qm_engine_quiet(engine, &s))
+        return;
+    int all = qm_engine_threads(engine);
+    if (!s.found)
+        snprintf(out, size, ", %d threads (too few tokens yet to find the fewest that keep %.4g %%)", all,
+                 100 * s.wanted);
+    else if (s.use.threads == all)
+        snprintf(out, size, ", all %d threads: fewer do not keep %.4g %%", all, 100 * s.wanted);
+    else
+        snprintf(out, size, ", %d of %d threads keep %.0f %%", s.use.threads, all, 100 * s.kept);
+}
+
+json_t *qm_quiet_json(const struct qm_engine *engine) {
+    struct qm_quiet_state s;
+    if (!qm_engine_quiet(engine, &s))
+        return json_null();
+    return json_pack("{s:f, s:b, s:i, s:i, s:o, s:b, s:I}", "wanted", s.wanted, "found", s.found, "threads",
+                     s.use.threads, "threads_all", qm_engine_threads(engine), "kept",
+                     s.found ? json_real(s.kept) : json_null(), "spin", s.use.spin, "steps", (json_int_t)s.steps);
+}

@@ -1,0 +1,183 @@
+/* One request's tokens: drawn, decoded to text, searched for stop strings, counted. */
+#include "session/decoding.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "session/stop.h"
+
+enum { TOKEN_BYTES = 256, TEXT_TOKENS = 1 << 17 };
+
+struct qm_decoding {
+    struct qm_decoding_options o; /* its stop strings and biases are not kept */
+    const struct qm_config *config;
+    struct qm_sampler *sampler;
+    struct qm_stream *stream; /* NULL without a tokenizer, and so is stop */
+    struct qm_stop *stop;
+    int64_t n; /* tokens drawn */
+    int32_t id;
+    struct qm_buf text, raw, sure; /* raw, sure: one token's text, before and after the stop strings */
+    struct qm_logprob chosen, top[QM_MAX_TOP_LOGPROBS];
+    int n_top;
+};
+
+const char *qm_finish_name(enum qm_finish f) {
+    switch (f) {
+    case QM_FINISH_STOP: return "stop";
+    case QM_FINISH_LENGTH: return "length";
+    case QM_FINISH_CONTEXT: return "context_full";
+    case QM_FINISH_INTERRUPTED: return "interrupted";
+    }
+    return "unknown";
+}
+
+int qm_decoding_check(const struct qm_decoding_options *o, int64_t vocab, struct qm_error *err) {
+    if (o->max_tokens < -1)
+        return qm_fail(err, QM_USAGE, "max_tokens must be 0 or more, or -1 for no limit, not %lld",
+                       (long long)o->max_tokens);
+    if (o->top_logprobs < -1 || o->top_logprobs > QM_MAX_TOP_LOGPROBS)
+        return qm_fail(err, QM_USAGE, "top_logprobs must be from 0 to %d, not %d", QM_MAX_TOP_LOGPROBS,
+                       o->top_logprobs);
+    if (o->n_stop && !o->tokenizer)
+        return qm_fail(err, QM_USAGE, "stop strings need a tokenizer");
+    if (o->n_stop < 0 || o->n_stop > QM_MAX_STOPS)
+        return qm_fail(err, QM_USAGE, "%d stop strings; at most %d are taken", o->n_stop, QM_MAX_STOPS);
+    for (int i = 0; i < o->n_stop; i++)
+        if (strnlen(o->stop[i], QM_MAX_STOP_BYTES + 1) > QM_MAX_STOP_BYTES)
+            return qm_fail(err, QM_USAGE, "stop string %d is longer than %d bytes", i + 1, QM_MAX_STOP_BYTES);
+    return qm_sampling_check(&o->sampling, vocab, err);
+}
+
+static int open_parts(struct qm_decoding *d, struct qm_error *err) {
+    const struct qm_decoding_options *o = &d->o;
+    int64_t most = o->max_tokens >= 0 && o->max_tokens < o->room ? o->max_tokens : o->room;
+    int rc = qm_sampler_new(&o->sampling, d->config->vocab, &d->sampler, err);
+    if (!rc)
+        rc = qm_buf_reserve(&d->raw, TOKEN_BYTES, err);
+    if (!rc)
+        rc = qm_buf_reserve(&d->sure, TOKEN_BYTES + QM_MAX_STOP_BYTES, err);
+    if (!rc)
+        rc = qm_buf_reserve(&d->text, 8 * (size_t)(most < TEXT_TOKENS ? most : TEXT_TOKENS), err);
+    if (!rc && o->tokenizer)
+        rc = qm_stream_new(o->tokenizer, o->skip_special, &d->stream, err);
+    if (!rc && o->tokenizer)
+        rc = qm_stop_new(o->stop, o->n_stop, &d->stop, err);
+    return rc;
+}
+
+int qm_decoding_new(const struct qm_decoding_options *o, const struct qm_config *config, struct qm_decoding **out,
+                    struct qm_error *err) {
+    *out = NULL;
+    int rc = qm_decoding_check(o, config->vocab, err);
+    if (rc)
+        return rc;
+    struct qm_decoding *d = calloc(1, sizeof *d);
+    if (!d)
+        return qm_fail_memory(err, sizeof *d, "a request's decoding");
+    d->o = *o;
+    d->config = config;
+    d->n_top = o->top_logprobs < config->vocab ? o->top_logprobs : (int)config->vocab;
+    rc = open_parts(d, err);
+    d->o.stop = NULL;
+    d->o.sampling.bias = NULL;
+    if (rc)
+        qm_decoding_free(d);
+    else
+        *out = d;
+    return rc;
+}
+
+void qm_decoding_free(struct qm_decoding *d) {
+    if (!d)
+        return;
+    qm_sampler_free(d->sampler);
+    qm_stream_free(d->stream);
+    qm_stop_free(d->stop);
+    qm_buf_free(&d->text);
+    qm_buf_free(&d->raw);
+    qm_buf_free(&d->sure);
+    free(d);
+}
+
+void qm_decoding_prompt(struct qm_decoding *d, const int32_t *ids, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        qm_sampler_prompt(d->sampler, ids[i]);
+}
+
+bool qm_decoding_begins(const struct qm_decoding *d, enum qm_finish *finish) {
+    *finish = d->o.max_tokens == 0 ? QM_FINISH_LENGTH : QM_FINISH_CONTEXT;
+    return d->o.max_tokens != 0 && d->o.room > 0;
+}
+
+static void drawn(struct qm_decoding *d, const float *logits) {
+    d->n++;
+    if (d->o.top_logprobs >= 0 && logits)
+        qm_logprobs(logits, d->config->vocab, d->id, &d->chosen, d->top, d->n_top);
+}
+
+int qm_decoding_draw(struct qm_decoding *d, const float *logits, struct qm_error *err) {
+    int rc = qm_sampler_next(d->sampler, logits, &d->id, err);
+    if (!rc)
+        drawn(d, logits);
+    return rc;
+}
+
+void qm_decoding_redraw(struct qm_decoding *d, int32_t id, const float *logits) {
+    qm_sampler_redraw(d->sampler, id);
+    d->id = id;
+    drawn(d, logits);
+}
+
+/* Lets what has become sure of the text into d->sure and the whole text. An id the tokenizer does not know (models
+ * pad their vocabulary) has no text. *matched: a stop string is complete. */
+static int add_text(struct qm_decoding *d, const int32_t *id, bool last, bool *matched, struct qm_error *err) {
+    int rc = QM_OK;
+    d->raw.len = d->sure.len = 0;
+    d->sure.data[0] = 0;
+    if (!d->o.tokenizer)
+        return QM_OK;
+    if (id && *id < qm_tokenizer_size(d->o.tokenizer))
+        rc = qm_stream_push(d->stream, *id, &d->raw, err);
+    if (!rc && last)
+        rc = qm_stream_flush(d->stream, &d->raw, err);
+    if (!rc)
+        rc = qm_stop_push(d->stop, d->raw.data, d->raw.len, &d->sure, matched, err);
+    if (!rc && last)
+        rc = qm_stop_flush(d->stop, &d->sure, err);
+    return rc ? rc : qm_buf_add(&d->text, d->sure.data, d->sure.len, err);
+}
+
+static bool is_end(const struct qm_config *c, int32_t id) {
+    for (int i = 0; i < c->n_end_tokens; i++) {
+        if (c->end_tokens[i] == id)
+            return true;
+    }
+    return false;
+}
+
+int qm_decoding_take(struct qm_decoding *d, struct qm_generate_token *t, bool *ended, enum qm_finish *finish,
+                     struct qm_error *err) {
+    bool matched = false, end = !d->o.ignore_end && is_end(d->config, d->id);
+    bool length = d->n == d->o.max_tokens, full = d->n == d->o.room;
+    int rc = add_text(d, end ? NULL : &d->id, end || length || full, &matched, err);
+    if (rc)
+        return rc;
+    *ended = end || matched || length || full;
+    *finish = end || matched ? QM_FINISH_STOP : length ? QM_FINISH_LENGTH : QM_FINISH_CONTEXT;
+    *t = (struct qm_generate_token){.id = d->id, .text = d->sure.data, .text_len = d->sure.len};
+    if (d->o.top_logprobs >= 0) {
+        t->logprob = d->chosen;
+        t->top = d->top;
+        t->n_top = d->n_top;
+    }
+    return QM_OK;
+}
+
+int qm_decoding_interrupt(struct qm_decoding *d, struct qm_error *err) {
+    bool matched;
+    return add_text(d, NULL, true, &matched, err);
+}
+
+struct qm_buf *qm_decoding_text(struct qm_decoding *d) {
+    return &d->text;
+}

@@ -1,0 +1,76 @@
+/* What becomes of one request's logits: the sampled token, its text, its log-probabilities, and whether it was the
+ * last. Between the engine's steps (run by generate.c for one sequence, by the scheduler for many) and whoever
+ * shows or stores the text; it knows no engine and no sequence.
+ * A decoding belongs to one request. Different decodings may draw on different threads at once. */
+#ifndef QM_SESSION_DECODING_H
+#define QM_SESSION_DECODING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "model/config.h"
+#include "model/tokenizer/tokenizer.h"
+#include "session/sampler.h"
+
+enum {
+    QM_MAX_TOP_LOGPROBS = 20,
+    QM_MAX_STOPS = 64,       /* stop strings of one request */
+    QM_MAX_STOP_BYTES = 4096 /* of one stop string */
+};
+
+enum qm_finish { QM_FINISH_STOP, QM_FINISH_LENGTH, QM_FINISH_CONTEXT, QM_FINISH_INTERRUPTED };
+/* "stop", "length", "context_full", "interrupted". */
+const char *qm_finish_name(enum qm_finish f);
+
+struct qm_generate_token {
+    int32_t id;
+    const char *text; /* what it adds to the text that is sure (may be empty); never part of a stop string */
+    size_t text_len;
+    struct qm_logprob logprob;
+    const struct qm_logprob *top;
+    int n_top;
+};
+
+struct qm_decoding_options {
+    const struct qm_tokenizer *tokenizer; /* NULL: no text, no stop strings */
+    struct qm_sampling sampling;
+    const char *const *stop; /* stop strings, recognised across token borders; copied */
+    int n_stop;
+    bool ignore_end;    /* end tokens do not end it */
+    bool skip_special;  /* in the text; the end token that ends it is never in the text */
+    int top_logprobs;   /* -1: none (logprob and top are then not set); 0..QM_MAX_TOP_LOGPROBS */
+    int64_t max_tokens; /* -1: until an end token or the context is full */
+    int64_t room;       /* tokens that the context has room for after the prompt */
+};
+
+/* QM_USAGE naming the first value out of range. */
+int qm_decoding_check(const struct qm_decoding_options *o, int64_t vocab, struct qm_error *err);
+
+struct qm_decoding;
+/* Checks, and allocates what its tokens need: later only a text of more than 8 bytes a token makes its buffer
+ * grow. The config and the tokenizer must outlive it. */
+int qm_decoding_new(const struct qm_decoding_options *o, const struct qm_config *config, struct qm_decoding **out,
+                    struct qm_error *err);
+void qm_decoding_free(struct qm_decoding *d);
+/* Tells the penalties of n tokens of the prompt, or before it. */
+void qm_decoding_prompt(struct qm_decoding *d, const int32_t *ids, int64_t n);
+
+/* Whether there is a first token to draw; if not, *finish says why. */
+bool qm_decoding_begins(const struct qm_decoding *d, enum qm_finish *finish);
+/* Draws the next token from logits[vocab]. */
+int qm_decoding_draw(struct qm_decoding *d, const float *logits, struct qm_error *err);
+/* The next token is known from before: everything becomes as if it had been drawn. logits may be NULL where no
+ * log-probabilities are asked for. */
+void qm_decoding_redraw(struct qm_decoding *d, int32_t id, const float *logits);
+/* Takes the token drawn into the text. *t lives until the next call; *ended: it was the last, and *finish says
+ * why. */
+int qm_decoding_take(struct qm_decoding *d, struct qm_generate_token *t, bool *ended, enum qm_finish *finish,
+                     struct qm_error *err);
+/* There are no more tokens: what was held back as the possible beginning of a stop string is text. */
+int qm_decoding_interrupt(struct qm_decoding *d, struct qm_error *err);
+/* The text so far, without the stop string; lent. Moving it out leaves an empty one. */
+struct qm_buf *qm_decoding_text(struct qm_decoding *d);
+
+#endif

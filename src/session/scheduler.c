@@ -1,0 +1,166 @@
+/* The scheduler's public functions, and the course of a step: admit, compose, compute, tell. */
+#include "session/scheduler.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "session/scheduler_internal.h"
+
+enum { DEFAULT_WAITING = 1024, MORE_LOGITS = 7 };
+
+static double monotonic(void *arg) {
+    (void)arg;
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int allocate(struct qm_scheduler *s, struct qm_error *err) {
+    size_t slots = (size_t)s->slots, logits = (size_t)s->n_logit_rows * (size_t)s->vocab * sizeof *s->logits;
+    s->running = calloc(slots, sizeof *s->running);
+    s->in_step = calloc(slots, sizeof *s->in_step);
+    s->drawing = calloc(slots, sizeof *s->drawing);
+    s->steps = calloc(slots, sizeof *s->steps);
+    s->logits = malloc(logits);
+    if (s->running && s->in_step && s->drawing && s->steps && s->logits)
+        return QM_OK;
+    return qm_fail_memory(err, logits, "the scheduler's logits");
+}
+
+int qm_scheduler_open(const struct qm_scheduler_options *o, struct qm_scheduler **out, struct qm_error *err) {
+    *out = NULL;
+    if (o->max_waiting < 0 || o->prefill_tokens < 0)
+        return qm_fail(err, QM_USAGE, "max_waiting and prefill_tokens must not be negative");
+    struct qm_scheduler *s = calloc(1, sizeof *s);
+    if (!s)
+        return qm_fail_memory(err, sizeof *s, "the scheduler");
+    int64_t sequences = qm_engine_sequences(o->engine);
+    s->o = *o;
+    s->o.max_waiting = o->max_waiting ? o->max_waiting : DEFAULT_WAITING;
+    if (!o->now)
+        s->o.now = monotonic;
+    s->context = qm_engine_context(o->engine);
+    s->chunk = qm_engine_chunk(o->engine);
+    s->vocab = qm_engine_model(o->engine)->config.vocab;
+    s->slots = sequences < s->chunk ? sequences : s->chunk; /* each has a token in every step */
+    s->n_logit_rows = s->slots + MORE_LOGITS;
+    int rc = allocate(s, err);
+    if (rc)
+        qm_scheduler_close(s);
+    else
+        *out = s;
+    return rc;
+}
+
+void qm_scheduler_close(struct qm_scheduler *s) {
+    if (!s)
+        return;
+    s->closing = true;
+    while (s->n_running)
+        scheduled_end(s, s->running[s->n_running - 1], QM_OK, NULL, QM_FINISH_INTERRUPTED);
+    while (s->last)
+        scheduled_end(s, s->last, QM_OK, NULL, QM_FINISH_INTERRUPTED);
+    free(s->running);
+    free(s->in_step);
+    free(s->drawing);
+    free(s->steps);
+    free(s->logits);
+    free(s);
+}
+
+int64_t qm_scheduler_context(const struct qm_scheduler *s) {
+    return s->context;
+}
+
+int qm_scheduler_submit(struct qm_scheduler *s, const struct qm_request *r, uint64_t *id, struct qm_error *err) {
+    struct scheduled *q;
+    if (s->closing)
+        return qm_fail(err, QM_FIT, "the scheduler is closing");
+    if (s->n_waiting >= s->o.max_waiting)
+        return qm_fail(err, QM_FIT, "%lld requests are waiting already, as many as are taken; try again later",
+                       (long long)s->n_waiting);
+    int rc = scheduled_new(s, r, &q, err);
+    if (rc)
+        return rc;
+    q->id = *id = ++s->last_id;
+    s->stats.submitted++;
+    scheduled_wait(s, q);
+    return QM_OK;
+}
+
+static struct scheduled *find(const struct qm_scheduler *s, uint64_t id) {
+    for (int64_t i = 0; i < s->n_running; i++)
+        if (s->running[i]->id == id)
+            return s->running[i];
+    for (struct scheduled *q = s->first; q; q = q->next)
+        if (q->id == id)
+            return q;
+    return NULL;
+}
+
+int qm_scheduler_cancel(struct qm_scheduler *s, uint64_t id) {
+    struct scheduled *q = find(s, id);
+    if (!q)
+        return QM_INPUT;
+    scheduled_end(s, q, QM_OK, NULL, QM_FINISH_INTERRUPTED);
+    return QM_OK;
+}
+
+bool qm_scheduler_idle(const struct qm_scheduler *s) {
+    return !s->n_running && !s->first;
+}
+
+static int compute(struct qm_scheduler *s, struct qm_error *err) {
+    int64_t known = 0, generated = 0;
+    for (int64_t i = 0; i < s->n_steps; i++)
+        *(s->in_step[i]->state == QM_REQUEST_DECODE ? &generated : &known) += s->in_step[i]->piece;
+    double begin = scheduler_now(s);
+    int rc = qm_engine_step(s->o.engine, s->steps, (int)s->n_steps, err);
+    if (!rc)
+        scheduler_measure(s, known, generated, scheduler_now(s) - begin);
+    return rc;
+}
+
+int qm_scheduler_step(struct qm_scheduler *s, bool *worked, struct qm_error *err) {
+    double begin = scheduler_now(s);
+    *worked = false;
+    s->busy++;
+    scheduler_admit(s);
+    scheduler_compose(s);
+    s->stats.schedule_seconds += scheduler_now(s) - begin;
+    int rc = s->n_steps ? compute(s, err) : QM_OK;
+    if (!rc && s->n_steps) {
+        *worked = true;
+        begin = scheduler_now(s);
+        scheduler_tokens(s);
+        s->stats.token_seconds += scheduler_now(s) - begin;
+    }
+    s->busy--;
+    scheduled_collect(s);
+    return rc;
+}
+
+int qm_scheduler_view(const struct qm_scheduler *s, uint64_t id, struct qm_request_view *out) {
+    const struct scheduled *q = find(s, id);
+    if (!q)
+        return QM_INPUT;
+    *out = (struct qm_request_view){.state = q->state,
+                                    .n_prompt = q->r.n_prompt,
+                                    .n_generated = q->told,
+                                    .tokens = q->tokens,
+                                    .sequence = q->sequence,
+                                    .held = q->sequence ? qm_sequence_length(q->sequence) : 0,
+                                    .arg = q->r.arg,
+                                    .submitted = q->submitted,
+                                    .started = q->started};
+    return QM_OK;
+}
+
+void qm_scheduler_stats(const struct qm_scheduler *s, struct qm_scheduler_stats *out) {
+    *out = s->stats;
+    out->running = s->n_running;
+    out->waiting = s->n_waiting;
+    out->preempted = s->n_preempted;
+    out->prefill_rate = s->rates.prefill_rate;
+    out->decode_rate = s->rates.decode_rate;
+}

@@ -1,0 +1,152 @@
+/* Many sequences at once on one engine: continuous batching with chunked prefill, admission by KV memory, preemption,
+ * and shared prompt heads. Between the engine's steps and whoever has requests (batch jobs, a server).
+ *
+ * A request's result is bit-identical to qm_generate() alone with the same prompt, sampling and seed, whatever else
+ * runs, however often it is preempted, and whatever was found in the prefix cache.
+ *
+ * Order. Requests stand in one order: higher priority first, then by arrival. It decides who is admitted next, whose
+ * prompt is computed first, and who gives way: where KV memory runs short the prefix cache gives up blocks first, then
+ * the last in the order is preempted (its pages are freed, its tokens kept and computed again later). A request
+ * takes pages only from those behind it, so the first always proceeds and everything ends.
+ *
+ * Steps. Each step takes the next token of every sequence that generates, and fills up with prompts. A step is at
+ * most qm_engine_chunk() tokens, so a prompt of any length delays the next token of another sequence by one chunk's
+ * time at most.
+ *
+ * One thread calls it. Callbacks run inside qm_scheduler_step, _submit, _cancel and _close; they may submit and cancel,
+ * but not step or close. Nothing is allocated in a step except where a request is admitted or its text grows beyond 8
+ * bytes a token. */
+#ifndef QM_SESSION_SCHEDULER_H
+#define QM_SESSION_SCHEDULER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "engine/engine.h"
+#include "model/tokenizer/tokenizer.h"
+#include "session/decoding.h"
+#include "session/sampler.h"
+
+struct qm_prefix_cache;
+struct qm_scheduler;
+
+struct qm_scheduler_options {
+    struct qm_engine *engine;             /* its sequences are the scheduler's while it is open */
+    const struct qm_tokenizer *tokenizer; /* NULL: no text, no stop strings */
+    struct qm_prefix_cache *cache;        /* of the same engine; NULL: nothing is shared */
+    int64_t max_waiting;                  /* requests submitted and not admitted yet; 0: 1024 */
+    int64_t prefill_tokens;               /* of prompts in a step that also generates; 0: chosen from measured rates */
+    double (*now)(void *arg);             /* monotonic seconds; NULL: CLOCK_MONOTONIC */
+    void *now_arg;
+};
+
+enum qm_request_state {
+    QM_REQUEST_WAITING,   /* not admitted yet */
+    QM_REQUEST_PREFILL,   /* its known tokens are being computed */
+    QM_REQUEST_DECODE,    /* generates */
+    QM_REQUEST_PREEMPTED, /* waits to be computed again */
+};
+
+struct qm_outcome;
+
+/* Everything that it points to is copied at submit. */
+struct qm_request {
+    const int32_t *prompt; /* at least one token */
+    int64_t n_prompt;
+    /* Tokens that were generated before (a job that is resumed). They are told to on_token again with replay = true,
+     * and everything goes on as if they had just been drawn. */
+    const int32_t *generated;
+    int64_t n_generated;
+    int64_t max_tokens; /* -1: until an end token or the context is full */
+    struct qm_sampling sampling;
+    const char *const *stop; /* at most QM_MAX_STOPS of at most QM_MAX_STOP_BYTES */
+    int n_stop;
+    bool ignore_end, skip_special;
+    int top_logprobs; /* -1: none; 0..QM_MAX_TOP_LOGPROBS */
+    bool embed;       /* only the hidden state of the prompt's last token after the final norm; no tokens */
+    int priority;     /* higher first */
+
+    /* Each token, in order, once (replayed ones count); what it points to lives for the call. Nonzero cancels. */
+    int (*on_token)(void *arg, const struct qm_generate_token *t, bool replay); /* may be NULL */
+    /* Tokens computed of those known, while this is more than one token's work. */
+    void (*on_prefill)(void *arg, int64_t done, int64_t total); /* may be NULL */
+    /* Exactly once for every request that was submitted, also where it failed or was cancelled. */
+    void (*on_done)(void *arg, const struct qm_outcome *o); /* may be NULL */
+    void *arg;
+};
+
+/* How a request ended. What it points to lives for the call. */
+struct qm_outcome {
+    uint64_t id;
+    int rc;                       /* QM_OK, or why it failed: */
+    const struct qm_error *error; /* NULL where rc is QM_OK */
+    enum qm_finish finish;        /* QM_FINISH_INTERRUPTED: cancelled */
+    const int32_t *ids;           /* generated, the end token included */
+    int64_t n_ids;
+    const char *text; /* without the stop string; NUL-terminated; "" without a tokenizer */
+    size_t text_len;
+    const float *embedding; /* [n_embedding], or NULL */
+    int64_t n_embedding;
+    int64_t prompt_tokens;
+    int64_t prefix_tokens; /* of the prompt, taken from the prefix cache when it was first admitted */
+    int64_t preemptions;
+    double wait_seconds;        /* from submit to first admission, or to the end where there was none */
+    double prefill_seconds;     /* from there to the first token or the end */
+    double first_token_seconds; /* from submit to the first token; 0: there was none */
+    double decode_seconds;      /* from the first token to the end */
+};
+
+/* The engine, the tokenizer and the cache must outlive it. */
+int qm_scheduler_open(const struct qm_scheduler_options *o, struct qm_scheduler **out, struct qm_error *err);
+/* Cancels what is left. */
+void qm_scheduler_close(struct qm_scheduler *s);
+
+/* Tokens that a request may hold at most: the context, or what the whole pool holds if that is less. */
+int64_t qm_scheduler_context(const struct qm_scheduler *s);
+
+/* QM_USAGE, QM_INPUT: can never run (the message names what); QM_FIT: too many are waiting. on_done is then not
+ * called. Numbers of requests (*id, never 0) are not used twice. */
+int qm_scheduler_submit(struct qm_scheduler *s, const struct qm_request *r, uint64_t *id, struct qm_error *err);
+/* Ends a request in any state: on_done with what it has so far. Its pages are free when it returns. QM_INPUT for a
+ * number that is no request's (any more). */
+int qm_scheduler_cancel(struct qm_scheduler *s, uint64_t id);
+bool qm_scheduler_idle(const struct qm_scheduler *s);
+/* Admits, computes one step, tells of its tokens. *worked: false when there is nothing to do. What is wrong with one
+ * request ends that request alone; an error returned here is the engine's, and no request can go on. */
+int qm_scheduler_step(struct qm_scheduler *s, bool *worked, struct qm_error *err);
+
+/* A request between steps, for progress and checkpoints. */
+struct qm_request_view {
+    enum qm_request_state state;
+    int64_t n_prompt, n_generated;
+    const int32_t *tokens;        /* the prompt, then what is generated; lent until the next call that is not a view */
+    struct qm_sequence *sequence; /* NULL while it waits */
+    int64_t held;                 /* tokens that the sequence holds */
+    void *arg;
+    double submitted, started; /* by the scheduler's clock; started: first admitted, or 0 */
+};
+/* QM_INPUT for a number that is no request's (any more). */
+int qm_scheduler_view(const struct qm_scheduler *s, uint64_t id, struct qm_request_view *out);
+
+struct qm_scheduler_stats {
+    int64_t running, waiting, preempted; /* now */
+    /* since it was opened */
+    int64_t submitted, finished, preemptions;
+    int64_t steps;                                         /* of which */
+    int64_t prefill_steps;                                 /* with known tokens only, */
+    int64_t decode_steps;                                  /* with new tokens only; the rest has both */
+    int64_t prompt_tokens;                                 /* known tokens computed, also those computed again */
+    int64_t prefix_tokens;                                 /* taken from the prefix cache instead */
+    int64_t generated_tokens;                              /* drawn */
+    double prefill_seconds, decode_seconds, mixed_seconds; /* in the engine, by kind of step */
+    double schedule_seconds;                               /* choosing steps: admission, composition, pages */
+    double token_seconds;                                  /* drawing, text, callbacks */
+    /* tokens a second lately: of prompts in steps with prompts, of all sequences together in steps without; 0: not
+     * known yet */
+    double prefill_rate, decode_rate;
+};
+void qm_scheduler_stats(const struct qm_scheduler *s, struct qm_scheduler_stats *out);
+
+#endif

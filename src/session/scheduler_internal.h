@@ -1,0 +1,106 @@
+/* What the scheduler's files share: the requests, and the steps of one step. scheduler.c has the public functions and
+ * the step; scheduler_request.c the life of a request; scheduler_admit.c who joins; scheduler_compose.c what a step
+ * computes; scheduler_tokens.c what becomes of its results; scheduler_rate.c measured speed. */
+#ifndef QM_SESSION_SCHEDULER_INTERNAL_H
+#define QM_SESSION_SCHEDULER_INTERNAL_H
+
+#include "session/scheduler.h"
+
+struct scheduled {
+    struct scheduled *prev, *next; /* in the waiting list, in order */
+    uint64_t id;                   /* ascending by arrival */
+    struct qm_request r;           /* prompt, generated and bias are not kept; stop strings are copies */
+    enum qm_request_state state;
+    bool admitted; /* before */
+    bool ended;    /* told of; its memory is freed when the scheduler is not busy */
+
+    int32_t *tokens;  /* the prompt, then what is generated */
+    int64_t n_tokens; /* known */
+    int64_t told;     /* of the generated ones */
+    int64_t room;     /* generated tokens at most */
+    struct qm_logit_bias *bias;
+    char **stop;
+
+    struct qm_sequence *sequence; /* NULL while it waits */
+    struct qm_decoding *decoding; /* from the first admission on; NULL where it embeds */
+
+    /* its part of the step */
+    int64_t piece;    /* tokens; 0: none */
+    int64_t n_logits; /* of its last tokens */
+    float *logits;
+    int rc; /* of drawing */
+    struct qm_error err;
+
+    int64_t prefix_tokens, preemptions;
+    double submitted, started, first_token;
+};
+
+struct rates {
+    double decode_step;  /* seconds of a step without known tokens; 0: none was measured yet */
+    double prompt_token; /* seconds that a known token adds to a step; 0: none was measured yet */
+    double prefill_rate, decode_rate;
+};
+
+struct qm_scheduler {
+    struct qm_scheduler_options o;
+    int64_t context, chunk, vocab;
+    uint64_t last_id;
+    struct scheduled *first, *last; /* those without a sequence, in order */
+    struct scheduled *ended;        /* to be freed */
+    struct scheduled **running;     /* [slots], in order */
+    int64_t n_running, slots;
+    int64_t n_waiting, n_preempted;
+    int busy; /* steps and callbacks that run, one in another */
+    bool closing;
+
+    struct qm_step *steps;      /* [slots] */
+    struct scheduled **in_step; /* [slots] whose they are */
+    struct scheduled **drawing; /* [slots] those of them that draw a new token */
+    int64_t n_steps, n_drawing;
+    float *logits; /* [n_logit_rows][vocab] */
+    int64_t n_logit_rows;
+    struct rates rates;
+    struct qm_scheduler_stats stats;
+};
+
+static inline double scheduler_now(const struct qm_scheduler *s) {
+    return s->o.now(s->o.now_arg);
+}
+
+/* Whether a stands before b. */
+static inline bool scheduled_before(const struct scheduled *a, const struct scheduled *b) {
+    return a->r.priority != b->r.priority ? a->r.priority > b->r.priority : a->id < b->id;
+}
+
+/* ---- the life of a request ---- */
+int scheduled_new(struct qm_scheduler *s, const struct qm_request *r, struct scheduled **out, struct qm_error *err);
+void scheduled_free(struct scheduled *q);
+/* Into the waiting list or out of it. */
+void scheduled_wait(struct qm_scheduler *s, struct scheduled *q);
+void scheduled_unwait(struct qm_scheduler *s, struct scheduled *q);
+/* Takes a waiting request to the running ones: a sequence, and its decoding where it has none yet. */
+int scheduled_start(struct qm_scheduler *s, struct scheduled *q, struct qm_error *err);
+/* From the running to the waiting ones; its pages are free. */
+void scheduled_preempt(struct qm_scheduler *s, struct scheduled *q);
+/* Ends it wherever it is and tells of it. */
+void scheduled_end(struct qm_scheduler *s, struct scheduled *q, int rc, const struct qm_error *error,
+                   enum qm_finish finish);
+/* Frees those ended, unless busy. */
+void scheduled_collect(struct qm_scheduler *s);
+
+/* ---- the parts of a step ---- */
+void scheduler_admit(struct qm_scheduler *s);
+/* Fills steps; n_steps is 0 where there is nothing to do. */
+void scheduler_compose(struct qm_scheduler *s);
+/* Draws and tells the tokens of the step that was computed. */
+void scheduler_tokens(struct qm_scheduler *s);
+/* Tells tokens known from before that need no logits. */
+void scheduler_replay(struct qm_scheduler *s, struct scheduled *q);
+
+/* ---- measured speed ---- */
+/* A step with that many known and new tokens took that long. */
+void scheduler_measure(struct qm_scheduler *s, int64_t known, int64_t generated, double seconds);
+/* Known tokens for a step that also generates. */
+int64_t scheduler_share(const struct qm_scheduler *s);
+
+#endif

@@ -1,0 +1,229 @@
+/* The life of a request: checked and copied, waiting, running, preempted, ended. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "session/scheduler_internal.h"
+
+static struct qm_decoding_options decoding_options(const struct qm_scheduler *s, const struct qm_request *r,
+                                                   int64_t room) {
+    return (struct qm_decoding_options){.tokenizer = s->o.tokenizer,
+                                        .sampling = r->sampling,
+                                        .stop = r->stop,
+                                        .n_stop = r->n_stop,
+                                        .ignore_end = r->ignore_end,
+                                        .skip_special = r->skip_special,
+                                        .top_logprobs = r->top_logprobs,
+                                        .max_tokens = r->max_tokens,
+                                        .room = room};
+}
+
+static int check_ids(const struct qm_scheduler *s, const char *what, const int32_t *ids, int64_t n,
+                     struct qm_error *err) {
+    for (int64_t i = 0; i < n; i++)
+        if (ids[i] < 0 || ids[i] >= s->vocab)
+            return qm_fail(err, QM_INPUT, "token %lld of the %s is id %d: expected 0 to %lld, the model's vocabulary",
+                           (long long)i, what, (int)ids[i], (long long)s->vocab - 1);
+    return QM_OK;
+}
+
+static int check(const struct qm_scheduler *s, const struct qm_request *r, struct qm_error *err) {
+    if (r->n_prompt < 1)
+        return qm_fail(err, QM_INPUT, "the prompt has no tokens; at least one is needed");
+    if (r->n_prompt > s->context)
+        return qm_fail(err, QM_INPUT,
+                       "the prompt has %lld tokens, but a sequence can hold %lld; shorten the prompt, or raise "
+                       "--context or --kv-memory",
+                       (long long)r->n_prompt, (long long)s->context);
+    if (r->n_generated < 0 || r->n_generated > s->context - r->n_prompt)
+        return qm_fail(err, QM_INPUT, "%lld tokens generated before do not fit after a prompt of %lld",
+                       (long long)r->n_generated, (long long)r->n_prompt);
+    if (r->embed) /* the engine does not give hidden states yet */
+        return qm_fail(err, QM_USAGE, "embeddings are not computed yet");
+    if (r->embed && r->n_generated)
+        return qm_fail(err, QM_USAGE, "an embedding has no generated tokens");
+    struct qm_decoding_options o = decoding_options(s, r, s->context - r->n_prompt);
+    int rc = r->embed ? QM_OK : qm_decoding_check(&o, s->vocab, err);
+    if (!rc)
+        rc = check_ids(s, "prompt", r->prompt, r->n_prompt, err);
+    return rc ? rc : check_ids(s, "tokens generated before", r->generated, r->n_generated, err);
+}
+
+static bool copy(struct scheduled *q, const struct qm_request *r) {
+    size_t n_stop = r->embed ? 0 : (size_t)r->n_stop, n_bias = r->embed ? 0 : r->sampling.n_bias;
+    q->n_tokens = r->n_prompt + r->n_generated;
+    q->tokens = malloc((size_t)q->n_tokens * sizeof *q->tokens);
+    q->bias = n_bias ? malloc(n_bias * sizeof *q->bias) : NULL;
+    q->stop = n_stop ? calloc(n_stop, sizeof *q->stop) : NULL;
+    q->r.sampling.n_bias = n_bias;
+    q->r.n_stop = (int)n_stop;
+    if (!q->tokens || (n_bias && !q->bias) || (n_stop && !q->stop))
+        return false;
+    memcpy(q->tokens, r->prompt, (size_t)r->n_prompt * sizeof *q->tokens);
+    if (r->n_generated)
+        memcpy(q->tokens + r->n_prompt, r->generated, (size_t)r->n_generated * sizeof *q->tokens);
+    if (n_bias)
+        memcpy(q->bias, r->sampling.bias, n_bias * sizeof *q->bias);
+    for (size_t i = 0; i < n_stop; i++)
+        if (!(q->stop[i] = strdup(r->stop[i])))
+            return false;
+    return true;
+}
+
+int scheduled_new(struct qm_scheduler *s, const struct qm_request *r, struct scheduled **out, struct qm_error *err) {
+    *out = NULL;
+    int rc = check(s, r, err);
+    if (rc)
+        return rc;
+    struct scheduled *q = calloc(1, sizeof *q);
+    if (!q)
+        return qm_fail_memory(err, sizeof *q, "a request");
+    q->r = *r;
+    q->room = r->embed ? 0 : s->context - r->n_prompt;
+    if (!copy(q, r)) {
+        scheduled_free(q);
+        return qm_fail_memory(err, (uint64_t)(r->n_prompt + r->n_generated) * sizeof *q->tokens, "a request");
+    }
+    q->r.prompt = q->r.generated = NULL;
+    q->r.sampling.bias = q->bias;
+    q->r.stop = (const char *const *)q->stop;
+    q->submitted = scheduler_now(s);
+    *out = q;
+    return QM_OK;
+}
+
+void scheduled_free(struct scheduled *q) {
+    for (int i = 0; q->stop && i < q->r.n_stop; i++)
+        free(q->stop[i]);
+    free(q->stop);
+    free(q->bias);
+    free(q->tokens);
+    qm_decoding_free(q->decoding);
+    free(q);
+}
+
+void scheduled_wait(struct qm_scheduler *s, struct scheduled *q) {
+    struct scheduled *after = s->last;
+    while (after && scheduled_before(q, after))
+        after = after->prev;
+    q->prev = after;
+    q->next = after ? after->next : s->first;
+    *(q->next ? &q->next->prev : &s->last) = q;
+    *(after ? &after->next : &s->first) = q;
+    s->n_waiting += !q->admitted;
+    s->n_preempted += q->admitted;
+}
+
+void scheduled_unwait(struct qm_scheduler *s, struct scheduled *q) {
+    *(q->prev ? &q->prev->next : &s->first) = q->next;
+    *(q->next ? &q->next->prev : &s->last) = q->prev;
+    q->prev = q->next = NULL;
+    s->n_waiting -= !q->admitted;
+    s->n_preempted -= q->admitted;
+}
+
+/* What its tokens need, before the first of them. */
+static int prepare(struct qm_scheduler *s, struct scheduled *q, struct qm_error *err) {
+    if (q->r.embed || q->decoding)
+        return QM_OK;
+    struct qm_decoding_options o = decoding_options(s, &q->r, q->room);
+    int rc = qm_decoding_new(&o, &qm_engine_model(s->o.engine)->config, &q->decoding, err);
+    if (rc)
+        return rc;
+    qm_decoding_prompt(q->decoding, q->tokens, q->r.n_prompt);
+    int64_t most = q->r.max_tokens >= 0 && q->r.max_tokens < q->room ? q->r.max_tokens : q->room;
+    size_t bytes = (size_t)(q->r.n_prompt + (most > q->r.n_generated ? most : q->r.n_generated)) * sizeof *q->tokens;
+    int32_t *tokens = realloc(q->tokens, bytes);
+    if (!tokens)
+        return qm_fail_memory(err, bytes, "a request's tokens");
+    q->tokens = tokens;
+    return QM_OK;
+}
+
+int scheduled_start(struct qm_scheduler *s, struct scheduled *q, struct qm_error *err) {
+    int rc = prepare(s, q, err);
+    if (!rc)
+        rc = qm_sequence_open(s->o.engine, &q->sequence, err);
+    if (rc)
+        return rc;
+    scheduled_unwait(s, q);
+    q->state = QM_REQUEST_PREFILL;
+    if (!q->admitted)
+        q->started = scheduler_now(s);
+    q->admitted = true;
+    int64_t at = s->n_running++;
+    for (; at > 0 && scheduled_before(q, s->running[at - 1]); at--)
+        s->running[at] = s->running[at - 1];
+    s->running[at] = q;
+    return QM_OK;
+}
+
+static void stop_running(struct qm_scheduler *s, struct scheduled *q) {
+    int64_t at = 0;
+    while (s->running[at] != q)
+        at++;
+    s->n_running--;
+    memmove(&s->running[at], &s->running[at + 1], (size_t)(s->n_running - at) * sizeof(struct scheduled *));
+    qm_sequence_close(q->sequence);
+    q->sequence = NULL;
+    q->piece = 0;
+}
+
+void scheduled_preempt(struct qm_scheduler *s, struct scheduled *q) {
+    stop_running(s, q);
+    q->state = QM_REQUEST_PREEMPTED;
+    q->preemptions++;
+    s->stats.preemptions++;
+    scheduled_wait(s, q);
+}
+
+static void tell_end(struct qm_scheduler *s, struct scheduled *q, int rc, const struct qm_error *error,
+                     enum qm_finish finish) {
+    double end = scheduler_now(s), started = q->admitted ? q->started : end;
+    const struct qm_buf *text = q->decoding ? qm_decoding_text(q->decoding) : NULL;
+    struct qm_outcome o = {.id = q->id,
+                           .rc = rc,
+                           .error = rc ? error : NULL,
+                           .finish = finish,
+                           .ids = q->tokens + q->r.n_prompt,
+                           .n_ids = q->told,
+                           .text = text ? text->data : "",
+                           .text_len = text ? text->len : 0,
+                           .prompt_tokens = q->r.n_prompt,
+                           .prefix_tokens = q->prefix_tokens,
+                           .preemptions = q->preemptions,
+                           .wait_seconds = started - q->submitted,
+                           .prefill_seconds = (q->told ? q->first_token : end) - started};
+    if (q->told) {
+        o.first_token_seconds = q->first_token - q->submitted;
+        o.decode_seconds = end - q->first_token;
+    }
+    s->busy++;
+    if (q->r.on_done)
+        q->r.on_done(q->r.arg, &o);
+    s->busy--;
+}
+
+void scheduled_end(struct qm_scheduler *s, struct scheduled *q, int rc, const struct qm_error *error,
+                   enum qm_finish finish) {
+    struct qm_error own;
+    if (q->sequence)
+        stop_running(s, q);
+    else
+        scheduled_unwait(s, q);
+    q->ended = true;
+    q->next = s->ended;
+    s->ended = q;
+    s->stats.finished++;
+    if (!rc && finish == QM_FINISH_INTERRUPTED && q->decoding && (rc = qm_decoding_interrupt(q->decoding, &own)))
+        error = &own;
+    tell_end(s, q, rc, error, finish);
+    scheduled_collect(s);
+}
+
+void scheduled_collect(struct qm_scheduler *s) {
+    while (s->ended && !s->busy) {
+        struct scheduled *q = s->ended;
+        s->ended = q->next;
+        scheduled_free(q);
+    }
+}

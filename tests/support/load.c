@@ -1,0 +1,285 @@
+/* Random requests, alone and scheduled. */
+#include "tests/support/load.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/support.h"
+
+enum { NEVER = -1, TOP = 3, TOKEN_FLOATS = 1 + TOP };
+
+struct told { /* of one token */
+    int32_t id;
+    size_t text_end; /* of the streamed text */
+    struct qm_logprob chosen, top[TOP];
+    int n_top;
+};
+
+struct job {
+    struct load *load;
+    struct qm_request r;
+    int32_t *prompt;
+    char stop[16];
+    const char *stops[1];
+    /* alone */
+    struct qm_generate_result alone;
+    struct told *tokens;
+    struct qm_buf streamed;
+    /* scheduled */
+    uint64_t id;
+    int64_t n_told, n_replayed, prefilled;
+    size_t streamed_at;
+    bool done, cancelled;
+    int64_t cancel_in; /* its own callback, after so many tokens */
+};
+
+struct load {
+    struct qm_engine *alone;
+    const struct qm_tokenizer *tokenizer;
+    struct qm_scheduler *scheduler;
+    struct job *jobs;
+    int n;
+    uint64_t random;
+};
+
+static uint32_t next(uint64_t *state) {
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(*state >> 33);
+}
+
+static int64_t below(uint64_t *state, int64_t n) {
+    return (int64_t)(next(state) % (uint64_t)n);
+}
+
+static int note(void *arg, const struct qm_generate_token *t) {
+    struct job *j = arg;
+    struct told *k = &j->tokens[j->n_told++];
+    struct qm_error err;
+    *k = (struct told){.id = t->id, .n_top = t->n_top};
+    if (t->n_top) {
+        k->chosen = t->logprob;
+        memcpy(k->top, t->top, (size_t)t->n_top * sizeof *t->top);
+    }
+    assert_int_equal(qm_buf_add(&j->streamed, t->text, t->text_len, &err), 0);
+    k->text_end = j->streamed.len;
+    return 0;
+}
+
+static void generate_alone(struct job *j) {
+    struct qm_error err;
+    struct qm_generate g = {.engine = j->load->alone,
+                            .tokenizer = j->load->tokenizer,
+                            .prompt = j->prompt,
+                            .n_prompt = j->r.n_prompt,
+                            .max_tokens = j->r.max_tokens,
+                            .sampling = j->r.sampling,
+                            .stop = j->r.stop,
+                            .n_stop = j->r.n_stop,
+                            .ignore_end = j->r.ignore_end,
+                            .skip_special = j->r.skip_special,
+                            .top_logprobs = j->r.top_logprobs,
+                            .on_token = note,
+                            .arg = j};
+    qm_generate_result_free(&j->alone);
+    j->n_told = 0;
+    j->streamed.len = 0;
+    if (qm_sequence_open(g.engine, &g.sequence, &err) || qm_generate(&g, &j->alone, &err))
+        fail_msg("%s", err.message);
+    qm_sequence_close(g.sequence);
+}
+
+/* A stop string that will be met: some of the text that comes without it. */
+static void choose_stop(struct job *j, uint64_t *random) {
+    struct qm_buf *text = &j->alone.text;
+    if (text->len < 12 || next(random) % 2)
+        return;
+    size_t at = 4 + (size_t)below(random, (int64_t)text->len - 10), n = 1 + next(random) % 5;
+    while (at > 0 && ((unsigned char)text->data[at] & 0xC0) == 0x80)
+        at--;
+    while (at + n < text->len && ((unsigned char)text->data[at + n] & 0xC0) == 0x80)
+        n++;
+    if (at + n > text->len || n >= sizeof j->stop)
+        return;
+    memcpy(j->stop, text->data + at, n);
+    j->stops[0] = j->stop;
+    j->r.stop = j->stops;
+    j->r.n_stop = 1;
+    generate_alone(j);
+}
+
+static void vary(struct job *j, uint64_t *random) {
+    struct qm_sampling *s = &j->r.sampling;
+    if (next(random) % 3) {
+        s->temperature = 0.5 + (double)(next(random) % 100) / 50;
+        s->top_p = next(random) % 2 ? 0.9 : 1;
+        s->top_k = next(random) % 2 ? 40 : 0;
+        s->min_p = next(random) % 4 ? 0 : 0.02;
+        s->seed = next(random);
+    }
+    if (next(random) % 2) {
+        s->repetition_penalty = 1.2;
+        s->presence_penalty = 0.5;
+        s->frequency_penalty = 0.25;
+    }
+    if (next(random) % 3 == 0)
+        j->r.top_logprobs = TOP;
+    j->r.ignore_end = next(random) % 2;
+    j->r.skip_special = next(random) % 2;
+}
+
+static void make(struct load *l, struct job *j, const struct load_shape *shape, const int32_t *head) {
+    int64_t vocab = qm_engine_model(l->alone)->config.vocab, n = 1 + below(&l->random, shape->prompt_max);
+    bool shares = shape->head && next(&l->random) % 2;
+    j->load = l;
+    j->r = (struct qm_request){.n_prompt = shares ? shape->head + n : n,
+                               .max_tokens = below(&l->random, shape->tokens_max + 1),
+                               .sampling = qm_sampling_default,
+                               .ignore_end = shape->plain,
+                               .top_logprobs = -1};
+    j->prompt = malloc((size_t)j->r.n_prompt * sizeof *j->prompt);
+    j->tokens = calloc((size_t)shape->tokens_max + 1, sizeof *j->tokens);
+    if (shares)
+        memcpy(j->prompt, head, (size_t)shape->head * sizeof *head);
+    for (int64_t i = shares ? shape->head : 0; i < j->r.n_prompt; i++)
+        j->prompt[i] = (int32_t)below(&l->random, vocab);
+    j->r.prompt = j->prompt;
+    if (!shape->plain)
+        vary(j, &l->random);
+    generate_alone(j);
+    if (l->tokenizer && !shape->plain)
+        choose_stop(j, &l->random);
+}
+
+struct load *load_new(struct qm_engine *alone, const struct qm_tokenizer *tokenizer, const struct load_shape *shape) {
+    struct load *l = calloc(1, sizeof *l);
+    int32_t *head = calloc((size_t)shape->head + 1, sizeof *head);
+    *l = (struct load){.alone = alone, .tokenizer = tokenizer, .n = shape->jobs, .random = shape->seed};
+    l->jobs = calloc((size_t)shape->jobs, sizeof *l->jobs);
+    for (int64_t i = 0; i < shape->head; i++)
+        head[i] = (int32_t)below(&l->random, qm_engine_model(alone)->config.vocab);
+    for (int i = 0; i < shape->jobs; i++)
+        make(l, &l->jobs[i], shape, head);
+    free(head);
+    return l;
+}
+
+void load_free(struct load *l) {
+    for (int i = 0; i < l->n; i++) {
+        qm_generate_result_free(&l->jobs[i].alone);
+        qm_buf_free(&l->jobs[i].streamed);
+        free(l->jobs[i].prompt);
+        free(l->jobs[i].tokens);
+    }
+    free(l->jobs);
+    free(l);
+}
+
+/* ---- scheduled ---- */
+
+static int on_token(void *arg, const struct qm_generate_token *t, bool replay) {
+    struct job *j = arg;
+    assert_false(j->done);
+    assert_true(j->n_told < (int64_t)j->alone.ids.len);
+    const struct told *k = &j->tokens[j->n_told];
+    assert_int_equal(t->id, k->id);
+    assert_int_equal(replay, j->n_told < j->r.n_generated);
+    assert_int_equal(t->text_len, k->text_end - j->streamed_at);
+    assert_memory_equal(t->text, j->streamed.data + j->streamed_at, t->text_len);
+    assert_int_equal(t->n_top, k->n_top);
+    if (k->n_top) {
+        assert_memory_equal(&t->logprob, &k->chosen, sizeof k->chosen);
+        assert_memory_equal(t->top, k->top, (size_t)k->n_top * sizeof *k->top);
+    }
+    j->streamed_at = k->text_end;
+    j->n_replayed += replay;
+    if (++j->n_told != j->cancel_in)
+        return 0;
+    j->cancelled = true;
+    return 1;
+}
+
+static void on_prefill(void *arg, int64_t done, int64_t total) {
+    struct job *j = arg;
+    assert_false(j->done);
+    assert_true(done > 0 && done <= total && total >= j->r.n_prompt);
+    j->prefilled = done;
+}
+
+static void on_done(void *arg, const struct qm_outcome *o) {
+    struct job *j = arg;
+    assert_false(j->done);
+    j->done = true;
+    if (o->rc)
+        fail_msg("%s", o->error->message);
+    assert_int_equal(o->id, j->id);
+    assert_int_equal(o->n_ids, j->n_told);
+    assert_memory_equal(o->ids, j->alone.ids.data, (size_t)o->n_ids * sizeof *o->ids);
+    assert_int_equal(o->prompt_tokens, j->r.n_prompt);
+    if (j->cancelled && o->finish == QM_FINISH_INTERRUPTED) {
+        assert_true(o->n_ids < (int64_t)j->alone.ids.len || j->r.max_tokens == 0);
+        return;
+    }
+    assert_int_equal(o->finish, j->alone.finish);
+    assert_int_equal(o->n_ids, j->alone.ids.len);
+    assert_int_equal(o->text_len, j->alone.text.len);
+    assert_memory_equal(o->text, j->alone.text.data, o->text_len);
+}
+
+static void submit(struct job *j, const struct load_course *c, uint64_t *random) {
+    struct qm_error err;
+    struct qm_request r = j->r;
+    int64_t n = (int64_t)j->alone.ids.len;
+    j->n_told = j->n_replayed = j->prefilled = 0;
+    j->streamed_at = 0;
+    j->done = j->cancelled = false;
+    j->cancel_in = below(random, 100) < c->cancels / 2 ? 1 + below(random, 8) : NEVER;
+    if (n && below(random, 100) < c->resumed)
+        r.n_generated = below(random, n);
+    r.generated = j->alone.ids.data;
+    j->r.n_generated = r.n_generated;
+    r.priority = c->priorities ? (int)below(random, 3) : 0;
+    r.on_token = on_token;
+    r.on_prefill = on_prefill;
+    r.on_done = on_done;
+    r.arg = j;
+    if (qm_scheduler_submit(j->load->scheduler, &r, &j->id, &err))
+        fail_msg("%s", err.message);
+}
+
+static void cancel_one(struct load *l, int submitted, const struct load_course *c, uint64_t *random) {
+    if (!submitted || below(random, 100) >= c->cancels / 4)
+        return;
+    struct job *j = &l->jobs[below(random, submitted)];
+    if (j->done)
+        return;
+    j->cancelled = true;
+    assert_int_equal(qm_scheduler_cancel(l->scheduler, j->id), 0);
+    assert_true(j->done);
+    assert_int_equal(qm_scheduler_cancel(l->scheduler, j->id), QM_INPUT);
+}
+
+void load_run(struct load *l, const struct qm_scheduler_options *o, const struct load_course *c,
+              struct qm_scheduler_stats *stats) {
+    struct qm_error err;
+    uint64_t random = c->seed;
+    int submitted = 0;
+    bool worked = true;
+    if (qm_scheduler_open(o, &l->scheduler, &err))
+        fail_msg("%s", err.message);
+    while (submitted < l->n || worked) {
+        int64_t more = c->at_once ? l->n : below(&random, 3);
+        for (; more > 0 && submitted < l->n; more--)
+            submit(&l->jobs[submitted++], c, &random);
+        if (qm_scheduler_step(l->scheduler, &worked, &err))
+            fail_msg("%s", err.message);
+        cancel_one(l, submitted, c, &random);
+    }
+    assert_true(qm_scheduler_idle(l->scheduler));
+    for (int i = 0; i < l->n; i++) {
+        assert_true(l->jobs[i].done);
+        assert_true(l->jobs[i].cancelled || l->jobs[i].n_replayed == l->jobs[i].r.n_generated);
+    }
+    if (stats)
+        qm_scheduler_stats(l->scheduler, stats);
+    qm_scheduler_close(l->scheduler);
+}
