@@ -63,7 +63,7 @@ static int measure(const struct qm_topology *topo, int threads) {
 int main(int argc, char **argv) {
     struct qm_topology topo;
     struct qm_error err;
-    if (qm_topology_load(&topo, &err) != QM_OK) {
+    if (qm_topology_load(NULL, &topo, &err) != QM_OK) {
         fprintf(stderr, "bench_team: %s\n", err.message);
         return err.code;
     }

@@ -301,3 +301,34 @@ int qm_memory_available_at(const char *root, uint64_t *bytes, struct qm_error *e
         *bytes = available;
     return rc;
 }
+
+/* Lines are "Node 0 MemFree:   123 kB". */
+int qm_memory_node_available_at(const char *root, int node, uint64_t *bytes, struct qm_error *err) {
+    static const char *const names[] = {" MemFree:", " Active(file):", " Inactive(file):", " SReclaimable:"};
+    char dir[64];
+    struct lines l;
+    bool there;
+    snprintf(dir, sizeof dir, "/sys/devices/system/node/node%d", node);
+    int rc = open_lines(&l, &there, err, root, dir, "meminfo");
+    if (rc != QM_OK)
+        return rc;
+    if (!there)
+        return qm_fail(err, QM_SYSTEM, "%s: not there; check that /sys is mounted", l.path);
+    *bytes = 0;
+    int found = 0;
+    for (const char *s; rc == QM_OK && (s = next_line(&l)) != NULL;)
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+            const char *value = strstr(s, names[i]);
+            uint64_t kb = 0;
+            if (!value)
+                continue;
+            value += strlen(names[i]);
+            if (!parse_number(value + strspn(value, " "), " kB", &kb) || __builtin_mul_overflow(kb, 1024, &kb) ||
+                __builtin_add_overflow(*bytes, kb, bytes))
+                rc = unexpected(l.path, "a number in kB", s, err);
+            found += i == 0;
+        }
+    if (rc == QM_OK && !found)
+        rc = qm_fail(err, QM_SYSTEM, "%s: no MemFree", l.path);
+    return close_lines(&l, rc, err);
+}

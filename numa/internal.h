@@ -7,17 +7,15 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "numa/team.h"
 #include "numa/topology.h"
 
 /* Describes the part of a loaded hwloc topology that is inside allowed. */
-int qm_topology_describe(hwloc_topology_t hw, hwloc_const_cpuset_t allowed, struct qm_topology *out,
-                         struct qm_error *err);
-
-/* qm_team_create for this topology, which is not kept. */
-int qm_team_create_on(const struct qm_topology *topo, int threads, struct qm_team **out, struct qm_error *err);
+int qm_topology_describe(hwloc_topology_t hw, hwloc_const_cpuset_t allowed, const struct qm_numa *numa,
+                         struct qm_topology *out, struct qm_error *err);
 
 /* qm_memory_available with root before every path read ("" is the machine itself). */
 int qm_memory_available_at(const char *root, uint64_t *bytes, struct qm_error *err);
+/* The same of one node, without reserved huge pages. */
+int qm_memory_node_available_at(const char *root, int node, uint64_t *bytes, struct qm_error *err);
 
 #endif

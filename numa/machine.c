@@ -163,7 +163,7 @@ static void name_machine(struct qm_machine *m) {
 
 int qm_machine_describe(struct qm_machine *out, struct qm_error *err) {
     *out = (struct qm_machine){0};
-    int rc = qm_topology_load(&out->topology, err);
+    int rc = qm_topology_load(NULL, &out->topology, err);
     if (rc)
         return rc;
     hwloc_topology_t hw;

@@ -1,10 +1,12 @@
 /* Large allocations for weights, KV and scratch, in the largest pages the system offers now: reserved
  * hugetlb pages of 1 GiB or 2 MiB, else transparent huge pages, else plain ones. Nothing is touched
- * here, so the thread that first writes a page decides its NUMA node. It keeps no account of what was
- * promised before: the plan of what fits is the engine's. */
+ * here: a page lies on the node that the memory was bound to, else on that of the thread that first writes it.
+ * It keeps no account of what was promised before: the plan of what fits is the engine's. */
 #include "numa/memory.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <numaif.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +18,7 @@
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
 
-enum { HUGE_SHIFT_2M = 21, HUGE_SHIFT_1G = 30, PAGE_BYTES = 4096, ALIGN_BYTES = 2 << 20 };
+enum { HUGE_SHIFT_2M = 21, HUGE_SHIFT_1G = 30, PAGE_BYTES = 4096, ALIGN_BYTES = 2 << 20, NODES = 1024, WORD = 64 };
 
 static size_t round_up(size_t n, size_t unit) {
     return (n + unit - 1) / unit * unit;
@@ -33,10 +35,13 @@ static size_t mapped_bytes(size_t bytes, enum qm_page_kind pages) {
     return round_up(bytes, PAGE_BYTES);
 }
 
-/* A counter of one pool of reserved pages, 0 where there is no such pool. */
-static uint64_t pool_count(const char *pool, const char *counter) {
-    char path[128];
-    snprintf(path, sizeof path, "/sys/kernel/mm/hugepages/%s/%s", pool, counter);
+/* A counter of one pool of reserved pages, 0 where there is no such pool. node -1: of the whole machine. */
+static uint64_t pool_count(int node, const char *pool, const char *counter) {
+    char path[160];
+    if (node < 0)
+        snprintf(path, sizeof path, "/sys/kernel/mm/hugepages/%s/%s", pool, counter);
+    else
+        snprintf(path, sizeof path, "/sys/devices/system/node/node%d/hugepages/%s/%s", node, pool, counter);
     FILE *f = fopen(path, "re");
     if (!f)
         return 0;
@@ -47,15 +52,17 @@ static uint64_t pool_count(const char *pool, const char *counter) {
     return n;
 }
 
-/* Free pages that are promised to another mapping already are not there to be had. */
-static bool pool_holds(const char *pool, uint64_t pages) {
-    uint64_t unclaimed = pool_count(pool, "free_hugepages"), promised = pool_count(pool, "resv_hugepages");
-    return unclaimed >= promised && unclaimed - promised >= pages;
+/* Free pages that are promised to another mapping already are not there to be had; on which node those will be
+ * is not known. */
+static bool pool_holds(int node, const char *pool, uint64_t pages) {
+    uint64_t unclaimed = pool_count(-1, pool, "free_hugepages"), promised = pool_count(-1, pool, "resv_hugepages");
+    return unclaimed >= promised && unclaimed - promised >= pages &&
+           (node < 0 || pool_count(node, pool, "free_hugepages") >= pages);
 }
 
 /* The kernel sets the pages of a hugetlb mapping aside when it is made, so success holds. */
-static void *map_hugetlb(size_t length, int shift, const char *pool) {
-    if (!pool_holds(pool, length >> shift))
+static void *map_hugetlb(size_t length, int node, int shift, const char *pool) {
+    if (!pool_holds(node, pool, length >> shift))
         return NULL;
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | shift << MAP_HUGE_SHIFT;
     void *p = mmap(NULL, length, PROT_READ | PROT_WRITE, flags, -1, 0);
@@ -85,6 +92,19 @@ static void *map_aligned(size_t length) {
     return p + head;
 }
 
+/* Reserved huge pages are promised to the mapping by the machine, not by the node, and ending up without one is
+ * fatal: so they are never bound strictly. */
+static void bind_pages(struct qm_memory *m, bool strict) {
+    unsigned long mask[NODES / WORD] = {0};
+    if (m->node < 0 || m->node >= NODES)
+        return;
+    mask[m->node / WORD] = 1ul << m->node % WORD;
+    bool reserved = m->pages == QM_PAGES_2M || m->pages == QM_PAGES_1G;
+    int mode = strict && !reserved ? MPOL_BIND : MPOL_PREFERRED;
+    if (mbind(m->data, mapped_bytes(m->bytes, m->pages), mode, mask, NODES, 0) != 0)
+        m->bind_error = errno;
+}
+
 static void size_text(char *to, size_t size, uint64_t bytes) {
     if (bytes >= GIB)
         snprintf(to, size, "%.2f GiB", (double)bytes / (double)GIB);
@@ -105,19 +125,29 @@ static int fail_fit(struct qm_error *err, size_t bytes, const char *what, bool k
                    what, need, have);
 }
 
-int qm_memory_alloc(size_t bytes, const char *what, struct qm_memory *out, struct qm_error *err) {
-    *out = (struct qm_memory){.bytes = bytes};
-    if (bytes >= GIB && bytes <= PTRDIFF_MAX - GIB) {
-        out->data = map_hugetlb(mapped_bytes(bytes, QM_PAGES_1G), HUGE_SHIFT_1G, "hugepages-1048576kB");
-        out->pages = QM_PAGES_1G;
-        if (out->data)
-            return QM_OK;
+/* From the reserved pages, true where they hold it. */
+static bool take_reserved(struct qm_memory *m) {
+    if (m->bytes >= GIB && m->bytes <= PTRDIFF_MAX - GIB) {
+        m->pages = QM_PAGES_1G;
+        m->data = map_hugetlb(mapped_bytes(m->bytes, m->pages), m->node, HUGE_SHIFT_1G, "hugepages-1048576kB");
     }
-    if (bytes >= ALIGN_BYTES && bytes <= PTRDIFF_MAX - GIB) {
-        out->data = map_hugetlb(mapped_bytes(bytes, QM_PAGES_2M), HUGE_SHIFT_2M, "hugepages-2048kB");
-        out->pages = QM_PAGES_2M;
-        if (out->data)
-            return QM_OK;
+    if (!m->data && m->bytes >= ALIGN_BYTES && m->bytes <= PTRDIFF_MAX - GIB) {
+        m->pages = QM_PAGES_2M;
+        m->data = map_hugetlb(mapped_bytes(m->bytes, m->pages), m->node, HUGE_SHIFT_2M, "hugepages-2048kB");
+    }
+    return m->data != NULL;
+}
+
+int qm_memory_alloc(size_t bytes, const char *what, struct qm_memory *out, struct qm_error *err) {
+    return qm_memory_alloc_on(bytes, (struct qm_home){.node = -1}, what, out, err);
+}
+
+int qm_memory_alloc_on(size_t bytes, struct qm_home home, const char *what, struct qm_memory *out,
+                       struct qm_error *err) {
+    *out = (struct qm_memory){.bytes = bytes, .node = home.node};
+    if (take_reserved(out)) {
+        bind_pages(out, home.strict);
+        return QM_OK;
     }
     /* The kernel promises more than it has, and ends the process when it is taken at its word: so what
      * cannot be had is refused here. If the amount cannot be read, the kernel's answer has to do. */
@@ -140,6 +170,7 @@ int qm_memory_alloc(size_t bytes, const char *what, struct qm_memory *out, struc
         *out = (struct qm_memory){0};
         return fail_fit(err, bytes, what, known, available);
     }
+    bind_pages(out, home.strict);
     return QM_OK;
 }
 
@@ -161,4 +192,12 @@ const char *qm_page_kind_name(enum qm_page_kind k) {
 
 int qm_memory_available(uint64_t *bytes, struct qm_error *err) {
     return qm_memory_available_at("", bytes, err);
+}
+
+int qm_memory_node_available(int node, uint64_t *bytes, struct qm_error *err) {
+    int rc = qm_memory_node_available_at("", node, bytes, err);
+    if (!rc)
+        *bytes += pool_count(node, "hugepages-1048576kB", "free_hugepages") * GIB +
+                  pool_count(node, "hugepages-2048kB", "free_hugepages") * 2 * MIB;
+    return rc;
 }

@@ -1,8 +1,10 @@
 /* Memory for weights and KV: large, zero-filled, 2 MiB-aligned, in the largest pages the system has
- * (hugetlb where reserved, else transparent huge pages by madvise, else plain). */
+ * (hugetlb where reserved, else transparent huge pages by madvise, else plain), on the NUMA node that is to read
+ * it. */
 #ifndef QM_NUMA_MEMORY_H
 #define QM_NUMA_MEMORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -10,10 +12,20 @@
 
 enum qm_page_kind { QM_PAGES_PLAIN, QM_PAGES_THP, QM_PAGES_2M, QM_PAGES_1G };
 
+/* Where memory is to lie. */
+struct qm_home {
+    int node;    /* the system's number; -1: where the thread that first writes a page runs */
+    bool strict; /* nowhere else, which the kernel enforces by ending the process: only what is known to fit. Not
+                    strict, pages go to other nodes when the node has no free ones, though its file cache could
+                    give way. */
+};
+
 struct qm_memory {
     void *data;
     size_t bytes;
     enum qm_page_kind pages;
+    int node;       /* as wanted */
+    int bind_error; /* errno of binding to it, which then is not so; 0 */
 };
 
 /* bytes > 0. The pages are not touched: the thread that first writes one decides its NUMA node. More than
@@ -21,6 +33,10 @@ struct qm_memory {
  * are not counted there, so a plan of several adds them up itself. Less than 2 MiB comes in plain pages.
  * Failure is QM_FIT naming `what`, the need and what is available. */
 int qm_memory_alloc(size_t bytes, const char *what, struct qm_memory *out, struct qm_error *err);
+/* The same, bound to a node before it is touched. That the system does not allow it is no error. Reserved huge
+ * pages are taken where the node has enough of them. */
+int qm_memory_alloc_on(size_t bytes, struct qm_home home, const char *what, struct qm_memory *out,
+                       struct qm_error *err);
 /* Leaves *m empty; freeing an empty one, as a failed allocation leaves, does nothing. */
 void qm_memory_free(struct qm_memory *m);
 const char *qm_page_kind_name(enum qm_page_kind k);
@@ -28,5 +44,7 @@ const char *qm_page_kind_name(enum qm_page_kind k);
 /* The lesser of MemAvailable and what the cgroup (v1 or v2, at every level) still allows, in bytes.
  * File cache counts as available. Files that are there and not as expected are QM_SYSTEM. */
 int qm_memory_available(uint64_t *bytes, struct qm_error *err);
+/* What one node has free or in file cache, reserved huge pages included. QM_SYSTEM where that can't be read. */
+int qm_memory_node_available(int node, uint64_t *bytes, struct qm_error *err);
 
 #endif

@@ -46,7 +46,9 @@ struct gate {
 struct node {
     struct gate start, release, parked;
     alignas(LINE) _Atomic uint32_t arrived;
-    uint32_t threads, expected; /* all; that have to arrive */
+    uint32_t threads, first; /* how many; the first one's number */
+    uint32_t expected;       /* that have to arrive */
+    int number;              /* the system's, or -1 */
 };
 
 struct worker {
@@ -65,12 +67,13 @@ struct qm_team {
     int64_t may_spin_ns;     /* where threads have cores of their own */
     bool pinned;
     struct node *node;
-    uint16_t *thread_node; /* [threads] */
-    int16_t *rank;         /* [threads]: the number that regions know it by, -1: it takes no part */
-    uint16_t *rank_node;   /* [used] */
-    struct worker *worker; /* [threads], 0 is the caller and has no id */
-    int started;           /* workers that run: 1..started-1 */
-    pid_t caller;          /* whose affinity to restore */
+    uint16_t *thread_node;       /* [threads] */
+    int16_t *rank;               /* [threads]: the number that regions know it by, -1: it takes no part */
+    uint16_t *rank_node;         /* [used] */
+    struct qm_team_place *place; /* [used] */
+    struct worker *worker;       /* [threads], 0 is the caller and has no id */
+    int started;                 /* workers that run: 1..started-1 */
+    pid_t caller;                /* whose affinity to restore */
     struct cpu_mask caller_mask;
     _Atomic uint64_t regions, inner_barriers;
     alignas(LINE) _Atomic uint32_t nodes_arrived;
@@ -225,6 +228,23 @@ static void expect(struct qm_team *team, bool everyone) {
         team->nodes_expected += team->node[i].expected > 0;
 }
 
+/* The places of threads in use, on one node where some node has none of them: its items then are the others'. */
+static void assign_places(struct qm_team *team) {
+    uint32_t nodes = 0;
+    for (int r = 0; r < team->used; r++)
+        nodes += r == 0 || team->rank_node[r] != team->rank_node[r - 1];
+    bool all = nodes == team->nodes;
+    for (int r = 0, first = 0; r < team->used; r = first) {
+        while (first < team->used && (!all || team->rank_node[first] == team->rank_node[r]))
+            first++;
+        for (int t = r; t < first; t++)
+            team->place[t] = (struct qm_team_place){.nodes = all ? (int)team->nodes : 1,
+                                                    .node = all ? team->rank_node[r] : 0,
+                                                    .index = t - r,
+                                                    .count = first - r};
+    }
+}
+
 /* Ranks are spread evenly over the threads, and so over cores and nodes. Thread 0 keeps rank 0. */
 static void assign_ranks(struct qm_team *team, int used) {
     team->used = used;
@@ -235,6 +255,7 @@ static void assign_ranks(struct qm_team *team, int used) {
         team->rank[t] = (int16_t)r;
         team->rank_node[r] = team->thread_node[t];
     }
+    assign_places(team);
 }
 
 void qm_team_use(struct qm_team *team, int threads) {
@@ -289,10 +310,14 @@ static void pin_all(struct qm_team *team, const struct qm_topology *topo) {
  * node and share one counter. */
 static void map_nodes(struct qm_team *team, const struct qm_topology *topo) {
     int last = -1;
+    bool fits = team->threads <= topo->cores;
     for (int t = 0; t < team->threads; t++) {
-        int node = team->threads <= topo->cores ? topo->core_node[core_of(topo, t, team->threads)] : 0;
-        if (node != last)
-            team->nodes++;
+        int node = fits ? topo->core_node[core_of(topo, t, team->threads)] : 0;
+        if (node != last) {
+            struct node *n = &team->node[team->nodes++];
+            n->first = (uint32_t)t;
+            n->number = fits || topo->nodes == 1 ? topo->node_number[node] : -1;
+        }
         last = node;
         team->thread_node[t] = (uint16_t)(team->nodes - 1);
         team->node[team->nodes - 1].threads++;
@@ -302,6 +327,7 @@ static void map_nodes(struct qm_team *team, const struct qm_topology *topo) {
 static void release(struct qm_team *team) {
     free(team->node);
     free(team->thread_node);
+    free(team->place);
     free(team->rank);
     free(team->rank_node);
     free(team->worker);
@@ -327,7 +353,8 @@ static struct qm_team *team_alloc(const struct qm_topology *topo, int threads) {
     team->rank = calloc((size_t)threads, sizeof *team->rank);
     team->rank_node = calloc((size_t)threads, sizeof *team->rank_node);
     team->worker = calloc((size_t)threads, sizeof *team->worker);
-    if (!team->node || !team->thread_node || !team->rank || !team->rank_node || !team->worker) {
+    team->place = calloc((size_t)threads, sizeof *team->place);
+    if (!team->node || !team->thread_node || !team->rank || !team->rank_node || !team->worker || !team->place) {
         release(team);
         return NULL;
     }
@@ -397,7 +424,7 @@ int qm_team_create_on(const struct qm_topology *topo, int threads, struct qm_tea
 int qm_team_create(int threads, struct qm_team **out, struct qm_error *err) {
     *out = NULL;
     struct qm_topology topo;
-    int rc = qm_topology_load(&topo, err);
+    int rc = qm_topology_load(NULL, &topo, err);
     if (rc != QM_OK)
         return rc;
     rc = qm_team_create_on(&topo, threads, out, err);
@@ -427,6 +454,30 @@ int qm_team_nodes(const struct qm_team *team) {
 
 bool qm_team_pinned(const struct qm_team *team) {
     return team->pinned;
+}
+
+int qm_team_node_number(const struct qm_team *team, int node) {
+    return team->node[node].number;
+}
+
+struct qm_team_place qm_team_place(const struct qm_team *team, int thread) {
+    return team->place[thread];
+}
+
+void qm_team_node_part(const struct qm_team *team, int64_t n, int node, int64_t *begin, int64_t *end) {
+    int64_t first = team->node[node].first, threads = team->node[node].threads;
+    *begin = n * first / team->threads;
+    *end = n * (first + threads) / team->threads;
+}
+
+void qm_team_part(const struct qm_team *team, int64_t n, int thread, int64_t *begin, int64_t *end) {
+    const struct qm_team_place *p = &team->place[thread];
+    int64_t first = 0, last = n;
+    if (p->nodes > 1)
+        qm_team_node_part(team, n, p->node, &first, &last);
+    qm_team_share(last - first, p->index, p->count, begin, end);
+    *begin += first;
+    *end += first;
 }
 
 uint64_t qm_team_regions(const struct qm_team *team) {

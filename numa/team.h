@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "numa/topology.h"
 
 struct qm_team;
 
@@ -22,12 +23,30 @@ typedef void qm_region_fn(void *arg, int thread, int threads);
 /* threads: how many (1..1024, else QM_USAGE), or 0 for one a physical core allowed. Failing to pin is no
  * error. QM_SYSTEM, with nothing left behind, if not every thread could be started. */
 int qm_team_create(int threads, struct qm_team **out, struct qm_error *err);
+/* The same on part of this machine, or on nodes that are made up for a test (a CPU may then be there twice). The
+ * topology is not kept. */
+int qm_team_create_on(const struct qm_topology *topo, int threads, struct qm_team **out, struct qm_error *err);
 void qm_team_destroy(struct qm_team *team);
 
 int qm_team_threads(const struct qm_team *team);
 bool qm_team_pinned(const struct qm_team *team);
-/* NUMA nodes that its threads are on (1 where they are not pinned). */
+/* NUMA nodes that its threads are on, those of a node being consecutive; 1 where threads exceed cores, since they are
+ * then on no node. */
 int qm_team_nodes(const struct qm_team *team);
+
+/* The system's number of a node, for memory to be bound to; -1: not to be bound. */
+int qm_team_node_number(const struct qm_team *team, int node);
+
+/* A thread in use is number `index` of `count` on its node. Where so few are that some node has none, they count as
+ * of one node. */
+struct qm_team_place {
+    int nodes, node, index, count;
+};
+struct qm_team_place qm_team_place(const struct qm_team *team, int thread);
+/* The part of n items that a node owns, which is in proportion to its threads, and within it the part of a
+ * thread: contiguous and the same every time. With one node it is qm_team_share's. */
+void qm_team_node_part(const struct qm_team *team, int64_t n, int node, int64_t *begin, int64_t *end);
+void qm_team_part(const struct qm_team *team, int64_t n, int thread, int64_t *begin, int64_t *end);
 
 /* From the next region on only so many threads take part (1 to all; a number outside is brought inside),
  * spread evenly over the team's, so that nodes stay balanced where they can. Regions know them as threads 0 to

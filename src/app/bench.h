@@ -36,6 +36,7 @@ struct qm_bench_plan {
     int64_t chunk;
     enum qm_isa isa;
     int kv_type; /* enum qm_dtype or -1 */
+    struct qm_numa numa;
 };
 
 struct qm_bench_case {

@@ -224,6 +224,7 @@ static int open_runner(struct runner *r, int threads, struct qm_error *err) {
     most_tokens = largest(&plan->gen) > most_tokens ? largest(&plan->gen) : most_tokens;
     r->chunk = plan->chunk > most_batch ? plan->chunk : most_batch;
     struct qm_engine_options options = {.threads = threads,
+                                        .numa = plan->numa,
                                         .isa = plan->isa,
                                         .context = largest(&plan->depth) + most_tokens,
                                         .sequences = most_batch,

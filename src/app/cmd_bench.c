@@ -53,6 +53,8 @@ static int read_plan(const struct qm_args *args, struct qm_bench_plan *p, struct
         rc = read_isa(args, &p->isa, err);
     if (!rc)
         rc = qm_app_kv_type(args, &p->kv_type, err);
+    if (!rc)
+        rc = qm_app_numa(args, &p->numa, err);
     if (rc)
         return rc;
     bool nothing = true;
@@ -105,7 +107,7 @@ static int open_subject(const struct qm_args *args, struct bench *b, struct qm_e
 static int look_at_machine(struct bench *b, struct qm_error *err) {
     struct qm_topology topology;
     struct qm_error why = {0};
-    int rc = qm_topology_load(&topology, err);
+    int rc = qm_topology_load(NULL, &topology, err);
     if (rc)
         return rc;
     snprintf(b->subject.cpu, sizeof b->subject.cpu, "%s", topology.cpu_model);
@@ -195,11 +197,27 @@ static int run_bench(const struct qm_args *args, struct qm_error *err) {
     return rc;
 }
 
-static const unsigned char bench_options[] = {
-    QM_OPT_N_PROMPT,          QM_OPT_N_GEN,         QM_OPT_N_DEPTH,      QM_OPT_BATCH,        QM_OPT_THREAD_LIST,
-    QM_OPT_REPETITIONS,       QM_OPT_OUTPUT_FORMAT, QM_OPT_RANDOM,       QM_OPT_LAYERS,       QM_OPT_FILL_DEPTH,
-    QM_OPT_PROFILE,           QM_OPT_KERNEL,        QM_OPT_CHUNK,        QM_OPT_ISA,          QM_OPT_KV_TYPE,
-    QM_OPT_EXPERTS_PER_TOKEN, QM_OPT_ROPE_THETA,    QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_END};
+static const unsigned char bench_options[] = {QM_OPT_N_PROMPT,
+                                              QM_OPT_N_GEN,
+                                              QM_OPT_N_DEPTH,
+                                              QM_OPT_BATCH,
+                                              QM_OPT_THREAD_LIST,
+                                              QM_OPT_NUMA,
+                                              QM_OPT_REPETITIONS,
+                                              QM_OPT_OUTPUT_FORMAT,
+                                              QM_OPT_RANDOM,
+                                              QM_OPT_LAYERS,
+                                              QM_OPT_FILL_DEPTH,
+                                              QM_OPT_PROFILE,
+                                              QM_OPT_KERNEL,
+                                              QM_OPT_CHUNK,
+                                              QM_OPT_ISA,
+                                              QM_OPT_KV_TYPE,
+                                              QM_OPT_EXPERTS_PER_TOKEN,
+                                              QM_OPT_ROPE_THETA,
+                                              QM_OPT_ROPE_SCALING,
+                                              QM_OPT_QUIET_OUTPUT,
+                                              QM_OPT_END};
 
 const struct qm_command qm_cmd_bench = {
     .name = "bench",

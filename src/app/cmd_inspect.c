@@ -52,7 +52,7 @@ static int plan(const struct qm_args *args, struct inspection *in, struct qm_err
         return rc;
     if (threads == 0) {
         struct qm_topology topology;
-        if ((rc = qm_topology_load(&topology, err)))
+        if ((rc = qm_topology_load(NULL, &topology, err)))
             return rc;
         threads = topology.cores;
         qm_topology_free(&topology);

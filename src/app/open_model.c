@@ -139,6 +139,11 @@ int qm_app_kv_type(const struct qm_args *args, int *out, struct qm_error *err) {
     return QM_OK;
 }
 
+int qm_app_numa(const struct qm_args *args, struct qm_numa *out, struct qm_error *err) {
+    int rc = qm_numa_parse(qm_args_text(args, QM_OPT_NUMA, "auto"), out, err);
+    return rc ? qm_fail_context(err, "--numa") : QM_OK;
+}
+
 static int load_progress(void *arg, const char *what, uint64_t done, uint64_t total) {
     qm_progress_update(arg, what, done, total, QM_UNIT_BYTES);
     return 0;
@@ -164,12 +169,15 @@ int qm_app_load(const struct qm_args *args, int64_t chunk, struct qm_progress *p
     if (!rc)
         rc = qm_app_kv_type(args, &options.kv_type, err);
     if (!rc)
+        rc = qm_app_numa(args, &options.numa, err);
+    if (!rc)
         rc = qm_engine_open(m->model, &options, &m->engine, err);
     qm_progress_end(progress);
     if (!rc)
         rc = qm_quiet_apply(&quiet, progress, m->engine, err);
     if (rc)
         return rc;
+    print_notes(progress, qm_engine_notes(m->engine));
     int64_t context = qm_engine_context(m->engine), most = m->model->config.max_positions;
     if (options.context == 0)
         qm_note(progress,

@@ -38,6 +38,9 @@ int qm_app_load(const struct qm_args *args, int64_t chunk, struct qm_progress *p
                 struct qm_error *err);
 void qm_app_close(struct qm_app_model *m);
 
+/* --numa. */
+int qm_app_numa(const struct qm_args *args, struct qm_numa *out, struct qm_error *err);
+
 /* --kv-type as enum qm_dtype, or -1. */
 int qm_app_kv_type(const struct qm_args *args, int *out, struct qm_error *err);
 

@@ -42,6 +42,9 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
         "log-probabilities of each token and of the N best (0 to 20): in --json, else on standard error"},
 
     [QM_OPT_THREADS] = {"threads", 0, 0, QM_VALUE_INT, "N", 0, 1024, "threads; 0: one a physical core"},
+    [QM_OPT_NUMA] = {"numa", 0, 0, QM_VALUE_TEXT, "NODES", NONE,
+        "NUMA nodes that compute and hold weights and KV: auto (all), off (memory wherever the system puts it), or a "
+        "list such as 0,1"},
     [QM_OPT_CONTEXT] = {"context", 0, 0, QM_VALUE_INT, "N", 0, 1e9,
         "tokens a sequence may hold; 0: the model's maximum, or what fits in memory"},
     [QM_OPT_ISA] = {"isa", 0, 0, QM_VALUE_TEXT, "NAME", NONE,
@@ -115,6 +118,6 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
 /* clang-format on */
 
 const unsigned char qm_common_options[] = {
-    QM_OPT_QUIET,        QM_OPT_NICE,         QM_OPT_IDLE,    QM_OPT_THREADS,           QM_OPT_CONTEXT,
-    QM_OPT_ISA,          QM_OPT_SEED,         QM_OPT_KV_TYPE, QM_OPT_EXPERTS_PER_TOKEN, QM_OPT_ROPE_THETA,
-    QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_END};
+    QM_OPT_QUIET,      QM_OPT_NICE,         QM_OPT_IDLE,         QM_OPT_THREADS, QM_OPT_NUMA,
+    QM_OPT_CONTEXT,    QM_OPT_ISA,          QM_OPT_SEED,         QM_OPT_KV_TYPE, QM_OPT_EXPERTS_PER_TOKEN,
+    QM_OPT_ROPE_THETA, QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_END};

@@ -38,6 +38,7 @@ enum qm_option {
     QM_OPT_LOGPROBS,
     /* the engine */
     QM_OPT_THREADS,
+    QM_OPT_NUMA,
     QM_OPT_CONTEXT,
     QM_OPT_ISA,
     QM_OPT_QUIET,

@@ -43,6 +43,7 @@ struct qm_backend_setup {
     struct qm_workload workload;
     enum qm_isa isa;
     struct qm_team *team;
+    const struct qm_home *homes; /* [nodes of the team] */
     struct qm_kv *kv;
     qm_progress_fn *progress;
     void *progress_arg;

@@ -5,7 +5,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/buf.h"
 #include "engine/backend.h"
+#include "engine/homes.h"
 #include "engine/kv.h"
 #include "numa/memory.h"
 #include "numa/team.h"
@@ -21,6 +23,8 @@ struct qm_engine {
     struct qm_memory_table memory;
     enum qm_isa isa;
     struct qm_team *team;
+    struct qm_home *homes; /* [nodes of the team] */
+    struct qm_buf notes;
     struct qm_kv kv;
     struct qm_backend *backend;
     int64_t open_sequences;
@@ -58,13 +62,14 @@ static int refuse_memory(const struct qm_model *m, const struct qm_workload *w, 
         w->kv_memory ? "--kv-memory" : "--context");
 }
 
-/* The context asked for, or the model's maximum, or what fits. */
-static int choose_context(const struct qm_model *m, int64_t asked, struct qm_workload *w, struct qm_memory_table *t,
-                          struct qm_error *err) {
+/* The context asked for, or the model's maximum, or what fits into `most` bytes and the memory there is. */
+static int choose_context(const struct qm_model *m, int64_t asked, uint64_t most, struct qm_workload *w,
+                          struct qm_memory_table *t, struct qm_error *err) {
     uint64_t available;
     int rc = qm_memory_available(&available, err);
     if (rc)
         return rc;
+    available = available < most ? available : most;
     available = available > RESERVE_BYTES ? available - RESERVE_BYTES : 0;
     w->context = asked ? asked : m->config.max_positions;
     qm_memory_estimate(m, w, t);
@@ -107,6 +112,37 @@ static int open_batch(struct qm_engine *e, struct qm_error *err) {
     return qm_fail_memory(err, rows * sizeof *e->parts, "the batch of a step");
 }
 
+static int open_team(struct qm_engine *e, const struct qm_engine_options *o, struct qm_error *err) {
+    struct qm_topology own = {0};
+    const struct qm_topology *t = o->topology ? o->topology : &own;
+    int rc = o->topology ? QM_OK : qm_topology_load(&o->numa, &own, err);
+    if (!rc)
+        rc = qm_team_create_on(t, o->threads, &e->team, err);
+    if (!rc && !qm_team_pinned(e->team)) {
+        int threads = qm_team_threads(e->team);
+        if (threads <= t->cores)
+            rc = qm_buf_str(&e->notes, "threads could not be pinned to cores: the system does not allow it\n", err);
+        else if (t->nodes > 1)
+            rc = qm_buf_printf(&e->notes, err,
+                               "%d threads for %d cores: they are not pinned, and memory is not bound to nodes\n",
+                               threads, t->cores);
+    }
+    qm_topology_free(&own);
+    if (rc)
+        return rc;
+    e->workload.threads = qm_team_threads(e->team);
+    e->homes = calloc((size_t)qm_team_nodes(e->team), sizeof *e->homes);
+    return e->homes ? QM_OK : qm_fail_memory(err, sizeof *e->homes, "the NUMA nodes");
+}
+
+/* What fits, and where it goes. Nodes that were asked for have to hold everything; else what one of them does not
+ * hold goes to others. */
+static int plan_memory(struct qm_engine *e, const struct qm_engine_options *o, struct qm_error *err) {
+    uint64_t most = o->numa.mode == QM_NUMA_NODES ? qm_homes_available(e->team) : UINT64_MAX;
+    int rc = choose_context(e->model, o->context, most, &e->workload, &e->memory, err);
+    return rc ? rc : qm_homes_plan(e->model, &e->workload, &e->memory, e->team, e->homes, &e->notes, err);
+}
+
 static void use_threads(struct qm_engine *e, struct qm_quiet_use use) {
     qm_team_use(e->team, use.threads);
     qm_team_spin(e->team, use.spin);
@@ -127,15 +163,13 @@ int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, 
                                        .chunk = o->chunk ? o->chunk : DEFAULT_CHUNK,
                                        .kv_memory = o->kv_memory};
     e->workload.kv_type = o->kv_type < 0 ? qm_kv_default_type(&m->config) : (enum qm_dtype)o->kv_type;
-    rc = qm_team_create(o->threads, &e->team, err);
-    if (!rc) {
-        e->workload.threads = qm_team_threads(e->team);
-        rc = choose_context(m, o->context, &e->workload, &e->memory, err);
-    }
+    rc = open_team(e, o, err);
+    if (!rc)
+        rc = plan_memory(e, o, err);
     if (!rc)
         rc = qm_forward_build(m, &e->forward, err);
     if (!rc)
-        rc = qm_kv_open(&m->config, &e->forward, &e->workload, &e->kv, err);
+        rc = qm_kv_open(&m->config, &e->forward, &e->workload, e->homes, qm_team_nodes(e->team), &e->kv, err);
     if (!rc)
         rc = open_batch(e, err);
     if (!rc) {
@@ -143,6 +177,7 @@ int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, 
                                          .workload = e->workload,
                                          .isa = o->isa,
                                          .team = e->team,
+                                         .homes = e->homes,
                                          .kv = &e->kv,
                                          .progress = o->progress,
                                          .progress_arg = o->progress_arg};
@@ -171,11 +206,17 @@ void qm_engine_close(struct qm_engine *e) {
     free(e->logit_row);
     free(e->position);
     free(e->logit_out);
+    free(e->homes);
+    qm_buf_free(&e->notes);
     free(e);
 }
 
 const struct qm_model *qm_engine_model(const struct qm_engine *e) {
     return e->model;
+}
+
+const char *qm_engine_notes(const struct qm_engine *e) {
+    return e->notes.data ? e->notes.data : "";
 }
 
 int64_t qm_engine_context(const struct qm_engine *e) {

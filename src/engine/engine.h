@@ -2,7 +2,8 @@
  * of sequences at once. The narrow waist: everything above talks to a model through this header.
  *
  * Bit-identity: within one instruction set and KV type, the logits of a token are the same to the last bit
- * whatever the step's other tokens and sequences, the way the prompt is cut into steps, and the threads.
+ * whatever the step's other tokens and sequences, the way the prompt is cut into steps, the threads, and the NUMA
+ * nodes.
  *
  * Thread-safety: one step at a time an engine; an engine and its sequences belong to one caller. */
 #ifndef QM_ENGINE_ENGINE_H
@@ -26,11 +27,13 @@ struct qm_sequence;
 typedef int qm_progress_fn(void *arg, const char *what, uint64_t done, uint64_t total);
 
 struct qm_engine_options {
-    int threads;              /* 0: one a physical core */
-    enum qm_isa isa;          /* qm_isa_best() unless capped */
-    int64_t context;          /* tokens of one sequence; 0: the model's maximum, or what fits in memory */
-    int64_t sequences;        /* at once; 0: 1 */
-    int64_t chunk;            /* tokens of one step; 0: 512 */
+    int threads;                        /* 0: one a physical core */
+    struct qm_numa numa;                /* nodes that compute and hold weights and KV */
+    const struct qm_topology *topology; /* to use instead of this machine's, of those nodes; NULL */
+    enum qm_isa isa;                    /* qm_isa_best() unless capped */
+    int64_t context;                    /* tokens of one sequence; 0: the model's maximum, or what fits in memory */
+    int64_t sequences;                  /* at once; 0: 1 */
+    int64_t chunk;                      /* tokens of one step; 0: 512 */
     uint64_t kv_memory;       /* bytes of the pool of KV pages that sequences and kept blocks share; 0: enough for
                                * `sequences` times `context`. A sequence may hold up to `context` tokens, and a step is
                                * QM_FIT where the pool is short */
@@ -39,7 +42,8 @@ struct qm_engine_options {
     void *progress_arg;
 };
 
-/* Checks memory before allocating (QM_FIT with needed and available by part), then loads. model must outlive
+/* Checks memory before allocating (QM_FIT with needed and available by part), then loads. QM_USAGE for a NUMA node that
+ * can't be used. model must outlive
  * the engine. A model opened from its config alone gets random weights, for measuring. A weight that is not finite (or
  * an MXFP4 scale of 255) is QM_INPUT, naming tensor and index. */
 int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, struct qm_engine **out,
@@ -54,6 +58,8 @@ int qm_engine_threads(const struct qm_engine *e);
 enum qm_isa qm_engine_isa(const struct qm_engine *e);
 enum qm_dtype qm_engine_kv_type(const struct qm_engine *e);
 const struct qm_memory_table *qm_engine_memory(const struct qm_engine *e);
+/* Lines about what is not as it should be where memory and threads lie; "" where all is. */
+const char *qm_engine_notes(const struct qm_engine *e);
 /* Bytes of weights and KV read for one more token of a sequence with `depth` tokens. */
 uint64_t qm_engine_decode_bytes(const struct qm_engine *e, int64_t depth);
 

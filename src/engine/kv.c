@@ -66,29 +66,48 @@ static int find_groups(const struct qm_config *c, const struct qm_forward *f, co
     return kv->block_refs ? QM_OK : qm_fail_memory(err, (uint64_t)blocks * 4, "the list of KV blocks");
 }
 
-int qm_kv_open(const struct qm_config *c, const struct qm_forward *f, const struct qm_workload *w, struct qm_kv *out,
-               struct qm_error *err) {
+/* Lays out what a node has from `at` on; at NULL: only counts. */
+static uint64_t place_node(struct qm_kv *kv, int node, uint8_t *at) {
+    uint64_t bytes = 0;
+    for (int s = 0; s < kv->n_states; s++)
+        for (int64_t h = 0; h < kv->kv_heads; h++) {
+            int64_t pages = kv->groups[kv->group_of[s]].pages;
+            bool whole = kv->ranges == 1;
+            if (whole && h * kv->nodes / kv->kv_heads != node)
+                continue;
+            if (at)
+                kv->base[(s * kv->kv_heads + h) * kv->ranges + (whole ? 0 : node)] = at + bytes;
+            if (!whole)
+                pages = pages * (node + 1) / kv->ranges - pages * node / kv->ranges;
+            bytes += (uint64_t)pages * kv->page_bytes;
+        }
+    return bytes;
+}
+
+int qm_kv_open(const struct qm_config *c, const struct qm_forward *f, const struct qm_workload *w,
+               const struct qm_home *homes, int nodes, struct qm_kv *out, struct qm_error *err) {
     size_t n = (size_t)f->n_states + 1;
-    *out = (struct qm_kv){.type = w->kv_type, .n_states = f->n_states, .chunk = w->chunk, .context = w->context};
+    *out = (struct qm_kv){
+        .type = w->kv_type, .n_states = f->n_states, .chunk = w->chunk, .context = w->context, .nodes = nodes};
     out->kv_heads = f->states[0].kv_heads;
     out->head_dim = f->states[0].head_dim;
+    out->ranges = out->kv_heads % nodes == 0 ? 1 : nodes;
     out->key_bytes = qm_kv_key_bytes(w->kv_type, out->head_dim);
     out->page_bytes = out->key_bytes + qm_kv_value_bytes(w->kv_type, out->head_dim);
     out->groups = calloc(n, sizeof *out->groups);
     out->group_of = calloc(n, sizeof *out->group_of);
-    out->base = calloc(n, sizeof *out->base);
-    int rc = out->groups && out->group_of && out->base ? QM_OK : qm_fail_memory(err, n * 64, "the KV cache");
+    out->base = calloc(n * (size_t)(out->kv_heads * out->ranges), sizeof *out->base);
+    out->memory = calloc((size_t)nodes, sizeof *out->memory);
+    int rc =
+        out->groups && out->group_of && out->base && out->memory ? QM_OK : qm_fail_memory(err, n * 64, "the KV cache");
     if (!rc)
         rc = find_groups(c, f, w, out, err);
-    uint64_t total = 0;
-    for (int s = 0; !rc && s < f->n_states; s++)
-        total += (uint64_t)(out->groups[out->group_of[s]].pages * out->kv_heads) * out->page_bytes;
-    if (!rc)
-        rc = qm_memory_alloc(total, "the KV cache", &out->memory, err);
-    uint8_t *at = out->memory.data;
-    for (int s = 0; !rc && s < f->n_states; s++) {
-        out->base[s] = at;
-        at += (uint64_t)(out->groups[out->group_of[s]].pages * out->kv_heads) * out->page_bytes;
+    for (int node = 0; !rc && node < nodes; node++) {
+        uint64_t bytes = place_node(out, node, NULL);
+        if (bytes)
+            rc = qm_memory_alloc_on(bytes, homes[node], "the KV cache", &out->memory[node], err);
+        if (bytes && !rc)
+            place_node(out, node, out->memory[node].data);
     }
     if (rc)
         qm_kv_close(out);
@@ -108,7 +127,9 @@ void qm_kv_close(struct qm_kv *kv) {
     free(kv->block_refs);
     free(kv->group_of);
     free(kv->base);
-    qm_memory_free(&kv->memory);
+    for (int node = 0; kv->memory && node < kv->nodes; node++)
+        qm_memory_free(&kv->memory[node]);
+    free(kv->memory);
     *kv = (struct qm_kv){0};
 }
 
@@ -191,7 +212,7 @@ static void reserve_page(struct qm_kv *kv, struct qm_kv_tables *t, int g, int64_
         return;
     if (old >= 0 && !partly)
         qm_kv_page_drop(kv, g, old, i - group->held);
-    int32_t page = qm_kv_page_take(kv, g);
+    int32_t page = qm_kv_page_take(kv, g, i);
     if (page < 0) { /* then every page is some sequence's, and this one shared with a block only */
         assert(old >= 0 && partly && g != kv->main && group->refs[old] == 2);
         qm_kv_page_strip(kv, g, old);

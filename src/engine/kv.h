@@ -15,6 +15,10 @@
  * holds. It takes first what slid out of a window, newest first, but for one window in eight (where a later sequence
  * may start again); then the others, first those that no sequence has used for longest.
  *
+ * There is one allocation a node. Where KV heads divide by nodes, each node has all pages of its heads; else each has
+ * a range of page numbers of all heads, and a sequence takes its pages from the nodes by turns, QM_ATTENTION_SPLIT
+ * tokens of each. Where a page lies changes no result.
+ *
  * Not thread-safe but for reading; everything is allocated at the start. */
 #ifndef QM_ENGINE_KV_H
 #define QM_ENGINE_KV_H
@@ -46,14 +50,16 @@ struct qm_kv_group {
 struct qm_kv {
     enum qm_dtype type;
     int64_t kv_heads, head_dim, chunk, context;
+    int nodes;
+    int ranges; /* of page numbers: 1 where nodes share by head, else one a node */
     uint64_t key_bytes, page_bytes;
     struct qm_kv_group *groups;
     int n_groups, main;
     int32_t *block_refs; /* [pages of the main group] references to a block; 0: there is no such block */
     int *group_of;       /* [states] */
-    uint8_t **base;      /* [states] */
+    uint8_t **base;      /* [states][kv_heads][ranges]: the first page of a range */
     int n_states;
-    struct qm_memory memory;
+    struct qm_memory *memory; /* [nodes] */
 };
 
 /* A sequence's page tables. */
@@ -63,9 +69,9 @@ struct qm_kv_tables {
     int64_t *oldest; /* [groups] the first token whose keys and values are still there */
 };
 
-/* QM_FIT where the pool does not hold the pages of one step. */
-int qm_kv_open(const struct qm_config *c, const struct qm_forward *f, const struct qm_workload *w, struct qm_kv *out,
-               struct qm_error *err);
+/* homes: [nodes]. QM_FIT where the pool does not hold the pages of one step. */
+int qm_kv_open(const struct qm_config *c, const struct qm_forward *f, const struct qm_workload *w,
+               const struct qm_home *homes, int nodes, struct qm_kv *out, struct qm_error *err);
 void qm_kv_close(struct qm_kv *kv);
 
 int qm_kv_tables_open(const struct qm_kv *kv, struct qm_kv_tables *out, struct qm_error *err);
@@ -100,15 +106,23 @@ int qm_kv_import(struct qm_kv *kv, const void *bytes, int32_t *out, struct qm_er
  * where it left the window of a sequence that goes on, else -1. */
 void qm_kv_page_hold(struct qm_kv *kv, int g, int32_t page);
 void qm_kv_page_drop(struct qm_kv *kv, int g, int32_t page, int64_t slid);
-/* A free page, or one that only a block holds, which loses it; -1: none. It has no references yet. */
-int32_t qm_kv_page_take(struct qm_kv *kv, int g);
+/* A free page, or one that only a block holds, which loses it; -1: none. It has no references yet. logical: which page
+ * of a sequence it is for, to be on that one's node where nodes have ranges of pages; -1: not known. */
+int32_t qm_kv_page_take(struct qm_kv *kv, int g, int64_t logical);
 /* A block gives up its page of a group other than the main one. */
 void qm_kv_page_strip(struct qm_kv *kv, int g, int32_t page);
+
+/* Range r of a group's pages begins at pages * r / ranges, rounded down. */
+static inline int qm_kv_range(const struct qm_kv *kv, const struct qm_kv_group *group, int64_t page) {
+    return kv->ranges == 1 ? 0 : (int)(((page + 1) * kv->ranges - 1) / group->pages);
+}
 
 /* A page of one layer (by its state) and head; its keys are at the start, its values at key_bytes. */
 static inline uint8_t *qm_kv_at(const struct qm_kv *kv, int state, int64_t head, int64_t page) {
     const struct qm_kv_group *group = &kv->groups[kv->group_of[state]];
-    return kv->base[state] + (uint64_t)(head * group->pages + page) * kv->page_bytes;
+    int r = qm_kv_range(kv, group, page);
+    return kv->base[(state * kv->kv_heads + head) * kv->ranges + r] +
+           (uint64_t)(page - group->pages * r / kv->ranges) * kv->page_bytes;
 }
 
 /* The page that holds `position`. */
@@ -116,6 +130,15 @@ static inline uint8_t *qm_kv_page(const struct qm_kv *kv, const struct qm_kv_tab
                                   int64_t position) {
     int g = kv->group_of[state];
     return qm_kv_at(kv, state, head, t->table[g][position / QM_KV_PAGE_TOKENS % kv->groups[g].held]);
+}
+
+/* The node (0..nodes - 1) that it is on. */
+static inline int qm_kv_node(const struct qm_kv *kv, const struct qm_kv_tables *t, int state, int64_t head,
+                             int64_t position) {
+    int g = kv->group_of[state];
+    if (kv->ranges == 1)
+        return (int)(head * kv->nodes / kv->kv_heads);
+    return qm_kv_range(kv, &kv->groups[g], t->table[g][position / QM_KV_PAGE_TOKENS % kv->groups[g].held]);
 }
 
 #endif

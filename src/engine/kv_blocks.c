@@ -59,11 +59,22 @@ void qm_kv_page_strip(struct qm_kv *kv, int g, int32_t page) {
         group->free_pages[group->n_free++] = page;
 }
 
-int32_t qm_kv_page_take(struct qm_kv *kv, int g) {
+int32_t qm_kv_page_take(struct qm_kv *kv, int g, int64_t logical) {
     struct qm_kv_group *group = &kv->groups[g];
     if (group->n_free == 0 && group->first >= 0)
         qm_kv_page_strip(kv, g, group->first);
-    return group->n_free ? group->free_pages[--group->n_free] : -1;
+    if (group->n_free == 0)
+        return -1;
+    int32_t *last = &group->free_pages[--group->n_free], *taken = last, page;
+    if (kv->ranges > 1 && logical >= 0) {
+        int64_t wanted = logical / (QM_ATTENTION_SPLIT / QM_KV_PAGE_TOKENS) % kv->ranges;
+        while (taken > group->free_pages && qm_kv_range(kv, group, *taken) != wanted)
+            taken--;
+        taken = qm_kv_range(kv, group, *taken) == wanted ? taken : last;
+    }
+    page = *taken;
+    *taken = *last;
+    return page;
 }
 
 /* --- blocks ----------------------------------------------------------------------------------------------- */
@@ -189,13 +200,13 @@ int qm_kv_import(struct qm_kv *kv, const void *bytes, int32_t *out, struct qm_er
         if (has[g] > 1 || (g == kv->main && !has[g]))
             return qm_fail(err, QM_INPUT,
                            "a stored block of keys and values says %d for window group %d: 0 or 1 expected", has[g], g);
-    int32_t block = qm_kv_page_take(kv, kv->main);
+    int32_t block = qm_kv_page_take(kv, kv->main, -1);
     if (block < 0)
         return qm_fail(err, QM_FIT, "the KV cache is full: no page is free for a stored block");
     kv->block_refs[block] = 1;
     kv->groups[kv->main].refs[block] = 1;
     for (int g = 0; g < kv->n_groups; g++) {
-        int32_t page = g == kv->main || !has[g] ? -1 : qm_kv_page_take(kv, g);
+        int32_t page = g == kv->main || !has[g] ? -1 : qm_kv_page_take(kv, g, -1);
         if (page < 0)
             continue;
         lend(&kv->groups[g], page, block);

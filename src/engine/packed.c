@@ -1,5 +1,5 @@
-/* Loading: published rows to panels. The work is cut into blocks of panels of one expert; threads take blocks
- * in order, so files are read nearly sequentially. */
+/* Loading: published rows to panels. The work of each node is cut into blocks of its panels of one expert; the
+ * node's threads take blocks in order, so files are read nearly sequentially. */
 #include "engine/packed.h"
 
 #include <stdatomic.h>
@@ -35,9 +35,10 @@ struct loader {
     const struct qm_model *model;
     const struct qm_kernels *kernels;
     struct qm_packed *packed;
+    const struct qm_team *team;
     int64_t *block_panels; /* [n_weights] */
-    int64_t *first_block;  /* [n_weights + 1] */
-    _Atomic int64_t next;
+    int64_t *first_block;  /* [nodes][n_weights + 1] */
+    _Atomic int64_t *next; /* [nodes] */
     _Atomic uint64_t bytes_done;
     _Atomic int failed;
     uint64_t bytes_total;
@@ -192,12 +193,19 @@ struct worker {
     struct piece *pieces;
 };
 
-static int load_block(struct loader *l, struct worker *k, int64_t weight, int64_t block, struct qm_error *err) {
+/* Blocks of one expert in a range of panels. */
+static int64_t range_blocks(const struct qm_packed_range *r, int64_t each) {
+    return (r->end - r->first + each - 1) / each;
+}
+
+static int load_block(struct loader *l, struct worker *k, int node, int64_t weight, int64_t block,
+                      struct qm_error *err) {
     const struct qm_weight *w = &l->model->weights[weight];
     const struct qm_packed_weight *to = &l->packed->weights[weight];
-    int64_t each = l->block_panels[weight], blocks = (to->panels + each - 1) / each;
-    int64_t expert = block / blocks, p0 = block % blocks * each, p1 = p0 + each, first, n;
-    p1 = p1 < to->panels ? p1 : to->panels;
+    const struct qm_packed_range *range = &to->ranges[node];
+    int64_t each = l->block_panels[weight], blocks = range_blocks(range, each);
+    int64_t expert = block / blocks, p0 = range->first + block % blocks * each, p1 = p0 + each, first, n;
+    p1 = p1 < range->end ? p1 : range->end;
     expert_runs(w, expert, &first, &n);
     uint8_t *staging = k->staging;
     int rc = QM_OK;
@@ -250,14 +258,16 @@ static void load_region(void *arg, int thread, int threads) {
     struct worker k = {0};
     struct qm_error e;
     int64_t n = l->model->n_weights, weight = 0;
+    int node = qm_team_place(l->team, thread).node;
+    const int64_t *first_block = l->first_block + node * (n + 1);
     int rc = worker_open(l, &k, &e);
     while (!rc && !atomic_load(&l->failed)) {
-        int64_t job = atomic_fetch_add(&l->next, 1);
-        if (job >= l->first_block[n])
+        int64_t job = atomic_fetch_add(&l->next[node], 1);
+        if (job >= first_block[n])
             break;
-        while (job >= l->first_block[weight + 1])
+        while (job >= first_block[weight + 1])
             weight++;
-        rc = load_block(l, &k, weight, job - l->first_block[weight], &e);
+        rc = load_block(l, &k, node, weight, job - first_block[weight], &e);
         if (!rc)
             rc = report(l, thread, &e);
     }
@@ -271,7 +281,7 @@ static void load_region(void *arg, int thread, int threads) {
 /* A vector becomes F32: runs of single elements. */
 static int load_vector(const struct qm_model *m, const struct qm_weight *w, struct qm_packed_weight *to,
                        struct qm_error *err) {
-    float *out = (float *)(void *)to->data;
+    float *out = to->values;
     bool norm = w->role == QM_W_ATTN_NORM || w->role == QM_W_FFN_NORM || w->role == QM_W_FINAL_NORM ||
                 w->role == QM_W_Q_NORM || w->role == QM_W_K_NORM;
     for (int64_t i = 0; i < w->experts * w->n && norm && !m->shards; i++)
@@ -307,79 +317,138 @@ static int load_vector(const struct qm_model *m, const struct qm_weight *w, stru
     return QM_OK;
 }
 
-static int layout(const struct qm_model *m, struct qm_packed *out, struct qm_error *err) {
+static int64_t panels_of(const struct qm_weight *w) {
+    return w->vector ? 0 : (w->n + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS;
+}
+
+/* Which panels of a matrix are a node's. */
+static struct qm_packed_range range_of(const struct qm_weight *w, const struct qm_team *team, int node) {
+    struct qm_packed_range r = {0};
+    int64_t unit = w->role == QM_W_GATE_UP ? 2 : 1, panels = panels_of(w);
+    if (w->role == QM_W_ROUTER) {
+        r.first = node == 0 ? 0 : panels;
+        r.end = panels;
+    } else {
+        qm_team_node_part(team, panels / unit, node, &r.first, &r.end);
+        r.first *= unit;
+        r.end *= unit;
+    }
+    r.expert_stride = (uint64_t)(r.end - r.first) * (w->vector ? 0 : qm_plan_panel_bytes(qm_packed_type(w), w->k));
+    return r;
+}
+
+static uint64_t bytes_on(const struct qm_weight *w, const struct qm_team *team, int node) {
+    if (w->vector)
+        return node == 0 ? qm_weight_bytes(w) : 0;
+    return range_of(w, team, node).expert_stride * (uint64_t)w->experts;
+}
+
+uint64_t qm_packed_node_bytes(const struct qm_model *m, const struct qm_team *team, int node) {
     uint64_t total = 0;
     for (int64_t i = 0; i < m->n_weights; i++)
-        total += qm_weight_bytes(&m->weights[i]);
-    int rc = qm_memory_alloc(total, "weights", &out->memory, err);
-    uint8_t *at = out->memory.data;
-    for (int64_t i = 0; !rc && i < m->n_weights; i++) {
-        const struct qm_weight *w = &m->weights[i];
-        struct qm_packed_weight *to = &out->weights[i];
-        *to = (struct qm_packed_weight){
-            .type = qm_packed_type(w), .vector = w->vector, .experts = w->experts, .n = w->n, .k = w->k};
-        to->panels = w->vector ? 0 : (w->n + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS;
-        to->panel_stride = w->vector ? 0 : qm_plan_panel_bytes(to->type, w->k);
-        to->expert_stride = (uint64_t)to->panels * to->panel_stride;
-        to->data = at;
-        at += qm_weight_bytes(w);
+        total += bytes_on(&m->weights[i], team, node);
+    return total;
+}
+
+static void describe(const struct qm_weight *w, struct qm_packed_weight *to, struct qm_packed_range *ranges) {
+    *to = (struct qm_packed_weight){
+        .type = qm_packed_type(w), .vector = w->vector, .experts = w->experts, .n = w->n, .k = w->k, .ranges = ranges};
+    to->panels = panels_of(w);
+    to->unit = w->role == QM_W_GATE_UP ? 2 : 1;
+    to->panel_stride = w->vector ? 0 : qm_plan_panel_bytes(to->type, w->k);
+}
+
+static int layout(const struct qm_model *m, const struct qm_team *team, const struct qm_home *homes,
+                  struct qm_packed *out, struct qm_error *err) {
+    int rc = QM_OK;
+    for (int64_t i = 0; i < m->n_weights; i++)
+        describe(&m->weights[i], &out->weights[i], out->ranges + i * out->nodes);
+    for (int node = 0; !rc && node < out->nodes; node++) {
+        uint64_t total = qm_packed_node_bytes(m, team, node);
+        if (total)
+            rc = qm_memory_alloc_on(total, homes[node], "weights", &out->memory[node], err);
+        uint8_t *at = out->memory[node].data;
+        for (int64_t i = 0; !rc && i < m->n_weights; i++) {
+            const struct qm_weight *w = &m->weights[i];
+            struct qm_packed_weight *to = &out->weights[i];
+            to->ranges[node] = range_of(w, team, node);
+            to->ranges[node].data = at;
+            if (w->vector && node == 0)
+                to->values = (float *)(void *)at;
+            at += bytes_on(w, team, node);
+        }
     }
     return rc;
 }
 
 static void count_blocks(struct loader *l) {
     const struct qm_model *m = l->model;
-    for (int64_t i = 0; i < m->n_weights; i++) {
+    int64_t n = m->n_weights;
+    for (int64_t i = 0; i < n; i++) {
         const struct qm_packed_weight *to = &l->packed->weights[i];
-        int64_t blocks = 0;
-        if (!to->vector) {
-            uint64_t panel = QM_PANEL_ROWS * row_bytes(&m->weights[i]);
-            int64_t each = (int64_t)(BLOCK_BYTES / (panel ? panel : 1));
-            each = each < 2 ? 2 : each & ~(int64_t)1;
-            l->block_panels[i] = each < to->panels ? each : to->panels;
-            blocks = (to->panels + l->block_panels[i] - 1) / l->block_panels[i] * to->experts;
-            l->bytes_total += to->expert_stride * (uint64_t)to->experts;
+        uint64_t panel = QM_PANEL_ROWS * row_bytes(&m->weights[i]);
+        int64_t each = (int64_t)(BLOCK_BYTES / (panel ? panel : 1));
+        each = each < 2 ? 2 : each & ~(int64_t)1;
+        l->block_panels[i] = each < to->panels || to->vector ? each : to->panels;
+        for (int node = 0; node < l->packed->nodes; node++) {
+            int64_t *first = l->first_block + node * (n + 1) + i;
+            first[1] = first[0] + range_blocks(&to->ranges[node], l->block_panels[i]) * to->experts;
         }
-        l->first_block[i + 1] = l->first_block[i] + blocks;
+        l->bytes_total += (uint64_t)(to->panels * to->experts) * to->panel_stride;
     }
 }
 
+static int load_all(struct loader *l, struct qm_team *team, struct qm_error *err) {
+    struct qm_error local = {0};
+    l->err = &local;
+    count_blocks(l);
+    qm_team_run(team, load_region, l);
+    if (!atomic_load(&l->failed))
+        return QM_OK;
+    if (err)
+        *err = local;
+    return local.code;
+}
+
 int qm_packed_load(const struct qm_model *m, const struct qm_kernels *kernels, struct qm_team *team,
-                   qm_progress_fn *progress, void *progress_arg, struct qm_packed *out, struct qm_error *err) {
-    *out = (struct qm_packed){0};
-    size_t n = (size_t)m->n_weights;
-    struct loader l = {
-        .model = m, .kernels = kernels, .packed = out, .progress = progress, .progress_arg = progress_arg, .err = err};
+                   const struct qm_home *homes, qm_progress_fn *progress, void *progress_arg, struct qm_packed *out,
+                   struct qm_error *err) {
+    size_t n = (size_t)m->n_weights, nodes = (size_t)qm_team_nodes(team);
+    *out = (struct qm_packed){.nodes = (int)nodes};
+    struct loader l = {.model = m,
+                       .kernels = kernels,
+                       .packed = out,
+                       .team = team,
+                       .progress = progress,
+                       .progress_arg = progress_arg};
     out->weights = calloc(n + 1, sizeof *out->weights);
+    out->ranges = calloc((n + 1) * nodes, sizeof *out->ranges);
+    out->memory = calloc(nodes, sizeof *out->memory);
     l.block_panels = calloc(n + 1, sizeof *l.block_panels);
-    l.first_block = calloc(n + 1, sizeof *l.first_block);
-    int rc =
-        out->weights && l.block_panels && l.first_block ? QM_OK : qm_fail_memory(err, n * 64, "the list of weights");
+    l.first_block = calloc((n + 1) * nodes, sizeof *l.first_block);
+    l.next = calloc(nodes, sizeof *l.next);
+    bool lists = out->weights && out->ranges && out->memory && l.block_panels && l.first_block && l.next;
+    int rc = lists ? QM_OK : qm_fail_memory(err, n * nodes * 64, "the list of weights");
     if (!rc)
-        rc = layout(m, out, err);
+        rc = layout(m, team, homes, out, err);
     for (size_t i = 0; !rc && i < n; i++)
         if (out->weights[i].vector)
             rc = load_vector(m, &m->weights[i], &out->weights[i], err);
-    if (!rc) {
-        struct qm_error local = {0};
-        l.err = &local;
-        count_blocks(&l);
-        qm_team_run(team, load_region, &l);
-        if (atomic_load(&l.failed)) {
-            rc = local.code;
-            if (err)
-                *err = local;
-        }
-    }
+    if (!rc)
+        rc = load_all(&l, team, err);
     free(l.block_panels);
     free(l.first_block);
+    free(l.next);
     if (rc)
         qm_packed_free(out);
     return rc;
 }
 
 void qm_packed_free(struct qm_packed *p) {
-    qm_memory_free(&p->memory);
+    for (int node = 0; p->memory && node < p->nodes; node++)
+        qm_memory_free(&p->memory[node]);
+    free(p->memory);
+    free(p->ranges);
     free(p->weights);
     *p = (struct qm_packed){0};
 }

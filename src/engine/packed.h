@@ -1,6 +1,9 @@
-/* A model's weights in panels, in one allocation: read shard by shard in large pieces by all threads, checked
- * (no value that is not finite) and repacked as they come, so that peak memory is the panels and a few MiB a
- * thread. Immutable once loaded. */
+/* A model's weights in panels: read shard by shard in large pieces by all threads, checked (no value that is not
+ * finite) and repacked as they come, so that peak memory is the panels and a few MiB a thread. Immutable once loaded.
+ *
+ * There is one allocation a node. Of every matrix, and of every expert, a node has a contiguous range of panels,
+ * which its threads repack and multiply by (qm_packed_share). The first node has what is not shared out: vectors, and
+ * routers, which are small. */
 #ifndef QM_ENGINE_PACKED_H
 #define QM_ENGINE_PACKED_H
 
@@ -13,31 +16,66 @@
 #include "numa/team.h"
 #include "simd/kernels.h"
 
+/* Panels [first, end) of every expert. */
+struct qm_packed_range {
+    int64_t first, end;
+    uint64_t expert_stride;
+    uint8_t *data;
+};
+
 struct qm_packed_weight {
     enum qm_dtype type;
-    bool vector;           /* float [experts * n], no panels */
+    bool vector;           /* no panels */
     int64_t experts, n, k; /* of one expert */
     int64_t panels;        /* of one expert */
-    uint64_t panel_stride, expert_stride;
-    uint8_t *data;
+    int64_t unit;          /* panels that stay together (gate and up: 2) */
+    uint64_t panel_stride;
+    struct qm_packed_range *ranges; /* [nodes], ascending, all panels together; of a vector none */
+    float *values;                  /* vector: [experts * n] */
 };
 
 struct qm_packed {
     struct qm_packed_weight *weights; /* by index into qm_model.weights */
-    struct qm_memory memory;
+    struct qm_packed_range *ranges;
+    struct qm_memory *memory; /* [nodes] */
+    int nodes;
 };
 
-/* progress may be NULL; when it returns nonzero the load ends with QM_INTERRUPTED. */
+/* Bytes that a node of the team will have. */
+uint64_t qm_packed_node_bytes(const struct qm_model *m, const struct qm_team *team, int node);
+
+/* homes: [nodes of the team]. progress may be NULL; when it returns nonzero the load ends with QM_INTERRUPTED. */
 int qm_packed_load(const struct qm_model *m, const struct qm_kernels *kernels, struct qm_team *team,
-                   qm_progress_fn *progress, void *progress_arg, struct qm_packed *out, struct qm_error *err);
+                   const struct qm_home *homes, qm_progress_fn *progress, void *progress_arg, struct qm_packed *out,
+                   struct qm_error *err);
 void qm_packed_free(struct qm_packed *p);
 
 static inline const uint8_t *qm_packed_panel(const struct qm_packed_weight *w, int64_t expert, int64_t panel) {
-    return w->data + (uint64_t)expert * w->expert_stride + (uint64_t)panel * w->panel_stride;
+    const struct qm_packed_range *r = w->ranges;
+    while (panel >= r->end)
+        r++;
+    return r->data + (uint64_t)expert * r->expert_stride + (uint64_t)(panel - r->first) * w->panel_stride;
 }
 
 static inline const float *qm_packed_vector(const struct qm_packed_weight *w, int64_t expert) {
-    return (const float *)(const void *)w->data + expert * w->n;
+    return w->values + expert * w->n;
+}
+
+/* Of `panels` from `panel` on, how many lie one behind the other. */
+static inline int64_t qm_packed_run(const struct qm_packed_weight *w, int64_t panel, int64_t panels) {
+    const struct qm_packed_range *r = w->ranges;
+    while (panel >= r->end)
+        r++;
+    return panels < r->end - panel ? panels : r->end - panel;
+}
+
+/* The panels [*begin, *end) of each expert that a thread multiplies by: its node's, unless so few threads are at work
+ * that some node has none. */
+static inline void qm_packed_share(const struct qm_packed_weight *w, const struct qm_team *team, int thread,
+                                   int64_t *begin, int64_t *end) {
+    qm_team_part(team, w->panels / w->unit, thread, begin, end);
+    *begin *= w->unit;
+    *end *= w->unit;
 }
 
 #endif

@@ -1,5 +1,6 @@
 /* Bit-identity: the logits of a token are the same to the last bit however its prompt is cut into steps, whatever
- * runs beside it, and by however many threads; for every architecture and instruction set. */
+ * runs beside it, and by however many threads on however many NUMA nodes; for every architecture and instruction
+ * set. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -86,6 +87,37 @@ static void check_pieces(const struct which *w, struct qm_engine *e, const struc
     }
 }
 
+/* Nodes that are made up of the cores that there are, with two threads on the first and one on each other: their
+ * memory is of the system's node 0 where it tells nodes apart. */
+enum { MADE_UP = 3 };
+static int made_up_cpu[MADE_UP + 1], made_up_node[] = {0, 0, 1, 2}, made_up_number[MADE_UP];
+
+static void check_nodes(const struct which *w, const char *dir, const struct prompt *p, const float *whole, int nodes) {
+    struct qm_topology t = {.packages = 1,
+                            .nodes = nodes,
+                            .cores = nodes + 1,
+                            .cpus = nodes + 1,
+                            .core_cpu = made_up_cpu,
+                            .core_node = made_up_node,
+                            .node_number = made_up_number};
+    struct qm_engine_options o = options(w, p, 0, 64);
+    struct run_model m;
+    char how[48];
+    o.topology = &t;
+    run_model_open(&m, dir, NULL, o);
+    assert_int_equal(qm_team_nodes(qm_engine_team(m.engine)), nodes);
+    for (int64_t piece = p->n < 200 ? 1 : 64; piece <= 64; piece *= 64) {
+        snprintf(how, sizeof how, "%d nodes, pieces of %lld", nodes, (long long)piece);
+        float *logits = run_logits(m.engine, p->ids, p->n, piece, p->n_logits);
+        same(w, how, logits, whole, p->n_logits * m.model->config.vocab);
+        free(logits);
+    }
+    float *beside = run_beside(m.engine, p);
+    same(w, "on nodes, beside others", beside, whole, p->n_logits * m.model->config.vocab);
+    free(beside);
+    run_model_close(&m);
+}
+
 static void check_prompt(const struct which *w, const char *dir, const struct prompt *p) {
     struct run_model m;
     run_model_open(&m, dir, NULL, options(w, p, 1, 512));
@@ -102,6 +134,8 @@ static void check_prompt(const struct which *w, const char *dir, const struct pr
         free(beside);
         run_model_close(&m);
     }
+    for (int nodes = 2; nodes <= MADE_UP && w->isa == qm_isa_best(); nodes++)
+        check_nodes(w, dir, p, whole, nodes);
     free(whole);
 }
 
@@ -165,6 +199,17 @@ static void check_truncate(void **state) {
     }
 }
 
+static int find_core(void **state) {
+    (void)state;
+    struct qm_topology here;
+    if (qm_topology_load(NULL, &here, NULL))
+        return -1;
+    for (int i = 0; i <= MADE_UP; i++)
+        made_up_cpu[i] = here.core_cpu[i % here.cores];
+    qm_topology_free(&here);
+    return 0;
+}
+
 /* While the fewest threads are searched for, with steps on different numbers of them, and after. */
 static void check_quiet(void **state) {
     (void)state;
@@ -214,5 +259,5 @@ int main(void) {
             snprintf(names[n], sizeof names[n], "%s on %s", reference_names[i], qm_isa_name((enum qm_isa)isa));
             tests[n] = (struct CMUnitTest){names[n], check_model, NULL, NULL, &which[n]};
         }
-    return _cmocka_run_group_tests("bit-identity", tests, n, NULL, NULL);
+    return _cmocka_run_group_tests("bit-identity", tests, n, find_core, NULL);
 }

@@ -22,8 +22,14 @@ enum { SIZE_COUNT = sizeof SIZES / sizeof SIZES[0] };
  * tested on any machine, and threads spin while others want their core. */
 static int two_node_cpu[] = {0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1};
 static int two_node_of[] = {0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-static const struct qm_topology two_nodes = {
-    .packages = 1, .nodes = 2, .cores = MOST, .cpus = MOST, .core_cpu = two_node_cpu, .core_node = two_node_of};
+static int two_node_number[] = {-1, -1};
+static const struct qm_topology two_nodes = {.packages = 1,
+                                             .nodes = 2,
+                                             .cores = MOST,
+                                             .cpus = MOST,
+                                             .core_cpu = two_node_cpu,
+                                             .core_node = two_node_of,
+                                             .node_number = two_node_number};
 
 static struct qm_team *make(int threads, bool nodes) {
     struct qm_team *team;
@@ -200,7 +206,7 @@ static void test_more_threads_than_cores(void **state) {
     (void)state;
     struct qm_topology topo;
     struct qm_error err = {0};
-    assert_int_equal(qm_topology_load(&topo, &err), QM_OK);
+    assert_int_equal(qm_topology_load(NULL, &topo, &err), QM_OK);
     struct qm_team *team = make(topo.cores + 1, false);
     assert_false(qm_team_pinned(team));
     qm_team_destroy(team);

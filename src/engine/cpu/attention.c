@@ -283,17 +283,46 @@ static bool next_unit(const struct region *r, struct cursor *at, struct unit *u)
     return false;
 }
 
+/* Jobs are taken by turns, by the threads of the node that has their keys and values (node -1: by all), which every
+ * thread counts alike. */
+struct turns {
+    struct qm_team_place place;
+    int thread, threads;
+    int64_t own, any;
+};
+
+static struct turns take_turns(const struct region *r, int thread, int threads) {
+    return (struct turns){.place = qm_team_place(r->c->team, thread), .thread = thread, .threads = threads};
+}
+
+/* Whether the next job, of that node, is this thread's. */
+static bool my_turn(struct turns *t, int node) {
+    if (node < 0)
+        return t->any++ % t->threads == t->thread;
+    if (t->place.nodes > 1 && node != t->place.node)
+        return false;
+    return t->own++ % t->place.count == t->place.index;
+}
+
+/* The node of all of a unit's keys and values, or -1. */
+static int unit_node(const struct region *r, const struct unit *u) {
+    const struct qm_kv *kv = r->c->kv;
+    return kv->ranges == 1 ? qm_kv_node(kv, u->part->tables, r->op->state, u->head, 0) : -1;
+}
+
 /* Splits shared out over threads: each leaves its output in c->partial (rows x ld_value, maxima, sums), unit by
  * unit and split by split; then units are merged, in the order in which one thread would have. */
 static void units_by_split(const struct region *r, int thread, int threads, const struct buffers *b) {
     struct cursor at = {0};
     struct unit u;
-    int64_t job = 0, base = 0;
+    struct turns turns = take_turns(r, thread, threads);
+    int64_t base = 0;
     while (next_unit(r, &at, &u)) {
         int64_t rows = u.tokens * r->group, first = first_key(r, u.position) / QM_ATTENTION_SPLIT;
         bool packed = false;
-        for (int64_t s = first; s < at.splits; s++, job++) {
-            if (job % threads != thread)
+        for (int64_t s = first; s < at.splits; s++) {
+            int64_t seen = max64(s * QM_ATTENTION_SPLIT, first_key(r, u.position));
+            if (!my_turn(&turns, qm_kv_node(r->c->kv, u.part->tables, r->op->state, u.head, seen)))
                 continue;
             if (!packed)
                 pack_queries(r, &u, b);
@@ -309,10 +338,10 @@ static void units_by_split(const struct region *r, int thread, int threads, cons
     }
     qm_team_barrier(r->c->team, thread);
     at = (struct cursor){0};
-    base = job = 0;
+    base = 0;
     while (next_unit(r, &at, &u)) {
         int64_t rows = u.tokens * r->group, first = first_key(r, u.position) / QM_ATTENTION_SPLIT;
-        if (job++ % threads == thread) {
+        if (my_turn(&turns, -1)) {
             start_merge(r, &u, b);
             for (int64_t s = first; s < at.splits; s++) {
                 const float *from = r->c->partial + base + (s - first) * rows * (r->ld_value + 2);
@@ -337,8 +366,9 @@ static void attention_region(void *arg, int thread, int threads) {
     }
     struct cursor at = {0};
     struct unit u;
-    for (int64_t job = 0; next_unit(r, &at, &u); job++)
-        if (job % threads == thread)
+    struct turns turns = take_turns(r, thread, threads);
+    while (next_unit(r, &at, &u))
+        if (my_turn(&turns, unit_node(r, &u)))
             whole_unit(r, &u, &b);
 }
 

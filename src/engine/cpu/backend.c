@@ -69,7 +69,7 @@ static void product_region(void *arg, int thread, int threads) {
     if (m == 0)
         return;
     const void *packed = qm_cpu_pack(c, thread, threads, src, ld, rows, m, w, norm);
-    qm_cpu_product(c, thread, threads, packed, m, w, 0, &e);
+    qm_cpu_product(c, thread, packed, m, w, 0, &e);
 }
 
 static void execute(struct qm_backend *b, const struct qm_op *op, const struct qm_batch *batch) {
@@ -89,6 +89,10 @@ static void close_cpu(struct qm_backend *b) {
     struct qm_cpu *c = (struct qm_cpu *)b;
     qm_packed_free(&c->packed);
     qm_memory_free(&c->scratch);
+    for (int node = 0; c->private_scratch && node < qm_team_nodes(c->team); node++)
+        qm_memory_free(&c->private_scratch[node]);
+    free(c->private_scratch);
+    free(c->private_part);
     free(c->routing.first);
     free(c->routing.packed_at);
     free(c->inv_freq);
@@ -99,8 +103,28 @@ static float *part(const struct qm_cpu *c, uint64_t offset) {
     return (float *)(void *)((uint8_t *)c->scratch.data + offset);
 }
 
-static int open_scratch(struct qm_cpu *c, struct qm_error *err) {
-    int rc = qm_memory_alloc(c->layout.total, "activations", &c->scratch, err);
+static int open_private(struct qm_cpu *c, const struct qm_home *homes, struct qm_error *err) {
+    int nodes = qm_team_nodes(c->team), threads = qm_team_threads(c->team), rc = QM_OK;
+    c->private_scratch = calloc((size_t)nodes, sizeof *c->private_scratch);
+    c->private_part = calloc((size_t)threads, sizeof *c->private_part);
+    if (!c->private_scratch || !c->private_part)
+        return qm_fail_memory(err, (uint64_t)threads * sizeof *c->private_part, "activations");
+    for (int t = 0; t < threads && !rc; t++) {
+        struct qm_team_place place = qm_team_place(c->team, t);
+        struct qm_memory *memory = &c->private_scratch[place.node];
+        if (place.index == 0)
+            rc = qm_memory_alloc_on((uint64_t)place.count * c->layout.thread_bytes, homes[place.node], "activations",
+                                    memory, err);
+        if (!rc)
+            c->private_part[t] = (uint8_t *)memory->data + (uint64_t)place.index * c->layout.thread_bytes;
+    }
+    return rc;
+}
+
+static int open_scratch(struct qm_cpu *c, const struct qm_home *homes, struct qm_error *err) {
+    int rc = qm_memory_alloc(c->layout.thread0, "activations", &c->scratch, err);
+    if (!rc)
+        rc = open_private(c, homes, err);
     if (rc)
         return rc;
     const struct qm_scratch_layout *l = &c->layout;
@@ -145,9 +169,9 @@ int qm_cpu_backend_open(const struct qm_backend_setup *s, struct qm_backend **ou
     qm_scratch_plan(s->model, &s->workload, &c->layout);
     int rc = qm_kernels_get(s->isa, &c->kernels, err);
     if (!rc)
-        rc = qm_packed_load(s->model, c->kernels, s->team, s->progress, s->progress_arg, &c->packed, err);
+        rc = qm_packed_load(s->model, c->kernels, s->team, s->homes, s->progress, s->progress_arg, &c->packed, err);
     if (!rc)
-        rc = open_scratch(c, err);
+        rc = open_scratch(c, s->homes, err);
     if (rc) {
         close_cpu(&c->backend);
         return rc;

@@ -29,7 +29,9 @@ struct qm_cpu {
     struct qm_kv *kv;
     struct qm_packed packed;
     struct qm_scratch_layout layout;
-    struct qm_memory scratch;
+    struct qm_memory scratch;          /* what all threads share */
+    struct qm_memory *private_scratch; /* [nodes of the team]: the parts of their threads */
+    uint8_t **private_part;            /* [threads] */
     float *x, *normed, *qkv, *attended, *h, *rope, *partial;
     uint8_t *packed_rows;
     struct qm_routes routing;
@@ -41,7 +43,7 @@ struct qm_cpu {
 enum { QM_PRIVATE_ROWS = 4 };
 
 static inline uint8_t *qm_cpu_private(const struct qm_cpu *c, int thread, uint64_t offset) {
-    return (uint8_t *)c->scratch.data + c->layout.thread0 + (uint64_t)thread * c->layout.thread_bytes + offset;
+    return c->private_part[thread] + offset;
 }
 
 static inline const struct qm_packed_weight *qm_cpu_weight(const struct qm_cpu *c, int32_t index) {
@@ -63,8 +65,8 @@ struct qm_epilogue {
 };
 
 /* Columns of C = A . W^T for this thread's share of the panels of one expert, rows packed at `a`. */
-void qm_cpu_product(const struct qm_cpu *c, int thread, int threads, const void *a, int64_t m,
-                    const struct qm_packed_weight *w, int64_t expert, const struct qm_epilogue *e);
+void qm_cpu_product(const struct qm_cpu *c, int thread, const void *a, int64_t m, const struct qm_packed_weight *w,
+                    int64_t expert, const struct qm_epilogue *e);
 
 /* Packs rows for a product, inside a region: few rows each thread packs for itself (no barrier), more are
  * shared out in blocks and followed by a barrier. norm: rows are normed first (then the normed rows are

@@ -226,7 +226,7 @@ static void up_region(void *arg, int thread, int threads) {
                                    .out = c->h + c->routing.first[e] * c->layout.ld_ffn,
                                    .ld = c->layout.ld_ffn,
                                    .bias = bias ? qm_packed_vector(bias, e) : NULL};
-        qm_cpu_product(c, thread, threads, packed_expert(r, thread, &in, e, &last), m, w, e, &gate);
+        qm_cpu_product(c, thread, packed_expert(r, thread, &in, e, &last), m, w, e, &gate);
     }
 }
 
@@ -279,9 +279,11 @@ static void down_region(void *arg, int thread, int threads) {
     pack_experts(r, thread, threads, &in);
     int64_t begin, end;
     int64_t room = (int64_t)(c->layout.product_bytes / sizeof(float)) / (r->batch->rows * QM_PANEL_ROWS);
-    qm_team_share(w->panels, thread, threads, &begin, &end);
-    for (int64_t p = begin; p < end; p += room)
-        down_columns(r, thread, &in, p, room < end - p ? room : end - p);
+    qm_packed_share(w, c->team, thread, &begin, &end);
+    for (int64_t p = begin, panels; p < end; p += panels) {
+        panels = qm_packed_run(w, p, room < end - p ? room : end - p);
+        down_columns(r, thread, &in, p, panels);
+    }
 }
 
 void qm_cpu_moe_down(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch) {

@@ -69,14 +69,15 @@ static void finish(const struct qm_cpu *c, const struct qm_epilogue *e, float *b
     }
 }
 
-void qm_cpu_product(const struct qm_cpu *c, int thread, int threads, const void *a, int64_t m,
-                    const struct qm_packed_weight *w, int64_t expert, const struct qm_epilogue *e) {
-    int64_t unit = e->kind == QM_GATE ? 2 : 1, begin, end; /* gate and up panels stay together */
-    qm_team_share(w->panels / unit, thread, threads, &begin, &end);
+void qm_cpu_product(const struct qm_cpu *c, int thread, const void *a, int64_t m, const struct qm_packed_weight *w,
+                    int64_t expert, const struct qm_epilogue *e) {
+    int64_t begin, end;
+    qm_packed_share(w, c->team, thread, &begin, &end);
     int64_t room = (int64_t)(c->layout.product_bytes / sizeof(float)) / (m * QM_PANEL_ROWS) / 2 * 2;
     float *block = (float *)(void *)qm_cpu_private(c, thread, c->layout.product);
-    for (int64_t p = begin * unit; p < end * unit; p += room) {
-        int64_t panels = min64(room, end * unit - p), col = p * QM_PANEL_ROWS, n = panels * QM_PANEL_ROWS;
+    for (int64_t p = begin, panels; p < end; p += panels) {
+        panels = qm_packed_run(w, p, min64(room, end - p));
+        int64_t col = p * QM_PANEL_ROWS, n = panels * QM_PANEL_ROWS;
         struct qm_product product = {.a = a,
                                      .m = m,
                                      .k = w->k,

@@ -1,0 +1,58 @@
+/* Which node gets which part for sure. */
+#include "engine/homes.h"
+
+#include "engine/packed.h"
+
+/* Left to others on each node: page tables, buffers, what is allocated meanwhile. */
+enum { RESERVE_BYTES = 128 << 20 };
+
+static double gib(uint64_t bytes) {
+    return (double)bytes / (double)(1 << 30);
+}
+
+uint64_t qm_homes_available(const struct qm_team *team) {
+    uint64_t total = 0;
+    for (int node = 0; node < qm_team_nodes(team); node++) {
+        uint64_t bytes;
+        int number = qm_team_node_number(team, node);
+        if (number < 0 || qm_memory_node_available(number, &bytes, NULL))
+            return UINT64_MAX;
+        total += bytes;
+    }
+    return total;
+}
+
+/* Keys and values by equal parts, activations by threads. */
+static uint64_t needed(const struct qm_model *m, const struct qm_workload *w, const struct qm_memory_table *table,
+                       const struct qm_team *team, int node) {
+    int64_t begin, end;
+    qm_team_node_part(team, w->threads, node, &begin, &end);
+    return qm_packed_node_bytes(m, team, node) + table->kv / (uint64_t)qm_team_nodes(team) +
+           table->scratch / (uint64_t)w->threads * (uint64_t)(end - begin);
+}
+
+int qm_homes_plan(const struct qm_model *m, const struct qm_workload *w, const struct qm_memory_table *table,
+                  const struct qm_team *team, struct qm_home *homes, struct qm_buf *notes, struct qm_error *err) {
+    int rc = QM_OK;
+    for (int node = 0; !rc && node < qm_team_nodes(team); node++) {
+        struct qm_home *home = &homes[node];
+        *home = (struct qm_home){.node = qm_team_node_number(team, node)};
+        uint64_t available, need = needed(m, w, table, team, node);
+        if (home->node < 0)
+            continue;
+        struct qm_error why = {0};
+        if (qm_memory_node_available(home->node, &available, &why)) {
+            rc = qm_buf_printf(notes, err, "NUMA node %d: its free memory can't be read (%s)\n", home->node,
+                               why.message);
+            continue;
+        }
+        home->strict = need + RESERVE_BYTES <= available;
+        if (!home->strict)
+            rc =
+                qm_buf_printf(notes, err,
+                              "NUMA node %d has %.2f GiB left of %.2f needed there: the rest goes to other nodes, from "
+                              "where it is read more slowly\n",
+                              home->node, gib(available), gib(need));
+    }
+    return rc;
+}

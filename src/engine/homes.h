@@ -1,0 +1,23 @@
+/* Where an engine's memory is to lie: a home for each node of the team, by what the node has left. Part of opening an
+ * engine, before anything is allocated. */
+#ifndef QM_ENGINE_HOMES_H
+#define QM_ENGINE_HOMES_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "model/model.h"
+#include "numa/memory.h"
+#include "numa/team.h"
+#include "plan/memory.h"
+
+/* What the nodes of the team have left together, where memory is told apart by node; else UINT64_MAX. */
+uint64_t qm_homes_available(const struct qm_team *team);
+
+/* homes: [nodes of the team]. A node that holds its part gets it for sure; one that does not gets what it holds, and
+ * *notes a line that says so. */
+int qm_homes_plan(const struct qm_model *m, const struct qm_workload *w, const struct qm_memory_table *table,
+                  const struct qm_team *team, struct qm_home *homes, struct qm_buf *notes, struct qm_error *err);
+
+#endif
