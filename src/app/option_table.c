@@ -111,7 +111,7 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
         "fill the depth with random keys and values instead of computing it"},
     [QM_OPT_KERNEL] = {"kernel", 0, 0, QM_VALUE_NONE, 0, NONE, "measure the products alone, without a model"},
     [QM_OPT_PROFILE] = {"profile", 0, 0, QM_VALUE_NONE, 0, NONE,
-        "also tell parallel regions and microseconds a step, by kind of operation"},
+        "also tell parallel regions a step, barriers a layer, and microseconds by kind of operation"},
 
     [QM_OPT_PLAN_BATCH] = {"batch", 0, 0, QM_VALUE_INT, "N", 1, 65536, "sequences at once"},
     [QM_OPT_PLAN_PROMPT] = {"prompt", 0, 'p', QM_VALUE_INT, "N", 0, 1e9, "tokens of a prompt"},
