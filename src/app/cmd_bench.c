@@ -128,8 +128,9 @@ static int look_at_machine(struct bench *b, struct qm_error *err) {
 static int print_profile(const json_t *profile, struct qm_error *err) {
     const char *op;
     json_t *us;
-    int rc = qm_out_printf(err, "|  per step: %.1f regions; microseconds:",
-                           json_number_value(json_object_get(profile, "regions_per_step")));
+    int rc = qm_out_printf(err, "|  per step: %.1f regions, %.2f barriers a layer; microseconds:",
+                           json_number_value(json_object_get(profile, "regions_per_step")),
+                           json_number_value(json_object_get(profile, "barriers_per_layer")));
     json_object_foreach(json_object_get(profile, "us_per_step"), op, us) {
         if (!rc)
             rc = qm_out_printf(err, " %s %.1f", op, json_number_value(us));

@@ -80,6 +80,17 @@ enum qm_option {
     QM_OPT_FILL_DEPTH,
     QM_OPT_KERNEL,
     QM_OPT_PROFILE,
+    /* plan */
+    QM_OPT_PLAN_BATCH,
+    QM_OPT_PLAN_PROMPT,
+    QM_OPT_GENERATE,
+    QM_OPT_PLAN_DEPTH,
+    QM_OPT_RAM,
+    QM_OPT_MACHINE,
+    QM_OPT_VRAM,
+    QM_OPT_OFFLOAD,
+    QM_OPT_PIN,
+    QM_OPT_DEVICE,
     /* machine */
     QM_OPT_REFRESH,
     QM_OPT_DISK,
