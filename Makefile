@@ -24,7 +24,7 @@ LDFLAGS    += -fsanitize=$(SAN)
 endif
 # Asked of pkg-config once, and only when something is compiled.
 INCS = $(eval INCS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null))$(INCS)
-LIBS = $(eval LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lnuma -lm -pthread)$(LIBS)
+LIBS = $(eval LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lnuma -lm -ldl -pthread)$(LIBS)
 
 # Instruction sets by folder: never #if inside bodies.
 ISA_avx2       := -mavx2 -mfma -mf16c -mbmi2

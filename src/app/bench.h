@@ -12,11 +12,13 @@
 #include <stdint.h>
 
 #include "app/limits.h"
+#include "app/meter.h"
 #include "app/options.h"
 #include "app/progress.h"
+#include "app/quiet.h"
 #include "app/rows.h"
 #include "engine/engine.h"
-#include "numa/energy.h"
+#include "numa/memory.h"
 #include "plan/work.h"
 
 enum { QM_BENCH_LIST = 64, QM_BENCH_REPETITIONS = 1000 };
@@ -36,6 +38,7 @@ struct qm_bench_plan {
     int64_t chunk;
     enum qm_isa isa;
     int kv_type; /* enum qm_dtype or -1 */
+    struct qm_quiet_options quiet;
     struct qm_numa numa;
 };
 
@@ -49,8 +52,11 @@ struct qm_bench_result {
     int n;
     struct qm_work work, whole_work; /* of one repetition; of the whole model where only some layers were run */
     struct qm_limits limits;
-    enum qm_dtype product; /* the limit of multiply-adds is this type's */
-    double joules;         /* of all repetitions; NaN: not readable */
+    enum qm_dtype product;          /* the limit of multiply-adds is this type's */
+    double joules, metered_seconds; /* of all repetitions; joules NaN: not readable */
+    double celsius, fan_rpm;        /* the highest; NaN */
+    bool quiet;
+    struct qm_quiet_state quiet_state; /* of generation, where quiet */
     char when[32];
     bool profiled;
     struct qm_engine_profile profile; /* of one more repetition */
@@ -61,20 +67,20 @@ struct qm_bench_subject {
     const struct qm_model *model, *whole; /* whole: NULL where all layers were run */
     const char *name;
     char cpu[128];
-    char no_energy[512]; /* why, or "" */
+    char not_readable[QM_SENSOR_COUNT][512]; /* why, or "" */
     bool random_weights, fill_depth;
     enum qm_isa isa;
 };
 
 /* Runs every case with one number of threads; each result is handed on at once. *stop: ends early with
- * QM_INTERRUPTED. energy may be NULL. */
+ * QM_INTERRUPTED. */
 typedef int qm_bench_result_fn(void *arg, const struct qm_engine *e, const struct qm_bench_result *r,
                                struct qm_error *err);
 struct qm_bench_run {
     const struct qm_bench_plan *plan;
     const struct qm_bench_subject *subject;
     struct qm_progress *progress;
-    struct qm_energy *energy;
+    struct qm_meter *meter;
     const volatile sig_atomic_t *stop;
     qm_bench_result_fn *result;
     void *arg;
@@ -94,9 +100,9 @@ struct qm_bench_figures {
     double avg_ns, stddev_ns, avg_ts, stddev_ts, median_ts;
     double gb_s, gflop_s; /* at the median */
     double limit_gb_s, limit_gflop_s, limit_share;
-    bool limit_is_read;      /* else multiply-adds */
-    double joules_per_token; /* NaN: not readable */
-    double whole_ts;         /* scaled to the whole model on paper; NaN: it was the whole model */
+    bool limit_is_read;             /* else multiply-adds */
+    double joules_per_token, watts; /* NaN: not readable */
+    double whole_ts;                /* scaled to the whole model on paper; NaN: it was the whole model */
 };
 void qm_bench_figure(const struct qm_bench_result *r, struct qm_bench_figures *out);
 
@@ -113,5 +119,34 @@ int qm_bench_html(const json_t *rows, bool kernels, struct qm_error *err);
 int qm_bench_kernels(const struct qm_bench_plan *plan, int threads, struct qm_progress *progress, struct qm_rows *rows,
                      const volatile sig_atomic_t *stop, struct qm_error *err);
 extern const struct qm_column qm_bench_kernel_columns[];
+
+/* What the kernels and their peer share: outputs and inputs of matrices, ended by 0, and rows of activations. */
+struct qm_bench_shape {
+    int64_t n, k;
+};
+extern const struct qm_bench_shape qm_bench_shapes[];
+enum { QM_BENCH_M_COUNT = 4 };
+extern const int64_t qm_bench_m[QM_BENCH_M_COUNT];
+/* Median seconds of once(arg), called for a fifth of a second. */
+double qm_bench_median(void (*once)(void *arg), void *arg);
+struct qm_bench_product {
+    const char *kernel, *isa;
+    int threads;
+    int64_t m, n, k;
+    double bytes, seconds; /* of weights read; median */
+    bool wide;             /* the limit of multiply-adds is F32's */
+};
+json_t *qm_bench_kernel_row(const struct qm_bench_product *p, const struct qm_limits *l);
+
+/* OpenBLAS where it is installed: open it before the team that it is measured beside, whose one core its threads would
+ * inherit. QM_SYSTEM with the reason where it is not. */
+struct qm_openblas;
+int qm_openblas_open(struct qm_openblas **out, struct qm_error *err);
+void qm_openblas_close(struct qm_openblas *b);
+/* Its F32 products, and BF16 ones where it exports them, over the same shapes with as many threads as the team. The
+ * weights lie in memory. */
+int qm_bench_openblas(const struct qm_openblas *b, struct qm_team *team, const struct qm_memory *memory,
+                      struct qm_limits_probe *limits, struct qm_rows *rows, const volatile sig_atomic_t *stop,
+                      struct qm_error *err);
 
 #endif

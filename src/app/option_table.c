@@ -56,6 +56,8 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
     [QM_OPT_NICE] = {"nice", 0, 0, QM_VALUE_INT, "N", -20, 19, "give way to other programs, as nice(1) does: 19 most"},
     [QM_OPT_IDLE] = {"idle", 0, 0, QM_VALUE_NONE, 0, NONE,
         "run only while no other program wants the cores (SCHED_IDLE)"},
+    [QM_OPT_POWER_CAP] = {"power-cap", 0, 0, QM_VALUE_REAL, "WATTS", 1, 100000,
+        "pause as much as keeps the processors' power at WATTS, where it can be read"},
     [QM_OPT_SEED] = {"seed", 0, 0, QM_VALUE_INT, "N", 0, 9223372036854775807.0, "seed of the random generator"},
     [QM_OPT_KV_TYPE] = {"kv-type", 0, 0, QM_VALUE_TEXT, "TYPE", NONE,
         "type of the KV cache: bf16, f16 or f32; by default the weights' own"},
@@ -109,7 +111,22 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
         "fill the depth with random keys and values instead of computing it"},
     [QM_OPT_KERNEL] = {"kernel", 0, 0, QM_VALUE_NONE, 0, NONE, "measure the products alone, without a model"},
     [QM_OPT_PROFILE] = {"profile", 0, 0, QM_VALUE_NONE, 0, NONE,
-        "also tell parallel regions and microseconds a step, by kind of operation"},
+        "also tell parallel regions a step, barriers a layer, and microseconds by kind of operation"},
+
+    [QM_OPT_PLAN_BATCH] = {"batch", 0, 0, QM_VALUE_INT, "N", 1, 65536, "sequences at once"},
+    [QM_OPT_PLAN_PROMPT] = {"prompt", 0, 'p', QM_VALUE_INT, "N", 0, 1e9, "tokens of a prompt"},
+    [QM_OPT_GENERATE] = {"generate", 0, 'n', QM_VALUE_INT, "N", 0, 1e9, "tokens to generate"},
+    [QM_OPT_PLAN_DEPTH] = {"depth", 0, 'd', QM_VALUE_INT, "N", 0, 1e9, "tokens that are there before the prompt"},
+    [QM_OPT_RAM] = {"ram", 0, 0, QM_VALUE_TEXT, "SIZE", NONE, "memory to plan for, such as 500GB or 1.5TiB"},
+    [QM_OPT_MACHINE] = {"machine", 0, 0, QM_VALUE_TEXT, "FILE", NONE,
+        "plan for the machine that FILE describes, instead of this one"},
+    [QM_OPT_VRAM] = {"vram", 0, 0, QM_VALUE_TEXT, "SIZE", NONE, "use at most that much of each device's memory"},
+    [QM_OPT_OFFLOAD] = {"offload", 0, 0, QM_VALUE_TEXT, "WHAT", NONE,
+        "what goes to devices: auto, none, or a number of layers, the last ones"},
+    [QM_OPT_PIN] = {"pin", 0, 0, QM_VALUE_LIST, "UNITS", NONE,
+        "what must be on a device, such as 'layers 0-3' or 'experts 10 on cpu'; may be repeated"},
+    [QM_OPT_DEVICE] = {"device", 0, 0, QM_VALUE_LIST, "DEVICE", NONE,
+        "a device, such as emulated:90GiB,bandwidth=1792,bf16=500T,pcie=55; may be repeated"},
 
     [QM_OPT_REFRESH] = {"refresh", 0, 0, QM_VALUE_NONE, 0, NONE, "measure again"},
     [QM_OPT_DISK] = {"disk", 0, 0, QM_VALUE_TEXT, "PATH", NONE,
@@ -117,7 +134,18 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
 };
 /* clang-format on */
 
-const unsigned char qm_common_options[] = {
-    QM_OPT_QUIET,      QM_OPT_NICE,         QM_OPT_IDLE,         QM_OPT_THREADS, QM_OPT_NUMA,
-    QM_OPT_CONTEXT,    QM_OPT_ISA,          QM_OPT_SEED,         QM_OPT_KV_TYPE, QM_OPT_EXPERTS_PER_TOKEN,
-    QM_OPT_ROPE_THETA, QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_END};
+const unsigned char qm_common_options[] = {QM_OPT_QUIET,
+                                           QM_OPT_NICE,
+                                           QM_OPT_IDLE,
+                                           QM_OPT_POWER_CAP,
+                                           QM_OPT_THREADS,
+                                           QM_OPT_NUMA,
+                                           QM_OPT_CONTEXT,
+                                           QM_OPT_ISA,
+                                           QM_OPT_SEED,
+                                           QM_OPT_KV_TYPE,
+                                           QM_OPT_EXPERTS_PER_TOKEN,
+                                           QM_OPT_ROPE_THETA,
+                                           QM_OPT_ROPE_SCALING,
+                                           QM_OPT_QUIET_OUTPUT,
+                                           QM_OPT_END};

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "model/model.h"
+#include "numa/power_cap.h"
 #include "numa/team.h"
 #include "plan/forward.h"
 #include "plan/memory.h"
@@ -70,8 +71,11 @@ struct qm_team *qm_engine_team(const struct qm_engine *e);
 struct qm_engine_profile {
     double seconds[QM_OP_COUNT];
     uint64_t calls[QM_OP_COUNT];
+    uint64_t barriers[QM_OP_COUNT]; /* times that all threads waited for each other: ends of regions, and inside them */
     uint64_t regions, steps;
 };
+/* Of the ops of layers alone, for one layer and step; 0 where nothing was counted. */
+double qm_profile_layer_barriers(const struct qm_engine_profile *p);
 /* From now on steps are added to *p, until NULL is given. Costs two readings of the clock an op. */
 void qm_engine_set_profile(struct qm_engine *e, struct qm_engine_profile *p);
 
@@ -81,6 +85,10 @@ void qm_engine_set_profile(struct qm_engine *e, struct qm_engine_profile *p);
 int qm_engine_set_quiet(struct qm_engine *e, double share, bool prefill_too, int threads, struct qm_error *err);
 /* What was found; false where no share is set. */
 bool qm_engine_quiet(const struct qm_engine *e, struct qm_quiet_state *out);
+
+/* From now on steps are interrupted by the cap's pauses. It belongs to the engine then; NULL: none. */
+void qm_engine_set_power_cap(struct qm_engine *e, struct qm_power_cap *cap);
+const struct qm_power_cap *qm_engine_power_cap(const struct qm_engine *e);
 
 /* A sequence holds no tokens at first. QM_FIT where no pages are left for even one. */
 int qm_sequence_open(struct qm_engine *e, struct qm_sequence **out, struct qm_error *err);
