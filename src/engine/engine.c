@@ -430,6 +430,11 @@ void qm_engine_pool(const struct qm_engine *e, struct qm_pool_state *out) {
     *out = (struct qm_pool_state){.blocks = group->pages, .free_blocks = group->n_free};
 }
 
+int64_t qm_engine_longest(const struct qm_engine *e) {
+    const struct qm_kv_group *group = &e->kv.groups[e->kv.main];
+    return group->pages < group->held ? group->pages * QM_KV_PAGE_TOKENS : e->workload.context;
+}
+
 int64_t qm_sequence_needs(const struct qm_sequence *s, int64_t n) {
     return n > 0 ? qm_kv_missing(&s->engine->kv, &s->tables, n) : 0;
 }

@@ -132,6 +132,9 @@ struct qm_pool_state {
     int64_t blocks, free_blocks;
 };
 void qm_engine_pool(const struct qm_engine *e, struct qm_pool_state *out);
+/* Tokens that a sequence can come to hold where nobody else takes pages: the context, or what the pool is enough for.
+ */
+int64_t qm_engine_longest(const struct qm_engine *e);
 /* Free blocks that n further tokens of s take. */
 int64_t qm_sequence_needs(const struct qm_sequence *s, int64_t n);
 
