@@ -12,7 +12,7 @@ DESTDIR :=
 LONG    :=
 
 VERSION := 0.1.0
-PKGS    := jansson libpcre2-8 libutf8proc hwloc libedit libxxhash
+PKGS    := jansson libpcre2-8 libutf8proc hwloc libedit sqlite3 libxxhash
 CFLAGS  ?= -O2 -g
 # -ffp-contract=off: a product and a sum stay two roundings unless a kernel asks for one FMA, so the
 # bits of a result do not depend on the compiler.

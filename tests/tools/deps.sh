@@ -35,6 +35,7 @@ pkg-config command pkg-config
 libjansson-dev header jansson.h
 libpcre2-dev header pcre2.h
 libutf8proc-dev header utf8proc.h
+libsqlite3-dev header sqlite3.h
 libhwloc-dev header hwloc.h
 libnuma-dev header numa.h
 libedit-dev header histedit.h
