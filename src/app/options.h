@@ -94,6 +94,30 @@ enum qm_option {
     /* machine */
     QM_OPT_REFRESH,
     QM_OPT_DISK,
+    /* batch */
+    QM_OPT_CHECK,
+    QM_OPT_STATUS,
+    QM_OPT_EXPORT,
+    QM_OPT_RESTART,
+    QM_OPT_STRICT,
+    QM_OPT_AS_COMPLETED,
+    QM_OPT_DOCUMENT,
+    QM_OPT_ASK,
+    QM_OPT_FORMAT,
+    QM_OPT_UNTIL,
+    QM_OPT_HOURS,
+    QM_OPT_ON_BATTERY,
+    QM_OPT_ON_DONE,
+    QM_OPT_REPORT,
+    QM_OPT_LOOK_AHEAD,
+    QM_OPT_CHECKPOINT_EVERY,
+    QM_OPT_CHECKPOINT_DIR,
+    QM_OPT_CHECKPOINT_SIZE,
+    /* many sequences at once */
+    QM_OPT_SEQUENCES,
+    QM_OPT_KV_MEMORY,
+    QM_OPT_KV_DISK,
+    QM_OPT_KV_DISK_SIZE,
     QM_OPT_COUNT
 };
 
