@@ -18,8 +18,8 @@
 #include "numa/team.h"
 #include "plan/forward.h"
 #include "plan/memory.h"
-#include "plan/routing.h"
 #include "plan/quiet.h"
+#include "plan/routing.h"
 #include "simd/isa.h"
 
 struct qm_engine;
