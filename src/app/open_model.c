@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "app/load_report.h"
 #include "app/quiet.h"
 #include "base/file.h"
 #include "base/utf8.h"
@@ -177,7 +178,7 @@ int qm_app_load(const struct qm_args *args, int64_t chunk, struct qm_progress *p
         rc = qm_quiet_apply(&quiet, progress, m->engine, err);
     if (rc)
         return rc;
-    print_notes(progress, qm_engine_notes(m->engine));
+    qm_report_load(progress, m->engine);
     int64_t context = qm_engine_context(m->engine), most = m->model->config.max_positions;
     if (options.context == 0)
         qm_note(progress,
