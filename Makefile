@@ -12,7 +12,7 @@ DESTDIR :=
 LONG    :=
 
 VERSION := 0.1.0
-PKGS    := jansson libpcre2-8 libutf8proc hwloc libedit
+PKGS    := jansson libpcre2-8 libutf8proc hwloc libedit libxxhash
 CFLAGS  ?= -O2 -g
 # -ffp-contract=off: a product and a sum stay two roundings unless a kernel asks for one FMA, so the
 # bits of a result do not depend on the compiler.
@@ -85,9 +85,9 @@ $(FUZZ_BIN): $B/%: $B/%.o $(APP_OBJ) $B/libquietmind.a
 	$(call line,link)
 	$Q$(CC) -fsanitize=fuzzer $(LDFLAGS) -o $@ $(filter %.o,$^) $B/libquietmind.a $(LIBS)
 
-$(BENCH_BIN): $B/%: $B/%.o $B/libquietmind.a
+$(BENCH_BIN): $B/%: $B/%.o $(APP_OBJ) $B/libquietmind.a
 	$(call line,link)
-	$Q$(CC) $(LDFLAGS) -o $@ $< $B/libquietmind.a $(LIBS)
+	$Q$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $B/libquietmind.a $(LIBS)
 
 -include $(patsubst %.c,$B/%.d,$(LIB_SRC) $(APP_SRC) $(TEST_LIB_SRC) $(TESTS) $(FUZZ) $(BENCHES) src/app/main.c)
 

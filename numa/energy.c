@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "numa/internal.h"
+
 enum { MAX_DOMAINS = 64 };
 
 struct domain {
@@ -23,27 +25,35 @@ struct qm_energy {
     int n;
 };
 
-static bool read_u64(const char *dir, const char *name, uint64_t *out) {
+static int refuse(const char *path, struct qm_error *err) {
+    return qm_fail(err, QM_SYSTEM, "%s can't be read (%s)%s", path, errno ? strerror(errno) : "no number of a counter",
+                   errno == EACCES ? ": it is for root unless the administrator allows it" : "");
+}
+
+static int read_counter(const char *dir, const char *name, uint64_t *out, struct qm_error *err) {
     char path[600];
+    int64_t v;
     snprintf(path, sizeof path, "%s/%s", dir, name);
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return false;
-    bool ok = fscanf(f, "%" SCNu64, out) == 1;
-    fclose(f);
-    return ok;
+    if (!qm_read_number(path, &v) || v < 0)
+        return refuse(path, err);
+    *out = (uint64_t)v;
+    return QM_OK;
+}
+
+/* A counter above its range would not be one. */
+static int read_energy(const struct domain *d, uint64_t *out, struct qm_error *err) {
+    int rc = read_counter(d->path, "energy_uj", out, err);
+    if (!rc && *out > d->range)
+        rc = qm_fail(err, QM_SYSTEM, "%s/energy_uj is above its range: %" PRIu64 " of %" PRIu64, d->path, *out,
+                     d->range);
+    return rc;
 }
 
 /* Packages, and their memory; not cores and uncore (a package holds them), nor psys (it holds packages). */
 static bool counted(const char *dir) {
-    char path[600], name[64] = "";
-    snprintf(path, sizeof path, "%s/name", dir);
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return false;
-    bool ok = fscanf(f, "%63s", name) == 1;
-    fclose(f);
-    return ok && (strncmp(name, "package", 7) == 0 || strcmp(name, "dram") == 0);
+    char name[64];
+    return qm_first_word(dir, "name", name, sizeof name) &&
+           (strncmp(name, "package", 7) == 0 || strcmp(name, "dram") == 0);
 }
 
 static int add_domain(struct qm_energy *e, const char *dir, struct qm_error *err) {
@@ -51,14 +61,11 @@ static int add_domain(struct qm_energy *e, const char *dir, struct qm_error *err
         return QM_OK;
     struct domain *d = &e->domain[e->n];
     snprintf(d->path, sizeof d->path, "%s", dir);
-    errno = 0;
-    if (!read_u64(dir, "energy_uj", &d->last))
-        return qm_fail(err, QM_SYSTEM, "%s/energy_uj can't be read (%s)%s", dir, errno ? strerror(errno) : "no number",
-                       errno == EACCES ? ": it is for root unless the administrator allows it" : "");
-    if (!read_u64(dir, "max_energy_range_uj", &d->range))
-        return qm_fail(err, QM_SYSTEM, "%s/max_energy_range_uj can't be read", dir);
-    e->n++;
-    return QM_OK;
+    int rc = read_counter(dir, "max_energy_range_uj", &d->range, err);
+    if (!rc)
+        rc = read_energy(d, &d->last, err);
+    e->n += !rc;
+    return rc;
 }
 
 int qm_energy_open(const char *root, struct qm_energy **out, struct qm_error *err) {
@@ -101,8 +108,9 @@ int qm_energy_joules(struct qm_energy *e, double *joules, struct qm_error *err) 
     for (int i = 0; i < e->n; i++) {
         struct domain *d = &e->domain[i];
         uint64_t at;
-        if (!read_u64(d->path, "energy_uj", &at))
-            return qm_fail(err, QM_SYSTEM, "%s/energy_uj can no longer be read", d->path);
+        int rc = read_energy(d, &at, err);
+        if (rc)
+            return rc;
         uint64_t used = at >= d->last ? at - d->last : d->range - d->last + at;
         d->last = at;
         d->joules += (double)used * 1e-6;

@@ -4,6 +4,8 @@
 #define QM_NUMA_INTERNAL_H
 
 #include <hwloc.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -13,6 +15,12 @@
 /* Describes the part of a loaded hwloc topology that is inside allowed. */
 int qm_topology_describe(hwloc_topology_t hw, hwloc_const_cpuset_t allowed, const struct qm_numa *numa,
                          struct qm_topology *out, struct qm_error *err);
+
+/* A file of one decimal number and nothing else. false with errno where it can't be read, with errno 0 where it holds
+ * something else, or what no int64_t holds. */
+bool qm_read_number(const char *path, int64_t *out);
+/* The first word of a file of this directory; false and "" where there is none. */
+bool qm_first_word(const char *dir, const char *name, char *out, size_t size);
 
 /* qm_memory_available with root before every path read ("" is the machine itself). */
 int qm_memory_available_at(const char *root, uint64_t *bytes, struct qm_error *err);

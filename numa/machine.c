@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "numa/energy.h"
 #include "numa/memory.h"
 
 /* The first line of a file without its newline; "" where there is none. */
@@ -161,6 +160,18 @@ static void name_machine(struct qm_machine *m) {
             *p = '?';
 }
 
+static int read_sensors(struct qm_machine *out, struct qm_error *err) {
+    struct qm_sensors *sensors;
+    int rc = qm_sensors_open("", &sensors, err);
+    if (rc)
+        return rc;
+    qm_sensors_read(sensors, &out->reading);
+    for (int k = 0; k < QM_SENSOR_COUNT; k++)
+        snprintf(out->not_readable[k], sizeof out->not_readable[k], "%s", qm_sensors_why(sensors, (enum qm_sensor)k));
+    qm_sensors_close(sensors);
+    return QM_OK;
+}
+
 int qm_machine_describe(struct qm_machine *out, struct qm_error *err) {
     *out = (struct qm_machine){0};
     int rc = qm_topology_load(NULL, &out->topology, err);
@@ -183,16 +194,12 @@ int qm_machine_describe(struct qm_machine *out, struct qm_error *err) {
     first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", out->governor, sizeof out->governor);
     find_thp(out);
     out->cpu_quota = find_quota();
-    struct qm_energy *energy;
-    struct qm_error why = {0};
-    if (qm_energy_open("", &energy, &why) == QM_OK) {
-        out->energy_domains = qm_energy_domains(energy);
-        qm_energy_close(energy);
-    } else {
-        snprintf(out->energy, sizeof out->energy, "%.500s", why.message);
-    }
-    name_machine(out);
-    return QM_OK;
+    rc = read_sensors(out, err);
+    if (rc)
+        qm_machine_free(out);
+    else
+        name_machine(out);
+    return rc;
 }
 
 void qm_machine_free(struct qm_machine *m) {

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "numa/sensors.h"
 #include "numa/topology.h"
 
 enum { QM_MAX_CACHES = 16, QM_MAX_NODES = 64 };
@@ -40,9 +41,9 @@ struct qm_machine {
     char microcode[32]; /* "" where the system does not show it */
     char governor[32];  /* of the CPU frequency; "" */
     char thp[32];       /* transparent huge pages: always, madvise or never; "" */
-    char energy[512];   /* why the energy counters can't be read, or "" */
-    int energy_domains; /* that can */
-    char identity[256]; /* the same for the same machine and the same part of it */
+    struct qm_reading reading;
+    char not_readable[QM_SENSOR_COUNT][512]; /* why a sensor can't be read, or "" */
+    char identity[256];                      /* the same for the same machine and the same part of it */
 };
 
 /* As the calling thread sees it (see qm_topology_load). What the system does not show is left empty or 0. */

@@ -12,11 +12,12 @@
 #include <stdint.h>
 
 #include "app/limits.h"
+#include "app/meter.h"
 #include "app/options.h"
 #include "app/progress.h"
+#include "app/quiet.h"
 #include "app/rows.h"
 #include "engine/engine.h"
-#include "numa/energy.h"
 #include "plan/work.h"
 
 enum { QM_BENCH_LIST = 64, QM_BENCH_REPETITIONS = 1000 };
@@ -36,6 +37,7 @@ struct qm_bench_plan {
     int64_t chunk;
     enum qm_isa isa;
     int kv_type; /* enum qm_dtype or -1 */
+    struct qm_quiet_options quiet;
     struct qm_numa numa;
 };
 
@@ -49,8 +51,11 @@ struct qm_bench_result {
     int n;
     struct qm_work work, whole_work; /* of one repetition; of the whole model where only some layers were run */
     struct qm_limits limits;
-    enum qm_dtype product; /* the limit of multiply-adds is this type's */
-    double joules;         /* of all repetitions; NaN: not readable */
+    enum qm_dtype product;          /* the limit of multiply-adds is this type's */
+    double joules, metered_seconds; /* of all repetitions; joules NaN: not readable */
+    double celsius, fan_rpm;        /* the highest; NaN */
+    bool quiet;
+    struct qm_quiet_state quiet_state; /* of generation, where quiet */
     char when[32];
     bool profiled;
     struct qm_engine_profile profile; /* of one more repetition */
@@ -61,20 +66,20 @@ struct qm_bench_subject {
     const struct qm_model *model, *whole; /* whole: NULL where all layers were run */
     const char *name;
     char cpu[128];
-    char no_energy[512]; /* why, or "" */
+    char not_readable[QM_SENSOR_COUNT][512]; /* why, or "" */
     bool random_weights, fill_depth;
     enum qm_isa isa;
 };
 
 /* Runs every case with one number of threads; each result is handed on at once. *stop: ends early with
- * QM_INTERRUPTED. energy may be NULL. */
+ * QM_INTERRUPTED. */
 typedef int qm_bench_result_fn(void *arg, const struct qm_engine *e, const struct qm_bench_result *r,
                                struct qm_error *err);
 struct qm_bench_run {
     const struct qm_bench_plan *plan;
     const struct qm_bench_subject *subject;
     struct qm_progress *progress;
-    struct qm_energy *energy;
+    struct qm_meter *meter;
     const volatile sig_atomic_t *stop;
     qm_bench_result_fn *result;
     void *arg;
@@ -94,9 +99,9 @@ struct qm_bench_figures {
     double avg_ns, stddev_ns, avg_ts, stddev_ts, median_ts;
     double gb_s, gflop_s; /* at the median */
     double limit_gb_s, limit_gflop_s, limit_share;
-    bool limit_is_read;      /* else multiply-adds */
-    double joules_per_token; /* NaN: not readable */
-    double whole_ts;         /* scaled to the whole model on paper; NaN: it was the whole model */
+    bool limit_is_read;             /* else multiply-adds */
+    double joules_per_token, watts; /* NaN: not readable */
+    double whole_ts;                /* scaled to the whole model on paper; NaN: it was the whole model */
 };
 void qm_bench_figure(const struct qm_bench_result *r, struct qm_bench_figures *out);
 

@@ -77,12 +77,17 @@ void qm_bench_figure(const struct qm_bench_result *r, struct qm_bench_figures *o
     out->limit_is_read = bytes / r->limits.read >= r->work.flops / flops;
     out->limit_share = limit / seconds;
     out->joules_per_token = r->joules / (out->tokens * r->n);
+    out->watts = r->metered_seconds > 0 ? r->joules / r->metered_seconds : NAN;
     out->whole_ts =
         r->whole_work.flops > 0 ? out->median_ts * limit / qm_work_seconds(&r->whole_work, r->limits.read, flops) : NAN;
 }
 
 static json_t *real_or_null(double x) {
     return isfinite(x) ? json_real(x) : json_null();
+}
+
+static json_t *reason(const struct qm_bench_subject *s, enum qm_sensor which) {
+    return s->not_readable[which][0] ? json_string(s->not_readable[which]) : json_null();
 }
 
 static json_t *samples(const struct qm_bench_result *r, double tokens) {
@@ -141,6 +146,8 @@ json_t *qm_bench_row(const struct qm_bench_subject *s, const struct qm_engine *e
     bool failed = !row;
     qm_bench_figure(r, &f);
     put_subject(row, s, e, &failed);
+    put(row, "n_threads_used", json_integer(r->quiet ? r->quiet_state.use.threads : qm_engine_threads(e)), &failed);
+    put(row, "quiet_share", r->quiet && r->quiet_state.found ? json_real(r->quiet_state.kept) : json_null(), &failed);
     put(row, "n_seqs", json_integer(c->batch), &failed);
     put(row, "n_prompt", json_integer(c->n_prompt), &failed);
     put(row, "n_gen", json_integer(c->n_gen), &failed);
@@ -162,7 +169,12 @@ json_t *qm_bench_row(const struct qm_bench_subject *s, const struct qm_engine *e
     put(row, "limit_by", json_string(f.limit_is_read ? "read" : "flops"), &failed);
     put(row, "limit_share", json_real(f.limit_share), &failed);
     put(row, "joules_per_token", real_or_null(f.joules_per_token), &failed);
-    put(row, "joules_reason", s->no_energy[0] ? json_string(s->no_energy) : json_null(), &failed);
+    put(row, "joules_reason", reason(s, QM_SENSOR_ENERGY), &failed);
+    put(row, "watts", real_or_null(f.watts), &failed);
+    put(row, "temp_c", real_or_null(r->celsius), &failed);
+    put(row, "temp_reason", reason(s, QM_SENSOR_TEMPERATURE), &failed);
+    put(row, "fan_rpm", real_or_null(r->fan_rpm), &failed);
+    put(row, "fan_reason", reason(s, QM_SENSOR_FAN), &failed);
     put(row, "whole_model_ts", real_or_null(f.whole_ts), &failed);
     put(row, "samples_ns", samples(r, 0), &failed);
     put(row, "samples_ts", samples(r, f.tokens), &failed);
@@ -200,7 +212,9 @@ static int cell_params(const json_t *row, struct qm_buf *out, struct qm_error *e
 }
 
 static int cell_threads(const json_t *row, struct qm_buf *out, struct qm_error *err) {
-    return qm_buf_printf(out, err, "%lld", integer(row, "n_threads"));
+    long long all = integer(row, "n_threads"), used = integer(row, "n_threads_used");
+    int rc = used < all ? qm_buf_printf(out, err, "%lld of ", used) : QM_OK;
+    return rc ? rc : qm_buf_printf(out, err, "%lld", all);
 }
 
 static int cell_test(const json_t *row, struct qm_buf *out, struct qm_error *err) {
@@ -232,21 +246,38 @@ static int cell_limit(const json_t *row, struct qm_buf *out, struct qm_error *er
                          number(row, read ? "limit_gb_s" : "limit_gflop_s"), read ? "GB/s" : "GFLOP/s");
 }
 
+static int number_or_dash(const json_t *row, const char *key, const char *format, struct qm_buf *out,
+                          struct qm_error *err) {
+    char text[32] = "-";
+    if (!json_is_null(json_object_get(row, key)))
+        snprintf(text, sizeof text, format, number(row, key));
+    return qm_buf_str(out, text, err);
+}
+
 static int cell_joules(const json_t *row, struct qm_buf *out, struct qm_error *err) {
-    if (json_is_null(json_object_get(row, "joules_per_token")))
-        return qm_buf_str(out, "-", err);
-    return qm_buf_printf(out, err, "%.3g", number(row, "joules_per_token"));
+    return number_or_dash(row, "joules_per_token", "%.3g", out, err);
+}
+
+static int cell_watts(const json_t *row, struct qm_buf *out, struct qm_error *err) {
+    return number_or_dash(row, "watts", "%.1f", out, err);
+}
+
+static int cell_temperature(const json_t *row, struct qm_buf *out, struct qm_error *err) {
+    return number_or_dash(row, "temp_c", "%.0f", out, err);
+}
+
+static int cell_fan(const json_t *row, struct qm_buf *out, struct qm_error *err) {
+    return number_or_dash(row, "fan_rpm", "%.0f", out, err);
 }
 
 static int cell_whole(const json_t *row, struct qm_buf *out, struct qm_error *err) {
-    if (json_is_null(json_object_get(row, "whole_model_ts")))
-        return qm_buf_str(out, "-", err);
-    return qm_buf_printf(out, err, "%.2f", number(row, "whole_model_ts"));
+    return number_or_dash(row, "whole_model_ts", "%.2f", out, err);
 }
 
 const struct qm_column qm_bench_columns[] = {
     {"model", 30, false, cell_model},   {"size", 10, true, cell_size},    {"params", 10, true, cell_params},
     {"threads", 7, true, cell_threads}, {"test", 20, true, cell_test},    {"t/s", 18, true, cell_speed},
     {"GB/s", 7, true, cell_gb},         {"GFLOP/s", 9, true, cell_gflop}, {"limit", 24, true, cell_limit},
-    {"J/token", 8, true, cell_joules},  {"whole", 9, true, cell_whole},   {NULL, 0, false, NULL},
+    {"J/token", 8, true, cell_joules},  {"W", 6, true, cell_watts},       {"temp", 4, true, cell_temperature},
+    {"fan", 5, true, cell_fan},         {"whole", 9, true, cell_whole},   {NULL, 0, false, NULL},
 };

@@ -8,7 +8,7 @@
 #include "app/load_report.h"
 #include "engine/engine.h"
 
-enum { SEED = 1, TOKENS = 1 << 16 };
+enum { SEED = 1, TOKENS = 1 << 16, QUIET_STEPS = 1000 };
 
 struct runner {
     const struct qm_bench_run *run;
@@ -70,6 +70,7 @@ static int step(struct runner *r, int64_t first, int64_t count, int64_t n, bool 
                                        .logits = r->logits + i * vocab};
     r->next_token = (r->next_token + count * n) % TOKENS;
     int rc = stopped(r, err);
+    qm_meter_tick(r->run->meter);
     return rc ? rc : qm_engine_step(r->engine, r->steps, (int)count, err);
 }
 
@@ -110,6 +111,23 @@ static int settle_depth(struct runner *r, int64_t depth, struct qm_error *err) {
     return rc;
 }
 
+/* Generates until the fewest threads are found, so that every repetition has them, or for as many steps as a search
+ * takes at most. */
+static int find_quiet(struct runner *r, const struct qm_bench_case *c, struct qm_error *err) {
+    struct qm_quiet_state s;
+    int rc = QM_OK;
+    int64_t steps = 0;
+    for (qm_engine_quiet(r->engine, &s); !s.found && steps < QUIET_STEPS && !rc; steps += c->n_gen) {
+        rc = generate(r, c, err);
+        if (!rc)
+            rc = settle_depth(r, c->n_depth, err);
+        qm_engine_quiet(r->engine, &s);
+        qm_progress_update(r->run->progress, "finding the fewest threads", (uint64_t)steps, QUIET_STEPS,
+                           QM_UNIT_TOKENS);
+    }
+    return rc;
+}
+
 /* Caches warm, pages mapped, threads awake. */
 static int warm_up(struct runner *r, const struct qm_bench_case *c, struct qm_error *err) {
     struct qm_bench_case first = *c;
@@ -117,7 +135,9 @@ static int warm_up(struct runner *r, const struct qm_bench_case *c, struct qm_er
     first.n_prompt = least(c->n_prompt, r->chunk);
     first.batch = c->n_gen ? c->batch : 1;
     int rc = c->n_gen ? generate(r, &first, err) : prompt(r, &first, err);
-    return rc ? rc : settle_depth(r, c->n_depth, err);
+    if (!rc)
+        rc = settle_depth(r, c->n_depth, err);
+    return !rc && c->n_gen && r->run->plan->quiet.share > 0 ? find_quiet(r, c, err) : rc;
 }
 
 /* What multiplies most: the type of the matrices, experts where there are some. */
@@ -130,20 +150,21 @@ static int repeat(struct runner *r, struct qm_bench_result *out, struct qm_error
     char what[64];
     snprintf(what, sizeof what, "%s%lld at depth %lld", c->n_gen ? "tg" : "pp",
              (long long)(c->n_gen ? c->n_gen : c->n_prompt), (long long)c->n_depth);
-    double before = 0, after = 0;
     uint64_t tokens = (uint64_t)((c->n_gen + c->n_prompt) * c->batch);
     int repetitions = r->run->plan->repetitions, rc = warm_up(r, c, err);
-    bool energy = r->run->energy != NULL;
-    out->joules = energy ? 0 : NAN;
+    struct qm_meter *meter = r->run->meter;
+    out->joules = 0;
+    out->celsius = out->fan_rpm = NAN;
     for (int i = 0; i < repetitions && !rc; i++) {
-        if (energy && qm_energy_joules(r->run->energy, &before, NULL))
-            energy = false;
+        qm_meter_begin(meter);
         double start = qm_now();
         rc = c->n_gen ? generate(r, c, err) : prompt(r, c, err);
         out->seconds[i] = qm_now() - start;
-        if (energy && qm_energy_joules(r->run->energy, &after, NULL))
-            energy = false;
-        out->joules = energy ? out->joules + after - before : NAN;
+        qm_meter_end(meter);
+        out->joules += meter->joules;
+        out->metered_seconds += meter->seconds;
+        out->celsius = fmax(out->celsius, meter->celsius);
+        out->fan_rpm = fmax(out->fan_rpm, meter->fan_rpm);
         out->n = i + 1;
         if (!rc)
             rc = settle_depth(r, c->n_depth, err);
@@ -180,6 +201,7 @@ static int run_case(struct runner *r, const struct qm_bench_case *c, struct qm_e
     if (!rc) {
         struct qm_limits after = qm_limits_measure(r->limits);
         out->limits = qm_limits_mean(&before, &after);
+        out->quiet = qm_engine_quiet(r->engine, &out->quiet_state) && c->n_gen > 0;
         qm_progress_end(r->run->progress);
         rc = r->run->result(r->run->arg, r->engine, out, err);
     }
@@ -253,8 +275,10 @@ static int open_runner(struct runner *r, int threads, struct qm_error *err) {
         qm_fail_context(err, "%lld sequence%s of %lld tokens (-d, -p, -n, --batch)", (long long)most_batch,
                         most_batch == 1 ? "" : "s", (long long)options.context);
     qm_progress_end(r->run->progress);
-    if (!rc)
+    if (!rc) {
         qm_report_load(r->run->progress, r->engine);
+        rc = qm_quiet_apply(&plan->quiet, r->run->progress, r->engine, err);
+    }
     return rc ? rc : qm_limits_open(qm_engine_team(r->engine), kernels, false, &r->limits, err);
 }
 

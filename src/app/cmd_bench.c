@@ -15,7 +15,7 @@ struct bench {
     struct qm_bench_subject subject;
     struct qm_app_model opened;   /* with a model's directory */
     struct qm_model *shape, *all; /* with --random */
-    struct qm_energy *energy;
+    struct qm_meter meter;
     struct qm_progress progress;
     struct qm_rows rows;
 };
@@ -49,6 +49,8 @@ static int read_plan(const struct qm_args *args, struct qm_bench_plan *p, struct
         rc = read_list(args, QM_OPT_BATCH, "1", 1, 65536, &p->batch, err);
     if (!rc)
         rc = read_list(args, QM_OPT_THREAD_LIST, "0", 0, 1024, &p->threads, err);
+    if (!rc)
+        rc = qm_quiet_options(args, &p->quiet, err);
     if (!rc)
         rc = read_isa(args, &p->isa, err);
     if (!rc)
@@ -103,17 +105,22 @@ static int open_subject(const struct qm_args *args, struct bench *b, struct qm_e
     return rc;
 }
 
-/* The machine's name, and its energy counters where it has some. */
+/* The machine's name, and what it shows of its effort. */
 static int look_at_machine(struct bench *b, struct qm_error *err) {
     struct qm_topology topology;
-    struct qm_error why = {0};
+    struct qm_reading now;
     int rc = qm_topology_load(NULL, &topology, err);
     if (rc)
         return rc;
     snprintf(b->subject.cpu, sizeof b->subject.cpu, "%s", topology.cpu_model);
     qm_topology_free(&topology);
-    if (qm_energy_open("", &b->energy, &why))
-        snprintf(b->subject.no_energy, sizeof b->subject.no_energy, "%.500s", why.message);
+    rc = qm_meter_open("", &b->meter, err);
+    if (rc)
+        return rc;
+    qm_sensors_read(b->meter.sensors, &now);
+    for (int k = 0; k < QM_SENSOR_COUNT; k++)
+        snprintf(b->subject.not_readable[k], sizeof b->subject.not_readable[k], "%s",
+                 qm_sensors_why(b->meter.sensors, (enum qm_sensor)k));
     return QM_OK;
 }
 
@@ -144,7 +151,7 @@ static int measure(struct bench *b, bool kernels, struct qm_error *err) {
     struct qm_bench_run run = {.plan = &b->plan,
                                .subject = &b->subject,
                                .progress = &b->progress,
-                               .energy = b->energy,
+                               .meter = &b->meter,
                                .stop = qm_signals_flag(),
                                .result = take_result,
                                .arg = b};
@@ -165,8 +172,10 @@ static int measure(struct bench *b, bool kernels, struct qm_error *err) {
     if (!rc && b->rows.format == QM_ROWS_MD && !kernels) {
         if (b->subject.whole)
             rc = qm_out_printf(err, "\n%s", qm_bench_scaling);
-        if (!rc && b->subject.no_energy[0])
-            qm_note(&b->progress, "energy: not readable: %s", b->subject.no_energy);
+        for (int k = 0; k < QM_SENSOR_COUNT && !rc; k++)
+            if (b->subject.not_readable[k][0])
+                qm_note(&b->progress, "%s: not readable: %s", qm_sensor_name((enum qm_sensor)k),
+                        b->subject.not_readable[k]);
     }
     return rc;
 }
@@ -189,33 +198,21 @@ static int run_bench(const struct qm_args *args, struct qm_error *err) {
     if (!rc)
         rc = measure(&b, kernels, err);
     qm_rows_close(&b.rows);
-    qm_energy_close(b.energy);
+    qm_meter_close(&b.meter);
     qm_model_close(b.all);
     qm_model_close(b.shape);
     qm_app_close(&b.opened);
     return rc;
 }
 
-static const unsigned char bench_options[] = {QM_OPT_N_PROMPT,
-                                              QM_OPT_N_GEN,
-                                              QM_OPT_N_DEPTH,
-                                              QM_OPT_BATCH,
-                                              QM_OPT_THREAD_LIST,
-                                              QM_OPT_NUMA,
-                                              QM_OPT_REPETITIONS,
-                                              QM_OPT_OUTPUT_FORMAT,
-                                              QM_OPT_RANDOM,
-                                              QM_OPT_LAYERS,
-                                              QM_OPT_FILL_DEPTH,
-                                              QM_OPT_PROFILE,
-                                              QM_OPT_KERNEL,
-                                              QM_OPT_CHUNK,
-                                              QM_OPT_ISA,
-                                              QM_OPT_KV_TYPE,
-                                              QM_OPT_EXPERTS_PER_TOKEN,
-                                              QM_OPT_ROPE_THETA,
-                                              QM_OPT_ROPE_SCALING,
-                                              QM_OPT_QUIET_OUTPUT,
+static const unsigned char bench_options[] = {QM_OPT_N_PROMPT,    QM_OPT_N_GEN,         QM_OPT_N_DEPTH,
+                                              QM_OPT_BATCH,       QM_OPT_THREAD_LIST,   QM_OPT_NUMA,
+                                              QM_OPT_REPETITIONS, QM_OPT_OUTPUT_FORMAT, QM_OPT_RANDOM,
+                                              QM_OPT_LAYERS,      QM_OPT_FILL_DEPTH,    QM_OPT_QUIET,
+                                              QM_OPT_NICE,        QM_OPT_IDLE,          QM_OPT_POWER_CAP,
+                                              QM_OPT_PROFILE,     QM_OPT_KERNEL,        QM_OPT_CHUNK,
+                                              QM_OPT_ISA,         QM_OPT_KV_TYPE,       QM_OPT_EXPERTS_PER_TOKEN,
+                                              QM_OPT_ROPE_THETA,  QM_OPT_ROPE_SCALING,  QM_OPT_QUIET_OUTPUT,
                                               QM_OPT_END};
 
 const struct qm_command qm_cmd_bench = {

@@ -26,13 +26,19 @@ struct chat {
     struct qm_buf document;           /* goes before the first question */
     struct qm_buf system;             /* the system message, empty: none */
     struct qm_generate_result result; /* of the last answer */
-    int failed;                       /* code of a write that failed, its message in *err */
+    struct qm_meter meter;            /* of the last answer */
+    bool answering;
+    int failed; /* code of a write that failed, its message in *err */
     struct qm_error *err;
 };
 
 static int on_text(void *arg, enum qm_part part, const char *text, size_t len) {
     struct chat *c = arg;
     qm_progress_end(&c->progress);
+    if (!c->answering)
+        qm_meter_begin(&c->meter);
+    c->answering = true;
+    qm_meter_tick(&c->meter);
     return c->failed = qm_answer_text(&c->printer, part, text, len, c->err);
 }
 
@@ -91,8 +97,11 @@ static int ask(struct chat *c, const char *question) {
     qm_answer_begin(&c->printer, args->option[QM_OPT_HIDE_THINKING].set);
     qm_generate_result_free(&c->result);
     c->failed = QM_OK;
+    c->answering = false;
     qm_signals_hold();
     rc = qm_conversation_reply(c->conversation, &turn, &c->result, c->err);
+    if (c->answering)
+        qm_meter_end(&c->meter);
     qm_signals_release();
     qm_progress_end(&c->progress);
     if (rc) {
@@ -130,7 +139,9 @@ static int say_stats(struct chat *c) {
                            (long long)qm_engine_context(c->model.engine), (long long)c->result.prompt_tokens,
                            (long long)c->result.prefix_tokens, qm_report_prefill_tps(&c->result), c->result.ids.len,
                            qm_report_decode_tps(&c->result));
-    return rc;
+    char metered[1400];
+    qm_meter_text(&c->meter, (double)c->result.decode_steps, metered, sizeof metered);
+    return rc ? rc : qm_out_printf(c->err, "%s\n", metered);
 }
 
 static int set_system(struct chat *c, const char *text) {
@@ -236,15 +247,18 @@ static int run_chat(const struct qm_args *args, struct qm_error *err) {
     struct chat c = {.args = args, .err = err};
     struct qm_logit_bias *biases = NULL;
     qm_progress_init(&c.progress, args);
-    int rc = open_conversation(&c, &biases);
+    int rc = qm_meter_open("", &c.meter, err);
+    if (!rc)
+        rc = open_conversation(&c, &biases);
     if (!rc && args->option[QM_OPT_ONCE].set) {
         rc = ask(&c, args->option[QM_OPT_ONCE].text);
         if (!rc)
-            qm_report_speed(&c.progress, c.model.engine, &c.result);
+            qm_report_speed(&c.progress, c.model.engine, &c.result, &c.meter);
     } else if (!rc) {
         rc = converse(&c);
     }
     qm_generate_result_free(&c.result);
+    qm_meter_close(&c.meter);
     qm_line_editor_free(c.editor);
     qm_conversation_free(c.conversation);
     qm_chat_free(c.template);

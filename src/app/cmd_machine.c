@@ -74,6 +74,20 @@ static json_t *caches_json(const struct qm_machine *m) {
     return list;
 }
 
+/* {energy: {readable, value, reason}, ...} */
+static json_t *sensors_json(const struct qm_machine *m) {
+    json_t *all = json_object();
+    for (int k = 0; k < QM_SENSOR_COUNT; k++) {
+        const char *why = m->not_readable[k];
+        bool shown = !why[0] && k != QM_SENSOR_ENERGY; /* joules count from now */
+        json_object_set_new(all, qm_sensor_name((enum qm_sensor)k),
+                            json_pack("{s:b, s:o, s:o}", "readable", !why[0], "value",
+                                      shown ? json_real(m->reading.value[k]) : json_null(), "reason",
+                                      text_or_null(why)));
+    }
+    return all;
+}
+
 static int print_json(const struct job *j, struct qm_error *err) {
     const struct qm_machine *m = &j->machine;
     const struct qm_topology *t = &m->topology;
@@ -82,16 +96,15 @@ static int print_json(const struct job *j, struct qm_error *err) {
         disk = json_pack("{s:s, s:f, s:I, s:b}", "file", j->disk.file, "bytes_per_second", j->disk.rate, "bytes",
                          (json_int_t)j->disk.bytes, "direct", j->disk.direct);
     json_t *root = json_pack(
-        "{s:s, s:s, s:o, s:s, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:{s:b, s:i, s:o}, s:o, s:o, "
+        "{s:s, s:s, s:o, s:s, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, "
         "s:o, s:b}",
         "identity", m->identity, "cpu", t->cpu_model, "microcode", text_or_null(m->microcode), "isa",
         qm_isa_name(j->isa), "packages", t->packages, "nodes", t->nodes, "cores", t->cores, "cpus", t->cpus,
         "cpus_of_machine", m->cpus_online, "cpu_quota", m->cpu_quota > 0 ? json_real(m->cpu_quota) : json_null(),
         "caches", caches_json(m), "memory", (json_int_t)m->memory, "available", (json_int_t)m->available,
         "memory_nodes", nodes_json(m), "transparent_huge_pages", text_or_null(m->thp), "governor",
-        text_or_null(m->governor), "energy", "readable", !m->energy[0], "domains", m->energy_domains, "reason",
-        text_or_null(m->energy), "limits", qm_machine_profile_json(&j->profile), "disk", disk, "profile",
-        text_or_null(j->path), "measured_now", j->measured);
+        text_or_null(m->governor), "sensors", sensors_json(m), "limits", qm_machine_profile_json(&j->profile), "disk",
+        disk, "profile", text_or_null(j->path), "measured_now", j->measured);
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     int rc = text ? qm_out_printf(err, "%s\n", text) : qm_fail(err, QM_SYSTEM, "the machine's name is not UTF-8");

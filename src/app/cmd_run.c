@@ -17,6 +17,7 @@ struct run {
     const struct qm_args *args;
     struct qm_progress progress;
     struct qm_app_model model;
+    struct qm_meter meter; /* of the tokens that are written */
     struct qm_ids prompt;
     bool json, generating;
     size_t written;   /* bytes of the text that are out */
@@ -34,7 +35,10 @@ static int on_token(void *arg, const struct qm_generate_token *token) {
     struct run *r = arg;
     if (!r->generating) /* until now Ctrl-C ends the program at once: there was nothing to keep */
         qm_signals_hold();
+    if (!r->generating)
+        qm_meter_begin(&r->meter);
     r->generating = true;
+    qm_meter_tick(&r->meter);
     qm_progress_end(&r->progress);
     int rc = r->logprobs ? qm_report_logprob(r->logprobs, token, r->model.tokenizer, r->err) : QM_OK;
     if (!rc && !r->json) {
@@ -104,6 +108,10 @@ static int print_json(struct run *r, const struct qm_generate_result *result) {
         json_object_set_new(root, "load", qm_load_json(r->model.engine));
     if (root)
         json_object_set_new(root, "quiet", qm_quiet_json(r->model.engine));
+    if (root)
+        json_object_set_new(root, "power_cap", qm_power_cap_json(r->model.engine));
+    if (root)
+        json_object_set_new(root, "energy", qm_meter_json(&r->meter, (double)result->decode_steps));
     if (root && r->logprobs)
         json_object_set(root, "logprobs", r->logprobs);
     char *line = root ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
@@ -131,7 +139,7 @@ static int finish_output(struct run *r, const struct qm_generate_result *result)
         qm_report_logprobs_print(&r->progress, r->logprobs);
     if (result->finish == QM_FINISH_CONTEXT)
         qm_note(&r->progress, "the context of %lld tokens is full", (long long)qm_engine_context(r->model.engine));
-    qm_report_speed(&r->progress, r->model.engine, result);
+    qm_report_speed(&r->progress, r->model.engine, result, &r->meter);
     return result->finish == QM_FINISH_INTERRUPTED ? QM_INTERRUPTED : QM_OK;
 }
 
@@ -160,6 +168,8 @@ static int generate(struct run *r, const struct qm_sampling *sampling) {
     };
     struct qm_generate_result result;
     rc = qm_generate(&g, &result, r->err);
+    if (r->generating)
+        qm_meter_end(&r->meter);
     qm_signals_release();
     qm_progress_end(&r->progress);
     if (!rc)
@@ -187,7 +197,10 @@ static int run_run(const struct qm_args *args, struct qm_error *err) {
     if (!rc)
         rc = qm_app_load(args, 0, &r.progress, &r.model, err);
     if (!rc)
+        rc = qm_meter_open("", &r.meter, err);
+    if (!rc)
         rc = generate(&r, &sampling);
+    qm_meter_close(&r.meter);
     free(biases);
     json_decref(r.logprobs);
     qm_ids_free(&r.prompt);
@@ -220,8 +233,8 @@ const struct qm_command qm_cmd_run = {
                "the output. Sampling follows the model's generation_config.json unless told\n"
                "otherwise, and is greedy without one. With --ids a model without a tokenizer\n"
                "prints token ids. --json prints one object: text, ids, finish_reason, usage,\n"
-               "prefill_tps, decode_tps, quiet. Ctrl-C ends it with what was generated so far.\n"
-               "Without MODEL the demonstration model is used.\n",
+               "prefill_tps, decode_tps, quiet, power_cap, energy. Ctrl-C ends it with what was\n"
+               "generated so far. Without MODEL the demonstration model is used.\n",
     .example = "quietmind run Qwen/Qwen3-4B -p \"The capital of France is\" -n 20\n"
                "quietmind run ~/models/Yi-6B -f story.txt --temperature 0.8 --seed 7\n",
     .options = run_options,

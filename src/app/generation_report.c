@@ -111,10 +111,11 @@ static double read_limit(const struct qm_engine *engine) {
     return rate;
 }
 
-void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engine, const struct qm_generate_result *r) {
+void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engine, const struct qm_generate_result *r,
+                     const struct qm_meter *meter) {
     if (progress->quiet)
         return;
-    char speed[160] = "", quiet[96];
+    char speed[160] = "", quiet[160], metered[1400];
     qm_quiet_text(engine, quiet, sizeof quiet);
     if (r->decode_steps > 0 && r->decode_seconds > 0) {
         double rate = (double)r->decode_bytes / r->decode_seconds;
@@ -126,4 +127,6 @@ void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engin
     }
     qm_note(progress, "prompt: %lld tokens, %.1f tokens/s; generation: %zu tokens%s%s",
             (long long)(r->prompt_tokens - r->prefix_tokens), qm_report_prefill_tps(r), r->ids.len, speed, quiet);
+    qm_meter_text(meter, (double)r->decode_steps, metered, sizeof metered);
+    qm_note(progress, "%s", metered);
 }

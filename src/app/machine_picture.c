@@ -54,6 +54,18 @@ static int print_processors(const struct qm_machine *m, struct qm_error *err) {
     return rc;
 }
 
+static int print_sensor(const struct qm_machine *m, enum qm_sensor which, struct qm_error *err) {
+    const char *name = qm_sensor_name(which), *why = m->not_readable[which];
+    double value = m->reading.value[which];
+    if (why[0])
+        return qm_out_printf(err, "%-14s not readable: %s\n", name, why);
+    if (which == QM_SENSOR_TEMPERATURE)
+        return qm_out_printf(err, "%-14s %.0f °C\n", name, value);
+    if (which == QM_SENSOR_FAN)
+        return qm_out_printf(err, "%-14s %.0f turns a minute\n", name, value);
+    return qm_out_printf(err, "%-14s readable\n", name);
+}
+
 int qm_picture_machine(const struct qm_machine *m, enum qm_isa isa, struct qm_error *err) {
     int rc = print_processors(m, err);
     if (!rc)
@@ -67,11 +79,8 @@ int qm_picture_machine(const struct qm_machine *m, enum qm_isa isa, struct qm_er
     if (!rc)
         rc = qm_out_printf(err, "huge pages     transparent: %s\ngovernor       %s\n", m->thp[0] ? m->thp : "not shown",
                            m->governor[0] ? m->governor : "not shown");
-    if (!rc && m->energy[0])
-        rc = qm_out_printf(err, "energy         not readable: %s\n", m->energy);
-    else if (!rc)
-        rc = qm_out_printf(err, "energy         readable, %d domain%s\n", m->energy_domains,
-                           m->energy_domains == 1 ? "" : "s");
+    for (int k = 0; k < QM_SENSOR_COUNT && !rc; k++)
+        rc = print_sensor(m, (enum qm_sensor)k, err);
     return rc;
 }
 

@@ -56,6 +56,8 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
     [QM_OPT_NICE] = {"nice", 0, 0, QM_VALUE_INT, "N", -20, 19, "give way to other programs, as nice(1) does: 19 most"},
     [QM_OPT_IDLE] = {"idle", 0, 0, QM_VALUE_NONE, 0, NONE,
         "run only while no other program wants the cores (SCHED_IDLE)"},
+    [QM_OPT_POWER_CAP] = {"power-cap", 0, 0, QM_VALUE_REAL, "WATTS", 1, 100000,
+        "pause as much as keeps the processors' power at WATTS, where it can be read"},
     [QM_OPT_SEED] = {"seed", 0, 0, QM_VALUE_INT, "N", 0, 9223372036854775807.0, "seed of the random generator"},
     [QM_OPT_KV_TYPE] = {"kv-type", 0, 0, QM_VALUE_TEXT, "TYPE", NONE,
         "type of the KV cache: bf16, f16 or f32; by default the weights' own"},
@@ -117,7 +119,18 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
 };
 /* clang-format on */
 
-const unsigned char qm_common_options[] = {
-    QM_OPT_QUIET,      QM_OPT_NICE,         QM_OPT_IDLE,         QM_OPT_THREADS, QM_OPT_NUMA,
-    QM_OPT_CONTEXT,    QM_OPT_ISA,          QM_OPT_SEED,         QM_OPT_KV_TYPE, QM_OPT_EXPERTS_PER_TOKEN,
-    QM_OPT_ROPE_THETA, QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_END};
+const unsigned char qm_common_options[] = {QM_OPT_QUIET,
+                                           QM_OPT_NICE,
+                                           QM_OPT_IDLE,
+                                           QM_OPT_POWER_CAP,
+                                           QM_OPT_THREADS,
+                                           QM_OPT_NUMA,
+                                           QM_OPT_CONTEXT,
+                                           QM_OPT_ISA,
+                                           QM_OPT_SEED,
+                                           QM_OPT_KV_TYPE,
+                                           QM_OPT_EXPERTS_PER_TOKEN,
+                                           QM_OPT_ROPE_THETA,
+                                           QM_OPT_ROPE_SCALING,
+                                           QM_OPT_QUIET_OUTPUT,
+                                           QM_OPT_END};

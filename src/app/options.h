@@ -44,6 +44,7 @@ enum qm_option {
     QM_OPT_QUIET,
     QM_OPT_NICE,
     QM_OPT_IDLE,
+    QM_OPT_POWER_CAP,
     QM_OPT_SEED,
     QM_OPT_KV_TYPE,
     QM_OPT_EXPERTS_PER_TOKEN,

@@ -1,6 +1,7 @@
 /* The options of quiet work. */
 #include "app/quiet.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@ int qm_quiet_options(const struct qm_args *args, struct qm_quiet_options *out, s
     const struct qm_arg *quiet = &args->option[QM_OPT_QUIET], *nice = &args->option[QM_OPT_NICE];
     double percent = USUAL;
     *out = (struct qm_quiet_options){.idle = args->option[QM_OPT_IDLE].set, .nice = (int)nice->integer};
+    out->watts = qm_args_real(args, QM_OPT_POWER_CAP, 0);
     out->priority = out->idle || nice->set;
     if (!quiet->set)
         return QM_OK;
@@ -53,15 +55,43 @@ int qm_quiet_apply(const struct qm_quiet_options *o, struct qm_progress *progres
     struct qm_error why = {0};
     if (o->priority && qm_team_priority(qm_engine_team(engine), o->nice, o->idle, &why))
         qm_note(progress, "warning: %s; going on without", why.message);
+    struct qm_power_cap *cap;
+    if (o->watts > 0 && qm_power_cap_open("", o->watts, NULL, &cap, &why))
+        qm_note(progress, "warning: --power-cap is not possible: %s; going on without", why.message);
+    else if (o->watts > 0)
+        qm_engine_set_power_cap(engine, cap);
     int first = o->prefill ? first_threads(engine, o->share) : 0;
     return o->share > 0 ? qm_engine_set_quiet(engine, o->share, o->prefill, first, err) : QM_OK;
+}
+
+static void cap_text(const struct qm_engine *engine, char *out, size_t size) {
+    struct qm_power_cap_state s;
+    qm_power_cap_look(qm_engine_power_cap(engine), &s);
+    if (isnan(s.watts))
+        snprintf(out, size, ", capped at %g W: too short to tell", s.limit);
+    else
+        snprintf(out, size, ", capped at %g W: %.1f W, %.0f %% paused", s.limit, s.watts, 100 * s.paused);
+}
+
+json_t *qm_power_cap_json(const struct qm_engine *engine) {
+    struct qm_power_cap_state s;
+    if (!qm_engine_power_cap(engine))
+        return json_null();
+    qm_power_cap_look(qm_engine_power_cap(engine), &s);
+    return json_pack("{s:f, s:o, s:f}", "limit", s.limit, "watts", isnan(s.watts) ? json_null() : json_real(s.watts),
+                     "paused", s.paused);
 }
 
 void qm_quiet_text(const struct qm_engine *engine, char *out, size_t size) {
     struct qm_quiet_state s;
     out[0] = 0;
+    if (qm_engine_power_cap(engine))
+        cap_text(engine, out, size);
     if (!qm_engine_quiet(engine, &s))
         return;
+    size_t used = strlen(out);
+    out += used;
+    size -= used;
     int all = qm_engine_threads(engine);
     if (!s.found)
         snprintf(out, size, ", %d threads (too few tokens yet to find the fewest that keep %.4g %%)", all,

@@ -1,4 +1,5 @@
-/* --quiet, --nice and --idle: from the options to the engine, and what came of it for people and as JSON. */
+/* --quiet, --nice, --idle and --power-cap: from the options to the engine, and what came of it for people and as JSON.
+ */
 #ifndef QM_APP_QUIET_H
 #define QM_APP_QUIET_H
 
@@ -13,6 +14,7 @@ struct qm_quiet_options {
     bool prefill; /* on the same few threads */
     bool priority, idle;
     int nice;
+    double watts; /* of the power cap; 0: not asked for */
 };
 
 /* QM_USAGE where a value makes no sense. */
@@ -21,9 +23,11 @@ int qm_quiet_options(const struct qm_args *args, struct qm_quiet_options *out, s
 int qm_quiet_apply(const struct qm_quiet_options *o, struct qm_progress *progress, struct qm_engine *engine,
                    struct qm_error *err);
 
-/* ", 6 of 16 threads keep 98 %" and the like; "" where quiet was not asked for. */
+/* ", 6 of 16 threads keep 98 %, capped at 60 W: 59.7 W, 30 % paused" and the like; "" where nothing was asked for. */
 void qm_quiet_text(const struct qm_engine *engine, char *out, size_t size);
 /* {wanted, found, threads, threads_all, kept, spin, steps}, or null. */
 json_t *qm_quiet_json(const struct qm_engine *engine);
+/* {limit, watts, paused}, or null where there is none. */
+json_t *qm_power_cap_json(const struct qm_engine *engine);
 
 #endif

@@ -30,7 +30,9 @@ struct qm_engine {
     struct qm_backend *backend;
     int64_t open_sequences;
     struct qm_engine_profile *profile;
-    struct qm_quiet *quiet; /* NULL: all threads */
+    struct qm_power_cap *cap; /* NULL: none */
+    double paused;            /* seconds, by the cap */
+    struct qm_quiet *quiet;   /* NULL: all threads */
     bool quiet_prefill;
     int prefill_threads; /* with quiet_prefill, until the fewest are found */
     /* the batch of a step, sized for chunk rows */
@@ -227,6 +229,7 @@ void qm_engine_close(struct qm_engine *e) {
         qm_kv_close(&e->kv);
     qm_forward_free(&e->forward);
     qm_quiet_free(e->quiet);
+    qm_power_cap_close(e->cap);
     qm_team_destroy(e->team);
     free(e->parts);
     free(e->token);
@@ -310,6 +313,15 @@ int qm_engine_set_quiet(struct qm_engine *e, double share, bool prefill_too, int
     e->prefill_threads = threads;
     use_threads(e, (struct qm_quiet_use){qm_team_threads(e->team), true});
     return QM_OK;
+}
+
+void qm_engine_set_power_cap(struct qm_engine *e, struct qm_power_cap *cap) {
+    qm_power_cap_close(e->cap);
+    e->cap = cap;
+}
+
+const struct qm_power_cap *qm_engine_power_cap(const struct qm_engine *e) {
+    return e->cap;
 }
 
 bool qm_engine_quiet(const struct qm_engine *e, struct qm_quiet_state *out) {
@@ -535,6 +547,8 @@ static void execute_profiled(struct qm_engine *e, const struct qm_batch *batch) 
         double begin = now();
         e->backend->execute(e->backend, op, batch);
         p->seconds[op->kind] += now() - begin;
+        if (e->cap)
+            e->paused += qm_power_cap_worked(e->cap, now() - begin);
         p->calls[op->kind]++;
     }
     p->regions += qm_team_regions(e->team) - regions;
@@ -544,8 +558,12 @@ static void execute_profiled(struct qm_engine *e, const struct qm_batch *batch) 
 static void execute(struct qm_engine *e, const struct qm_batch *batch) {
     if (e->profile)
         execute_profiled(e, batch);
-    for (int i = 0; !e->profile && i < e->forward.n_ops; i++)
+    for (int i = 0; !e->profile && i < e->forward.n_ops; i++) {
+        double begin = e->cap ? now() : 0;
         e->backend->execute(e->backend, &e->forward.ops[i], batch);
+        if (e->cap)
+            e->paused += qm_power_cap_worked(e->cap, now() - begin);
+    }
 }
 
 /* One token a sequence: the threads that the search says, and their time for it. */
@@ -554,9 +572,9 @@ static void execute_quietly(struct qm_engine *e, const struct qm_batch *batch) {
     bool decode = batch->rows == batch->n_parts;
     if (decode) {
         use_threads(e, qm_quiet_next(e->quiet, batch->n_parts));
-        double begin = now();
+        double begin = now(), paused = e->paused;
         execute(e, batch);
-        qm_quiet_took(e->quiet, now() - begin);
+        qm_quiet_took(e->quiet, now() - begin - (e->paused - paused));
         return;
     }
     qm_quiet_look(e->quiet, &found);

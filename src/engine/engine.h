@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "model/model.h"
 #include "numa/memory.h"
+#include "numa/power_cap.h"
 #include "numa/team.h"
 #include "plan/forward.h"
 #include "plan/memory.h"
@@ -99,6 +100,10 @@ void qm_engine_set_profile(struct qm_engine *e, struct qm_engine_profile *p);
 int qm_engine_set_quiet(struct qm_engine *e, double share, bool prefill_too, int threads, struct qm_error *err);
 /* What was found; false where no share is set. */
 bool qm_engine_quiet(const struct qm_engine *e, struct qm_quiet_state *out);
+
+/* From now on steps are interrupted by the cap's pauses. It belongs to the engine then; NULL: none. */
+void qm_engine_set_power_cap(struct qm_engine *e, struct qm_power_cap *cap);
+const struct qm_power_cap *qm_engine_power_cap(const struct qm_engine *e);
 
 /* A sequence holds no tokens at first. QM_FIT where no pages are left for even one. */
 int qm_sequence_open(struct qm_engine *e, struct qm_sequence **out, struct qm_error *err);

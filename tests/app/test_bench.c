@@ -172,6 +172,7 @@ static void test_run(void **state) {
         "limit_by",       "limit_gb_s", "limit_gflop_s",    "whole_model_ts", "profile"};
     struct qm_model *m = open_model(MOE);
     static const volatile sig_atomic_t no_stop;
+    static const char *const sensed[] = {"joules_per_token", "watts", "temp_c", "fan_rpm"};
     struct qm_progress progress = {.quiet = true};
     struct qm_error err;
     for (int filled = 0; filled < 2; filled++) {
@@ -185,10 +186,18 @@ static void test_run(void **state) {
                                      .kv_type = -1,
                                      .fill_depth = filled,
                                      .profile = true};
-        struct qm_bench_subject subject = {
-            .model = m, .whole = m, .name = "tiny", .cpu = "a CPU", .no_energy = "none", .fill_depth = filled};
+        struct qm_bench_subject subject = {.model = m,
+                                           .whole = m,
+                                           .name = "tiny",
+                                           .cpu = "a CPU",
+                                           .not_readable = {"none", "none", "none"},
+                                           .fill_depth = filled};
+        plan.quiet.share = filled ? 0.3 : 0;
         json_t *rows = json_array();
+        struct qm_meter meter;
+        assert_int_equal(qm_meter_open("/nowhere", &meter, &err), 0);
         struct qm_bench_run run = {.plan = &plan,
+                                   .meter = &meter,
                                    .subject = &subject,
                                    .progress = &progress,
                                    .stop = &no_stop,
@@ -208,7 +217,11 @@ static void test_run(void **state) {
             assert_int_equal(json_integer_value(json_object_get(row, "n_depth")), i / 2 % 2 ? 20 : 0);
             assert_int_equal(json_integer_value(json_object_get(row, "n_seqs")), i / 4 ? 3 : 1);
             assert_true(json_number_value(json_object_get(row, "limit_share")) > 0);
-            assert_true(json_is_null(json_object_get(row, "joules_per_token")));
+            for (int k = 0; k < 4; k++)
+                assert_true(json_is_null(json_object_get(row, sensed[k])));
+            assert_string_equal(json_string_value(json_object_get(row, "fan_reason")), "none");
+            assert_in_range(json_integer_value(json_object_get(row, "n_threads_used")), filled && i % 2 ? 1 : 2, 2);
+            assert_true(json_is_null(json_object_get(row, "quiet_share")) == (!filled || i % 2 == 0));
             assert_string_equal(json_string_value(json_object_get(row, "depth_filled")), i / 2 % 2 == 0 ? "none"
                                                                                          : filled       ? "random"
                                                                                                         : "computed");
@@ -216,6 +229,7 @@ static void test_run(void **state) {
             assert_true(json_number_value(json_object_get(us, "moe_up")) > 0);
         }
         json_decref(rows);
+        qm_meter_close(&meter);
     }
     qm_model_close(m);
 }
@@ -234,9 +248,13 @@ static void test_stopped(void **state) {
                                  .isa = QM_ISA_SCALAR,
                                  .kv_type = -1};
     struct qm_bench_subject subject = {.model = m, .name = "tiny"};
-    struct qm_bench_run run = {.plan = &plan, .subject = &subject, .progress = &progress, .stop = &stop};
     struct qm_error err;
+    struct qm_meter meter;
+    assert_int_equal(qm_meter_open("/nowhere", &meter, &err), 0);
+    struct qm_bench_run run = {
+        .plan = &plan, .subject = &subject, .progress = &progress, .meter = &meter, .stop = &stop};
     assert_int_equal(qm_bench_run(&run, 1, &err), QM_INTERRUPTED);
+    qm_meter_close(&meter);
     qm_model_close(m);
 }
 

@@ -28,6 +28,7 @@ static void each_model(void (*test)(const struct qm_model *m)) {
     }
 }
 
+static const struct qm_home anywhere = {.node = -1};
 static const enum qm_dtype kv_types[] = {QM_BF16, QM_F16, QM_F32};
 static const struct qm_workload workloads[] = {
     {.context = 700, .sequences = 1, .chunk = 512, .threads = 2},
@@ -59,8 +60,8 @@ static void sums_are_the_table(const struct qm_model *m) {
             assert_int_equal(weights, table.weights);
             assert_int_equal(kv, table.kv);
             assert_int_equal(qm_forward_build(m, &forward, &err), QM_OK);
-            assert_int_equal(qm_kv_open(&forward, &w, &arena, &err), QM_OK);
-            assert_int_equal(arena.memory.bytes, kv);
+            assert_int_equal(qm_kv_open(&m->config, &forward, &w, &anywhere, 1, &arena, &err), QM_OK);
+            assert_int_equal(arena.memory[0].bytes, kv);
             qm_kv_close(&arena);
             qm_forward_free(&forward);
         }
@@ -74,12 +75,10 @@ static void weights_are_the_arena(const struct qm_model *m) {
     uint64_t weights, kv;
     assert_int_equal(qm_kernels_get(qm_isa_best(), &kernels, &err), QM_OK);
     assert_int_equal(qm_team_create(1, &team, &err), QM_OK);
-    assert_int_equal(qm_packed_load(m, kernels, team, NULL, NULL, &packed, &err), QM_OK);
+    assert_int_equal(qm_packed_load(m, kernels, team, &anywhere, NULL, NULL, &packed, &err), QM_OK);
     sum_units(m, &workloads[0], &weights, &kv);
-    assert_int_equal(packed.memory.bytes, weights);
-    const struct qm_packed_weight *last = &packed.weights[m->n_weights - 1];
-    assert_int_equal(last->data - packed.weights[0].data + (int64_t)qm_weight_bytes(&m->weights[m->n_weights - 1]),
-                     weights);
+    assert_int_equal(packed.memory[0].bytes, weights);
+    assert_int_equal(qm_packed_node_bytes(m, team, 0), weights);
     qm_packed_free(&packed);
     qm_team_destroy(team);
 }

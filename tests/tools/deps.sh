@@ -31,7 +31,8 @@ libpcre2-dev header pcre2.h
 libutf8proc-dev header utf8proc.h
 libhwloc-dev header hwloc.h
 libnuma-dev header numa.h
-libedit-dev header histedit.h'
+libedit-dev header histedit.h
+libxxhash-dev header xxhash.h'
 check='clang command clang
 libclang-rt-dev runtime clang
 clang-format command clang-format

@@ -52,6 +52,7 @@ libutf8proc-dev) touch $ROOT/usr/include/utf8proc.h ;;
 libhwloc-dev) touch $ROOT/usr/include/hwloc.h ;;
 libnuma-dev) [ -n "${BROKEN:-}" ] || touch $ROOT/usr/include/numa.h ;;
 libedit-dev) touch $ROOT/usr/include/histedit.h ;;
+libxxhash-dev) touch $ROOT/usr/include/xxhash.h ;;
 libcmocka-dev) touch $ROOT/usr/include/cmocka.h ;;
 esac; done'
 
