@@ -1,5 +1,6 @@
 /* How fast weights are loaded, from the disk and from the page cache, beside what the disk and a copy in memory reach
- * in the same run, and how much memory that takes at most. One line of JSON for each measurement, and one with the
+ * in the same run, and how much memory that takes at most. "touch" is the first writing of fresh memory, which loading
+ * cannot do without and a copy does not show. One line of JSON for each measurement, and one with the
  * ratios. Each runs in a process of its own, so that peaks are its own. Usage: bench_load [MODEL_DIRECTORY]; without
  * one a model of 0.9 GB is written to the current directory for the time. */
 #include <fcntl.h>
@@ -171,6 +172,30 @@ static int measure_copy(struct result *out, const char *dir, struct qm_error *er
     return rc;
 }
 
+static void touch_region(void *arg, int thread, int threads) {
+    const struct qm_memory *m = arg;
+    int64_t begin, end;
+    qm_team_share((int64_t)m->bytes, thread, threads, &begin, &end);
+    memset((char *)m->data + begin, 1, (size_t)(end - begin));
+}
+
+static int measure_touch(struct result *out, const char *dir, struct qm_error *err) {
+    struct qm_team *team = NULL;
+    struct qm_memory m = {0};
+    (void)dir;
+    int rc = qm_team_create(0, &team, err);
+    if (!rc)
+        rc = qm_memory_alloc(COPY_BYTES, "a copy", &m, err);
+    double begin = now();
+    if (!rc)
+        qm_team_run(team, touch_region, &m);
+    out->rate = COPY_BYTES / (now() - begin);
+    out->bytes = COPY_BYTES;
+    qm_memory_free(&m);
+    qm_team_destroy(team);
+    return rc;
+}
+
 static int measure_disk(struct result *out, const char *dir, struct qm_error *err) {
     struct qm_team *team;
     struct qm_probe_disk disk;
@@ -272,21 +297,27 @@ static double best(const struct result r[RUNS]) {
 
 /* By turns, so that what else the machine does falls on all alike. */
 static int run(const char *dir) {
+    enum { KINDS = 5 };
     static const struct {
         const char *name;
         measure_fn *measure;
-    } kinds[] = {{"disk", measure_disk}, {"cold", load_cold}, {"copy", measure_copy}, {"cached", load_cached}};
-    struct result r[4][RUNS];
+    } kinds[KINDS] = {{"disk", measure_disk},
+                      {"cold", load_cold},
+                      {"copy", measure_copy},
+                      {"cached", load_cached},
+                      {"touch", measure_touch}};
+    struct result r[KINDS][RUNS];
     for (int i = 0; i < RUNS; i++)
-        for (int k = 0; k < 4; k++) {
+        for (int k = 0; k < KINDS; k++) {
             r[k][i] = in_a_process(kinds[k].measure, dir);
             if (r[k][i].code)
                 return r[k][i].code;
             print(kinds[k].name, &r[k][i]);
         }
-    printf("{\"bench\":\"load\",\"cold_of_disk\":%.3f,\"cached_of_copy\":%.3f,\"disk_read_directly\":%s,"
+    printf("{\"bench\":\"load\",\"cold_of_disk\":%.3f,\"cached_of_copy\":%.3f,\"cached_of_touch\":%.3f,\"disk_read_"
+           "directly\":%s,"
            "\"peak_of_allowed\":%.3f}\n",
-           best(r[1]) / best(r[0]), best(r[3]) / best(r[2]), r[0][0].direct ? "true" : "false",
+           best(r[1]) / best(r[0]), best(r[3]) / best(r[2]), best(r[3]) / best(r[4]), r[0][0].direct ? "true" : "false",
            (double)r[1][0].peak / (double)r[1][0].allowed);
     return 0;
 }

@@ -13,6 +13,8 @@ void qm_kernels_overlay_avx2(struct qm_kernels *t) {
     t->swiglu_clamped = swiglu_clamped_f32_avx2;
     t->softmax_split = softmax_split_f32_avx2;
     t->merge_split = merge_split_f32_avx2;
+    t->pack_panel = pack_panel_avx2;
+    t->find_nonfinite = find_nonfinite_avx2;
     t->read_lanes = read_lanes_avx2;
     t->peak_bf16 = t->peak_f32 = peak_f32_avx2;
 }
