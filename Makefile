@@ -12,7 +12,7 @@ DESTDIR :=
 LONG    :=
 
 VERSION := 0.1.0
-PKGS    := jansson libpcre2-8 libutf8proc hwloc libedit libxxhash
+PKGS    := jansson libpcre2-8 libutf8proc hwloc libedit sqlite3 libxxhash
 CFLAGS  ?= -O2 -g
 # -ffp-contract=off: a product and a sum stay two roundings unless a kernel asks for one FMA, so the
 # bits of a result do not depend on the compiler.
@@ -24,7 +24,7 @@ LDFLAGS    += -fsanitize=$(SAN)
 endif
 # Asked of pkg-config once, and only when something is compiled.
 INCS = $(eval INCS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null))$(INCS)
-LIBS = $(eval LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lnuma -lm -pthread)$(LIBS)
+LIBS = $(eval LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lnuma -lm -ldl -pthread)$(LIBS)
 
 # Instruction sets by folder: never #if inside bodies.
 ISA_avx2       := -mavx2 -mfma -mf16c -mbmi2

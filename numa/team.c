@@ -75,7 +75,7 @@ struct qm_team {
     int started;                 /* workers that run: 1..started-1 */
     pid_t caller;                /* whose affinity to restore */
     struct cpu_mask caller_mask;
-    _Atomic uint64_t regions;
+    _Atomic uint64_t regions, inner_barriers;
     alignas(LINE) _Atomic uint32_t nodes_arrived;
     struct gate done;
 };
@@ -156,6 +156,8 @@ static void meet(struct qm_team *team, struct node *n) {
 }
 
 void qm_team_barrier(struct qm_team *team, int thread) {
+    if (thread == 0)
+        atomic_fetch_add_explicit(&team->inner_barriers, 1, memory_order_relaxed);
     if (team->used > 1)
         meet(team, &team->node[team->rank_node[thread]]);
 }
@@ -480,4 +482,8 @@ void qm_team_part(const struct qm_team *team, int64_t n, int thread, int64_t *be
 
 uint64_t qm_team_regions(const struct qm_team *team) {
     return atomic_load_explicit(&team->regions, memory_order_relaxed);
+}
+
+uint64_t qm_team_barriers(const struct qm_team *team) {
+    return qm_team_regions(team) + atomic_load_explicit(&team->inner_barriers, memory_order_relaxed);
 }

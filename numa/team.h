@@ -66,6 +66,8 @@ void qm_team_run(struct qm_team *team, qm_region_fn *fn, void *arg);
 void qm_team_barrier(struct qm_team *team, int thread);
 /* Regions run so far (for the profile of regions a token). */
 uint64_t qm_team_regions(const struct qm_team *team);
+/* Times so far that all threads waited for each other: ends of regions, and barriers inside them. */
+uint64_t qm_team_barriers(const struct qm_team *team);
 
 /* The part [*begin, *end) of n items that is thread's: contiguous, the same every time, sizes differing
  * by at most one. */

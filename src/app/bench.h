@@ -18,6 +18,7 @@
 #include "app/quiet.h"
 #include "app/rows.h"
 #include "engine/engine.h"
+#include "numa/memory.h"
 #include "plan/work.h"
 
 enum { QM_BENCH_LIST = 64, QM_BENCH_REPETITIONS = 1000 };
@@ -118,5 +119,34 @@ int qm_bench_html(const json_t *rows, bool kernels, struct qm_error *err);
 int qm_bench_kernels(const struct qm_bench_plan *plan, int threads, struct qm_progress *progress, struct qm_rows *rows,
                      const volatile sig_atomic_t *stop, struct qm_error *err);
 extern const struct qm_column qm_bench_kernel_columns[];
+
+/* What the kernels and their peer share: outputs and inputs of matrices, ended by 0, and rows of activations. */
+struct qm_bench_shape {
+    int64_t n, k;
+};
+extern const struct qm_bench_shape qm_bench_shapes[];
+enum { QM_BENCH_M_COUNT = 4 };
+extern const int64_t qm_bench_m[QM_BENCH_M_COUNT];
+/* Median seconds of once(arg), called for a fifth of a second. */
+double qm_bench_median(void (*once)(void *arg), void *arg);
+struct qm_bench_product {
+    const char *kernel, *isa;
+    int threads;
+    int64_t m, n, k;
+    double bytes, seconds; /* of weights read; median */
+    bool wide;             /* the limit of multiply-adds is F32's */
+};
+json_t *qm_bench_kernel_row(const struct qm_bench_product *p, const struct qm_limits *l);
+
+/* OpenBLAS where it is installed: open it before the team that it is measured beside, whose one core its threads would
+ * inherit. QM_SYSTEM with the reason where it is not. */
+struct qm_openblas;
+int qm_openblas_open(struct qm_openblas **out, struct qm_error *err);
+void qm_openblas_close(struct qm_openblas *b);
+/* Its F32 products, and BF16 ones where it exports them, over the same shapes with as many threads as the team. The
+ * weights lie in memory. */
+int qm_bench_openblas(const struct qm_openblas *b, struct qm_team *team, const struct qm_memory *memory,
+                      struct qm_limits_probe *limits, struct qm_rows *rows, const volatile sig_atomic_t *stop,
+                      struct qm_error *err);
 
 #endif

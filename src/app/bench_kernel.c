@@ -9,14 +9,16 @@
 enum { PASSES = 512, MIN_PASSES = 5, COLUMN_FLOATS = 65536, AHEAD = 2, LARGE_PAGE = 2 << 20 };
 static const double SECONDS = 0.2;
 
-/* Outputs and inputs of a matrix: up and down of a 4B model, attention of a 30B one, an expert's. */
-static const struct { int64_t n, k; } shapes[] = {{9728, 2560}, {2560, 9728}, {4096, 2048}, {1536, 2048}, {2048, 768}};
+/* Up and down of a 4B model, attention of a 30B one, an expert's. */
+const struct qm_bench_shape qm_bench_shapes[] = {{9728, 2560}, {2560, 9728}, {4096, 2048},
+                                                 {1536, 2048}, {2048, 768},  {0, 0}};
+const int64_t qm_bench_m[QM_BENCH_M_COUNT] = {1, 8, 64, 512};
 static const enum qm_dtype types[] = {QM_BF16, QM_F16, QM_F32, QM_MXFP4};
-static const int64_t rows_of[] = {1, 8, 64, 512};
 
 /* One product's operands: copies of the weight, more than caches hold, taken in turns. */
 struct job {
     const struct qm_kernels *kernels;
+    struct qm_team *team;
     enum qm_dtype type;
     int64_t m, n, k, panels, copies, copy;
     size_t stride; /* of a panel */
@@ -132,33 +134,50 @@ static int ascending(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* The median seconds of a product. */
-static double time_job(struct job *j, struct qm_team *team) {
+double qm_bench_median(void (*once)(void *arg), void *arg) {
     double seconds[PASSES], begin = qm_now();
     int n = 0;
-    qm_team_run(team, multiply, j);
+    once(arg);
     for (; n < PASSES && (n < MIN_PASSES || qm_now() - begin < SECONDS); n++) {
-        j->copy = (j->copy + 1) % j->copies;
         double start = qm_now();
-        qm_team_run(team, multiply, j);
+        once(arg);
         seconds[n] = qm_now() - start;
     }
     qsort(seconds, (size_t)n, sizeof *seconds, ascending);
     return seconds[n / 2];
 }
 
-static json_t *make_row(const struct job *j, const struct qm_team *team, double seconds, const struct qm_limits *l) {
+static void multiply_once(void *arg) {
+    struct job *j = arg;
+    j->copy = (j->copy + 1) % j->copies;
+    qm_team_run(j->team, multiply, j);
+}
+
+json_t *qm_bench_kernel_row(const struct qm_bench_product *p, const struct qm_limits *l) {
+    double flops = 2.0 * (double)p->m * (double)p->n * (double)p->k;
+    double peak = p->wide ? l->f32 : l->bf16;
+    double reading = p->bytes / l->read, computing = flops / peak;
+    return json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:s, s:f}", "kernel", p->kernel, "isa",
+                     p->isa, "n_threads", p->threads, "m", (json_int_t)p->m, "n", (json_int_t)p->n, "k",
+                     (json_int_t)p->k, "median_us", p->seconds * 1e6, "gb_s", p->bytes / p->seconds * 1e-9, "gflop_s",
+                     flops / p->seconds * 1e-9, "limit_gb_s", l->read * 1e-9, "limit_gflop_s", peak * 1e-9, "limit_by",
+                     reading >= computing ? "read" : "flops", "limit_share",
+                     (reading >= computing ? reading : computing) / p->seconds);
+}
+
+static json_t *make_row(const struct job *j, double seconds, const struct qm_limits *l) {
     char name[32];
     snprintf(name, sizeof name, "product_%s", qm_dtype_name(j->type));
-    double bytes = (double)j->stride * (double)j->panels, flops = 2.0 * (double)j->m * (double)j->n * (double)j->k;
-    double peak = j->type == QM_F16 || j->type == QM_F32 ? l->f32 : l->bf16;
-    double reading = bytes / l->read, computing = flops / peak;
-    return json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:s, s:f}", "kernel", name, "isa",
-                     qm_isa_name(j->kernels->isa), "n_threads", qm_team_threads(team), "m", (json_int_t)j->m, "n",
-                     (json_int_t)j->n, "k", (json_int_t)j->k, "median_us", seconds * 1e6, "gb_s",
-                     bytes / seconds * 1e-9, "gflop_s", flops / seconds * 1e-9, "limit_gb_s", l->read * 1e-9,
-                     "limit_gflop_s", peak * 1e-9, "limit_by", reading >= computing ? "read" : "flops", "limit_share",
-                     (reading >= computing ? reading : computing) / seconds);
+    struct qm_bench_product p = {.kernel = name,
+                                 .isa = qm_isa_name(j->kernels->isa),
+                                 .threads = qm_team_threads(j->team),
+                                 .m = j->m,
+                                 .n = j->n,
+                                 .k = j->k,
+                                 .bytes = (double)j->stride * (double)j->panels,
+                                 .seconds = seconds,
+                                 .wide = j->type == QM_F16 || j->type == QM_F32};
+    return qm_bench_kernel_row(&p, l);
 }
 
 static int run_type(const struct qm_kernels *kernels, enum qm_dtype type, struct qm_team *team,
@@ -166,14 +185,14 @@ static int run_type(const struct qm_kernels *kernels, enum qm_dtype type, struct
                     const volatile sig_atomic_t *stop, struct qm_error *err) {
     int rc = QM_OK;
     struct qm_limits before = qm_limits_measure(limits);
-    for (size_t s = 0; s < sizeof shapes / sizeof *shapes && !rc; s++)
-        for (size_t r = 0; r < sizeof rows_of / sizeof *rows_of && !rc; r++) {
-            struct job j = {.kernels = kernels, .type = type, .m = rows_of[r], .n = shapes[s].n, .k = shapes[s].k};
+    for (const struct qm_bench_shape *s = qm_bench_shapes; s->n && !rc; s++)
+        for (int r = 0; r < QM_BENCH_M_COUNT && !rc; r++) {
+            struct job j = {.kernels = kernels, .team = team, .type = type, .m = qm_bench_m[r], .n = s->n, .k = s->k};
             rc = *stop ? qm_fail(err, QM_INTERRUPTED, "interrupted") : open_job(&j, memory, team, err);
             if (!rc) {
-                double seconds = time_job(&j, team);
+                double seconds = qm_bench_median(multiply_once, &j);
                 struct qm_limits after = qm_limits_measure(limits), around = qm_limits_mean(&before, &after);
-                rc = qm_rows_add(rows, make_row(&j, team, seconds, &around), err);
+                rc = qm_rows_add(rows, make_row(&j, seconds, &around), err);
                 before = after; /* what is after this row is before the next */
             }
             close_job(&j);
@@ -188,12 +207,16 @@ int qm_bench_kernels(const struct qm_bench_plan *plan, int threads, struct qm_pr
     struct qm_team *team = NULL;
     struct qm_machine *machine = calloc(1, sizeof *machine);
     struct qm_memory memory = {0};
+    struct qm_openblas *openblas = NULL;
+    struct qm_error no_openblas = {0};
     size_t buffer = 0;
     int rc = machine ? qm_kernels_get(plan->isa, &kernels, err) : qm_fail_memory(err, sizeof *machine, "the machine");
     if (!rc && !(rc = qm_machine_describe(machine, err))) {
         buffer = qm_limits_buffer(qm_machine_cache_bytes(machine), machine->available, AHEAD, QM_BUFFER_TIMES);
         qm_machine_free(machine);
     }
+    if (!rc)
+        qm_openblas_open(&openblas, &no_openblas);
     if (!rc)
         rc = qm_team_create(threads, &team, err);
     if (!rc)
@@ -205,8 +228,13 @@ int qm_bench_kernels(const struct qm_bench_plan *plan, int threads, struct qm_pr
         qm_note(progress, "products of %s: type %zu of %zu", qm_dtype_name(types[t]), t + 1, n);
         rc = run_type(kernels, types[t], team, &memory, limits, rows, stop, err);
     }
+    if (!rc)
+        qm_note(progress, "%s", openblas ? "products of OpenBLAS" : no_openblas.message);
+    if (!rc && openblas)
+        rc = qm_bench_openblas(openblas, team, &memory, limits, rows, stop, err);
     qm_limits_close(limits);
     qm_memory_free(&memory);
+    qm_openblas_close(openblas);
     qm_team_destroy(team);
     free(machine);
     return rc;
@@ -265,7 +293,7 @@ static int cell_limit(const json_t *row, struct qm_buf *out, struct qm_error *er
 }
 
 const struct qm_column qm_bench_kernel_columns[] = {
-    {"kernel", 14, false, cell_kernel}, {"isa", 10, false, cell_isa},
+    {"kernel", 15, false, cell_kernel}, {"isa", 10, false, cell_isa},
     {"threads", 7, true, cell_threads}, {"m", 4, true, cell_m},
     {"n x k", 12, true, cell_shape},    {"us", 10, true, cell_us},
     {"GB/s", 7, true, cell_gb},         {"GFLOP/s", 9, true, cell_gflop},

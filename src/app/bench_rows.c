@@ -98,7 +98,7 @@ static json_t *samples(const struct qm_bench_result *r, double tokens) {
     return list;
 }
 
-/* Microseconds a step by kind of op, and regions a step. */
+/* Microseconds a step by kind of op, regions a step and barriers a layer. */
 static json_t *profile(const struct qm_bench_result *r) {
     if (!r->profiled)
         return json_null();
@@ -108,8 +108,8 @@ static json_t *profile(const struct qm_bench_result *r) {
     for (int k = 0; k < QM_OP_COUNT; k++)
         if (p->calls[k])
             json_object_set_new(us, qm_op_name((enum qm_op_kind)k), json_real(p->seconds[k] * 1e6 / steps));
-    return json_pack("{s:I, s:f, s:o}", "steps", (json_int_t)p->steps, "regions_per_step", (double)p->regions / steps,
-                     "us_per_step", us);
+    return json_pack("{s:I, s:f, s:f, s:o}", "steps", (json_int_t)p->steps, "regions_per_step",
+                     (double)p->regions / steps, "barriers_per_layer", qm_profile_layer_barriers(p), "us_per_step", us);
 }
 
 static void put(json_t *row, const char *key, json_t *value, bool *failed) {

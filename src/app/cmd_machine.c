@@ -3,46 +3,16 @@
 #include <string.h>
 
 #include "app/app.h"
-#include "app/machine_measure.h"
+#include "app/machine_find.h"
 #include "app/machine_picture.h"
 #include "app/out.h"
 
 struct job {
     struct qm_machine machine;
-    struct qm_machine_profile profile;
-    struct qm_probe_disk disk;
+    struct qm_machine_found found;
     struct qm_progress progress;
     enum qm_isa isa;
-    char path[4200]; /* of the profile; "": nowhere to keep it */
-    bool measured;
 };
-
-/* The profile kept from before; where there is none that fits, or with --refresh, measured now and kept. */
-static int find_profile(const struct qm_args *args, struct job *j, struct qm_error *err) {
-    struct qm_error why = {0};
-    bool found = false;
-    const char *disk = qm_args_text(args, QM_OPT_DISK, NULL);
-    if (qm_machine_profile_path(j->machine.identity, getenv("XDG_CACHE_HOME"), getenv("HOME"), j->path, sizeof j->path,
-                                &why)) {
-        j->path[0] = 0;
-        qm_note(&j->progress, "the profile is not kept: %s", why.message);
-    } else if (!args->option[QM_OPT_REFRESH].set &&
-               qm_machine_profile_load(j->path, j->machine.identity, qm_isa_name(j->isa), &j->profile, &found, &why)) {
-        qm_note(&j->progress, "measuring again: %s", why.message);
-        found = false;
-    }
-    if (found && !disk)
-        return QM_OK;
-    if (!found)
-        qm_note(&j->progress, "measuring this machine: a few seconds");
-    int rc = qm_machine_measure(&j->machine, j->isa, disk, &j->progress, found ? NULL : &j->profile, &j->disk, err);
-    j->measured = !found;
-    if (!rc && !found && j->path[0] && qm_machine_profile_save(j->path, &j->profile, &why)) {
-        qm_note(&j->progress, "the profile is not kept: %s", why.message);
-        j->path[0] = 0;
-    }
-    return rc;
-}
 
 static json_t *text_or_null(const char *s) {
     return s[0] ? json_string(s) : json_null();
@@ -92,9 +62,9 @@ static int print_json(const struct job *j, struct qm_error *err) {
     const struct qm_machine *m = &j->machine;
     const struct qm_topology *t = &m->topology;
     json_t *disk = json_null();
-    if (j->disk.rate > 0)
-        disk = json_pack("{s:s, s:f, s:I, s:b}", "file", j->disk.file, "bytes_per_second", j->disk.rate, "bytes",
-                         (json_int_t)j->disk.bytes, "direct", j->disk.direct);
+    if (j->found.disk.rate > 0)
+        disk = json_pack("{s:s, s:f, s:I, s:b}", "file", j->found.disk.file, "bytes_per_second", j->found.disk.rate,
+                         "bytes", (json_int_t)j->found.disk.bytes, "direct", j->found.disk.direct);
     json_t *root = json_pack(
         "{s:s, s:s, s:o, s:s, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, "
         "s:o, s:b}",
@@ -103,8 +73,8 @@ static int print_json(const struct job *j, struct qm_error *err) {
         "cpus_of_machine", m->cpus_online, "cpu_quota", m->cpu_quota > 0 ? json_real(m->cpu_quota) : json_null(),
         "caches", caches_json(m), "memory", (json_int_t)m->memory, "available", (json_int_t)m->available,
         "memory_nodes", nodes_json(m), "transparent_huge_pages", text_or_null(m->thp), "governor",
-        text_or_null(m->governor), "sensors", sensors_json(m), "limits", qm_machine_profile_json(&j->profile), "disk",
-        disk, "profile", text_or_null(j->path), "measured_now", j->measured);
+        text_or_null(m->governor), "sensors", sensors_json(m), "limits", qm_machine_profile_json(&j->found.profile),
+        "disk", disk, "profile", text_or_null(j->found.path), "measured_now", j->found.measured);
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     int rc = text ? qm_out_printf(err, "%s\n", text) : qm_fail(err, QM_SYSTEM, "the machine's name is not UTF-8");
@@ -115,11 +85,12 @@ static int print_json(const struct job *j, struct qm_error *err) {
 static int print_text(const struct job *j, struct qm_error *err) {
     int rc = qm_picture_machine(&j->machine, j->isa, err);
     if (!rc)
-        rc = qm_picture_profile(&j->profile, err);
-    if (!rc && j->disk.rate > 0)
-        rc = qm_picture_disk(&j->disk, err);
-    if (!rc && j->path[0])
-        rc = qm_out_printf(err, "measured       %s, kept in %s\n", j->measured ? "now" : j->profile.measured, j->path);
+        rc = qm_picture_profile(&j->found.profile, err);
+    if (!rc && j->found.disk.rate > 0)
+        rc = qm_picture_disk(&j->found.disk, err);
+    if (!rc && j->found.path[0])
+        rc = qm_out_printf(err, "measured       %s, kept in %s\n",
+                           j->found.measured ? "now" : j->found.profile.measured, j->found.path);
     return rc;
 }
 
@@ -136,7 +107,8 @@ static int run_machine(const struct qm_args *args, struct qm_error *err) {
     if (!rc)
         rc = qm_machine_describe(&j->machine, err);
     if (!rc)
-        rc = find_profile(args, j, err);
+        rc = qm_machine_find(&j->machine, j->isa, args->option[QM_OPT_REFRESH].set,
+                             qm_args_text(args, QM_OPT_DISK, NULL), &j->progress, &j->found, err);
     if (!rc)
         rc = args->option[QM_OPT_JSON].set ? print_json(j, err) : print_text(j, err);
     qm_machine_free(&j->machine);

@@ -152,11 +152,18 @@ static int load_progress(void *arg, const char *what, uint64_t done, uint64_t to
 
 int qm_app_load(const struct qm_args *args, int64_t chunk, struct qm_progress *progress, struct qm_app_model *m,
                 struct qm_error *err) {
+    return qm_app_load_engine(args, &(struct qm_app_engine){.chunk = chunk}, progress, m, err);
+}
+
+int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *wanted, struct qm_progress *progress,
+                       struct qm_app_model *m, struct qm_error *err) {
     struct qm_engine_options options = {
         .threads = (int)qm_args_int(args, QM_OPT_THREADS, 0),
         .isa = qm_isa_best(),
-        .context = qm_args_int(args, QM_OPT_CONTEXT, 0),
-        .chunk = chunk,
+        .context = qm_args_int(args, QM_OPT_CONTEXT, wanted->context),
+        .sequences = wanted->sequences,
+        .kv_memory = wanted->kv_memory,
+        .chunk = wanted->chunk,
         .progress = load_progress,
         .progress_arg = progress,
     };

@@ -36,6 +36,13 @@ int qm_app_open(const struct qm_args *args, enum qm_tokenizer_need need, struct 
 /* Then the weights. chunk: tokens of one step, 0: the engine's own. */
 int qm_app_load(const struct qm_args *args, int64_t chunk, struct qm_progress *progress, struct qm_app_model *m,
                 struct qm_error *err);
+/* The same for many sequences: 0 leaves the engine's own choice (engine.h). */
+struct qm_app_engine {
+    int64_t chunk, context, sequences; /* context: where --context is not given */
+    uint64_t kv_memory;
+};
+int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *wanted, struct qm_progress *progress,
+                       struct qm_app_model *m, struct qm_error *err);
 void qm_app_close(struct qm_app_model *m);
 
 /* --numa. */

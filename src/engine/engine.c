@@ -544,15 +544,24 @@ static void execute_profiled(struct qm_engine *e, const struct qm_batch *batch) 
     uint64_t regions = qm_team_regions(e->team);
     for (int i = 0; i < e->forward.n_ops; i++) {
         const struct qm_op *op = &e->forward.ops[i];
+        uint64_t barriers = qm_team_barriers(e->team);
         double begin = now();
         e->backend->execute(e->backend, op, batch);
         p->seconds[op->kind] += now() - begin;
+        p->barriers[op->kind] += qm_team_barriers(e->team) - barriers;
         if (e->cap)
             e->paused += qm_power_cap_worked(e->cap, now() - begin);
         p->calls[op->kind]++;
     }
     p->regions += qm_team_regions(e->team) - regions;
     p->steps++;
+}
+
+double qm_profile_layer_barriers(const struct qm_engine_profile *p) {
+    uint64_t all = 0;
+    for (int kind = 0; kind < QM_OP_COUNT; kind++)
+        all += kind == QM_OP_EMBED || kind == QM_OP_HEAD ? 0 : p->barriers[kind];
+    return p->calls[QM_OP_ATTENTION] ? (double)all / (double)p->calls[QM_OP_ATTENTION] : 0;
 }
 
 static void execute(struct qm_engine *e, const struct qm_batch *batch) {

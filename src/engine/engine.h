@@ -89,8 +89,11 @@ struct qm_team *qm_engine_team(const struct qm_engine *e);
 struct qm_engine_profile {
     double seconds[QM_OP_COUNT];
     uint64_t calls[QM_OP_COUNT];
+    uint64_t barriers[QM_OP_COUNT]; /* times that all threads waited for each other: ends of regions, and inside them */
     uint64_t regions, steps;
 };
+/* Of the ops of layers alone, for one layer and step; 0 where nothing was counted. */
+double qm_profile_layer_barriers(const struct qm_engine_profile *p);
 /* From now on steps are added to *p, until NULL is given. Costs two readings of the clock an op. */
 void qm_engine_set_profile(struct qm_engine *e, struct qm_engine_profile *p);
 

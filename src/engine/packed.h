@@ -3,7 +3,7 @@
  *
  * There is one allocation a node. Of every matrix, and of every expert, a node has a contiguous range of panels,
  * which its threads repack and multiply by (qm_packed_share). The first node has what is not shared out: vectors, and
- * routers, which one thread multiplies whole. */
+ * routers, which are small. */
 #ifndef QM_ENGINE_PACKED_H
 #define QM_ENGINE_PACKED_H
 

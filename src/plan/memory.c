@@ -121,7 +121,8 @@ static void plan_private(const struct qm_model *m, const struct qm_workload *w, 
     s->row_stats = place(&at, rows * 4 * 4);                            /* maxima and sums of both */
     s->vectors = place(&at, (uint64_t)(s->ld_value + c->head_dim) * 4); /* one vector, and zeros */
     s->private_rows = at;
-    s->thread_bytes = round_up(at + packed_bound(4, max64(max64(c->hidden, c->heads * c->head_dim), c->ffn)), 4096);
+    s->thread_bytes = round_up(
+        at + packed_bound(4, max64(max64(c->hidden, c->heads * c->head_dim), max64(c->ffn, c->moe_ffn))), 4096);
     s->private_rows_bytes = s->thread_bytes - s->private_rows;
 }
 
@@ -139,7 +140,6 @@ void qm_scratch_plan(const struct qm_model *m, const struct qm_workload *w, stru
     s->x = place(&at, rows * (uint64_t)s->ld_hidden * 4);
     s->normed = place(&at, rows * (uint64_t)s->ld_hidden * 4);
     s->qkv = place(&at, rows * (uint64_t)s->ld_qkv * 4);
-    s->q = place(&at, rows * (uint64_t)s->ld_q * 4);
     s->attended = place(&at, rows * (uint64_t)s->ld_q * 4);
     s->h = place(&at, routed * (uint64_t)s->ld_ffn * 4);
     uint64_t dense = packed_bound(w->chunk, max64(max64(c->hidden, heads_dim), c->ffn));

@@ -29,7 +29,7 @@ struct qm_workload {
 struct qm_scratch_layout {
     int64_t ld_hidden, ld_qkv, ld_q, ld_ffn; /* ld_ffn: rows of h: chunk (dense) or chunk x experts a token */
     int64_t ld_value;                        /* head_dim in whole panels */
-    uint64_t x, normed, qkv, q, attended, h, packed, rope, routing, partial; /* shared by all threads */
+    uint64_t x, normed, qkv, attended, h, packed, rope, routing, partial; /* shared by all threads */
     uint64_t partial_bytes, packed_bytes;
     uint64_t thread0, thread_bytes; /* private parts, one a thread; from here on offsets within one */
     uint64_t product, product_bytes, accumulator;

@@ -40,5 +40,5 @@ uint64_t qm_unit_tied_bytes(const struct qm_model *m) {
 uint64_t qm_unit_kv_bytes(const struct qm_model *m, const struct qm_workload *w, int64_t l) {
     const struct qm_config *c = &m->config;
     uint64_t page = qm_kv_key_bytes(w->kv_type, c->head_dim) + qm_kv_value_bytes(w->kv_type, c->head_dim);
-    return (uint64_t)(w->sequences * qm_kv_pages(w->context, c->layer[l].window, w->chunk) * c->kv_heads) * page;
+    return (uint64_t)(qm_kv_pool_pages(c, w, c->layer[l].window) * c->kv_heads) * page;
 }

@@ -192,6 +192,13 @@ int64_t qm_prefix_cache_shrink(struct qm_prefix_cache *c, int64_t n) {
     return free_blocks(c) - before;
 }
 
+int64_t qm_prefix_cache_idle(const struct qm_prefix_cache *c) {
+    int64_t idle = 0;
+    for (int32_t i = c->oldest; i >= 0; i = c->nodes[i].newer)
+        idle += !qm_block_in_use(c->engine, c->nodes[i].block);
+    return idle;
+}
+
 /* --- beginnings ------------------------------------------------------------------------------------------- */
 
 /* The known blocks of tokens[0..n), n in blocks, to c->path and c->blocks; *hash: up to their end. */

@@ -39,6 +39,8 @@ void qm_prefix_cache_add(struct qm_prefix_cache *c, struct qm_sequence *s, const
 /* Frees at least n blocks of the pool, if it can, those unused for longest first, and of a beginning the end first.
  * Returns how many it freed. Blocks that a sequence holds stay. */
 int64_t qm_prefix_cache_shrink(struct qm_prefix_cache *c, int64_t n);
+/* How many blocks it could free: those that no sequence holds. */
+int64_t qm_prefix_cache_idle(const struct qm_prefix_cache *c);
 /* Writes the blocks of tokens[0..n) that s has filled and the store has not got, then syncs. *bytes (may be NULL): what
  * was written. Without a store, or where it is off or has no room for more, that is no error; QM_SYSTEM when it fails.
  */

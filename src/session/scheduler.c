@@ -40,6 +40,12 @@ int qm_scheduler_open(const struct qm_scheduler_options *o, struct qm_scheduler 
     if (!o->now)
         s->o.now = monotonic;
     s->context = qm_engine_context(o->engine);
+    s->block_tokens = qm_engine_block_tokens(o->engine);
+    s->n_closed = 1;
+    struct qm_pool_state pool;
+    qm_engine_pool(o->engine, &pool);
+    if (pool.blocks * s->block_tokens < s->context)
+        s->context = pool.blocks * s->block_tokens;
     s->chunk = qm_engine_chunk(o->engine);
     s->vocab = qm_engine_model(o->engine)->config.vocab;
     s->slots = sequences < s->chunk ? sequences : s->chunk; /* each has a token in every step */
@@ -116,9 +122,25 @@ static int compute(struct qm_scheduler *s, struct qm_error *err) {
         *(s->in_step[i]->state == QM_REQUEST_DECODE ? &generated : &known) += s->in_step[i]->piece;
     double begin = scheduler_now(s);
     int rc = qm_engine_step(s->o.engine, s->steps, (int)s->n_steps, err);
+    for (int64_t i = 0; i < s->n_steps; i++)
+        s->in_step[i]->claim = 0;
+    s->claimed = 0;
     if (!rc)
         scheduler_measure(s, known, generated, scheduler_now(s) - begin);
     return rc;
+}
+
+/* The first request can have everything that the others and the cache have, so a step without it is a step without
+ * pages. */
+static int end_first(struct qm_scheduler *s, bool *worked) {
+    struct qm_error err;
+    struct scheduled *q = s->running[0];
+    int rc =
+        qm_fail(&err, QM_FIT, "the KV cache is full: no pages for a sequence of %lld tokens; --kv-memory raises it",
+                (long long)q->n_tokens);
+    scheduled_end(s, q, rc, &err, QM_FINISH_INTERRUPTED);
+    *worked = true;
+    return QM_OK;
 }
 
 int qm_scheduler_step(struct qm_scheduler *s, bool *worked, struct qm_error *err) {
@@ -128,7 +150,7 @@ int qm_scheduler_step(struct qm_scheduler *s, bool *worked, struct qm_error *err
     scheduler_admit(s);
     scheduler_compose(s);
     s->stats.schedule_seconds += scheduler_now(s) - begin;
-    int rc = s->n_steps ? compute(s, err) : QM_OK;
+    int rc = s->n_steps ? compute(s, err) : s->n_running ? end_first(s, worked) : QM_OK;
     if (!rc && s->n_steps) {
         *worked = true;
         begin = scheduler_now(s);

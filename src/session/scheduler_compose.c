@@ -2,11 +2,6 @@
  * the step has room for. */
 #include "session/scheduler_internal.h"
 
-/* Known tokens that are not computed yet. */
-static int64_t missing(const struct scheduled *q) {
-    return q->n_tokens - qm_sequence_length(q->sequence);
-}
-
 /* The piece's last tokens whose logits are needed: of the last known token when a new one is to be drawn, and of
  * tokens before those known from before whose log-probabilities are asked for. */
 static int64_t wanted_logits(const struct scheduled *q, int64_t piece) {
@@ -20,8 +15,9 @@ static int64_t wanted_logits(const struct scheduled *q, int64_t piece) {
 static void compose_decodes(struct qm_scheduler *s, int64_t *n) {
     for (int64_t i = 0; i < s->n_running; i++) {
         struct scheduled *q = s->running[i];
-        q->piece = q->state == QM_REQUEST_DECODE;
-        *n += q->piece;
+        q->piece = 0;
+        if (q->state == QM_REQUEST_DECODE)
+            *n += q->piece = scheduler_claim(s, q, 1);
     }
 }
 
@@ -33,11 +29,10 @@ static void compose_prefills(struct qm_scheduler *s, int64_t decodes) {
         struct scheduled *q = s->running[i];
         if (q->state != QM_REQUEST_PREFILL)
             continue;
-        int64_t n = missing(q) < left ? missing(q) : left, excess = wanted_logits(q, n) - rows;
+        int64_t n = scheduled_missing(q) < left ? scheduled_missing(q) : left, excess = wanted_logits(q, n) - rows;
         if (excess > 0)
             n -= excess;
-        if (n < 1)
-            continue;
+        n = scheduler_claim(s, q, n);
         q->piece = n;
         left -= n;
         rows -= wanted_logits(q, n);
@@ -62,6 +57,7 @@ void scheduler_compose(struct qm_scheduler *s) {
                                                   .tokens = q->tokens + qm_sequence_length(q->sequence),
                                                   .n = q->piece,
                                                   .n_logits = q->n_logits,
-                                                  .logits = q->logits};
+                                                  .logits = q->logits,
+                                                  .hidden = q->piece == scheduled_missing(q) ? q->hidden : NULL};
     }
 }

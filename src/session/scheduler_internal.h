@@ -1,9 +1,11 @@
-/* What the scheduler's files share: the requests, and the steps of one step. scheduler.c has the public functions and
- * the step; scheduler_request.c the life of a request; scheduler_admit.c who joins; scheduler_compose.c what a step
- * computes; scheduler_tokens.c what becomes of its results; scheduler_rate.c measured speed. */
+/* What the scheduler's files share. scheduler.c has the public functions and the course of a step;
+ * scheduler_request.c the life of a request; scheduler_admit.c who joins; scheduler_pool.c who gets pages;
+ * scheduler_compose.c what a step computes; scheduler_tokens.c what becomes of its results; scheduler_rate.c measured
+ * speed. */
 #ifndef QM_SESSION_SCHEDULER_INTERNAL_H
 #define QM_SESSION_SCHEDULER_INTERNAL_H
 
+#include "session/prefix_cache.h"
 #include "session/scheduler.h"
 
 struct scheduled {
@@ -22,10 +24,17 @@ struct scheduled {
     char **stop;
 
     struct qm_sequence *sequence; /* NULL while it waits */
-    struct qm_decoding *decoding; /* from the first admission on; NULL where it embeds */
+    struct qm_decoding *decoding; /* from the first admission on; NULL where it embeds, */
+    float *hidden;                /* and then this is not: [hidden] */
+    int64_t n_cached;             /* blocks that the prefix cache knows of */
+    /* while it waits */
+    uint64_t behind;  /* the request that computes the same beginning; 0: none */
+    int64_t until;    /* as far as this many tokens */
+    uint64_t too_big; /* it did not fit when so many sequences had been closed; 0: not tried */
 
     /* its part of the step */
     int64_t piece;    /* tokens; 0: none */
+    int64_t claim;    /* blocks of the pool that they take */
     int64_t n_logits; /* of its last tokens */
     float *logits;
     int rc; /* of drawing */
@@ -43,14 +52,16 @@ struct rates {
 
 struct qm_scheduler {
     struct qm_scheduler_options o;
-    int64_t context, chunk, vocab;
+    int64_t context, chunk, vocab, block_tokens;
     uint64_t last_id;
     struct scheduled *first, *last; /* those without a sequence, in order */
     struct scheduled *ended;        /* to be freed */
     struct scheduled **running;     /* [slots], in order */
     int64_t n_running, slots;
     int64_t n_waiting, n_preempted;
-    int busy; /* steps and callbacks that run, one in another */
+    uint64_t n_closed; /* sequences, and 1 */
+    int64_t claimed;   /* blocks of the pool that the step's pieces take */
+    int busy;          /* steps and callbacks that run, one in another */
     bool closing;
 
     struct qm_step *steps;      /* [slots] */
@@ -62,6 +73,11 @@ struct qm_scheduler {
     struct rates rates;
     struct qm_scheduler_stats stats;
 };
+
+/* Known tokens of a running request that are not computed yet. */
+static inline int64_t scheduled_missing(const struct scheduled *q) {
+    return q->n_tokens - qm_sequence_length(q->sequence);
+}
 
 static inline double scheduler_now(const struct qm_scheduler *s) {
     return s->o.now(s->o.now_arg);
@@ -78,8 +94,10 @@ void scheduled_free(struct scheduled *q);
 /* Into the waiting list or out of it. */
 void scheduled_wait(struct qm_scheduler *s, struct scheduled *q);
 void scheduled_unwait(struct qm_scheduler *s, struct scheduled *q);
-/* Takes a waiting request to the running ones: a sequence, and its decoding where it has none yet. */
-int scheduled_start(struct qm_scheduler *s, struct scheduled *q, struct qm_error *err);
+/* What it needs to run: its decoding where it has none yet, and a sequence that holds what the cache knows. */
+int scheduled_prepare(struct qm_scheduler *s, struct scheduled *q, struct qm_error *err);
+/* Takes one that is prepared from the waiting to the running ones. */
+void scheduled_start(struct qm_scheduler *s, struct scheduled *q);
 /* From the running to the waiting ones; its pages are free. */
 void scheduled_preempt(struct qm_scheduler *s, struct scheduled *q);
 /* Ends it wherever it is and tells of it. */
@@ -90,6 +108,12 @@ void scheduled_collect(struct qm_scheduler *s);
 
 /* ---- the parts of a step ---- */
 void scheduler_admit(struct qm_scheduler *s);
+/* Pages for the next n tokens of a running request, or for fewer (of its prompt), or for none: what the cache can
+ * give up, then what those behind it have. Returns for how many; they count as taken until the next step. */
+int64_t scheduler_claim(struct qm_scheduler *s, struct scheduled *q, int64_t n);
+/* Whether there are pages for all known tokens of those that run, and for those of q and a block more. What the cache
+ * must give up for them it has then given up. */
+bool scheduler_fits(struct qm_scheduler *s, const struct scheduled *q);
 /* Fills steps; n_steps is 0 where there is nothing to do. */
 void scheduler_compose(struct qm_scheduler *s);
 /* Draws and tells the tokens of the step that was computed. */

@@ -26,7 +26,7 @@ static int check_ids(const struct qm_scheduler *s, const char *what, const int32
     return QM_OK;
 }
 
-static int check(const struct qm_scheduler *s, const struct qm_request *r, struct qm_error *err) {
+static int check_request(const struct qm_scheduler *s, const struct qm_request *r, struct qm_error *err) {
     if (r->n_prompt < 1)
         return qm_fail(err, QM_INPUT, "the prompt has no tokens; at least one is needed");
     if (r->n_prompt > s->context)
@@ -37,8 +37,6 @@ static int check(const struct qm_scheduler *s, const struct qm_request *r, struc
     if (r->n_generated < 0 || r->n_generated > s->context - r->n_prompt)
         return qm_fail(err, QM_INPUT, "%lld tokens generated before do not fit after a prompt of %lld",
                        (long long)r->n_generated, (long long)r->n_prompt);
-    if (r->embed) /* the engine does not give hidden states yet */
-        return qm_fail(err, QM_USAGE, "embeddings are not computed yet");
     if (r->embed && r->n_generated)
         return qm_fail(err, QM_USAGE, "an embedding has no generated tokens");
     struct qm_decoding_options o = decoding_options(s, r, s->context - r->n_prompt);
@@ -48,7 +46,7 @@ static int check(const struct qm_scheduler *s, const struct qm_request *r, struc
     return rc ? rc : check_ids(s, "tokens generated before", r->generated, r->n_generated, err);
 }
 
-static bool copy(struct scheduled *q, const struct qm_request *r) {
+static bool copy_request(struct scheduled *q, const struct qm_request *r) {
     size_t n_stop = r->embed ? 0 : (size_t)r->n_stop, n_bias = r->embed ? 0 : r->sampling.n_bias;
     q->n_tokens = r->n_prompt + r->n_generated;
     q->tokens = malloc((size_t)q->n_tokens * sizeof *q->tokens);
@@ -71,7 +69,7 @@ static bool copy(struct scheduled *q, const struct qm_request *r) {
 
 int scheduled_new(struct qm_scheduler *s, const struct qm_request *r, struct scheduled **out, struct qm_error *err) {
     *out = NULL;
-    int rc = check(s, r, err);
+    int rc = check_request(s, r, err);
     if (rc)
         return rc;
     struct scheduled *q = calloc(1, sizeof *q);
@@ -79,7 +77,7 @@ int scheduled_new(struct qm_scheduler *s, const struct qm_request *r, struct sch
         return qm_fail_memory(err, sizeof *q, "a request");
     q->r = *r;
     q->room = r->embed ? 0 : s->context - r->n_prompt;
-    if (!copy(q, r)) {
+    if (!copy_request(q, r)) {
         scheduled_free(q);
         return qm_fail_memory(err, (uint64_t)(r->n_prompt + r->n_generated) * sizeof *q->tokens, "a request");
     }
@@ -97,6 +95,7 @@ void scheduled_free(struct scheduled *q) {
     free(q->stop);
     free(q->bias);
     free(q->tokens);
+    free(q->hidden);
     qm_decoding_free(q->decoding);
     free(q);
 }
@@ -121,40 +120,56 @@ void scheduled_unwait(struct qm_scheduler *s, struct scheduled *q) {
     s->n_preempted -= q->admitted;
 }
 
-/* What its tokens need, before the first of them. */
-static int prepare(struct qm_scheduler *s, struct scheduled *q, struct qm_error *err) {
-    if (q->r.embed || q->decoding)
+/* What its results need, before the first of them. */
+static int prepare_results(struct qm_scheduler *s, struct scheduled *q, struct qm_error *err) {
+    const struct qm_config *config = &qm_engine_model(s->o.engine)->config;
+    size_t bytes = (size_t)config->hidden * sizeof *q->hidden;
+    if (q->decoding || q->hidden)
         return QM_OK;
+    if (q->r.embed)
+        return (q->hidden = malloc(bytes)) ? QM_OK : qm_fail_memory(err, bytes, "an embedding");
     struct qm_decoding_options o = decoding_options(s, &q->r, q->room);
-    int rc = qm_decoding_new(&o, &qm_engine_model(s->o.engine)->config, &q->decoding, err);
-    if (rc)
-        return rc;
-    qm_decoding_prompt(q->decoding, q->tokens, q->r.n_prompt);
     int64_t most = q->r.max_tokens >= 0 && q->r.max_tokens < q->room ? q->r.max_tokens : q->room;
-    size_t bytes = (size_t)(q->r.n_prompt + (most > q->r.n_generated ? most : q->r.n_generated)) * sizeof *q->tokens;
+    bytes = (size_t)(q->r.n_prompt + (most > q->r.n_generated ? most : q->r.n_generated)) * sizeof *q->tokens;
     int32_t *tokens = realloc(q->tokens, bytes);
     if (!tokens)
         return qm_fail_memory(err, bytes, "a request's tokens");
     q->tokens = tokens;
-    return QM_OK;
+    int rc = qm_decoding_new(&o, config, &q->decoding, err);
+    if (!rc)
+        qm_decoding_prompt(q->decoding, q->tokens, q->r.n_prompt);
+    return rc;
 }
 
-int scheduled_start(struct qm_scheduler *s, struct scheduled *q, struct qm_error *err) {
-    int rc = prepare(s, q, err);
+int scheduled_prepare(struct qm_scheduler *s, struct scheduled *q, struct qm_error *err) {
+    int rc = prepare_results(s, q, err);
     if (!rc)
         rc = qm_sequence_open(s->o.engine, &q->sequence, err);
-    if (rc)
+    q->n_cached = 0;
+    if (rc || !s->o.cache)
         return rc;
+    /* known tokens whose log-probabilities are still to be told have to be computed */
+    bool retold = q->r.top_logprobs >= 0 && q->r.n_prompt + q->told < q->n_tokens;
+    int64_t held;
+    rc = qm_prefix_cache_attach(s->o.cache, q->sequence, q->tokens, retold ? q->r.n_prompt : q->n_tokens, &held, NULL,
+                                err);
+    q->n_cached = rc ? 0 : held / s->block_tokens;
+    return rc;
+}
+
+void scheduled_start(struct qm_scheduler *s, struct scheduled *q) {
+    int64_t held = qm_sequence_length(q->sequence), at = s->n_running++;
     scheduled_unwait(s, q);
     q->state = QM_REQUEST_PREFILL;
-    if (!q->admitted)
+    s->stats.prefix_tokens += held;
+    if (!q->admitted) {
         q->started = scheduler_now(s);
+        q->prefix_tokens = held;
+    }
     q->admitted = true;
-    int64_t at = s->n_running++;
     for (; at > 0 && scheduled_before(q, s->running[at - 1]); at--)
         s->running[at] = s->running[at - 1];
     s->running[at] = q;
-    return QM_OK;
 }
 
 static void stop_running(struct qm_scheduler *s, struct scheduled *q) {
@@ -165,13 +180,16 @@ static void stop_running(struct qm_scheduler *s, struct scheduled *q) {
     memmove(&s->running[at], &s->running[at + 1], (size_t)(s->n_running - at) * sizeof(struct scheduled *));
     qm_sequence_close(q->sequence);
     q->sequence = NULL;
-    q->piece = 0;
+    s->n_closed++;
+    s->claimed -= q->claim;
+    q->piece = q->claim = 0;
 }
 
 void scheduled_preempt(struct qm_scheduler *s, struct scheduled *q) {
     stop_running(s, q);
     q->state = QM_REQUEST_PREEMPTED;
     q->preemptions++;
+    q->behind = q->too_big = 0;
     s->stats.preemptions++;
     scheduled_wait(s, q);
 }
@@ -188,11 +206,13 @@ static void tell_end(struct qm_scheduler *s, struct scheduled *q, int rc, const 
                            .n_ids = q->told,
                            .text = text ? text->data : "",
                            .text_len = text ? text->len : 0,
+                           .embedding = rc || finish == QM_FINISH_INTERRUPTED ? NULL : q->hidden,
                            .prompt_tokens = q->r.n_prompt,
                            .prefix_tokens = q->prefix_tokens,
                            .preemptions = q->preemptions,
                            .wait_seconds = started - q->submitted,
                            .prefill_seconds = (q->told ? q->first_token : end) - started};
+    o.n_embedding = o.embedding ? qm_engine_model(s->o.engine)->config.hidden : 0;
     if (q->told) {
         o.first_token_seconds = q->first_token - q->submitted;
         o.decode_seconds = end - q->first_token;

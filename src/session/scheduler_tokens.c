@@ -74,6 +74,8 @@ static void finish_piece(struct qm_scheduler *s, struct scheduled *q) {
     int64_t held = qm_sequence_length(q->sequence);
     bool whole = held == q->n_tokens;
     enum qm_finish finish = QM_FINISH_STOP;
+    if (s->o.cache)
+        qm_prefix_cache_add(s->o.cache, q->sequence, q->tokens, &q->n_cached);
     if (q->state == QM_REQUEST_PREFILL && q->r.on_prefill) {
         s->busy++;
         q->r.on_prefill(q->r.arg, held, q->n_tokens);

@@ -45,7 +45,7 @@ check 'generation at depth' out_has 'tg2 @ d4 '
 expect 0 'bench, random weights of some layers' bench --random $CONFIG --layers 1 $SMALL --fill-depth -d 8 --profile
 check 'filled' out_has 'tg2 @ d8 filled'
 check 'the formula' out_has 'T\(layers run\) / T\(all layers\)'
-check 'a profile' out_has 'per step: .* regions; microseconds: .*moe_up'
+check 'a profile' out_has 'per step: .* regions, [67]\.00 barriers a layer; microseconds: .*moe_up'
 for f in csv json jsonl html; do
     expect 0 "bench -o $f" bench --random $CONFIG $SMALL --batch 1,2 -o $f
     cp "$T/out" "$T/$f"

@@ -96,6 +96,7 @@ static void exercise(int threads, bool nodes) {
             assert_int_equal(j.slot[t * 16], (int64_t)r * (t + 1));
     }
     assert_int_equal(qm_team_regions(j.team), regions);
+    assert_int_equal(qm_team_barriers(j.team), regions);
     for (int i = 0; i < 3; i++) {
         qm_team_run(j.team, rounds, &j);
         qm_team_run(j.team, add_own, &j);

@@ -17,6 +17,7 @@ struct told { /* of one token */
 
 struct job {
     struct load *load;
+    bool shares;
     struct qm_request r;
     int32_t *prompt;
     char stop[16];
@@ -131,10 +132,10 @@ static void make(struct load *l, struct job *j, const struct load_shape *shape, 
     int64_t vocab = qm_engine_model(l->alone)->config.vocab, n = 1 + below(&l->random, shape->prompt_max);
     bool shares = shape->head && next(&l->random) % 2;
     j->load = l;
+    j->shares = shares;
     j->r = (struct qm_request){.n_prompt = shares ? shape->head + n : n,
                                .max_tokens = below(&l->random, shape->tokens_max + 1),
                                .sampling = qm_sampling_default,
-                               .ignore_end = shape->plain,
                                .top_logprobs = -1};
     j->prompt = malloc((size_t)j->r.n_prompt * sizeof *j->prompt);
     j->tokens = calloc((size_t)shape->tokens_max + 1, sizeof *j->tokens);
@@ -143,10 +144,10 @@ static void make(struct load *l, struct job *j, const struct load_shape *shape, 
     for (int64_t i = shares ? shape->head : 0; i < j->r.n_prompt; i++)
         j->prompt[i] = (int32_t)below(&l->random, vocab);
     j->r.prompt = j->prompt;
-    if (!shape->plain)
-        vary(j, &l->random);
+    vary(j, &l->random);
+    j->r.ignore_end |= shape->endless;
     generate_alone(j);
-    if (l->tokenizer && !shape->plain)
+    if (l->tokenizer && !shape->endless)
         choose_stop(j, &l->random);
 }
 
@@ -172,6 +173,13 @@ void load_free(struct load *l) {
     }
     free(l->jobs);
     free(l);
+}
+
+int load_sharing(const struct load *l) {
+    int n = 0;
+    for (int i = 0; i < l->n; i++)
+        n += l->jobs[i].shares;
+    return n;
 }
 
 /* ---- scheduled ---- */

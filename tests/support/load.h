@@ -11,7 +11,7 @@ struct load_shape {
     int jobs;
     int64_t prompt_max, tokens_max;
     int64_t head; /* tokens that about half of the prompts have in common; 0: none */
-    bool plain;   /* greedy, no stop strings, no log-probabilities, no end */
+    bool endless; /* no stop strings, and end tokens do not end it */
     uint64_t seed;
 };
 
@@ -20,6 +20,8 @@ struct load;
 /* Runs each job alone on `alone`, which has one sequence free. tokenizer may be NULL. */
 struct load *load_new(struct qm_engine *alone, const struct qm_tokenizer *tokenizer, const struct load_shape *shape);
 void load_free(struct load *l);
+/* How many of the jobs have the common head. */
+int load_sharing(const struct load *l);
 
 struct load_course {
     uint64_t seed;

@@ -13,6 +13,12 @@ header_is() {
     done
     return 1
 }
+library_is() {
+    for d in /usr/lib /usr/lib64 /usr/local/lib /usr/lib/x86_64-linux-gnu; do
+        [ -e "$root$d/$1" ] && return 0
+    done
+    return 1
+}
 # The sanitizers' and the fuzzer's runtime, in the layout of clang up to 14 and since.
 runtime_is() {
     command_is clang || return 1
@@ -29,6 +35,7 @@ pkg-config command pkg-config
 libjansson-dev header jansson.h
 libpcre2-dev header pcre2.h
 libutf8proc-dev header utf8proc.h
+libsqlite3-dev header sqlite3.h
 libhwloc-dev header hwloc.h
 libnuma-dev header numa.h
 libedit-dev header histedit.h
@@ -37,7 +44,8 @@ check='clang command clang
 libclang-rt-dev runtime clang
 clang-format command clang-format
 cppcheck command cppcheck
-libcmocka-dev header cmocka.h'
+libcmocka-dev header cmocka.h
+libopenblas0-pthread library libopenblas.so.0'
 
 # For the guest with two nodes, which is left out where they cannot be had.
 guest='qemu-system-x86 command qemu-system-x86_64

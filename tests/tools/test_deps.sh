@@ -5,7 +5,7 @@ deps=$(cd "$(dirname "$0")" && pwd)/deps.sh
 dir=$(mktemp -d) || exit 5
 trap 'rm -rf "$dir"' EXIT
 failed=0
-mkdir -p "$dir/bin" "$dir/root/usr/include"
+mkdir -p "$dir/bin" "$dir/root/usr/include" "$dir/root/usr/lib"
 for c in cat sed env sh touch chmod; do ln -s "$(command -v $c)" "$dir/bin/$c"; done
 stand_in() { printf '#!/bin/sh\n%s\n' "$2" >"$dir/bin/$1"; chmod +x "$dir/bin/$1"; }
 said= rc=0
@@ -52,8 +52,10 @@ libutf8proc-dev) touch $ROOT/usr/include/utf8proc.h ;;
 libhwloc-dev) touch $ROOT/usr/include/hwloc.h ;;
 libnuma-dev) [ -n "${BROKEN:-}" ] || touch $ROOT/usr/include/numa.h ;;
 libedit-dev) touch $ROOT/usr/include/histedit.h ;;
+libsqlite3-dev) touch $ROOT/usr/include/sqlite3.h ;;
 libxxhash-dev) touch $ROOT/usr/include/xxhash.h ;;
 libcmocka-dev) touch $ROOT/usr/include/cmocka.h ;;
+libopenblas0-pthread) touch $ROOT/usr/lib/libopenblas.so.0 ;;
 esac; done'
 
 stand_in id 'echo 1000'
@@ -79,7 +81,7 @@ expect 'all there' 0
 
 stand_in id 'echo 0'
 run program check
-expect 'the packages of check' 0 clang libclang-rt-dev clang-format cppcheck libcmocka-dev
+expect 'the packages of check' 0 clang libclang-rt-dev clang-format cppcheck libcmocka-dev libopenblas0-pthread
 run check
 expect 'check, all there' 0
 [ ! -s "$dir/calls" ] || { echo "check, all there: apt was called"; failed=1; }

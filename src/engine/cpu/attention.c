@@ -1,4 +1,6 @@
-/* Attention on the CPU: QK-norm, RoPE and the KV store, then one algorithm for prefill and decode.
+/* Attention on the CPU: QK-norm, RoPE and the KV store, then one algorithm for prefill and decode. Queries are prepared
+ * by the thread that computes with them; keys and values too where no other unit of work needs them (decode), else
+ * they are all stored first and a barrier follows.
  *
  * The context is cut at absolute multiples of QM_ATTENTION_SPLIT tokens. Each split has its own maximum, sum and
  * product, from zero; splits merge in ascending order by one formula (kernels' merge_split). The rows of one unit
@@ -18,6 +20,7 @@ struct region {
     int64_t group, query_tokens; /* query heads of a KV head; tokens of a block */
     int64_t ld_value;            /* head_dim rounded up to 16 */
     bool by_split;
+    bool own_keys; /* a part's tokens are one unit of each head: who computes it stores its keys and values */
 };
 
 /* Query tokens [row, row + tokens) of one part and one KV head. */
@@ -61,40 +64,48 @@ static struct buffers thread_buffers(const struct region *r, int thread) {
     return b;
 }
 
-/* q, k and v of one token: norms and rotation; q to its buffer, k and v to their pages. */
-static void prepare_token(const struct region *r, const struct qm_batch_part *part, int64_t i, struct buffers *b) {
+/* A head's vector in place: norm, where the layer has one, and rotation for the token at `row`. */
+static void rotate(const struct region *r, float *x, int32_t norm, int64_t row) {
+    const struct qm_cpu *c = r->c;
+    const struct qm_packed_weight *w = qm_cpu_weight(c, norm);
+    int64_t hd = c->config->head_dim;
+    if (w)
+        c->kernels->rmsnorm(x, x, qm_packed_vector(w, 0), hd, (float)c->config->rms_eps);
+    c->kernels->rope(x, c->rope + row * hd, hd);
+}
+
+/* Key and value of token i of a part, of one KV head, to their page. */
+static void store_token(const struct region *r, const struct qm_batch_part *part, int64_t i, int64_t head,
+                        const struct buffers *b) {
     const struct qm_cpu *c = r->c;
     const struct qm_config *g = c->config;
     int64_t hd = g->head_dim, row = part->row + i, position = part->position + i;
-    const float *qkv = c->qkv + row * c->layout.ld_qkv, *cs = c->rope + row * hd;
-    const struct qm_packed_weight *qn = qm_cpu_weight(c, r->op->q_norm), *kn = qm_cpu_weight(c, r->op->k_norm);
-    float eps = (float)g->rms_eps, *q = c->q + row * c->layout.ld_q;
-    memcpy(q, qkv, (size_t)(g->heads * hd) * sizeof *q);
-    for (int64_t h = 0; h < g->heads; h++) {
-        if (qn)
-            c->kernels->rmsnorm(q + h * hd, q + h * hd, qm_packed_vector(qn, 0), hd, eps);
-        c->kernels->rope(q + h * hd, cs, hd);
-    }
-    for (int64_t h = 0; h < g->kv_heads; h++) {
-        uint8_t *page = qm_kv_page(c->kv, part->tables, r->op->state, h, position);
-        int64_t slot = position % QM_KV_PAGE_TOKENS;
-        memcpy(b->vector, qkv + (g->heads + h) * hd, (size_t)hd * sizeof *q);
-        if (kn)
-            c->kernels->rmsnorm(b->vector, b->vector, qm_packed_vector(kn, 0), hd, eps);
-        c->kernels->rope(b->vector, cs, hd);
-        c->kernels->store_k(page, c->kv->type, slot, b->vector, hd);
-        c->kernels->store_v(page + c->kv->key_bytes, c->kv->type, slot, QM_KV_PAGE_TOKENS,
-                            qkv + (g->heads + g->kv_heads + h) * hd, hd);
-    }
+    const float *qkv = c->qkv + row * c->layout.ld_qkv;
+    uint8_t *page = qm_kv_page(c->kv, part->tables, r->op->state, head, position);
+    int64_t slot = position % QM_KV_PAGE_TOKENS;
+    memcpy(b->vector, qkv + (g->heads + head) * hd, (size_t)hd * sizeof *b->vector);
+    rotate(r, b->vector, r->op->k_norm, row);
+    c->kernels->store_k(page, c->kv->type, slot, b->vector, hd);
+    c->kernels->store_v(page + c->kv->key_bytes, c->kv->type, slot, QM_KV_PAGE_TOKENS,
+                        qkv + (g->heads + g->kv_heads + head) * hd, hd);
 }
 
-static void prepare(const struct region *r, int thread, int threads, struct buffers *b) {
+/* Keys and values of the whole batch, shared out by rows. */
+static void store_all(const struct region *r, int thread, int threads, const struct buffers *b) {
     int64_t begin, end, row = 0;
     qm_team_share(r->batch->rows, thread, threads, &begin, &end);
     for (int p = 0; p < r->batch->n_parts; p++)
         for (int64_t i = 0; i < r->batch->parts[p].n; i++, row++)
-            if (row >= begin && row < end)
-                prepare_token(r, &r->batch->parts[p], i, b);
+            for (int64_t h = 0; row >= begin && row < end && h < r->c->config->kv_heads; h++)
+                store_token(r, &r->batch->parts[p], i, h, b);
+}
+
+/* Keys and values of a unit's tokens at positions [from, to), where nobody else needs them. */
+static void store_unit(const struct region *r, const struct unit *u, int64_t from, int64_t to,
+                       const struct buffers *b) {
+    for (int64_t i = 0; r->own_keys && i < u->tokens; i++)
+        if (u->position + i >= from && u->position + i < to)
+            store_token(r, u->part, u->row - u->part->row + i, u->head, b);
 }
 
 /* Row i of a unit is token i / group, query head i % group. The first key its token attends to. */
@@ -102,13 +113,16 @@ static int64_t first_key(const struct region *r, int64_t position) {
     return r->op->window ? max64(0, position - r->op->window + 1) : 0;
 }
 
+/* Normed, rotated and packed; b->merged is free until then. */
 static void pack_queries(const struct region *r, const struct unit *u, const struct buffers *b) {
     const struct qm_cpu *c = r->c;
-    const struct qm_type_kernels *t = qm_cpu_type(c, c->kv->type);
-    int32_t rows[QM_QUERY_ROWS > QM_MAX_GROUP ? QM_QUERY_ROWS : QM_MAX_GROUP];
-    for (int64_t i = 0; i < u->tokens * r->group; i++)
-        rows[i] = (int32_t)((u->row + i / r->group) * c->config->heads + u->head * r->group + i % r->group);
-    t->pack(b->queries, c->q, c->config->head_dim, rows, u->tokens * r->group, c->config->head_dim);
+    int64_t rows = u->tokens * r->group, hd = c->config->head_dim;
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t row = u->row + i / r->group, head = u->head * r->group + i % r->group;
+        memcpy(b->merged + i * hd, c->qkv + row * c->layout.ld_qkv + head * hd, (size_t)hd * sizeof *b->merged);
+        rotate(r, b->merged + i * hd, r->op->q_norm, row);
+    }
+    qm_cpu_type(c, c->kv->type)->pack(b->queries, b->merged, hd, NULL, rows, hd);
 }
 
 /* Scores of a split: the products with the keys of its pages in [from, to), then each row's softmax over the keys
@@ -229,6 +243,7 @@ static bool captured(const struct region *r, const struct unit *u) {
 
 /* All splits of a unit by one thread. */
 static void whole_unit(const struct region *r, const struct unit *u, const struct buffers *b) {
+    store_unit(r, u, u->position, u->position + u->tokens, b);
     pack_queries(r, u, b);
     start_merge(r, u, b);
     int64_t last = (u->position + u->tokens - 1) / QM_ATTENTION_SPLIT;
@@ -312,6 +327,7 @@ static void units_by_split(const struct region *r, int thread, int threads, cons
             if (!packed)
                 pack_queries(r, &u, b);
             packed = true;
+            store_unit(r, &u, s * QM_ATTENTION_SPLIT, (s + 1) * QM_ATTENTION_SPLIT, b);
             compute_split(r, &u, s, b);
             float *to = r->c->partial + base + (s - first) * rows * (r->ld_value + 2);
             memcpy(to, b->out, (size_t)(rows * r->ld_value) * sizeof *to);
@@ -340,8 +356,10 @@ static void units_by_split(const struct region *r, int thread, int threads, cons
 static void attention_region(void *arg, int thread, int threads) {
     const struct region *r = arg;
     struct buffers b = thread_buffers(r, thread);
-    prepare(r, thread, threads, &b);
-    qm_team_barrier(r->c->team, thread);
+    if (!r->own_keys) {
+        store_all(r, thread, threads, &b);
+        qm_team_barrier(r->c->team, thread);
+    }
     if (r->by_split) {
         units_by_split(r, thread, threads, &b);
         return;
@@ -374,6 +392,9 @@ void qm_cpu_attention(struct qm_cpu *c, const struct qm_op *op, const struct qm_
     struct region r = {.c = c, .op = op, .batch = batch, .group = c->config->heads / c->config->kv_heads};
     r.query_tokens = c->layout.query_rows / r.group;
     r.ld_value = c->layout.ld_value;
+    r.own_keys = true;
+    for (int p = 0; p < batch->n_parts; p++)
+        r.own_keys = r.own_keys && batch->parts[p].n <= r.query_tokens;
     r.by_split = share_splits(&r);
     qm_team_run(c->team, attention_region, &r);
 }

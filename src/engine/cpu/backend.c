@@ -135,7 +135,6 @@ static int open_scratch(struct qm_cpu *c, const struct qm_home *homes, struct qm
     c->x = part(c, l->x);
     c->normed = part(c, l->normed);
     c->qkv = part(c, l->qkv);
-    c->q = part(c, l->q);
     c->attended = part(c, l->attended);
     c->h = part(c, l->h);
     c->rope = part(c, l->rope);

@@ -32,7 +32,7 @@ struct qm_cpu {
     struct qm_memory scratch;          /* what all threads share */
     struct qm_memory *private_scratch; /* [nodes of the team]: the parts of their threads */
     uint8_t **private_part;            /* [threads] */
-    float *x, *normed, *qkv, *q, *attended, *h, *rope, *partial;
+    float *x, *normed, *qkv, *attended, *h, *rope, *partial;
     uint8_t *packed_rows;
     struct qm_routes routing;
     double *inv_freq; /* [head_dim / 2] */

@@ -66,31 +66,60 @@ static void group_rows(struct qm_cpu *c, int64_t rows) {
     g->first[0] = 0;
 }
 
-/* Router logits of rows [first, first + n), which fit the private room for packed rows. */
-static void route_rows(const struct region *r, void *packed, int64_t first, int64_t n) {
-    struct qm_cpu *c = r->c;
-    const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix), *bias = qm_cpu_weight(c, r->op->bias);
-    const struct qm_packed_weight *norm = qm_cpu_weight(c, r->op->norm);
-    int64_t ld = w->panels * QM_PANEL_ROWS, k = c->config->experts_per_token, ldn = c->layout.ld_hidden;
-    float *normed = c->normed + first * ldn, *logits = c->routing.logits + first * ld;
+/* Norms n rows from `first` on to `normed` and packs them for the router. */
+static void pack_routed(const struct region *r, float *normed, void *packed, int64_t first, int64_t n) {
+    const struct qm_cpu *c = r->c;
+    const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix), *norm = qm_cpu_weight(c, r->op->norm);
+    int64_t ld = c->layout.ld_hidden;
     for (int64_t i = 0; i < n; i++)
-        c->kernels->rmsnorm(normed + i * ldn, c->x + (first + i) * ldn, qm_packed_vector(norm, 0), w->k,
+        c->kernels->rmsnorm(normed + i * ld, c->x + (first + i) * ld, qm_packed_vector(norm, 0), w->k,
                             (float)c->config->rms_eps);
-    qm_cpu_type(c, w->type)->pack(packed, normed, ldn, NULL, n, w->k);
+    qm_cpu_type(c, w->type)->pack(packed, normed, ld, NULL, n, w->k);
+}
+
+/* Router logits of n packed rows from `first` on, for panels [begin, end). */
+static void route_columns(const struct region *r, const void *packed, int64_t first, int64_t n, int64_t begin,
+                          int64_t end) {
+    struct qm_cpu *c = r->c;
+    const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix);
+    int64_t ld = w->panels * QM_PANEL_ROWS;
     struct qm_product product = {.a = packed,
                                  .m = n,
                                  .k = w->k,
-                                 .b = qm_packed_panel(w, 0, 0),
-                                 .n_panels = w->panels,
+                                 .b = qm_packed_panel(w, 0, begin),
+                                 .n_panels = end - begin,
                                  .panel_stride = w->panel_stride,
-                                 .c = logits,
+                                 .c = c->routing.logits + first * ld + begin * QM_PANEL_ROWS,
                                  .ldc = ld};
     qm_cpu_type(c, w->type)->product(&product);
-    for (int64_t i = 0; i < n; i++) {
+}
+
+static void choose_experts(const struct region *r, int64_t first, int64_t n) {
+    struct qm_cpu *c = r->c;
+    const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix), *bias = qm_cpu_weight(c, r->op->bias);
+    int64_t ld = w->panels * QM_PANEL_ROWS, k = c->config->experts_per_token;
+    for (int64_t i = first; i < first + n; i++) {
+        float *logits = c->routing.logits + i * ld;
         if (bias)
-            c->kernels->add(logits + i * ld, qm_packed_vector(bias, 0), w->n);
-        route_row(c, logits + i * ld, c->routing.chosen + (first + i) * k, c->routing.weight + (first + i) * k);
+            c->kernels->add(logits, qm_packed_vector(bias, 0), w->n);
+        route_row(c, logits, c->routing.chosen + i * k, c->routing.weight + i * k);
     }
+}
+
+/* Few rows: their logits are shared out by panels, since one thread alone would read the router for all. Who wants the
+ * normed rows finds them in c->normed. */
+static void route_few(const struct region *r, int thread, int threads, void *packed) {
+    struct qm_cpu *c = r->c;
+    const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix);
+    float *normed = (float *)(void *)qm_cpu_private(c, thread, c->layout.accumulator);
+    int64_t rows = r->batch->rows, ld = c->layout.ld_hidden, begin, end;
+    qm_team_share(w->panels, thread, threads, &begin, &end);
+    if (begin == end && thread > 0)
+        return;
+    pack_routed(r, normed, packed, 0, rows);
+    route_columns(r, packed, 0, rows, begin, end);
+    if (thread == 0)
+        memcpy(c->normed, normed, (size_t)(rows * ld) * sizeof *normed);
 }
 
 static void route_region(void *arg, int thread, int threads) {
@@ -98,17 +127,27 @@ static void route_region(void *arg, int thread, int threads) {
     const struct qm_cpu *c = r->c;
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix);
     void *packed = qm_cpu_private(c, thread, c->layout.private_rows);
+    if (r->batch->rows <= QM_PRIVATE_ROWS) {
+        route_few(r, thread, threads, packed);
+        return;
+    }
     int64_t begin, end, most = QM_PRIVATE_ROWS;
     while (most < QM_PACK_ROWS && qm_cpu_type(c, w->type)->packed_bytes(most + 1, w->k) <= c->layout.private_rows_bytes)
         most++;
     qm_team_share(r->batch->rows, thread, threads, &begin, &end);
-    for (int64_t i = begin; i < end; i += most)
-        route_rows(r, packed, i, most < end - i ? most : end - i);
+    for (int64_t i = begin; i < end; i += most) {
+        int64_t n = most < end - i ? most : end - i;
+        pack_routed(r, c->normed + i * c->layout.ld_hidden, packed, i, n);
+        route_columns(r, packed, i, n, 0, w->panels);
+        choose_experts(r, i, n);
+    }
 }
 
 void qm_cpu_route(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch) {
     struct region r = {c, op, batch};
     qm_team_run(c->team, route_region, &r);
+    if (batch->rows <= QM_PRIVATE_ROWS)
+        choose_experts(&r, 0, batch->rows);
     group_rows(c, batch->rows);
 }
 
@@ -125,33 +164,60 @@ static void place_packed(struct qm_cpu *c, const struct qm_packed_weight *w) {
     }
 }
 
-/* Packs every expert's rows, shared out by blocks of rows over threads. rows: gathered from src, or NULL where
- * row i of src is slot i. */
-static void pack_experts(const struct qm_cpu *c, int thread, int threads, const float *src, int64_t ld,
-                         const int32_t *rows, const struct qm_packed_weight *w) {
-    const struct qm_type_kernels *t = qm_cpu_type(c, w->type);
+/* The rows that an expert's product reads: gathered from src by `rows`, or row i of src is slot i. */
+struct inputs {
+    const float *src;
+    int64_t ld;
+    const int32_t *rows; /* NULL: not gathered */
+    const struct qm_packed_weight *w;
+};
+
+static void pack_slots(const struct qm_cpu *c, const struct inputs *in, int64_t first, int64_t n, void *dst) {
+    const struct qm_type_kernels *t = qm_cpu_type(c, in->w->type);
+    if (in->rows)
+        t->pack(dst, in->src, in->ld, in->rows + first, n, in->w->k);
+    else
+        t->pack(dst, in->src + first * in->ld, in->ld, NULL, n, in->w->k);
+}
+
+/* Packs every expert's rows, shared out by blocks of rows over threads; a barrier follows. Steps of few rows do without
+ * both: packed_expert() packs them then. */
+static void pack_experts(const struct region *r, int thread, int threads, const struct inputs *in) {
+    const struct qm_cpu *c = r->c;
     int64_t block = 0;
+    if (r->batch->rows <= QM_PRIVATE_ROWS)
+        return;
     for (int64_t e = 0; e < c->config->experts; e++) {
         int64_t first = c->routing.first[e], m = expert_rows(c, e);
-        for (int64_t r = 0; r < m; r += QM_PACK_ROWS, block++) {
-            if (block % threads != thread)
-                continue;
-            int64_t n = m - r < QM_PACK_ROWS ? m - r : QM_PACK_ROWS;
-            uint8_t *dst = c->packed_rows + c->routing.packed_at[e] + t->packed_bytes(r, w->k);
-            if (rows)
-                t->pack(dst, src, ld, rows + first + r, n, w->k);
-            else
-                t->pack(dst, src + (first + r) * ld, ld, NULL, n, w->k);
-        }
+        for (int64_t i = 0; i < m; i += QM_PACK_ROWS, block++)
+            if (block % threads == thread)
+                pack_slots(c, in, first + i, m - i < QM_PACK_ROWS ? m - i : QM_PACK_ROWS,
+                           c->packed_rows + c->routing.packed_at[e] +
+                               qm_cpu_type(c, in->w->type)->packed_bytes(i, in->w->k));
     }
     qm_team_barrier(c->team, thread);
+}
+
+/* Expert e's packed rows. *last: NULL, or what this thread packed last, which is the same rows where a token is alone
+ * and its row is gathered. */
+static const void *packed_expert(const struct region *r, int thread, const struct inputs *in, int64_t e,
+                                 const void **last) {
+    const struct qm_cpu *c = r->c;
+    if (r->batch->rows > QM_PRIVATE_ROWS)
+        return c->packed_rows + c->routing.packed_at[e];
+    void *dst = qm_cpu_private(c, thread, c->layout.private_rows);
+    if (!*last || !in->rows || r->batch->rows > 1)
+        pack_slots(c, in, c->routing.first[e], expert_rows(c, e), dst);
+    return *last = dst;
 }
 
 static void up_region(void *arg, int thread, int threads) {
     const struct region *r = arg;
     struct qm_cpu *c = r->c;
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix), *bias = qm_cpu_weight(c, r->op->bias);
-    pack_experts(c, thread, threads, c->normed, c->layout.ld_hidden, c->routing.slot_row, w);
+    const struct inputs in = {c->normed, c->layout.ld_hidden, c->routing.slot_row, w};
+    const void *last = NULL;
+    pack_experts(r, thread, threads, &in);
     for (int64_t e = 0; e < c->config->experts; e++) {
         int64_t m = expert_rows(c, e);
         if (m == 0)
@@ -160,7 +226,7 @@ static void up_region(void *arg, int thread, int threads) {
                                    .out = c->h + c->routing.first[e] * c->layout.ld_ffn,
                                    .ld = c->layout.ld_ffn,
                                    .bias = bias ? qm_packed_vector(bias, e) : NULL};
-        qm_cpu_product(c, thread, c->packed_rows + c->routing.packed_at[e], m, w, e, &gate);
+        qm_cpu_product(c, thread, packed_expert(r, thread, &in, e, &last), m, w, e, &gate);
     }
 }
 
@@ -172,17 +238,20 @@ void qm_cpu_moe_up(struct qm_cpu *c, const struct qm_op *op, const struct qm_bat
 
 /* One block of columns: the experts' outputs, weighted, summed from zero in ascending order of expert, then added
  * to the residual stream. */
-static void down_columns(const struct qm_cpu *c, int thread, const struct qm_packed_weight *w,
-                         const struct qm_packed_weight *bias, int64_t rows, int64_t panel, int64_t panels) {
+static void down_columns(const struct region *r, int thread, const struct inputs *in, int64_t panel, int64_t panels) {
+    const struct qm_cpu *c = r->c;
+    const struct qm_packed_weight *w = in->w, *bias = qm_cpu_weight(c, r->op->bias);
     float *block = (float *)(void *)qm_cpu_private(c, thread, c->layout.product);
     float *sum = (float *)(void *)qm_cpu_private(c, thread, c->layout.accumulator);
     int64_t ld = panels * QM_PANEL_ROWS, col = panel * QM_PANEL_ROWS, n = ld < w->n - col ? ld : w->n - col;
+    int64_t rows = r->batch->rows;
+    const void *last = NULL;
     memset(sum, 0, (size_t)(rows * ld) * sizeof *sum);
     for (int64_t e = 0; e < c->config->experts; e++) {
         int64_t m = expert_rows(c, e), first = c->routing.first[e];
         if (m == 0)
             continue;
-        struct qm_product product = {.a = c->packed_rows + c->routing.packed_at[e],
+        struct qm_product product = {.a = packed_expert(r, thread, in, e, &last),
                                      .m = m,
                                      .k = w->k,
                                      .b = qm_packed_panel(w, e, panel),
@@ -205,14 +274,15 @@ static void down_columns(const struct qm_cpu *c, int thread, const struct qm_pac
 static void down_region(void *arg, int thread, int threads) {
     const struct region *r = arg;
     struct qm_cpu *c = r->c;
-    const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix), *bias = qm_cpu_weight(c, r->op->bias);
-    pack_experts(c, thread, threads, c->h, c->layout.ld_ffn, NULL, w);
-    int64_t rows = r->batch->rows, begin, end;
-    int64_t room = (int64_t)(c->layout.product_bytes / sizeof(float)) / (rows * QM_PANEL_ROWS);
+    const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix);
+    const struct inputs in = {c->h, c->layout.ld_ffn, NULL, w};
+    pack_experts(r, thread, threads, &in);
+    int64_t begin, end;
+    int64_t room = (int64_t)(c->layout.product_bytes / sizeof(float)) / (r->batch->rows * QM_PANEL_ROWS);
     qm_packed_share(w, c->team, thread, &begin, &end);
     for (int64_t p = begin, panels; p < end; p += panels) {
         panels = qm_packed_run(w, p, room < end - p ? room : end - p);
-        down_columns(c, thread, w, bias, rows, p, panels);
+        down_columns(r, thread, &in, p, panels);
     }
 }
 

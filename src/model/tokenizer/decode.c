@@ -297,7 +297,8 @@ static int step_bytes(const struct qm_decode *d, struct qm_matcher *m, bool fuse
     return qm_buf_add(out, in->data, in->len, err);
 }
 
-int qm_tokenizer_token_bytes(const struct qm_tokenizer *t, int32_t id, struct qm_buf *out, struct qm_error *err) {
+int qm_token_bytes(const struct qm_tokenizer *t, int32_t id, struct qm_token_scratch *scratch, struct qm_buf *out,
+                   struct qm_error *err) {
     size_t len;
     const char *p = decoded_text(t, id, &len);
     if (!p)
@@ -305,27 +306,35 @@ int qm_tokenizer_token_bytes(const struct qm_tokenizer *t, int32_t id, struct qm
                        (long long)qm_tokenizer_size(t) - 1);
     if (t->kind == QM_KIND_SPM)
         return spm_bytes(t, id, p, len, out, err);
-    struct qm_buf a = {0}, b = {0};
-    struct qm_matcher *m = NULL;
+    struct qm_buf *a = &scratch->a, *b = &scratch->b;
     bool done = false, fused = false;
-    int rc = qm_buf_add(&a, p, len, err);
+    a->len = 0;
+    int rc = qm_buf_add(a, p, len, err);
     for (size_t i = 0; !rc && !done && i < t->ndecodes; i++) {
-        if (t->decodes[i].type == QM_DECODE_REPLACE && !m)
-            rc = qm_matcher_new(&m, err);
-        b.len = 0;
+        if (t->decodes[i].type == QM_DECODE_REPLACE && !scratch->matcher)
+            rc = qm_matcher_new(&scratch->matcher, err);
+        b->len = 0;
         if (!rc)
-            rc = qm_buf_reserve(&b, 0, err);
+            rc = qm_buf_reserve(b, 0, err);
         if (!rc)
-            rc = step_bytes(&t->decodes[i], m, fused, &a, &b, &done, err);
+            rc = step_bytes(&t->decodes[i], scratch->matcher, fused, a, b, &done, err);
         fused |= t->decodes[i].type == QM_DECODE_FUSE;
-        struct qm_buf swap = a;
+        struct qm_buf *swap = a;
         a = b;
         b = swap;
     }
-    if (!rc)
-        rc = qm_buf_add(out, a.data, a.len, err);
-    qm_buf_free(&a);
-    qm_buf_free(&b);
-    qm_matcher_free(m);
+    return rc ? rc : qm_buf_add(out, a->data, a->len, err);
+}
+
+void qm_token_scratch_free(struct qm_token_scratch *s) {
+    qm_buf_free(&s->a);
+    qm_buf_free(&s->b);
+    qm_matcher_free(s->matcher);
+}
+
+int qm_tokenizer_token_bytes(const struct qm_tokenizer *t, int32_t id, struct qm_buf *out, struct qm_error *err) {
+    struct qm_token_scratch scratch = {0};
+    int rc = qm_token_bytes(t, id, &scratch, out, err);
+    qm_token_scratch_free(&scratch);
     return rc;
 }

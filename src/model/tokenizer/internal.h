@@ -243,6 +243,14 @@ int qm_map_bytes(const char *p, size_t n, struct qm_buf *out, struct qm_error *e
 /* Appends bytes as text, with U+FFFD for each maximal part that is not UTF-8. *rest: where whole is
  * false, how many bytes at the end may be the beginning of a character and were not written. */
 int qm_lossy(const char *p, size_t n, bool whole, struct qm_buf *out, size_t *rest, struct qm_error *err);
+/* qm_tokenizer_token_bytes with memory that is kept from one call to the next. Zero-initialise. */
+struct qm_token_scratch {
+    struct qm_buf a, b;
+    struct qm_matcher *matcher;
+};
+int qm_token_bytes(const struct qm_tokenizer *t, int32_t id, struct qm_token_scratch *scratch, struct qm_buf *out,
+                   struct qm_error *err);
+void qm_token_scratch_free(struct qm_token_scratch *s);
 /* The byte of "<0xNN>", or -1. */
 int qm_byte_piece(const char *p, size_t n);
 

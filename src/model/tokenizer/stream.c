@@ -1,14 +1,17 @@
 /* Streamed decoding: the bytes of one token after another, cut at whole UTF-8 characters. Holds back at
- * most three bytes. */
+ * most three bytes, and allocates nothing for a token unless it is longer than any before. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "model/tokenizer/internal.h"
 
+enum { TOKEN_BYTES = 256 }; /* room from the start: few tokens are longer */
+
 struct qm_stream {
     const struct qm_tokenizer *t;
     bool skip_special, drop_space, any;
     struct qm_buf pending;
+    struct qm_token_scratch scratch;
 };
 
 int qm_stream_new(const struct qm_tokenizer *t, bool skip_special, struct qm_stream **out, struct qm_error *err) {
@@ -17,7 +20,16 @@ int qm_stream_new(const struct qm_tokenizer *t, bool skip_special, struct qm_str
         return qm_fail_memory(err, sizeof **out, "a decoding stream");
     (*out)->t = t;
     (*out)->skip_special = skip_special;
-    return QM_OK;
+    int rc = qm_buf_reserve(&(*out)->pending, TOKEN_BYTES, err);
+    if (!rc)
+        rc = qm_buf_reserve(&(*out)->scratch.a, TOKEN_BYTES, err);
+    if (!rc)
+        rc = qm_buf_reserve(&(*out)->scratch.b, TOKEN_BYTES, err);
+    if (rc) {
+        qm_stream_free(*out);
+        *out = NULL;
+    }
+    return rc;
 }
 
 void qm_stream_drop_space(struct qm_stream *s) {
@@ -32,7 +44,7 @@ int qm_stream_push(struct qm_stream *s, int32_t id, struct qm_buf *out, struct q
     /* Without a decoder the library puts a space between tokens. */
     int rc = s->any && s->t->kind != QM_KIND_SPM && !s->t->has_decoder ? qm_buf_add(p, " ", 1, err) : QM_OK;
     if (!rc)
-        rc = qm_tokenizer_token_bytes(s->t, id, p, err);
+        rc = qm_token_bytes(s->t, id, &s->scratch, p, err);
     if (rc)
         return rc;
     s->any = true;
@@ -56,7 +68,9 @@ int qm_stream_flush(struct qm_stream *s, struct qm_buf *out, struct qm_error *er
 }
 
 void qm_stream_free(struct qm_stream *s) {
-    if (s)
-        qm_buf_free(&s->pending);
+    if (!s)
+        return;
+    qm_buf_free(&s->pending);
+    qm_token_scratch_free(&s->scratch);
     free(s);
 }

@@ -1,0 +1,59 @@
+/* quietmind batch: many requests from a file, overnight, without losing work. */
+#include <time.h>
+
+#include "app/app.h"
+#include "app/batch_job.h"
+#include "app/batch_look.h"
+
+static int run_batch(const struct qm_args *args, struct qm_error *err) {
+    struct qm_progress progress;
+    struct qm_batch_settings settings;
+    if (args->option[QM_OPT_STATUS].set)
+        return qm_batch_status(args->option[QM_OPT_STATUS].text, err);
+    if (args->option[QM_OPT_EXPORT].set)
+        return qm_batch_export(args->option[QM_OPT_EXPORT].text, err);
+    qm_progress_init(&progress, args);
+    int rc = qm_batch_settings_take(args, time(NULL), &settings, err);
+    if (rc)
+        return rc;
+    return settings.check ? qm_batch_check(args, &settings, &progress, err)
+                          : qm_batch_job(args, &settings, &progress, err);
+}
+
+static const unsigned char batch_options[] = {QM_OPT_OUTPUT,         QM_OPT_CHECK,           QM_OPT_STATUS,
+                                              QM_OPT_EXPORT,         QM_OPT_RESTART,         QM_OPT_STRICT,
+                                              QM_OPT_AS_COMPLETED,   QM_OPT_DOCUMENT,        QM_OPT_ASK,
+                                              QM_OPT_FORMAT,         QM_OPT_MAX_TOKENS,      QM_OPT_TEMPERATURE,
+                                              QM_OPT_SYSTEM,         QM_OPT_TEMPLATE_ARG,    QM_OPT_CHAT_TEMPLATE,
+                                              QM_OPT_UNTIL,          QM_OPT_HOURS,           QM_OPT_ON_BATTERY,
+                                              QM_OPT_ON_DONE,        QM_OPT_REPORT,          QM_OPT_SEQUENCES,
+                                              QM_OPT_CHUNK,          QM_OPT_LOOK_AHEAD,      QM_OPT_KV_MEMORY,
+                                              QM_OPT_KV_DISK,        QM_OPT_KV_DISK_SIZE,    QM_OPT_CHECKPOINT_EVERY,
+                                              QM_OPT_CHECKPOINT_DIR, QM_OPT_CHECKPOINT_SIZE, QM_OPT_END};
+
+const struct qm_command qm_cmd_batch = {
+    .name = "batch",
+    .usage = "MODEL IN.jsonl -o OUT.jsonl",
+    .summary = "Answer many requests from a file, without losing work",
+    .details = "IN.jsonl is an OpenAI batch file: a line {custom_id, method, url, body} for each\n"
+               "request to /v1/chat/completions, /v1/completions or /v1/embeddings. OUT.jsonl\n"
+               "appears when all are answered; until then the finished ones are in\n"
+               "OUT.jsonl.partial. A request that can't be answered is a line with an error.\n"
+               "Whatever ends the program, the same command goes on with what is left: a\n"
+               "journal, OUT.jsonl.journal, says what is finished.\n"
+               "Without IN.jsonl: --document and --ask ask every question about every document.\n"
+               "A request without a seed gets one from --seed (0 if not given) and its custom_id.\n"
+               "Exit codes: 0 all rows answered or told why not; 1 with --strict: some failed;\n"
+               "3 the input or the journal was refused; 5 a disk failed or is full; 6 stopped by\n"
+               "--until; 130 interrupted. After 5, 6 and 130 the same command resumes.\n",
+    .example = "quietmind batch ~/models/Qwen3-30B-A3B in.jsonl -o out.jsonl --hours 22:00-07:00\n"
+               "quietmind batch ~/models/Qwen3-30B-A3B in.jsonl --check\n"
+               "quietmind batch --status out.jsonl\n"
+               "quietmind batch Qwen/Qwen3-4B --document reports/ --ask questions.txt -o answers.md --format md\n",
+    .options = batch_options,
+    .common = true,
+    .max_positional = 1,
+    .takes_model = true,
+    .demo_without_model = true, /* --status and --export need none */
+    .run = run_batch,
+};

@@ -1,0 +1,198 @@
+/* quietmind plan: what fits, where it goes and how fast it will be, before anything is loaded. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "app/app.h"
+#include "app/calibrate.h"
+#include "app/machine_find.h"
+#include "app/open_model.h"
+#include "app/out.h"
+#include "app/plan.h"
+#include "app/shapes.h"
+#include "base/file.h"
+
+enum { FILE_LIMIT = 1 << 20, MAX_PINS = 64 };
+
+struct job {
+    struct qm_plan_ask ask;
+    struct qm_speed speed;
+    struct qm_progress progress;
+    struct qm_app_model opened; /* with a model's directory */
+    struct qm_model *shape;     /* with --random, or a config.json */
+    const struct qm_model *model;
+    const char *name;
+    struct qm_pin pins[MAX_PINS];
+};
+
+static int read_ask(const struct qm_args *args, struct qm_plan_ask *ask, struct qm_error *err) {
+    *ask = (struct qm_plan_ask){.context = qm_args_int(args, QM_OPT_CONTEXT, 0),
+                                .chunk = qm_args_int(args, QM_OPT_CHUNK, 512),
+                                .threads = (int)qm_args_int(args, QM_OPT_THREADS, 0)};
+    ask->job = (struct qm_job){.sequences = qm_args_int(args, QM_OPT_PLAN_BATCH, 1),
+                               .depth = qm_args_int(args, QM_OPT_PLAN_DEPTH, 0),
+                               .prompt = qm_args_int(args, QM_OPT_PLAN_PROMPT, 512),
+                               .generate = qm_args_int(args, QM_OPT_GENERATE, 32)};
+    const char *ram = qm_args_text(args, QM_OPT_RAM, NULL), *vram = qm_args_text(args, QM_OPT_VRAM, NULL);
+    int rc = ram ? qm_size_parse("--ram", ram, &ask->ram, err) : QM_OK;
+    if (!rc && vram)
+        rc = qm_size_parse("--vram", vram, &ask->vram, err);
+    if (!rc && ask->job.prompt + ask->job.generate == 0)
+        rc = qm_fail(err, QM_USAGE, "plan: nothing to do: --prompt and --generate are 0");
+    return rc ? rc : qm_app_kv_type(args, &ask->kv_type, err);
+}
+
+/* auto, none, or a number of layers. */
+static int read_offload(const struct qm_args *args, struct job *j, struct qm_error *err) {
+    const char *text = qm_args_text(args, QM_OPT_OFFLOAD, "auto");
+    j->ask.last_layers = -1;
+    if (!strcmp(text, "auto"))
+        return QM_OK;
+    j->ask.on_cpu = !strcmp(text, "none");
+    if (j->ask.on_cpu)
+        return QM_OK;
+    if (!qm_parse_int(text, &j->ask.last_layers) || j->ask.last_layers < 0 ||
+        j->ask.last_layers > j->model->config.layers)
+        return qm_fail(err, QM_USAGE, "--offload: expected auto, none or a number of layers up to %lld, found \"%s\"",
+                       (long long)j->model->config.layers, text);
+    return QM_OK;
+}
+
+/* --device adds to the machine's devices. */
+static int read_devices(const struct qm_args *args, struct job *j, struct qm_error *err) {
+    const struct qm_arg *list = &args->option[QM_OPT_DEVICE], *pins = &args->option[QM_OPT_PIN];
+    int rc = QM_OK;
+    for (size_t i = 0; i < list->n_list && !rc; i++) {
+        if (j->speed.devices == QM_MAX_DEVICES - 1)
+            return qm_fail(err, QM_USAGE, "--device: more than %d devices", QM_MAX_DEVICES - 1);
+        rc = qm_speed_device_parse(list->list[i], &j->speed.device[j->speed.devices++], err);
+    }
+    if (pins->n_list > MAX_PINS)
+        return qm_fail(err, QM_USAGE, "--pin: more than %d", MAX_PINS);
+    for (size_t i = 0; i < pins->n_list && !rc; i++)
+        rc = qm_pin_parse(pins->list[i], j->model, &j->speed, &j->pins[j->ask.n_pins++], err);
+    j->ask.pins = j->pins;
+    return rc;
+}
+
+static int read_machine_file(const char *path, struct qm_speed *out, struct qm_error *err) {
+    struct qm_buf text = {0};
+    int rc = qm_read_file(path, FILE_LIMIT, &text, err);
+    if (!rc)
+        rc = qm_speed_parse(text.data ? text.data : "", text.len, path, out, err);
+    qm_buf_free(&text);
+    return rc;
+}
+
+static int this_machine(const struct qm_args *args, struct job *j, struct qm_error *err) {
+    struct qm_machine *machine = malloc(sizeof *machine);
+    struct qm_machine_found *found = malloc(sizeof *found);
+    const char *name = qm_args_text(args, QM_OPT_ISA, NULL);
+    enum qm_isa isa = qm_isa_best();
+    int rc = machine && found ? QM_OK : qm_fail_memory(err, sizeof *machine + sizeof *found, "the machine");
+    if (!rc && name)
+        rc = qm_isa_parse(name, &isa, err);
+    if (!rc)
+        rc = qm_isa_check(isa, err);
+    if (!rc && !(rc = qm_machine_describe(machine, err))) {
+        rc = qm_machine_find(machine, isa, false, NULL, &j->progress, found, err);
+        if (!rc)
+            qm_machine_speed(machine, &found->profile, &j->speed);
+        if (!rc)
+            rc = qm_calibration_find(machine, &found->profile, isa, false, &j->progress, &j->speed.efficiency, err);
+        qm_machine_free(machine);
+    }
+    free(machine);
+    free(found);
+    return rc;
+}
+
+/* A directory with weights, or a config.json alone: a file, or a directory without weights. */
+static int open_model(const struct qm_args *args, struct job *j, struct qm_error *err) {
+    const char *shape = qm_args_text(args, QM_OPT_RANDOM, NULL);
+    int64_t layers = qm_args_int(args, QM_OPT_LAYERS, 0);
+    struct qm_overrides overrides = {
+        .experts_per_token = qm_args_int(args, QM_OPT_EXPERTS_PER_TOKEN, 0),
+        .rope_theta = qm_args_real(args, QM_OPT_ROPE_THETA, 0),
+        .rope_scaling = qm_args_text(args, QM_OPT_ROPE_SCALING, NULL),
+    };
+    if (shape && args->model && !(getenv("QUIETMIND_MODEL") && !strcmp(args->model, getenv("QUIETMIND_MODEL"))))
+        return qm_fail(err, QM_USAGE, "plan: either a model (%s) or --random %s", args->model, shape);
+    struct stat st;
+    if (!shape && args->model && stat(args->model, &st) == 0 && S_ISREG(st.st_mode))
+        shape = args->model;
+    if (layers && !shape)
+        return qm_fail(err, QM_USAGE, "plan: --layers is for --random or a config.json");
+    if (shape) {
+        int rc = qm_shape_open(shape, layers, &overrides, &j->shape, err);
+        j->model = j->shape;
+        j->name = shape;
+        return rc;
+    }
+    int rc = qm_app_open(args, QM_TOKENIZER_NO, &j->progress, &j->opened, err);
+    j->model = j->opened.model;
+    j->name = j->opened.dir;
+    return rc;
+}
+
+static int print(const struct qm_args *args, const struct job *j, const struct qm_plan_answer *a,
+                 struct qm_error *err) {
+    if (!args->option[QM_OPT_JSON].set)
+        return qm_plan_text(&j->ask, a, err);
+    json_t *root = qm_plan_json(&j->ask, a);
+    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    json_decref(root);
+    int rc = text ? qm_out_printf(err, "%s\n", text) : qm_fail(err, QM_INPUT, "%s: a name is not UTF-8", j->name);
+    free(text);
+    return rc;
+}
+
+static int run_plan(const struct qm_args *args, struct qm_error *err) {
+    struct job *j = calloc(1, sizeof *j);
+    struct qm_plan_answer answer = {0};
+    if (!j)
+        return qm_fail_memory(err, sizeof *j, "the plan");
+    qm_progress_init(&j->progress, args);
+    int rc = read_ask(args, &j->ask, err);
+    const char *file = qm_args_text(args, QM_OPT_MACHINE, NULL);
+    if (!rc)
+        rc = open_model(args, j, err);
+    if (!rc)
+        rc = file ? read_machine_file(file, &j->speed, err) : this_machine(args, j, err);
+    j->ask.speed = &j->speed;
+    if (!rc)
+        rc = read_devices(args, j, err);
+    if (!rc)
+        rc = read_offload(args, j, err);
+    if (!rc)
+        rc = qm_plan_answer(&j->ask, j->model, j->name, &answer, err);
+    if (!rc)
+        rc = print(args, j, &answer, err);
+    qm_plan_answer_free(&answer);
+    qm_model_close(j->shape);
+    qm_app_close(&j->opened);
+    free(j);
+    return rc;
+}
+
+static const unsigned char plan_options[] = {
+    QM_OPT_CONTEXT,      QM_OPT_PLAN_BATCH,   QM_OPT_PLAN_PROMPT, QM_OPT_GENERATE,   QM_OPT_PLAN_DEPTH,
+    QM_OPT_OFFLOAD,      QM_OPT_PIN,          QM_OPT_DEVICE,      QM_OPT_VRAM,       QM_OPT_RAM,
+    QM_OPT_MACHINE,      QM_OPT_RANDOM,       QM_OPT_LAYERS,      QM_OPT_JSON,       QM_OPT_CHUNK,
+    QM_OPT_THREADS,      QM_OPT_ISA,          QM_OPT_KV_TYPE,     QM_OPT_ROPE_THETA, QM_OPT_EXPERTS_PER_TOKEN,
+    QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_END};
+
+const struct qm_command qm_cmd_plan = {
+    .name = "plan",
+    .usage = "[MODEL | --random SHAPE]",
+    .summary = "Tell before loading what fits, where it goes and how fast it will be",
+    .details = "Bytes by part, exact; tokens/s at several depths, predicted from this machine's\n"
+               "limits or those of a described one; the time of a job; what bounds it, and what\n"
+               "would help most. MODEL may be the path of a config.json: no weights are needed.\n",
+    .example = "quietmind plan Qwen/Qwen3-30B-A3B --context 131072 --prompt 100000\n"
+               "quietmind plan --random llama-3-70b --machine bench/machines/epyc-9575f-2s.json\n",
+    .options = plan_options,
+    .takes_model = true,
+    .demo_without_model = true,
+    .run = run_plan,
+};

@@ -1,0 +1,65 @@
+/* From the cache, or from measuring, to the profile of this machine. */
+#include "app/machine_find.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "app/machine_measure.h"
+
+int qm_machine_find(const struct qm_machine *m, enum qm_isa isa, bool refresh, const char *disk,
+                    struct qm_progress *progress, struct qm_machine_found *out, struct qm_error *err) {
+    struct qm_error why = {0};
+    bool found = false;
+    *out = (struct qm_machine_found){0};
+    if (qm_machine_profile_path(m->identity, getenv("XDG_CACHE_HOME"), getenv("HOME"), out->path, sizeof out->path,
+                                &why)) {
+        out->path[0] = 0;
+        qm_note(progress, "the profile is not kept: %s", why.message);
+    } else if (!refresh &&
+               qm_machine_profile_load(out->path, m->identity, qm_isa_name(isa), &out->profile, &found, &why)) {
+        qm_note(progress, "measuring again: %s", why.message);
+        found = false;
+    }
+    if (found && !disk)
+        return QM_OK;
+    if (!found)
+        qm_note(progress, "measuring this machine: a few seconds");
+    int rc = qm_machine_measure(m, isa, disk, progress, found ? NULL : &out->profile, &out->disk, err);
+    out->measured = !found;
+    if (!rc && !found && out->path[0] && qm_machine_profile_save(out->path, &out->profile, &why)) {
+        qm_note(progress, "the profile is not kept: %s", why.message);
+        out->path[0] = 0;
+    }
+    return rc;
+}
+
+/* Memory of the nodes in the topology's order is not known where some have no core: then all share it. */
+static void take_nodes(const struct qm_machine *m, const struct qm_machine_profile *p, struct qm_speed *out) {
+    const struct qm_topology *t = &m->topology;
+    out->nodes = p->nodes < QM_SPEED_NODES ? p->nodes : QM_SPEED_NODES;
+    for (int i = 0; i < out->nodes; i++) {
+        struct qm_speed_node *node = &out->node[i];
+        const struct qm_scaling *s = &p->scaling[i];
+        for (int c = 0; c < t->cores; c++)
+            node->cores += t->core_node[c] == i;
+        node->memory = m->n_nodes == p->nodes ? m->nodes[i].memory : m->memory / (uint64_t)p->nodes;
+        for (node->n = 0; node->n < s->n && node->n < QM_SPEED_POINTS; node->n++) {
+            node->read[node->n].threads = s->point[node->n].threads;
+            node->read[node->n].rate = s->point[node->n].rate;
+        }
+    }
+}
+
+void qm_machine_speed(const struct qm_machine *m, const struct qm_machine_profile *p, struct qm_speed *out) {
+    *out = (struct qm_speed){.memory = m->available,
+                             .cores = m->topology.cores,
+                             .read = p->read,
+                             .bf16 = p->bf16,
+                             .f32 = p->f32,
+                             .region_us = p->region_us,
+                             .barrier_us = p->barrier_us};
+    snprintf(out->name, sizeof out->name, "%s", m->topology.cpu_model);
+    snprintf(out->isa, sizeof out->isa, "%s", p->isa);
+    take_nodes(m, p, out);
+    qm_efficiency_usual(&out->efficiency);
+}

@@ -1,0 +1,60 @@
+#!/bin/bash
+# plan: the forms of its answer, machines of files, and what can't be met.
+. "$(dirname "$0")/lib.bash"
+export XDG_CACHE_HOME=$T/cache
+CONFIG=$REFERENCE/qwen3_moe/config.json
+MACHINE=$T/machine.json
+cp tests/fuzz/corpus/speed/small "$MACHINE"
+number() { sed -n "s/.*\"$1\": \([0-9.eE+-]*\).*/\1/p" "$T/out" | head -n 1; }
+
+expect 0 'plan of the demonstration model' plan
+check 'memory' out_has '^weights +[0-9.]+$'
+check 'speeds' out_has '^writing +[0-9.]+'
+check 'what bounds it' out_has '^writing +.* %'
+check 'no line is wide' sh -c "! grep -E '.{101}' $T/out"
+ls "$T"/cache/quietmind/machine-*.json >/dev/null || bad 'the profile is kept' 'no file'
+expect 0 'plan --json' plan $DEMO --machine "$MACHINE" --json --context 2048
+check 'predicted prompt' out_has '"prefill_tps": [0-9.]+'
+check 'predicted generation' out_has '"decode_tps": [0-9.]+'
+expect 0 'a config.json alone' plan "$CONFIG" --machine "$MACHINE" --json
+check 'experts are counted' out_has '"expert": [1-9]'
+expect 0 'a shape' plan --random gpt-oss-20b --layers 2 --prompt 1000 --generate 10 --batch 4 --depth 100 --ram 900GB --machine "$MACHINE"
+check 'the job' out_has '^job +4 x 1000 tokens read'
+refuse 4 'more than there is' '[0-9.]+ GiB short: .*--context [0-9]+ fits' plan --random qwen3-0.6b --ram 4GiB --context 40960 --machine "$MACHINE" --offload none
+refuse 4 'weights that do not fit' 'no context fits: the weights need [0-9.]+ GiB' plan --random llama-3-70b --ram 64GiB --machine "$MACHINE" --offload none
+refuse 2 'a context that the job does not fit' 'the job needs 544 tokens' plan $DEMO --context 100 --machine "$MACHINE"
+refuse 2 'nothing to do' 'nothing to do' plan $DEMO --prompt 0 --generate 0
+refuse 2 'a size' 'expected a size such as' plan $DEMO --ram much
+refuse 2 'two models' 'either a model' plan $DEMO --random qwen3-4b
+refuse 2 'layers of a whole model' '--layers is for' plan $DEMO --layers 2
+refuse 3 'a machine that is not there' 'No such file' plan $DEMO --machine "$T/none"
+echo '{"version": 1}' >"$T/half.json"
+refuse 3 'half a machine' 'expected a text' plan $DEMO --machine "$T/half.json"
+
+# A device: what goes to it, wishes, and what can't be met.
+BIG="--random qwen3-30b-a3b --machine $MACHINE --context 8192"
+expect 0 'a card' plan $BIG --vram 24GiB --prompt 4000
+check 'a placement' out_has '^placement +cpu: embedding'
+check 'the card has some' out_has '^ +card: '
+check 'how far from the best' out_has '^search +best of [0-9]+ tried; no placement takes less than [0-9]+ %'
+expect 0 'nothing to the card' plan $BIG --offload none
+check 'nothing there' out_has 'card: nothing'
+expect 0 'the last layers' plan $BIG --offload 10
+check 'those' out_has 'card: layers 38-47'
+expect 0 'a pin' plan $BIG --vram 20GiB --pin 'layers 0-3' --pin 'experts 3 on cpu'
+check 'pinned' out_has 'card: .*layers 0-2; attention of 3'
+expect 0 'two devices' plan --random qwen3-4b --machine "$MACHINE" --device emulated:4GiB,bandwidth=900,bf16=100T,pcie=25 --vram 4GiB
+check 'both' out_has 'emulated: '
+check 'marked' out_has 'emulated \(emulated\)'
+expect 0 'a model whose weights need the card' plan --random llama-3-70b --machine "$MACHINE" --context 4096
+refuse 4 'pins that do not fit' 'short for what is pinned to it' plan $BIG --vram 8GiB --pin 'layers 0-40'
+refuse 4 'layers that do not fit' '--offload 48: the devices are [0-9.]+ GiB short' plan $BIG --vram 8GiB --offload 48
+refuse 4 'all together too little' 'the CPU is [0-9.]+ GiB short|GiB short: ' plan $BIG --vram 8GiB --ram 16GiB
+refuse 2 'a pin of what is not there' 'has layers 0-47' plan $BIG --pin 'layers 40-48'
+refuse 2 'a pin on no device' 'no device is called' plan $BIG --pin 'head on moon'
+refuse 2 'what is pinned' 'expected layers, attention' plan $BIG --pin 'wheels 1'
+refuse 2 'a device without a size' 'expected NAME:SIZE' plan $BIG --device emulated
+refuse 2 'a device without bandwidth' 'expected a number above 0' plan $BIG --device emulated:9GiB,bandwidth=0
+refuse 2 'an offload' 'expected auto, none' plan $BIG --offload some
+
+finish
