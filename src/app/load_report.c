@@ -8,28 +8,22 @@ static double share(const struct qm_page_count *c) {
     return c->pages ? (double)c->in_place / (double)c->pages : 1;
 }
 
-/* Why pages of an allocation are elsewhere. */
-static const char *reason(const struct qm_memory *m, const struct qm_page_count *c) {
-    if (m->bind_error)
-        return strerror(m->bind_error);
-    if (c->error)
-        return strerror(c->error);
-    return "the node had no free pages, or the system has moved them";
-}
-
 static void note_pages(struct qm_progress *progress, const char *what, const struct qm_engine_node *n,
                        const struct qm_memory *m, const struct qm_page_count *c) {
     if (!m->data)
         return;
     if (m->bind_error)
-        qm_note(progress, "NUMA node %d: %s could not be bound to it: %s (a container may forbid mbind)", n->number,
-                what, strerror(m->bind_error));
+        qm_note(progress,
+                "NUMA node %d: %s could not be bound to it: %s (a container may forbid mbind); pages are on the nodes "
+                "of the threads that wrote them",
+                n->number, what, strerror(m->bind_error));
+    else if (c->in_place < c->pages)
+        qm_note(progress,
+                "NUMA node %d: %.1f %% of the pages of %s are on it: it had no free ones, or the system has moved them",
+                n->number, 100 * share(c), what);
     if (c->error)
         qm_note(progress, "NUMA node %d: where the pages of %s are can't be read: %s", n->number, what,
                 strerror(c->error));
-    if (c->in_place < c->pages)
-        qm_note(progress, "NUMA node %d: %.1f %% of the pages of %s are on it: %s", n->number, 100 * share(c), what,
-                reason(m, c));
     if (m->short_of_reserved)
         qm_note(progress, "%s: the reserved huge pages%s are too few: %s instead", what,
                 n->number < 0 ? "" : " of a node", qm_page_kind_name(m->pages));
