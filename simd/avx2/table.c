@@ -9,6 +9,10 @@ void qm_kernels_overlay_avx2(struct qm_kernels *t) {
     t->type[QM_F32] = (struct qm_type_kernels){packed_bytes_f32_avx2, pack_f32_avx2, product_f32_avx2};
     t->type[QM_MXFP4] = (struct qm_type_kernels){packed_bytes_bf16_avx2, pack_mxfp4_avx2, product_mxfp4_avx2};
     t->rmsnorm = rmsnorm_f32_avx2;
+    t->add = add_f32_avx2;
+    t->axpy = axpy_f32_avx2;
+    t->rope = rope_f32_avx2;
+    t->softmax = softmax_f32_avx2;
     t->silu_mul = silu_mul_f32_avx2;
     t->swiglu_clamped = swiglu_clamped_f32_avx2;
     t->softmax_split = softmax_split_f32_avx2;

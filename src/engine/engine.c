@@ -78,6 +78,7 @@ static int choose_context(const struct qm_model *m, int64_t asked, uint64_t most
     int rc = qm_memory_available(&available, err);
     if (rc)
         return rc;
+    available += qm_memory_reserved();
     available = available < most ? available : most;
     available = available > RESERVE_BYTES ? available - RESERVE_BYTES : 0;
     w->context = asked ? asked : m->config.max_positions;
