@@ -46,7 +46,7 @@ struct loader {
     _Atomic uint64_t bytes_done;
     _Atomic int failed;
     uint64_t bytes_total;
-    struct qm_error *err; /* written once, by whoever sets failed first */
+    struct qm_error err; /* written once, by whoever sets failed first */
 };
 
 struct piece { /* a run's rows of one block, in the staging buffer */
@@ -56,8 +56,8 @@ struct piece { /* a run's rows of one block, in the staging buffer */
 
 static void fail(struct loader *l, const struct qm_error *e) {
     int none = 0;
-    if (atomic_compare_exchange_strong(&l->failed, &none, 1) && l->err)
-        *l->err = *e;
+    if (atomic_compare_exchange_strong(&l->failed, &none, 1))
+        l->err = *e;
 }
 
 /* Rows of a tensor as bytes of its file. */
@@ -477,15 +477,13 @@ static void count_blocks(struct loader *l) {
 }
 
 static int load_all(struct loader *l, struct qm_error *err) {
-    struct qm_error local = {0};
-    l->err = &local;
     count_blocks(l);
     qm_team_run(l->setup->team, load_region, l);
     if (!atomic_load(&l->failed))
         return QM_OK;
     if (err)
-        *err = local;
-    return local.code;
+        *err = l->err;
+    return l->err.code;
 }
 
 int qm_packed_load(const struct qm_packed_setup *s, struct qm_packed *out, struct qm_error *err) {
