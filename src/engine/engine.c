@@ -14,7 +14,7 @@
 #include "plan/forward.h"
 #include "simd/kernels.h"
 
-enum { DEFAULT_CHUNK = 512, DEFAULT_CONTEXT_STEP = 1024, RESERVE_BYTES = 256 << 20 };
+enum { DEFAULT_CHUNK = 512 };
 
 struct qm_engine {
     const struct qm_model *model;
@@ -55,54 +55,6 @@ static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static double gib(uint64_t bytes) {
-    return (double)bytes / (double)(1 << 30);
-}
-
-static int refuse_memory(const struct qm_model *m, const struct qm_workload *w, const struct qm_memory_table *t,
-                         uint64_t available, struct qm_error *err) {
-    int64_t tokens = w->context * w->sequences;
-    if (w->kv_memory)
-        tokens = qm_kv_pool_pages(&m->config, w, qm_kv_main_window(&m->config)) * QM_KV_PAGE_TOKENS;
-    return qm_fail(
-        err, QM_FIT,
-        "not enough memory: %.2f GiB needed (weights %.2f, KV cache for %lld tokens %.2f, activations %.2f), "
-        "%.2f GiB available; a smaller %s needs less",
-        gib(t->total), gib(t->weights), (long long)tokens, gib(t->kv), gib(t->scratch), gib(available),
-        w->kv_memory ? "--kv-memory" : "--context");
-}
-
-/* The context asked for, or the model's maximum, or what fits into `most` bytes and the memory there is. */
-static int choose_context(const struct qm_model *m, int64_t asked, uint64_t most, struct qm_workload *w,
-                          struct qm_memory_table *t, struct qm_error *err) {
-    uint64_t available;
-    int rc = qm_memory_available(&available, err);
-    if (rc)
-        return rc;
-    available += qm_memory_reserved();
-    available = available < most ? available : most;
-    available = available > RESERVE_BYTES ? available - RESERVE_BYTES : 0;
-    w->context = asked ? asked : m->config.max_positions;
-    qm_memory_estimate(m, w, t);
-    if (t->total <= available)
-        return QM_OK;
-    if (asked)
-        return refuse_memory(m, w, t, available, err);
-    int64_t low = 0, high = w->context / DEFAULT_CONTEXT_STEP; /* in steps: low fits or is 0, high does not */
-    while (high - low > 1) {
-        int64_t middle = low + (high - low) / 2;
-        w->context = middle * DEFAULT_CONTEXT_STEP;
-        qm_memory_estimate(m, w, t);
-        if (t->total <= available)
-            low = middle;
-        else
-            high = middle;
-    }
-    w->context = low ? low * DEFAULT_CONTEXT_STEP : DEFAULT_CONTEXT_STEP;
-    qm_memory_estimate(m, w, t);
-    return low ? QM_OK : refuse_memory(m, w, t, available, err);
 }
 
 static int check_options(const struct qm_engine_options *o, struct qm_error *err) {
@@ -152,7 +104,7 @@ static int open_team(struct qm_engine *e, const struct qm_engine_options *o, str
  * hold goes to others. */
 static int plan_memory(struct qm_engine *e, const struct qm_engine_options *o, struct qm_error *err) {
     uint64_t most = o->numa.mode == QM_NUMA_NODES ? qm_homes_available(e->team) : UINT64_MAX;
-    int rc = choose_context(e->model, o->context, most, &e->workload, &e->memory, err);
+    int rc = qm_homes_fit(e->model, o->context, most, &e->workload, &e->memory, err);
     return rc ? rc : qm_homes_plan(e->model, &e->workload, &e->memory, e->team, e->homes, &e->notes, err);
 }
 
