@@ -42,6 +42,8 @@ struct qm_backend {
     const int64_t *expert_first; /* [experts + 1], after ROUTE: expert e has first[e + 1] - first[e] rows */
     /* Executes one op over the batch. Results are the same bits whatever the batch's composition. */
     void (*execute)(struct qm_backend *b, const struct qm_op *op, const struct qm_batch *batch);
+    /* The weights of a node of the team, NULL where it holds none there. */
+    const struct qm_memory *(*weights)(const struct qm_backend *b, int node);
     void (*close)(struct qm_backend *b);
 };
 
@@ -52,6 +54,7 @@ struct qm_backend_setup {
     struct qm_team *team;
     const struct qm_home *homes; /* [nodes of the team] */
     struct qm_kv *kv;
+    bool drop_cache; /* weights that have been read do not stay in the page cache */
     qm_progress_fn *progress;
     void *progress_arg;
 };

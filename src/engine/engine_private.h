@@ -19,6 +19,7 @@ struct qm_engine {
     struct qm_team *team;
     struct qm_home *homes; /* [nodes of the team] */
     struct qm_buf notes;
+    struct qm_engine_load load;
     struct qm_kv kv;
     struct qm_backend *backend;
     struct qm_placed *placed; /* NULL: everything on the CPU */
