@@ -73,7 +73,7 @@ struct qm_compare_config {
     int n_memory;
     struct qm_compare_layer layer[QM_COMPARE_LAYERS]; /* with devices */
     int n_layers;
-    char placement[1024]; /* in words; "" without devices */
+    char placement[1024];          /* in words; "" without devices */
     struct qm_agreement agreement; /* with the reference */
     struct qm_compare_job job;     /* with --job */
     int32_t *answer[QM_COMPARE_PROMPTS];

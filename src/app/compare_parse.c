@@ -175,8 +175,8 @@ const struct qm_compare_config *qm_compare_find(const struct qm_compare_report *
 bool qm_compare_answers(const struct qm_compare_report *r, const struct qm_compare_config *a,
                         const struct qm_compare_report *before, const struct qm_compare_config *b,
                         struct qm_agreement *out) {
-    bool same = !strcmp(r->text_hash, before->text_hash) && r->seed == before->seed &&
-                r->prompts == before->prompts && r->temperature == before->temperature;
+    bool same = !strcmp(r->text_hash, before->text_hash) && r->seed == before->seed && r->prompts == before->prompts &&
+                r->temperature == before->temperature;
     qm_agreement_begin(out);
     for (int p = 0; p < r->prompts && same; p++) {
         if (!a->answer[p] || !b->answer[p])

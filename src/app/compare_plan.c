@@ -21,8 +21,8 @@ static int parse_one(char *text, struct qm_compare_spec *s, struct qm_error *err
     static const struct {
         const char *name;
         enum qm_compare_kind kind;
-    } kinds[] = {{"cpu", QM_COMPARE_CPU}, {"quiet", QM_COMPARE_QUIET}, {"auto", QM_COMPARE_AUTO},
-                 {"gpu", QM_COMPARE_GPU}};
+    } kinds[] = {
+        {"cpu", QM_COMPARE_CPU}, {"quiet", QM_COMPARE_QUIET}, {"auto", QM_COMPARE_AUTO}, {"gpu", QM_COMPARE_GPU}};
     size_t n = strcspn(text, ":");
     double percent = QUIET_PERCENT;
     if (strlen(text) >= sizeof s->name)
@@ -86,8 +86,8 @@ static int own_device(const struct qm_compare_task *t, const struct qm_compare_s
     struct qm_workload w = {.context = t->context,
                             .sequences = 1,
                             .chunk = t->chunk,
-                            .kv_type = t->kv_type < 0 ? qm_kv_default_type(&t->model->config)
-                                                      : (enum qm_dtype)t->kv_type,
+                            .kv_type =
+                                t->kv_type < 0 ? qm_kv_default_type(&t->model->config) : (enum qm_dtype)t->kv_type,
                             .threads = 1};
     struct qm_memory_table m;
     qm_memory_estimate(t->model, &w, &m);
@@ -219,10 +219,8 @@ int qm_compare_plan(struct qm_compare_task *t, struct qm_compare_report *r, stru
 }
 
 static struct qm_time_setup setup_of(const struct qm_compare_spec *s, int threads) {
-    struct qm_time_setup t = {.model = s->plan.model,
-                              .speed = s->speed,
-                              .placement = &s->plan.placement,
-                              .workload = s->plan.workload};
+    struct qm_time_setup t = {
+        .model = s->plan.model, .speed = s->speed, .placement = &s->plan.placement, .workload = s->plan.workload};
     if (threads)
         t.workload.threads = threads;
     return t;

@@ -60,6 +60,14 @@ static int open_lane(struct qm_compare_runner *r, int i, struct qm_error *err) {
         return rc;
     for (int j = 0; j < t->specs && !r->keep; j++)
         close_lane(&r->lane[j]);
+    struct qm_device_setup devices[QM_MAX_DEVICES];
+    if (has_devices(&t->spec[i])) {
+        for (int d = 0; d < t->spec[i].speed->devices; d++)
+            devices[d] = (struct qm_device_setup){.spec = t->spec[i].speed->device[d], .fail_after = -1};
+        options.placement = &t->spec[i].plan.placement;
+        options.devices = devices;
+        options.devices_required = true;
+    }
     rc = qm_engine_open(t->model, &options, &l->engine, err);
     qm_progress_end(t->progress);
     if (!rc && t->spec[i].share > 0)
@@ -141,7 +149,7 @@ static int read_prompt(struct qm_compare_runner *r, int i, int p, struct qm_erro
     return rc;
 }
 
-static int write_answer(struct qm_compare_runner *r, int i, int p, struct qm_sampler *sampler, int32_t *ids,
+static int write_answer(struct qm_compare_runner *r, int i, struct qm_sampler *sampler, int32_t *ids,
                         struct qm_error *err) {
     const struct qm_compare_task *t = r->task;
     struct qm_compare_lane *l = &r->lane[i];
@@ -189,7 +197,7 @@ static int answer(struct qm_compare_runner *r, int i, int p, int round, struct q
     if (!rc)
         rc = read_prompt(r, i, p, err);
     if (!rc)
-        rc = write_answer(r, i, p, sampler, ids, err);
+        rc = write_answer(r, i, sampler, ids, err);
     qm_sampler_free(sampler);
     if (!rc && round == 0) {
         c->answer[p] = ids;

@@ -7,6 +7,7 @@
 
 #include "app/compare.h"
 #include "app/meter.h"
+#include "app/open_model.h"
 #include "app/options.h"
 #include "app/plan.h"
 #include "app/progress.h"
@@ -67,7 +68,7 @@ int qm_compare_run(struct qm_compare_task *t, struct qm_compare_report *r, struc
 
 /* --job: what the rows of a batch file would take under each configuration: the model's prediction, corrected by what
  * was measured beside its prediction here. */
-int qm_compare_job_rows(const struct qm_args *args, struct qm_compare_task *t, struct qm_compare_report *r,
-                        struct qm_error *err);
+int qm_compare_job_rows(const struct qm_args *args, const struct qm_app_model *m, const struct qm_compare_task *t,
+                        struct qm_compare_report *r, struct qm_error *err);
 
 #endif

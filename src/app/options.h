@@ -92,6 +92,18 @@ enum qm_option {
     QM_OPT_PIN,
     QM_OPT_DEVICE,
     QM_OPT_PROFILE_EXPERTS,
+    /* compare */
+    QM_OPT_CONFIGS,
+    QM_OPT_PROMPTS,
+    QM_OPT_FILES,
+    QM_OPT_PROMPT_TOKENS,
+    QM_OPT_COMPARE_GENERATE,
+    QM_OPT_ROUNDS,
+    QM_OPT_BOUND,
+    QM_OPT_JOB,
+    QM_OPT_WITH,
+    QM_OPT_CSV,
+    QM_OPT_HTML,
     /* machine */
     QM_OPT_REFRESH,
     QM_OPT_DISK,
