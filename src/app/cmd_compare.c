@@ -194,8 +194,8 @@ static void describe(struct compare *c) {
         const char *why = qm_sensors_why(c->meter.sensors, (enum qm_sensor)k);
         size_t n = strlen(r->not_readable);
         if (why[0])
-            snprintf(r->not_readable + n, sizeof r->not_readable - n, "%s: not readable: %.300s\n",
-                     qm_sensor_name((enum qm_sensor)k), why);
+            snprintf(r->not_readable + n, sizeof r->not_readable - n, "%s: %.300s\n", qm_sensor_name((enum qm_sensor)k),
+                     why);
     }
 }
 

@@ -45,7 +45,7 @@ static int parse_one(char *text, struct qm_compare_spec *s, struct qm_error *err
     if (argument && (!qm_parse_real(text + n + 1, &percent) || percent < LEAST_PERCENT || percent > 100))
         return qm_fail(err, QM_USAGE, "--configs: quiet: expected %g to 100 percent, found \"%s\"", LEAST_PERCENT,
                        text + n + 1);
-    s->share = percent / 100;
+    s->share = s->kind == QM_COMPARE_QUIET ? percent / 100 : 0;
     return QM_OK;
 }
 

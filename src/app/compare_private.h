@@ -4,6 +4,7 @@
 
 #include "app/compare_run.h"
 #include "app/limits.h"
+#include "numa/topology.h"
 #include "plan/work.h"
 
 /* One configuration at work. */
@@ -32,6 +33,7 @@ struct qm_compare_runner {
     struct qm_compare_report *report;
     struct qm_compare_lane lane[QM_COMPARE_CONFIGS];
     struct qm_compare_samples samples[QM_COMPARE_CONFIGS];
+    struct qm_topology topology;
     bool keep;     /* engines stay open side by side */
     float *logits; /* [vocab] */
     struct qm_limits limits;

@@ -46,6 +46,7 @@ static int open_lane(struct qm_compare_runner *r, int i, struct qm_error *err) {
     struct qm_compare_lane *l = &r->lane[i];
     struct qm_engine_options options = {.threads = t->threads,
                                         .numa = t->numa,
+                                        .topology = &r->topology,
                                         .isa = t->isa,
                                         .context = t->context,
                                         .sequences = 1,
@@ -336,7 +337,10 @@ int qm_compare_run(struct qm_compare_task *t, struct qm_compare_report *report, 
     for (int i = report->configs - 1; i >= 0; i--)
         report->reference = report->config[i].why_not[0] ? report->reference : i;
     int64_t vocab = t->model->config.vocab;
-    int rc = choose_keep(r, err);
+    /* as this thread sees it before the first engine pins it to a core */
+    int rc = qm_topology_load(&t->numa, &r->topology, err);
+    if (!rc)
+        rc = choose_keep(r, err);
     if (!rc && !(r->logits = malloc((size_t)vocab * sizeof *r->logits)))
         rc = qm_fail_memory(err, (uint64_t)vocab * sizeof *r->logits, "logits");
     if (!rc && report->reference >= 0)
@@ -351,8 +355,10 @@ int qm_compare_run(struct qm_compare_task *t, struct qm_compare_report *report, 
         if (c->unsteady || (c->agreement.compared && !qm_agreement_holds(&c->agreement, report->bound)))
             report->agree = false;
     }
-    for (int i = 0; i < t->specs; i++)
+    /* the last one first: each gives back the affinity that it found */
+    for (int i = t->specs - 1; i >= 0; i--)
         close_lane(&r->lane[i]);
+    qm_topology_free(&r->topology);
     qm_compare_logits_free(r);
     free(r->logits);
     free(r);

@@ -13,6 +13,8 @@ enum { NAME = 18 };
 static const char *cell(double x, int digits, char *out, size_t size) {
     if (!isfinite(x))
         snprintf(out, size, "-");
+    else if (fabs(x) >= 1e6)
+        snprintf(out, size, "%.*gM", digits, x * 1e-6);
     else if (fabs(x) >= pow(10, digits - 1))
         snprintf(out, size, "%.0f", x);
     else
@@ -37,6 +39,21 @@ static const char *label(const struct qm_compare_config *c, char *out, size_t si
     return out;
 }
 
+/* Words of a text in lines of at most 98 columns, those after the first set in. */
+static int wrapped(const char *head, const char *text, struct qm_error *err) {
+    enum { WIDE = 98, IN = NAME + 1 };
+    int rc = qm_out_text(head, err), at = (int)strlen(head);
+    while (*text && !rc) {
+        int n = (int)strcspn(text, " \n");
+        bool wrap = at + 1 + n > WIDE;
+        rc = wrap ? qm_out_printf(err, "\n%*s%.*s", IN, "", n, text) : qm_out_printf(err, " %.*s", n, text);
+        at = (wrap ? IN : at + 1) + n;
+        text += n;
+        text += strspn(text, " \n");
+    }
+    return rc ? rc : qm_out_text("\n", err);
+}
+
 static int print_head(const struct qm_compare_report *r, struct qm_error *err) {
     const char *slash = strrchr(r->model, '/');
     char sampling[48] = "greedy";
@@ -52,15 +69,15 @@ static int print_head(const struct qm_compare_report *r, struct qm_error *err) {
 
 static int print_rate(const struct qm_compare_rate *rate, struct qm_error *err) {
     char a[32], b[80], c[32];
-    return qm_out_printf(err, " %8s %13s %8s ", cell(rate->measured.median, 4, a, sizeof a),
+    return qm_out_printf(err, " %8s %13s %9s", cell(rate->measured.median, 4, a, sizeof a),
                          range(&rate->measured, b, sizeof b), cell(rate->predicted, 4, c, sizeof c));
 }
 
 static int print_speeds(const struct qm_compare_report *r, struct qm_error *err) {
     char name[80], a[32], b[32], c[32];
-    int rc = qm_out_printf(err, "%-*s %-32s %-32s first\n%-*s %8s %13s %8s  %8s %13s %8s  token, s\n", NAME, "",
-                           "  reading, tokens/s", "  writing, tokens/s", NAME, "", "median", "range", "predicted",
-                           "median", "range", "predicted");
+    int rc = qm_out_printf(err, "%-*s %32s %32s  first\n%-*s %8s %13s %9s %8s %13s %9s  token, s\n", NAME, "",
+                           "reading, tokens/s", "writing, tokens/s", NAME, "", "median", "range", "predicted", "median",
+                           "range", "predicted");
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *k = &r->config[i];
         rc = qm_out_printf(err, "%-*s", NAME, label(k, name, sizeof name));
@@ -68,7 +85,7 @@ static int print_speeds(const struct qm_compare_report *r, struct qm_error *err)
         rc = rc ? rc : print_rate(&k->decode, err);
         bool run = k->first.measured.n > 0;
         rc = rc ? rc
-                : qm_out_printf(err, " %s%s%s\n", run ? "" : "(",
+                : qm_out_printf(err, "  %s%s%s\n", run ? "" : "(",
                                 cell(run ? k->first.measured.median : k->first.predicted, 3, a, sizeof a),
                                 run ? "" : ")");
     }
@@ -128,12 +145,13 @@ static int print_agreement(const struct qm_compare_report *r, struct qm_error *e
 }
 
 static int print_not_run(const struct qm_compare_report *r, struct qm_error *err) {
-    char name[80];
+    char name[80], head[120];
     int rc = QM_OK;
-    for (int i = 0; i < r->configs && !rc; i++)
+    for (int i = 0; i < r->configs && !rc; i++) {
+        snprintf(head, sizeof head, "%-*s predicted only:", NAME, label(&r->config[i], name, sizeof name));
         if (r->config[i].why_not[0])
-            rc = qm_out_printf(err, "%-*s not run, predicted only: %s\n", NAME, label(&r->config[i], name, sizeof name),
-                               r->config[i].why_not);
+            rc = wrapped(head, r->config[i].why_not, err);
+    }
     return rc;
 }
 
@@ -228,7 +246,16 @@ static int print_notes(const struct qm_compare_report *r, struct qm_error *err) 
                          err);
     if (!rc && r->reopened)
         rc = qm_out_text("\nthe configurations do not fit in memory side by side: they were loaded in turn\n", err);
-    return rc ? rc : qm_out_printf(err, "%s%s", r->not_readable[0] ? "\n" : "", r->not_readable);
+    if (!rc && r->not_readable[0])
+        rc = qm_out_text("\n", err);
+    for (const char *at = r->not_readable; *at && !rc;) {
+        char reason[400];
+        int n = (int)strcspn(at, "\n");
+        snprintf(reason, sizeof reason, "%.*s", n, at);
+        rc = wrapped("not readable:", reason, err);
+        at += n + (at[n] == '\n');
+    }
+    return rc;
 }
 
 int qm_compare_text(const struct qm_compare_report *r, const struct qm_compare_report *before, struct qm_error *err) {
