@@ -14,7 +14,7 @@
 #include "app/signals.h"
 #include "base/file.h"
 
-enum { DEVICE_LIMIT = 1 << 20, REPORT_LIMIT = 64 << 20 };
+enum { DESCRIPTION_LIMIT = 1 << 20, REPORT_LIMIT = 64 << 20 };
 
 /* Read again and again to the length that is asked for. */
 static const char TEXT[] =
@@ -152,7 +152,7 @@ static int read_devices(const struct qm_args *args, struct qm_speed *s, struct q
             rc = qm_speed_device_parse(list->list[i], &s->device[s->devices++], err);
             continue;
         }
-        rc = qm_read_file(list->list[i], DEVICE_LIMIT, &text, err);
+        rc = qm_read_file(list->list[i], DESCRIPTION_LIMIT, &text, err);
         if (!rc)
             rc = qm_speed_add_device(text.data ? text.data : "", text.len, list->list[i], s, err);
         qm_buf_free(&text);
@@ -160,23 +160,38 @@ static int read_devices(const struct qm_args *args, struct qm_speed *s, struct q
     return rc;
 }
 
+/* --machine: what is predicted is for that machine, what is measured is measured here. */
+static int read_machine(const char *path, struct qm_speed *out, struct qm_error *err) {
+    struct qm_buf text = {0};
+    int rc = qm_read_file(path, DESCRIPTION_LIMIT, &text, err);
+    if (!rc)
+        rc = qm_speed_parse(text.data ? text.data : "", text.len, path, out, err);
+    qm_buf_free(&text);
+    return rc;
+}
+
 /* The profile of this machine, measured where there is none yet, before any engine's threads are there. */
-static int look_at_machine(struct compare *c, struct qm_error *err) {
+static int look_at_machine(const struct qm_args *args, struct compare *c, struct qm_error *err) {
+    const char *file = qm_args_text(args, QM_OPT_MACHINE, NULL);
+    struct qm_speed *speed = &c->task.speed;
     struct qm_machine *machine = malloc(sizeof *machine);
     struct qm_machine_found *found = malloc(sizeof *found);
     int rc = machine && found ? QM_OK : qm_fail_memory(err, sizeof *machine + sizeof *found, "the machine");
     if (!rc && !(rc = qm_machine_describe(machine, err))) {
-        rc = qm_machine_find(machine, c->task.isa, false, NULL, &c->progress, found, err);
-        if (!rc)
-            qm_machine_speed(machine, &found->profile, &c->task.speed);
-        if (!rc)
-            rc = qm_calibration_find(machine, &found->profile, c->task.isa, false, &c->progress,
-                                     &c->task.speed.efficiency, err);
         snprintf(c->report.machine, sizeof c->report.machine, "%s", machine->topology.cpu_model);
+        rc = file ? read_machine(file, speed, err)
+                  : qm_machine_find(machine, c->task.isa, false, NULL, &c->progress, found, err);
+        if (!rc && !file) {
+            qm_machine_speed(machine, &found->profile, speed);
+            rc = qm_calibration_find(machine, &found->profile, c->task.isa, false, &c->progress, &speed->efficiency,
+                                     err);
+        }
         qm_machine_free(machine);
     }
     free(machine);
     free(found);
+    if (!rc)
+        rc = read_devices(args, speed, err);
     return rc ? rc : qm_meter_open("", &c->meter, err);
 }
 
@@ -246,11 +261,7 @@ static int compare(const struct qm_args *args, struct compare *c, struct qm_erro
     if (!rc)
         rc = read_prompts(args, c, err);
     if (!rc)
-        rc = read_devices(args, &t->speed, err); /* refused before anything is measured */
-    if (!rc)
-        rc = look_at_machine(c, err);
-    if (!rc)
-        rc = read_devices(args, &t->speed, err);
+        rc = look_at_machine(args, c, err);
     if (rc)
         return rc;
     describe(c);
@@ -285,15 +296,34 @@ static int run_compare(const struct qm_args *args, struct qm_error *err) {
     return rc;
 }
 
-static const unsigned char compare_options[] = {QM_OPT_CONFIGS,     QM_OPT_DEVICE,        QM_OPT_PROMPTS,
-                                                QM_OPT_FILES,       QM_OPT_PROMPT_TOKENS, QM_OPT_COMPARE_GENERATE,
-                                                QM_OPT_ROUNDS,      QM_OPT_BOUND,         QM_OPT_JOB,
-                                                QM_OPT_SEQUENCES,   QM_OPT_WITH,          QM_OPT_OUTPUT,
-                                                QM_OPT_JSON,        QM_OPT_CSV,           QM_OPT_HTML,
-                                                QM_OPT_TEMPERATURE, QM_OPT_SEED,          QM_OPT_THREADS,
-                                                QM_OPT_NUMA,        QM_OPT_ISA,           QM_OPT_KV_TYPE,
-                                                QM_OPT_CHUNK,       QM_OPT_CHAT_TEMPLATE, QM_OPT_EXPERTS_PER_TOKEN,
-                                                QM_OPT_ROPE_THETA,  QM_OPT_ROPE_SCALING,  QM_OPT_QUIET_OUTPUT,
+static const unsigned char compare_options[] = {QM_OPT_CONFIGS,
+                                                QM_OPT_MACHINE,
+                                                QM_OPT_DEVICE,
+                                                QM_OPT_PROMPTS,
+                                                QM_OPT_FILES,
+                                                QM_OPT_PROMPT_TOKENS,
+                                                QM_OPT_COMPARE_GENERATE,
+                                                QM_OPT_ROUNDS,
+                                                QM_OPT_BOUND,
+                                                QM_OPT_JOB,
+                                                QM_OPT_SEQUENCES,
+                                                QM_OPT_WITH,
+                                                QM_OPT_OUTPUT,
+                                                QM_OPT_JSON,
+                                                QM_OPT_CSV,
+                                                QM_OPT_HTML,
+                                                QM_OPT_TEMPERATURE,
+                                                QM_OPT_SEED,
+                                                QM_OPT_THREADS,
+                                                QM_OPT_NUMA,
+                                                QM_OPT_ISA,
+                                                QM_OPT_KV_TYPE,
+                                                QM_OPT_CHUNK,
+                                                QM_OPT_CHAT_TEMPLATE,
+                                                QM_OPT_EXPERTS_PER_TOKEN,
+                                                QM_OPT_ROPE_THETA,
+                                                QM_OPT_ROPE_SCALING,
+                                                QM_OPT_QUIET_OUTPUT,
                                                 QM_OPT_END};
 
 const struct qm_command qm_cmd_compare = {

@@ -171,6 +171,13 @@ static int print_placements(const struct qm_compare_report *r, struct qm_error *
     return rc;
 }
 
+static const char *duration(double seconds, char *out, int size) {
+    if (seconds >= 100)
+        return qm_duration_text(seconds, out, size);
+    snprintf(out, (size_t)size, "%.3g s", seconds);
+    return out;
+}
+
 static int print_job(const struct qm_compare_report *r, struct qm_error *err) {
     char name[80], time[64], joules[32];
     if (!r->job[0])
@@ -187,7 +194,7 @@ static int print_job(const struct qm_compare_report *r, struct qm_error *err) {
         const struct qm_compare_config *c = &r->config[i];
         bool known = isfinite(c->job.seconds);
         rc = qm_out_printf(err, "%-*s %s", NAME, label(c, name, sizeof name),
-                           known ? qm_duration_text(c->job.seconds, time, sizeof time) : "-");
+                           known ? duration(c->job.seconds, time, sizeof time) : "-");
         if (!rc && isfinite(c->job.joules))
             rc = qm_out_printf(err, ", %s kJ", cell(c->job.joules / 1e3, 3, joules, sizeof joules));
         rc = rc ? rc : qm_out_printf(err, "%s\n", c->why_not[0] && known ? " (predicted only)" : "");
