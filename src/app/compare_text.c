@@ -196,7 +196,9 @@ static int print_job(const struct qm_compare_report *r, struct qm_error *err) {
         rc = qm_out_printf(err, "%-*s %s", NAME, label(c, name, sizeof name),
                            known ? duration(c->job.seconds, time, sizeof time) : "-");
         if (!rc && isfinite(c->job.joules))
-            rc = qm_out_printf(err, ", %s kJ", cell(c->job.joules / 1e3, 3, joules, sizeof joules));
+            rc = qm_out_printf(err, ", %s %sJ",
+                               cell(c->job.joules / (c->job.joules < 1e4 ? 1 : 1e3), 3, joules, sizeof joules),
+                               c->job.joules < 1e4 ? "" : "k");
         rc = rc ? rc : qm_out_printf(err, "%s\n", c->why_not[0] && known ? " (predicted only)" : "");
     }
     return rc;
