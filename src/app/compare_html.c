@@ -8,12 +8,25 @@
 #include "app/html.h"
 #include "app/out.h"
 
-enum { WIDTH = 720, HEIGHT = 260, LEFT = 70, RIGHT = 20, TOP = 20, BOTTOM = 40, ROW = 26, NAMES = 170 };
+enum { WIDTH = 720, HEIGHT = 260, LEFT = 70, RIGHT = 20, TOP = 20, BOTTOM = 40, ROW = 26, NAMES = 190 };
 
 static const char *const COLOURS[QM_COMPARE_CONFIGS] = {"#36a", "#2a8", "#c63", "#93b", "#a80", "#288", "#c36", "#777"};
 static const char STYLE[] = ".bar{opacity:.85}.spread{stroke:#000;stroke-width:2}.pred{stroke:#c33;stroke-width:3}\n"
                             ".line{fill:none;stroke-width:2}.dash{fill:none;stroke-width:2;stroke-dasharray:6 4}\n"
                             "@media(prefers-color-scheme:dark){.spread{stroke:#fff}}\n";
+
+/* What a chart shows: x from its least to its greatest, y from 0. */
+struct frame {
+    double x0, x1, y1;
+};
+
+static double x_at(const struct frame *f, double x) {
+    return LEFT + (WIDTH - LEFT - RIGHT) * (f->x1 > f->x0 ? (x - f->x0) / (f->x1 - f->x0) : 0.5);
+}
+
+static double y_at(const struct frame *f, double y) {
+    return TOP + (HEIGHT - TOP - BOTTOM) * (1 - y / f->y1);
+}
 
 static double known(double x) {
     return isfinite(x) ? x : 0;
@@ -69,32 +82,31 @@ static int bars(const struct qm_compare_report *r, bool decode, struct qm_error 
                             err);
 }
 
-static int axes(double most_x, double most_y, const char *x_name, struct qm_error *err) {
+static int axes(const struct frame *f, const char *x_name, struct qm_error *err) {
     int rc = QM_OK;
     for (int i = 0; i <= 4 && !rc; i++) {
-        double y = TOP + (HEIGHT - TOP - BOTTOM) * (1 - i / 4.0), x = LEFT + (WIDTH - LEFT - RIGHT) * i / 4.0;
+        double y = y_at(f, f->y1 * i / 4), at = f->x0 + (f->x1 - f->x0) * i / 4;
         rc = qm_out_printf(err,
                            "<path class=\"axis\" d=\"M%d %.1fH%d\" opacity=\"%s\"/>"
-                           "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.4g</text>"
+                           "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.3g</text>"
                            "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.4g</text>\n",
-                           LEFT, y, WIDTH - RIGHT, i ? ".3" : "1", LEFT - 8, y + 4, most_y * i / 4, x,
-                           HEIGHT - BOTTOM + 16, most_x * i / 4);
+                           LEFT, y, WIDTH - RIGHT, i ? ".3" : "1", LEFT - 8, y + 4, f->y1 * i / 4, x_at(f, at),
+                           HEIGHT - BOTTOM + 16, at);
     }
     return rc ? rc
               : qm_out_printf(err, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%s</text>\n", WIDTH - RIGHT, HEIGHT - 8,
                               x_name);
 }
 
-static int line(const struct qm_compare_point *at, int n, bool predicted, const char *colour, double most_x,
-                double most_y, struct qm_error *err) {
+static int line(const struct qm_compare_point *at, int n, bool predicted, const char *colour, const struct frame *f,
+                struct qm_error *err) {
     int rc = qm_out_printf(err, "<path class=\"%s\" stroke=\"%s\" d=\"", predicted ? "dash" : "line", colour);
     bool begun = false;
     for (int k = 0; k < n && !rc; k++) {
         double v = predicted ? at[k].predicted : at[k].measured;
         if (!isfinite(v))
             continue;
-        rc = qm_out_printf(err, "%s%.1f %.1f", begun ? "L" : "M", LEFT + (WIDTH - LEFT - RIGHT) * at[k].depth / most_x,
-                           TOP + (HEIGHT - TOP - BOTTOM) * (1 - v / most_y));
+        rc = qm_out_printf(err, "%s%.1f %.1f", begun ? "L" : "M", x_at(f, at[k].depth), y_at(f, v));
         begun = true;
     }
     return rc ? rc : qm_out_text("\"/>\n", err);
@@ -102,33 +114,33 @@ static int line(const struct qm_compare_point *at, int n, bool predicted, const 
 
 /* Tokens/s over depth: measured a line, predicted a dashed one. */
 static int curves(const struct qm_compare_report *r, bool decode, struct qm_error *err) {
-    double most_x = 0, most_y = 0;
+    struct frame f = {INFINITY, 0, 0};
     for (int i = 0; i < r->configs; i++) {
         const struct qm_compare_config *c = &r->config[i];
         for (int k = 0; k < (decode ? c->n_decode_at : c->n_prefill_at); k++) {
             const struct qm_compare_point *at = decode ? &c->decode_at[k] : &c->prefill_at[k];
-            most_x = fmax(most_x, at->depth);
-            most_y = fmax(most_y, fmax(known(at->measured), known(at->predicted)));
+            f.x0 = fmin(f.x0, at->depth);
+            f.x1 = fmax(f.x1, at->depth);
+            f.y1 = fmax(f.y1, fmax(known(at->measured), known(at->predicted)));
         }
     }
-    if (!(most_x > 0 && most_y > 0))
+    if (!(f.y1 > 0))
         return QM_OK;
-    most_y *= 1.1;
+    f.y1 *= 1.1;
     int rc = qm_out_printf(err, "<h2>%s over depth, tokens/s</h2>\n<svg viewBox=\"0 0 %d %d\" role=\"img\">\n",
                            decode ? "Writing" : "Reading", WIDTH, HEIGHT);
-    rc = rc ? rc : axes(most_x, most_y, "tokens before", err);
+    rc = rc ? rc : axes(&f, "tokens before", err);
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i];
         const struct qm_compare_point *at = decode ? c->decode_at : c->prefill_at;
         int n = decode ? c->n_decode_at : c->n_prefill_at;
         if (n == 0)
             continue;
-        rc = line(at, n, false, COLOURS[i], most_x, most_y, err);
-        rc = rc ? rc : line(at, n, true, COLOURS[i], most_x, most_y, err);
+        rc = line(at, n, false, COLOURS[i], &f, err);
+        rc = rc ? rc : line(at, n, true, COLOURS[i], &f, err);
         for (int k = 0; k < n && !rc; k++)
-            rc = qm_out_printf(err, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"/>",
-                               LEFT + (WIDTH - LEFT - RIGHT) * at[k].depth / most_x,
-                               TOP + (HEIGHT - TOP - BOTTOM) * (1 - known(at[k].measured) / most_y), COLOURS[i]);
+            rc = qm_out_printf(err, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"/>", x_at(&f, at[k].depth),
+                               y_at(&f, known(at[k].measured)), COLOURS[i]);
         if (!rc)
             rc = qm_out_printf(err, "<rect x=\"%d\" y=\"%d\" width=\"10\" height=\"10\" fill=\"%s\"/>\n", LEFT + 10,
                                HEIGHT - BOTTOM - 16 - 16 * i, COLOURS[i]);
@@ -139,21 +151,21 @@ static int curves(const struct qm_compare_report *r, bool decode, struct qm_erro
 
 /* A dot a configuration. What was not measured is a ring where the planner knows the watts. */
 static int joules(const struct qm_compare_report *r, struct qm_error *err) {
-    double most_x = 0, most_y = 0;
+    struct frame f = {0, 0, 0};
     for (int i = 0; i < r->configs; i++) {
         const struct qm_compare_config *c = &r->config[i];
         double j = isfinite(c->joules_per_token) ? c->joules_per_token : c->predicted_joules;
         double v = c->decode.measured.n ? c->decode.measured.median : c->decode.predicted;
         if (!isfinite(j) || !isfinite(v))
             continue;
-        most_x = fmax(most_x, 1.15 * v);
-        most_y = fmax(most_y, 1.15 * j);
+        f.x1 = fmax(f.x1, 1.15 * v);
+        f.y1 = fmax(f.y1, 1.15 * j);
     }
     int rc = qm_out_text("<h2>Joules a token against tokens/s</h2>\n", err);
-    if (rc || !(most_x > 0 && most_y > 0))
+    if (rc || !(f.x1 > 0 && f.y1 > 0))
         return rc ? rc : qm_out_text("<p>No joules could be read or predicted on this machine.</p>\n", err);
     rc = qm_out_printf(err, "<svg viewBox=\"0 0 %d %d\" role=\"img\">\n", WIDTH, HEIGHT);
-    rc = rc ? rc : axes(most_x, most_y, "tokens/s, writing", err);
+    rc = rc ? rc : axes(&f, "tokens/s, writing", err);
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i];
         bool measured = isfinite(c->joules_per_token);
@@ -161,7 +173,7 @@ static int joules(const struct qm_compare_report *r, struct qm_error *err) {
         double v = c->decode.measured.n ? c->decode.measured.median : c->decode.predicted;
         if (!isfinite(j) || !isfinite(v))
             continue;
-        double x = LEFT + (WIDTH - LEFT - RIGHT) * v / most_x, y = TOP + (HEIGHT - TOP - BOTTOM) * (1 - j / most_y);
+        double x = x_at(&f, v), y = y_at(&f, j);
         rc = qm_out_printf(err, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"6\" fill=\"%s\" stroke=\"%s\"/>\n", x, y,
                            measured ? COLOURS[i] : "none", COLOURS[i]);
         rc = rc ? rc : labelled(c, x, y - 10, "middle", err);
