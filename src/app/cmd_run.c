@@ -7,6 +7,7 @@
 #include "app/app.h"
 #include "app/generation_report.h"
 #include "app/ids_file.h"
+#include "app/load_report.h"
 #include "app/open_model.h"
 #include "app/out.h"
 #include "app/quiet.h"
@@ -103,6 +104,8 @@ static int print_json(struct run *r, const struct qm_generate_result *result) {
                              qm_finish_name(result->finish), "usage", "prompt_tokens", prompt, "completion_tokens",
                              completion, "total_tokens", prompt + completion, "prefill_tps",
                              qm_report_prefill_tps(result), "decode_tps", qm_report_decode_tps(result));
+    if (root)
+        json_object_set_new(root, "load", qm_load_json(r->model.engine));
     if (root)
         json_object_set_new(root, "quiet", qm_quiet_json(r->model.engine));
     if (root)

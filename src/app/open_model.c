@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "app/load_report.h"
 #include "app/quiet.h"
 #include "base/file.h"
 #include "base/utf8.h"
@@ -184,7 +185,7 @@ int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *w
         rc = qm_quiet_apply(&quiet, progress, m->engine, err);
     if (rc)
         return rc;
-    print_notes(progress, qm_engine_notes(m->engine));
+    qm_report_load(progress, m->engine);
     int64_t context = qm_engine_context(m->engine), most = m->model->config.max_positions;
     if (options.context == 0)
         qm_note(progress,

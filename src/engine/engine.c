@@ -25,6 +25,7 @@ struct qm_engine {
     struct qm_team *team;
     struct qm_home *homes; /* [nodes of the team] */
     struct qm_buf notes;
+    struct qm_engine_load load;
     struct qm_kv kv;
     struct qm_backend *backend;
     int64_t open_sequences;
@@ -46,6 +47,12 @@ struct qm_sequence {
     struct qm_kv_tables tables;
     bool in_step;
 };
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 static double gib(uint64_t bytes) {
     return (double)bytes / (double)(1 << 30);
@@ -146,6 +153,31 @@ static int plan_memory(struct qm_engine *e, const struct qm_engine_options *o, s
     return rc ? rc : qm_homes_plan(e->model, &e->workload, &e->memory, e->team, e->homes, &e->notes, err);
 }
 
+/* Whether weights and KV leave too little memory for the files to stay cached too. */
+static bool cache_in_the_way(const struct qm_engine *e) {
+    uint64_t available, files = 0;
+    for (int i = 0; e->model->shards && i < e->model->shards->n_files; i++)
+        files += e->model->shards->files[i].bytes;
+    return qm_memory_available(&available, NULL) == QM_OK && e->memory.total + files > available;
+}
+
+static int open_backend(struct qm_engine *e, const struct qm_engine_options *o, struct qm_error *err) {
+    struct qm_backend_setup setup = {.model = e->model,
+                                     .workload = e->workload,
+                                     .isa = o->isa,
+                                     .team = e->team,
+                                     .homes = e->homes,
+                                     .kv = &e->kv,
+                                     .drop_cache = e->load.dropped_cache,
+                                     .progress = o->progress,
+                                     .progress_arg = o->progress_arg};
+    double begin = now();
+    int rc = qm_cpu_backend_open(&setup, &e->backend, err);
+    e->load.bytes = e->memory.weights;
+    e->load.seconds = now() - begin;
+    return rc;
+}
+
 static void use_threads(struct qm_engine *e, struct qm_quiet_use use) {
     qm_team_use(e->team, use.threads);
     qm_team_spin(e->team, use.spin);
@@ -169,23 +201,18 @@ int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, 
     rc = open_team(e, o, err);
     if (!rc)
         rc = plan_memory(e, o, err);
-    if (!rc)
+    if (!rc) {
+        e->load.dropped_cache = cache_in_the_way(e);
         rc = qm_forward_build(m, &e->forward, err);
+    }
     if (!rc)
         rc = qm_kv_open(&m->config, &e->forward, &e->workload, e->homes, qm_team_nodes(e->team), &e->kv, err);
     if (!rc)
+        rc = qm_homes_take(e->team, e->homes, e->kv.memory, err);
+    if (!rc)
         rc = open_batch(e, err);
-    if (!rc) {
-        struct qm_backend_setup setup = {.model = m,
-                                         .workload = e->workload,
-                                         .isa = o->isa,
-                                         .team = e->team,
-                                         .homes = e->homes,
-                                         .kv = &e->kv,
-                                         .progress = o->progress,
-                                         .progress_arg = o->progress_arg};
-        rc = qm_cpu_backend_open(&setup, &e->backend, err);
-    }
+    if (!rc)
+        rc = open_backend(e, o, err);
     if (rc) {
         qm_engine_close(e);
         return rc;
@@ -217,6 +244,27 @@ void qm_engine_close(struct qm_engine *e) {
 
 const struct qm_model *qm_engine_model(const struct qm_engine *e) {
     return e->model;
+}
+
+struct qm_engine_load qm_engine_load(const struct qm_engine *e) {
+    return e->load;
+}
+
+int qm_engine_nodes(const struct qm_engine *e) {
+    return qm_team_nodes(e->team);
+}
+
+struct qm_engine_node qm_engine_node(const struct qm_engine *e, int node) {
+    int64_t begin, end;
+    qm_team_node_part(e->team, e->workload.threads, node, &begin, &end);
+    struct qm_engine_node n = {.number = qm_team_node_number(e->team, node), .threads = (int)(end - begin)};
+    const struct qm_memory *weights = e->backend->weights(e->backend, node);
+    if (weights)
+        n.weights = *weights;
+    n.kv = e->kv.memory[node];
+    qm_memory_count(&n.weights, &n.in_weights);
+    qm_memory_count(&n.kv, &n.in_kv);
+    return n;
 }
 
 const char *qm_engine_notes(const struct qm_engine *e) {
@@ -490,12 +538,6 @@ static void flatten(struct qm_engine *e, const struct qm_step *steps, int n_step
         }
         b->rows += s->n;
     }
-}
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static void execute_profiled(struct qm_engine *e, const struct qm_batch *batch) {

@@ -1,6 +1,9 @@
 /* Which node gets which part for sure. */
 #include "engine/homes.h"
 
+#include <stdatomic.h>
+#include <stdlib.h>
+
 #include "engine/packed.h"
 
 /* Left to others on each node: page tables, buffers, what is allocated meanwhile. */
@@ -54,5 +57,37 @@ int qm_homes_plan(const struct qm_model *m, const struct qm_workload *w, const s
                               "where it is read more slowly\n",
                               home->node, gib(available), gib(need));
     }
+    return rc;
+}
+
+struct taking {
+    struct qm_team *team;
+    const struct qm_memory *memory;
+    _Atomic int *failed; /* [nodes] */
+};
+
+static void take_region(void *arg, int thread, int threads) {
+    enum { UNIT = 1 << 21 };
+    struct taking *t = arg;
+    struct qm_team_place place = qm_team_place(t->team, thread);
+    const struct qm_memory *m = &t->memory[place.node];
+    int64_t begin, end;
+    (void)threads;
+    qm_team_share((int64_t)(m->bytes + UNIT - 1) / UNIT, place.index, place.count, &begin, &end);
+    size_t last = (size_t)end * UNIT < m->bytes ? (size_t)end * UNIT : m->bytes;
+    if (m->data && !qm_memory_take(m, (size_t)begin * UNIT, last))
+        atomic_store(&t->failed[place.node], 1);
+}
+
+int qm_homes_take(struct qm_team *team, const struct qm_home *homes, struct qm_memory *memory, struct qm_error *err) {
+    int nodes = qm_team_nodes(team), rc = QM_OK;
+    struct taking t = {.team = team, .memory = memory, .failed = calloc((size_t)nodes, sizeof *t.failed)};
+    if (!t.failed)
+        return qm_fail_memory(err, (uint64_t)nodes * sizeof *t.failed, "the NUMA nodes");
+    qm_team_run(team, take_region, &t);
+    for (int node = 0; node < nodes && !rc; node++)
+        if (atomic_load(&t.failed[node]))
+            rc = qm_memory_use_small(&memory[node], homes[node], err);
+    free(t.failed);
     return rc;
 }
