@@ -187,6 +187,7 @@ mkdir /cgroup/small
 echo 0 >/cgroup/small/hugetlb.2MB.max
 reserve 20
 same_logits 'huge pages that the cgroup does not allow' inside small
+expect 0 'huge pages that the cgroup does not allow: measured without' inside small test_probe
 reserve 0
 
 section 'a node without memory'
