@@ -194,7 +194,8 @@ bool qm_memory_take(const struct qm_memory *m, size_t begin, size_t end) {
 int qm_memory_use_small(struct qm_memory *m, struct qm_home home, struct qm_error *err) {
     size_t length = mapped_bytes(m->bytes, m->pages), kept = mapped_bytes(m->bytes, QM_PAGES_THP);
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
-    if (mmap(m->data, length, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED)
+    void *same = mmap(m->data, length, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (same == MAP_FAILED)
         return qm_fail_errno(err, "memory in place of reserved huge pages");
     if (kept < length)
         munmap((char *)m->data + kept, length - kept);

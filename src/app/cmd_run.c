@@ -200,6 +200,7 @@ static int run_run(const struct qm_args *args, struct qm_error *err) {
         rc = qm_meter_open("", &r.meter, err);
     if (!rc)
         rc = generate(&r, &sampling);
+    rc = qm_app_save_routing(args, &r.progress, &r.model, rc, err);
     qm_meter_close(&r.meter);
     free(biases);
     json_decref(r.logprobs);
@@ -209,6 +210,7 @@ static int run_run(const struct qm_args *args, struct qm_error *err) {
 }
 
 static const unsigned char run_options[] = {QM_OPT_PROMPT,
+                                            QM_OPT_PROFILE_EXPERTS,
                                             QM_OPT_FILE,
                                             QM_OPT_IDS,
                                             QM_OPT_MAX_TOKENS,
@@ -233,8 +235,8 @@ const struct qm_command qm_cmd_run = {
                "the output. Sampling follows the model's generation_config.json unless told\n"
                "otherwise, and is greedy without one. With --ids a model without a tokenizer\n"
                "prints token ids. --json prints one object: text, ids, finish_reason, usage,\n"
-               "prefill_tps, decode_tps, quiet, power_cap, energy. Ctrl-C ends it with what was\n"
-               "generated so far. Without MODEL the demonstration model is used.\n",
+               "prefill_tps, decode_tps, load, quiet, power_cap, energy. Ctrl-C ends it with\n"
+               "what was generated so far. Without MODEL the demonstration model is used.\n",
     .example = "quietmind run Qwen/Qwen3-4B -p \"The capital of France is\" -n 20\n"
                "quietmind run ~/models/Yi-6B -f story.txt --temperature 0.8 --seed 7\n",
     .options = run_options,

@@ -14,7 +14,7 @@
 #include "plan/forward.h"
 #include "simd/kernels.h"
 
-enum { DEFAULT_CHUNK = 512, DEFAULT_CONTEXT_STEP = 1024, RESERVE_BYTES = 256 << 20 };
+enum { DEFAULT_CHUNK = 512 };
 
 struct qm_engine {
     const struct qm_model *model;
@@ -30,9 +30,12 @@ struct qm_engine {
     struct qm_backend *backend;
     int64_t open_sequences;
     struct qm_engine_profile *profile;
-    struct qm_power_cap *cap; /* NULL: none */
-    double paused;            /* seconds, by the cap */
-    struct qm_quiet *quiet;   /* NULL: all threads */
+    struct qm_routing_profile *routing;
+    const struct qm_kv_tables *routed; /* the sequence counted last, where a step had only one, */
+    int64_t routed_end;                /* and how far */
+    struct qm_power_cap *cap;          /* NULL: none */
+    double paused;                     /* seconds, by the cap */
+    struct qm_quiet *quiet;            /* NULL: all threads */
     bool quiet_prefill;
     int prefill_threads; /* with quiet_prefill, until the fewest are found */
     /* the batch of a step, sized for chunk rows */
@@ -52,54 +55,6 @@ static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static double gib(uint64_t bytes) {
-    return (double)bytes / (double)(1 << 30);
-}
-
-static int refuse_memory(const struct qm_model *m, const struct qm_workload *w, const struct qm_memory_table *t,
-                         uint64_t available, struct qm_error *err) {
-    int64_t tokens = w->context * w->sequences;
-    if (w->kv_memory)
-        tokens = qm_kv_pool_pages(&m->config, w, qm_kv_main_window(&m->config)) * QM_KV_PAGE_TOKENS;
-    return qm_fail(
-        err, QM_FIT,
-        "not enough memory: %.2f GiB needed (weights %.2f, KV cache for %lld tokens %.2f, activations %.2f), "
-        "%.2f GiB available; a smaller %s needs less",
-        gib(t->total), gib(t->weights), (long long)tokens, gib(t->kv), gib(t->scratch), gib(available),
-        w->kv_memory ? "--kv-memory" : "--context");
-}
-
-/* The context asked for, or the model's maximum, or what fits into `most` bytes and the memory there is. */
-static int choose_context(const struct qm_model *m, int64_t asked, uint64_t most, struct qm_workload *w,
-                          struct qm_memory_table *t, struct qm_error *err) {
-    uint64_t available;
-    int rc = qm_memory_available(&available, err);
-    if (rc)
-        return rc;
-    available += qm_memory_reserved();
-    available = available < most ? available : most;
-    available = available > RESERVE_BYTES ? available - RESERVE_BYTES : 0;
-    w->context = asked ? asked : m->config.max_positions;
-    qm_memory_estimate(m, w, t);
-    if (t->total <= available)
-        return QM_OK;
-    if (asked)
-        return refuse_memory(m, w, t, available, err);
-    int64_t low = 0, high = w->context / DEFAULT_CONTEXT_STEP; /* in steps: low fits or is 0, high does not */
-    while (high - low > 1) {
-        int64_t middle = low + (high - low) / 2;
-        w->context = middle * DEFAULT_CONTEXT_STEP;
-        qm_memory_estimate(m, w, t);
-        if (t->total <= available)
-            low = middle;
-        else
-            high = middle;
-    }
-    w->context = low ? low * DEFAULT_CONTEXT_STEP : DEFAULT_CONTEXT_STEP;
-    qm_memory_estimate(m, w, t);
-    return low ? QM_OK : refuse_memory(m, w, t, available, err);
 }
 
 static int check_options(const struct qm_engine_options *o, struct qm_error *err) {
@@ -149,7 +104,7 @@ static int open_team(struct qm_engine *e, const struct qm_engine_options *o, str
  * hold goes to others. */
 static int plan_memory(struct qm_engine *e, const struct qm_engine_options *o, struct qm_error *err) {
     uint64_t most = o->numa.mode == QM_NUMA_NODES ? qm_homes_available(e->team) : UINT64_MAX;
-    int rc = choose_context(e->model, o->context, most, &e->workload, &e->memory, err);
+    int rc = qm_homes_fit(e->model, o->context, most, &e->workload, &e->memory, err);
     return rc ? rc : qm_homes_plan(e->model, &e->workload, &e->memory, e->team, e->homes, &e->notes, err);
 }
 
@@ -297,6 +252,11 @@ enum qm_dtype qm_engine_kv_type(const struct qm_engine *e) {
 
 struct qm_team *qm_engine_team(const struct qm_engine *e) {
     return e->team;
+}
+
+void qm_engine_set_routing(struct qm_engine *e, struct qm_routing_profile *p) {
+    e->routing = p;
+    e->routed = NULL;
 }
 
 void qm_engine_set_profile(struct qm_engine *e, struct qm_engine_profile *p) {
@@ -479,6 +439,11 @@ void qm_engine_pool(const struct qm_engine *e, struct qm_pool_state *out) {
     *out = (struct qm_pool_state){.blocks = group->pages, .free_blocks = group->n_free};
 }
 
+int64_t qm_engine_longest(const struct qm_engine *e) {
+    const struct qm_kv_group *group = &e->kv.groups[e->kv.main];
+    return group->pages < group->held ? group->pages * QM_KV_PAGE_TOKENS : e->workload.context;
+}
+
 int64_t qm_sequence_needs(const struct qm_sequence *s, int64_t n) {
     return n > 0 ? qm_kv_missing(&s->engine->kv, &s->tables, n) : 0;
 }
@@ -538,6 +503,16 @@ static void flatten(struct qm_engine *e, const struct qm_step *steps, int n_step
         }
         b->rows += s->n;
     }
+}
+
+/* What is counted in this step, and what of it follows the last one. */
+static void count_routing(struct qm_engine *e, struct qm_batch *b) {
+    const struct qm_batch_part *first = &b->parts[0];
+    b->routing = e->routing;
+    b->routing_continues = e->routed == first->tables && e->routed_end == first->position;
+    qm_routing_count_tokens(e->routing, b->rows, b->n_parts, b->routing_continues);
+    e->routed = b->n_parts == 1 ? first->tables : NULL;
+    e->routed_end = first->position + first->n;
 }
 
 static void execute_profiled(struct qm_engine *e, const struct qm_batch *batch) {
@@ -610,6 +585,8 @@ int qm_engine_step(struct qm_engine *e, const struct qm_step *steps, int n_steps
         qm_kv_reserve(&e->kv, &steps[i].sequence->tables, steps[i].n);
     struct qm_batch batch;
     flatten(e, steps, n_steps, &batch);
+    if (e->routing)
+        count_routing(e, &batch);
     if (e->quiet)
         execute_quietly(e, &batch);
     else

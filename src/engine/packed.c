@@ -46,7 +46,7 @@ struct loader {
     _Atomic uint64_t bytes_done;
     _Atomic int failed;
     uint64_t bytes_total;
-    struct qm_error *err; /* written once, by whoever sets failed first */
+    struct qm_error err; /* written once, by whoever sets failed first */
 };
 
 struct piece { /* a run's rows of one block, in the staging buffer */
@@ -56,8 +56,8 @@ struct piece { /* a run's rows of one block, in the staging buffer */
 
 static void fail(struct loader *l, const struct qm_error *e) {
     int none = 0;
-    if (atomic_compare_exchange_strong(&l->failed, &none, 1) && l->err)
-        *l->err = *e;
+    if (atomic_compare_exchange_strong(&l->failed, &none, 1))
+        l->err = *e;
 }
 
 /* Rows of a tensor as bytes of its file. */
@@ -72,21 +72,20 @@ static struct extent extent_of(const struct qm_shards *s, const struct qm_tensor
 }
 
 static int read_rows(const struct qm_shards *s, const struct qm_tensor *t, uint64_t bytes_row, int64_t row,
-                     int64_t rows, bool drop, void *dst, struct qm_error *err) {
+                     int64_t rows, void *dst, struct qm_error *err) {
     struct extent x = extent_of(s, t, bytes_row, row, rows);
     int rc = qm_pread_full(x.file->fd, x.file->path, dst, x.bytes, x.offset, err);
-    if (drop) { /* the page that this piece ends in goes with the next one */
-        uint64_t begin = x.offset / FILE_PAGE * FILE_PAGE, end = (x.offset + x.bytes) / FILE_PAGE * FILE_PAGE;
-        if (begin < end)
-            posix_fadvise(x.file->fd, (off_t)begin, (off_t)(end - begin), POSIX_FADV_DONTNEED);
-    }
     return rc ? qm_fail_context(err, "tensor %s", t->name) : QM_OK;
 }
 
-static void announce_rows(const struct qm_shards *s, const struct qm_tensor *t, uint64_t bytes_row, int64_t row,
-                          int64_t rows) {
+/* Whole pages, the one that the rows begin in and not the one that they end in: the page between two extents goes with
+ * the second one. */
+static void advise_rows(const struct qm_shards *s, const struct qm_tensor *t, uint64_t bytes_row, int64_t row,
+                        int64_t rows, int advice) {
     struct extent x = extent_of(s, t, bytes_row, row, rows);
-    posix_fadvise(x.file->fd, (off_t)x.offset, (off_t)x.bytes, POSIX_FADV_WILLNEED);
+    uint64_t begin = x.offset / FILE_PAGE * FILE_PAGE, end = (x.offset + x.bytes) / FILE_PAGE * FILE_PAGE;
+    if (begin < end)
+        posix_fadvise(x.file->fd, (off_t)begin, (off_t)(end - begin), advice);
 }
 
 /* Which of a run's rows lie in panels [p0, p1): [*begin, *end), none where that is empty. As rows of the tensor they
@@ -133,15 +132,14 @@ static int read_piece(struct loader *l, const struct qm_weight *w, const struct 
     if (!run_in_panels(r, p0, p1, &begin, &row, &rows, &end))
         return QM_OK;
     out->begin = begin;
-    bool drop = l->setup->drop_cache;
     uint64_t bytes = row_bytes(w);
     out->rows = *staging;
     *staging += (bytes * (uint64_t)rows + 63) / 64 * 64;
-    int rc = read_rows(l->model->shards, r->tensor, bytes, row, rows, drop, out->rows, err);
+    int rc = read_rows(l->model->shards, r->tensor, bytes, row, rows, out->rows, err);
     if (!rc && r->scales) {
         out->scales = *staging;
         *staging += ((uint64_t)w->k / 32 * (uint64_t)rows + 63) / 64 * 64;
-        rc = read_rows(l->model->shards, r->scales, (uint64_t)w->k / 32, row, rows, drop, out->scales, err);
+        rc = read_rows(l->model->shards, r->scales, (uint64_t)w->k / 32, row, rows, out->scales, err);
     }
     for (int64_t i = begin; !rc && i < end; i++)
         rc = check_row(l, w, r, i, out->rows + (uint64_t)((i - begin) * r->step) * bytes,
@@ -258,16 +256,16 @@ static bool find_block(const struct loader *l, int node, int64_t job, int64_t we
     return true;
 }
 
-/* Tells the system that a block will be read. */
-static void announce(const struct loader *l, const struct block *b) {
+/* Tells the system that a block will be read (POSIX_FADV_WILLNEED), or not again (POSIX_FADV_DONTNEED). */
+static void advise(const struct loader *l, const struct block *b, int advice) {
     const struct qm_weight *w = &l->model->weights[b->weight];
     for (int64_t i = 0, begin, row, rows, end; i < b->runs; i++) {
         const struct qm_run *r = &w->runs[b->first_run + i];
         if (!run_in_panels(r, b->p0, b->p1, &begin, &row, &rows, &end))
             continue;
-        announce_rows(l->model->shards, r->tensor, row_bytes(w), row, rows);
+        advise_rows(l->model->shards, r->tensor, row_bytes(w), row, rows, advice);
         if (r->scales)
-            announce_rows(l->model->shards, r->scales, (uint64_t)w->k / 32, row, rows);
+            advise_rows(l->model->shards, r->scales, (uint64_t)w->k / 32, row, rows, advice);
     }
 }
 
@@ -344,8 +342,10 @@ static void load_region(void *arg, int thread, int threads) {
         if (!find_block(l, place.node, job, block.weight, &block))
             break;
         if (l->model->shards && find_block(l, place.node, job + ahead, block.weight, &coming))
-            announce(l, &coming);
+            advise(l, &coming, POSIX_FADV_WILLNEED);
         rc = load_block(l, &k, &block, &e);
+        if (l->setup->drop_cache)
+            advise(l, &block, POSIX_FADV_DONTNEED);
         if (!rc)
             rc = report(l, thread, &e);
     }
@@ -371,7 +371,7 @@ static int load_vector(const struct qm_model *m, const struct qm_weight *w, stru
         uint8_t *raw = malloc((uint64_t)span * size);
         if (!raw)
             return qm_fail_memory(err, (uint64_t)span * size, "reading weights");
-        int rc = read_rows(m->shards, r->tensor, size, r->src, span, false, raw, err);
+        int rc = read_rows(m->shards, r->tensor, size, r->src, span, raw, err);
         for (int64_t j = 0; !rc && j < r->count; j++) {
             const uint8_t *p = raw + (uint64_t)(j * r->step) * size;
             int64_t at = r->dst + j;
@@ -477,15 +477,13 @@ static void count_blocks(struct loader *l) {
 }
 
 static int load_all(struct loader *l, struct qm_error *err) {
-    struct qm_error local = {0};
-    l->err = &local;
     count_blocks(l);
     qm_team_run(l->setup->team, load_region, l);
     if (!atomic_load(&l->failed))
         return QM_OK;
     if (err)
-        *err = local;
-    return local.code;
+        *err = l->err;
+    return l->err.code;
 }
 
 int qm_packed_load(const struct qm_packed_setup *s, struct qm_packed *out, struct qm_error *err) {

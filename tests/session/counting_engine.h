@@ -5,6 +5,7 @@
 #ifndef QM_TESTS_COUNTING_ENGINE_H
 #define QM_TESTS_COUNTING_ENGINE_H
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,6 +17,7 @@
 
 #define qm_engine_model fake_engine_model
 #define qm_engine_context fake_engine_context
+#define qm_engine_longest fake_engine_longest
 #define qm_engine_chunk fake_engine_chunk
 #define qm_engine_sequences fake_engine_sequences
 #define qm_engine_block_tokens fake_engine_block_tokens
@@ -99,6 +101,7 @@ struct qm_engine {
     int64_t taken, open;
     double clock, longest; /* longest: a whole chunk's time at the greatest depth */
     int steps, fail_at;
+    int32_t poison; /* a prompt that begins with it gives logits that are not finite; 0: none */
 };
 
 struct qm_sequence {
@@ -119,6 +122,13 @@ const struct qm_model *fake_engine_model(const struct qm_engine *e) {
 
 int64_t fake_engine_context(const struct qm_engine *e) {
     return e->context;
+}
+
+int64_t fake_engine_longest(const struct qm_engine *e) {
+    struct qm_pool_state pool;
+    fake_engine_pool(e, &pool);
+    int64_t tokens = pool.blocks * fake_engine_block_tokens(e);
+    return tokens < e->context ? tokens : e->context;
 }
 
 int64_t fake_engine_chunk(const struct qm_engine *e) {
@@ -238,6 +248,9 @@ int fake_engine_step(struct qm_engine *e, const struct qm_step *steps, int n_ste
             int64_t row = t - (steps[i].n - steps[i].n_logits);
             if (row >= 0)
                 fake_logits(s->hash, steps[i].logits + row * VOCAB);
+            for (int64_t j = 0; row >= 0 && s->length == 0 && e->poison && steps[i].tokens[0] == e->poison && j < VOCAB;
+                 j++)
+                steps[i].logits[row * VOCAB + j] = NAN;
         }
         if (steps[i].hidden)
             for (int j = 0; j < HIDDEN; j++)
