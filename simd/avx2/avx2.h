@@ -15,9 +15,17 @@ void product_f32_avx2(const struct qm_product *p);
 void product_mxfp4_avx2(const struct qm_product *p);
 
 void rmsnorm_f32_avx2(float *out, const float *x, const float *weight, int64_t n, float eps);
+void add_f32_avx2(float *x, const float *y, int64_t n);
+void axpy_f32_avx2(float *x, float a, const float *y, int64_t n);
+void rope_f32_avx2(float *x, const float *cs, int64_t n);
+void softmax_f32_avx2(float *x, int64_t n);
 void silu_mul_f32_avx2(float *out, const float *gu, int64_t n_panels);
 void swiglu_clamped_f32_avx2(float *out, const float *gu, int64_t n_panels, float limit);
 void softmax_split_f32_avx2(float *s, int64_t n, int64_t lo, int64_t hi, float scale, float *max, float *sum);
 void merge_split_f32_avx2(float *acc, float *am, float *as, const float *o, float m, float s, int64_t n);
+
+void pack_panel_avx2(void *dst, enum qm_dtype t, const void *const rows[QM_PANEL_ROWS],
+                     const uint8_t *const scales[QM_PANEL_ROWS], int64_t k);
+int64_t find_nonfinite_avx2(const void *x, enum qm_dtype t, int64_t n);
 
 #endif

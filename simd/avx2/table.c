@@ -9,10 +9,16 @@ void qm_kernels_overlay_avx2(struct qm_kernels *t) {
     t->type[QM_F32] = (struct qm_type_kernels){packed_bytes_f32_avx2, pack_f32_avx2, product_f32_avx2};
     t->type[QM_MXFP4] = (struct qm_type_kernels){packed_bytes_bf16_avx2, pack_mxfp4_avx2, product_mxfp4_avx2};
     t->rmsnorm = rmsnorm_f32_avx2;
+    t->add = add_f32_avx2;
+    t->axpy = axpy_f32_avx2;
+    t->rope = rope_f32_avx2;
+    t->softmax = softmax_f32_avx2;
     t->silu_mul = silu_mul_f32_avx2;
     t->swiglu_clamped = swiglu_clamped_f32_avx2;
     t->softmax_split = softmax_split_f32_avx2;
     t->merge_split = merge_split_f32_avx2;
+    t->pack_panel = pack_panel_avx2;
+    t->find_nonfinite = find_nonfinite_avx2;
     t->read_lanes = read_lanes_avx2;
     t->peak_bf16 = t->peak_f32 = peak_f32_avx2;
 }

@@ -35,6 +35,69 @@ void rmsnorm_f32_avx2(float *out, const float *x, const float *weight, int64_t n
     }
 }
 
+void add_f32_avx2(float *x, const float *y, int64_t n) {
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(x + i, _mm256_add_ps(_mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i)));
+    for (; i < n; i++)
+        x[i] += y[i];
+}
+
+void axpy_f32_avx2(float *x, float a, const float *y, int64_t n) {
+    __m256 va = _mm256_set1_ps(a);
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(x + i, _mm256_fmadd_ps(va, _mm256_loadu_ps(y + i), _mm256_loadu_ps(x + i)));
+    for (; i < n; i++)
+        x[i] = fmaf(a, y[i], x[i]);
+}
+
+/* Two roundings a product and sum, as the scalar kernel. */
+void rope_f32_avx2(float *x, const float *cs, int64_t n) {
+    int64_t half = n / 2, i = 0;
+    for (; i + 8 <= half; i += 8) {
+        __m256 x0 = _mm256_loadu_ps(x + i), x1 = _mm256_loadu_ps(x + half + i);
+        __m256 c = _mm256_loadu_ps(cs + i), s = _mm256_loadu_ps(cs + half + i);
+        _mm256_storeu_ps(x + i, _mm256_sub_ps(_mm256_mul_ps(x0, c), _mm256_mul_ps(x1, s)));
+        _mm256_storeu_ps(x + half + i, _mm256_add_ps(_mm256_mul_ps(x1, c), _mm256_mul_ps(x0, s)));
+    }
+    for (; i < half; i++) {
+        float x0 = x[i], x1 = x[i + half], c = cs[i], s = cs[half + i];
+        x[i] = x0 * c - x1 * s;
+        x[i + half] = x1 * c + x0 * s;
+    }
+}
+
+/* The greatest of eight lanes; max_ps has left no NaN in them. */
+QM_INLINE float fold_max(__m256 v) {
+    float lanes[8], top = -INFINITY;
+    _mm256_storeu_ps(lanes, v);
+    for (int i = 0; i < 8; i++)
+        top = lanes[i] > top ? lanes[i] : top;
+    return top;
+}
+
+void softmax_f32_avx2(float *x, int64_t n) {
+    __m256 most = _mm256_set1_ps(-INFINITY);
+    for (int64_t i = 0; i < n; i += 8) {
+        __m256i in = open_lanes(i, 0, n);
+        __m256 v = _mm256_blendv_ps(most, _mm256_maskload_ps(x + i, in), _mm256_castsi256_ps(in));
+        most = _mm256_max_ps(v, most);
+    }
+    __m256 top = _mm256_set1_ps(fold_max(most)), sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    for (int64_t i = 0; i < n; i += 8) {
+        __m256i in = open_lanes(i, 0, n);
+        __m256 e = exp_f32_avx2(_mm256_sub_ps(_mm256_maskload_ps(x + i, in), top));
+        sum[i / 8 % 2] = _mm256_add_ps(sum[i / 8 % 2], _mm256_and_ps(e, _mm256_castsi256_ps(in)));
+        _mm256_maskstore_ps(x + i, in, e);
+    }
+    __m256 total = _mm256_set1_ps(fold_sum(sum[0], sum[1]));
+    for (int64_t i = 0; i < n; i += 8) {
+        __m256i in = open_lanes(i, 0, n);
+        _mm256_maskstore_ps(x + i, in, _mm256_div_ps(_mm256_maskload_ps(x + i, in), total));
+    }
+}
+
 /* g / (1 + exp(-a g)) */
 QM_INLINE __m256 gate(__m256 g, float a) {
     __m256 e = exp_f32_avx2(_mm256_mul_ps(g, _mm256_set1_ps(-a)));
@@ -65,10 +128,7 @@ void softmax_split_f32_avx2(float *s, int64_t n, int64_t lo, int64_t hi, float s
         __m256 z = _mm256_mul_ps(_mm256_loadu_ps(s + i), factor);
         most = _mm256_max_ps(_mm256_blendv_ps(_mm256_set1_ps(-INFINITY), z, open), most);
     }
-    float lanes[8], top = -INFINITY;
-    _mm256_storeu_ps(lanes, most);
-    for (int i = 0; i < 8; i++)
-        top = lanes[i] > top ? lanes[i] : top;
+    float top = fold_max(most);
     __m256 total[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
     for (int64_t i = 0; i < n; i += 8) {
         __m256 z = _mm256_sub_ps(_mm256_mul_ps(_mm256_loadu_ps(s + i), factor), _mm256_set1_ps(top));

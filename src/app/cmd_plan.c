@@ -1,4 +1,5 @@
 /* quietmind plan: what fits, where it goes and how fast it will be, before anything is loaded. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,8 +12,9 @@
 #include "app/plan.h"
 #include "app/shapes.h"
 #include "base/file.h"
+#include "plan/plan_file.h"
 
-enum { FILE_LIMIT = 1 << 20, MAX_PINS = 64 };
+enum { FILE_LIMIT = 1 << 20, MAX_PINS = 64, PLAN_LIMIT = 64 << 20 };
 
 struct job {
     struct qm_plan_ask ask;
@@ -23,6 +25,7 @@ struct job {
     const struct qm_model *model;
     const char *name;
     struct qm_pin pins[MAX_PINS];
+    struct qm_placement given; /* --offload FILE */
 };
 
 static int read_ask(const struct qm_args *args, struct qm_plan_ask *ask, struct qm_error *err) {
@@ -42,20 +45,65 @@ static int read_ask(const struct qm_args *args, struct qm_plan_ask *ask, struct 
     return rc ? rc : qm_app_kv_type(args, &ask->kv_type, err);
 }
 
-/* auto, none, or a number of layers. */
+static void device_names(const struct job *j, const char *names[QM_MAX_DEVICES]) {
+    for (int d = 0; d <= j->speed.devices; d++)
+        names[d] = qm_plan_device_name(&j->speed, d);
+}
+
+static int read_plan_file(struct job *j, const char *path, struct qm_error *err) {
+    const char *names[QM_MAX_DEVICES];
+    struct qm_buf text = {0};
+    device_names(j, names);
+    int rc = qm_read_file(path, PLAN_LIMIT, &text, err);
+    if (!rc)
+        rc = qm_plan_parse(text.data ? text.data : "", text.len, path, j->model, names, 1 + j->speed.devices, &j->given,
+                           err);
+    qm_buf_free(&text);
+    j->ask.given = &j->given;
+    return rc;
+}
+
+/* auto, none, a number of layers, or a plan's file. */
 static int read_offload(const struct qm_args *args, struct job *j, struct qm_error *err) {
     const char *text = qm_args_text(args, QM_OPT_OFFLOAD, "auto");
     j->ask.last_layers = -1;
-    if (!strcmp(text, "auto"))
-        return QM_OK;
     j->ask.on_cpu = !strcmp(text, "none");
-    if (j->ask.on_cpu)
+    if (!strcmp(text, "auto") || j->ask.on_cpu)
         return QM_OK;
-    if (!qm_parse_int(text, &j->ask.last_layers) || j->ask.last_layers < 0 ||
-        j->ask.last_layers > j->model->config.layers)
-        return qm_fail(err, QM_USAGE, "--offload: expected auto, none or a number of layers up to %lld, found \"%s\"",
-                       (long long)j->model->config.layers, text);
+    if (!qm_parse_int(text, &j->ask.last_layers))
+        return read_plan_file(j, text, err);
+    if (j->ask.last_layers < 0 || j->ask.last_layers > j->model->config.layers)
+        return qm_fail(err, QM_USAGE, "--offload: expected auto, none, a number of layers up to %lld, or a plan's file",
+                       (long long)j->model->config.layers);
     return QM_OK;
+}
+
+static int write_plan_file(const struct job *j, const struct qm_plan_answer *a, const char *path,
+                           struct qm_error *err) {
+    const char *names[QM_MAX_DEVICES];
+    struct qm_out out;
+    char *text = NULL;
+    device_names(j, names);
+    int rc = qm_plan_write(&a->placement, j->model, names, &text, err);
+    if (!rc && !(rc = qm_out_open(&out, path, err))) {
+        if (fputs(text, out.file) < 0) {
+            rc = qm_fail_errno(err, "%s", path);
+            qm_out_abort(&out);
+        } else {
+            rc = qm_out_commit(&out, err);
+        }
+    }
+    free(text);
+    return rc;
+}
+
+static int read_device_file(const char *path, struct qm_speed *s, struct qm_error *err) {
+    struct qm_buf text = {0};
+    int rc = qm_read_file(path, FILE_LIMIT, &text, err);
+    if (!rc)
+        rc = qm_speed_add_device(text.data ? text.data : "", text.len, path, s, err);
+    qm_buf_free(&text);
+    return rc;
 }
 
 /* --device adds to the machine's devices. */
@@ -64,8 +112,11 @@ static int read_devices(const struct qm_args *args, struct job *j, struct qm_err
     int rc = QM_OK;
     for (size_t i = 0; i < list->n_list && !rc; i++) {
         if (j->speed.devices == QM_MAX_DEVICES - 1)
-            return qm_fail(err, QM_USAGE, "--device: more than %d devices", QM_MAX_DEVICES - 1);
-        rc = qm_speed_device_parse(list->list[i], &j->speed.device[j->speed.devices++], err);
+            rc = qm_fail(err, QM_USAGE, "--device: more than %d devices", QM_MAX_DEVICES - 1);
+        else if (!strchr(list->list[i], ':'))
+            rc = read_device_file(list->list[i], &j->speed, err);
+        else
+            rc = qm_speed_device_parse(list->list[i], &j->speed.device[j->speed.devices++], err);
     }
     if (pins->n_list > MAX_PINS)
         return qm_fail(err, QM_USAGE, "--pin: more than %d", MAX_PINS);
@@ -166,8 +217,12 @@ static int run_plan(const struct qm_args *args, struct qm_error *err) {
         rc = read_offload(args, j, err);
     if (!rc)
         rc = qm_plan_answer(&j->ask, j->model, j->name, &answer, err);
+    const char *to = qm_args_text(args, QM_OPT_OUTPUT, NULL);
+    if (!rc && to)
+        rc = write_plan_file(j, &answer, to, err);
     if (!rc)
         rc = print(args, j, &answer, err);
+    qm_placement_free(&j->given);
     qm_plan_answer_free(&answer);
     qm_model_close(j->shape);
     qm_app_close(&j->opened);
@@ -175,12 +230,14 @@ static int run_plan(const struct qm_args *args, struct qm_error *err) {
     return rc;
 }
 
-static const unsigned char plan_options[] = {
-    QM_OPT_CONTEXT,      QM_OPT_PLAN_BATCH,   QM_OPT_PLAN_PROMPT, QM_OPT_GENERATE,   QM_OPT_PLAN_DEPTH,
-    QM_OPT_OFFLOAD,      QM_OPT_PIN,          QM_OPT_DEVICE,      QM_OPT_VRAM,       QM_OPT_RAM,
-    QM_OPT_MACHINE,      QM_OPT_RANDOM,       QM_OPT_LAYERS,      QM_OPT_JSON,       QM_OPT_CHUNK,
-    QM_OPT_THREADS,      QM_OPT_ISA,          QM_OPT_KV_TYPE,     QM_OPT_ROPE_THETA, QM_OPT_EXPERTS_PER_TOKEN,
-    QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_END};
+static const unsigned char plan_options[] = {QM_OPT_CONTEXT,      QM_OPT_PLAN_BATCH,   QM_OPT_PLAN_PROMPT,
+                                             QM_OPT_GENERATE,     QM_OPT_PLAN_DEPTH,   QM_OPT_OUTPUT,
+                                             QM_OPT_OFFLOAD,      QM_OPT_PIN,          QM_OPT_DEVICE,
+                                             QM_OPT_VRAM,         QM_OPT_RAM,          QM_OPT_MACHINE,
+                                             QM_OPT_RANDOM,       QM_OPT_LAYERS,       QM_OPT_JSON,
+                                             QM_OPT_CHUNK,        QM_OPT_THREADS,      QM_OPT_ISA,
+                                             QM_OPT_KV_TYPE,      QM_OPT_ROPE_THETA,   QM_OPT_EXPERTS_PER_TOKEN,
+                                             QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_END};
 
 const struct qm_command qm_cmd_plan = {
     .name = "plan",

@@ -122,11 +122,11 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
         "plan for the machine that FILE describes, instead of this one"},
     [QM_OPT_VRAM] = {"vram", 0, 0, QM_VALUE_TEXT, "SIZE", NONE, "use at most that much of each device's memory"},
     [QM_OPT_OFFLOAD] = {"offload", 0, 0, QM_VALUE_TEXT, "WHAT", NONE,
-        "what goes to devices: auto, none, or a number of layers, the last ones"},
+        "what goes to devices: auto, none, a number of layers (the last ones), or a plan's file"},
     [QM_OPT_PIN] = {"pin", 0, 0, QM_VALUE_LIST, "UNITS", NONE,
         "what must be on a device, such as 'layers 0-3' or 'experts 10 on cpu'; may be repeated"},
     [QM_OPT_DEVICE] = {"device", 0, 0, QM_VALUE_LIST, "DEVICE", NONE,
-        "a device, such as emulated:90GiB,bandwidth=1792,bf16=500T,pcie=55; may be repeated"},
+        "a device, such as emulated:90GiB,bandwidth=1792,bf16=500T,pcie=55, or a described one's file; may be repeated"},
 
     [QM_OPT_REFRESH] = {"refresh", 0, 0, QM_VALUE_NONE, 0, NONE, "measure again"},
     [QM_OPT_DISK] = {"disk", 0, 0, QM_VALUE_TEXT, "PATH", NONE,

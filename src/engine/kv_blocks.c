@@ -133,22 +133,21 @@ bool qm_kv_in_use(const struct qm_kv *kv, int32_t block) {
 
 /* The last of blocks[0..n) that is within the window of a group and has no page there; -1: none. */
 static int64_t hole(const struct qm_kv *kv, int g, const int32_t *blocks, int64_t n) {
-    int64_t pages = kv->groups[g].window ? window_pages(&kv->groups[g]) : n, first = pages < n ? n - pages : 0;
-    for (int64_t i = n - 1; i >= first; i--)
+    int64_t first = n - window_pages(&kv->groups[g]);
+    for (int64_t i = n - 1; i >= 0 && i >= first; i--)
         if (blocks[i] < 0 || block_page(kv, g, blocks[i]) < 0)
             return i;
     return -1;
 }
 
 int64_t qm_kv_usable(const struct qm_kv *kv, const int32_t *blocks, int64_t n) {
+    for (int64_t i = 0; i < n && kv->groups[kv->main].window == 0; i++)
+        if (blocks[i] < 0)
+            n = i;
     for (int g = 0; g < kv->n_groups && n > 0;) {
-        int64_t missing = hole(kv, g, blocks, n);
-        if (missing < 0) {
-            g++;
-            continue;
-        }
-        n = missing; /* every end after it, up to n, would see the hole */
-        g = 0;
+        int64_t missing = kv->groups[g].window ? hole(kv, g, blocks, n) : -1;
+        n = missing < 0 ? n : missing; /* every end after it, up to n, would see the hole */
+        g = missing < 0 ? g + 1 : 0;
     }
     return n;
 }

@@ -106,6 +106,9 @@ int qm_efficiency_parse(const json_t *root, const char *name, struct qm_efficien
  * number is plain (measured), or {"value": X, "is": "published" or "estimated"}. docs/plan.md lists the fields. */
 int qm_speed_parse(const char *text, size_t len, const char *name, struct qm_speed *out, struct qm_error *err);
 
+/* A described device, which is added to the machine's: {"version": 1, "sources": [...], "device": {...}}. Untrusted. */
+int qm_speed_add_device(const char *text, size_t len, const char *name, struct qm_speed *s, struct qm_error *err);
+
 /* A device of the command line: NAME:SIZE,bandwidth=GB/s,bf16=RATE,pcie=GB/s,... such as
  * emulated:90GiB,bandwidth=1792,bf16=500T,pcie=55. What is left out is that of such a card. QM_USAGE otherwise. */
 int qm_speed_device_parse(const char *text, struct qm_speed_device *out, struct qm_error *err);

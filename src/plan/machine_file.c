@@ -299,3 +299,26 @@ int qm_speed_parse(const char *text, size_t len, const char *name, struct qm_spe
     json_decref(root);
     return rc;
 }
+
+int qm_speed_add_device(const char *text, size_t len, const char *name, struct qm_speed *s, struct qm_error *err) {
+    json_t *root = NULL;
+    struct reader r = {0};
+    double version = 0;
+    const struct field version_field = {"version", VERSION, VERSION, &version, NULL, false};
+    int rc = qm_json_parse(text, len, name, &root, err);
+    if (!rc)
+        rc = open_object(&r, root, name, "the device", NULL, err);
+    if (!rc)
+        rc = numbers(&r, &version_field, 1, err);
+    r.speed = s;
+    if (!rc)
+        rc = parse_list(&r, "sources", 0, (size_t)(QM_MAX_SOURCES - s->n_sources), parse_source, err);
+    if (!rc && s->devices == QM_MAX_DEVICES - 1)
+        rc = qm_fail(err, QM_USAGE, "%s: more than %d devices", name, QM_MAX_DEVICES - 1);
+    if (!rc)
+        rc = parse_device(take(&r, "device"), name, s, err);
+    if (!rc)
+        rc = finish(&r, err);
+    json_decref(root);
+    return rc;
+}

@@ -48,7 +48,8 @@ struct qm_kv_store {
     struct slot *slots;
     int32_t *buckets, free; /* [mask + 1] */
     uint64_t mask, clock, epoch;
-    uint8_t *head; /* [head_bytes] of the slot at hand */
+    int64_t damaged; /* found while reading */
+    uint8_t *head;   /* [head_bytes] of the slot at hand */
     char note[512];
 };
 
@@ -408,7 +409,8 @@ int qm_kv_store_get(struct qm_kv_store *s, struct qm_kv_hash h, struct qm_kv_has
                  head.block_checksum == XXH3_64bits(bytes, (size_t)s->options.block_bytes);
     if (!whole) {
         forget(s, slot);
-        add_note(s, "a damaged block is ignored");
+        if (s->damaged++ == 0)
+            add_note(s, "a damaged block is ignored");
         return qm_fail(err, QM_INPUT, "a stored block of keys and values is damaged");
     }
     if (memcmp(&head.parent, &parent, sizeof parent) != 0 ||

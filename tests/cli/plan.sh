@@ -53,8 +53,29 @@ refuse 4 'all together too little' 'the CPU is [0-9.]+ GiB short|GiB short: ' pl
 refuse 2 'a pin of what is not there' 'has layers 0-47' plan $BIG --pin 'layers 40-48'
 refuse 2 'a pin on no device' 'no device is called' plan $BIG --pin 'head on moon'
 refuse 2 'what is pinned' 'expected layers, attention' plan $BIG --pin 'wheels 1'
-refuse 2 'a device without a size' 'expected NAME:SIZE' plan $BIG --device emulated
+refuse 3 'a device that is not there' 'No such file' plan $BIG --device emulated
+refuse 2 'a device without a size' 'expected a size' plan $BIG --device emulated:
+for f in bench/machines/*.json; do
+    case $f in
+    */rtx* | */h200*) expect 0 "$f" plan --random llama-3-70b --machine bench/machines/threadripper-pro-9995wx.json --device "$f" ;;
+    *) expect 0 "$f" plan --random llama-3-70b --machine "$f" ;;
+    esac
+    check "$f: numbers are marked" out_has '(estimated|published)'
+done
 refuse 2 'a device without bandwidth' 'expected a number above 0' plan $BIG --device emulated:9GiB,bandwidth=0
-refuse 2 'an offload' 'expected auto, none' plan $BIG --offload some
+refuse 3 'an offload' 'some: No such file' plan $BIG --offload some
+refuse 2 'more layers than there are' 'expected auto, none' plan $BIG --offload 49
+
+# Plans as files.
+expect 0 'a plan is saved' plan $BIG --vram 24GiB --prompt 4000 -o "$T/plan.json"
+cp "$T/out" "$T/first"
+expect 0 'and read again' plan $BIG --vram 24GiB --prompt 4000 --offload "$T/plan.json" -o "$T/again.json"
+check 'the same plan' cmp "$T/plan.json" "$T/again.json"
+check 'the same answer' sh -c "grep -v ^search $T/first | cmp - $T/out"
+refuse 4 'a plan for more memory' 'the plan: card is [0-9.]+ GiB short' plan $BIG --vram 12GiB --offload "$T/plan.json"
+refuse 3 'a plan of another model' 'a plan of another model: qwen3_moe' plan --random qwen3-4b --machine "$MACHINE" --offload "$T/plan.json"
+refuse 3 'a plan for other devices' 'the name of a device' plan --random qwen3-30b-a3b --machine "$MACHINE" --offload <(sed 's/card/moon/' "$T/plan.json")
+sed '/^ *{"attention"/{H;x;s/^\n//;x;}' "$T/plan.json" | sed '6d' >"$T/short.json"
+refuse 3 'a plan with a layer missing' 'expected a list of 48 layers, found 47' plan $BIG --offload "$T/short.json"
 
 finish

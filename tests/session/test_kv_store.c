@@ -1,11 +1,13 @@
 /* The store of blocks: what is put is got, also after opening again; what is damaged, foreign, locked, full or failing
  * is never trusted, is said, and does no harm. */
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +15,35 @@
 #include "tests/support/support.h"
 
 enum { BYTES = 10000, TOKENS = 128, SLOT = 12288, HEAD = 4096, BLOCK_AT = 56 + 4 * TOKENS };
+
+/* The system's calls, of which one fails when it is its turn. */
+static struct {
+    int countdown; /* calls until one fails; 0: none does */
+    int error;     /* errno then; 0: half is written, and the rest with the next call */
+} fault;
+
+static bool fails(void) {
+    return fault.countdown > 0 && --fault.countdown == 0;
+}
+
+ssize_t pwrite(int fd, const void *from, size_t n, off_t at) {
+    if (fails()) {
+        if (fault.error == 0)
+            return syscall(SYS_pwrite64, fd, from, (n + 1) / 2, at);
+        syscall(SYS_pwrite64, fd, from, n / 3, at); /* a part of it is on the disk all the same */
+        errno = fault.error;
+        return -1;
+    }
+    return syscall(SYS_pwrite64, fd, from, n, at);
+}
+
+int fdatasync(int fd) {
+    if (fails()) {
+        errno = fault.error ? fault.error : EINTR;
+        return -1;
+    }
+    return (int)syscall(SYS_fdatasync, fd);
+}
 
 struct fixture {
     char dir[TEST_PATH], path[TEST_PATH];
@@ -316,6 +347,55 @@ static void test_no_room(void **state) {
     qm_kv_store_close(s);
 }
 
+/* Each call fails once: what was whole is there again, the rest is not, and the next process goes on. */
+static void test_faults(void **state) {
+    struct fixture *f = *state;
+    static const int errors[] = {EIO, ENOSPC, 0};
+    for (int e = 0; e < 3; e++) {
+        bool reached = true;
+        for (int turn = 1; reached; turn++) {
+            unlink(f->path);
+            fault.countdown = turn;
+            fault.error = errors[e];
+            struct qm_kv_store *s = opened(f);
+            int whole = 0, rc[5];
+            for (int i = 0; i < 5; i++) {
+                rc[i] = put(s, i);
+                if (i % 3 == 1)
+                    qm_kv_store_sync(s, NULL);
+            }
+            reached = fault.countdown == 0;
+            fault.countdown = 0;
+            bool off = qm_kv_store_off(s);
+            if (off) {
+                says(s, "nothing more is stored");
+                assert_true(reached);
+                assert_int_equal(put(s, 6), QM_FIT);
+                assert_int_equal(get(s, 0), QM_INPUT);
+                assert_int_equal(qm_kv_store_sync(s, NULL), QM_OK); /* not tried again */
+            } else {
+                assert_true(!reached || errors[e] == 0);
+            }
+            for (int i = 0; i < 5 && rc[i] == QM_OK; i++)
+                whole++;
+            for (int i = whole; i < 5; i++) /* the one that failed says of what kind; from then on there is no store */
+                assert_true(rc[i] == QM_FIT || (rc[i] == QM_SYSTEM && i == whole && errors[e] == EIO));
+            qm_kv_store_close(s);
+            s = opened(f);
+            for (int i = 0; i < whole; i++)
+                assert_int_equal(get(s, i), QM_OK);
+            for (int i = whole; i < 5; i++)
+                assert_int_equal(get(s, i), QM_INPUT);
+            for (int i = 0; i < 6; i++)
+                assert_int_equal(put(s, i), QM_OK);
+            for (int i = 0; i < 6; i++)
+                assert_int_equal(get(s, i), QM_OK);
+            qm_kv_store_close(s);
+            assert_true(turn < 100);
+        }
+    }
+}
+
 /* Killed while it writes: what is there afterwards is whole. */
 static void test_killed(void **state) {
     struct fixture *f = *state;
@@ -356,6 +436,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_room, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_faults, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,74 +1,14 @@
 /* Nothing is allocated in the scheduler's steps once requests are admitted: every allocation of the process, by any
  * thread, is counted while sequences generate (sampling, penalties, stop strings, log-probabilities, text) beside a
  * long prompt, over page borders, with the prefix cache. */
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "session/prefix_cache.h"
 #include "session/scheduler.h"
+#include "tests/support/allocations.h"
 #include "tests/support/run_model.h"
 #include "tests/support/support.h"
-
-static atomic_bool counting;
-static atomic_long allocations;
-
-static void count(void) {
-    if (atomic_load(&counting))
-        atomic_fetch_add(&allocations, 1);
-}
-
-#ifdef __has_feature /* clang's; gcc has macros */
-#define HAS_SANITIZER (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define HAS_SANITIZER 1
-#else
-#define HAS_SANITIZER 0
-#endif
-
-#if HAS_SANITIZER
-
-int __sanitizer_install_malloc_and_free_hooks(void (*on_malloc)(const volatile void *, size_t),
-                                              void (*on_free)(const volatile void *));
-
-static void on_malloc(const volatile void *p, size_t n) {
-    (void)p, (void)n;
-    count();
-}
-
-static void on_free(const volatile void *p) {
-    (void)p;
-}
-
-static void watch_allocations(void) {
-    assert_true(__sanitizer_install_malloc_and_free_hooks(on_malloc, on_free) > 0);
-}
-
-#else /* glibc's own functions, behind ones that count */
-
-void *__libc_malloc(size_t n);
-void *__libc_calloc(size_t n, size_t size);
-void *__libc_realloc(void *p, size_t n);
-
-void *malloc(size_t n) {
-    count();
-    return __libc_malloc(n);
-}
-
-void *calloc(size_t n, size_t size) {
-    count();
-    return __libc_calloc(n, size);
-}
-
-void *realloc(void *p, size_t n) {
-    count();
-    return __libc_realloc(p, n);
-}
-
-static void watch_allocations(void) {
-}
-
-#endif
 
 enum { SEQUENCES = 6, PROMPT = 120, LONG = 3000 };
 

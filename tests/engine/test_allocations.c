@@ -1,0 +1,80 @@
+/* Nothing is allocated while an engine computes, nor while blocks are kept, attached, copied, exported and imported. */
+#include <string.h>
+
+#include "engine/engine.h"
+#include "tests/support/allocations.h"
+#include "tests/support/run_model.h"
+
+enum { BLOCK = 128, CONTEXT = 1000, VOCAB = 512 };
+
+static void step(struct qm_engine *e, struct qm_sequence *s, int64_t n) {
+    static int32_t ids[BLOCK];
+    static float logits[VOCAB], hidden[64];
+    struct qm_error err;
+    for (int i = 0; i < BLOCK; i++)
+        ids[i] = i * 7 % VOCAB;
+    struct qm_step one = {.sequence = s, .tokens = ids, .n = n, .n_logits = 1, .logits = logits, .hidden = hidden};
+    assert_int_equal(qm_engine_step(e, &one, 1, &err), QM_OK);
+}
+
+/* Two sequences share blocks, write into one of them, and slide on. */
+static void use(struct qm_engine *e, struct qm_sequence *s, struct qm_sequence *t, uint8_t *bytes) {
+    struct qm_error err;
+    qm_block blocks[3];
+    for (int i = 0; i < 2; i++) {
+        step(e, s, 100);
+        step(e, s, 28);
+        blocks[i] = qm_sequence_keep(s, i);
+    }
+    assert_int_equal(qm_sequence_attach(t, blocks, qm_blocks_usable(e, blocks, 2), &err), QM_OK);
+    assert_int_equal(qm_sequence_truncate(t, 200), 200);
+    for (int i = 0; i < 6; i++)
+        step(e, t, 90);
+    qm_block_export(e, blocks[1], bytes);
+    assert_int_equal(qm_block_import(e, bytes, &blocks[2], &err), QM_OK);
+    for (int i = 0; i < 3; i++)
+        qm_block_release(e, blocks[i]);
+    qm_sequence_truncate(s, 0);
+    qm_sequence_truncate(t, 0);
+}
+
+static void test_nothing_allocated(void **state) {
+    struct run_model m;
+    struct qm_error err;
+    struct qm_sequence *s, *t;
+    watch_allocations();
+    run_model_open(&m, *state, NULL,
+                   (struct qm_engine_options){.threads = 2,
+                                              .isa = qm_isa_best(),
+                                              .context = CONTEXT,
+                                              .sequences = 2,
+                                              .chunk = 100,
+                                              .kv_type = -1,
+                                              .kv_memory = 8 << 20});
+    uint8_t *bytes = malloc(qm_engine_block_bytes(m.engine));
+    assert_int_equal(qm_sequence_open(m.engine, &s, &err), QM_OK);
+    assert_int_equal(qm_sequence_open(m.engine, &t, &err), QM_OK);
+    use(m.engine, s, t, bytes);
+
+    atomic_store(&counting, true);
+    char *volatile one = malloc(1); /* it does count */
+    free(one);
+    assert_true(atomic_exchange(&allocations, 0) == 1);
+    use(m.engine, s, t, bytes);
+    atomic_store(&counting, false);
+    assert_int_equal(atomic_load(&allocations), 0);
+
+    qm_sequence_close(s);
+    qm_sequence_close(t);
+    free(bytes);
+    run_model_close(&m);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        {"whole context", test_nothing_allocated, NULL, NULL, "tests/data/reference/qwen3"},
+        {"experts and windows", test_nothing_allocated, NULL, NULL, "tests/data/reference/gpt_oss"},
+        {"windows only", test_nothing_allocated, NULL, NULL, "tests/data/reference/mistral"},
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
