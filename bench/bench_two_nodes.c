@@ -82,8 +82,8 @@ static void cross_once(const struct machine *m, double bytes, double part, struc
     cross(m, bytes * (m->nodes - 1) / m->nodes, part, t);
 }
 
-/* Keys and values by head where heads divide, else by pages. A KV head's queries, keys and values are prepared by
- * one thread; so are its splits merged. */
+/* Keys and values by head where heads divide, else by pages. A KV head's splits are merged by one thread, of its node
+ * if it has one. */
 static void add_attention(const struct qm_config *c, const struct qm_op *op, int64_t depth, const struct machine *m,
                           struct token *t) {
     int64_t seen = op->window && op->window < depth ? op->window : depth;
@@ -91,16 +91,16 @@ static void add_attention(const struct qm_config *c, const struct qm_op *op, int
         (double)(qm_kv_key_bytes(QM_BF16, c->head_dim) + qm_kv_value_bytes(QM_BF16, c->head_dim)) / QM_KV_PAGE_TOKENS;
     double rows = 4 * (double)((c->heads + 2 * c->kv_heads) * c->head_dim);
     t->bytes += token * (double)(seen * c->kv_heads) / m->nodes;
-    t->waits++;
     cross_once(m, rows, rows / (double)c->kv_heads, t);
     if (seen > QM_ATTENTION_SPLIT) {
         double partial = 4 * (double)(c->heads * c->head_dim) * (double)(seen / QM_ATTENTION_SPLIT + 1);
         t->waits++;
-        cross_once(m, partial, partial / (double)c->kv_heads, t);
+        if (c->kv_heads % (int64_t)m->nodes)
+            cross_once(m, partial, partial / (double)c->kv_heads, t);
     }
 }
 
-/* Barriers: the end of each op, and those within (see src/engine/cpu). Activations are F32, packed rows BF16. */
+/* Barriers: the end of each op, and where splits are merged. Activations are F32. */
 static void add_op(const struct qm_model *model, const struct qm_op *op, int64_t depth, const struct machine *m,
                    struct token *t) {
     const struct qm_config *c = &model->config;
@@ -116,19 +116,12 @@ static void add_op(const struct qm_model *model, const struct qm_op *op, int64_t
     case QM_OP_EMBED: break;
     case QM_OP_QKV:
     case QM_OP_FFN_UP:
-    case QM_OP_ROUTE: cross_to_all(m, hidden, t); break;
+    case QM_OP_ROUTE:
+    case QM_OP_MOE_UP: cross_to_all(m, hidden, t); break;
     case QM_OP_ATTENTION: add_attention(c, op, depth, m, t); break;
     case QM_OP_ATTENTION_OUT: cross_to_all(m, attended, t); break;
     case QM_OP_FFN_DOWN: cross_to_all(m, 4 * (double)c->ffn, t); break;
-    case QM_OP_MOE_UP:
-        t->waits++;
-        cross_to_all(m, 2 * chosen * (double)c->hidden, t);
-        break;
-    case QM_OP_MOE_DOWN: /* packed by one thread an expert, then read by all */
-        t->waits++;
-        cross_once(m, 4 * chosen * (double)c->moe_ffn, 4 * (double)c->moe_ffn, t);
-        cross_to_all(m, 2 * chosen * (double)c->moe_ffn, t);
-        break;
+    case QM_OP_MOE_DOWN: cross_to_all(m, 4 * chosen * (double)c->moe_ffn, t); break;
     default: /* HEAD, whose logits one thread reads */
         cross_to_all(m, hidden, t);
         cross_once(m, 4 * (double)c->vocab, 4 * (double)c->vocab * (m->nodes - 1) / m->nodes, t);

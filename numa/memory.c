@@ -52,12 +52,15 @@ static uint64_t pool_count(int node, const char *pool, const char *counter) {
     return n;
 }
 
+static uint64_t pool_unclaimed(const char *pool) {
+    uint64_t unclaimed = pool_count(-1, pool, "free_hugepages"), promised = pool_count(-1, pool, "resv_hugepages");
+    return unclaimed > promised ? unclaimed - promised : 0;
+}
+
 /* Free pages that are promised to another mapping already are not there to be had; on which node those will be
  * is not known. */
 static bool pool_holds(int node, const char *pool, uint64_t pages) {
-    uint64_t unclaimed = pool_count(-1, pool, "free_hugepages"), promised = pool_count(-1, pool, "resv_hugepages");
-    return unclaimed >= promised && unclaimed - promised >= pages &&
-           (node < 0 || pool_count(node, pool, "free_hugepages") >= pages);
+    return pool_unclaimed(pool) >= pages && (node < 0 || pool_count(node, pool, "free_hugepages") >= pages);
 }
 
 /* The kernel sets the pages of a hugetlb mapping aside when it is made, so success holds. */
@@ -192,6 +195,10 @@ const char *qm_page_kind_name(enum qm_page_kind k) {
 
 int qm_memory_available(uint64_t *bytes, struct qm_error *err) {
     return qm_memory_available_at("", bytes, err);
+}
+
+uint64_t qm_memory_reserved(void) {
+    return pool_unclaimed("hugepages-1048576kB") * GIB + pool_unclaimed("hugepages-2048kB") * 2 * MIB;
 }
 
 int qm_memory_node_available(int node, uint64_t *bytes, struct qm_error *err) {

@@ -5,7 +5,7 @@
 
 #include "simd/avx2/avx2.h"
 #include "simd/inline.h"
-#include "simd/tiling.h"
+#include "simd/tile_tables.h"
 
 /* Weights 8 half .. 8 half + 7 of k index `k_in_step` of a step, as float. */
 QM_INLINE __m256 weights(enum qm_dtype t, const char *b, int k_in_step, int half) {
@@ -50,49 +50,38 @@ QM_INLINE void tile(enum qm_dtype t, int rows, int halves, const float *a, const
         _mm256_storeu_ps(c + i * ldc + j * 8, acc[i][j]);
 }
 
-#define TILE(type, name, rows, panels)                                                                                 \
-    static void tile_##name##_##rows##x##panels(const char *a, const char *b, size_t stride, int64_t steps, float *c,  \
-                                                int64_t ldc, int accumulate, const char *ahead) {                      \
+#define SHAPES(MANY, ONE, ...)                                                                                         \
+    MANY(1, 4, __VA_ARGS__)                                                                                            \
+    MANY(2, 2, __VA_ARGS__)                                                                                            \
+    ONE(3, 1, __VA_ARGS__)                                                                                             \
+    ONE(4, 1, __VA_ARGS__)                                                                                             \
+    ONE(5, 1, __VA_ARGS__)                                                                                             \
+    ONE(6, 1, __VA_ARGS__)
+
+#define TILE(rows, panels, name, type)                                                                                 \
+    QM_TILE(name, rows, panels) {                                                                                      \
         (void)ahead;                                                                                                   \
         tile(type, rows, 2 * panels, (const float *)a, b, stride, steps, c, ldc, accumulate);                          \
     }
 
-#define TILES(type, name)                                                                                              \
-    TILE(type, name, 1, 4)                                                                                             \
-    TILE(type, name, 1, 1)                                                                                             \
-    TILE(type, name, 2, 2)                                                                                             \
-    TILE(type, name, 2, 1)                                                                                             \
-    TILE(type, name, 3, 1)                                                                                             \
-    TILE(type, name, 4, 1)                                                                                             \
-    TILE(type, name, 5, 1)                                                                                             \
-    TILE(type, name, 6, 1)
-
-TILES(QM_BF16, bf16)
-TILES(QM_F16, f16)
-TILES(QM_F32, f32)
-
-#define ENTRY(name, rows, panels) [rows] = {tile_##name##_##rows##x##panels, tile_##name##_##rows##x1, panels}
-
-#define ENTRIES(name)                                                                                                  \
-    {                                                                                                                  \
-        ENTRY(name, 1, 4), ENTRY(name, 2, 2), ENTRY(name, 3, 1), ENTRY(name, 4, 1), ENTRY(name, 5, 1),                 \
-            ENTRY(name, 6, 1),                                                                                         \
-    }
+QM_TILES(tile_bf16, QM_BF16)
+QM_TILES(tile_f16, QM_F16)
+QM_TILES(tile_f32, QM_F32)
 
 void product_bf16_avx2(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
-        .rows = 6, .k_step = 2, .a_step = 8, .b_step = 64, .block_steps = 256, .tiles = ENTRIES(bf16)};
+        .rows = 6, .k_step = 2, .a_step = 8, .b_step = 64, .block_steps = 256, .tiles = QM_TILE_TABLE(tile_bf16)};
     qm_product_tiled(p, &tiling);
 }
 
 void product_f16_avx2(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
-        .rows = 6, .k_step = 1, .a_step = 4, .b_step = 32, .block_steps = 512, .tiles = ENTRIES(f16)};
+        .rows = 6, .k_step = 1, .a_step = 4, .b_step = 32, .block_steps = 512, .tiles = QM_TILE_TABLE(tile_f16)};
     qm_product_tiled(p, &tiling);
 }
 
 void product_f32_avx2(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
-        .rows = 6, .k_step = 1, .a_step = 4, .b_step = 64, .block_steps = 256, .tiles = ENTRIES(f32)};
+        .rows = 6, .k_step = 1, .a_step = 4, .b_step = 64, .block_steps = 256, .tiles = QM_TILE_TABLE(tile_f32)};
     qm_product_tiled(p, &tiling);
 }

@@ -6,7 +6,7 @@
 #include "simd/avx2/avx2.h"
 #include "simd/inline.h"
 #include "simd/mxfp4.h"
-#include "simd/tiling.h"
+#include "simd/tile_tables.h"
 
 enum { EXPANDED_STEP = 64 + 32 * 64 };
 
@@ -83,20 +83,20 @@ static void expand(char *dst, const char *b, int64_t steps) {
         }
 }
 
-#define TILE(name, expanded, rows)                                                                                     \
-    static void name##_##rows(const char *a, const char *b, size_t stride, int64_t steps, float *c, int64_t ldc,       \
-                              int accumulate, const char *ahead) {                                                     \
+#define SHAPES(MANY, ONE, ...)                                                                                         \
+    ONE(1, 1, __VA_ARGS__)                                                                                             \
+    ONE(2, 1, __VA_ARGS__)                                                                                             \
+    ONE(3, 1, __VA_ARGS__)
+
+#define TILE(rows, panels, name, expanded)                                                                             \
+    QM_TILE(name, rows, panels) {                                                                                      \
         (void)ahead;                                                                                                   \
         (void)stride;                                                                                                  \
         tile(expanded, rows, (const float *)a, b, steps, c, ldc, accumulate);                                          \
     }
 
-TILE(coded, 0, 1)
-TILE(coded, 0, 2)
-TILE(coded, 0, 3)
-TILE(decoded, 1, 1)
-TILE(decoded, 1, 2)
-TILE(decoded, 1, 3)
+QM_TILES(coded, 0)
+QM_TILES(decoded, 1)
 
 void product_mxfp4_avx2(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
@@ -107,8 +107,8 @@ void product_mxfp4_avx2(const struct qm_product *p) {
         .block_steps = 8,
         .expanded_step = EXPANDED_STEP,
         .expand = expand,
-        .tiles = {[1] = {coded_1, coded_1, 1}, [2] = {coded_2, coded_2, 1}, [3] = {coded_3, coded_3, 1}},
-        .expanded = {[1] = {decoded_1, decoded_1, 1}, [2] = {decoded_2, decoded_2, 1}, [3] = {decoded_3, decoded_3, 1}},
+        .tiles = QM_TILE_TABLE(coded),
+        .expanded = QM_TILE_TABLE(decoded),
     };
     qm_product_tiled(p, &tiling);
 }

@@ -5,7 +5,7 @@
 
 #include "simd/avx512/avx512.h"
 #include "simd/inline.h"
-#include "simd/tiling.h"
+#include "simd/tile_tables.h"
 
 /* The 16 weights of k index `k_in_step` of a step, as float. */
 QM_INLINE __m512 weights(enum qm_dtype t, const char *b, int k_in_step) {
@@ -49,56 +49,44 @@ QM_INLINE void tile(enum qm_dtype t, int rows, int panels, const float *a, const
         _mm512_storeu_ps(c + i * ldc + j * 16, acc[i][j]);
 }
 
-#define TILE(type, name, rows, panels)                                                                                 \
-    static void tile_##name##_##rows##x##panels(const char *a, const char *b, size_t stride, int64_t steps, float *c,  \
-                                                int64_t ldc, int accumulate, const char *ahead) {                      \
+#define SHAPES(MANY, ONE, ...)                                                                                         \
+    MANY(1, 8, __VA_ARGS__)                                                                                            \
+    MANY(2, 8, __VA_ARGS__)                                                                                            \
+    MANY(3, 8, __VA_ARGS__)                                                                                            \
+    MANY(4, 4, __VA_ARGS__)                                                                                            \
+    MANY(5, 4, __VA_ARGS__)                                                                                            \
+    MANY(6, 4, __VA_ARGS__)                                                                                            \
+    MANY(7, 2, __VA_ARGS__)                                                                                            \
+    MANY(8, 2, __VA_ARGS__)                                                                                            \
+    MANY(9, 2, __VA_ARGS__)                                                                                            \
+    MANY(10, 2, __VA_ARGS__)                                                                                           \
+    MANY(11, 2, __VA_ARGS__)                                                                                           \
+    MANY(12, 2, __VA_ARGS__)
+
+#define TILE(rows, panels, name, type)                                                                                 \
+    QM_TILE(name, rows, panels) {                                                                                      \
         (void)ahead;                                                                                                   \
         tile(type, rows, panels, (const float *)a, b, stride, steps, c, ldc, accumulate);                              \
     }
 
-#define ROW_TILES(type, name, rows, panels) TILE(type, name, rows, panels) TILE(type, name, rows, 1)
-
-#define TILES(type, name)                                                                                              \
-    ROW_TILES(type, name, 1, 8)                                                                                        \
-    ROW_TILES(type, name, 2, 8)                                                                                        \
-    ROW_TILES(type, name, 3, 8)                                                                                        \
-    ROW_TILES(type, name, 4, 4)                                                                                        \
-    ROW_TILES(type, name, 5, 4)                                                                                        \
-    ROW_TILES(type, name, 6, 4)                                                                                        \
-    ROW_TILES(type, name, 7, 2)                                                                                        \
-    ROW_TILES(type, name, 8, 2)                                                                                        \
-    ROW_TILES(type, name, 9, 2)                                                                                        \
-    ROW_TILES(type, name, 10, 2)                                                                                       \
-    ROW_TILES(type, name, 11, 2)                                                                                       \
-    ROW_TILES(type, name, 12, 2)
-
-TILES(QM_BF16, bf16)
-TILES(QM_F16, f16)
-TILES(QM_F32, f32)
-
-#define ENTRY(name, rows, panels) [rows] = {tile_##name##_##rows##x##panels, tile_##name##_##rows##x1, panels}
-
-#define ENTRIES(name)                                                                                                  \
-    {                                                                                                                  \
-        ENTRY(name, 1, 8), ENTRY(name, 2, 8), ENTRY(name, 3, 8), ENTRY(name, 4, 4), ENTRY(name, 5, 4),                 \
-            ENTRY(name, 6, 4), ENTRY(name, 7, 2), ENTRY(name, 8, 2), ENTRY(name, 9, 2), ENTRY(name, 10, 2),            \
-            ENTRY(name, 11, 2), ENTRY(name, 12, 2),                                                                    \
-    }
+QM_TILES(tile_bf16, QM_BF16)
+QM_TILES(tile_f16, QM_F16)
+QM_TILES(tile_f32, QM_F32)
 
 void product_bf16_avx512(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
-        .rows = 12, .k_step = 2, .a_step = 8, .b_step = 64, .block_steps = 256, .tiles = ENTRIES(bf16)};
+        .rows = 12, .k_step = 2, .a_step = 8, .b_step = 64, .block_steps = 256, .tiles = QM_TILE_TABLE(tile_bf16)};
     qm_product_tiled(p, &tiling);
 }
 
 void product_f16_avx512(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
-        .rows = 12, .k_step = 1, .a_step = 4, .b_step = 32, .block_steps = 512, .tiles = ENTRIES(f16)};
+        .rows = 12, .k_step = 1, .a_step = 4, .b_step = 32, .block_steps = 512, .tiles = QM_TILE_TABLE(tile_f16)};
     qm_product_tiled(p, &tiling);
 }
 
 void product_f32_avx512(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
-        .rows = 12, .k_step = 1, .a_step = 4, .b_step = 64, .block_steps = 256, .tiles = ENTRIES(f32)};
+        .rows = 12, .k_step = 1, .a_step = 4, .b_step = 64, .block_steps = 256, .tiles = QM_TILE_TABLE(tile_f32)};
     qm_product_tiled(p, &tiling);
 }

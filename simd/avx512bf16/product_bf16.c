@@ -4,7 +4,7 @@
 
 #include "simd/avx512bf16/avx512bf16.h"
 #include "simd/inline.h"
-#include "simd/tiling.h"
+#include "simd/tile_tables.h"
 
 /* Where the panels come from memory: how far ahead they are fetched, in steps (3 KiB of each); a tile's panels are
  * followed by those of the next tile. Two threads read 85 % of what plain reads do without, 96 % with. */
@@ -56,28 +56,26 @@ QM_INLINE void tile(int rows, int panels, const int32_t *a, const char *b, size_
         _mm512_storeu_ps(c + i * ldc + j * 16, acc[i][j]);
 }
 
-#define TILE(rows, panels)                                                                                             \
-    static void tile_##rows##x##panels(const char *a, const char *b, size_t stride, int64_t steps, float *c,           \
-                                       int64_t ldc, int accumulate, const char *ahead) {                               \
+#define SHAPES(MANY, ONE, ...)                                                                                         \
+    MANY(1, 2, __VA_ARGS__)                                                                                            \
+    MANY(2, 2, __VA_ARGS__)                                                                                            \
+    MANY(3, 2, __VA_ARGS__)                                                                                            \
+    MANY(4, 2, __VA_ARGS__)                                                                                            \
+    MANY(5, 2, __VA_ARGS__)                                                                                            \
+    MANY(6, 2, __VA_ARGS__)                                                                                            \
+    MANY(7, 2, __VA_ARGS__)                                                                                            \
+    MANY(8, 2, __VA_ARGS__)                                                                                            \
+    MANY(9, 2, __VA_ARGS__)                                                                                            \
+    MANY(10, 2, __VA_ARGS__)                                                                                           \
+    MANY(11, 2, __VA_ARGS__)                                                                                           \
+    MANY(12, 2, __VA_ARGS__)
+
+#define TILE(rows, panels, name)                                                                                       \
+    QM_TILE(name, rows, panels) {                                                                                      \
         tile(rows, panels, (const int32_t *)a, b, stride, steps, c, ldc, accumulate, ahead);                           \
     }
 
-#define ROW_TILES(rows, panels) TILE(rows, panels) TILE(rows, 1)
-
-ROW_TILES(1, 2)
-ROW_TILES(2, 2)
-ROW_TILES(3, 2)
-ROW_TILES(4, 2)
-ROW_TILES(5, 2)
-ROW_TILES(6, 2)
-ROW_TILES(7, 2)
-ROW_TILES(8, 2)
-ROW_TILES(9, 2)
-ROW_TILES(10, 2)
-ROW_TILES(11, 2)
-ROW_TILES(12, 2)
-
-#define ENTRY(rows, panels) [rows] = {tile_##rows##x##panels, tile_##rows##x1, panels}
+QM_TILES(tile)
 
 void product_bf16_avx512bf16(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
@@ -86,8 +84,7 @@ void product_bf16_avx512bf16(const struct qm_product *p) {
         .a_step = 4,
         .b_step = 64,
         .block_steps = 256,
-        .tiles = {ENTRY(1, 2), ENTRY(2, 2), ENTRY(3, 2), ENTRY(4, 2), ENTRY(5, 2), ENTRY(6, 2), ENTRY(7, 2),
-                  ENTRY(8, 2), ENTRY(9, 2), ENTRY(10, 2), ENTRY(11, 2), ENTRY(12, 2)},
+        .tiles = QM_TILE_TABLE(tile),
     };
     qm_product_tiled(p, &tiling);
 }

@@ -7,7 +7,7 @@
 #include "simd/avx512bf16/avx512bf16.h"
 #include "simd/inline.h"
 #include "simd/mxfp4.h"
-#include "simd/tiling.h"
+#include "simd/tile_tables.h"
 
 enum { EXPANDED_STEP = 64 + 16 * 64 };
 
@@ -98,41 +98,28 @@ static void expand(char *dst, const char *b, int64_t steps) {
     }
 }
 
-#define TILE(name, expanded, rows, panels)                                                                             \
-    static void name##_##rows##x##panels(const char *a, const char *b, size_t stride, int64_t steps, float *c,         \
-                                         int64_t ldc, int accumulate, const char *ahead) {                             \
+#define SHAPES(MANY, ONE, ...)                                                                                         \
+    MANY(1, 2, __VA_ARGS__)                                                                                            \
+    MANY(2, 2, __VA_ARGS__)                                                                                            \
+    MANY(3, 2, __VA_ARGS__)                                                                                            \
+    MANY(4, 2, __VA_ARGS__)                                                                                            \
+    MANY(5, 2, __VA_ARGS__)                                                                                            \
+    MANY(6, 2, __VA_ARGS__)                                                                                            \
+    MANY(7, 2, __VA_ARGS__)                                                                                            \
+    MANY(8, 2, __VA_ARGS__)                                                                                            \
+    MANY(9, 2, __VA_ARGS__)                                                                                            \
+    MANY(10, 2, __VA_ARGS__)                                                                                           \
+    MANY(11, 2, __VA_ARGS__)                                                                                           \
+    MANY(12, 2, __VA_ARGS__)
+
+#define TILE(rows, panels, name, expanded)                                                                             \
+    QM_TILE(name, rows, panels) {                                                                                      \
         (void)ahead;                                                                                                   \
         tile(expanded, rows, panels, (const int32_t *)a, b, stride, steps, c, ldc, accumulate);                        \
     }
 
-#define ROW_TILES(name, expanded, rows, panels) TILE(name, expanded, rows, panels) TILE(name, expanded, rows, 1)
-
-ROW_TILES(coded, 0, 1, 2)
-ROW_TILES(coded, 0, 2, 2)
-ROW_TILES(coded, 0, 3, 2)
-ROW_TILES(coded, 0, 4, 2)
-ROW_TILES(coded, 0, 5, 2)
-ROW_TILES(coded, 0, 6, 2)
-ROW_TILES(coded, 0, 7, 2)
-ROW_TILES(coded, 0, 8, 2)
-ROW_TILES(coded, 0, 9, 2)
-ROW_TILES(coded, 0, 10, 2)
-ROW_TILES(coded, 0, 11, 2)
-ROW_TILES(coded, 0, 12, 2)
-ROW_TILES(decoded, 1, 1, 2)
-ROW_TILES(decoded, 1, 2, 2)
-ROW_TILES(decoded, 1, 3, 2)
-ROW_TILES(decoded, 1, 4, 2)
-ROW_TILES(decoded, 1, 5, 2)
-ROW_TILES(decoded, 1, 6, 2)
-ROW_TILES(decoded, 1, 7, 2)
-ROW_TILES(decoded, 1, 8, 2)
-ROW_TILES(decoded, 1, 9, 2)
-ROW_TILES(decoded, 1, 10, 2)
-ROW_TILES(decoded, 1, 11, 2)
-ROW_TILES(decoded, 1, 12, 2)
-
-#define ENTRY(name, rows, panels) [rows] = {name##_##rows##x##panels, name##_##rows##x1, panels}
+QM_TILES(coded, 0)
+QM_TILES(decoded, 1)
 
 void product_mxfp4_avx512bf16(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
@@ -143,12 +130,8 @@ void product_mxfp4_avx512bf16(const struct qm_product *p) {
         .block_steps = 16,
         .expanded_step = EXPANDED_STEP,
         .expand = expand,
-        .tiles = {ENTRY(coded, 1, 2), ENTRY(coded, 2, 2), ENTRY(coded, 3, 2), ENTRY(coded, 4, 2), ENTRY(coded, 5, 2),
-                  ENTRY(coded, 6, 2), ENTRY(coded, 7, 2), ENTRY(coded, 8, 2), ENTRY(coded, 9, 2), ENTRY(coded, 10, 2),
-                  ENTRY(coded, 11, 2), ENTRY(coded, 12, 2)},
-        .expanded = {ENTRY(decoded, 1, 2), ENTRY(decoded, 2, 2), ENTRY(decoded, 3, 2), ENTRY(decoded, 4, 2),
-                     ENTRY(decoded, 5, 2), ENTRY(decoded, 6, 2), ENTRY(decoded, 7, 2), ENTRY(decoded, 8, 2),
-                     ENTRY(decoded, 9, 2), ENTRY(decoded, 10, 2), ENTRY(decoded, 11, 2), ENTRY(decoded, 12, 2)},
+        .tiles = QM_TILE_TABLE(coded),
+        .expanded = QM_TILE_TABLE(decoded),
     };
     qm_product_tiled(p, &tiling);
 }

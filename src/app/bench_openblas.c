@@ -122,9 +122,9 @@ static int run_one(struct call *q, const struct qm_memory *memory, int threads, 
 int qm_bench_openblas(const struct qm_openblas *b, struct qm_team *team, const struct qm_memory *memory,
                       struct qm_limits_probe *limits, struct qm_rows *rows, const volatile sig_atomic_t *stop,
                       struct qm_error *err) {
-    int rc = QM_OK, threads = qm_team_threads(team);
+    int rc = QM_OK, threads = qm_team_threads(team), types = b->sbgemm ? 2 : 1;
     b->set_threads(threads);
-    for (int bf16 = 0; bf16 <= (b->sbgemm != NULL) && !rc; bf16++) {
+    for (int bf16 = 0; bf16 < types && !rc; bf16++) {
         fill(memory->data, memory->bytes, bf16 ? 2 : 4);
         for (const struct qm_bench_shape *s = qm_bench_shapes; s->n && !rc; s++)
             for (int r = 0; r < QM_BENCH_M_COUNT && !rc; r++) {

@@ -257,6 +257,7 @@ static int run_chat(const struct qm_args *args, struct qm_error *err) {
     } else if (!rc) {
         rc = converse(&c);
     }
+    rc = qm_app_save_routing(args, &c.progress, &c.model, rc, err);
     qm_generate_result_free(&c.result);
     qm_meter_close(&c.meter);
     qm_line_editor_free(c.editor);
@@ -270,6 +271,7 @@ static int run_chat(const struct qm_args *args, struct qm_error *err) {
 }
 
 static const unsigned char chat_options[] = {QM_OPT_ONCE,
+                                             QM_OPT_PROFILE_EXPERTS,
                                              QM_OPT_SYSTEM,
                                              QM_OPT_FILE,
                                              QM_OPT_HIDE_THINKING,

@@ -67,6 +67,7 @@ static int plan(const struct qm_args *args, struct inspection *in, struct qm_err
     qm_memory_estimate(in->model.model, &in->workload, &in->memory);
     if (qm_memory_available(&in->available, NULL))
         in->available = 0;
+    in->available += qm_memory_reserved();
     return QM_OK;
 }
 

@@ -138,6 +138,7 @@ static int run_perplexity(const struct qm_args *args, struct qm_error *err) {
     qm_progress_end(&j.progress);
     if (!rc)
         rc = report(&j, args->option[QM_OPT_JSON].set, err);
+    rc = qm_app_save_routing(args, &j.progress, &j.model, rc, err);
     free(j.logits);
     free(j.nll);
     qm_sequence_close(j.sequence);
@@ -146,7 +147,8 @@ static int run_perplexity(const struct qm_args *args, struct qm_error *err) {
     return rc;
 }
 
-static const unsigned char perplexity_options[] = {QM_OPT_FILE, QM_OPT_WINDOW, QM_OPT_JSON, QM_OPT_END};
+static const unsigned char perplexity_options[] = {QM_OPT_FILE, QM_OPT_WINDOW, QM_OPT_PROFILE_EXPERTS, QM_OPT_JSON,
+                                                   QM_OPT_END};
 
 const struct qm_command qm_cmd_perplexity = {
     .name = "perplexity",

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "app/app.h"
 #include "app/calibrate.h"
@@ -10,6 +11,7 @@
 #include "app/open_model.h"
 #include "app/out.h"
 #include "app/plan.h"
+#include "app/routing_file.h"
 #include "app/shapes.h"
 #include "base/file.h"
 #include "plan/plan_file.h"
@@ -26,6 +28,7 @@ struct job {
     const char *name;
     struct qm_pin pins[MAX_PINS];
     struct qm_placement given; /* --offload FILE */
+    struct qm_routing_profile routing;
 };
 
 static int read_ask(const struct qm_args *args, struct qm_plan_ask *ask, struct qm_error *err) {
@@ -126,6 +129,16 @@ static int read_devices(const struct qm_args *args, struct job *j, struct qm_err
     return rc;
 }
 
+static int read_routing(const struct qm_args *args, struct job *j, struct qm_error *err) {
+    const char *path = qm_args_text(args, QM_OPT_PROFILE_EXPERTS, NULL);
+    if (!path)
+        return QM_OK;
+    if (access(path, R_OK) != 0)
+        return qm_fail_errno(err, "%s", path);
+    j->ask.routing = &j->routing;
+    return qm_routing_file_open(path, &j->model->config, &j->routing, err);
+}
+
 static int read_machine_file(const char *path, struct qm_speed *out, struct qm_error *err) {
     struct qm_buf text = {0};
     int rc = qm_read_file(path, FILE_LIMIT, &text, err);
@@ -216,6 +229,8 @@ static int run_plan(const struct qm_args *args, struct qm_error *err) {
     if (!rc)
         rc = read_offload(args, j, err);
     if (!rc)
+        rc = read_routing(args, j, err);
+    if (!rc)
         rc = qm_plan_answer(&j->ask, j->model, j->name, &answer, err);
     const char *to = qm_args_text(args, QM_OPT_OUTPUT, NULL);
     if (!rc && to)
@@ -223,6 +238,7 @@ static int run_plan(const struct qm_args *args, struct qm_error *err) {
     if (!rc)
         rc = print(args, j, &answer, err);
     qm_placement_free(&j->given);
+    qm_routing_profile_free(&j->routing);
     qm_plan_answer_free(&answer);
     qm_model_close(j->shape);
     qm_app_close(&j->opened);
@@ -230,14 +246,19 @@ static int run_plan(const struct qm_args *args, struct qm_error *err) {
     return rc;
 }
 
-static const unsigned char plan_options[] = {QM_OPT_CONTEXT,      QM_OPT_PLAN_BATCH,   QM_OPT_PLAN_PROMPT,
-                                             QM_OPT_GENERATE,     QM_OPT_PLAN_DEPTH,   QM_OPT_OUTPUT,
-                                             QM_OPT_OFFLOAD,      QM_OPT_PIN,          QM_OPT_DEVICE,
-                                             QM_OPT_VRAM,         QM_OPT_RAM,          QM_OPT_MACHINE,
-                                             QM_OPT_RANDOM,       QM_OPT_LAYERS,       QM_OPT_JSON,
-                                             QM_OPT_CHUNK,        QM_OPT_THREADS,      QM_OPT_ISA,
-                                             QM_OPT_KV_TYPE,      QM_OPT_ROPE_THETA,   QM_OPT_EXPERTS_PER_TOKEN,
-                                             QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_END};
+static const unsigned char plan_options[] = {QM_OPT_CONTEXT,      QM_OPT_PLAN_BATCH,
+                                             QM_OPT_PLAN_PROMPT,  QM_OPT_GENERATE,
+                                             QM_OPT_PLAN_DEPTH,   QM_OPT_OUTPUT,
+                                             QM_OPT_OFFLOAD,      QM_OPT_PIN,
+                                             QM_OPT_DEVICE,       QM_OPT_PROFILE_EXPERTS,
+                                             QM_OPT_VRAM,         QM_OPT_RAM,
+                                             QM_OPT_MACHINE,      QM_OPT_RANDOM,
+                                             QM_OPT_LAYERS,       QM_OPT_JSON,
+                                             QM_OPT_CHUNK,        QM_OPT_THREADS,
+                                             QM_OPT_ISA,          QM_OPT_KV_TYPE,
+                                             QM_OPT_ROPE_THETA,   QM_OPT_EXPERTS_PER_TOKEN,
+                                             QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT,
+                                             QM_OPT_END};
 
 const struct qm_command qm_cmd_plan = {
     .name = "plan",

@@ -197,6 +197,7 @@ static int run_run(const struct qm_args *args, struct qm_error *err) {
         rc = qm_meter_open("", &r.meter, err);
     if (!rc)
         rc = generate(&r, &sampling);
+    rc = qm_app_save_routing(args, &r.progress, &r.model, rc, err);
     qm_meter_close(&r.meter);
     free(biases);
     json_decref(r.logprobs);
@@ -206,6 +207,7 @@ static int run_run(const struct qm_args *args, struct qm_error *err) {
 }
 
 static const unsigned char run_options[] = {QM_OPT_PROMPT,
+                                            QM_OPT_PROFILE_EXPERTS,
                                             QM_OPT_FILE,
                                             QM_OPT_IDS,
                                             QM_OPT_MAX_TOKENS,

@@ -1,5 +1,6 @@
 /* Locating, opening and loading a model as the command line says. */
 #include "app/open_model.h"
+#include "app/routing_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -184,6 +185,11 @@ int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *w
         rc = qm_quiet_apply(&quiet, progress, m->engine, err);
     if (rc)
         return rc;
+    const char *routing = qm_args_text(args, QM_OPT_PROFILE_EXPERTS, NULL);
+    if (routing && (rc = qm_routing_file_open(routing, &m->model->config, &m->routing, err)))
+        return rc;
+    if (routing)
+        qm_engine_set_routing(m->engine, &m->routing);
     print_notes(progress, qm_engine_notes(m->engine));
     int64_t context = qm_engine_context(m->engine), most = m->model->config.max_positions;
     if (options.context == 0)
@@ -194,7 +200,20 @@ int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *w
     return QM_OK;
 }
 
+int qm_app_save_routing(const struct qm_args *args, struct qm_progress *progress, const struct qm_app_model *m, int rc,
+                        struct qm_error *err) {
+    const char *path = qm_args_text(args, QM_OPT_PROFILE_EXPERTS, NULL);
+    char text[200];
+    if (!path || !m->engine || (rc && rc != QM_INTERRUPTED))
+        return rc;
+    int saved = qm_routing_file_save(path, &m->model->config, &m->routing, err);
+    if (!saved)
+        qm_note(progress, "experts: %s", qm_routing_text(&m->routing, text, sizeof text));
+    return saved ? saved : rc;
+}
+
 void qm_app_close(struct qm_app_model *m) {
+    qm_routing_profile_free(&m->routing);
     qm_engine_close(m->engine);
     qm_tokenizer_free(m->tokenizer);
     qm_model_close(m->model);

@@ -24,6 +24,7 @@ struct qm_app_model {
     struct qm_model *model;
     struct qm_tokenizer *tokenizer; /* NULL where none was asked for, or the directory has none */
     struct qm_engine *engine;
+    struct qm_routing_profile routing;    /* with --profile-experts */
     struct qm_generation_config defaults; /* of sampling, the publisher's; its end tokens are the model's too */
 };
 
@@ -43,6 +44,10 @@ struct qm_app_engine {
 };
 int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *wanted, struct qm_progress *progress,
                        struct qm_app_model *m, struct qm_error *err);
+/* With --profile-experts: writes what was counted, and says what it shows, unless the command failed (rc; an
+ * interruption is no failure). Returns rc, or the failure to write. */
+int qm_app_save_routing(const struct qm_args *args, struct qm_progress *progress, const struct qm_app_model *m, int rc,
+                        struct qm_error *err);
 void qm_app_close(struct qm_app_model *m);
 
 /* --numa. */

@@ -125,6 +125,8 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
         "what goes to devices: auto, none, a number of layers (the last ones), or a plan's file"},
     [QM_OPT_PIN] = {"pin", 0, 0, QM_VALUE_LIST, "UNITS", NONE,
         "what must be on a device, such as 'layers 0-3' or 'experts 10 on cpu'; may be repeated"},
+    [QM_OPT_PROFILE_EXPERTS] = {"profile-experts", 0, 0, QM_VALUE_TEXT, "FILE", NONE,
+        "count which experts are chosen, in FILE, to what is there; plan reads it"},
     [QM_OPT_DEVICE] = {"device", 0, 0, QM_VALUE_LIST, "DEVICE", NONE,
         "a device, such as emulated:90GiB,bandwidth=1792,bf16=500T,pcie=55, or a described one's file; may be repeated"},
 

@@ -91,6 +91,7 @@ enum qm_option {
     QM_OPT_OFFLOAD,
     QM_OPT_PIN,
     QM_OPT_DEVICE,
+    QM_OPT_PROFILE_EXPERTS,
     /* machine */
     QM_OPT_REFRESH,
     QM_OPT_DISK,

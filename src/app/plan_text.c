@@ -5,6 +5,7 @@
 
 #include "app/out.h"
 #include "app/plan.h"
+#include "app/routing_file.h"
 
 static double gib(uint64_t bytes) {
     return (double)bytes / (double)(1 << 30);
@@ -58,6 +59,15 @@ static int print_head(const struct qm_plan_ask *ask, const struct qm_plan_answer
             (long long)a->workload.sequences, a->workload.sequences == 1 ? "" : "s", (long long)a->workload.context,
             (long long)a->workload.chunk, qm_dtype_name(a->workload.kv_type), a->workload.threads,
             a->workload.threads == 1 ? "" : "s");
+    if (!rc && c->experts && !ask->routing)
+        rc = qm_out_text("routing        uniform: no profile was given (run --profile-experts FILE makes one)\n", err);
+    if (!rc && ask->routing) {
+        char routing[200];
+        const char *text = qm_routing_text(ask->routing, routing, sizeof routing), *half = strstr(text, "; a token");
+        int n = half ? (int)(half - text) : (int)strlen(text);
+        rc = qm_out_printf(err, "routing        %.*s%s%s\n", n, text, half ? "\n               " : "",
+                           half ? half + 2 : "");
+    }
     return rc;
 }
 

@@ -11,6 +11,7 @@
 #include "engine/engine.h"
 #include "engine/kv.h"
 #include "plan/forward.h"
+#include "plan/routing.h"
 
 /* The rows of one sequence: [row, row + n), at positions [position, position + n). */
 struct qm_batch_part {
@@ -29,6 +30,8 @@ struct qm_batch {
     const int32_t *logit_row;
     float *const *logit_out;
     int64_t n_logits;
+    struct qm_routing_profile *routing; /* to be counted in, or NULL */
+    bool routing_continues;             /* the first part follows what was counted last */
 };
 
 struct qm_backend {

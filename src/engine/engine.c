@@ -29,9 +29,12 @@ struct qm_engine {
     struct qm_backend *backend;
     int64_t open_sequences;
     struct qm_engine_profile *profile;
-    struct qm_power_cap *cap; /* NULL: none */
-    double paused;            /* seconds, by the cap */
-    struct qm_quiet *quiet;   /* NULL: all threads */
+    struct qm_routing_profile *routing;
+    const struct qm_kv_tables *routed; /* the sequence counted last, where a step had only one, */
+    int64_t routed_end;                /* and how far */
+    struct qm_power_cap *cap;          /* NULL: none */
+    double paused;                     /* seconds, by the cap */
+    struct qm_quiet *quiet;            /* NULL: all threads */
     bool quiet_prefill;
     int prefill_threads; /* with quiet_prefill, until the fewest are found */
     /* the batch of a step, sized for chunk rows */
@@ -71,6 +74,7 @@ static int choose_context(const struct qm_model *m, int64_t asked, uint64_t most
     int rc = qm_memory_available(&available, err);
     if (rc)
         return rc;
+    available += qm_memory_reserved();
     available = available < most ? available : most;
     available = available > RESERVE_BYTES ? available - RESERVE_BYTES : 0;
     w->context = asked ? asked : m->config.max_positions;
@@ -248,6 +252,11 @@ enum qm_dtype qm_engine_kv_type(const struct qm_engine *e) {
 
 struct qm_team *qm_engine_team(const struct qm_engine *e) {
     return e->team;
+}
+
+void qm_engine_set_routing(struct qm_engine *e, struct qm_routing_profile *p) {
+    e->routing = p;
+    e->routed = NULL;
 }
 
 void qm_engine_set_profile(struct qm_engine *e, struct qm_engine_profile *p) {
@@ -430,6 +439,11 @@ void qm_engine_pool(const struct qm_engine *e, struct qm_pool_state *out) {
     *out = (struct qm_pool_state){.blocks = group->pages, .free_blocks = group->n_free};
 }
 
+int64_t qm_engine_longest(const struct qm_engine *e) {
+    const struct qm_kv_group *group = &e->kv.groups[e->kv.main];
+    return group->pages < group->held ? group->pages * QM_KV_PAGE_TOKENS : e->workload.context;
+}
+
 int64_t qm_sequence_needs(const struct qm_sequence *s, int64_t n) {
     return n > 0 ? qm_kv_missing(&s->engine->kv, &s->tables, n) : 0;
 }
@@ -489,6 +503,16 @@ static void flatten(struct qm_engine *e, const struct qm_step *steps, int n_step
         }
         b->rows += s->n;
     }
+}
+
+/* What is counted in this step, and what of it follows the last one. */
+static void count_routing(struct qm_engine *e, struct qm_batch *b) {
+    const struct qm_batch_part *first = &b->parts[0];
+    b->routing = e->routing;
+    b->routing_continues = e->routed == first->tables && e->routed_end == first->position;
+    qm_routing_count_tokens(e->routing, b->rows, b->n_parts, b->routing_continues);
+    e->routed = b->n_parts == 1 ? first->tables : NULL;
+    e->routed_end = first->position + first->n;
 }
 
 static double now(void) {
@@ -567,6 +591,8 @@ int qm_engine_step(struct qm_engine *e, const struct qm_step *steps, int n_steps
         qm_kv_reserve(&e->kv, &steps[i].sequence->tables, steps[i].n);
     struct qm_batch batch;
     flatten(e, steps, n_steps, &batch);
+    if (e->routing)
+        count_routing(e, &batch);
     if (e->quiet)
         execute_quietly(e, &batch);
     else

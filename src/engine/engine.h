@@ -19,6 +19,7 @@
 #include "plan/forward.h"
 #include "plan/memory.h"
 #include "plan/quiet.h"
+#include "plan/routing.h"
 #include "simd/isa.h"
 
 struct qm_engine;
@@ -79,6 +80,9 @@ double qm_profile_layer_barriers(const struct qm_engine_profile *p);
 /* From now on steps are added to *p, until NULL is given. Costs two readings of the clock an op. */
 void qm_engine_set_profile(struct qm_engine *e, struct qm_engine_profile *p);
 
+/* From now on the experts that each token chooses are counted in *p, which is of this model, until NULL is given. */
+void qm_engine_set_routing(struct qm_engine *e, struct qm_routing_profile *p);
+
 /* Steps of one token a sequence run on as few threads as keep this share of their speed (plan/quiet.h), found while
  * they run; other steps on all, or, with prefill_too, on the same few: on `threads` until they are found. Results
  * are the same bits. share 0: all threads again. */
@@ -132,6 +136,9 @@ struct qm_pool_state {
     int64_t blocks, free_blocks;
 };
 void qm_engine_pool(const struct qm_engine *e, struct qm_pool_state *out);
+/* Tokens that a sequence can come to hold where nobody else takes pages: the context, or what the pool is enough for.
+ */
+int64_t qm_engine_longest(const struct qm_engine *e);
 /* Free blocks that n further tokens of s take. */
 int64_t qm_sequence_needs(const struct qm_sequence *s, int64_t n);
 

@@ -15,7 +15,8 @@ static int open_profile(int64_t layers, int64_t experts, int64_t chosen, struct 
     *out = (struct qm_routing_profile){.layers = layers, .experts = experts, .chosen = chosen};
     out->count = calloc((size_t)(layers * experts) + 1, sizeof *out->count);
     out->again = calloc((size_t)layers + 1, sizeof *out->again);
-    if (out->count && out->again)
+    out->last = calloc((size_t)(layers * chosen) + 1, sizeof *out->last);
+    if (out->count && out->again && out->last)
         return QM_OK;
     qm_routing_profile_free(out);
     return qm_fail_memory(err, (uint64_t)(layers * experts) * 8, "the profile of routing");
@@ -31,14 +32,44 @@ int qm_routing_profile_open(const struct qm_config *c, struct qm_routing_profile
 void qm_routing_profile_free(struct qm_routing_profile *p) {
     free(p->count);
     free(p->again);
+    free(p->last);
     *p = (struct qm_routing_profile){0};
+}
+
+/* How many of two ascending lists' numbers are in both. */
+static uint64_t in_both(const int32_t *a, const int32_t *b, int64_t n) {
+    uint64_t both = 0;
+    for (int64_t i = 0, j = 0; i < n && j < n;) {
+        both += a[i] == b[j];
+        int64_t next = i + (a[i] <= b[j]);
+        j += b[j] <= a[i];
+        i = next;
+    }
+    return both;
+}
+
+void qm_routing_count(struct qm_routing_profile *p, int64_t layer, const int32_t *chosen, int64_t rows,
+                      bool continues) {
+    int64_t k = p->chosen;
+    int32_t *last = p->last + layer * k;
+    for (int64_t r = 0; r < rows; r++, chosen += k) {
+        for (int64_t i = 0; i < k; i++)
+            p->count[layer * p->experts + chosen[i]]++;
+        if (continues || r > 0)
+            p->again[layer] += in_both(last, chosen, k);
+        memcpy(last, chosen, (size_t)k * sizeof *last);
+    }
+}
+
+void qm_routing_count_tokens(struct qm_routing_profile *p, int64_t tokens, int64_t runs, bool continues) {
+    p->tokens += (uint64_t)tokens;
+    p->pairs += (uint64_t)(tokens - runs + continues);
 }
 
 double qm_routing_share(const struct qm_routing_profile *p, const struct qm_config *c, int64_t layer, int64_t expert) {
     if (!p || p->tokens == 0)
         return (double)c->experts_per_token / (double)c->experts;
     double share = (double)p->count[layer * p->experts + expert] / (double)p->tokens;
-    share *= (double)c->experts_per_token / (double)p->chosen;
     return share < 1 ? share : 1;
 }
 
@@ -190,7 +221,7 @@ int qm_routing_profile_parse(const char *text, size_t len, const char *name, str
 
 int qm_routing_profile_check(const struct qm_routing_profile *p, const struct qm_config *c, const char *name,
                              struct qm_error *err) {
-    if (p->layers == c->layers && p->experts == c->experts)
+    if (p->layers == c->layers && p->experts == c->experts && p->chosen == c->experts_per_token)
         return QM_OK;
     return qm_fail(err, QM_INPUT,
                    "%s: of a model with %" PRId64 " layers of %" PRId64 " experts; this one has %" PRId64

@@ -3,6 +3,8 @@
 #ifndef QM_PLAN_ROUTING_H
 #define QM_PLAN_ROUTING_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -14,12 +16,19 @@ struct qm_routing_profile {
     uint64_t pairs;                  /* of consecutive tokens of one sequence, */
     uint64_t *count;                 /* [layers][experts] times chosen */
     uint64_t *again;                 /* [layers] experts that a token shared with the one before it */
+    int32_t *last;                   /* [layers][chosen] while counting: the last token's; not written */
 };
 
 int qm_routing_profile_open(const struct qm_config *c, struct qm_routing_profile *out, struct qm_error *err);
 void qm_routing_profile_free(struct qm_routing_profile *p);
 
-/* The share of the layer's tokens that chose the expert, 0 to 1: uniform without a profile or in a layer that has no
+/* Counts the choices of `rows` consecutive tokens of one sequence in one layer: chosen [rows][chosen], ascending.
+ * continues: they follow the token that was counted last. */
+void qm_routing_count(struct qm_routing_profile *p, int64_t layer, const int32_t *chosen, int64_t rows, bool continues);
+/* Of one step, once: so many tokens, in so many runs of which the first may continue the last step's. */
+void qm_routing_count_tokens(struct qm_routing_profile *p, int64_t tokens, int64_t runs, bool continues);
+
+/* The share of the layer's tokens that chose the expert, 0 to 1: uniform without a profile or
  * counts. p may be NULL. */
 double qm_routing_share(const struct qm_routing_profile *p, const struct qm_config *c, int64_t layer, int64_t expert);
 

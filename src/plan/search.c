@@ -174,7 +174,7 @@ static int fill(struct qm_search *s, enum order o, uint64_t reserved, struct qm_
         qsort(order, (size_t)s->n_items, sizeof *order, by_rank);
     for (int64_t i = 0; i < s->n_items && !rc; i++) {
         const struct qm_item *item = order[i].item;
-        for (int d = 1; d < s->pinned.devices && !item->pinned && item->saved > 0; d++)
+        for (int d = 1; d < s->pinned.devices && !item->pinned && (s->needed || item->saved > 0); d++)
             if (item->bytes <= room[d]) {
                 room[d] -= item->bytes;
                 qm_item_place(p, item, d);
@@ -292,6 +292,7 @@ static int look(struct qm_search *s, struct qm_error *err) {
     int rc = qm_search_try(s, &s->pinned, err);
     if (rc || s->pinned.devices == 1)
         return rc;
+    s->needed = !s->best->placement.layer;
     s->best->exact = combinations(s) <= EVERY;
     if (s->best->exact)
         return qm_search_every(s, err);

@@ -5,7 +5,7 @@
 
 #include "simd/kernels.h"
 
-enum { ATTENTION_REGIONS = 3, FFN_REGIONS = 2, SAMPLES = 16 };
+enum { ATTENTION_REGIONS = 3, FFN_REGIONS = 2, SAMPLES = 16, FEW_ROWS = 4 };
 
 /* One step being timed. */
 struct step {
@@ -117,7 +117,7 @@ static double attention_op(const struct step *s, int device, int64_t l) {
     return time;
 }
 
-/* The router: every thread multiplies its rows with the whole matrix, and chooses. */
+/* The router: of many rows every thread multiplies its own with the whole matrix, and chooses. */
 static double route(const struct step *s, int device, int64_t l) {
     const struct qm_config *c = &s->t->model->config;
     const struct qm_weight *w = weight(s, l, QM_W_ROUTER);
@@ -125,8 +125,11 @@ static double route(const struct step *s, int device, int64_t l) {
         return 0;
     if (device != QM_DEVICE_CPU)
         return product(s, device, QM_KERNEL_DENSE, w, 1, s->rows);
-    double rows = ceil(s->rows / s->t->workload.threads);
-    double read = qm_speed_read(s->t->speed, 1) * s->read_share, rate = qm_speed_flops(s->t->speed, QM_F32, 1);
+    bool few = s->rows <= FEW_ROWS; /* columns are shared out, and one thread chooses */
+    double rows = few ? s->rows : ceil(s->rows / s->t->workload.threads);
+    int threads = few ? s->t->workload.threads : 1;
+    double read = qm_speed_read(s->t->speed, threads) * s->read_share;
+    double rate = qm_speed_flops(s->t->speed, QM_F32, threads);
     double time = max2((double)qm_weight_bytes(w) / read, 2 * (double)(w->n * w->k) * rows / rate) / 0.8;
     time += rows * (double)(c->experts * c->experts_per_token * (c->experts_per_token + 1)) / 2 *
             s->t->speed->efficiency.route_ns * 1e-9;

@@ -19,7 +19,7 @@ struct node {
 struct qm_prefix_cache {
     struct qm_engine *engine;
     struct qm_kv_store *store;
-    bool spill;
+    bool spill, windows_only;             /* no layer keeps the whole context */
     int64_t block_tokens, capacity, most; /* nodes; blocks of a context */
     struct node *nodes;
     int32_t *tokens;  /* [capacity][block_tokens] */
@@ -48,6 +48,10 @@ int qm_prefix_cache_open(struct qm_engine *e, struct qm_kv_store *store, struct 
     c->capacity = pool.blocks;
     c->most = qm_engine_context(e) / c->block_tokens;
     c->oldest = c->newest = c->free = -1;
+    const struct qm_config *config = &qm_engine_model(e)->config;
+    c->windows_only = true;
+    for (int64_t l = 0; l < config->layers; l++)
+        c->windows_only = c->windows_only && config->layer[l].window > 0;
     for (c->mask = 15; c->mask < (uint64_t)c->capacity;)
         c->mask = 2 * c->mask + 1;
     size_t n = (size_t)c->capacity, most = (size_t)c->most + 1;
@@ -179,13 +183,15 @@ static int64_t free_blocks(const struct qm_prefix_cache *c) {
 
 int64_t qm_prefix_cache_shrink(struct qm_prefix_cache *c, int64_t n) {
     int64_t before = free_blocks(c);
-    bool stuck = false; /* a block could be freed but for those after it, which a sequence holds by its window */
-    for (int pass = 0; pass < 2 && (pass == 0 || stuck); pass++)
+    /* Then blocks that sequences hold: no page is freed by that, but those before them in a beginning can go; and where
+     * windows slide, a sequence may write over pages that nobody else holds. */
+    bool all = c->windows_only;
+    for (int pass = 0; pass < 2 && (pass == 0 || all); pass++)
         for (int32_t i = c->oldest, next; i >= 0 && free_blocks(c) - before < n; i = next) {
             next = c->nodes[i].newer;
             bool used = qm_block_in_use(c->engine, c->nodes[i].block);
             if (c->nodes[i].pinned || c->nodes[i].children > 0)
-                stuck = stuck || (!used && !c->nodes[i].pinned);
+                all = all || (!used && !c->nodes[i].pinned);
             else if (!used || pass == 1)
                 give_up(c, i);
         }

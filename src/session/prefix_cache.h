@@ -37,7 +37,8 @@ int64_t qm_prefix_cache_find(const struct qm_prefix_cache *c, const int32_t *tok
  * since. */
 void qm_prefix_cache_add(struct qm_prefix_cache *c, struct qm_sequence *s, const int32_t *tokens, int64_t *known);
 /* Frees at least n blocks of the pool, if it can, those unused for longest first, and of a beginning the end first.
- * Returns how many it freed. Blocks that a sequence holds stay. */
+ * Returns how many it freed. Blocks that a sequence holds stay, but for models of sliding windows only, where a
+ * sequence that is alone needs fewer pages when they go: see qm_sequence_needs again. */
 int64_t qm_prefix_cache_shrink(struct qm_prefix_cache *c, int64_t n);
 /* How many blocks it could free: those that no sequence holds. */
 int64_t qm_prefix_cache_idle(const struct qm_prefix_cache *c);

@@ -39,13 +39,9 @@ int qm_scheduler_open(const struct qm_scheduler_options *o, struct qm_scheduler 
     s->o.max_waiting = o->max_waiting ? o->max_waiting : DEFAULT_WAITING;
     if (!o->now)
         s->o.now = monotonic;
-    s->context = qm_engine_context(o->engine);
+    s->context = qm_engine_longest(o->engine);
     s->block_tokens = qm_engine_block_tokens(o->engine);
     s->n_closed = 1;
-    struct qm_pool_state pool;
-    qm_engine_pool(o->engine, &pool);
-    if (pool.blocks * s->block_tokens < s->context)
-        s->context = pool.blocks * s->block_tokens;
     s->chunk = qm_engine_chunk(o->engine);
     s->vocab = qm_engine_model(o->engine)->config.vocab;
     s->slots = sequences < s->chunk ? sequences : s->chunk; /* each has a token in every step */

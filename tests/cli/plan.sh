@@ -78,4 +78,20 @@ refuse 3 'a plan for other devices' 'the name of a device' plan --random qwen3-3
 sed '/^ *{"attention"/{H;x;s/^\n//;x;}' "$T/plan.json" | sed '6d' >"$T/short.json"
 refuse 3 'a plan with a layer missing' 'expected a list of 48 layers, found 47' plan $BIG --offload "$T/short.json"
 
+# Counted routing.
+expect 0 'experts are counted' run $DEMO -p 'The house of' -n 8 --profile-experts "$T/routing.json"
+check 'it says what it shows' err_has 'experts: [0-9]+ tokens counted; the busiest'
+FIRST=$(sed -n 's/.*"tokens": \([0-9]*\).*/\1/p' "$T/routing.json")
+expect 0 'and further' run $DEMO -p 'The house of' -n 8 --profile-experts "$T/routing.json"
+check 'added up' grep -q "\"tokens\": $((2 * FIRST))," "$T/routing.json"
+expect 0 'plan reads it' plan $DEMO --machine "$MACHINE" --profile-experts "$T/routing.json"
+check 'and says so' out_has '^routing +[0-9]+ tokens counted'
+expect 0 'without one' plan $DEMO --machine "$MACHINE"
+check 'uniform' out_has '^routing +uniform'
+refuse 3 'of another model' 'of a model with' plan --random qwen3-30b-a3b --machine "$MACHINE" --profile-experts "$T/routing.json"
+refuse 2 'a model without experts' 'no experts' run $REFERENCE/qwen3 --ids <(echo 1 2 3) -n 2 --profile-experts "$T/none.json"
+refuse 3 'a profile that is not there' 'No such file' plan $DEMO --machine "$MACHINE" --profile-experts "$T/none.json"
+sed 's/"pairs": [0-9]*/"pairs": -1/' "$T/routing.json" >"$T/bad.json"
+refuse 3 'a damaged profile' '"pairs"' plan $DEMO --machine "$MACHINE" --profile-experts "$T/bad.json"
+
 finish

@@ -277,6 +277,7 @@ static void test_short_pool(void **state) {
     run_model_open(&m, "tests/data/reference/qwen3", NULL, options(1000, 300, 4 * block));
     qm_engine_pool(m.engine, &pool);
     assert_true(pool.blocks == 3 || pool.blocks == 4);
+    assert_int_equal(qm_engine_longest(m.engine), pool.blocks * BLOCK);
     struct qm_sequence *a = sequence(m.engine), *b = sequence(m.engine);
     assert_int_equal(qm_sequence_needs(a, 0), 0);
     assert_int_equal(qm_sequence_needs(a, 1), 1);

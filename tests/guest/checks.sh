@@ -23,11 +23,11 @@ expect() { # expect CODE NAME COMMAND...: its output is then in /tmp/out and /tm
     rc=$?
     if [ $rc = "$code" ]; then ok "$name"; else bad "$name" "expected exit code $code, found $rc"; fi
 }
-await() { # await COMMAND...: until it succeeds; fails after two minutes
+await() { # await COMMAND...: until it succeeds; fails after two minutes, or when the conversation has ended
     local n=0
     until "$@"; do
         n=$((n + 1))
-        [ $n -lt 480 ] || return 1
+        [ $n -lt 480 ] && kill -0 $chat 2>/dev/null || return 1
         usleep 250000
     done
 }
@@ -84,6 +84,11 @@ all_in_place() {
 }
 ended_well() { chat_end && [ "$(tail -n 1 /tmp/out)" = "$(cat here.txt)" ]; }
 
+reserve() { # reserve PAGES: of 2 MiB, on each node
+    for node in 0 1; do echo "$1" >/sys/devices/system/node/node$node/hugepages/hugepages-2048kB/nr_hugepages; done
+}
+free_pages() { cat /sys/devices/system/node/node"$1"/hugepages/hugepages-2048kB/free_hugepages; }
+free_kib() { awk '/MemFree/ { print $4 }' /sys/devices/system/node/node"$1"/meminfo; }
 online() { echo "$2" >/sys/devices/system/cpu/cpu"$1"/online; }
 # inside CGROUP COMMAND...
 # shellcheck disable=SC2016 # for the script to expand
@@ -101,10 +106,8 @@ check 'machine: from node to node' grep -qE '^ +1( +[0-9.]+){2}$' /tmp/out
 check 'machine: no more than AVX2' grep -qE '^instructions +avx2$' /tmp/out
 
 section 'unit tests'
-reserve() { # reserve PAGES: of 2 MiB, on each node
-    for node in 0 1; do echo "$1" >/sys/devices/system/node/node$node/hugepages/hugepages-2048kB/nr_hugepages; done
-}
 reserve 6
+check 'huge pages of 2 MiB can be reserved on both nodes' test "$(free_pages 0) $(free_pages 1)" = '6 6'
 for test in /bin/test_*; do
     echo "$test"
     QM_TEST_SLOW=0 timeout 120 "$test" 2>&1 || bad "$test" "exit code $?"
@@ -162,8 +165,22 @@ check 'a cpuset of one node: the answer as outside' ended_well
 refused 2 'a node outside the cpuset' 'node 0' inside second quietmind run demo -p a --numa 0
 same_logits 'no memory policies allowed' test_denied
 
+section 'huge pages'
+reserve 110 # so that little else is left
+echo "     reserved, and free but for them: $(free_pages 0) and $(free_pages 1), $(free_kib 0) and $(free_kib 1) KiB"
+chat_begin env
+chat_ask
+check 'huge pages: an answer' await answers 1
+echo "     free while it is open: $(free_pages 0) and $(free_pages 1)"
+huge_taken() { [ "$(free_pages 0)" -lt 110 ] && [ "$(free_pages 1)" -lt 110 ]; }
+check 'huge pages: taken on both nodes' huge_taken
+check 'huge pages: all pages in the right place' all_in_place 0 1
+check 'huge pages: the answer as outside' ended_well
+reserve 2
+same_logits 'huge pages, too few' env
+reserve 0
+
 section 'a node without memory'
-free_kib() { awk '/MemFree/ { print $4 }' /sys/devices/system/node/node"$1"/meminfo; }
 mount -t tmpfs -o mpol=bind:1,size=100% hog /hog
 dd if=/dev/zero of=/hog/fill bs=1M count=$(($(free_kib 1) / 1024 - 16)) 2>/dev/null
 echo "     free on nodes 0 and 1: $(free_kib 0) and $(free_kib 1) KiB"

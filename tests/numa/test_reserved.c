@@ -62,13 +62,16 @@ static void test_taken_and_given_back(void **state) {
     int nodes = nodes_with_pages();
     for (int node = 0; node < nodes; node++) {
         int64_t before = free_on(node);
+        uint64_t unclaimed = qm_memory_reserved();
         struct qm_memory m = take(3 * PAGE - 5, node);
         assert_int_equal(m.pages, QM_PAGES_2M);
         assert_int_equal(m.bind_error, 0);
+        assert_int_equal(qm_memory_reserved(), unclaimed - 3 * PAGE);
         assert_int_equal(touch(&m, node), 3);
         assert_int_equal(free_on(node), before - 3);
         qm_memory_free(&m);
         assert_int_equal(free_on(node), before);
+        assert_int_equal(qm_memory_reserved(), unclaimed);
     }
 }
 

@@ -16,6 +16,7 @@
 
 #define qm_engine_model fake_engine_model
 #define qm_engine_context fake_engine_context
+#define qm_engine_longest fake_engine_longest
 #define qm_engine_chunk fake_engine_chunk
 #define qm_engine_sequences fake_engine_sequences
 #define qm_engine_block_tokens fake_engine_block_tokens
@@ -119,6 +120,13 @@ const struct qm_model *fake_engine_model(const struct qm_engine *e) {
 
 int64_t fake_engine_context(const struct qm_engine *e) {
     return e->context;
+}
+
+int64_t fake_engine_longest(const struct qm_engine *e) {
+    struct qm_pool_state pool;
+    fake_engine_pool(e, &pool);
+    int64_t tokens = pool.blocks * fake_engine_block_tokens(e);
+    return tokens < e->context ? tokens : e->context;
 }
 
 int64_t fake_engine_chunk(const struct qm_engine *e) {

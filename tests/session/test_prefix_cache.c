@@ -186,6 +186,37 @@ static void test_shrink(void **state) {
     run_model_close(&m);
 }
 
+/* A pool with no page more than one sequence's windows: the cache does not stop it. */
+static void test_smallest_pool(void **state) {
+    (void)state;
+    static float logits[VOCAB];
+    struct run_model m;
+    struct qm_pool_state pool;
+    open_model(&m, MISTRAL, 0);
+    uint64_t one = qm_engine_block_bytes(m.engine);
+    float *alone = run_logits(m.engine, prompt(LONG, 0), LONG, 100, 1);
+    run_model_close(&m);
+    open_model(&m, MISTRAL, 3 * one);
+    qm_engine_pool(m.engine, &pool);
+    assert_int_equal(pool.blocks, 3);
+    assert_int_equal(qm_engine_longest(m.engine), 1000);
+    struct qm_prefix_cache *c = cache(m.engine, NULL);
+    struct qm_sequence *s = sequence(m.engine);
+    int64_t known = 0;
+    for (int64_t at = 0; at < LONG; at += 100) {
+        qm_engine_pool(m.engine, &pool);
+        if (qm_sequence_needs(s, 100) > pool.free_blocks)
+            qm_prefix_cache_shrink(c, qm_sequence_needs(s, 100) - pool.free_blocks);
+        compute(m.engine, c, s, prompt(LONG, 0), at + 100, &known, logits);
+    }
+    assert_memory_equal(logits, alone, sizeof logits);
+    free(alone);
+    qm_sequence_close(s);
+    qm_prefix_cache_close(c);
+    all_free(m.engine);
+    run_model_close(&m);
+}
+
 /* Two sequences compute one beginning at once; the one whose blocks are known ends. A block before those that the other
  * still holds can be freed all the same. */
 static void test_parallel(void **state) {
@@ -319,6 +350,7 @@ int main(void) {
         {"store, mistral", test_store, NULL, NULL, MISTRAL},
         cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_shrink),
+        cmocka_unit_test(test_smallest_pool),
         cmocka_unit_test(test_parallel),
         cmocka_unit_test(test_spill),
     };

@@ -172,7 +172,6 @@ static void model_configurations(void **state) {
 static void model_operands(void **state) {
     (void)state;
     char memory[1024] = {0};
-    volatile int beyond = AMX_TILES; /* unseen by the compiler's bounds check, which does not know the refusal */
     amx_release();
     expect_assert_failure(amx_zero(0));
     struct config c = good_config();
@@ -180,7 +179,6 @@ static void model_operands(void **state) {
     amx_loadd(0, memory, 64);
     amx_dpbf16ps(0, 1, 2);
     expect_assert_failure(amx_zero(3));
-    expect_assert_failure(amx_loadd(beyond, memory, 64));
     expect_assert_failure(amx_stored(5, memory, 64));
     expect_assert_failure(amx_dpbf16ps(0, 0, 2));
     expect_assert_failure(amx_dpbf16ps(0, 1, 1));

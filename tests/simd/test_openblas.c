@@ -10,14 +10,20 @@ enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, TRANSPOSE = 112 };
 typedef void sgemm_fn(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda,
                       const float *b, int ldb, float beta, float *c, int ldc);
 
+static void *library;
 static sgemm_fn *sgemm;
 
 static int open_library(void **state) {
     (void)state;
-    void *library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
+    library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
     void *found = library ? dlsym(library, "cblas_sgemm") : NULL;
     memcpy(&sgemm, &found, sizeof sgemm);
     return 0;
+}
+
+static int close_library(void **state) {
+    (void)state;
+    return library ? dlclose(library) : 0;
 }
 
 /* Random weights as published, and what they are in F32. */
@@ -108,5 +114,5 @@ static void test_products(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_products)};
-    return cmocka_run_group_tests(tests, open_library, NULL);
+    return cmocka_run_group_tests(tests, open_library, close_library);
 }

@@ -341,7 +341,7 @@ static void units_by_split(const struct region *r, int thread, int threads, cons
     base = 0;
     while (next_unit(r, &at, &u)) {
         int64_t rows = u.tokens * r->group, first = first_key(r, u.position) / QM_ATTENTION_SPLIT;
-        if (my_turn(&turns, -1)) {
+        if (my_turn(&turns, unit_node(r, &u))) {
             start_merge(r, &u, b);
             for (int64_t s = first; s < at.splits; s++) {
                 const float *from = r->c->partial + base + (s - first) * rows * (r->ld_value + 2);

@@ -149,6 +149,10 @@ void qm_cpu_route(struct qm_cpu *c, const struct qm_op *op, const struct qm_batc
     if (batch->rows <= QM_PRIVATE_ROWS)
         choose_experts(&r, 0, batch->rows);
     group_rows(c, batch->rows);
+    for (int i = 0; i < batch->n_parts && batch->routing; i++)
+        qm_routing_count(batch->routing, op->layer,
+                         c->routing.chosen + batch->parts[i].row * c->config->experts_per_token, batch->parts[i].n,
+                         i == 0 && batch->routing_continues);
 }
 
 static int64_t expert_rows(const struct qm_cpu *c, int64_t e) {

@@ -1,0 +1,54 @@
+/* Profiles of routing on disk, and in words. */
+#include "app/routing_file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/file.h"
+
+enum { FILE_LIMIT = 256 << 20 };
+
+int qm_routing_file_open(const char *path, const struct qm_config *c, struct qm_routing_profile *out,
+                         struct qm_error *err) {
+    struct qm_buf text = {0};
+    *out = (struct qm_routing_profile){0};
+    if (access(path, F_OK) != 0)
+        return qm_routing_profile_open(c, out, err);
+    int rc = qm_read_file(path, FILE_LIMIT, &text, err);
+    if (!rc)
+        rc = qm_routing_profile_parse(text.data ? text.data : "", text.len, path, out, err);
+    if (!rc && (rc = qm_routing_profile_check(out, c, path, err)))
+        qm_routing_profile_free(out);
+    qm_buf_free(&text);
+    return rc;
+}
+
+int qm_routing_file_save(const char *path, const struct qm_config *c, const struct qm_routing_profile *p,
+                         struct qm_error *err) {
+    struct qm_out out;
+    char *text = NULL;
+    int rc = qm_routing_profile_write(p, c, &text, err);
+    if (!rc && !(rc = qm_out_open(&out, path, err))) {
+        if (fputs(text, out.file) < 0) {
+            rc = qm_fail_errno(err, "%s", path);
+            qm_out_abort(&out);
+        } else {
+            rc = qm_out_commit(&out, err);
+        }
+    }
+    free(text);
+    return rc;
+}
+
+const char *qm_routing_text(const struct qm_routing_profile *p, char *out, size_t size) {
+    struct qm_routing_skew s;
+    qm_routing_measure(p, &s);
+    snprintf(
+        out, size,
+        "%llu tokens counted; the busiest %.0f %% take %.0f %% of the choices; a token shares %.0f %% of its experts "
+        "with the one before (by chance %.0f %%)",
+        (unsigned long long)p->tokens, 100 * s.tenth, 100 * s.static_share, 100 * s.local_share,
+        100 * s.independent_share);
+    return out;
+}
