@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "numa/memory.h"
 #include "numa/topology.h"
 
 /* Describes the part of a loaded hwloc topology that is inside allowed. */
@@ -25,5 +26,9 @@ bool qm_first_word(const char *dir, const char *name, char *out, size_t size);
 int qm_memory_available_at(const char *root, uint64_t *bytes, struct qm_error *err);
 /* The same of one node, without reserved huge pages. */
 int qm_memory_node_available_at(const char *root, int node, uint64_t *bytes, struct qm_error *err);
+
+/* qm_memory_count with move_pages, or what a test has in its place. */
+typedef long qm_pages_query_fn(int pid, unsigned long n, void **pages, const int *nodes, int *status, int flags);
+void qm_memory_count_by(qm_pages_query_fn *query, const struct qm_memory *m, struct qm_page_count *c);
 
 #endif

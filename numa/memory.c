@@ -95,6 +95,10 @@ static void *map_aligned(size_t length) {
     return p + head;
 }
 
+static bool reserved(const struct qm_memory *m) {
+    return m->pages == QM_PAGES_2M || m->pages == QM_PAGES_1G;
+}
+
 /* Reserved huge pages are promised to the mapping by the machine, not by the node, and ending up without one is
  * fatal: so they are never bound strictly. */
 static void bind_pages(struct qm_memory *m, bool strict) {
@@ -102,8 +106,7 @@ static void bind_pages(struct qm_memory *m, bool strict) {
     if (m->node < 0 || m->node >= NODES)
         return;
     mask[m->node / WORD] = 1ul << m->node % WORD;
-    bool reserved = m->pages == QM_PAGES_2M || m->pages == QM_PAGES_1G;
-    int mode = strict && !reserved ? MPOL_BIND : MPOL_PREFERRED;
+    int mode = strict && !reserved(m) ? MPOL_BIND : MPOL_PREFERRED;
     if (mbind(m->data, mapped_bytes(m->bytes, m->pages), mode, mask, NODES, 0) != 0)
         m->bind_error = errno;
 }
@@ -137,6 +140,8 @@ static bool take_reserved(struct qm_memory *m) {
     if (!m->data && m->bytes >= ALIGN_BYTES && m->bytes <= PTRDIFF_MAX - GIB) {
         m->pages = QM_PAGES_2M;
         m->data = map_hugetlb(mapped_bytes(m->bytes, m->pages), m->node, HUGE_SHIFT_2M, "hugepages-2048kB");
+        m->short_of_reserved = !m->data && (pool_count(-1, "hugepages-2048kB", "free_hugepages") > 0 ||
+                                            pool_count(-1, "hugepages-1048576kB", "free_hugepages") > 0);
     }
     return m->data != NULL;
 }
@@ -174,6 +179,35 @@ int qm_memory_alloc_on(size_t bytes, struct qm_home home, const char *what, stru
         return fail_fit(err, bytes, what, known, available);
     }
     bind_pages(out, home.strict);
+    return QM_OK;
+}
+
+bool qm_memory_take(const struct qm_memory *m, size_t begin, size_t end) {
+    if (!reserved(m) || begin >= end)
+        return true;
+    size_t unit = m->pages == QM_PAGES_1G ? GIB : 2 * MIB;
+    char *from = (char *)m->data + begin / unit * unit;
+    /* a kernel before 5.14 does not know how; it keeps its promise but under a limit on huge pages */
+    return madvise(from, round_up(end, unit) - begin / unit * unit, MADV_POPULATE_WRITE) == 0 || errno == EINVAL;
+}
+
+int qm_memory_use_small(struct qm_memory *m, struct qm_home home, struct qm_error *err) {
+    size_t length = mapped_bytes(m->bytes, m->pages), kept = mapped_bytes(m->bytes, QM_PAGES_THP);
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+    void *same = mmap(m->data, length, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (same == MAP_FAILED)
+        return qm_fail_errno(err, "memory in place of reserved huge pages");
+    if (kept < length)
+        munmap((char *)m->data + kept, length - kept);
+    m->pages = QM_PAGES_THP;
+    m->short_of_reserved = true;
+    if (!thp_enabled() || madvise(m->data, kept, MADV_HUGEPAGE) != 0) {
+        size_t plain = mapped_bytes(m->bytes, QM_PAGES_PLAIN);
+        if (plain < kept)
+            munmap((char *)m->data + plain, kept - plain);
+        m->pages = QM_PAGES_PLAIN;
+    }
+    bind_pages(m, home.strict);
     return QM_OK;
 }
 

@@ -24,8 +24,9 @@ struct qm_memory {
     void *data;
     size_t bytes;
     enum qm_page_kind pages;
-    int node;       /* as wanted */
-    int bind_error; /* errno of binding to it, which then is not so; 0 */
+    int node;               /* as wanted */
+    int bind_error;         /* errno of binding to it, which then is not so; 0 */
+    bool short_of_reserved; /* reserved huge pages are there, but too few of them for this */
 };
 
 /* bytes > 0. The pages are not touched: the thread that first writes one decides its NUMA node. More than
@@ -37,9 +38,24 @@ int qm_memory_alloc(size_t bytes, const char *what, struct qm_memory *out, struc
  * pages are taken where the node has enough of them. */
 int qm_memory_alloc_on(size_t bytes, struct qm_home home, const char *what, struct qm_memory *out,
                        struct qm_error *err);
+/* Takes the reserved huge pages of *m now, in the part [begin, end) in bytes (multiples of 2 MiB, or its end), so that
+ * none is missing when it is written, which would end the process. Parts may be taken by several threads at once.
+ * False where the system has none after all: then qm_memory_use_small. Of other pages it does nothing. */
+bool qm_memory_take(const struct qm_memory *m, size_t begin, size_t end);
+/* The same address with other pages, empty. QM_SYSTEM where even that is refused. */
+int qm_memory_use_small(struct qm_memory *m, struct qm_home home, struct qm_error *err);
 /* Leaves *m empty; freeing an empty one, as a failed allocation leaves, does nothing. */
 void qm_memory_free(struct qm_memory *m);
 const char *qm_page_kind_name(enum qm_page_kind k);
+
+/* Pages that have been touched and were looked at: all of them, or pages at equal distances of an allocation of
+ * more than a million. */
+struct qm_page_count {
+    uint64_t pages, in_place; /* in_place: on the node wanted */
+    int error;                /* errno of asking; 0 */
+};
+/* Adds the pages of *m, where it has a node. */
+void qm_memory_count(const struct qm_memory *m, struct qm_page_count *c);
 
 /* The lesser of MemAvailable and what the cgroup (v1 or v2, at every level) still allows, in bytes.
  * File cache counts as available. Files that are there and not as expected are QM_SYSTEM. */

@@ -14,10 +14,14 @@ static hwloc_obj_t next_node(hwloc_topology_t hw, hwloc_obj_t node) {
     return hwloc_get_next_obj_by_type(hw, HWLOC_OBJ_NUMANODE, node);
 }
 
-/* Whether this process may have memory of the node, and it has some. */
+/* Whether the node has memory; where the system does not say how much any has, each has some. */
+static bool has_memory(hwloc_topology_t hw, hwloc_obj_t node) {
+    return node->attr->numanode.local_memory > 0 || hwloc_get_root_obj(hw)->total_memory == 0;
+}
+
+/* Whether it has memory that this process may use. */
 static bool gives_memory(hwloc_topology_t hw, hwloc_obj_t node) {
-    return node->attr->numanode.local_memory > 0 &&
-           hwloc_bitmap_isset(hwloc_topology_get_allowed_nodeset(hw), node->os_index);
+    return has_memory(hw, node) && hwloc_bitmap_isset(hwloc_topology_get_allowed_nodeset(hw), node->os_index);
 }
 
 /* The nearest node of a CPU that gives memory: of the nodes local to it, the one local to the fewest CPUs (a
@@ -166,7 +170,7 @@ static int refuse_node(hwloc_topology_t hw, hwloc_const_cpuset_t allowed, int n,
                        "affinity",
                        n, list, may);
     }
-    if (node->attr->numanode.local_memory == 0)
+    if (!has_memory(hw, node))
         return qm_fail(err, QM_USAGE, "NUMA node %d has no memory", n);
     if (!gives_memory(hw, node)) {
         hwloc_bitmap_list_snprintf(may, sizeof may, hwloc_topology_get_allowed_nodeset(hw));

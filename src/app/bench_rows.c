@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "app/bench.h"
+#include "app/load_report.h"
 
 const char qm_bench_scaling[] =
     "whole: tokens/s of all the model's layers on paper = t/s x T(layers run) / T(all layers), where T = max(bytes / "
@@ -133,6 +134,7 @@ static void put_subject(json_t *row, const struct qm_bench_subject *s, const str
     put(row, "n_batch", json_integer(qm_engine_chunk(e)), failed);
     put(row, "n_ubatch", json_integer(qm_engine_chunk(e)), failed);
     put(row, "n_threads", json_integer(qm_engine_threads(e)), failed);
+    put(row, "load", qm_load_json(e), failed);
     put(row, "type_k", json_string(kv), failed);
     put(row, "type_v", json_string(kv), failed);
 }

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "app/bench.h"
+#include "app/load_report.h"
 #include "engine/engine.h"
 
 enum { SEED = 1, TOKENS = 1 << 16, QUIET_STEPS = 1000 };
@@ -274,8 +275,10 @@ static int open_runner(struct runner *r, int threads, struct qm_error *err) {
         qm_fail_context(err, "%lld sequence%s of %lld tokens (-d, -p, -n, --batch)", (long long)most_batch,
                         most_batch == 1 ? "" : "s", (long long)options.context);
     qm_progress_end(r->run->progress);
-    if (!rc)
+    if (!rc) {
+        qm_report_load(r->run->progress, r->engine);
         rc = qm_quiet_apply(&plan->quiet, r->run->progress, r->engine, err);
+    }
     return rc ? rc : qm_limits_open(qm_engine_team(r->engine), kernels, false, &r->limits, err);
 }
 

@@ -232,8 +232,8 @@ const struct qm_command qm_cmd_bench = {
                "SHAPE is qwen3-30b-a3b, qwen3-4b, qwen3-0.6b, llama-3-70b, yi-34b,\n"
                "internlm2-20b, mixtral-8x22b, gpt-oss-20b, gpt-oss-120b, or the path of a\n"
                "config.json; nothing is downloaded. JSON is llama-bench's array with its field\n"
-               "names, and ours. --kernel measures the products alone, and OpenBLAS's beside them\n"
-               "where it is installed.\n",
+               "names, and ours. --kernel measures the products alone, and OpenBLAS's beside\n"
+               "them, where it is installed.\n",
     .example = "quietmind bench Qwen/Qwen3-4B -p 512 -n 64 -d 0,4096\n"
                "quietmind bench --random qwen3-30b-a3b --layers 8 -p 0 -d 131072 --fill-depth\n"
                "quietmind bench --kernel --threads 1,0 -o csv\n",

@@ -7,6 +7,7 @@
 #include "app/app.h"
 #include "app/generation_report.h"
 #include "app/ids_file.h"
+#include "app/load_report.h"
 #include "app/open_model.h"
 #include "app/out.h"
 #include "app/quiet.h"
@@ -103,6 +104,8 @@ static int print_json(struct run *r, const struct qm_generate_result *result) {
                              qm_finish_name(result->finish), "usage", "prompt_tokens", prompt, "completion_tokens",
                              completion, "total_tokens", prompt + completion, "prefill_tps",
                              qm_report_prefill_tps(result), "decode_tps", qm_report_decode_tps(result));
+    if (root)
+        json_object_set_new(root, "load", qm_load_json(r->model.engine));
     if (root)
         json_object_set_new(root, "quiet", qm_quiet_json(r->model.engine));
     if (root)
@@ -232,8 +235,8 @@ const struct qm_command qm_cmd_run = {
                "the output. Sampling follows the model's generation_config.json unless told\n"
                "otherwise, and is greedy without one. With --ids a model without a tokenizer\n"
                "prints token ids. --json prints one object: text, ids, finish_reason, usage,\n"
-               "prefill_tps, decode_tps, quiet, power_cap, energy. Ctrl-C ends it with what was\n"
-               "generated so far. Without MODEL the demonstration model is used.\n",
+               "prefill_tps, decode_tps, load, quiet, power_cap, energy. Ctrl-C ends it with\n"
+               "what was generated so far. Without MODEL the demonstration model is used.\n",
     .example = "quietmind run Qwen/Qwen3-4B -p \"The capital of France is\" -n 20\n"
                "quietmind run ~/models/Yi-6B -f story.txt --temperature 0.8 --seed 7\n",
     .options = run_options,

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "app/load_report.h"
 #include "app/quiet.h"
 #include "base/file.h"
 #include "base/utf8.h"
@@ -190,7 +191,7 @@ int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *w
         return rc;
     if (routing)
         qm_engine_set_routing(m->engine, &m->routing);
-    print_notes(progress, qm_engine_notes(m->engine));
+    qm_report_load(progress, m->engine);
     int64_t context = qm_engine_context(m->engine), most = m->model->config.max_positions;
     if (options.context == 0)
         qm_note(progress,

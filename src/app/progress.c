@@ -40,8 +40,9 @@ static void say(const struct qm_progress *p, uint64_t done, uint64_t total, enum
     double seconds = qm_now() - p->started, rate = seconds > 0 ? (double)done / seconds : 0;
     char line[256], a[32], b[32], c[32];
     if (unit == QM_UNIT_BYTES)
-        snprintf(line, sizeof line, "%s: %s of %s, %s/s", p->what, qm_bytes_text((double)done, a, sizeof a),
-                 qm_bytes_text((double)total, b, sizeof b), qm_bytes_text(rate, c, sizeof c));
+        snprintf(line, sizeof line, "%s: %s of %s, %s/s, %.0f s left", p->what,
+                 qm_bytes_text((double)done, a, sizeof a), qm_bytes_text((double)total, b, sizeof b),
+                 qm_bytes_text(rate, c, sizeof c), rate > 0 && done < total ? (double)(total - done) / rate : 0.0);
     else if (unit == QM_UNIT_STEPS)
         snprintf(line, sizeof line, "%s: %llu of %llu", p->what, (unsigned long long)done, (unsigned long long)total);
     else

@@ -38,6 +38,8 @@ struct qm_backend {
     const char *name;
     /* Executes one op over the batch. Results are the same bits whatever the batch's composition. */
     void (*execute)(struct qm_backend *b, const struct qm_op *op, const struct qm_batch *batch);
+    /* The weights of a node of the team, NULL where it holds none there. */
+    const struct qm_memory *(*weights)(const struct qm_backend *b, int node);
     void (*close)(struct qm_backend *b);
 };
 
@@ -48,6 +50,7 @@ struct qm_backend_setup {
     struct qm_team *team;
     const struct qm_home *homes; /* [nodes of the team] */
     struct qm_kv *kv;
+    bool drop_cache; /* weights that have been read do not stay in the page cache */
     qm_progress_fn *progress;
     void *progress_arg;
 };

@@ -14,7 +14,7 @@
 #include "plan/forward.h"
 #include "simd/kernels.h"
 
-enum { DEFAULT_CHUNK = 512, DEFAULT_CONTEXT_STEP = 1024, RESERVE_BYTES = 256 << 20 };
+enum { DEFAULT_CHUNK = 512 };
 
 struct qm_engine {
     const struct qm_model *model;
@@ -25,6 +25,7 @@ struct qm_engine {
     struct qm_team *team;
     struct qm_home *homes; /* [nodes of the team] */
     struct qm_buf notes;
+    struct qm_engine_load load;
     struct qm_kv kv;
     struct qm_backend *backend;
     int64_t open_sequences;
@@ -50,52 +51,10 @@ struct qm_sequence {
     bool in_step;
 };
 
-static double gib(uint64_t bytes) {
-    return (double)bytes / (double)(1 << 30);
-}
-
-static int refuse_memory(const struct qm_model *m, const struct qm_workload *w, const struct qm_memory_table *t,
-                         uint64_t available, struct qm_error *err) {
-    int64_t tokens = w->context * w->sequences;
-    if (w->kv_memory)
-        tokens = qm_kv_pool_pages(&m->config, w, qm_kv_main_window(&m->config)) * QM_KV_PAGE_TOKENS;
-    return qm_fail(
-        err, QM_FIT,
-        "not enough memory: %.2f GiB needed (weights %.2f, KV cache for %lld tokens %.2f, activations %.2f), "
-        "%.2f GiB available; a smaller %s needs less",
-        gib(t->total), gib(t->weights), (long long)tokens, gib(t->kv), gib(t->scratch), gib(available),
-        w->kv_memory ? "--kv-memory" : "--context");
-}
-
-/* The context asked for, or the model's maximum, or what fits into `most` bytes and the memory there is. */
-static int choose_context(const struct qm_model *m, int64_t asked, uint64_t most, struct qm_workload *w,
-                          struct qm_memory_table *t, struct qm_error *err) {
-    uint64_t available;
-    int rc = qm_memory_available(&available, err);
-    if (rc)
-        return rc;
-    available += qm_memory_reserved();
-    available = available < most ? available : most;
-    available = available > RESERVE_BYTES ? available - RESERVE_BYTES : 0;
-    w->context = asked ? asked : m->config.max_positions;
-    qm_memory_estimate(m, w, t);
-    if (t->total <= available)
-        return QM_OK;
-    if (asked)
-        return refuse_memory(m, w, t, available, err);
-    int64_t low = 0, high = w->context / DEFAULT_CONTEXT_STEP; /* in steps: low fits or is 0, high does not */
-    while (high - low > 1) {
-        int64_t middle = low + (high - low) / 2;
-        w->context = middle * DEFAULT_CONTEXT_STEP;
-        qm_memory_estimate(m, w, t);
-        if (t->total <= available)
-            low = middle;
-        else
-            high = middle;
-    }
-    w->context = low ? low * DEFAULT_CONTEXT_STEP : DEFAULT_CONTEXT_STEP;
-    qm_memory_estimate(m, w, t);
-    return low ? QM_OK : refuse_memory(m, w, t, available, err);
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static int check_options(const struct qm_engine_options *o, struct qm_error *err) {
@@ -145,8 +104,33 @@ static int open_team(struct qm_engine *e, const struct qm_engine_options *o, str
  * hold goes to others. */
 static int plan_memory(struct qm_engine *e, const struct qm_engine_options *o, struct qm_error *err) {
     uint64_t most = o->numa.mode == QM_NUMA_NODES ? qm_homes_available(e->team) : UINT64_MAX;
-    int rc = choose_context(e->model, o->context, most, &e->workload, &e->memory, err);
+    int rc = qm_homes_fit(e->model, o->context, most, &e->workload, &e->memory, err);
     return rc ? rc : qm_homes_plan(e->model, &e->workload, &e->memory, e->team, e->homes, &e->notes, err);
+}
+
+/* Whether weights and KV leave too little memory for the files to stay cached too. */
+static bool cache_in_the_way(const struct qm_engine *e) {
+    uint64_t available, files = 0;
+    for (int i = 0; e->model->shards && i < e->model->shards->n_files; i++)
+        files += e->model->shards->files[i].bytes;
+    return qm_memory_available(&available, NULL) == QM_OK && e->memory.total + files > available;
+}
+
+static int open_backend(struct qm_engine *e, const struct qm_engine_options *o, struct qm_error *err) {
+    struct qm_backend_setup setup = {.model = e->model,
+                                     .workload = e->workload,
+                                     .isa = o->isa,
+                                     .team = e->team,
+                                     .homes = e->homes,
+                                     .kv = &e->kv,
+                                     .drop_cache = e->load.dropped_cache,
+                                     .progress = o->progress,
+                                     .progress_arg = o->progress_arg};
+    double begin = now();
+    int rc = qm_cpu_backend_open(&setup, &e->backend, err);
+    e->load.bytes = e->memory.weights;
+    e->load.seconds = now() - begin;
+    return rc;
 }
 
 static void use_threads(struct qm_engine *e, struct qm_quiet_use use) {
@@ -172,23 +156,18 @@ int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, 
     rc = open_team(e, o, err);
     if (!rc)
         rc = plan_memory(e, o, err);
-    if (!rc)
+    if (!rc) {
+        e->load.dropped_cache = cache_in_the_way(e);
         rc = qm_forward_build(m, &e->forward, err);
+    }
     if (!rc)
         rc = qm_kv_open(&m->config, &e->forward, &e->workload, e->homes, qm_team_nodes(e->team), &e->kv, err);
     if (!rc)
+        rc = qm_homes_take(e->team, e->homes, e->kv.memory, err);
+    if (!rc)
         rc = open_batch(e, err);
-    if (!rc) {
-        struct qm_backend_setup setup = {.model = m,
-                                         .workload = e->workload,
-                                         .isa = o->isa,
-                                         .team = e->team,
-                                         .homes = e->homes,
-                                         .kv = &e->kv,
-                                         .progress = o->progress,
-                                         .progress_arg = o->progress_arg};
-        rc = qm_cpu_backend_open(&setup, &e->backend, err);
-    }
+    if (!rc)
+        rc = open_backend(e, o, err);
     if (rc) {
         qm_engine_close(e);
         return rc;
@@ -220,6 +199,27 @@ void qm_engine_close(struct qm_engine *e) {
 
 const struct qm_model *qm_engine_model(const struct qm_engine *e) {
     return e->model;
+}
+
+struct qm_engine_load qm_engine_load(const struct qm_engine *e) {
+    return e->load;
+}
+
+int qm_engine_nodes(const struct qm_engine *e) {
+    return qm_team_nodes(e->team);
+}
+
+struct qm_engine_node qm_engine_node(const struct qm_engine *e, int node) {
+    int64_t begin, end;
+    qm_team_node_part(e->team, e->workload.threads, node, &begin, &end);
+    struct qm_engine_node n = {.number = qm_team_node_number(e->team, node), .threads = (int)(end - begin)};
+    const struct qm_memory *weights = e->backend->weights(e->backend, node);
+    if (weights)
+        n.weights = *weights;
+    n.kv = e->kv.memory[node];
+    qm_memory_count(&n.weights, &n.in_weights);
+    qm_memory_count(&n.kv, &n.in_kv);
+    return n;
 }
 
 const char *qm_engine_notes(const struct qm_engine *e) {
@@ -513,12 +513,6 @@ static void count_routing(struct qm_engine *e, struct qm_batch *b) {
     qm_routing_count_tokens(e->routing, b->rows, b->n_parts, b->routing_continues);
     e->routed = b->n_parts == 1 ? first->tables : NULL;
     e->routed_end = first->position + first->n;
-}
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static void execute_profiled(struct qm_engine *e, const struct qm_batch *batch) {

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "model/model.h"
+#include "numa/memory.h"
 #include "numa/power_cap.h"
 #include "numa/team.h"
 #include "plan/forward.h"
@@ -60,6 +61,23 @@ int qm_engine_threads(const struct qm_engine *e);
 enum qm_isa qm_engine_isa(const struct qm_engine *e);
 enum qm_dtype qm_engine_kv_type(const struct qm_engine *e);
 const struct qm_memory_table *qm_engine_memory(const struct qm_engine *e);
+/* How the weights were loaded. */
+struct qm_engine_load {
+    uint64_t bytes; /* of weights, as packed */
+    double seconds;
+    bool dropped_cache; /* the files are not left in the page cache: it would not have fitted beside weights and KV */
+};
+struct qm_engine_load qm_engine_load(const struct qm_engine *e);
+
+/* What one of the nodes has that share the weights and the keys and values. */
+struct qm_engine_node {
+    int number, threads;                    /* the system's number, -1 where nodes are not told apart */
+    struct qm_memory weights, kv;           /* lent; data NULL: none */
+    struct qm_page_count in_weights, in_kv; /* pages that are there now, and are where they should be */
+};
+int qm_engine_nodes(const struct qm_engine *e);
+/* Counts pages, which takes up to a fraction of a second a node where nodes are told apart. */
+struct qm_engine_node qm_engine_node(const struct qm_engine *e, int node);
 /* Lines about what is not as it should be where memory and threads lie; "" where all is. */
 const char *qm_engine_notes(const struct qm_engine *e);
 /* Bytes of weights and KV read for one more token of a sequence with `depth` tokens. */

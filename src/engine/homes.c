@@ -1,13 +1,59 @@
-/* Which node gets which part for sure. */
+/* What fits, and which node gets which part for sure. */
 #include "engine/homes.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
 
 #include "engine/packed.h"
 
-/* Left to others on each node: page tables, buffers, what is allocated meanwhile. */
-enum { RESERVE_BYTES = 128 << 20 };
+/* Left to others, on the machine and on each node: page tables, buffers, what is allocated meanwhile. */
+enum { RESERVE_BYTES = 256 << 20, NODE_RESERVE_BYTES = 128 << 20, DEFAULT_CONTEXT_STEP = 1024 };
 
 static double gib(uint64_t bytes) {
     return (double)bytes / (double)(1 << 30);
+}
+
+static int refuse_memory(const struct qm_model *m, const struct qm_workload *w, const struct qm_memory_table *t,
+                         uint64_t available, struct qm_error *err) {
+    int64_t tokens = w->context * w->sequences;
+    if (w->kv_memory)
+        tokens = qm_kv_pool_pages(&m->config, w, qm_kv_main_window(&m->config)) * QM_KV_PAGE_TOKENS;
+    return qm_fail(
+        err, QM_FIT,
+        "not enough memory: %.2f GiB needed (weights %.2f, KV cache for %lld tokens %.2f, activations %.2f), "
+        "%.2f GiB available; a smaller %s needs less",
+        gib(t->total), gib(t->weights), (long long)tokens, gib(t->kv), gib(t->scratch), gib(available),
+        w->kv_memory ? "--kv-memory" : "--context");
+}
+
+int qm_homes_fit(const struct qm_model *m, int64_t asked, uint64_t most, struct qm_workload *w,
+                 struct qm_memory_table *t, struct qm_error *err) {
+    uint64_t available;
+    int rc = qm_memory_available(&available, err);
+    if (rc)
+        return rc;
+    available += qm_memory_reserved();
+    available = available < most ? available : most;
+    available = available > RESERVE_BYTES ? available - RESERVE_BYTES : 0;
+    w->context = asked ? asked : m->config.max_positions;
+    qm_memory_estimate(m, w, t);
+    if (t->total <= available)
+        return QM_OK;
+    if (asked)
+        return refuse_memory(m, w, t, available, err);
+    int64_t low = 0, high = w->context / DEFAULT_CONTEXT_STEP; /* in steps: low fits or is 0, high does not */
+    while (high - low > 1) {
+        int64_t middle = low + (high - low) / 2;
+        w->context = middle * DEFAULT_CONTEXT_STEP;
+        qm_memory_estimate(m, w, t);
+        if (t->total <= available)
+            low = middle;
+        else
+            high = middle;
+    }
+    w->context = low ? low * DEFAULT_CONTEXT_STEP : DEFAULT_CONTEXT_STEP;
+    qm_memory_estimate(m, w, t);
+    return low ? QM_OK : refuse_memory(m, w, t, available, err);
 }
 
 uint64_t qm_homes_available(const struct qm_team *team) {
@@ -46,7 +92,7 @@ int qm_homes_plan(const struct qm_model *m, const struct qm_workload *w, const s
                                why.message);
             continue;
         }
-        home->strict = need + RESERVE_BYTES <= available;
+        home->strict = need + NODE_RESERVE_BYTES <= available;
         if (!home->strict)
             rc =
                 qm_buf_printf(notes, err,
@@ -54,5 +100,37 @@ int qm_homes_plan(const struct qm_model *m, const struct qm_workload *w, const s
                               "where it is read more slowly\n",
                               home->node, gib(available), gib(need));
     }
+    return rc;
+}
+
+struct taking {
+    struct qm_team *team;
+    const struct qm_memory *memory;
+    _Atomic int *failed; /* [nodes] */
+};
+
+static void take_region(void *arg, int thread, int threads) {
+    enum { UNIT = 1 << 21 };
+    struct taking *t = arg;
+    struct qm_team_place place = qm_team_place(t->team, thread);
+    const struct qm_memory *m = &t->memory[place.node];
+    int64_t begin, end;
+    (void)threads;
+    qm_team_share((int64_t)(m->bytes + UNIT - 1) / UNIT, place.index, place.count, &begin, &end);
+    size_t last = (size_t)end * UNIT < m->bytes ? (size_t)end * UNIT : m->bytes;
+    if (m->data && !qm_memory_take(m, (size_t)begin * UNIT, last))
+        atomic_store(&t->failed[place.node], 1);
+}
+
+int qm_homes_take(struct qm_team *team, const struct qm_home *homes, struct qm_memory *memory, struct qm_error *err) {
+    int nodes = qm_team_nodes(team), rc = QM_OK;
+    struct taking t = {.team = team, .memory = memory, .failed = calloc((size_t)nodes, sizeof *t.failed)};
+    if (!t.failed)
+        return qm_fail_memory(err, (uint64_t)nodes * sizeof *t.failed, "the NUMA nodes");
+    qm_team_run(team, take_region, &t);
+    for (int node = 0; node < nodes && !rc; node++)
+        if (atomic_load(&t.failed[node]))
+            rc = qm_memory_use_small(&memory[node], homes[node], err);
+    free(t.failed);
     return rc;
 }

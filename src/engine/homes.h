@@ -1,5 +1,5 @@
-/* Where an engine's memory is to lie: a home for each node of the team, by what the node has left. Part of opening an
- * engine, before anything is allocated. */
+/* How much memory an engine may take and where it is to lie: a home for each node of the team, by what the node has
+ * left. Part of opening an engine, before anything is allocated. */
 #ifndef QM_ENGINE_HOMES_H
 #define QM_ENGINE_HOMES_H
 
@@ -12,6 +12,11 @@
 #include "numa/team.h"
 #include "plan/memory.h"
 
+/* Sets w->context to the one asked for, or with 0 to the model's maximum or what of it fits into `most` bytes and the
+ * memory there is, and fills *t. QM_FIT, with needed and available by part, where it does not fit. */
+int qm_homes_fit(const struct qm_model *m, int64_t asked, uint64_t most, struct qm_workload *w,
+                 struct qm_memory_table *t, struct qm_error *err);
+
 /* What the nodes of the team have left together, where memory is told apart by node; else UINT64_MAX. */
 uint64_t qm_homes_available(const struct qm_team *team);
 
@@ -19,5 +24,9 @@ uint64_t qm_homes_available(const struct qm_team *team);
  * *notes a line that says so. */
 int qm_homes_plan(const struct qm_model *m, const struct qm_workload *w, const struct qm_memory_table *table,
                   const struct qm_team *team, struct qm_home *homes, struct qm_buf *notes, struct qm_error *err);
+
+/* Of memory [nodes of the team], allocated on these homes, the reserved huge pages are taken by all threads; where
+ * some are missing after all, other pages take their place. */
+int qm_homes_take(struct qm_team *team, const struct qm_home *homes, struct qm_memory *memory, struct qm_error *err);
 
 #endif

@@ -1,15 +1,19 @@
 /* Loading: published rows to panels. The work of each node is cut into blocks of its panels of one expert; the
- * node's threads take blocks in order, so files are read nearly sequentially. */
+ * node's threads take blocks in order, so files are read nearly sequentially. The system is told of blocks that are
+ * to come, so that the disk is busy while threads repack; within a block rows are read and repacked a piece at a time,
+ * which stays in the cache of the core. */
 #include "engine/packed.h"
 
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "engine/homes.h"
 #include "plan/memory.h"
 
-enum { BLOCK_BYTES = 4 << 20 };
+enum { BLOCK_BYTES = 4 << 20, PIECE_BYTES = 512 << 10, AHEAD_MOST = 32, FILE_PAGE = 4096 };
 
 /* Bytes of one published row of a run's tensor. */
 static uint64_t row_bytes(const struct qm_weight *w) {
@@ -32,19 +36,17 @@ static bool run_in_panel(const struct qm_run *r, int64_t p, int64_t *begin, int6
 }
 
 struct loader {
+    const struct qm_packed_setup *setup;
     const struct qm_model *model;
     const struct qm_kernels *kernels;
     struct qm_packed *packed;
-    const struct qm_team *team;
     int64_t *block_panels; /* [n_weights] */
     int64_t *first_block;  /* [nodes][n_weights + 1] */
     _Atomic int64_t *next; /* [nodes] */
     _Atomic uint64_t bytes_done;
     _Atomic int failed;
     uint64_t bytes_total;
-    qm_progress_fn *progress;
-    void *progress_arg;
-    struct qm_error *err; /* written once, by whoever sets failed first */
+    struct qm_error err; /* written once, by whoever sets failed first */
 };
 
 struct piece { /* a run's rows of one block, in the staging buffer */
@@ -54,15 +56,55 @@ struct piece { /* a run's rows of one block, in the staging buffer */
 
 static void fail(struct loader *l, const struct qm_error *e) {
     int none = 0;
-    if (atomic_compare_exchange_strong(&l->failed, &none, 1) && l->err)
-        *l->err = *e;
+    if (atomic_compare_exchange_strong(&l->failed, &none, 1))
+        l->err = *e;
+}
+
+/* Rows of a tensor as bytes of its file. */
+struct extent {
+    const struct qm_shard_file *file;
+    uint64_t offset, bytes;
+};
+
+static struct extent extent_of(const struct qm_shards *s, const struct qm_tensor *t, uint64_t bytes_row, int64_t row,
+                               int64_t rows) {
+    return (struct extent){&s->files[t->file], t->offset + bytes_row * (uint64_t)row, bytes_row * (uint64_t)rows};
 }
 
 static int read_rows(const struct qm_shards *s, const struct qm_tensor *t, uint64_t bytes_row, int64_t row,
                      int64_t rows, void *dst, struct qm_error *err) {
-    const struct qm_shard_file *f = &s->files[t->file];
-    int rc = qm_pread_full(f->fd, f->path, dst, bytes_row * (uint64_t)rows, t->offset + bytes_row * (uint64_t)row, err);
+    struct extent x = extent_of(s, t, bytes_row, row, rows);
+    int rc = qm_pread_full(x.file->fd, x.file->path, dst, x.bytes, x.offset, err);
     return rc ? qm_fail_context(err, "tensor %s", t->name) : QM_OK;
+}
+
+/* Whole pages, the one that the rows begin in and not the one that they end in: the page between two extents goes with
+ * the second one. */
+static void advise_rows(const struct qm_shards *s, const struct qm_tensor *t, uint64_t bytes_row, int64_t row,
+                        int64_t rows, int advice) {
+    struct extent x = extent_of(s, t, bytes_row, row, rows);
+    uint64_t begin = x.offset / FILE_PAGE * FILE_PAGE, end = (x.offset + x.bytes) / FILE_PAGE * FILE_PAGE;
+    if (begin < end)
+        posix_fadvise(x.file->fd, (off_t)begin, (off_t)(end - begin), advice);
+}
+
+/* Which of a run's rows lie in panels [p0, p1): [*begin, *end), none where that is empty. As rows of the tensor they
+ * begin at *row and span *rows. */
+static bool run_in_panels(const struct qm_run *r, int64_t p0, int64_t p1, int64_t *begin, int64_t *row, int64_t *rows,
+                          int64_t *end) {
+    int64_t b, e, at;
+    *begin = INT64_MAX;
+    *end = 0;
+    for (int64_t p = p0; p < p1; p++)
+        if (run_in_panel(r, p, &b, &e, &at)) {
+            *begin = b < *begin ? b : *begin;
+            *end = e > *end ? e : *end;
+        }
+    if (*begin >= *end)
+        return false;
+    *rows = (*end - *begin - 1) * r->step + 1;
+    *row = r->src + *begin * r->step;
+    return true;
 }
 
 static int check_row(struct loader *l, const struct qm_weight *w, const struct qm_run *r, int64_t i, const uint8_t *row,
@@ -85,16 +127,11 @@ static int check_row(struct loader *l, const struct qm_weight *w, const struct q
 /* Reads the run's rows of panels [p0, p1) to `staging`, which it advances. */
 static int read_piece(struct loader *l, const struct qm_weight *w, const struct qm_run *r, int64_t p0, int64_t p1,
                       uint8_t **staging, struct piece *out, struct qm_error *err) {
-    int64_t begin = INT64_MAX, end = 0, b, e, at;
-    for (int64_t p = p0; p < p1; p++)
-        if (run_in_panel(r, p, &b, &e, &at)) {
-            begin = b < begin ? b : begin;
-            end = e > end ? e : end;
-        }
-    *out = (struct piece){.begin = begin};
-    if (begin >= end)
+    int64_t begin, end, row, rows;
+    *out = (struct piece){0};
+    if (!run_in_panels(r, p0, p1, &begin, &row, &rows, &end))
         return QM_OK;
-    int64_t rows = (end - begin - 1) * r->step + 1, row = r->src + begin * r->step;
+    out->begin = begin;
     uint64_t bytes = row_bytes(w);
     out->rows = *staging;
     *staging += (bytes * (uint64_t)rows + 63) / 64 * 64;
@@ -198,25 +235,64 @@ static int64_t range_blocks(const struct qm_packed_range *r, int64_t each) {
     return (r->end - r->first + each - 1) / each;
 }
 
-static int load_block(struct loader *l, struct worker *k, int node, int64_t weight, int64_t block,
-                      struct qm_error *err) {
-    const struct qm_weight *w = &l->model->weights[weight];
-    const struct qm_packed_weight *to = &l->packed->weights[weight];
-    const struct qm_packed_range *range = &to->ranges[node];
-    int64_t each = l->block_panels[weight], blocks = range_blocks(range, each);
-    int64_t expert = block / blocks, p0 = range->first + block % blocks * each, p1 = p0 + each, first, n;
-    p1 = p1 < range->end ? p1 : range->end;
-    expert_runs(w, expert, &first, &n);
-    uint8_t *staging = k->staging;
+/* Panels [p0, p1) of an expert. */
+struct block {
+    int64_t weight, expert, p0, p1, first_run, runs;
+};
+
+/* Job number `job` of a node; false behind the last. weight: of a job before, where the search begins. */
+static bool find_block(const struct loader *l, int node, int64_t job, int64_t weight, struct block *out) {
+    const int64_t *first_block = l->first_block + node * (l->model->n_weights + 1);
+    if (job >= first_block[l->model->n_weights])
+        return false;
+    while (job >= first_block[weight + 1])
+        weight++;
+    const struct qm_packed_range *range = &l->packed->weights[weight].ranges[node];
+    int64_t each = l->block_panels[weight], blocks = range_blocks(range, each), block = job - first_block[weight];
+    *out = (struct block){.weight = weight, .expert = block / blocks};
+    out->p0 = range->first + block % blocks * each;
+    out->p1 = out->p0 + each < range->end ? out->p0 + each : range->end;
+    expert_runs(&l->model->weights[weight], out->expert, &out->first_run, &out->runs);
+    return true;
+}
+
+/* Tells the system that a block will be read (POSIX_FADV_WILLNEED), or not again (POSIX_FADV_DONTNEED). */
+static void advise(const struct loader *l, const struct block *b, int advice) {
+    const struct qm_weight *w = &l->model->weights[b->weight];
+    for (int64_t i = 0, begin, row, rows, end; i < b->runs; i++) {
+        const struct qm_run *r = &w->runs[b->first_run + i];
+        if (!run_in_panels(r, b->p0, b->p1, &begin, &row, &rows, &end))
+            continue;
+        advise_rows(l->model->shards, r->tensor, row_bytes(w), row, rows, advice);
+        if (r->scales)
+            advise_rows(l->model->shards, r->scales, (uint64_t)w->k / 32, row, rows, advice);
+    }
+}
+
+/* Panels of one piece: an even number, as gate and up are interleaved. */
+static int64_t piece_panels(const struct qm_weight *w) {
+    uint64_t panel = QM_PANEL_ROWS * row_bytes(w);
+    int64_t panels = (int64_t)(PIECE_BYTES / (panel ? panel : 1)) & ~(int64_t)1;
+    return panels < 2 ? 2 : panels;
+}
+
+static int load_block(struct loader *l, struct worker *k, const struct block *b, struct qm_error *err) {
+    const struct qm_weight *w = &l->model->weights[b->weight];
+    const struct qm_packed_weight *to = &l->packed->weights[b->weight];
+    int64_t each = piece_panels(w);
     int rc = QM_OK;
-    for (int64_t i = 0; !rc && i < n; i++)
-        rc = read_piece(l, w, &w->runs[first + i], p0, p1, &staging, &k->pieces[i], err);
-    for (int64_t p = p0; p < p1 && !l->model->shards; p++) /* panel by panel: MXFP4's are padded */
-        fill_random((uint8_t *)qm_packed_panel(to, expert, p), to->type, to->panel_stride,
-                    (uint64_t)((weight * to->experts + expert) * to->panels + p));
-    for (int64_t p = p0; !rc && p < p1 && l->model->shards; p++)
-        pack_one(l, w, to, expert, p, &w->runs[first], k->pieces, n, k->wide);
-    atomic_fetch_add(&l->bytes_done, (uint64_t)(p1 - p0) * to->panel_stride);
+    for (int64_t p0 = b->p0; p0 < b->p1 && !rc; p0 += each) {
+        int64_t p1 = p0 + each < b->p1 ? p0 + each : b->p1;
+        uint8_t *staging = k->staging;
+        for (int64_t i = 0; !rc && i < b->runs; i++)
+            rc = read_piece(l, w, &w->runs[b->first_run + i], p0, p1, &staging, &k->pieces[i], err);
+        for (int64_t p = p0; p < p1 && !l->model->shards; p++) /* panel by panel: MXFP4's are padded */
+            fill_random((uint8_t *)qm_packed_panel(to, b->expert, p), to->type, to->panel_stride,
+                        (uint64_t)((b->weight * to->experts + b->expert) * to->panels + p));
+        for (int64_t p = p0; !rc && p < p1 && l->model->shards; p++)
+            pack_one(l, w, to, b->expert, p, &w->runs[b->first_run], k->pieces, b->runs, k->wide);
+        atomic_fetch_add(&l->bytes_done, (uint64_t)(p1 - p0) * to->panel_stride);
+    }
     return rc;
 }
 
@@ -226,8 +302,8 @@ static uint64_t staging_bytes(const struct qm_model *m, int64_t *max_runs, int64
     for (int64_t i = 0; i < m->n_weights; i++) {
         const struct qm_weight *w = &m->weights[i];
         uint64_t panel = QM_PANEL_ROWS * (row_bytes(w) + (uint64_t)w->k / 32 + 1);
-        /* every other row of a tensor is read with what lies between; a block is at least one panel */
-        uint64_t need = 2 * (BLOCK_BYTES + panel) + (uint64_t)w->n_runs * 128;
+        /* every other row of a tensor is read with what lies between; a piece is at least two panels */
+        uint64_t need = 2 * (PIECE_BYTES + 2 * panel) + (uint64_t)w->n_runs * 128;
         most = need > most ? need : most;
         *max_runs = w->n_runs > *max_runs ? w->n_runs : *max_runs;
         *max_k = w->k > *max_k ? w->k : *max_k;
@@ -245,9 +321,9 @@ static int worker_open(const struct loader *l, struct worker *k, struct qm_error
 }
 
 static int report(struct loader *l, int thread, struct qm_error *err) {
-    if (thread != 0 || !l->progress)
+    if (thread != 0 || !l->setup->progress)
         return QM_OK;
-    if (!l->progress(l->progress_arg, "loading", atomic_load(&l->bytes_done), l->bytes_total))
+    if (!l->setup->progress(l->setup->progress_arg, "loading", atomic_load(&l->bytes_done), l->bytes_total))
         return QM_OK;
     return qm_fail(err, QM_INTERRUPTED, "interrupted while loading");
 }
@@ -257,17 +333,19 @@ static void load_region(void *arg, int thread, int threads) {
     struct loader *l = arg;
     struct worker k = {0};
     struct qm_error e;
-    int64_t n = l->model->n_weights, weight = 0;
-    int node = qm_team_place(l->team, thread).node;
-    const int64_t *first_block = l->first_block + node * (n + 1);
+    struct qm_team_place place = qm_team_place(l->setup->team, thread);
+    int64_t ahead = 2 * place.count < AHEAD_MOST ? 2 * place.count : AHEAD_MOST;
+    struct block block = {0}, coming;
     int rc = worker_open(l, &k, &e);
     while (!rc && !atomic_load(&l->failed)) {
-        int64_t job = atomic_fetch_add(&l->next[node], 1);
-        if (job >= first_block[n])
+        int64_t job = atomic_fetch_add(&l->next[place.node], 1);
+        if (!find_block(l, place.node, job, block.weight, &block))
             break;
-        while (job >= first_block[weight + 1])
-            weight++;
-        rc = load_block(l, &k, node, weight, job - first_block[weight], &e);
+        if (l->model->shards && find_block(l, place.node, job + ahead, block.weight, &coming))
+            advise(l, &coming, POSIX_FADV_WILLNEED);
+        rc = load_block(l, &k, &block, &e);
+        if (l->setup->drop_cache)
+            advise(l, &block, POSIX_FADV_DONTNEED);
         if (!rc)
             rc = report(l, thread, &e);
     }
@@ -398,29 +476,21 @@ static void count_blocks(struct loader *l) {
     }
 }
 
-static int load_all(struct loader *l, struct qm_team *team, struct qm_error *err) {
-    struct qm_error local = {0};
-    l->err = &local;
+static int load_all(struct loader *l, struct qm_error *err) {
     count_blocks(l);
-    qm_team_run(team, load_region, l);
+    qm_team_run(l->setup->team, load_region, l);
     if (!atomic_load(&l->failed))
         return QM_OK;
     if (err)
-        *err = local;
-    return local.code;
+        *err = l->err;
+    return l->err.code;
 }
 
-int qm_packed_load(const struct qm_model *m, const struct qm_kernels *kernels, struct qm_team *team,
-                   const struct qm_home *homes, qm_progress_fn *progress, void *progress_arg, struct qm_packed *out,
-                   struct qm_error *err) {
-    size_t n = (size_t)m->n_weights, nodes = (size_t)qm_team_nodes(team);
+int qm_packed_load(const struct qm_packed_setup *s, struct qm_packed *out, struct qm_error *err) {
+    const struct qm_model *m = s->model;
+    size_t n = (size_t)m->n_weights, nodes = (size_t)qm_team_nodes(s->team);
     *out = (struct qm_packed){.nodes = (int)nodes};
-    struct loader l = {.model = m,
-                       .kernels = kernels,
-                       .packed = out,
-                       .team = team,
-                       .progress = progress,
-                       .progress_arg = progress_arg};
+    struct loader l = {.setup = s, .model = m, .kernels = s->kernels, .packed = out};
     out->weights = calloc(n + 1, sizeof *out->weights);
     out->ranges = calloc((n + 1) * nodes, sizeof *out->ranges);
     out->memory = calloc(nodes, sizeof *out->memory);
@@ -430,12 +500,14 @@ int qm_packed_load(const struct qm_model *m, const struct qm_kernels *kernels, s
     bool lists = out->weights && out->ranges && out->memory && l.block_panels && l.first_block && l.next;
     int rc = lists ? QM_OK : qm_fail_memory(err, n * nodes * 64, "the list of weights");
     if (!rc)
-        rc = layout(m, team, homes, out, err);
+        rc = layout(m, s->team, s->homes, out, err);
+    if (!rc)
+        rc = qm_homes_take(s->team, s->homes, out->memory, err);
     for (size_t i = 0; !rc && i < n; i++)
         if (out->weights[i].vector)
             rc = load_vector(m, &m->weights[i], &out->weights[i], err);
     if (!rc)
-        rc = load_all(&l, team, err);
+        rc = load_all(&l, err);
     free(l.block_panels);
     free(l.first_block);
     free(l.next);

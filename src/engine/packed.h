@@ -44,10 +44,16 @@ struct qm_packed {
 /* Bytes that a node of the team will have. */
 uint64_t qm_packed_node_bytes(const struct qm_model *m, const struct qm_team *team, int node);
 
-/* homes: [nodes of the team]. progress may be NULL; when it returns nonzero the load ends with QM_INTERRUPTED. */
-int qm_packed_load(const struct qm_model *m, const struct qm_kernels *kernels, struct qm_team *team,
-                   const struct qm_home *homes, qm_progress_fn *progress, void *progress_arg, struct qm_packed *out,
-                   struct qm_error *err);
+struct qm_packed_setup {
+    const struct qm_model *model;
+    const struct qm_kernels *kernels;
+    struct qm_team *team;
+    const struct qm_home *homes; /* [nodes of the team] */
+    bool drop_cache;             /* what has been read does not stay in the page cache */
+    qm_progress_fn *progress;    /* may be NULL; when it returns nonzero the load ends with QM_INTERRUPTED */
+    void *progress_arg;
+};
+int qm_packed_load(const struct qm_packed_setup *s, struct qm_packed *out, struct qm_error *err);
 void qm_packed_free(struct qm_packed *p);
 
 static inline const uint8_t *qm_packed_panel(const struct qm_packed_weight *w, int64_t expert, int64_t panel) {

@@ -232,6 +232,42 @@ static void test_signals_are_the_callers(void **state) {
         assert_int_equal(blocked[t], 3);
 }
 
+/* Nodes of 7 and 9 cores: their parts of anything follow each other, and so do their threads' within them, of all
+ * threads or only some in use. */
+static void test_parts(void **state) {
+    (void)state;
+    static const int64_t counts[] = {0, 1, 2, 5, 16, 100, 12345};
+    for (int threads = 1; threads <= MOST; threads++) {
+        struct qm_team *team = make(threads, true);
+        int nodes = qm_team_nodes(team);
+        assert_int_equal(nodes, threads == 1 ? 1 : 2);
+        for (int used = 1; used <= threads; used++) {
+            qm_team_use(team, used);
+            for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+                int64_t next = 0, owned = 0, begin, end, first, last;
+                for (int node = 0; node < nodes; node++) {
+                    qm_team_node_part(team, counts[i], node, &first, &last);
+                    assert_int_equal(first, owned);
+                    owned = last;
+                }
+                assert_int_equal(owned, counts[i]);
+                for (int t = 0; t < used; t++) {
+                    struct qm_team_place place = qm_team_place(team, t);
+                    qm_team_part(team, counts[i], t, &begin, &end);
+                    assert_int_equal(begin, next);
+                    next = end;
+                    assert_true(place.nodes == nodes || (place.nodes == 1 && used < threads));
+                    assert_in_range(place.index, 0, place.count - 1);
+                    qm_team_node_part(team, counts[i], place.node, &first, &last);
+                    assert_true(place.nodes != nodes || begin == end || (begin >= first && end <= last));
+                }
+                assert_int_equal(next, counts[i]);
+            }
+        }
+        qm_team_destroy(team);
+    }
+}
+
 static void test_bad_counts(void **state) {
     (void)state;
     static const int bad[] = {-1, 1025, INT32_MAX, INT32_MIN};
@@ -306,6 +342,7 @@ int main(void) {
         cmocka_unit_test(test_signals_are_the_callers),
         cmocka_unit_test(test_threads_that_cannot_start),
         cmocka_unit_test(test_bad_counts),
+        cmocka_unit_test(test_parts),
         cmocka_unit_test(test_share_covers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

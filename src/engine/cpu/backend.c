@@ -99,6 +99,10 @@ static void close_cpu(struct qm_backend *b) {
     free(c);
 }
 
+static const struct qm_memory *weights_of(const struct qm_backend *b, int node) {
+    return &((const struct qm_cpu *)b)->packed.memory[node];
+}
+
 static float *part(const struct qm_cpu *c, uint64_t offset) {
     return (float *)(void *)((uint8_t *)c->scratch.data + offset);
 }
@@ -152,6 +156,17 @@ static int open_scratch(struct qm_cpu *c, const struct qm_home *homes, struct qm
     return QM_OK;
 }
 
+static int load(struct qm_cpu *c, const struct qm_backend_setup *s, struct qm_error *err) {
+    struct qm_packed_setup setup = {.model = s->model,
+                                    .kernels = c->kernels,
+                                    .team = s->team,
+                                    .homes = s->homes,
+                                    .drop_cache = s->drop_cache,
+                                    .progress = s->progress,
+                                    .progress_arg = s->progress_arg};
+    return qm_packed_load(&setup, &c->packed, err);
+}
+
 int qm_cpu_backend_open(const struct qm_backend_setup *s, struct qm_backend **out, struct qm_error *err) {
     *out = NULL;
     if (s->model->config.heads / s->model->config.kv_heads > QM_MAX_GROUP)
@@ -160,7 +175,7 @@ int qm_cpu_backend_open(const struct qm_backend_setup *s, struct qm_backend **ou
     struct qm_cpu *c = calloc(1, sizeof *c);
     if (!c)
         return qm_fail_memory(err, sizeof *c, "the CPU backend");
-    c->backend = (struct qm_backend){.name = "cpu", .execute = execute, .close = close_cpu};
+    c->backend = (struct qm_backend){.name = "cpu", .execute = execute, .weights = weights_of, .close = close_cpu};
     c->model = s->model;
     c->config = &s->model->config;
     c->workload = s->workload;
@@ -169,7 +184,7 @@ int qm_cpu_backend_open(const struct qm_backend_setup *s, struct qm_backend **ou
     qm_scratch_plan(s->model, &s->workload, &c->layout);
     int rc = qm_kernels_get(s->isa, &c->kernels, err);
     if (!rc)
-        rc = qm_packed_load(s->model, c->kernels, s->team, s->homes, s->progress, s->progress_arg, &c->packed, err);
+        rc = load(c, s, err);
     if (!rc)
         rc = open_scratch(c, s->homes, err);
     if (rc) {
