@@ -198,6 +198,7 @@ int qm_cpu_backend_open(const struct qm_backend_setup *s, struct qm_backend **ou
         close_cpu(&c->backend);
         return rc;
     }
+    c->backend.expert_first = c->routing.first;
     *out = &c->backend;
     return QM_OK;
 }
