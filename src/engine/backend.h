@@ -1,5 +1,5 @@
 /* What a backend is to the engine: it holds the weights and the state of the ops placed on it, and executes the
- * forward pass op by op over a batch. The CPU backend is the only one so far.
+ * forward pass op by op over a batch. The CPU backend is the only one so far; placed.h emulates others on it.
  *
  * A batch is one step, flattened: row r of every activation is one token of one sequence. */
 #ifndef QM_ENGINE_BACKEND_H
@@ -30,12 +30,16 @@ struct qm_batch {
     const int32_t *logit_row;
     float *const *logit_out;
     int64_t n_logits;
+    /* Ops of experts: [experts] which of them take part, those that have this number; NULL: all. */
+    const uint8_t *expert_on;
+    uint8_t device;
     struct qm_routing_profile *routing; /* to be counted in, or NULL */
     bool routing_continues;             /* the first part follows what was counted last */
 };
 
 struct qm_backend {
     const char *name;
+    const int64_t *expert_first; /* [experts + 1], after ROUTE: expert e has first[e + 1] - first[e] rows */
     /* Executes one op over the batch. Results are the same bits whatever the batch's composition. */
     void (*execute)(struct qm_backend *b, const struct qm_op *op, const struct qm_batch *batch);
     /* The weights of a node of the team, NULL where it holds none there. */

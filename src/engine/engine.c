@@ -1,55 +1,16 @@
 /* The engine: opens a backend over a model, keeps sequences, and flattens a step into a batch. */
-#include "engine/engine.h"
+#include "engine/engine_private.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "base/buf.h"
-#include "engine/backend.h"
 #include "engine/homes.h"
-#include "engine/kv.h"
 #include "numa/memory.h"
-#include "numa/team.h"
-#include "plan/forward.h"
 #include "simd/kernels.h"
 
 enum { DEFAULT_CHUNK = 512 };
-
-struct qm_engine {
-    const struct qm_model *model;
-    struct qm_forward forward;
-    struct qm_workload workload;
-    struct qm_memory_table memory;
-    enum qm_isa isa;
-    struct qm_team *team;
-    struct qm_home *homes; /* [nodes of the team] */
-    struct qm_buf notes;
-    struct qm_engine_load load;
-    struct qm_kv kv;
-    struct qm_backend *backend;
-    int64_t open_sequences;
-    struct qm_engine_profile *profile;
-    struct qm_routing_profile *routing;
-    const struct qm_kv_tables *routed; /* the sequence counted last, where a step had only one, */
-    int64_t routed_end;                /* and how far */
-    struct qm_power_cap *cap;          /* NULL: none */
-    double paused;                     /* seconds, by the cap */
-    struct qm_quiet *quiet;            /* NULL: all threads */
-    bool quiet_prefill;
-    int prefill_threads; /* with quiet_prefill, until the fewest are found */
-    /* the batch of a step, sized for chunk rows */
-    struct qm_batch_part *parts;
-    int32_t *token, *logit_row;
-    int64_t *position;
-    float **logit_out;
-};
-
-struct qm_sequence {
-    struct qm_engine *engine;
-    struct qm_kv_tables tables;
-    bool in_step;
-};
 
 static double now(void) {
     struct timespec t;
@@ -138,6 +99,20 @@ static void use_threads(struct qm_engine *e, struct qm_quiet_use use) {
     qm_team_spin(e->team, use.spin);
 }
 
+static int open_placed(struct qm_engine *e, const struct qm_engine_options *o, struct qm_error *err) {
+    if (!o->placement || o->placement->devices < 2)
+        return QM_OK;
+    struct qm_placed_setup setup = {.model = e->model,
+                                    .forward = &e->forward,
+                                    .workload = e->workload,
+                                    .cpu = e->backend,
+                                    .kv = &e->kv,
+                                    .placement = o->placement,
+                                    .devices = o->devices};
+    e->devices_required = o->devices_required;
+    return qm_placed_open(&setup, &e->placed, err);
+}
+
 int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, struct qm_engine **out,
                    struct qm_error *err) {
     *out = NULL;
@@ -168,6 +143,8 @@ int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, 
         rc = open_batch(e, err);
     if (!rc)
         rc = open_backend(e, o, err);
+    if (!rc)
+        rc = open_placed(e, o, err);
     if (rc) {
         qm_engine_close(e);
         return rc;
@@ -179,6 +156,7 @@ int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, 
 void qm_engine_close(struct qm_engine *e) {
     if (!e)
         return;
+    qm_placed_close(e->placed);
     if (e->backend)
         e->backend->close(e->backend);
     if (e->kv.groups)
@@ -316,140 +294,36 @@ uint64_t qm_engine_decode_bytes(const struct qm_engine *e, int64_t depth) {
     return bytes;
 }
 
-int qm_sequence_open(struct qm_engine *e, struct qm_sequence **out, struct qm_error *err) {
-    *out = NULL;
-    if (e->open_sequences >= e->workload.sequences)
-        return qm_fail(err, QM_FIT, "%lld sequences are open already, all that the engine was opened for",
-                       (long long)e->open_sequences);
-    struct qm_sequence *s = calloc(1, sizeof *s);
-    if (!s)
-        return qm_fail_memory(err, sizeof *s, "a sequence");
-    int rc = qm_kv_tables_open(&e->kv, &s->tables, err);
-    if (rc) {
-        free(s);
-        return rc;
-    }
-    s->engine = e;
-    e->open_sequences++;
-    *out = s;
-    return QM_OK;
+int qm_engine_devices(const struct qm_engine *e) {
+    return e->placed ? qm_placed_placement(e->placed)->devices - 1 : 0;
 }
 
-void qm_sequence_close(struct qm_sequence *s) {
-    if (!s)
-        return;
-    qm_kv_tables_close(&s->engine->kv, &s->tables);
-    s->engine->open_sequences--;
-    free(s);
+void qm_engine_device_report(const struct qm_engine *e, int device, struct qm_device_report *out) {
+    qm_placed_report(e->placed, device, out);
 }
 
-int64_t qm_sequence_length(const struct qm_sequence *s) {
-    return s->tables.length;
+bool qm_engine_device_failed(const struct qm_engine *e) {
+    return e->placed && qm_placed_failed(e->placed);
 }
 
-int64_t qm_sequence_truncate(struct qm_sequence *s, int64_t n) {
-    return qm_kv_truncate(&s->engine->kv, &s->tables, n < 0 ? 0 : n);
-}
-
-static int check_pool(const struct qm_engine *e, int64_t missing, struct qm_error *err) {
-    int64_t n_free = e->kv.groups[e->kv.main].n_free;
-    if (missing <= n_free)
+int qm_engine_fall_back(struct qm_engine *e, struct qm_error *err) {
+    if (!qm_engine_device_failed(e))
         return QM_OK;
-    return qm_fail(err, QM_FIT, "the KV cache is full: %lld more pages of %d tokens needed, %lld free",
-                   (long long)missing, QM_KV_PAGE_TOKENS, (long long)n_free);
-}
-
-int qm_sequence_fill_random(struct qm_sequence *s, int64_t n, uint64_t seed, struct qm_error *err) {
-    struct qm_engine *e = s->engine;
-    int64_t held = s->tables.length;
-    if (n < 0 || n > e->workload.context - held)
-        return qm_fail(err, QM_INPUT, "%lld positions after %lld held: more than the context of %lld", (long long)n,
-                       (long long)held, (long long)e->workload.context);
-    const struct qm_kernels *kernels;
-    int rc = qm_kernels_get(e->isa, &kernels, err);
-    /* in pieces of a step: a window holds its last tokens and one step more */
-    for (int64_t done = 0, piece; done < n && !rc; done += piece) {
-        piece = n - done < e->workload.chunk ? n - done : e->workload.chunk;
-        rc = check_pool(e, qm_kv_missing(&e->kv, &s->tables, piece), err);
-        if (rc)
-            break;
-        qm_kv_reserve(&e->kv, &s->tables, piece);
-        rc = qm_kv_fill_random(&e->kv, &s->tables, piece, seed, e->team, kernels, err);
-        if (!rc)
-            qm_kv_advance(&e->kv, &s->tables, piece);
-    }
-    if (rc)
-        qm_sequence_truncate(s, held);
-    return rc;
-}
-
-int64_t qm_engine_block_tokens(const struct qm_engine *e) {
-    (void)e;
-    return QM_KV_PAGE_TOKENS;
-}
-
-qm_block qm_sequence_keep(struct qm_sequence *s, int64_t i) {
-    return qm_kv_keep(&s->engine->kv, &s->tables, i);
-}
-
-void qm_block_release(struct qm_engine *e, qm_block b) {
-    qm_kv_release(&e->kv, b);
-}
-
-bool qm_block_complete(const struct qm_engine *e, qm_block b) {
-    return qm_kv_complete(&e->kv, b);
-}
-
-bool qm_block_in_use(const struct qm_engine *e, qm_block b) {
-    return qm_kv_in_use(&e->kv, b);
-}
-
-int64_t qm_blocks_usable(const struct qm_engine *e, const qm_block *blocks, int64_t n) {
-    return qm_kv_usable(&e->kv, blocks, n);
-}
-
-int qm_sequence_attach(struct qm_sequence *s, const qm_block *blocks, int64_t n, struct qm_error *err) {
-    struct qm_engine *e = s->engine;
-    if (s->tables.length > 0)
-        return qm_fail(err, QM_USAGE, "blocks are attached to a sequence that holds %lld tokens: it must be empty",
-                       (long long)s->tables.length);
-    if (n < 0 || n > e->workload.context / QM_KV_PAGE_TOKENS || qm_kv_usable(&e->kv, blocks, n) < n)
-        return qm_fail(err, QM_USAGE,
-                       "%lld blocks cannot be attached: a window is gone, or the context of %lld is less", (long long)n,
-                       (long long)e->workload.context);
-    qm_kv_truncate(&e->kv, &s->tables, 0);
-    qm_kv_attach(&e->kv, &s->tables, blocks, n);
+    if (e->devices_required)
+        return qm_fail(err, QM_SYSTEM, "%s; the device was required (without that, the CPU goes on)", e->failures);
+    qm_placed_fall_back(e->placed);
+    e->losses++;
     return QM_OK;
 }
 
-uint64_t qm_engine_block_bytes(const struct qm_engine *e) {
-    return qm_kv_block_bytes(&e->kv);
-}
-
-void qm_block_export(const struct qm_engine *e, qm_block b, void *out) {
-    qm_kv_export(&e->kv, b, out);
-}
-
-int qm_block_import(struct qm_engine *e, const void *bytes, qm_block *out, struct qm_error *err) {
-    return qm_kv_import(&e->kv, bytes, out, err);
-}
-
-void qm_engine_pool(const struct qm_engine *e, struct qm_pool_state *out) {
-    const struct qm_kv_group *group = &e->kv.groups[e->kv.main];
-    *out = (struct qm_pool_state){.blocks = group->pages, .free_blocks = group->n_free};
-}
-
-int64_t qm_engine_longest(const struct qm_engine *e) {
-    const struct qm_kv_group *group = &e->kv.groups[e->kv.main];
-    return group->pages < group->held ? group->pages * QM_KV_PAGE_TOKENS : e->workload.context;
-}
-
-int64_t qm_sequence_needs(const struct qm_sequence *s, int64_t n) {
-    return n > 0 ? qm_kv_missing(&s->engine->kv, &s->tables, n) : 0;
+const char *qm_engine_failures(const struct qm_engine *e) {
+    return e->failures;
 }
 
 static int check_step(const struct qm_engine *e, const struct qm_step *s, struct qm_error *err) {
     int64_t held = s->sequence->tables.length, vocab = e->model->config.vocab;
+    if (held && s->sequence->losses != e->losses)
+        return qm_fail(err, QM_USAGE, "the sequence's keys and values were lost with a device: truncate it to 0 first");
     if (s->n < 1 || s->n_logits < 0 || s->n_logits > s->n)
         return qm_fail(err, QM_USAGE, "a step of %lld tokens with %lld logits", (long long)s->n,
                        (long long)s->n_logits);
@@ -515,6 +389,10 @@ static void count_routing(struct qm_engine *e, struct qm_batch *b) {
     e->routed_end = first->position + first->n;
 }
 
+double qm_engine_clock(const struct qm_engine *e) {
+    return now() + e->elsewhere;
+}
+
 static void execute_profiled(struct qm_engine *e, const struct qm_batch *batch) {
     struct qm_engine_profile *p = e->profile;
     uint64_t regions = qm_team_regions(e->team);
@@ -540,7 +418,18 @@ double qm_profile_layer_barriers(const struct qm_engine_profile *p) {
     return p->calls[QM_OP_ATTENTION] ? (double)all / (double)p->calls[QM_OP_ATTENTION] : 0;
 }
 
-static void execute(struct qm_engine *e, const struct qm_batch *batch) {
+static int execute(struct qm_engine *e, const struct qm_batch *batch, struct qm_error *err) {
+    if (e->placed) {
+        double elsewhere;
+        struct qm_error failure;
+        int rc = qm_placed_execute(e->placed, batch, e->profile, &elsewhere, &failure);
+        e->elsewhere += elsewhere;
+        if (!rc)
+            return QM_OK;
+        size_t n = strlen(e->failures);
+        snprintf(e->failures + n, sizeof e->failures - n, "%s%s", n ? "; " : "", failure.message);
+        return qm_fail(err, failure.code, "%s", failure.message);
+    }
     if (e->profile)
         execute_profiled(e, batch);
     for (int i = 0; !e->profile && i < e->forward.n_ops; i++) {
@@ -549,36 +438,39 @@ static void execute(struct qm_engine *e, const struct qm_batch *batch) {
         if (e->cap)
             e->paused += qm_power_cap_worked(e->cap, now() - begin);
     }
+    return QM_OK;
 }
 
 /* One token a sequence: the threads that the search says, and their time for it. */
-static void execute_quietly(struct qm_engine *e, const struct qm_batch *batch) {
+static int execute_quietly(struct qm_engine *e, const struct qm_batch *batch, struct qm_error *err) {
     struct qm_quiet_state found;
     bool decode = batch->rows == batch->n_parts;
     if (decode) {
         use_threads(e, qm_quiet_next(e->quiet, batch->n_parts));
-        double begin = now(), paused = e->paused;
-        execute(e, batch);
-        qm_quiet_took(e->quiet, now() - begin - (e->paused - paused));
-        return;
+        double begin = qm_engine_clock(e), paused = e->paused;
+        int rc = execute(e, batch, err);
+        qm_quiet_took(e->quiet, qm_engine_clock(e) - begin - (e->paused - paused));
+        return rc;
     }
     qm_quiet_look(e->quiet, &found);
     struct qm_quiet_use use = {found.found ? found.use.threads : e->prefill_threads, true};
     if (!e->quiet_prefill)
         use.threads = qm_team_threads(e->team);
     use_threads(e, use);
-    execute(e, batch);
+    return execute(e, batch, err);
 }
 
 int qm_engine_step(struct qm_engine *e, const struct qm_step *steps, int n_steps, struct qm_error *err) {
     if (n_steps < 1)
         return QM_OK;
+    if (qm_engine_device_failed(e))
+        return qm_fail(err, QM_SYSTEM, "%s", e->failures);
     int rc = check_steps(e, steps, n_steps, err);
     int64_t missing = 0;
     for (int i = 0; !rc && i < n_steps; i++)
         missing += qm_kv_missing(&e->kv, &steps[i].sequence->tables, steps[i].n);
     if (!rc)
-        rc = check_pool(e, missing, err);
+        rc = qm_engine_check_pool(e, missing, err);
     if (rc)
         return rc;
     for (int i = 0; i < n_steps; i++)
@@ -587,11 +479,8 @@ int qm_engine_step(struct qm_engine *e, const struct qm_step *steps, int n_steps
     flatten(e, steps, n_steps, &batch);
     if (e->routing)
         count_routing(e, &batch);
-    if (e->quiet)
-        execute_quietly(e, &batch);
-    else
-        execute(e, &batch);
-    for (int i = 0; i < n_steps; i++)
+    rc = e->quiet ? execute_quietly(e, &batch, err) : execute(e, &batch, err);
+    for (int i = 0; i < n_steps && !rc; i++)
         qm_kv_advance(&e->kv, &steps[i].sequence->tables, steps[i].n);
-    return QM_OK;
+    return rc;
 }

@@ -18,7 +18,9 @@
 #include "numa/power_cap.h"
 #include "numa/team.h"
 #include "plan/forward.h"
+#include "plan/machine.h"
 #include "plan/memory.h"
+#include "plan/placement.h"
 #include "plan/quiet.h"
 #include "plan/routing.h"
 #include "simd/isa.h"
@@ -29,6 +31,12 @@ struct qm_sequence;
 /* Called now and then while loading, on the calling thread. Returning nonzero interrupts the load. */
 typedef int qm_progress_fn(void *arg, const char *what, uint64_t done, uint64_t total);
 
+/* A device beside the CPU. Only emulated ones so far (placed.h). */
+struct qm_device_setup {
+    struct qm_speed_device spec; /* its memory is a limit, its rates its clock */
+    int64_t fail_after;          /* ops until it fails; -1: never */
+};
+
 struct qm_engine_options {
     int threads;                        /* 0: one a physical core */
     struct qm_numa numa;                /* nodes that compute and hold weights and KV */
@@ -37,11 +45,14 @@ struct qm_engine_options {
     int64_t context;                    /* tokens of one sequence; 0: the model's maximum, or what fits in memory */
     int64_t sequences;                  /* at once; 0: 1 */
     int64_t chunk;                      /* tokens of one step; 0: 512 */
-    uint64_t kv_memory;       /* bytes of the pool of KV pages that sequences and kept blocks share; 0: enough for
-                               * `sequences` times `context`. A sequence may hold up to `context` tokens, and a step is
-                               * QM_FIT where the pool is short */
-    int kv_type;              /* enum qm_dtype, or -1: the weights' own (BF16 for MXFP4) */
-    qm_progress_fn *progress; /* may be NULL */
+    uint64_t kv_memory; /* bytes of the pool of KV pages that sequences and kept blocks share; 0: enough for
+                         * `sequences` times `context`. A sequence may hold up to `context` tokens, and a step is
+                         * QM_FIT where the pool is short */
+    int kv_type;        /* enum qm_dtype, or -1: the weights' own (BF16 for MXFP4) */
+    const struct qm_placement *placement;  /* NULL: everything on the CPU */
+    const struct qm_device_setup *devices; /* [placement->devices - 1] */
+    bool devices_required;                 /* a device that fails is not replaced by the CPU */
+    qm_progress_fn *progress;              /* may be NULL */
     void *progress_arg;
 };
 
@@ -111,6 +122,29 @@ bool qm_engine_quiet(const struct qm_engine *e, struct qm_quiet_state *out);
 /* From now on steps are interrupted by the cap's pauses. It belongs to the engine then; NULL: none. */
 void qm_engine_set_power_cap(struct qm_engine *e, struct qm_power_cap *cap);
 const struct qm_power_cap *qm_engine_power_cap(const struct qm_engine *e);
+
+/* Seconds, monotonic: the clock to measure steps by. Where devices are emulated it goes on by what they are said to
+ * take instead of what emulating them takes. */
+double qm_engine_clock(const struct qm_engine *e);
+
+/* What a device has done since the engine was opened. */
+struct qm_device_report {
+    struct qm_device_memory memory;
+    uint64_t ops;
+    double work_seconds, up_seconds, down_seconds; /* computing; each way of its link */
+    bool failed;
+};
+/* Devices beside the CPU; 0: none. device: 1..qm_engine_devices(). */
+int qm_engine_devices(const struct qm_engine *e);
+void qm_engine_device_report(const struct qm_engine *e, int device, struct qm_device_report *out);
+/* A step that ends because a device fails is QM_SYSTEM, and so is every further one until qm_engine_fall_back has moved
+ * what is on the device to the CPU; from there on the same bits come out. The keys and values of all sequences and
+ * blocks are lost: release the blocks, truncate each sequence to 0 and compute its tokens again. Where devices are
+ * required it fails with the failure's message. */
+bool qm_engine_device_failed(const struct qm_engine *e);
+int qm_engine_fall_back(struct qm_engine *e, struct qm_error *err);
+/* What failed since the engine was opened, for people; "" where nothing has. */
+const char *qm_engine_failures(const struct qm_engine *e);
 
 /* A sequence holds no tokens at first. QM_FIT where no pages are left for even one. */
 int qm_sequence_open(struct qm_engine *e, struct qm_sequence **out, struct qm_error *err);

@@ -315,3 +315,9 @@ int64_t qm_kv_truncate(struct qm_kv *kv, struct qm_kv_tables *t, int64_t n) {
     t->length = n;
     return n;
 }
+
+void qm_kv_spoil(struct qm_kv *kv, int state) {
+    for (int64_t head = 0; head < kv->kv_heads; head++)
+        for (int64_t page = 0; page < kv->groups[kv->group_of[state]].pages; page++)
+            memset(qm_kv_at(kv, state, head, page), 0xFF, kv->page_bytes);
+}

@@ -125,6 +125,9 @@ static inline uint8_t *qm_kv_at(const struct qm_kv *kv, int state, int64_t head,
            (uint64_t)(page - group->pages * r / kv->ranges) * kv->page_bytes;
 }
 
+/* All keys and values of one state are lost: each becomes NaN. */
+void qm_kv_spoil(struct qm_kv *kv, int state);
+
 /* The page that holds `position`. */
 static inline uint8_t *qm_kv_page(const struct qm_kv *kv, const struct qm_kv_tables *t, int state, int64_t head,
                                   int64_t position) {

@@ -3,7 +3,6 @@
 #include "session/generate.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 struct run {
     const struct qm_generate *g;
@@ -13,12 +12,6 @@ struct run {
     float *logits;
     struct qm_decoding *decoding;
 };
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static bool interrupted(const struct qm_generate *g) {
     return g->interrupt && *g->interrupt;
@@ -70,6 +63,44 @@ static int prepare(struct run *r) {
     return QM_OK;
 }
 
+/* The first n tokens of the sequence, computed again: a device took their keys and values with it. */
+static int recompute(struct run *r, int64_t n) {
+    const struct qm_generate *g = r->g;
+    int64_t chunk = qm_engine_chunk(g->engine), at = 0;
+    if (!g->history && r->out->prefix_tokens)
+        return qm_fail_context(r->err, "the tokens of the prefix are not known, to go on without the device");
+    if (qm_sequence_truncate(g->sequence, 0))
+        return qm_fail(r->err, QM_SYSTEM, "a sequence could not be emptied");
+    const int32_t *part[] = {g->history, g->prompt, r->out->ids.data};
+    int64_t len[] = {r->out->prefix_tokens, g->n_prompt, (int64_t)r->out->ids.len};
+    for (int i = 0; i < 3; i++)
+        for (int64_t done = 0, more; done < len[i] && at < n; done += more, at += more) {
+            more = len[i] - done < chunk ? len[i] - done : chunk;
+            more = more < n - at ? more : n - at;
+            struct qm_step step = {.sequence = g->sequence, .tokens = part[i] + done, .n = more};
+            int rc = qm_engine_step(g->engine, &step, 1, r->err);
+            if (rc)
+                return rc;
+        }
+    return QM_OK;
+}
+
+/* A step; where a device fails in it, again without the device. */
+static int step_or_again(struct run *r, const struct qm_step *step) {
+    const struct qm_generate *g = r->g;
+    int64_t held = qm_sequence_length(g->sequence);
+    int rc = qm_engine_step(g->engine, step, 1, r->err);
+    while (rc && qm_engine_device_failed(g->engine)) { /* another may fail meanwhile */
+        rc = qm_engine_fall_back(g->engine, r->err);
+        if (rc)
+            return rc;
+        rc = recompute(r, held);
+        if (!rc)
+            rc = qm_engine_step(g->engine, step, 1, r->err);
+    }
+    return rc;
+}
+
 /* *stopped: interrupted before the last token was computed. */
 static int prefill(struct run *r, bool *stopped) {
     const struct qm_generate *g = r->g;
@@ -85,7 +116,7 @@ static int prefill(struct run *r, bool *stopped) {
                                .n = n,
                                .n_logits = last,
                                .logits = last ? r->logits : NULL};
-        int rc = qm_engine_step(g->engine, &step, 1, r->err);
+        int rc = step_or_again(r, &step);
         if (rc)
             return rc;
         done += n;
@@ -105,7 +136,7 @@ static int decode_step(struct run *r) {
     r->out->decode_steps++;
     struct qm_step step = {
         .sequence = g->sequence, .tokens = &ids->data[ids->len - 1], .n = 1, .n_logits = 1, .logits = r->logits};
-    return qm_engine_step(g->engine, &step, 1, r->err);
+    return step_or_again(r, &step);
 }
 
 /* Draws a token from r->logits and hands it out. *ended: it was the last, out->finish says why. */
@@ -146,15 +177,15 @@ int qm_generate(const struct qm_generate *g, struct qm_generate_result *out, str
         rc = prepare(&r);
     if (!rc) {
         bool stopped;
-        double begin = now();
+        double begin = qm_engine_clock(g->engine);
         rc = prefill(&r, &stopped);
-        double middle = now();
+        double middle = qm_engine_clock(g->engine);
         out->prefill_seconds = middle - begin;
         if (stopped)
             out->finish = QM_FINISH_INTERRUPTED;
         else if (!rc)
             rc = decode(&r);
-        out->decode_seconds = now() - middle;
+        out->decode_seconds = qm_engine_clock(g->engine) - middle;
     }
     if (r.decoding) {
         out->text = *qm_decoding_text(r.decoding);

@@ -198,6 +198,14 @@ int64_t qm_prefix_cache_shrink(struct qm_prefix_cache *c, int64_t n) {
     return free_blocks(c) - before;
 }
 
+void qm_prefix_cache_clear(struct qm_prefix_cache *c) {
+    bool on = c->spill;
+    c->spill = false;
+    while (qm_prefix_cache_shrink(c, INT64_MAX) > 0)
+        ;
+    c->spill = on;
+}
+
 int64_t qm_prefix_cache_idle(const struct qm_prefix_cache *c) {
     int64_t idle = 0;
     for (int32_t i = c->oldest; i >= 0; i = c->nodes[i].newer)

@@ -40,6 +40,8 @@ void qm_prefix_cache_add(struct qm_prefix_cache *c, struct qm_sequence *s, const
  * Returns how many it freed. Blocks that a sequence holds stay, but for models of sliding windows only, where a
  * sequence that is alone needs fewer pages when they go: see qm_sequence_needs again. */
 int64_t qm_prefix_cache_shrink(struct qm_prefix_cache *c, int64_t n);
+/* Gives up every block that no sequence holds, and writes none of them to the store: their keys and values are lost. */
+void qm_prefix_cache_clear(struct qm_prefix_cache *c);
 /* How many blocks it could free: those that no sequence holds. */
 int64_t qm_prefix_cache_idle(const struct qm_prefix_cache *c);
 /* Writes the blocks of tokens[0..n) that s has filled and the store has not got, then syncs. *bytes (may be NULL): what

@@ -2,17 +2,14 @@
 #include "session/scheduler.h"
 
 #include <stdlib.h>
-#include <time.h>
 
+#include "session/prefix_cache.h"
 #include "session/scheduler_internal.h"
 
 enum { DEFAULT_WAITING = 1024, MORE_LOGITS = 7 };
 
-static double monotonic(void *arg) {
-    (void)arg;
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+static double engine_clock(void *arg) {
+    return qm_engine_clock(arg);
 }
 
 static int allocate(struct qm_scheduler *s, struct qm_error *err) {
@@ -37,8 +34,10 @@ int qm_scheduler_open(const struct qm_scheduler_options *o, struct qm_scheduler 
     int64_t sequences = qm_engine_sequences(o->engine);
     s->o = *o;
     s->o.max_waiting = o->max_waiting ? o->max_waiting : DEFAULT_WAITING;
-    if (!o->now)
-        s->o.now = monotonic;
+    if (!o->now) {
+        s->o.now = engine_clock;
+        s->o.now_arg = o->engine;
+    }
     s->context = qm_engine_longest(o->engine);
     s->block_tokens = qm_engine_block_tokens(o->engine);
     s->n_closed = 1;
@@ -112,6 +111,18 @@ bool qm_scheduler_idle(const struct qm_scheduler *s) {
     return !s->n_running && !s->first;
 }
 
+/* A device took keys and values with it: all is computed again, without it. */
+static int start_over(struct qm_scheduler *s, struct qm_error *err) {
+    int rc = qm_engine_fall_back(s->o.engine, err);
+    if (rc)
+        return rc;
+    while (s->n_running)
+        scheduled_preempt(s, s->running[s->n_running - 1]);
+    if (s->o.cache)
+        qm_prefix_cache_clear(s->o.cache);
+    return QM_OK;
+}
+
 static int compute(struct qm_scheduler *s, struct qm_error *err) {
     int64_t known = 0, generated = 0;
     for (int64_t i = 0; i < s->n_steps; i++)
@@ -121,6 +132,8 @@ static int compute(struct qm_scheduler *s, struct qm_error *err) {
     for (int64_t i = 0; i < s->n_steps; i++)
         s->in_step[i]->claim = 0;
     s->claimed = 0;
+    if (rc && qm_engine_device_failed(s->o.engine))
+        return start_over(s, err);
     if (!rc)
         scheduler_measure(s, known, generated, scheduler_now(s) - begin);
     return rc;
@@ -147,8 +160,8 @@ int qm_scheduler_step(struct qm_scheduler *s, bool *worked, struct qm_error *err
     scheduler_compose(s);
     s->stats.schedule_seconds += scheduler_now(s) - begin;
     int rc = s->n_steps ? compute(s, err) : s->n_running ? end_first(s, worked) : QM_OK;
-    if (!rc && s->n_steps) {
-        *worked = true;
+    *worked = *worked || s->n_steps;
+    if (!rc && s->n_running && s->n_steps) {
         begin = scheduler_now(s);
         scheduler_tokens(s);
         s->stats.token_seconds += scheduler_now(s) - begin;

@@ -38,7 +38,7 @@ struct qm_scheduler_options {
     struct qm_prefix_cache *cache;        /* of the same engine; NULL: nothing is shared */
     int64_t max_waiting;                  /* requests submitted and not admitted yet; 0: 1024 */
     int64_t prefill_tokens;               /* of prompts in a step that also generates; 0: chosen from measured rates */
-    double (*now)(void *arg);             /* monotonic seconds; NULL: CLOCK_MONOTONIC */
+    double (*now)(void *arg);             /* monotonic seconds; NULL: the engine's clock */
     void *now_arg;
 };
 

@@ -155,16 +155,21 @@ void qm_cpu_route(struct qm_cpu *c, const struct qm_op *op, const struct qm_batc
                          i == 0 && batch->routing_continues);
 }
 
-static int64_t expert_rows(const struct qm_cpu *c, int64_t e) {
-    return c->routing.first[e + 1] - c->routing.first[e];
+/* Rows of an expert, none where it takes no part. */
+static int64_t expert_rows(const struct region *r, int64_t e) {
+    if (r->batch->expert_on && r->batch->expert_on[e] != r->batch->device)
+        return 0;
+    return r->c->routing.first[e + 1] - r->c->routing.first[e];
 }
 
 /* Where each expert's packed rows start. Only the caller of the region runs this. */
-static void place_packed(struct qm_cpu *c, const struct qm_packed_weight *w) {
+static void place_packed(const struct region *r) {
+    struct qm_cpu *c = r->c;
+    const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix);
     uint64_t at = 0;
     for (int64_t e = 0; e < c->config->experts; e++) {
         c->routing.packed_at[e] = at;
-        at += (qm_cpu_type(c, w->type)->packed_bytes(expert_rows(c, e), w->k) + 63) / 64 * 64;
+        at += (qm_cpu_type(c, w->type)->packed_bytes(expert_rows(r, e), w->k) + 63) / 64 * 64;
     }
 }
 
@@ -192,7 +197,7 @@ static void pack_experts(const struct region *r, int thread, int threads, const 
     if (r->batch->rows <= QM_PRIVATE_ROWS)
         return;
     for (int64_t e = 0; e < c->config->experts; e++) {
-        int64_t first = c->routing.first[e], m = expert_rows(c, e);
+        int64_t first = c->routing.first[e], m = expert_rows(r, e);
         for (int64_t i = 0; i < m; i += QM_PACK_ROWS, block++)
             if (block % threads == thread)
                 pack_slots(c, in, first + i, m - i < QM_PACK_ROWS ? m - i : QM_PACK_ROWS,
@@ -211,7 +216,7 @@ static const void *packed_expert(const struct region *r, int thread, const struc
         return c->packed_rows + c->routing.packed_at[e];
     void *dst = qm_cpu_private(c, thread, c->layout.private_rows);
     if (!*last || !in->rows || r->batch->rows > 1)
-        pack_slots(c, in, c->routing.first[e], expert_rows(c, e), dst);
+        pack_slots(c, in, c->routing.first[e], expert_rows(r, e), dst);
     return *last = dst;
 }
 
@@ -223,7 +228,7 @@ static void up_region(void *arg, int thread, int threads) {
     const void *last = NULL;
     pack_experts(r, thread, threads, &in);
     for (int64_t e = 0; e < c->config->experts; e++) {
-        int64_t m = expert_rows(c, e);
+        int64_t m = expert_rows(r, e);
         if (m == 0)
             continue;
         struct qm_epilogue gate = {.kind = QM_GATE,
@@ -236,7 +241,7 @@ static void up_region(void *arg, int thread, int threads) {
 
 void qm_cpu_moe_up(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch) {
     struct region r = {c, op, batch};
-    place_packed(c, qm_cpu_weight(c, op->matrix));
+    place_packed(&r);
     qm_team_run(c->team, up_region, &r);
 }
 
@@ -252,7 +257,7 @@ static void down_columns(const struct region *r, int thread, const struct inputs
     const void *last = NULL;
     memset(sum, 0, (size_t)(rows * ld) * sizeof *sum);
     for (int64_t e = 0; e < c->config->experts; e++) {
-        int64_t m = expert_rows(c, e), first = c->routing.first[e];
+        int64_t m = expert_rows(r, e), first = c->routing.first[e];
         if (m == 0)
             continue;
         struct qm_product product = {.a = packed_expert(r, thread, in, e, &last),
@@ -292,6 +297,6 @@ static void down_region(void *arg, int thread, int threads) {
 
 void qm_cpu_moe_down(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch) {
     struct region r = {c, op, batch};
-    place_packed(c, qm_cpu_weight(c, op->matrix));
+    place_packed(&r);
     qm_team_run(c->team, down_region, &r);
 }

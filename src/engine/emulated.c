@@ -1,0 +1,103 @@
+/* The simulation: bytes and multiply-adds of an op in whole tiles, against the rates of the device. */
+#include "engine/emulated.h"
+
+enum { TILE_ROWS = 16, TILE_COLUMNS = 64, PAGE_TOKENS = 64 };
+
+static double whole(int64_t n, int64_t tile) {
+    return (double)((n + tile - 1) / tile * tile);
+}
+
+static double bytes_each(enum qm_dtype t) {
+    switch (t) {
+    case QM_F32: return 4;
+    case QM_MXFP4: return 17.0 / 32; /* 4 bits, and a scale for 32 */
+    default: return 2;
+    }
+}
+
+struct load {
+    double bytes, flops;
+};
+
+/* m rows by the matrix of one expert. */
+static void add_product(struct load *l, const struct qm_weight *w, int64_t m, int64_t columns) {
+    l->bytes += (double)w->n * (double)w->k * bytes_each(w->dtype) + (double)m * (double)(w->k * 2 + columns * 4);
+    l->flops += 2 * whole(m, TILE_ROWS) * whole(w->n, TILE_COLUMNS) * (double)w->k;
+}
+
+static double seconds_of(const struct qm_speed_device *d, const struct load *l, double rate, double share) {
+    double reading = l->bytes / (d->read * d->share_read), computing = l->flops / (rate * share);
+    return 1e-6 * d->launch_us + (reading > computing ? reading : computing);
+}
+
+static bool takes_part(const struct qm_batch *b, int64_t expert) {
+    return !b->expert_on || b->expert_on[expert] == b->device;
+}
+
+/* Tokens that are seen by positions [position, position + n) together, and the oldest that any of them sees. */
+static double seen(int64_t position, int64_t n, int64_t window, int64_t *oldest) {
+    double sum = 0;
+    *oldest = window && position + 1 > window ? position + 1 - window : 0;
+    for (int64_t i = position; i < position + n; i++)
+        sum += (double)(window && window < i + 1 ? window : i + 1);
+    return sum;
+}
+
+static double token_bytes(const struct qm_model *m, enum qm_dtype kv_type) {
+    return 2.0 * (double)(m->config.kv_heads * m->config.head_dim) * bytes_each(kv_type);
+}
+
+double qm_emulated_kv_bytes(const struct qm_model *m, enum qm_dtype kv_type, const struct qm_op *op,
+                            const struct qm_batch *batch, double *added) {
+    double held = 0;
+    *added = (double)batch->rows * token_bytes(m, kv_type);
+    for (int i = 0; i < batch->n_parts; i++) {
+        int64_t oldest;
+        seen(batch->parts[i].position, batch->parts[i].n, op->window, &oldest);
+        held += whole(batch->parts[i].position - oldest, PAGE_TOKENS) * token_bytes(m, kv_type);
+    }
+    return held;
+}
+
+static double attention_seconds(const struct qm_speed_device *d, const struct qm_model *m, enum qm_dtype kv_type,
+                                const struct qm_op *op, const struct qm_batch *batch) {
+    double added;
+    struct load l = {.bytes = qm_emulated_kv_bytes(m, kv_type, op, batch, &added)};
+    l.bytes += added + (double)batch->rows * (double)(m->config.heads * m->config.head_dim) * 8;
+    for (int i = 0; i < batch->n_parts; i++) {
+        int64_t oldest;
+        l.flops += 4 * (double)(m->config.heads * m->config.head_dim) *
+                   seen(batch->parts[i].position, batch->parts[i].n, op->window, &oldest);
+    }
+    return seconds_of(d, &l, d->bf16, d->share_attention);
+}
+
+double qm_emulated_seconds(const struct qm_speed_device *d, const struct qm_model *m, enum qm_dtype kv_type,
+                           const struct qm_op *op, const struct qm_batch *batch, const int64_t *expert_first) {
+    struct load l = {0};
+    if (op->kind == QM_OP_ATTENTION)
+        return attention_seconds(d, m, kv_type, op, batch);
+    const struct qm_weight *w = &m->weights[op->matrix];
+    double rate = w->dtype == QM_F32 ? d->f32 : d->bf16;
+    if (op->kind == QM_OP_MOE_UP || op->kind == QM_OP_MOE_DOWN) {
+        for (int64_t e = 0; e < w->experts; e++)
+            if (takes_part(batch, e) && expert_first[e + 1] > expert_first[e])
+                add_product(&l, w, expert_first[e + 1] - expert_first[e], w->n);
+    } else if (op->kind == QM_OP_HEAD) {
+        add_product(&l, w, batch->n_logits, w->n);
+        l.bytes = batch->n_logits ? l.bytes : 0;
+    } else {
+        add_product(&l, w, batch->rows, w->n);
+    }
+    return seconds_of(d, &l, rate, d->share_flops);
+}
+
+double qm_emulated_weight_bytes(const struct qm_model *m, const struct qm_op *op, const struct qm_batch *batch) {
+    if (op->matrix < 0)
+        return 0;
+    const struct qm_weight *w = &m->weights[op->matrix];
+    int64_t experts = 0;
+    for (int64_t e = 0; e < w->experts; e++)
+        experts += w->experts == 1 || takes_part(batch, e);
+    return (double)experts * (double)w->n * (double)w->k * bytes_each(w->dtype);
+}

@@ -1,0 +1,19 @@
+/* How long a device would take for an op: the simulation behind an emulated device. Written from the op and the
+ * published weights alone, in another way than plan/time.h: tiles are whole, every part of a batch is counted, experts
+ * by the rows that were really routed to them. Pure functions. */
+#ifndef QM_ENGINE_EMULATED_H
+#define QM_ENGINE_EMULATED_H
+
+#include "engine/backend.h"
+#include "plan/machine.h"
+
+/* Seconds of one op over the batch; of ops of experts, of those that batch->expert_on says. */
+double qm_emulated_seconds(const struct qm_speed_device *d, const struct qm_model *m, enum qm_dtype kv_type,
+                           const struct qm_op *op, const struct qm_batch *batch, const int64_t *expert_first);
+/* Bytes of an op's weights as they are on a device, for streaming them to it; of experts, of those that take part. */
+double qm_emulated_weight_bytes(const struct qm_model *m, const struct qm_op *op, const struct qm_batch *batch);
+/* Keys and values that the batch's sequences have in one layer, and those that it adds. */
+double qm_emulated_kv_bytes(const struct qm_model *m, enum qm_dtype kv_type, const struct qm_op *op,
+                            const struct qm_batch *batch, double *added);
+
+#endif

@@ -1,0 +1,57 @@
+/* The engine's insides, shared by its files. */
+#ifndef QM_ENGINE_ENGINE_PRIVATE_H
+#define QM_ENGINE_ENGINE_PRIVATE_H
+
+#include "base/buf.h"
+#include "engine/backend.h"
+#include "engine/engine.h"
+#include "engine/kv.h"
+#include "engine/placed.h"
+#include "numa/team.h"
+#include "plan/forward.h"
+
+struct qm_engine {
+    const struct qm_model *model;
+    struct qm_forward forward;
+    struct qm_workload workload;
+    struct qm_memory_table memory;
+    enum qm_isa isa;
+    struct qm_team *team;
+    struct qm_home *homes; /* [nodes of the team] */
+    struct qm_buf notes;
+    struct qm_engine_load load;
+    struct qm_kv kv;
+    struct qm_backend *backend;
+    struct qm_placed *placed; /* NULL: everything on the CPU */
+    double elsewhere;         /* seconds that devices took more than the CPU did emulating them */
+    bool devices_required;
+    char failures[512];
+    int64_t losses; /* times that keys and values were lost with a device */
+    int64_t open_sequences;
+    struct qm_engine_profile *profile;
+    struct qm_routing_profile *routing;
+    const struct qm_kv_tables *routed; /* the sequence counted last, where a step had only one, */
+    int64_t routed_end;                /* and how far */
+    struct qm_power_cap *cap;          /* NULL: none */
+    double paused;                     /* seconds, by the cap */
+    struct qm_quiet *quiet;            /* NULL: all threads */
+    bool quiet_prefill;
+    int prefill_threads; /* with quiet_prefill, until the fewest are found */
+    /* the batch of a step, sized for chunk rows */
+    struct qm_batch_part *parts;
+    int32_t *token, *logit_row;
+    int64_t *position;
+    float **logit_out;
+};
+
+struct qm_sequence {
+    struct qm_engine *engine;
+    struct qm_kv_tables tables;
+    int64_t losses; /* of the engine when it was last empty */
+    bool in_step;
+};
+
+/* QM_FIT where the pool has not so many free pages of the main group. */
+int qm_engine_check_pool(const struct qm_engine *e, int64_t missing, struct qm_error *err);
+
+#endif

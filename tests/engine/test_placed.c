@@ -1,0 +1,309 @@
+/* Steps that are computed by a placement: the bits of the CPU, wherever units are and whichever device fails when;
+ * memory of devices; the clock. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "plan/units.h"
+#include "tests/support/reference.h"
+#include "tests/support/run_model.h"
+#include "tests/support/support.h"
+
+static const struct qm_device_setup fast = {
+    .spec = {.name = "card",
+             .emulated = true,
+             .memory = (uint64_t)1 << 30,
+             .read = 1e12,
+             .bf16 = 1e14,
+             .f32 = 1e13,
+             .share_read = 1,
+             .share_flops = 1,
+             .share_attention = 1,
+             .up = 1e10,
+             .down = 1e10,
+             .up_busy = 1e10,
+             .down_busy = 1e10},
+    .fail_after = -1,
+};
+
+enum { TOKENS = 40 };
+
+struct fixture {
+    struct qm_model *model;
+    const int32_t *ids;
+    struct reference reference;
+    float *want; /* [vocab] of the last token, on the CPU */
+    size_t bytes;
+};
+
+static struct qm_engine *open_engine(const struct qm_model *m, const struct qm_placement *p,
+                                     const struct qm_device_setup *devices, bool required) {
+    struct qm_error err = {0};
+    struct qm_engine *e;
+    struct qm_engine_options o = {.threads = 2,
+                                  .isa = qm_isa_best(),
+                                  .context = 256,
+                                  .chunk = TOKENS,
+                                  .kv_type = -1,
+                                  .placement = p,
+                                  .devices = devices,
+                                  .devices_required = required};
+    if (qm_engine_open(m, &o, &e, &err))
+        fail_msg("%s", err.message);
+    return e;
+}
+
+static void fixture_open(struct fixture *f, const char *name) {
+    struct qm_error err = {0};
+    int64_t shape[4];
+    reference_open(&f->reference, name);
+    f->ids = reference_tensor(&f->reference, "ids", shape);
+    if (qm_model_open(f->reference.dir, NULL, &f->model, &err))
+        fail_msg("%s", err.message);
+    f->bytes = (size_t)f->model->config.vocab * sizeof(float);
+    struct qm_engine *e = open_engine(f->model, NULL, NULL, false);
+    f->want = run_logits(e, f->ids, TOKENS, 7, 1);
+    qm_engine_close(e);
+}
+
+static void fixture_close(struct fixture *f) {
+    free(f->want);
+    qm_model_close(f->model);
+    reference_close(&f->reference);
+}
+
+static void whole(struct qm_placement *p, const struct qm_model *m, int64_t l, uint8_t device) {
+    p->layer[l].attention = device;
+    if (m->config.layer[l].moe)
+        memset(p->expert + l * p->experts, device, (size_t)p->experts);
+    else
+        p->layer[l].ffn = device;
+}
+
+static void same_bits(const struct fixture *f, const struct qm_placement *p, int64_t piece) {
+    const struct qm_device_setup devices[] = {fast, fast};
+    struct qm_engine *e = open_engine(f->model, p, devices, false);
+    float *found = run_logits(e, f->ids, TOKENS, piece, 1);
+    assert_memory_equal(found, f->want, f->bytes);
+    free(found);
+    qm_engine_close(e);
+}
+
+/* Layers on the CPU and on two devices by turns; then all on one, streamed in long steps, and the head there. */
+static void test_whole_layers(void **state) {
+    struct fixture f;
+    struct qm_placement p;
+    fixture_open(&f, *state);
+    assert_int_equal(qm_placement_open(f.model, 3, &p, NULL), QM_OK);
+    for (int64_t l = 0; l < p.layers; l++)
+        whole(&p, f.model, l, (uint8_t)(l % 3));
+    p.head = 1;
+    same_bits(&f, &p, 1);
+    same_bits(&f, &p, TOKENS);
+    for (int64_t l = 0; l < p.layers; l++) {
+        whole(&p, f.model, l, QM_DEVICE_CPU);
+        p.layer[l].stream_attention = p.layer[l].stream_ffn = 2;
+    }
+    p.stream_rows = 7;
+    same_bits(&f, &p, 7);
+    qm_placement_free(&p);
+    fixture_close(&f);
+}
+
+/* Runs the tokens, over again without the device that fails. Ops that devices began. */
+static uint64_t run_through(struct qm_engine *e, const struct fixture *f, int64_t piece, float *logits, int *failures) {
+    struct qm_error err = {0};
+    struct qm_sequence *s;
+    assert_int_equal(qm_sequence_open(e, &s, &err), QM_OK);
+    *failures = 0;
+    for (int64_t at = 0; at < TOKENS;) {
+        int64_t n = TOKENS - at < piece ? TOKENS - at : piece;
+        struct qm_step step = {.sequence = s, .tokens = f->ids + at, .n = n, .n_logits = 1, .logits = logits};
+        int rc = qm_engine_step(e, &step, 1, &err);
+        if (rc && qm_engine_device_failed(e)) {
+            assert_int_equal(rc, QM_SYSTEM);
+            assert_non_null(strstr(err.message, "card failed at"));
+            assert_int_equal(qm_engine_step(e, &step, 1, NULL), QM_SYSTEM); /* until it falls back */
+            assert_int_equal(qm_engine_fall_back(e, &err), QM_OK);
+            if (at > 0)
+                assert_int_equal(qm_engine_step(e, &step, 1, NULL), QM_USAGE); /* its keys and values are lost */
+            assert_int_equal(qm_sequence_truncate(s, at), 0);
+            ++*failures;
+            at = 0;
+            continue;
+        }
+        if (rc)
+            fail_msg("%s", err.message);
+        at += n;
+    }
+    qm_sequence_close(s);
+    uint64_t ops = 0;
+    for (int d = 1; d <= qm_engine_devices(e); d++) {
+        struct qm_device_report report;
+        qm_engine_device_report(e, d, &report);
+        ops += report.ops;
+    }
+    return ops;
+}
+
+/* Experts of every layer on the CPU and two devices: other sums than the CPU's, but the same ones however the prompt is
+ * cut, and whoever computes a device's share after it has failed, at any op. */
+static void test_parted_experts(void **state) {
+    struct fixture f;
+    struct qm_placement p;
+    fixture_open(&f, *state);
+    assert_int_equal(qm_placement_open(f.model, 3, &p, NULL), QM_OK);
+    for (int64_t l = 0; l < p.layers; l++)
+        for (int64_t x = 0; x < p.experts && f.model->config.layer[l].moe; x++)
+            p.expert[l * p.experts + x] = (uint8_t)((x + l) % 3);
+    p.layer[0].attention = 1;
+    struct qm_device_setup devices[] = {fast, fast};
+    float *want = malloc(f.bytes), *found = malloc(f.bytes);
+    int failures;
+    struct qm_engine *e = open_engine(f.model, &p, devices, false);
+    uint64_t ops = run_through(e, &f, 13, want, &failures);
+    qm_engine_close(e);
+    assert_int_equal(failures, 0);
+    assert_true(ops > 20);
+    assert_true(relative_error(want, f.want, f.model->config.vocab) < 0.02);
+    e = open_engine(f.model, &p, devices, false);
+    run_through(e, &f, 1, found, &failures);
+    qm_engine_close(e);
+    assert_memory_equal(found, want, f.bytes);
+    for (uint64_t k = 0; k < ops; k += 1 + ops / 25) {
+        devices[0].fail_after = (int64_t)k / 2;
+        devices[1].fail_after = (int64_t)k;
+        e = open_engine(f.model, &p, devices, false);
+        run_through(e, &f, 13, found, &failures);
+        assert_true(failures >= 1 && failures <= 2);
+        assert_true(strlen(qm_engine_failures(e)) > 0);
+        qm_engine_close(e);
+        assert_memory_equal(found, want, f.bytes);
+    }
+    free(want);
+    free(found);
+    qm_placement_free(&p);
+    fixture_close(&f);
+}
+
+/* A device with whole layers fails at each of its ops: the CPU's own bits. */
+static void test_failures(void **state) {
+    struct fixture f;
+    struct qm_placement p;
+    fixture_open(&f, *state);
+    assert_int_equal(qm_placement_open(f.model, 2, &p, NULL), QM_OK);
+    for (int64_t l = 0; l < p.layers; l += 2)
+        whole(&p, f.model, l, 1);
+    struct qm_device_setup device = fast;
+    float *found = malloc(f.bytes);
+    int failures;
+    struct qm_engine *e = open_engine(f.model, &p, &device, false);
+    uint64_t ops = run_through(e, &f, 13, found, &failures);
+    assert_memory_equal(found, f.want, f.bytes);
+    assert_string_equal(qm_engine_failures(e), "");
+    qm_engine_close(e);
+    for (uint64_t k = 0; k < ops; k++) {
+        device.fail_after = (int64_t)k;
+        e = open_engine(f.model, &p, &device, false);
+        run_through(e, &f, 13, found, &failures);
+        assert_int_equal(failures, 1);
+        qm_engine_close(e);
+        assert_memory_equal(found, f.want, f.bytes);
+    }
+    device.fail_after = 3;
+    e = open_engine(f.model, &p, &device, true);
+    struct qm_error err;
+    struct qm_sequence *s;
+    assert_int_equal(qm_sequence_open(e, &s, &err), QM_OK);
+    struct qm_step step = {.sequence = s, .tokens = f.ids, .n = TOKENS};
+    assert_int_equal(qm_engine_step(e, &step, 1, &err), QM_SYSTEM);
+    assert_int_equal(qm_engine_fall_back(e, &err), QM_SYSTEM);
+    assert_non_null(strstr(err.message, "required"));
+    qm_sequence_close(s);
+    qm_engine_close(e);
+    free(found);
+    qm_placement_free(&p);
+    fixture_close(&f);
+}
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* A device so slow that its clock is known: bytes by its rate. */
+static void test_clock(void **state) {
+    struct fixture f;
+    struct qm_placement p;
+    fixture_open(&f, *state);
+    assert_int_equal(qm_placement_open(f.model, 2, &p, NULL), QM_OK);
+    whole(&p, f.model, 0, 1);
+    double bytes = (double)qm_unit_weight_bytes(f.model, QM_UNIT_ATTENTION, 0, 0) +
+                   (double)qm_unit_weight_bytes(f.model, QM_UNIT_FFN, 0, 0);
+    struct qm_device_setup slow = fast;
+    slow.spec.read = 0.001 * bytes; /* a thousand seconds for the layer's weights */
+    struct qm_engine *e = open_engine(f.model, &p, &slow, false);
+    double wall = seconds(), clock = qm_engine_clock(e);
+    free(run_logits(e, f.ids, 2, 1, 1));
+    wall = seconds() - wall;
+    clock = qm_engine_clock(e) - clock;
+    struct qm_device_report report;
+    qm_engine_device_report(e, 1, &report);
+    assert_true(wall < 1000);
+    assert_true(clock > 1800 && clock < 3000);
+    assert_true(report.work_seconds > 1800 && report.work_seconds <= clock);
+    assert_true(report.up_seconds > 0 && report.down_seconds > 0);
+    qm_engine_close(e);
+    qm_placement_free(&p);
+    fixture_close(&f);
+}
+
+static void test_memory(void **state) {
+    struct fixture f;
+    struct qm_placement p;
+    struct qm_error err;
+    struct qm_engine *e;
+    fixture_open(&f, *state);
+    assert_int_equal(qm_placement_open(f.model, 2, &p, NULL), QM_OK);
+    whole(&p, f.model, 1, 1);
+    struct qm_device_setup device = fast;
+    struct qm_engine_options o = {
+        .threads = 1, .isa = qm_isa_best(), .context = 256, .kv_type = -1, .placement = &p, .devices = &device};
+    assert_int_equal(qm_engine_open(f.model, &o, &e, &err), QM_OK);
+    struct qm_device_report report;
+    qm_engine_device_report(e, 1, &report);
+    qm_engine_close(e);
+    device.spec.memory = report.memory.total;
+    assert_int_equal(qm_engine_open(f.model, &o, &e, &err), QM_OK);
+    qm_engine_close(e);
+    device.spec.memory = report.memory.total - 1;
+    assert_int_equal(qm_engine_open(f.model, &o, &e, &err), QM_FIT);
+    assert_non_null(strstr(err.message, "card"));
+    p.layers--;
+    assert_int_equal(qm_engine_open(f.model, &o, &e, &err), QM_INPUT);
+    p.layers++;
+    qm_placement_free(&p);
+    fixture_close(&f);
+}
+
+#define ON(test, name)                                                                                                 \
+    { #test ", " name, test, NULL, NULL, name }
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        ON(test_whole_layers, "llama"),
+        ON(test_whole_layers, "qwen3_moe_mixed"),
+        ON(test_whole_layers, "gpt_oss"),
+        ON(test_whole_layers, "mixtral"),
+        ON(test_whole_layers, "llama_f16"),
+        ON(test_parted_experts, "qwen3_moe"),
+        ON(test_parted_experts, "gpt_oss"),
+        ON(test_parted_experts, "mixtral"),
+        ON(test_failures, "llama"),
+        ON(test_failures, "qwen3_moe_mixed"),
+        ON(test_clock, "llama"),
+        ON(test_memory, "llama"),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
