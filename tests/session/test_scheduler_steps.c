@@ -472,6 +472,32 @@ static void test_engine_fails(void **state) {
     assert_true(w.done && w.tokens == 2);
 }
 
+/* A request whose logits are not finite ends with an error; the others go on. */
+static void test_one_fails(void **state) {
+    (void)state;
+    struct qm_engine e = engine(200, 32, 4, 100);
+    struct qm_scheduler_options o = options(&e);
+    struct watched w[3];
+    const int32_t poison[] = {9};
+    e.poison = 9;
+    struct qm_scheduler *s = open_scheduler(&o);
+    for (int i = 0; i < 3; i++) {
+        struct qm_request r = request(&w[i], &e, i == 1 ? 1 : 8, 10);
+        if (i == 1)
+            r.prompt = poison;
+        add(s, &w[i], &r);
+    }
+    while (one_step(s))
+        ;
+    qm_scheduler_close(s);
+    for (int i = 0; i < 3; i++) {
+        assert_true(w[i].done);
+        assert_int_equal(w[i].rc, i == 1 ? QM_SYSTEM : QM_OK);
+        assert_int_equal(w[i].tokens, i == 1 ? 0 : 10);
+    }
+    assert_int_equal(e.open, 0);
+}
+
 /* The share of a mixed step follows the measured rates, within its bounds. */
 static void test_share(void **state) {
     (void)state;
@@ -505,7 +531,7 @@ int main(void) {
         cmocka_unit_test(test_first_proceeds), cmocka_unit_test(test_order),     cmocka_unit_test(test_displaces),
         cmocka_unit_test(test_short_pool),     cmocka_unit_test(test_refusals),  cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_from_callbacks), cmocka_unit_test(test_embedding), cmocka_unit_test(test_engine_fails),
-        cmocka_unit_test(test_share),
+        cmocka_unit_test(test_one_fails),      cmocka_unit_test(test_share),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
