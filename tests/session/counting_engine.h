@@ -101,7 +101,7 @@ struct qm_engine {
     int64_t taken, open;
     double clock, longest; /* longest: a whole chunk's time at the greatest depth */
     int steps, fail_at;
-    int32_t poison; /* as a prompt's first token, of a step alone, gives logits that are not finite; 0: none */
+    int32_t poison; /* a prompt that begins with it gives logits that are not finite; 0: none */
 };
 
 struct qm_sequence {
