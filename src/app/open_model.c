@@ -179,6 +179,8 @@ int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *w
         rc = qm_app_kv_type(args, &options.kv_type, err);
     if (!rc)
         rc = qm_app_numa(args, &options.numa, err);
+    if (!rc && !progress->quiet)
+        m->predictor = qm_predictor_open(options.isa);
     if (!rc)
         rc = qm_engine_open(m->model, &options, &m->engine, err);
     qm_progress_end(progress);
@@ -215,6 +217,7 @@ int qm_app_save_routing(const struct qm_args *args, struct qm_progress *progress
 
 void qm_app_close(struct qm_app_model *m) {
     qm_routing_profile_free(&m->routing);
+    qm_predictor_close(m->predictor);
     qm_engine_close(m->engine);
     qm_tokenizer_free(m->tokenizer);
     qm_model_close(m->model);
