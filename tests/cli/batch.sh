@@ -184,7 +184,7 @@ resumed "$T/stopped" 'resumed after signals' long && ok 'resumed after signals'
 
 # --- checkpoints: one long prompt, computed slowly ---
 head -n 56 $DEMO/demo/logbook_2k.txt | tr -d '\n"\\' >"$T/log"
-isa=$(usual scalar scalar avx2) # the sanitizers are slow enough
+isa=$(usual scalar scalar avx2) other=$(usual avx2 avx2 scalar) # the sanitizers are slow enough
 slowly() { "$QUIETMIND" batch $DEMO "$T/prompt.jsonl" --context 4096 --isa $isa --chunk 64 --sequences 1 --threads 2 "$@" </dev/null; }
 row long completions "\"prompt\": \"$(cat "$T/log")\", \"max_tokens\": 5, \"temperature\": 0" >"$T/prompt.jsonl"
 begin_slowly() { # begin_slowly OPTION...: until a checkpoint is there, then kill -9
@@ -199,10 +199,15 @@ begin_slowly() { # begin_slowly OPTION...: until a checkpoint is there, then kil
 }
 begin_slowly
 code 'a long prompt resumes' 0 slowly -o "$T/slow"
-check 'from its checkpoint' err_has '\([1-9][0-9]* of them shared\)'
+check 'from its checkpoint' err_has ' ([0-9]+) prompt tokens \([1-9][0-9]* of them shared\)'
 check 'which is gone afterwards' test ! -e "$T/slow.kv"
 mv "$T/slow" "$T/slow.first"
 rm -f "$T"/slow.journal*
+begin_slowly
+code 'by another instruction set' 0 "$QUIETMIND" batch $DEMO "$T/prompt.jsonl" --context 4096 --sequences 1 --isa $other -o "$T/slow"
+check 'says so' err_has 'the instruction set \(it was '
+check 'and drops checkpoints' err_has '\(0 of them shared\)'
+rm -f "$T"/slow "$T"/slow.journal*
 begin_slowly
 printf 'damaged' | dd of="$T/slow.kv" bs=1 seek=200000 conv=notrunc 2>/dev/null
 code 'a damaged checkpoint does no harm' 0 slowly -o "$T/slow"
