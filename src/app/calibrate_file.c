@@ -83,6 +83,12 @@ static bool path_of(const char *identity, char *out, size_t size) {
     return true;
 }
 
+bool qm_calibration_kept(const char *identity, const char *isa, struct qm_efficiency *out) {
+    char path[4200];
+    bool found = false;
+    return path_of(identity, path, sizeof path) && !load(path, identity, isa, out, &found, NULL) && found;
+}
+
 int qm_calibration_find(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
                         bool refresh, struct qm_progress *progress, struct qm_efficiency *out, struct qm_error *err) {
     char path[4200];
@@ -94,6 +100,11 @@ int qm_calibration_find(const struct qm_machine *m, const struct qm_machine_prof
         return QM_OK;
     qm_note(progress, "measuring the kernels: some seconds");
     int rc = qm_calibrate(m, profile, isa, progress, out, &whole, err);
+    if (rc == QM_FIT) {
+        qm_note(progress, "the kernels are not measured, usual shares are taken: %s", err->message);
+        qm_efficiency_usual(out);
+        return QM_OK;
+    }
     if (!rc && !whole)
         qm_note(progress, "measuring the kernels took too long and is not kept: is the machine busy?");
     if (!rc && whole && kept && save(path, m->identity, qm_isa_name(isa), out, &why))

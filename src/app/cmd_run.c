@@ -139,7 +139,8 @@ static int finish_output(struct run *r, const struct qm_generate_result *result)
         qm_report_logprobs_print(&r->progress, r->logprobs);
     if (result->finish == QM_FINISH_CONTEXT)
         qm_note(&r->progress, "the context of %lld tokens is full", (long long)qm_engine_context(r->model.engine));
-    qm_report_speed(&r->progress, r->model.engine, result, &r->meter);
+    const struct qm_predicted_run predicted = {r->model.predictor, "run", r->model.dir};
+    qm_report_speed(&r->progress, r->model.engine, result, &r->meter, &predicted);
     return result->finish == QM_FINISH_INTERRUPTED ? QM_INTERRUPTED : QM_OK;
 }
 

@@ -10,6 +10,7 @@
 
 #include "app/load_report.h"
 #include "app/quiet.h"
+#include "app/signals.h"
 #include "base/file.h"
 #include "base/utf8.h"
 #include "model/locate.h"
@@ -148,7 +149,7 @@ int qm_app_numa(const struct qm_args *args, struct qm_numa *out, struct qm_error
 
 static int load_progress(void *arg, const char *what, uint64_t done, uint64_t total) {
     qm_progress_update(arg, what, done, total, QM_UNIT_BYTES);
-    return 0;
+    return *qm_signals_flag() != 0;
 }
 
 int qm_app_load(const struct qm_args *args, int64_t chunk, struct qm_progress *progress, struct qm_app_model *m,
@@ -179,6 +180,8 @@ int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *w
         rc = qm_app_kv_type(args, &options.kv_type, err);
     if (!rc)
         rc = qm_app_numa(args, &options.numa, err);
+    if (!rc && !progress->quiet)
+        m->predictor = qm_predictor_open(options.isa);
     if (!rc)
         rc = qm_engine_open(m->model, &options, &m->engine, err);
     qm_progress_end(progress);
@@ -215,6 +218,7 @@ int qm_app_save_routing(const struct qm_args *args, struct qm_progress *progress
 
 void qm_app_close(struct qm_app_model *m) {
     qm_routing_profile_free(&m->routing);
+    qm_predictor_close(m->predictor);
     qm_engine_close(m->engine);
     qm_tokenizer_free(m->tokenizer);
     qm_model_close(m->model);

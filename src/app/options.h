@@ -92,6 +92,9 @@ enum qm_option {
     QM_OPT_PIN,
     QM_OPT_DEVICE,
     QM_OPT_PROFILE_EXPERTS,
+    QM_OPT_ACCURACY,
+    QM_OPT_TABLE,
+    QM_OPT_HTML,
     /* compare */
     QM_OPT_CONFIGS,
     QM_OPT_PROMPTS,
@@ -103,7 +106,6 @@ enum qm_option {
     QM_OPT_JOB,
     QM_OPT_WITH,
     QM_OPT_CSV,
-    QM_OPT_HTML,
     /* machine */
     QM_OPT_REFRESH,
     QM_OPT_DISK,
