@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "app/load_report.h"
+#include "app/offload.h"
 #include "app/quiet.h"
 #include "base/file.h"
 #include "base/utf8.h"
@@ -179,9 +180,17 @@ int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *w
         rc = qm_app_kv_type(args, &options.kv_type, err);
     if (!rc)
         rc = qm_app_numa(args, &options.numa, err);
+    const struct qm_job job = {.sequences = 1, .prompt = 512, .generate = 128};
+    struct qm_offload *offload = NULL;
+    bool context_given = options.context != 0;
+    if (!rc)
+        rc = qm_offload_open(args, m->model, &job, &options, progress, &offload, err);
     if (!rc)
         rc = qm_engine_open(m->model, &options, &m->engine, err);
     qm_progress_end(progress);
+    if (!rc)
+        qm_offload_tell(offload, progress);
+    qm_offload_free(offload);
     if (!rc)
         rc = qm_quiet_apply(&quiet, progress, m->engine, err);
     if (rc)
@@ -193,7 +202,7 @@ int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *w
         qm_engine_set_routing(m->engine, &m->routing);
     qm_report_load(progress, m->engine);
     int64_t context = qm_engine_context(m->engine), most = m->model->config.max_positions;
-    if (options.context == 0)
+    if (!context_given)
         qm_note(progress,
                 context < most ? "context: %lld tokens, what fits in memory (the model's maximum is %lld)"
                                : "context: %lld tokens, the model's maximum",
