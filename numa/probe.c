@@ -1,6 +1,8 @@
 /* Timing of reads, multiply-adds, regions and barriers on a team. */
 #include "numa/probe.h"
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -26,6 +28,7 @@ struct qm_probe {
     int *count;        /* [nodes] */
     struct part *parts;
     uint64_t *sink; /* [threads][8]: a cache line each */
+    _Atomic bool short_of_pages;
 };
 
 struct pass {
@@ -65,7 +68,11 @@ static void touch(void *arg, int thread, int threads) {
     size_t begin, end;
     (void)threads;
     share(p, &own, &begin, &end);
-    memset((char *)p->memory[own.memory].data + begin, thread + 1, end - begin);
+    if (!qm_memory_take(&p->memory[own.memory], begin, end))
+        atomic_store(&p->short_of_pages, true);
+    qm_team_barrier(p->team, thread);
+    if (!atomic_load(&p->short_of_pages))
+        memset((char *)p->memory[own.memory].data + begin, thread + 1, end - begin);
 }
 
 static int open_lists(struct qm_probe *p, struct qm_error *err) {
@@ -104,6 +111,16 @@ int qm_probe_open(struct qm_team *team, const int *thread_node, int nodes, size_
         return rc;
     }
     qm_team_run(team, touch, p);
+    bool again = atomic_exchange(&p->short_of_pages, false); /* a limit keeps reserved huge pages from this process */
+    for (int n = 0; again && !rc && n < p->nodes; n++)
+        if (p->memory[n].pages == QM_PAGES_2M || p->memory[n].pages == QM_PAGES_1G)
+            rc = qm_memory_use_small(&p->memory[n], (struct qm_home){.node = -1}, err);
+    if (rc) {
+        qm_probe_close(p);
+        return rc;
+    }
+    if (again)
+        qm_team_run(team, touch, p);
     *out = p;
     return QM_OK;
 }

@@ -54,7 +54,7 @@ static int print_status(struct qm_journal *j, const struct qm_batch_paths *paths
     if (!rc && complete)
         rc = qm_out_text("state    complete\n", err);
     else if (!rc && process)
-        rc = qm_out_printf(err, "state    %s (process %ld)\n", state.data ? state.data : "working", process);
+        rc = qm_out_printf(err, "state    %s (process %ld)\n", state.data ? state.data : "starting", process);
     else if (!rc)
         rc = qm_out_printf(err, "state    not running%s%s; the same command resumes it\n", known ? ": " : "",
                            known ? state.data : "");

@@ -276,10 +276,17 @@ static int cell_whole(const json_t *row, struct qm_buf *out, struct qm_error *er
     return number_or_dash(row, "whole_model_ts", "%.2f", out, err);
 }
 
+static int cell_predicted(const json_t *row, struct qm_buf *out, struct qm_error *err) {
+    return number_or_dash(row, "predicted_ts", "%.2f", out, err);
+}
+
 const struct qm_column qm_bench_columns[] = {
-    {"model", 30, false, cell_model},   {"size", 10, true, cell_size},    {"params", 10, true, cell_params},
-    {"threads", 7, true, cell_threads}, {"test", 20, true, cell_test},    {"t/s", 18, true, cell_speed},
-    {"GB/s", 7, true, cell_gb},         {"GFLOP/s", 9, true, cell_gflop}, {"limit", 24, true, cell_limit},
-    {"J/token", 8, true, cell_joules},  {"W", 6, true, cell_watts},       {"temp", 4, true, cell_temperature},
-    {"fan", 5, true, cell_fan},         {"whole", 9, true, cell_whole},   {NULL, 0, false, NULL},
+    {"model", 30, false, cell_model},       {"size", 10, true, cell_size},
+    {"params", 10, true, cell_params},      {"threads", 7, true, cell_threads},
+    {"test", 20, true, cell_test},          {"t/s", 18, true, cell_speed},
+    {"predicted", 9, true, cell_predicted}, {"GB/s", 7, true, cell_gb},
+    {"GFLOP/s", 9, true, cell_gflop},       {"limit", 24, true, cell_limit},
+    {"J/token", 8, true, cell_joules},      {"W", 6, true, cell_watts},
+    {"temp", 4, true, cell_temperature},    {"fan", 5, true, cell_fan},
+    {"whole", 9, true, cell_whole},         {NULL, 0, false, NULL},
 };

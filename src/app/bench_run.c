@@ -272,7 +272,7 @@ static int open_runner(struct runner *r, int threads, struct qm_error *err) {
     const struct qm_job job = {.sequences = most_batch,
                                .depth = largest(&plan->depth),
                                .prompt = largest(&plan->prompt),
-                               .generate = largest(&plan->gen)};
+                               .generate = largest(&plan->prompt) ? 0 : largest(&plan->gen)};
     struct qm_offload *offload = NULL;
     int rc = qm_kernels_get(plan->isa, &kernels, err);
     if (!rc)

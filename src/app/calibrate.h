@@ -13,6 +13,9 @@
 int qm_calibration_find(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
                         bool refresh, struct qm_progress *progress, struct qm_efficiency *out, struct qm_error *err);
 
+/* The kept shares alone; false where there are none that fit. */
+bool qm_calibration_kept(const char *identity, const char *isa, struct qm_efficiency *out);
+
 /* The file: JSON with the machine's identity, the instruction set and the shares. Untrusted. QM_INPUT where it is not
  * one, or of another machine or instruction set. */
 int qm_calibration_parse(const char *text, size_t len, const char *name, const char *identity, const char *isa,

@@ -83,6 +83,12 @@ static bool path_of(const char *identity, char *out, size_t size) {
     return true;
 }
 
+bool qm_calibration_kept(const char *identity, const char *isa, struct qm_efficiency *out) {
+    char path[4200];
+    bool found = false;
+    return path_of(identity, path, sizeof path) && !load(path, identity, isa, out, &found, NULL) && found;
+}
+
 int qm_calibration_find(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
                         bool refresh, struct qm_progress *progress, struct qm_efficiency *out, struct qm_error *err) {
     char path[4200];

@@ -6,6 +6,7 @@
 #include "app/bench.h"
 #include "app/open_model.h"
 #include "app/out.h"
+#include "app/predictor.h"
 #include "app/shapes.h"
 #include "app/signals.h"
 #include "numa/machine.h"
@@ -18,6 +19,7 @@ struct bench {
     struct qm_meter meter;
     struct qm_progress progress;
     struct qm_rows rows;
+    struct qm_predictor *predictor; /* NULL where this machine's profile is not kept */
 };
 
 static int read_list(const struct qm_args *args, enum qm_option option, const char *absent, int64_t min, int64_t max,
@@ -139,9 +141,23 @@ static int print_profile(const json_t *profile, struct qm_error *err) {
     return rc ? rc : qm_out_text("\n", err);
 }
 
+/* Predicted beside measured, by the limits read around the row; into the row, and into the history. */
+static void predict(struct bench *b, const struct qm_engine *e, const struct qm_bench_result *r, json_t *row) {
+    const struct qm_bench_case *c = &r->which;
+    struct qm_job job = {.sequences = c->batch, .depth = c->n_depth, .prompt = c->n_prompt, .generate = c->n_gen};
+    struct qm_quiet_state quiet;
+    bool can = b->predictor && row && !qm_engine_quiet(e, &quiet) && !qm_engine_power_cap(e);
+    double tps = can ? qm_predictor_tps(b->predictor, e, &job, &r->limits) : 0;
+    if (!row || json_object_set_new(row, "predicted_ts", tps > 0 ? json_real(tps) : json_null()) || tps <= 0)
+        return;
+    qm_predictor_keep(b->predictor, &b->progress, e, "bench", b->subject.name, &job, tps,
+                      json_number_value(json_object_get(row, "median_ts")));
+}
+
 static int take_result(void *arg, const struct qm_engine *e, const struct qm_bench_result *r, struct qm_error *err) {
     struct bench *b = arg;
     json_t *row = qm_bench_row(&b->subject, e, r);
+    predict(b, e, r, row);
     int rc = qm_rows_add(&b->rows, row, err);
     if (!rc && r->profiled && b->rows.format == QM_ROWS_MD)
         rc = print_profile(json_object_get(row, "profile"), err);
@@ -197,8 +213,11 @@ static int run_bench(const struct qm_args *args, struct qm_error *err) {
         rc = look_at_machine(&b, err);
     b.subject.isa = b.plan.isa;
     b.subject.fill_depth = b.plan.fill_depth;
+    if (!rc && !kernels)
+        b.predictor = args->option[QM_OPT_DEVICE].n_list ? NULL : qm_predictor_open(b.plan.isa);
     if (!rc)
         rc = measure(&b, kernels, err);
+    qm_predictor_close(b.predictor);
     qm_rows_close(&b.rows);
     qm_meter_close(&b.meter);
     qm_model_close(b.all);

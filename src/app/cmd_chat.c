@@ -252,8 +252,9 @@ static int run_chat(const struct qm_args *args, struct qm_error *err) {
         rc = open_conversation(&c, &biases);
     if (!rc && args->option[QM_OPT_ONCE].set) {
         rc = ask(&c, args->option[QM_OPT_ONCE].text);
+        const struct qm_predicted_run predicted = {c.model.predictor, "chat", c.model.dir};
         if (!rc)
-            qm_report_speed(&c.progress, c.model.engine, &c.result, &c.meter);
+            qm_report_speed(&c.progress, c.model.engine, &c.result, &c.meter, &predicted);
     } else if (!rc) {
         rc = converse(&c);
     }

@@ -142,6 +142,8 @@ static int print(const struct qm_args *args, const struct job *j, const struct q
 }
 
 static int run_plan(const struct qm_args *args, struct qm_error *err) {
+    if (args->option[QM_OPT_ACCURACY].set)
+        return qm_plan_accuracy(args->option[QM_OPT_JSON].set, err);
     struct job *j = calloc(1, sizeof *j);
     struct qm_plan_answer answer = {0};
     if (!j)
@@ -178,18 +180,31 @@ static int run_plan(const struct qm_args *args, struct qm_error *err) {
     return rc;
 }
 
-static const unsigned char plan_options[] = {QM_OPT_CONTEXT,      QM_OPT_PLAN_BATCH,
-                                             QM_OPT_PLAN_PROMPT,  QM_OPT_GENERATE,
-                                             QM_OPT_PLAN_DEPTH,   QM_OPT_OUTPUT,
-                                             QM_OPT_OFFLOAD,      QM_OPT_PIN,
-                                             QM_OPT_DEVICE,       QM_OPT_PROFILE_EXPERTS,
-                                             QM_OPT_VRAM,         QM_OPT_RAM,
-                                             QM_OPT_MACHINE,      QM_OPT_RANDOM,
-                                             QM_OPT_LAYERS,       QM_OPT_JSON,
-                                             QM_OPT_CHUNK,        QM_OPT_THREADS,
-                                             QM_OPT_ISA,          QM_OPT_KV_TYPE,
-                                             QM_OPT_ROPE_THETA,   QM_OPT_EXPERTS_PER_TOKEN,
-                                             QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT,
+static const unsigned char plan_options[] = {QM_OPT_CONTEXT,
+                                             QM_OPT_PLAN_BATCH,
+                                             QM_OPT_PLAN_PROMPT,
+                                             QM_OPT_GENERATE,
+                                             QM_OPT_PLAN_DEPTH,
+                                             QM_OPT_OUTPUT,
+                                             QM_OPT_OFFLOAD,
+                                             QM_OPT_PIN,
+                                             QM_OPT_DEVICE,
+                                             QM_OPT_PROFILE_EXPERTS,
+                                             QM_OPT_ACCURACY,
+                                             QM_OPT_VRAM,
+                                             QM_OPT_RAM,
+                                             QM_OPT_MACHINE,
+                                             QM_OPT_RANDOM,
+                                             QM_OPT_LAYERS,
+                                             QM_OPT_JSON,
+                                             QM_OPT_CHUNK,
+                                             QM_OPT_THREADS,
+                                             QM_OPT_ISA,
+                                             QM_OPT_KV_TYPE,
+                                             QM_OPT_ROPE_THETA,
+                                             QM_OPT_EXPERTS_PER_TOKEN,
+                                             QM_OPT_ROPE_SCALING,
+                                             QM_OPT_QUIET_OUTPUT,
                                              QM_OPT_END};
 
 const struct qm_command qm_cmd_plan = {

@@ -141,7 +141,8 @@ static int finish_output(struct run *r, const struct qm_generate_result *result)
         qm_report_logprobs_print(&r->progress, r->logprobs);
     if (result->finish == QM_FINISH_CONTEXT)
         qm_note(&r->progress, "the context of %lld tokens is full", (long long)qm_engine_context(r->model.engine));
-    qm_report_speed(&r->progress, r->model.engine, result, &r->meter);
+    const struct qm_predicted_run predicted = {r->model.predictor, "run", r->model.dir};
+    qm_report_speed(&r->progress, r->model.engine, result, &r->meter, &predicted);
     return result->finish == QM_FINISH_INTERRUPTED ? QM_INTERRUPTED : QM_OK;
 }
 
@@ -239,8 +240,8 @@ const struct qm_command qm_cmd_run = {
                "the output. Sampling follows the model's generation_config.json unless told\n"
                "otherwise, and is greedy without one. With --ids a model without a tokenizer\n"
                "prints token ids. --json prints one object: text, ids, finish_reason, usage,\n"
-               "prefill_tps, decode_tps, load, devices, quiet, power_cap, energy. Ctrl-C ends it with\n"
-               "what was generated so far. Without MODEL the demonstration model is used.\n",
+               "prefill_tps, decode_tps, load, devices, quiet, power_cap, energy. Ctrl-C\n"
+               "ends it with what was generated so far. Without MODEL the demonstration model is used.\n",
     .example = "quietmind run Qwen/Qwen3-4B -p \"The capital of France is\" -n 20\n"
                "quietmind run ~/models/Yi-6B -f story.txt --temperature 0.8 --seed 7\n",
     .options = run_options,

@@ -111,22 +111,50 @@ static double read_limit(const struct qm_engine *engine) {
     return rate;
 }
 
+/* Predicted beside measured, and both in the history. */
+static void report_predicted(struct qm_progress *progress, const struct qm_engine *engine,
+                             const struct qm_generate_result *r, const struct qm_predicted_run *p, double read) {
+    struct qm_quiet_state quiet;
+    struct qm_limits limits = {.read = read};
+    struct qm_job prompt = {.sequences = 1, .depth = r->prefix_tokens, .prompt = r->prompt_tokens - r->prefix_tokens};
+    struct qm_job writing = {.sequences = 1, .depth = r->prompt_tokens, .generate = r->decode_steps};
+    double of_prompt = 0, of_writing = 0;
+    char text[160];
+    if (qm_engine_quiet(engine, &quiet) || qm_engine_power_cap(engine))
+        return; /* slower on purpose */
+    if (prompt.prompt > 0)
+        of_prompt = qm_predictor_tps(p->predictor, engine, &prompt, &limits);
+    if (writing.generate > 0)
+        of_writing = qm_predictor_tps(p->predictor, engine, &writing, &limits);
+    int n = snprintf(text, sizeof text, "predicted: prompt %.1f tokens/s", of_prompt);
+    if (of_writing > 0)
+        snprintf(text + n, sizeof text - (size_t)n, "; generation %.1f tokens/s", of_writing);
+    qm_note(progress, "%s", text);
+    qm_predictor_keep(p->predictor, progress, engine, p->command, p->model, &prompt, of_prompt,
+                      qm_report_prefill_tps(r));
+    qm_predictor_keep(p->predictor, progress, engine, p->command, p->model, &writing, of_writing,
+                      qm_report_decode_tps(r));
+}
+
 void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engine, const struct qm_generate_result *r,
-                     const struct qm_meter *meter) {
+                     const struct qm_meter *meter, const struct qm_predicted_run *predicted) {
     if (progress->quiet)
         return;
+    double most = 0;
     char speed[160] = "", quiet[160], metered[1400];
     qm_quiet_text(engine, quiet, sizeof quiet);
     if (r->decode_steps > 0 && r->decode_seconds > 0) {
         double rate = (double)r->decode_bytes / r->decode_seconds;
         int n = snprintf(speed, sizeof speed, ", %.1f tokens/s, %.1f GB/s", qm_report_decode_tps(r), rate / 1e9);
-        double most = r->finish != QM_FINISH_INTERRUPTED ? read_limit(engine) : 0;
+        most = r->finish != QM_FINISH_INTERRUPTED && !qm_engine_devices(engine) ? read_limit(engine) : 0;
         if (most > 0)
             snprintf(speed + n, sizeof speed - (size_t)n, " (%.0f %% of the %.1f GB/s this machine reads)",
                      100 * rate / most, most / 1e9);
     }
     qm_note(progress, "prompt: %lld tokens, %.1f tokens/s; generation: %zu tokens%s%s",
             (long long)(r->prompt_tokens - r->prefix_tokens), qm_report_prefill_tps(r), r->ids.len, speed, quiet);
+    if (predicted->predictor && r->finish != QM_FINISH_INTERRUPTED)
+        report_predicted(progress, engine, r, predicted, most);
     qm_meter_text(meter, (double)r->decode_steps, metered, sizeof metered);
     qm_note(progress, "%s", metered);
 }

@@ -3,11 +3,13 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "app/calibrate.h"
 #include "app/machine_find.h"
 #include "app/open_model.h"
 #include "base/file.h"
+#include "numa/memory.h"
 #include "plan/plan_file.h"
 
 enum { DEVICE_LIMIT = 1 << 20, PLAN_LIMIT = 64 << 20 };
@@ -98,6 +100,24 @@ int qm_offload_what(const struct qm_args *args, const struct qm_model *m, struct
     return QM_OK;
 }
 
+/* For a placement that is given nothing need be measured: only memory and cores are of this machine. */
+static int unmeasured(struct qm_speed *out, struct qm_error *err) {
+    *out = (struct qm_speed){.name = "this machine",
+                             .nodes = 1,
+                             .cores = (int)sysconf(_SC_NPROCESSORS_ONLN),
+                             .read = 1e11,
+                             .bf16 = 1e12,
+                             .f32 = 5e11,
+                             .region_us = 5,
+                             .barrier_us = 2};
+    qm_efficiency_usual(&out->efficiency);
+    return qm_memory_available(&out->memory, err);
+}
+
+static bool is_given(const char *what) {
+    return what && strcmp(what, "auto") != 0 && strcmp(what, "require") != 0;
+}
+
 /* Of the devices, those that can compute here. */
 static int take_devices(struct qm_offload *f, struct qm_error *err) {
     for (int d = 0; d < f->speed.devices; d++) {
@@ -138,7 +158,8 @@ int qm_offload_open(const struct qm_args *args, const struct qm_model *m, const 
         if (what && !strcmp(what, "auto"))
             qm_note(progress, "no device: everything is on the CPU (--device emulated:90GiB shows what one would do)");
         else if (what && strcmp(what, "none") != 0)
-            return qm_fail(err, QM_USAGE, "--offload %s: there is no device; --device names one", what);
+            return qm_fail(err, strcmp(what, "require") ? QM_USAGE : QM_FIT,
+                           "--offload %s: there is no device; --device names one", what);
         return QM_OK;
     }
     struct qm_offload *f = calloc(1, sizeof *f);
@@ -152,7 +173,11 @@ int qm_offload_open(const struct qm_args *args, const struct qm_model *m, const 
                                   .threads = o->threads,
                                   .speed = &f->speed};
     f->ask.job.sequences = o->sequences ? o->sequences : 1;
-    int rc = qm_offload_machine(args, progress, &f->speed, err);
+    int64_t room = o->context ? o->context : m->config.max_positions;
+    if (job->prompt + job->generate > room)
+        f->ask.job =
+            (struct qm_job){.sequences = f->ask.job.sequences, .prompt = room - room / 4, .generate = room / 4};
+    int rc = is_given(what) ? unmeasured(&f->speed, err) : qm_offload_machine(args, progress, &f->speed, err);
     if (!rc)
         rc = qm_offload_devices(args, &f->speed, err);
     if (!rc)

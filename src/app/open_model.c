@@ -157,6 +157,22 @@ int qm_app_load(const struct qm_args *args, int64_t chunk, struct qm_progress *p
     return qm_app_load_engine(args, &(struct qm_app_engine){.chunk = chunk}, progress, m, err);
 }
 
+static int open_engine(const struct qm_args *args, struct qm_engine_options *o, struct qm_progress *progress,
+                       struct qm_app_model *m, struct qm_error *err) {
+    const struct qm_job job = {.sequences = 1, .prompt = 512, .generate = 128};
+    struct qm_offload *offload;
+    int rc = qm_offload_open(args, m->model, &job, o, progress, &offload, err);
+    if (!rc && !offload && !progress->quiet)
+        m->predictor = qm_predictor_open(o->isa);
+    if (!rc)
+        rc = qm_engine_open(m->model, o, &m->engine, err);
+    qm_progress_end(progress);
+    if (!rc)
+        qm_offload_tell(offload, progress);
+    qm_offload_free(offload);
+    return rc;
+}
+
 int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *wanted, struct qm_progress *progress,
                        struct qm_app_model *m, struct qm_error *err) {
     struct qm_engine_options options = {
@@ -180,17 +196,9 @@ int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *w
         rc = qm_app_kv_type(args, &options.kv_type, err);
     if (!rc)
         rc = qm_app_numa(args, &options.numa, err);
-    const struct qm_job job = {.sequences = 1, .prompt = 512, .generate = 128};
-    struct qm_offload *offload = NULL;
     bool context_given = options.context != 0;
     if (!rc)
-        rc = qm_offload_open(args, m->model, &job, &options, progress, &offload, err);
-    if (!rc)
-        rc = qm_engine_open(m->model, &options, &m->engine, err);
-    qm_progress_end(progress);
-    if (!rc)
-        qm_offload_tell(offload, progress);
-    qm_offload_free(offload);
+        rc = open_engine(args, &options, progress, m, err);
     if (!rc)
         rc = qm_quiet_apply(&quiet, progress, m->engine, err);
     if (rc)
@@ -224,6 +232,7 @@ int qm_app_save_routing(const struct qm_args *args, struct qm_progress *progress
 
 void qm_app_close(struct qm_app_model *m) {
     qm_routing_profile_free(&m->routing);
+    qm_predictor_close(m->predictor);
     qm_engine_close(m->engine);
     qm_tokenizer_free(m->tokenizer);
     qm_model_close(m->model);

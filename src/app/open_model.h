@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "app/options.h"
+#include "app/predictor.h"
 #include "app/progress.h"
 #include "base/buf.h"
 #include "engine/engine.h"
@@ -25,6 +26,7 @@ struct qm_app_model {
     struct qm_tokenizer *tokenizer; /* NULL where none was asked for, or the directory has none */
     struct qm_engine *engine;
     struct qm_routing_profile routing;    /* with --profile-experts */
+    struct qm_predictor *predictor;       /* NULL where this machine's profile is not kept */
     struct qm_generation_config defaults; /* of sampling, the publisher's; its end tokens are the model's too */
 };
 

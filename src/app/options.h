@@ -92,6 +92,9 @@ enum qm_option {
     QM_OPT_PIN,
     QM_OPT_DEVICE,
     QM_OPT_PROFILE_EXPERTS,
+    QM_OPT_ACCURACY,
+    QM_OPT_TABLE,
+    QM_OPT_HTML,
     /* machine */
     QM_OPT_REFRESH,
     QM_OPT_DISK,

@@ -79,6 +79,9 @@ json_t *qm_plan_json(const struct qm_plan_ask *ask, const struct qm_plan_answer 
 int qm_plan_placement_text(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_buf *out,
                            struct qm_error *err);
 
+/* The history: predicted beside measured. */
+int qm_plan_accuracy(bool json, struct qm_error *err);
+
 /* What bounds a job, greatest first: words and shares of its seconds. Returns how many. */
 struct qm_plan_bound {
     const char *what;

@@ -189,12 +189,14 @@ static int parse_node(const json_t *v, const char *name, struct qm_speed *s, str
         rc = parse_scaling(&r, take(&r, "read_by_threads"), node, err);
     if (!rc)
         rc = finish(&r, err);
+    if (rc)
+        return rc;
     node->memory = (uint64_t)memory;
     node->cores = (int)cores;
     s->memory += node->memory;
     s->cores += node->cores;
     s->nodes++;
-    return rc;
+    return QM_OK;
 }
 
 static int parse_device(const json_t *v, const char *name, struct qm_speed *s, struct qm_error *err) {
@@ -226,9 +228,11 @@ static int parse_device(const json_t *v, const char *name, struct qm_speed *s, s
         rc = numbers(&r, fields, sizeof fields / sizeof *fields, err);
     if (!rc)
         rc = finish(&r, err);
+    if (rc)
+        return rc;
     d->memory = (uint64_t)memory;
     s->devices++;
-    return rc;
+    return QM_OK;
 }
 
 /* A list of 1 (or 0) to `most` values, each read by `each`. */

@@ -143,7 +143,7 @@ static int decode_step(struct run *r) {
 static int take_token(struct run *r, bool *ended) {
     const struct qm_generate *g = r->g;
     struct qm_generate_result *out = r->out;
-    struct qm_generate_token t;
+    struct qm_generate_token t = {0};
     int rc = qm_decoding_draw(r->decoding, r->logits, r->err);
     if (!rc)
         rc = qm_decoding_take(r->decoding, &t, ended, &out->finish, r->err);

@@ -1,10 +1,10 @@
 #!/bin/bash
 # quietmind batch: what it writes, and that nothing is lost: kill -9 at random instants (20; 200 with LONG=1), every
-# write, fsync and rename failing once (every one with LONG=1, one in $FAULT_STEP else), signals, changed inputs.
+# write, fsync and rename failing once (every one with LONG=1, else one in six), signals, changed inputs. With
+# QM_TEST_SLOW=0 (the sanitizers) fewer of them.
 . "$(dirname "$0")/lib.bash"
-LONG=${LONG:-}
-KILLS=${KILLS:-$([ -n "$LONG" ] && echo 200 || echo 20)}
-FAULT_STEP=${FAULT_STEP:-$([ -n "$LONG" ] && echo 1 || echo 6)}
+usual() { if [ -n "${LONG:-}" ]; then echo "$1"; elif [ "${QM_TEST_SLOW:-}" = 0 ]; then echo "$3"; else echo "$2"; fi; }
+KILLS=${KILLS:-$(usual 200 20 5)} FAULT_STEP=${FAULT_STEP:-$(usual 1 6 30)}
 IN=
 run() { "$QUIETMIND" batch $DEMO "$@" --threads 2 --sequences 8 --context 512 </dev/null; }
 row() { printf '{"custom_id": "%s", "method": "POST", "url": "/v1/%s", "body": {%s}}\n' "$1" "$2" "$3"; }
@@ -24,6 +24,7 @@ code() { # code NAME EXPECTED COMMAND...
     row chat chat/completions '"messages": [{"role": "user", "content": "Hello."}], "max_tokens": 8'
     row text completions '"prompt": "The bells rang", "max_tokens": 6, "temperature": 0'
     row two completions '"prompt": "The owl", "max_tokens": 5, "n": 2'
+    row vector embeddings '"input": "The owl came in"'
     echo 'not JSON'
     echo '{"method": "POST", "url": "/v1/completions", "body": {}}'
     row format chat/completions '"messages": [{"role": "user", "content": "Hi"}], "response_format": {"type": "json_object"}'
@@ -36,19 +37,20 @@ code() { # code NAME EXPECTED COMMAND...
     printf '"}}\n'
 } >"$T/kinds.jsonl"
 code 'all kinds of rows' 0 run "$T/kinds.jsonl" -o "$T/kinds.out"
-check 'one line a row' test "$(wc -l <"$T/kinds.out")" = 10
-check 'in order' test "$(ids "$T/kinds.out" | tr '\n' ' ')" = 'chat text two format chat picture none long '
-check 'three answers' test "$(grep -c '"status_code":200' "$T/kinds.out")" = 3
+check 'one line a row' test "$(wc -l <"$T/kinds.out")" = 11
+check 'in order' test "$(ids "$T/kinds.out" | tr '\n' ' ')" = 'chat text two vector format chat picture none long '
+check 'four answers' test "$(grep -c '"status_code":200' "$T/kinds.out")" = 4
+check 'an embedding' grep -q '"custom_id":"vector".*"object":"embedding".*"embedding":\[-*0' "$T/kinds.out"
 check 'two choices' grep -q '"custom_id":"two".*"index":1' "$T/kinds.out"
 check 'an error names the field' grep -q '"custom_id":"format","response":null,"error":.*response_format' "$T/kinds.out"
 check 'a second row of one name' grep -q '"custom_id":"chat","response":null,"error":.*same custom_id' "$T/kinds.out"
-check 'what is no JSON' sed -n 4p "$T/kinds.out" | grep -q '"custom_id":null,"response":null,"error":{"code":"invalid_request"'
+check 'what is no JSON' sed -n 5p "$T/kinds.out" | grep -q '"custom_id":null,"response":null,"error":{"code":"invalid_request"'
 check 'a prompt that is too long' grep -q '"custom_id":"long","response":null,"error"' "$T/kinds.out"
 check 'failures by reason' err_has '1  .*images'
 check 'nothing is left beside it' test "$(ls "$T" | grep -c '^kinds.out')" = 2
 cp "$T/kinds.out" "$T/before"
 code 'a finished job again' 0 run "$T/kinds.jsonl" -o "$T/kinds.out"
-check 'says that it is complete' err_has 'is complete: 10 rows, 7 failed'
+check 'says that it is complete' err_has 'is complete: 11 rows, 7 failed'
 check 'and changes nothing' cmp -s "$T/before" "$T/kinds.out"
 code 'strictly' 1 run "$T/kinds.jsonl" -o "$T/kinds.out" --strict
 rm "$T/kinds.out"
@@ -58,7 +60,14 @@ code 'status' 0 "$QUIETMIND" batch --status "$T/kinds.out"
 check 'status: complete' out_has '^state +complete'
 code 'export' 0 "$QUIETMIND" batch --export "$T/kinds.out"
 check 'export: the same' cmp -s "$T/out" "$T/kinds.out"
-code 'as completed' 0 run "$T/kinds.jsonl" -o "$T/kinds.done" --as-completed --report "$T/report.html"
+code 'check' 0 run "$T/kinds.jsonl" --check
+check 'check: counts' out_has '^rows +11, 7 of them'
+check 'check: says which' out_has '^format, row 7: .*response_format'
+check 'check: estimates' test "$(grep -cE '^(prompts|answers|memory|time) ' "$T/out")" = 4
+code 'check, strictly' 1 run "$T/kinds.jsonl" --check --strict
+code 'as completed' 0 run "$T/kinds.jsonl" -o "$T/kinds.done" --as-completed --report "$T/report.html" \
+    --on-done "echo \$QUIETMIND_OUT \$QUIETMIND_FAILED >'$T/told'"
+check 'on done' grep -q 'kinds.done 7' "$T/told"
 check 'the same rows' cmp -s <(sed 's/"created":[0-9]*//g' "$T/kinds.done" | sort) <(sed 's/"created":[0-9]*//g' "$T/kinds.out" | sort)
 check 'a report' grep -q '</svg>' "$T/report.html"
 check 'that loads nothing' sh -c "! grep -qE 'https?://|<script|src=' '$T/report.html'"
@@ -101,6 +110,7 @@ check 'named by document and question' test "$(ids "$T/answers.jsonl" | tr '\n' 
 for i in $(seq 24); do
     case $((i % 8)) in
     3) echo "{\"custom_id\": \"r$i\", \"oops\": true}" ;;
+    5) row "r$i" embeddings '"input": "The bells rang and the brothers sang"' ;;
     *) row "r$i" completions '"prompt": "The bells rang and", "max_tokens": 60, "ignore_eos": true, "temperature": 1' ;;
     esac
 done >"$T/in.jsonl"
@@ -172,6 +182,39 @@ for signal in INT TERM HUP; do
 done
 resumed "$T/stopped" 'resumed after signals' long && ok 'resumed after signals'
 
+# --- checkpoints: one long prompt, computed slowly ---
+head -n 56 $DEMO/demo/logbook_2k.txt | tr -d '\n"\\' >"$T/log"
+isa=$(usual scalar scalar avx2) # the sanitizers are slow enough
+slowly() { "$QUIETMIND" batch $DEMO "$T/prompt.jsonl" --context 4096 --isa $isa --chunk 64 --sequences 1 --threads 2 "$@" </dev/null; }
+row long completions "\"prompt\": \"$(cat "$T/log")\", \"max_tokens\": 5, \"temperature\": 0" >"$T/prompt.jsonl"
+begin_slowly() { # begin_slowly OPTION...: until a checkpoint is there, then kill -9
+    slowly -o "$T/slow" --checkpoint-every 0.05 "$@" >"$T/out" 2>"$T/err" &
+    pid=$!
+    for ((i = 0; i < 3000; i++)); do
+        [ "$(stat -c %s "$T/slow.kv" 2>/dev/null || echo 0)" -gt 270000 ] && break
+        sleep 0.01
+    done
+    pkill -9 -P $pid
+    wait $pid 2>/dev/null
+}
+begin_slowly
+code 'a long prompt resumes' 0 slowly -o "$T/slow"
+check 'from its checkpoint' err_has '\([1-9][0-9]* of them shared\)'
+check 'which is gone afterwards' test ! -e "$T/slow.kv"
+mv "$T/slow" "$T/slow.first"
+rm -f "$T"/slow.journal*
+begin_slowly
+printf 'damaged' | dd of="$T/slow.kv" bs=1 seek=200000 conv=notrunc 2>/dev/null
+code 'a damaged checkpoint does no harm' 0 slowly -o "$T/slow"
+check 'the same answer' same "$T/slow" "$T/slow.first"
+code 'without checkpoints' 0 slowly -o "$T/without" --checkpoint-size 0 --checkpoint-every 0.05
+check 'the same answer, too' same "$T/without" "$T/slow.first"
+mkdir "$T/kv"
+code 'keys and values kept' 0 slowly -o "$T/kept" --kv-disk "$T/kv" --checkpoint-every 0.05
+check 'in a file' test -n "$(ls "$T/kv")"
+code 'serve a later job' 0 slowly -o "$T/later" --kv-disk "$T/kv"
+check 'with its prompt' err_has '\([1-9][0-9]{2} of them shared\)'
+
 # --- until, hours ---
 code 'until' 6 run "$T/long.jsonl" -o "$T/until" --sequences 1 --until "$(date -d '+2 sec' +%H:%M:%S)"
 resumed "$T/until" 'resumed after --until' long && ok 'resumed after --until'
@@ -181,6 +224,14 @@ timeout -s INT 3 "$QUIETMIND" batch $DEMO "$T/in.jsonl" -o "$T/hours" --threads 
 check 'outside its hours it waits' err_has "paused until $from"
 check 'and does nothing' test ! -s "$T/hours.partial"
 resumed "$T/hours" 'resumed after --hours' && ok 'resumed after --hours'
+
+# --- a terminal ---
+if script -qec true /dev/null </dev/null >/dev/null 2>&1; then
+    script -qec "stty cols 60; '$QUIETMIND' batch $DEMO '$T/long.jsonl' -o '$T/panel' --threads 2 --sequences 2 --context 512" \
+        /dev/null </dev/null | tr '\r' '\n' | sed 's/\x1b\[[AK]//g' >"$T/out"
+    check 'a panel' grep -q '^done .*of 24 rows' "$T/out"
+    check 'no wider than the terminal' sh -c "! grep -E '^(done|at work|speed|left|memory)' '$T/out' | grep -qE '^.{60,}'"
+fi
 
 # --- the disk ---
 head -n 6 "$T/in.jsonl" >"$T/short.jsonl"

@@ -94,4 +94,30 @@ refuse 3 'a profile that is not there' 'No such file' plan $DEMO --machine "$MAC
 sed 's/"pairs": [0-9]*/"pairs": -1/' "$T/routing.json" >"$T/bad.json"
 refuse 3 'a damaged profile' '"pairs"' plan $DEMO --machine "$MACHINE" --profile-experts "$T/bad.json"
 
+# Predicted beside measured. The shares of kernels are written here, so that nothing is measured.
+KEPT=$(ls "$T"/cache/quietmind/machine-*.json)
+field() { sed -n "s/.*\"$1\": \"\([^\"]*\)\".*/\1/p" "$KEPT"; }
+cat >"${KEPT/machine-/kernels-}" <<EOF
+{"version": 1, "identity": "$(field identity)", "isa": "$(field isa)", "measured": "now", "efficiency":
+ {"value_ns": 1, "route_ns": 1, "dense": {"BF16": [[1, 0.9]]}, "experts": {"BF16": [[1, 0.9]]},
+  "attention_64": {"BF16": [[1, 0.8]]}, "attention_128": {"BF16": [[1, 0.8]]}}}
+EOF
+rm -f "$T"/cache/quietmind/history.db
+expect 0 'no history yet' plan --accuracy
+check 'said' out_has 'no run has been predicted'
+expect 0 'a run' run $DEMO -p 'The house of' -n 8
+check 'is predicted' err_has '^predicted: prompt [0-9.]+ tokens/s; generation'
+expect 0 'a bench' bench $DEMO -p 8 -n 2 -r 1 -o json
+check 'is predicted' out_has '"predicted_ts": ?[0-9.]+'
+expect 0 'the history' plan --accuracy
+check 'the prompt of the run' out_has '^20.* demo +prompt [0-9]+ '
+check 'the generation of the bench' out_has '^20.* demo +writing 2 '
+check 'summed up' out_has '^median distance [0-9]+ %; [0-9]+ of 4 within'
+expect 0 'as JSON' plan --accuracy --json
+check 'rows' out_has '"predicted": [0-9.]+'
+echo 'no database' >"$T/cache/quietmind/history.db"
+refuse 3 'a damaged history' 'the history .*not a database' plan --accuracy
+expect 0 'a damaged history stops nothing' run $DEMO -p 'The house of' -n 2
+check 'and is said' err_has 'the history .*not a database'
+
 finish

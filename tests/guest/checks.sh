@@ -118,6 +118,8 @@ reserve 0
 section 'results'
 expect 0 'run: a prompt of 200 tokens' quietmind run demo --ids long.ids -n 4 --temperature 0 --isa avx2 --json
 check 'run: the tokens as outside' grep -qF "\"ids\":$(cat here.ids)," /tmp/out
+in_place() { grep -q '"placed_share":1\.0,' /tmp/out && ! grep -q '"pages":0' /tmp/out; }
+check 'run: all pages of weights and KV in the right place' in_place
 same_logits 'two nodes' env
 same_logits 'nodes off' env QUIETMIND_NUMA=off
 same_logits 'one node of two' env QUIETMIND_NUMA=1
@@ -164,6 +166,7 @@ chat_ask
 check 'a cpuset of one node: the answer as outside' ended_well
 refused 2 'a node outside the cpuset' 'node 0' inside second quietmind run demo -p a --numa 0
 same_logits 'no memory policies allowed' test_denied
+check 'no memory policies allowed: said' grep -q 'could not be bound' /tmp/err
 
 section 'huge pages'
 reserve 110 # so that little else is left
@@ -178,6 +181,13 @@ check 'huge pages: all pages in the right place' all_in_place 0 1
 check 'huge pages: the answer as outside' ended_well
 reserve 2
 same_logits 'huge pages, too few' env
+check 'huge pages, too few: said' grep -q 'the reserved huge pages.* are too few' /tmp/err
+echo +hugetlb >/cgroup/cgroup.subtree_control
+mkdir /cgroup/small
+echo 0 >/cgroup/small/hugetlb.2MB.max
+reserve 20
+same_logits 'huge pages that the cgroup does not allow' inside small
+expect 0 'huge pages that the cgroup does not allow: measured without' inside small test_probe
 reserve 0
 
 section 'a node without memory'

@@ -14,7 +14,7 @@
 static inline struct qm_model *plan_model(int layers, int hidden, int experts) {
     char config[1024];
     json_t *root;
-    struct qm_model *m;
+    struct qm_model *m = NULL;
     struct qm_error err;
     snprintf(config, sizeof config,
              "{\"model_type\":\"%s\",\"architectures\":[\"%s\"],\"vocab_size\":%d,\"hidden_size\":%d,"

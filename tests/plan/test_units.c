@@ -75,7 +75,8 @@ static void weights_are_the_arena(const struct qm_model *m) {
     uint64_t weights, kv;
     assert_int_equal(qm_kernels_get(qm_isa_best(), &kernels, &err), QM_OK);
     assert_int_equal(qm_team_create(1, &team, &err), QM_OK);
-    assert_int_equal(qm_packed_load(m, kernels, team, &anywhere, NULL, NULL, &packed, &err), QM_OK);
+    const struct qm_packed_setup setup = {.model = m, .kernels = kernels, .team = team, .homes = &anywhere};
+    assert_int_equal(qm_packed_load(&setup, &packed, &err), QM_OK);
     sum_units(m, &workloads[0], &weights, &kv);
     assert_int_equal(packed.memory[0].bytes, weights);
     assert_int_equal(qm_packed_node_bytes(m, team, 0), weights);

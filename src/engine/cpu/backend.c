@@ -107,6 +107,14 @@ static float *part(const struct qm_cpu *c, uint64_t offset) {
     return (float *)(void *)((uint8_t *)c->scratch.data + offset);
 }
 
+/* Its reserved huge pages are taken at once: a limit on them shows here, not when they are written. */
+static int alloc_scratch(uint64_t bytes, struct qm_home home, struct qm_memory *out, struct qm_error *err) {
+    int rc = qm_memory_alloc_on(bytes, home, "activations", out, err);
+    if (!rc && !qm_memory_take(out, 0, bytes))
+        rc = qm_memory_use_small(out, home, err);
+    return rc;
+}
+
 static int open_private(struct qm_cpu *c, const struct qm_home *homes, struct qm_error *err) {
     int nodes = qm_team_nodes(c->team), threads = qm_team_threads(c->team), rc = QM_OK;
     c->private_scratch = calloc((size_t)nodes, sizeof *c->private_scratch);
@@ -117,8 +125,7 @@ static int open_private(struct qm_cpu *c, const struct qm_home *homes, struct qm
         struct qm_team_place place = qm_team_place(c->team, t);
         struct qm_memory *memory = &c->private_scratch[place.node];
         if (place.index == 0)
-            rc = qm_memory_alloc_on((uint64_t)place.count * c->layout.thread_bytes, homes[place.node], "activations",
-                                    memory, err);
+            rc = alloc_scratch((uint64_t)place.count * c->layout.thread_bytes, homes[place.node], memory, err);
         if (!rc)
             c->private_part[t] = (uint8_t *)memory->data + (uint64_t)place.index * c->layout.thread_bytes;
     }
@@ -126,7 +133,7 @@ static int open_private(struct qm_cpu *c, const struct qm_home *homes, struct qm
 }
 
 static int open_scratch(struct qm_cpu *c, const struct qm_home *homes, struct qm_error *err) {
-    int rc = qm_memory_alloc(c->layout.thread0, "activations", &c->scratch, err);
+    int rc = alloc_scratch(c->layout.thread0, (struct qm_home){.node = -1}, &c->scratch, err);
     if (!rc)
         rc = open_private(c, homes, err);
     if (rc)

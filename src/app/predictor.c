@@ -1,0 +1,92 @@
+/* The kept profile as a machine to predict for, and the history's rows. */
+#include "app/predictor.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/calibrate.h"
+#include "app/history.h"
+#include "app/machine_find.h"
+
+struct qm_predictor {
+    struct qm_speed speed;
+};
+
+struct qm_predictor *qm_predictor_open(enum qm_isa isa) {
+    struct qm_machine *m = malloc(sizeof *m);
+    struct qm_machine_profile *profile = malloc(sizeof *profile);
+    struct qm_predictor *p = calloc(1, sizeof *p);
+    char path[4200];
+    bool found = false;
+    if (m && profile && p && !qm_machine_describe(m, NULL)) {
+        if (!qm_machine_profile_path(m->identity, getenv("XDG_CACHE_HOME"), getenv("HOME"), path, sizeof path, NULL) &&
+            !qm_machine_profile_load(path, m->identity, qm_isa_name(isa), profile, &found, NULL) && found) {
+            qm_machine_speed(m, profile, &p->speed);
+            found = qm_calibration_kept(m->identity, qm_isa_name(isa), &p->speed.efficiency);
+        }
+        qm_machine_free(m);
+    }
+    free(m);
+    free(profile);
+    if (found)
+        return p;
+    free(p);
+    return NULL;
+}
+
+void qm_predictor_close(struct qm_predictor *p) {
+    free(p);
+}
+
+double qm_predictor_tps(const struct qm_predictor *p, const struct qm_engine *e, const struct qm_job *job,
+                        const struct qm_limits *limits) {
+    struct qm_speed *speed = malloc(sizeof *speed);
+    struct qm_placement cpu;
+    struct qm_job_time time = {0};
+    struct qm_time_setup t = {.model = qm_engine_model(e),
+                              .speed = speed,
+                              .placement = &cpu,
+                              .workload = {.context = qm_engine_context(e),
+                                           .sequences = job->sequences,
+                                           .chunk = qm_engine_chunk(e),
+                                           .kv_type = qm_engine_kv_type(e),
+                                           .threads = qm_engine_threads(e)}};
+    if (!speed || qm_placement_open(t.model, 1, &cpu, NULL)) {
+        free(speed);
+        return 0;
+    }
+    *speed = p->speed;
+    /* limits are those of the threads that ran */
+    if (limits && limits->read > 0)
+        speed->read *= limits->read / qm_speed_read(&p->speed, t.workload.threads);
+    if (limits && limits->bf16 > 0)
+        speed->bf16 *= limits->bf16 / qm_speed_flops(&p->speed, QM_BF16, t.workload.threads);
+    if (limits && limits->f32 > 0)
+        speed->f32 *= limits->f32 / qm_speed_flops(&p->speed, QM_F32, t.workload.threads);
+    qm_time_job(&t, job, &time);
+    qm_placement_free(&cpu);
+    free(speed);
+    return job->prompt ? time.prefill_tps : time.decode_tps;
+}
+
+void qm_predictor_keep(const struct qm_predictor *p, struct qm_progress *progress, const struct qm_engine *e,
+                       const char *command, const char *model, const struct qm_job *job, double predicted,
+                       double measured) {
+    char path[4200];
+    struct qm_error err;
+    const char *slash = strrchr(model, '/');
+    struct qm_history_row row = {.sequences = job->sequences,
+                                 .depth = job->depth,
+                                 .tokens = job->prompt + job->generate,
+                                 .threads = qm_engine_threads(e),
+                                 .predicted = predicted,
+                                 .measured = measured};
+    snprintf(row.machine, sizeof row.machine, "%s", p->speed.name);
+    snprintf(row.model, sizeof row.model, "%s", slash && slash[1] ? slash + 1 : model);
+    snprintf(row.command, sizeof row.command, "%s", command);
+    snprintf(row.what, sizeof row.what, "%s", job->prompt ? "prompt" : "writing");
+    qm_history_path(path, sizeof path);
+    if (path[0] && predicted > 0 && measured > 0 && qm_history_add(path, &row, &err))
+        qm_note(progress, "%s", err.message);
+}

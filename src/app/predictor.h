@@ -1,0 +1,29 @@
+/* What was predicted for a run that is being measured: by this machine's kept profile, if there is one. Nothing is
+ * measured for it. */
+#ifndef QM_APP_PREDICTOR_H
+#define QM_APP_PREDICTOR_H
+
+#include "app/limits.h"
+#include "app/progress.h"
+#include "engine/engine.h"
+#include "plan/time.h"
+#include "simd/isa.h"
+
+struct qm_predictor;
+
+/* NULL where this machine has no kept profile (quietmind plan makes one). The calling thread must not belong to a team,
+ * so: before the engine is opened. */
+struct qm_predictor *qm_predictor_open(enum qm_isa isa);
+void qm_predictor_close(struct qm_predictor *p);
+
+/* Tokens a second of a job that is all prompt or all generation, on the CPU; 0 where nothing can be said. limits: read
+ * around the run, or NULL; a rate of 0 is not known. */
+double qm_predictor_tps(const struct qm_predictor *p, const struct qm_engine *e, const struct qm_job *job,
+                        const struct qm_limits *limits);
+
+/* Keeps predicted beside measured in the history; what can't be kept is noted. */
+void qm_predictor_keep(const struct qm_predictor *p, struct qm_progress *progress, const struct qm_engine *e,
+                       const char *command, const char *model, const struct qm_job *job, double predicted,
+                       double measured);
+
+#endif
