@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "base/json.h"
 #include "numa/topology.h"
 #include "session/scheduler.h"
 
@@ -87,12 +87,11 @@ static int submit(struct bench *b, struct stream *s, int64_t n_prompt, int64_t m
     return qm_scheduler_submit(b->scheduler, &r, &id, &b->err);
 }
 
-static int open_scheduler(struct bench *b, const char *dir, int64_t context, int64_t sequences) {
+/* Over b->model. */
+static int open_scheduler(struct bench *b, int64_t context, int64_t sequences) {
     struct qm_engine_options o = {
         .isa = qm_isa_best(), .context = context, .sequences = sequences, .chunk = CHUNK, .kv_type = -1};
-    int rc = qm_model_open(dir, NULL, &b->model, &b->err);
-    if (!rc)
-        rc = qm_engine_open(b->model, &o, &b->engine, &b->err);
+    int rc = qm_engine_open(b->model, &o, &b->engine, &b->err);
     const struct qm_scheduler_options so = {.engine = b->engine, .tokenizer = b->tokenizer};
     return rc ? rc : qm_scheduler_open(&so, &b->scheduler, &b->err);
 }
@@ -113,7 +112,9 @@ static int run_overhead(struct bench *b) {
     bool worked = true;
     int rc = qm_tokenizer_load("data/demo", &b->tokenizer, &b->err);
     if (!rc)
-        rc = open_scheduler(b, "data/demo", 2048, SEQUENCES);
+        rc = qm_model_open("data/demo", NULL, &b->model, &b->err);
+    if (!rc)
+        rc = open_scheduler(b, 2048, SEQUENCES);
     for (int i = 0; !rc && i < SEQUENCES; i++)
         rc = submit(b, &streams[i], PROMPT, -1, i + 1);
     while (!rc && streams[SEQUENCES - 1].tokens < 8)
@@ -156,18 +157,17 @@ static int run_alone(struct bench *b, double *all, double *chunk) {
 }
 
 static int run_stall(struct bench *b) {
-    char dir[] = "/tmp/bench_scheduler.XXXXXX", path[64];
+    json_t *fields = NULL;
     struct stream stream, prompt;
     bool worked = true;
     double alone = 0, chunk = 0, begin = 0;
     int64_t before = 0;
-    if (!mkdtemp(dir))
-        return qm_fail_errno(&b->err, "%s", dir);
-    snprintf(path, sizeof path, "%s/config.json", dir);
-    FILE *f = fopen(path, "w");
-    int rc = f && fputs(config, f) >= 0 && fclose(f) == 0 ? QM_OK : qm_fail_errno(&b->err, "%s", path);
+    int rc = qm_json_parse(config, strlen(config), "config", &fields, &b->err);
     if (!rc)
-        rc = open_scheduler(b, dir, LONG + 1024, 2);
+        rc = qm_model_from_config(fields, "random", NULL, &b->model, &b->err);
+    json_decref(fields);
+    if (!rc)
+        rc = open_scheduler(b, LONG + 1024, 2);
     if (!rc)
         rc = run_alone(b, &alone, &chunk);
     if (!rc)
@@ -190,8 +190,6 @@ static int run_stall(struct bench *b) {
             b->where, LONG, CHUNK, stream.longest / chunk, 1e3 * chunk, 1e3 * stream.longest,
             (double)(stream.tokens - before) / seconds, LONG / seconds, LONG / alone);
     close_scheduler(b);
-    unlink(path);
-    rmdir(dir);
     return rc;
 }
 

@@ -10,7 +10,9 @@ static const double PANEL_SECONDS = 0.5, LINE_SECONDS = 60;
 
 const char *qm_duration_text(double seconds, char *out, int size) {
     long long s = (long long)(seconds + 0.5);
-    if (s >= 48 * 3600)
+    if (seconds < 9.95)
+        snprintf(out, (size_t)size, "%.1f s", seconds);
+    else if (s >= 48 * 3600)
         snprintf(out, (size_t)size, "%lld days %lld h", s / 86400, s / 3600 % 24);
     else if (s >= 3600)
         snprintf(out, (size_t)size, "%lld h %lld min", s / 3600, s / 60 % 60);

@@ -59,7 +59,7 @@ static int open_store(struct qm_batch_store *s, const struct qm_batch_settings *
     if (qm_kv_store_open(&o, &s->store, &why))
         qm_note(progress, "the job runs without checkpoints of prompts: %s", why.message);
     else if (*qm_kv_store_note(s->store))
-        qm_note(progress, "%s", qm_kv_store_note(s->store));
+        qm_note(progress, "%s: %s", s->path, qm_kv_store_note(s->store));
     return QM_OK;
 }
 

@@ -168,7 +168,8 @@ static void on_done(void *arg, const struct qm_outcome *o) {
     a->first = a->first == 0 || decoded < a->first ? decoded : a->first;
     a->finished = now;
     a->prompt += o->prompt_tokens;
-    a->cached += o->prefix_tokens;
+    /* of a row that resumes its answer was found as well */
+    a->cached += o->prefix_tokens < o->prompt_tokens ? o->prefix_tokens : o->prompt_tokens;
     a->generated += o->n_ids;
 }
 

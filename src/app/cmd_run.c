@@ -241,7 +241,8 @@ const struct qm_command qm_cmd_run = {
                "otherwise, and is greedy without one. With --ids a model without a tokenizer\n"
                "prints token ids. --json prints one object: text, ids, finish_reason, usage,\n"
                "prefill_tps, decode_tps, load, devices, quiet, power_cap, energy. Ctrl-C\n"
-               "ends it with what was generated so far. Without MODEL the demonstration model is used.\n",
+               "ends it with what was generated so far. Without MODEL the demonstration model\n"
+               "is used.\n",
     .example = "quietmind run Qwen/Qwen3-4B -p \"The capital of France is\" -n 20\n"
                "quietmind run ~/models/Yi-6B -f story.txt --temperature 0.8 --seed 7\n",
     .options = run_options,

@@ -79,6 +79,14 @@ json_t *qm_plan_json(const struct qm_plan_ask *ask, const struct qm_plan_answer 
 int qm_plan_placement_text(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_buf *out,
                            struct qm_error *err);
 
+/* plan --table: a row of a model and a size of memory: {model, memory, contexts: [{context, fits, ...}]}; NULL: out of
+ * memory. And rows as a table of at most 100 columns. */
+json_t *qm_plan_table_row(const struct qm_plan_ask *ask, const struct qm_model *m, const char *name);
+int qm_plan_table_print(const json_t *rows, struct qm_error *err);
+
+/* The answer as one self-contained page. */
+int qm_plan_html(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err);
+
 /* The history: predicted beside measured. */
 int qm_plan_accuracy(bool json, struct qm_error *err);
 

@@ -1,7 +1,7 @@
 /* What becomes of one request's logits: the sampled token, its text, its log-probabilities, and whether it was the
  * last. Between the engine's steps (run by generate.c for one sequence, by the scheduler for many) and whoever
  * shows or stores the text; it knows no engine and no sequence.
- * A decoding belongs to one request. Different decodings may draw on different threads at once. */
+ * A decoding belongs to one request; different ones may be used by different threads at once. */
 #ifndef QM_SESSION_DECODING_H
 #define QM_SESSION_DECODING_H
 

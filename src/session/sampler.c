@@ -11,6 +11,8 @@
 
 #include "session/pcg32.h"
 
+enum { LANES = 16 };
+
 static const uint64_t sampling_stream = 0xda3e39cb94b95bdbu;
 
 const struct qm_sampling qm_sampling_default = {.top_p = 1, .repetition_penalty = 1};
@@ -26,6 +28,7 @@ struct qm_sampler {
     struct qm_sampling set;
     int64_t vocab;
     struct qm_logit_bias *bias;
+    bool penalties; /* one at least is on */
     struct qm_pcg32 random;
     float *z;    /* [vocab] logits with penalties and bias */
     float *heap; /* [top_k] or NULL: the greatest logits, the least of them first */
@@ -93,6 +96,7 @@ int qm_sampler_new(const struct qm_sampling *s, int64_t vocab, struct qm_sampler
     if (s->n_bias)
         memcpy(p->bias, s->bias, s->n_bias * sizeof *p->bias);
     p->set.bias = p->bias;
+    p->penalties = s->repetition_penalty != 1 || s->presence_penalty != 0 || s->frequency_penalty != 0;
     qm_pcg32_seed(&p->random, s->seed, sampling_stream);
     *out = p;
     return QM_OK;
@@ -126,14 +130,30 @@ void qm_sampler_output(struct qm_sampler *s, int32_t id) {
         s->output[id]++;
 }
 
+/* z = x where that is finite, else -infinity, and no negative zero. In blocks and by bits, so that every compiler makes
+ * vector instructions of it, and of the maximum below: with many sequences these two loops are most of a token's cost
+ * beside the engine. */
+static inline __attribute__((always_inline)) void finite_block(float z[LANES], const float x[LANES]) {
+    uint32_t bits[LANES];
+    memcpy(bits, x, sizeof bits);
+    for (int j = 0; j < LANES; j++)
+        bits[j] = (bits[j] & 0x7FFFFFFFu) < 0x7F800000u ? bits[j] : 0xFF800000u;
+    memcpy(z, bits, sizeof bits);
+    for (int j = 0; j < LANES; j++)
+        z[j] += 0.0f;
+}
+
 /* Fills s->z: finite or -infinity, no negative zero. In float32, as the published processors compute. */
 static void adjust(struct qm_sampler *s, const float *logits) {
     float *z = s->z;
-    for (int64_t i = 0; i < s->vocab; i++)
+    int64_t whole = s->vocab / LANES * LANES;
+    for (int64_t i = 0; i < whole; i += LANES)
+        finite_block(z + i, logits + i);
+    for (int64_t i = whole; i < s->vocab; i++)
         z[i] = fabsf(logits[i]) <= FLT_MAX ? logits[i] + 0.0f : -INFINITY;
     float repetition = (float)s->set.repetition_penalty;
     float presence = (float)s->set.presence_penalty, frequency = (float)s->set.frequency_penalty;
-    for (int64_t i = 0; i < s->n_seen; i++) {
+    for (int64_t i = 0; s->penalties && i < s->n_seen; i++) {
         int32_t id = s->seen[i];
         float x = z[id] < 0 ? z[id] * repetition : z[id] / repetition;
         if (s->output[id])
@@ -144,17 +164,26 @@ static void adjust(struct qm_sampler *s, const float *logits) {
         z[s->bias[i].id] = fminf(z[s->bias[i].id] + s->bias[i].bias + 0.0f, FLT_MAX);
 }
 
-/* The lowest id of the greatest adjusted logit, or -1 where all are -infinity. */
-static int32_t best(const struct qm_sampler *s) {
-    float max = -INFINITY;
-    int32_t id = -1;
-    for (int64_t i = 0; i < s->vocab; i++) {
-        if (s->z[i] > max) {
-            max = s->z[i];
-            id = (int32_t)i;
-        }
+/* The lowest id of the greatest finite z, or -1 where there is none. */
+static int32_t best(const float *z, int64_t n) {
+    float lanes[LANES], block[LANES], max = -INFINITY;
+    int64_t whole = n / LANES * LANES, id = 0;
+    for (int j = 0; j < LANES; j++)
+        lanes[j] = -INFINITY;
+    for (int64_t i = 0; i < whole; i += LANES) {
+        finite_block(block, z + i);
+        for (int j = 0; j < LANES; j++)
+            lanes[j] = block[j] > lanes[j] ? block[j] : lanes[j];
     }
-    return id;
+    for (int j = 0; j < LANES; j++)
+        max = lanes[j] > max ? lanes[j] : max;
+    for (int64_t i = whole; i < n; i++)
+        max = z[i] > max && z[i] <= FLT_MAX ? z[i] : max;
+    if (max == -INFINITY)
+        return -1;
+    while (z[id] != max)
+        id++;
+    return (int32_t)id;
 }
 
 static void sink(float *heap, int64_t n, int64_t at, float x) {
@@ -252,20 +281,24 @@ static size_t keep_min_p(struct candidate *c, size_t n, double min_p) {
  * adjusted logit is -infinity. */
 static size_t keep_candidates(struct qm_sampler *s, const float *logits, double *total) {
     struct candidate *c = s->candidate;
-    adjust(s, logits);
-    int32_t greatest = best(s);
+    const float *z = logits; /* greedy takes them as they are, if it may */
+    if (s->set.temperature > 0 || s->penalties || s->set.n_bias) {
+        adjust(s, logits);
+        z = s->z;
+    }
+    int32_t greatest = best(z, s->vocab);
     *total = 1;
     if (greatest < 0)
         return 0;
     if (s->set.temperature == 0) {
-        c[0] = (struct candidate){.key = key_of(s->z[greatest], greatest), .weight = 1};
+        c[0] = (struct candidate){.key = key_of(z[greatest], greatest), .weight = 1};
         return 1;
     }
     float least = s->heap ? kth_greatest(s) : -INFINITY;
-    double max = s->z[greatest], sum = 0;
+    double max = z[greatest], sum = 0;
     size_t n = 0;
     for (int64_t i = 0; i < s->vocab; i++) {
-        float x = s->z[i];
+        float x = z[i];
         if (x < least || x == -INFINITY)
             continue;
         double weight = exp(((double)x - max) / s->set.temperature);

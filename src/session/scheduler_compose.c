@@ -32,6 +32,8 @@ static void compose_prefills(struct qm_scheduler *s, int64_t decodes) {
         int64_t n = scheduled_missing(q) < left ? scheduled_missing(q) : left, excess = wanted_logits(q, n) - rows;
         if (excess > 0)
             n -= excess;
+        if (n < 1) /* no room for the logits of its known tokens */
+            continue;
         n = scheduler_claim(s, q, n);
         q->piece = n;
         left -= n;

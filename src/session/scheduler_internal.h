@@ -37,8 +37,11 @@ struct scheduled {
     int64_t claim;    /* blocks of the pool that they take */
     int64_t n_logits; /* of its last tokens */
     float *logits;
-    int rc; /* of drawing */
+    int rc; /* of its token: */
     struct qm_error err;
+    struct qm_generate_token token;
+    bool last; /* and then finish says why */
+    enum qm_finish finish;
 
     int64_t prefix_tokens, preemptions;
     double submitted, started, first_token;

@@ -1,13 +1,24 @@
-/* What becomes of a step's results: new tokens are drawn, by all threads at once; then each request is told of its
- * own, in order, and those that are done end. */
+/* What becomes of a step's results: new tokens are drawn and become text, by all threads at once; then each request is
+ * told of its own, in order, and those that are done end. */
 #include "session/scheduler_internal.h"
 
 static bool draws(const struct scheduled *q) {
     return q->n_logits > 0 && q->r.n_prompt + q->told + q->n_logits - 1 == q->n_tokens;
 }
 
+static void take(struct scheduled *q) {
+    q->rc = qm_decoding_take(q->decoding, &q->token, &q->last, &q->finish, &q->err);
+}
+
 static void draw(struct scheduled *q, const float *logits) {
     q->rc = qm_decoding_draw(q->decoding, logits, &q->err);
+    if (!q->rc)
+        take(q);
+}
+
+static void redraw(struct scheduled *q, const float *logits) {
+    qm_decoding_redraw(q->decoding, q->tokens[q->r.n_prompt + q->told], logits);
+    take(q);
 }
 
 static void draw_region(void *arg, int thread, int threads) {
@@ -20,33 +31,27 @@ static void draw_region(void *arg, int thread, int threads) {
 
 /* Tells of the token that was drawn, or drawn again. It may have been the last. */
 static void tell(struct qm_scheduler *s, struct scheduled *q, bool replay) {
-    struct qm_generate_token t;
-    bool ended;
-    enum qm_finish finish;
-    int rc = qm_decoding_take(q->decoding, &t, &ended, &finish, &q->err);
-    if (rc) {
-        scheduled_end(s, q, rc, &q->err, QM_FINISH_INTERRUPTED);
+    if (q->rc) {
+        scheduled_end(s, q, q->rc, &q->err, QM_FINISH_INTERRUPTED);
         return;
     }
     if (!replay) {
-        q->tokens[q->n_tokens++] = t.id;
+        q->tokens[q->n_tokens++] = q->token.id;
         s->stats.generated_tokens++;
     }
     if (!q->told++)
         q->first_token = scheduler_now(s);
     s->busy++;
-    bool cancelled = q->r.on_token && q->r.on_token(q->r.arg, &t, replay);
+    bool cancelled = q->r.on_token && q->r.on_token(q->r.arg, &q->token, replay);
     s->busy--;
-    if (q->ended) /* by the callback */
-        return;
-    if (ended || cancelled)
-        scheduled_end(s, q, QM_OK, NULL, ended ? finish : QM_FINISH_INTERRUPTED);
+    if (!q->ended && (q->last || cancelled)) /* the callback may have ended it */
+        scheduled_end(s, q, QM_OK, NULL, q->last ? q->finish : QM_FINISH_INTERRUPTED);
 }
 
 void scheduler_replay(struct qm_scheduler *s, struct scheduled *q) {
     s->busy++;
     while (!q->ended && !q->r.embed && q->r.top_logprobs < 0 && q->r.n_prompt + q->told < q->n_tokens) {
-        qm_decoding_redraw(q->decoding, q->tokens[q->r.n_prompt + q->told], NULL);
+        redraw(q, NULL);
         tell(s, q, true);
     }
     s->busy--;
@@ -56,17 +61,12 @@ void scheduler_replay(struct qm_scheduler *s, struct scheduled *q) {
 /* The tokens that the logits of its piece belong to: known ones first; the last may be new. */
 static void tell_piece(struct qm_scheduler *s, struct scheduled *q) {
     for (int64_t i = 0; i < q->n_logits && !q->ended; i++) {
-        int64_t at = q->r.n_prompt + q->told;
-        bool replay = at < q->n_tokens;
-        if (replay) {
-            qm_decoding_redraw(q->decoding, q->tokens[at], q->logits + i * s->vocab);
-        } else if (i > 0) { /* not among those that were drawn at once */
+        bool replay = q->r.n_prompt + q->told < q->n_tokens;
+        if (replay)
+            redraw(q, q->logits + i * s->vocab);
+        else if (i > 0) /* not among those that were drawn at once */
             draw(q, q->logits + i * s->vocab);
-        }
-        if (!replay && q->rc)
-            scheduled_end(s, q, q->rc, &q->err, QM_FINISH_INTERRUPTED);
-        else
-            tell(s, q, replay);
+        tell(s, q, replay);
     }
 }
 

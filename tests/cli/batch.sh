@@ -184,7 +184,7 @@ resumed "$T/stopped" 'resumed after signals' long && ok 'resumed after signals'
 
 # --- checkpoints: one long prompt, computed slowly ---
 head -n 56 $DEMO/demo/logbook_2k.txt | tr -d '\n"\\' >"$T/log"
-isa=$(usual scalar scalar avx2) # the sanitizers are slow enough
+isa=$(usual scalar scalar avx2) other=$(usual avx2 avx2 scalar) # the sanitizers are slow enough
 slowly() { "$QUIETMIND" batch $DEMO "$T/prompt.jsonl" --context 4096 --isa $isa --chunk 64 --sequences 1 --threads 2 "$@" </dev/null; }
 row long completions "\"prompt\": \"$(cat "$T/log")\", \"max_tokens\": 5, \"temperature\": 0" >"$T/prompt.jsonl"
 begin_slowly() { # begin_slowly OPTION...: until a checkpoint is there, then kill -9
@@ -199,10 +199,15 @@ begin_slowly() { # begin_slowly OPTION...: until a checkpoint is there, then kil
 }
 begin_slowly
 code 'a long prompt resumes' 0 slowly -o "$T/slow"
-check 'from its checkpoint' err_has '\([1-9][0-9]* of them shared\)'
+check 'from its checkpoint' err_has ' ([0-9]+) prompt tokens \([1-9][0-9]* of them shared\)'
 check 'which is gone afterwards' test ! -e "$T/slow.kv"
 mv "$T/slow" "$T/slow.first"
 rm -f "$T"/slow.journal*
+begin_slowly
+code 'by another instruction set' 0 "$QUIETMIND" batch $DEMO "$T/prompt.jsonl" --context 4096 --sequences 1 --isa $other -o "$T/slow"
+check 'says so' err_has 'the instruction set \(it was '
+check 'and drops checkpoints' err_has '\(0 of them shared\)'
+rm -f "$T"/slow "$T"/slow.journal*
 begin_slowly
 printf 'damaged' | dd of="$T/slow.kv" bs=1 seek=200000 conv=notrunc 2>/dev/null
 code 'a damaged checkpoint does no harm' 0 slowly -o "$T/slow"
@@ -217,7 +222,9 @@ check 'with its prompt' err_has '\([1-9][0-9]{2} of them shared\)'
 
 # --- until, hours ---
 code 'until' 6 run "$T/long.jsonl" -o "$T/until" --sequences 1 --until "$(date -d '+2 sec' +%H:%M:%S)"
+touch "$T/long.jsonl"
 resumed "$T/until" 'resumed after --until' long && ok 'resumed after --until'
+check 'an input with a new time is compared' err_has 'long.jsonl has another time'
 from=$(date -d '-2 hours' +%H:%M) to=$(date -d '-1 hours' +%H:%M)
 timeout -s INT 3 "$QUIETMIND" batch $DEMO "$T/in.jsonl" -o "$T/hours" --threads 2 --sequences 8 --context 512 \
     --hours "$from-$to" </dev/null >"$T/out" 2>"$T/err"
@@ -241,7 +248,7 @@ if "${CC:-cc}" -D_GNU_SOURCE -shared -fPIC -O1 -o "$T/fault.so" tests/cli/fault_
     fault() { # fault AT CODE: the job with that call failing
         rm -rf "$T/disk" && mkdir "$T/disk"
         FAULT_DIR="$T/disk" FAULT_AT=$1 FAULT_CODE=$2 FAULT_COUNT="$T/count" LD_PRELOAD="$T/fault.so" \
-            run "$T/short.jsonl" -o "$T/disk/out" >"$T/out" 2>"$T/err"
+            run "$T/short.jsonl" -o "$T/disk/out" --checkpoint-every 0.01 >"$T/out" 2>"$T/err"
     }
     fault 0 5
     calls=$(od -An -td8 -N8 "$T/count" | tr -d ' ')

@@ -5,6 +5,7 @@
 #ifndef QM_TESTS_COUNTING_ENGINE_H
 #define QM_TESTS_COUNTING_ENGINE_H
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -100,6 +101,7 @@ struct qm_engine {
     int64_t taken, open;
     double clock, longest; /* longest: a whole chunk's time at the greatest depth */
     int steps, fail_at;
+    int32_t poison; /* a prompt that begins with it gives logits that are not finite; 0: none */
 };
 
 struct qm_sequence {
@@ -246,6 +248,9 @@ int fake_engine_step(struct qm_engine *e, const struct qm_step *steps, int n_ste
             int64_t row = t - (steps[i].n - steps[i].n_logits);
             if (row >= 0)
                 fake_logits(s->hash, steps[i].logits + row * VOCAB);
+            for (int64_t j = 0; row >= 0 && s->length == 0 && e->poison && steps[i].tokens[0] == e->poison && j < VOCAB;
+                 j++)
+                steps[i].logits[row * VOCAB + j] = NAN;
         }
         if (steps[i].hidden)
             for (int j = 0; j < HIDDEN; j++)

@@ -2,6 +2,7 @@
  * numbers, and the limits. */
 #include "session/sampler.h"
 
+#include <float.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -239,6 +240,56 @@ static void test_greedy(void **state) {
     qm_sampler_free(s);
 }
 
+/* Every size of vocabulary, values that are not finite anywhere; with a penalty (logits are adjusted) and without. */
+static void test_greedy_anywhere(void **state) {
+    (void)state;
+    static const float odd[] = {NAN, INFINITY, -INFINITY, -0.0f, 0, -FLT_MAX};
+    enum { MOST = 70 };
+    float logits[MOST];
+    uint32_t random = 1;
+    for (int n = 1; n <= MOST; n++)
+        for (int round = 0; round < 40; round++) {
+            int expected = -1;
+            for (int i = 0; i < n; i++) {
+                random = random * 1664525u + 1013904223u;
+                logits[i] = random >> 30 ? (float)(random >> 12 & 15) - 12 : odd[(random >> 12) % 6];
+                if (fabsf(logits[i]) <= FLT_MAX && (expected < 0 || logits[i] > logits[expected]))
+                    expected = i;
+            }
+            struct qm_sampling set = qm_sampling_default;
+            set.presence_penalty = round % 2;
+            struct qm_sampler *s = sampler(set, n);
+            struct qm_error err;
+            int32_t id = -1;
+            assert_int_equal(qm_sampler_next(s, logits, &id, &err), expected < 0 ? QM_SYSTEM : QM_OK);
+            assert_int_equal(id, expected);
+            qm_sampler_free(s);
+        }
+}
+
+/* Tokens known from before leave the state that drawing them left. */
+static void test_redraw(void **state) {
+    (void)state;
+    const float logits[6] = {1, 1.5, 0.5, 1, 0, 2};
+    for (int temperature = 0; temperature < 2; temperature++)
+        for (int known = 0; known < 12; known++) {
+            struct qm_sampling set = qm_sampling_default;
+            set.temperature = temperature;
+            set.frequency_penalty = 0.5;
+            set.seed = 9;
+            struct qm_sampler *a = sampler(set, 6), *b = sampler(set, 6);
+            for (int i = 0; i < 24; i++) {
+                int32_t id = next(a, logits);
+                if (i < known)
+                    qm_sampler_redraw(b, id);
+                else
+                    assert_int_equal(next(b, logits), id);
+            }
+            qm_sampler_free(a);
+            qm_sampler_free(b);
+        }
+}
+
 static void test_limits_of_values(void **state) {
     (void)state;
     float logits[6] = {NAN, INFINITY, -INFINITY, 1e30f, -1e30f, 0}, probs[6];
@@ -354,10 +405,18 @@ static void test_logprobs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reference),        cmocka_unit_test(test_pcg32),      cmocka_unit_test(test_draw),
-        cmocka_unit_test(test_definition),       cmocka_unit_test(test_seed),       cmocka_unit_test(test_greedy),
-        cmocka_unit_test(test_limits_of_values), cmocka_unit_test(test_top_k_ties), cmocka_unit_test(test_check),
+        cmocka_unit_test(test_reference),
+        cmocka_unit_test(test_pcg32),
+        cmocka_unit_test(test_draw),
+        cmocka_unit_test(test_definition),
+        cmocka_unit_test(test_seed),
+        cmocka_unit_test(test_greedy),
+        cmocka_unit_test(test_limits_of_values),
+        cmocka_unit_test(test_top_k_ties),
+        cmocka_unit_test(test_check),
         cmocka_unit_test(test_logprobs),
+        cmocka_unit_test(test_greedy_anywhere),
+        cmocka_unit_test(test_redraw),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

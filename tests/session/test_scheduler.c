@@ -123,6 +123,27 @@ static void test_shared_head(void **state) {
     place_close(&p);
 }
 
+/* A job that goes on where it was, with what the cache still has of it: log-probabilities of its known tokens are told
+ * again, so those are computed. */
+static void test_resumed(void **state) {
+    const char *dir = *state;
+    struct place p;
+    struct qm_error err;
+    struct qm_prefix_cache *cache;
+    struct qm_scheduler_stats stats;
+    place_open(&p, dir,
+               (struct qm_engine_options){.threads = 2, .context = 1024, .sequences = 4, .chunk = 100, .kv_type = -1},
+               (struct load_shape){.jobs = 12, .prompt_max = 120, .tokens_max = 500, .endless = true, .seed = 6});
+    assert_int_equal(qm_prefix_cache_open(p.many.engine, NULL, &cache, &err), 0);
+    const struct qm_scheduler_options o = {.engine = p.many.engine, .tokenizer = p.tokenizer, .cache = cache};
+    load_run(p.load, &o, &(struct load_course){.seed = 1, .at_once = true}, &stats);
+    assert_int_equal(stats.prefix_tokens, 0);
+    load_run(p.load, &o, &(struct load_course){.seed = 2, .resumed = 100}, &stats);
+    assert_true(stats.prefix_tokens > 0);
+    qm_prefix_cache_close(cache);
+    place_close(&p);
+}
+
 #define REFERENCE(what, name, test)                                                                                    \
     { what ", " name, test, NULL, NULL, "tests/data/reference/" name }
 #define DEMO(what, test)                                                                                               \
@@ -139,6 +160,7 @@ int main(void) {
         DEMO("short pool", test_short_pool),
         REFERENCE("short pool", "gpt_oss", test_short_pool),
         REFERENCE("short pool", "qwen3", test_short_pool),
+        REFERENCE("resumed", "qwen3_moe", test_resumed),
         DEMO("shared head", test_shared_head),
         REFERENCE("shared head", "gpt_oss", test_shared_head),
         REFERENCE("shared head", "mistral", test_shared_head),

@@ -32,6 +32,20 @@ static void test_loads(void **state) {
     assert_true(preemptions > 100);
 }
 
+/* Several jobs that are resumed at once, with log-probabilities: there are logits for a few tokens a step only, and who
+ * gets none waits; nobody gives way for that. */
+static void test_resumed_together(void **state) {
+    (void)state;
+    struct qm_engine one = engine(400, 64, 1, 1000), many = engine(400, 64, 6, 1000);
+    struct qm_scheduler_stats stats;
+    struct load *l = fake_load_new(
+        &one, NULL, &(struct load_shape){.jobs = 30, .prompt_max = 20, .tokens_max = 100, .endless = true, .seed = 3});
+    struct qm_scheduler_options o = options(&many);
+    fake_load_run(l, &o, &(struct load_course){.seed = 1, .at_once = true, .resumed = 100}, &stats);
+    assert_int_equal(stats.preemptions, 0);
+    fake_load_free(l);
+}
+
 /* ---- one request after the other, watched step by step ---- */
 
 enum { MOST = 64 };
@@ -472,6 +486,32 @@ static void test_engine_fails(void **state) {
     assert_true(w.done && w.tokens == 2);
 }
 
+/* A request whose logits are not finite ends with an error; the others go on. */
+static void test_one_fails(void **state) {
+    (void)state;
+    struct qm_engine e = engine(200, 32, 4, 100);
+    struct qm_scheduler_options o = options(&e);
+    struct watched w[3];
+    const int32_t poison[] = {9};
+    e.poison = 9;
+    struct qm_scheduler *s = open_scheduler(&o);
+    for (int i = 0; i < 3; i++) {
+        struct qm_request r = request(&w[i], &e, i == 1 ? 1 : 8, 10);
+        if (i == 1)
+            r.prompt = poison;
+        add(s, &w[i], &r);
+    }
+    while (one_step(s))
+        ;
+    qm_scheduler_close(s);
+    for (int i = 0; i < 3; i++) {
+        assert_true(w[i].done);
+        assert_int_equal(w[i].rc, i == 1 ? QM_SYSTEM : QM_OK);
+        assert_int_equal(w[i].tokens, i == 1 ? 0 : 10);
+    }
+    assert_int_equal(e.open, 0);
+}
+
 /* The share of a mixed step follows the measured rates, within its bounds. */
 static void test_share(void **state) {
     (void)state;
@@ -501,11 +541,11 @@ static void test_share(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_loads),          cmocka_unit_test(test_stall),     cmocka_unit_test(test_gaps),
-        cmocka_unit_test(test_first_proceeds), cmocka_unit_test(test_order),     cmocka_unit_test(test_displaces),
-        cmocka_unit_test(test_short_pool),     cmocka_unit_test(test_refusals),  cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_from_callbacks), cmocka_unit_test(test_embedding), cmocka_unit_test(test_engine_fails),
-        cmocka_unit_test(test_share),
+        cmocka_unit_test(test_loads),        cmocka_unit_test(test_resumed_together), cmocka_unit_test(test_stall),
+        cmocka_unit_test(test_gaps),         cmocka_unit_test(test_first_proceeds),   cmocka_unit_test(test_order),
+        cmocka_unit_test(test_displaces),    cmocka_unit_test(test_short_pool),       cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_cancel),       cmocka_unit_test(test_from_callbacks),   cmocka_unit_test(test_embedding),
+        cmocka_unit_test(test_engine_fails), cmocka_unit_test(test_one_fails),        cmocka_unit_test(test_share),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
