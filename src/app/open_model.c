@@ -11,6 +11,7 @@
 #include "app/load_report.h"
 #include "app/offload.h"
 #include "app/quiet.h"
+#include "app/signals.h"
 #include "base/file.h"
 #include "base/utf8.h"
 #include "model/locate.h"
@@ -149,7 +150,7 @@ int qm_app_numa(const struct qm_args *args, struct qm_numa *out, struct qm_error
 
 static int load_progress(void *arg, const char *what, uint64_t done, uint64_t total) {
     qm_progress_update(arg, what, done, total, QM_UNIT_BYTES);
-    return 0;
+    return *qm_signals_flag() != 0;
 }
 
 int qm_app_load(const struct qm_args *args, int64_t chunk, struct qm_progress *progress, struct qm_app_model *m,
