@@ -6,13 +6,13 @@
 
 #include "app/app.h"
 #include "app/batch_hash.h"
-#include "app/calibrate.h"
 #include "app/compare_run.h"
-#include "app/machine_find.h"
+#include "app/offload.h"
 #include "app/open_model.h"
 #include "app/out.h"
 #include "app/signals.h"
 #include "base/file.h"
+#include "numa/topology.h"
 
 enum { DESCRIPTION_LIMIT = 1 << 20, REPORT_LIMIT = 64 << 20 };
 
@@ -141,25 +141,6 @@ static int read_prompts(const struct qm_args *args, struct compare *c, struct qm
     return QM_OK;
 }
 
-static int read_devices(const struct qm_args *args, struct qm_speed *s, struct qm_error *err) {
-    const struct qm_arg *list = &args->option[QM_OPT_DEVICE];
-    int rc = QM_OK;
-    for (size_t i = 0; i < list->n_list && !rc; i++) {
-        struct qm_buf text = {0};
-        if (s->devices == QM_MAX_DEVICES - 1)
-            return qm_fail(err, QM_USAGE, "--device: more than %d devices", QM_MAX_DEVICES - 1);
-        if (strchr(list->list[i], ':')) {
-            rc = qm_speed_device_parse(list->list[i], &s->device[s->devices++], err);
-            continue;
-        }
-        rc = qm_read_file(list->list[i], DESCRIPTION_LIMIT, &text, err);
-        if (!rc)
-            rc = qm_speed_add_device(text.data ? text.data : "", text.len, list->list[i], s, err);
-        qm_buf_free(&text);
-    }
-    return rc;
-}
-
 /* --machine: what is predicted is for that machine, what is measured is measured here. */
 static int read_machine(const char *path, struct qm_speed *out, struct qm_error *err) {
     struct qm_buf text = {0};
@@ -174,24 +155,15 @@ static int read_machine(const char *path, struct qm_speed *out, struct qm_error 
 static int look_at_machine(const struct qm_args *args, struct compare *c, struct qm_error *err) {
     const char *file = qm_args_text(args, QM_OPT_MACHINE, NULL);
     struct qm_speed *speed = &c->task.speed;
-    struct qm_machine *machine = malloc(sizeof *machine);
-    struct qm_machine_found *found = malloc(sizeof *found);
-    int rc = machine && found ? QM_OK : qm_fail_memory(err, sizeof *machine + sizeof *found, "the machine");
-    if (!rc && !(rc = qm_machine_describe(machine, err))) {
-        snprintf(c->report.machine, sizeof c->report.machine, "%s", machine->topology.cpu_model);
-        rc = file ? read_machine(file, speed, err)
-                  : qm_machine_find(machine, c->task.isa, false, NULL, &c->progress, found, err);
-        if (!rc && !file) {
-            qm_machine_speed(machine, &found->profile, speed);
-            rc = qm_calibration_find(machine, &found->profile, c->task.isa, false, &c->progress, &speed->efficiency,
-                                     err);
-        }
-        qm_machine_free(machine);
-    }
-    free(machine);
-    free(found);
+    struct qm_topology topology;
+    int rc = qm_topology_load(NULL, &topology, err);
+    if (rc)
+        return rc;
+    snprintf(c->report.machine, sizeof c->report.machine, "%s", topology.cpu_model);
+    qm_topology_free(&topology);
+    rc = file ? read_machine(file, speed, err) : qm_offload_machine(args, &c->progress, speed, err);
     if (!rc)
-        rc = read_devices(args, speed, err);
+        rc = qm_offload_devices(args, speed, err);
     return rc ? rc : qm_meter_open("", &c->meter, err);
 }
 
