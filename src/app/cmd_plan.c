@@ -6,8 +6,7 @@
 #include <unistd.h>
 
 #include "app/app.h"
-#include "app/calibrate.h"
-#include "app/machine_find.h"
+#include "app/offload.h"
 #include "app/open_model.h"
 #include "app/out.h"
 #include "app/plan.h"
@@ -16,7 +15,7 @@
 #include "base/file.h"
 #include "plan/plan_file.h"
 
-enum { FILE_LIMIT = 1 << 20, MAX_PINS = 64, PLAN_LIMIT = 64 << 20 };
+enum { FILE_LIMIT = 1 << 20, MAX_PINS = 64 };
 
 struct job {
     struct qm_plan_ask ask;
@@ -60,33 +59,6 @@ static void device_names(const struct job *j, const char *names[QM_MAX_DEVICES])
         names[d] = qm_plan_device_name(&j->speed, d);
 }
 
-static int read_plan_file(struct job *j, const char *path, struct qm_error *err) {
-    const char *names[QM_MAX_DEVICES];
-    struct qm_buf text = {0};
-    device_names(j, names);
-    int rc = qm_read_file(path, PLAN_LIMIT, &text, err);
-    if (!rc)
-        rc = qm_plan_parse(text.data ? text.data : "", text.len, path, j->model, names, 1 + j->speed.devices, &j->given,
-                           err);
-    qm_buf_free(&text);
-    j->ask.given = &j->given;
-    return rc;
-}
-
-/* auto, none, a number of layers, or a plan's file. */
-static int read_offload(const struct qm_args *args, struct job *j, struct qm_error *err) {
-    const char *text = qm_args_text(args, QM_OPT_OFFLOAD, "auto");
-    j->ask.on_cpu = !strcmp(text, "none");
-    if (!strcmp(text, "auto") || j->ask.on_cpu)
-        return QM_OK;
-    if (!qm_parse_int(text, &j->ask.last_layers))
-        return read_plan_file(j, text, err);
-    if (j->ask.last_layers < 0 || j->ask.last_layers > j->model->config.layers)
-        return qm_fail(err, QM_USAGE, "--offload: expected auto, none, a number of layers up to %lld, or a plan's file",
-                       (long long)j->model->config.layers);
-    return QM_OK;
-}
-
 static int write_plan_file(const struct job *j, const struct qm_plan_answer *a, const char *path,
                            struct qm_error *err) {
     const char *names[QM_MAX_DEVICES];
@@ -103,30 +75,6 @@ static int write_plan_file(const struct job *j, const struct qm_plan_answer *a, 
         }
     }
     free(text);
-    return rc;
-}
-
-static int read_device_file(const char *path, struct qm_speed *s, struct qm_error *err) {
-    struct qm_buf text = {0};
-    int rc = qm_read_file(path, FILE_LIMIT, &text, err);
-    if (!rc)
-        rc = qm_speed_add_device(text.data ? text.data : "", text.len, path, s, err);
-    qm_buf_free(&text);
-    return rc;
-}
-
-/* --device adds to the machine's devices. */
-static int read_devices(const struct qm_args *args, struct job *j, struct qm_error *err) {
-    const struct qm_arg *list = &args->option[QM_OPT_DEVICE];
-    int rc = QM_OK;
-    for (size_t i = 0; i < list->n_list && !rc; i++) {
-        if (j->speed.devices == QM_MAX_DEVICES - 1)
-            rc = qm_fail(err, QM_USAGE, "--device: more than %d devices", QM_MAX_DEVICES - 1);
-        else if (!strchr(list->list[i], ':'))
-            rc = read_device_file(list->list[i], &j->speed, err);
-        else
-            rc = qm_speed_device_parse(list->list[i], &j->speed.device[j->speed.devices++], err);
-    }
     return rc;
 }
 
@@ -157,29 +105,6 @@ static int read_machine_file(const char *path, struct qm_speed *out, struct qm_e
     if (!rc)
         rc = qm_speed_parse(text.data ? text.data : "", text.len, path, out, err);
     qm_buf_free(&text);
-    return rc;
-}
-
-static int this_machine(const struct qm_args *args, struct job *j, struct qm_error *err) {
-    struct qm_machine *machine = malloc(sizeof *machine);
-    struct qm_machine_found *found = malloc(sizeof *found);
-    const char *name = qm_args_text(args, QM_OPT_ISA, NULL);
-    enum qm_isa isa = qm_isa_best();
-    int rc = machine && found ? QM_OK : qm_fail_memory(err, sizeof *machine + sizeof *found, "the machine");
-    if (!rc && name)
-        rc = qm_isa_parse(name, &isa, err);
-    if (!rc)
-        rc = qm_isa_check(isa, err);
-    if (!rc && !(rc = qm_machine_describe(machine, err))) {
-        rc = qm_machine_find(machine, isa, false, NULL, &j->progress, found, err);
-        if (!rc)
-            qm_machine_speed(machine, &found->profile, &j->speed);
-        if (!rc)
-            rc = qm_calibration_find(machine, &found->profile, isa, false, &j->progress, &j->speed.efficiency, err);
-        qm_machine_free(machine);
-    }
-    free(machine);
-    free(found);
     return rc;
 }
 
@@ -287,7 +212,7 @@ static int plan_one(const struct qm_args *args, struct job *j, struct qm_plan_an
     const char *to = qm_args_text(args, QM_OPT_OUTPUT, NULL);
     int rc = read_pins(args, j, err);
     if (!rc)
-        rc = read_offload(args, j, err);
+        rc = qm_offload_what(args, j->model, &j->ask, &j->given, err);
     if (!rc)
         rc = read_routing(args, j, err);
     if (!rc)
@@ -310,10 +235,10 @@ static int run_plan(const struct qm_args *args, struct qm_error *err) {
     if (!rc && !tables(args))
         rc = open_model(args, j, err);
     if (!rc)
-        rc = file ? read_machine_file(file, &j->speed, err) : this_machine(args, j, err);
+        rc = file ? read_machine_file(file, &j->speed, err) : qm_offload_machine(args, &j->progress, &j->speed, err);
     j->ask.speed = &j->speed;
     if (!rc)
-        rc = read_devices(args, j, err);
+        rc = qm_offload_devices(args, &j->speed, err);
     if (!rc && tables(args))
         rc = print_table(args, j, err);
     else if (!rc)

@@ -122,7 +122,8 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
         "plan for the machine that FILE describes, instead of this one"},
     [QM_OPT_VRAM] = {"vram", 0, 0, QM_VALUE_TEXT, "SIZE", NONE, "use at most that much of each device's memory"},
     [QM_OPT_OFFLOAD] = {"offload", 0, 0, QM_VALUE_TEXT, "WHAT", NONE,
-        "what goes to devices: auto, none, a number of layers (the last ones), or a plan's file"},
+        "what goes to devices: auto, require (the CPU does not step in), none, a number of layers (the last ones), or a "
+        "plan's file"},
     [QM_OPT_PIN] = {"pin", 0, 0, QM_VALUE_LIST, "UNITS", NONE,
         "what must be on a device, such as 'layers 0-3' or 'experts 10 on cpu'; may be repeated"},
     [QM_OPT_ACCURACY] = {"accuracy", 0, 0, QM_VALUE_NONE, 0, NONE,
@@ -180,18 +181,12 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
 };
 /* clang-format on */
 
-const unsigned char qm_common_options[] = {QM_OPT_QUIET,
-                                           QM_OPT_NICE,
-                                           QM_OPT_IDLE,
-                                           QM_OPT_POWER_CAP,
-                                           QM_OPT_THREADS,
-                                           QM_OPT_NUMA,
-                                           QM_OPT_CONTEXT,
-                                           QM_OPT_ISA,
-                                           QM_OPT_SEED,
-                                           QM_OPT_KV_TYPE,
-                                           QM_OPT_EXPERTS_PER_TOKEN,
-                                           QM_OPT_ROPE_THETA,
-                                           QM_OPT_ROPE_SCALING,
-                                           QM_OPT_QUIET_OUTPUT,
-                                           QM_OPT_END};
+const unsigned char qm_common_options[] = {QM_OPT_QUIET,        QM_OPT_NICE,
+                                           QM_OPT_IDLE,         QM_OPT_POWER_CAP,
+                                           QM_OPT_THREADS,      QM_OPT_NUMA,
+                                           QM_OPT_DEVICE,       QM_OPT_OFFLOAD,
+                                           QM_OPT_VRAM,         QM_OPT_CONTEXT,
+                                           QM_OPT_ISA,          QM_OPT_SEED,
+                                           QM_OPT_KV_TYPE,      QM_OPT_EXPERTS_PER_TOKEN,
+                                           QM_OPT_ROPE_THETA,   QM_OPT_ROPE_SCALING,
+                                           QM_OPT_QUIET_OUTPUT, QM_OPT_END};

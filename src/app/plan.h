@@ -22,6 +22,7 @@ struct qm_plan_ask {
     int64_t chunk;
     struct qm_job job;
     int kv_type;        /* enum qm_dtype or -1 */
+    uint64_t kv_memory; /* of a pool of pages; 0: sequences times context */
     int threads;        /* 0: one a core */
     uint64_t ram, vram; /* 0: what the machine has; vram: of each device */
     const struct qm_pin *pins;

@@ -20,6 +20,7 @@ static struct qm_workload make_workload(const struct qm_plan_ask *ask, const str
         .context = context,
         .sequences = ask->job.sequences,
         .chunk = ask->chunk > ask->job.sequences ? ask->chunk : ask->job.sequences,
+        .kv_memory = ask->kv_memory,
         .kv_type = ask->kv_type < 0 ? qm_kv_default_type(c) : (enum qm_dtype)ask->kv_type,
         .threads = ask->threads ? ask->threads : ask->speed->cores,
     };

@@ -115,6 +115,11 @@ static bool parse_rate(const char *text, double unit, double *out) {
 }
 
 static int device_field(const char *key, const char *value, struct qm_speed_device *d, struct qm_error *err) {
+    double op;
+    if (!strcmp(key, "fail") && d->emulated && parse_rate(value, 1, &op)) {
+        d->fail_at = (int64_t)op;
+        return d->fail_at ? QM_OK : qm_fail(err, QM_USAGE, "--device: fail: expected an op from 1 on");
+    }
     const struct {
         const char *key;
         double unit, *to, *also;
