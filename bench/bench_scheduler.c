@@ -141,7 +141,7 @@ static int run_overhead(struct bench *b) {
 
 /* The prompt alone: its whole time, and its longest chunk's. */
 static int run_alone(struct bench *b, double *all, double *chunk) {
-    struct stream prompt;
+    struct stream prompt = {0};
     bool worked = true;
     int rc = submit(b, &prompt, LONG, 1, 1);
     double begin = now();
@@ -158,7 +158,7 @@ static int run_alone(struct bench *b, double *all, double *chunk) {
 
 static int run_stall(struct bench *b) {
     json_t *fields = NULL;
-    struct stream stream, prompt;
+    struct stream stream = {0}, prompt = {0};
     bool worked = true;
     double alone = 0, chunk = 0, begin = 0;
     int64_t before = 0;

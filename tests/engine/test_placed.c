@@ -9,23 +9,6 @@
 #include "tests/support/run_model.h"
 #include "tests/support/support.h"
 
-static const struct qm_device_setup fast = {
-    .spec = {.name = "card",
-             .emulated = true,
-             .memory = (uint64_t)1 << 30,
-             .read = 1e12,
-             .bf16 = 1e14,
-             .f32 = 1e13,
-             .share_read = 1,
-             .share_flops = 1,
-             .share_attention = 1,
-             .up = 1e10,
-             .down = 1e10,
-             .up_busy = 1e10,
-             .down_busy = 1e10},
-    .fail_after = -1,
-};
-
 enum { TOKENS = 40 };
 
 struct fixture {
@@ -81,7 +64,7 @@ static void whole(struct qm_placement *p, const struct qm_model *m, int64_t l, u
 }
 
 static void same_bits(const struct fixture *f, const struct qm_placement *p, int64_t piece) {
-    const struct qm_device_setup devices[] = {fast, fast};
+    const struct qm_device_setup devices[] = {test_card, test_card};
     struct qm_engine *e = open_engine(f->model, p, devices, false);
     float *found = run_logits(e, f->ids, TOKENS, piece, 1);
     assert_memory_equal(found, f->want, f->bytes);
@@ -157,7 +140,7 @@ static void test_parted_experts(void **state) {
         for (int64_t x = 0; x < p.experts && f.model->config.layer[l].moe; x++)
             p.expert[l * p.experts + x] = (uint8_t)((x + l) % 3);
     p.layer[0].attention = 1;
-    struct qm_device_setup devices[] = {fast, fast};
+    struct qm_device_setup devices[] = {test_card, test_card};
     float *want = malloc(f.bytes), *found = malloc(f.bytes);
     int failures;
     struct qm_engine *e = open_engine(f.model, &p, devices, false);
@@ -194,7 +177,7 @@ static void test_failures(void **state) {
     assert_int_equal(qm_placement_open(f.model, 2, &p, NULL), QM_OK);
     for (int64_t l = 0; l < p.layers; l += 2)
         whole(&p, f.model, l, 1);
-    struct qm_device_setup device = fast;
+    struct qm_device_setup device = test_card;
     float *found = malloc(f.bytes);
     int failures;
     struct qm_engine *e = open_engine(f.model, &p, &device, false);
@@ -241,7 +224,7 @@ static void test_clock(void **state) {
     whole(&p, f.model, 0, 1);
     double bytes = (double)qm_unit_weight_bytes(f.model, QM_UNIT_ATTENTION, 0, 0) +
                    (double)qm_unit_weight_bytes(f.model, QM_UNIT_FFN, 0, 0);
-    struct qm_device_setup slow = fast;
+    struct qm_device_setup slow = test_card;
     slow.spec.read = 0.001 * bytes; /* a thousand seconds for the layer's weights */
     struct qm_engine *e = open_engine(f.model, &p, &slow, false);
     double wall = seconds(), clock = qm_engine_clock(e);
@@ -267,7 +250,7 @@ static void test_memory(void **state) {
     fixture_open(&f, *state);
     assert_int_equal(qm_placement_open(f.model, 2, &p, NULL), QM_OK);
     whole(&p, f.model, 1, 1);
-    struct qm_device_setup device = fast;
+    struct qm_device_setup device = test_card;
     struct qm_engine_options o = {
         .threads = 1, .isa = qm_isa_best(), .context = 256, .kv_type = -1, .placement = &p, .devices = &device};
     assert_int_equal(qm_engine_open(f.model, &o, &e, &err), QM_OK);

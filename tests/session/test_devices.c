@@ -9,23 +9,6 @@
 #include "tests/support/run_model.h"
 #include "tests/support/support.h"
 
-static const struct qm_device_setup card = {
-    .spec = {.name = "card",
-             .emulated = true,
-             .memory = (uint64_t)1 << 30,
-             .read = 1e12,
-             .bf16 = 1e14,
-             .f32 = 1e13,
-             .share_read = 1,
-             .share_flops = 1,
-             .share_attention = 1,
-             .up = 1e10,
-             .down = 1e10,
-             .up_busy = 1e10,
-             .down_busy = 1e10},
-    .fail_after = -1,
-};
-
 /* The even layers are on the device. */
 static void place(const char *dir, struct qm_placement *p) {
     struct qm_error err;
@@ -91,7 +74,7 @@ static void generate(const char *dir, const struct qm_placement *p, const struct
 static void test_generate(void **state) {
     const char *dir = *state;
     struct qm_placement p;
-    struct qm_device_setup device = card;
+    struct qm_device_setup device = test_card;
     struct qm_generate_result want, found;
     uint64_t before, ops;
     int rc;
@@ -130,7 +113,7 @@ static void test_scheduler(void **state) {
     struct load_shape shape = {.jobs = 16, .prompt_max = 300, .tokens_max = 16, .seed = 3};
     struct load *load = load_new(alone.engine, NULL, &shape);
     for (int64_t k = 5; k < 800; k = k * 5 + 7) {
-        struct qm_device_setup device = card;
+        struct qm_device_setup device = test_card;
         struct qm_prefix_cache *cache;
         struct qm_error err;
         device.fail_after = k;

@@ -9,6 +9,23 @@
 
 #include <cmocka.h>
 
+const struct qm_device_setup test_card = {
+    .spec = {.name = "card",
+             .emulated = true,
+             .memory = (uint64_t)1 << 30,
+             .read = 1e12,
+             .bf16 = 1e14,
+             .f32 = 1e13,
+             .share_read = 1,
+             .share_flops = 1,
+             .share_attention = 1,
+             .up = 1e10,
+             .down = 1e10,
+             .up_busy = 1e10,
+             .down_busy = 1e10},
+    .fail_after = -1,
+};
+
 void run_model_open(struct run_model *r, const char *dir, const struct qm_overrides *overrides,
                     struct qm_engine_options o) {
     struct qm_error err = {0};

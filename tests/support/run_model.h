@@ -4,6 +4,9 @@
 
 #include "engine/engine.h"
 
+/* An emulated device of 1 GiB that never fails and is faster than any CPU. */
+extern const struct qm_device_setup test_card;
+
 struct run_model {
     struct qm_model *model;
     struct qm_engine *engine;
