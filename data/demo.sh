@@ -1,7 +1,8 @@
 #!/bin/sh
 # `make demo`: the whole story in about a minute, told with the demonstration model. What this machine can do, what
 # the plan says, a batch of 60 questions about three logbooks that is killed (kill -9) in the middle and resumed,
-# every answer beside the expected one, and what to type for a real model.     data/demo.sh PROGRAM
+# every answer beside the expected one, a card (emulated) compared with the CPU, and what to type for a real model.
+#     data/demo.sh PROGRAM
 #
 # The answers and the report stay in a folder of their own below $TMPDIR, which is named at the end.
 # Ends with 0 when every answer is that of the reference implementation and nothing was lost by the kill, with 1
@@ -155,6 +156,16 @@ told() { sed -n "s/$pattern/$1/p" "$scratch/log"; }
 echo "These two stay, with the job's journal; to remove them: rm -r \\
   $kept"
 
+title 'A card, emulated: planned, then compared with the CPU on the same answers'
+card=emulated:8MiB,bandwidth=1792,bf16=500T,pcie=55
+shown "$quietmind plan $model --context 4096 --device $card"
+: >"$scratch/log"
+"$quietmind" plan $model --context 4096 --device $card >"$scratch/plan" || failed $? plan
+awk '/^placement/ { on = 1 } /^(search|$)/ { on = 0 } on || /^(tokens\/s|reading +[0-9]|writing +[0-9])/' "$scratch/plan" | narrow
+shown "$quietmind compare $model --configs cpu,quiet,emulated:auto"
+"$quietmind" compare $model --configs cpu,quiet,emulated:auto >"$scratch/compare" || failed $? compare
+awk '/^ .*reading, tokens/ || /^answers/ { on = 1 } /^$/ { on = 0 } on || /^\* emulated/' "$scratch/compare"
+
 title 'Next, with a real model'
 cat <<NEXT
 Any folder as published on Hugging Face, downloaded by you (nothing is ever
@@ -163,6 +174,8 @@ will be, and then a night's work:
   $quietmind plan ~/models/Qwen3-30B-A3B --context 131072
   $quietmind batch ~/models/Qwen3-30B-A3B --document reports/ \\
       --ask questions.txt -o answers.md --format md --hours 22:00-07:00
+How configurations of this machine do on the same answers:
+  $quietmind compare ~/models/Qwen3-30B-A3B --configs cpu,quiet
 Talk to it, alone or about a document:
   $quietmind chat ~/models/Qwen3-30B-A3B -f report.txt
 More: $quietmind --help

@@ -110,9 +110,12 @@ static int check_row(struct check *c, const struct qm_batch_line *line, struct q
     rc = rc ? rc : qm_journal_add(c->seen, &entry, err);
     c->n++;
     c->bad += why.code != 0;
-    if (!rc && why.code && c->bad <= 10)
-        rc = qm_out_printf(err, "%s%s%s: %s\n", row.custom_id ? row.custom_id : name, row.custom_id ? ", " : "",
-                           row.custom_id ? name : "", why.message);
+    if (!rc && why.code && c->bad <= 10) {
+        size_t n = strlen(name);
+        const char *what = !strncmp(why.message, name, n) && why.message[n] == ':' ? why.message + n + 2 : why.message;
+        rc = row.custom_id ? qm_out_printf(err, "%s (%s): %s\n", name, row.custom_id, what)
+                           : qm_out_printf(err, "%s: %s\n", name, what);
+    }
     qm_openai_request_free(request);
     qm_batch_row_free(&row);
     return rc;

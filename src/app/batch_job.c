@@ -208,9 +208,7 @@ static int run(struct job *j, struct qm_error *err) {
     };
     r.energy = qm_energy_open("", &energy, NULL) ? NULL : energy;
     qm_inhibit_sleep(&inhibitor);
-    qm_signals_hold();
     rc = qm_batch_run(&r, err);
-    qm_signals_release();
     qm_inhibit_end(&inhibitor);
     qm_energy_close(energy);
     return rc ? rc : j->rows.source.unchanged(j->rows.source.self, err);
@@ -329,9 +327,11 @@ int qm_batch_job(const struct qm_args *args, const struct qm_batch_settings *s, 
     }
     if (!rc && j.rows.input)
         qm_batch_input_on_block(j.rows.input, keep_block, j.journal);
+    qm_signals_hold(); /* from here on there is something to say: loading ends early, rows are saved */
     rc = rc ? rc : open_engine(&j, err);
     rc = rc ? rc : qm_batch_output_open(&j.paths, j.journal, &j.output, err);
     rc = rc ? rc : run(&j, err);
+    qm_signals_release();
     rc = rc ? rc : finish(&j, err);
     bool done = rc == QM_OK || rc == QM_DISAGREE;
     if (done)

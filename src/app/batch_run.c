@@ -180,6 +180,9 @@ int qm_batch_run(struct qm_batch_run *r, struct qm_error *err) {
         if (!rc && !saved)
             saved = commit(r, err);
         rc = saved ? saved : rc;
+    } else {
+        qm_journal_commit(r->journal,
+                          NULL); /* what was finished before the error; its message is the one that counts */
     }
     qm_batch_show_clear(&r->show);
     return rc;

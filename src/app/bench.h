@@ -40,6 +40,7 @@ struct qm_bench_plan {
     int kv_type; /* enum qm_dtype or -1 */
     struct qm_quiet_options quiet;
     struct qm_numa numa;
+    const struct qm_args *args; /* --device, --offload, --vram */
 };
 
 struct qm_bench_case {

@@ -5,34 +5,12 @@
 #include <string.h>
 
 #include "app/bench.h"
+#include "app/html.h"
 #include "app/out.h"
 
 enum { WIDTH = 720, HEIGHT = 300, LEFT = 70, RIGHT = 20, TOP = 20, BOTTOM = 40 };
 
-static const char HEAD[] =
-    "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>quietmind bench</title>\n<style>\n"
-    "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:60em;padding:0 1em;color:#222;background:#fff}\n"
-    "table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}\n"
-    "td,th{border-bottom:1px solid #ddd;padding:.3em .6em;text-align:right}\n"
-    "td:first-child,th:first-child{text-align:left}\nsvg{max-width:100%;height:auto}\n"
-    ".axis{stroke:#999}.limit{stroke:#c33;stroke-dasharray:6 4;fill:none}.bar{fill:#36a}\n"
-    "text{font:12px system-ui,sans-serif;fill:#444}\n"
-    "@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}text{fill:#bbb}td,th{border-color:#444}}\n"
-    "</style></head><body>\n<h1>quietmind bench</h1>\n";
-
-/* Names come from paths and from CPUID: nothing of them may become markup. */
-static int escaped(const char *s, struct qm_error *err) {
-    int rc = QM_OK;
-    for (; *s && !rc; s++) {
-        const char *entity = *s == '<'   ? "&lt;"
-                             : *s == '>' ? "&gt;"
-                             : *s == '&' ? "&amp;"
-                             : *s == '"' ? "&quot;"
-                                         : NULL;
-        rc = entity ? qm_out_text(entity, err) : qm_out_printf(err, "%c", *s);
-    }
-    return rc;
-}
+static const char STYLE[] = ".limit{stroke:#c33;stroke-dasharray:6 4;fill:none}.bar{fill:#36a}\n";
 
 static double number(const json_t *row, const char *key) {
     return json_number_value(json_object_get(row, key));
@@ -141,7 +119,7 @@ static int table(const json_t *rows, const struct qm_column *columns, struct qm_
             if (!rc)
                 rc = qm_out_text("<td>", err);
             if (!rc)
-                rc = escaped(cell.data ? cell.data : "", err);
+                rc = qm_html_text(cell.data ? cell.data : "", err);
             if (!rc)
                 rc = qm_out_text("</td>", err);
             qm_buf_free(&cell);
@@ -154,14 +132,14 @@ int qm_bench_html(const json_t *rows, bool kernels, struct qm_error *err) {
     static const char *const titles[2][2] = {{"Prompt, tokens/s", "Generation, tokens/s"},
                                              {"Bound by reading, GB/s", "Bound by multiply-adds, GFLOP/s"}};
     const json_t *first = json_array_get(rows, 0);
-    int rc = qm_out_text(HEAD, err);
+    int rc = qm_html_head("quietmind bench", STYLE, err);
     if (!rc && first && !kernels) {
         rc = qm_out_text("<p>", err);
-        rc = rc ? rc : escaped(text(first, "cpu_info"), err);
+        rc = rc ? rc : qm_html_text(text(first, "cpu_info"), err);
         rc = rc ? rc : qm_out_text(", ", err);
-        rc = rc ? rc : escaped(text(first, "isa"), err);
+        rc = rc ? rc : qm_html_text(text(first, "isa"), err);
         rc = rc ? rc : qm_out_printf(err, ", quietmind %s, ", text(first, "build_commit"));
-        rc = rc ? rc : escaped(text(first, "test_time"), err);
+        rc = rc ? rc : qm_html_text(text(first, "test_time"), err);
         rc = rc ? rc : qm_out_text("</p>\n", err);
     }
     for (int chart = 0; chart < 2 && !rc; chart++)

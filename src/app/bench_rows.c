@@ -6,6 +6,7 @@
 
 #include "app/bench.h"
 #include "app/load_report.h"
+#include "app/offload.h"
 
 const char qm_bench_scaling[] =
     "whole: tokens/s of all the model's layers on paper = t/s x T(layers run) / T(all layers), where T = max(bytes / "
@@ -122,7 +123,7 @@ static void put_subject(json_t *row, const struct qm_bench_subject *s, const str
     const char *kv = qm_dtype_name(qm_engine_kv_type(e));
     put(row, "build_commit", json_string(QM_VERSION), failed);
     put(row, "cpu_info", json_string(s->cpu), failed);
-    put(row, "backends", json_string("CPU"), failed);
+    put(row, "backends", json_string(qm_engine_devices(e) ? "CPU, emulated device" : "CPU"), failed);
     put(row, "isa", json_string(qm_isa_name(s->isa)), failed);
     put(row, "model_filename", json_string(s->name), failed);
     put(row, "model_type", json_sprintf("%s %s", c->model_type, qm_dtype_name(c->expert_dtype)), failed);
@@ -147,6 +148,7 @@ json_t *qm_bench_row(const struct qm_bench_subject *s, const struct qm_engine *e
     qm_bench_figure(r, &f);
     put_subject(row, s, e, &failed);
     put(row, "n_threads_used", json_integer(r->quiet ? r->quiet_state.use.threads : qm_engine_threads(e)), &failed);
+    put(row, "devices", qm_offload_json(e), &failed);
     put(row, "quiet_share", r->quiet && r->quiet_state.found ? json_real(r->quiet_state.kept) : json_null(), &failed);
     put(row, "n_seqs", json_integer(c->batch), &failed);
     put(row, "n_prompt", json_integer(c->n_prompt), &failed);

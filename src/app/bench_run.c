@@ -6,6 +6,7 @@
 
 #include "app/bench.h"
 #include "app/load_report.h"
+#include "app/offload.h"
 #include "engine/engine.h"
 
 enum { SEED = 1, TOKENS = 1 << 16, QUIET_STEPS = 1000 };
@@ -157,9 +158,9 @@ static int repeat(struct runner *r, struct qm_bench_result *out, struct qm_error
     out->celsius = out->fan_rpm = NAN;
     for (int i = 0; i < repetitions && !rc; i++) {
         qm_meter_begin(meter);
-        double start = qm_now();
+        double start = qm_engine_clock(r->engine);
         rc = c->n_gen ? generate(r, c, err) : prompt(r, c, err);
-        out->seconds[i] = qm_now() - start;
+        out->seconds[i] = qm_engine_clock(r->engine) - start;
         qm_meter_end(meter);
         out->joules += meter->joules;
         out->metered_seconds += meter->seconds;
@@ -268,9 +269,19 @@ static int open_runner(struct runner *r, int threads, struct qm_error *err) {
         r->tokens[i] = (int32_t)((state >> 8) % (uint64_t)vocab);
     }
     const struct qm_kernels *kernels;
+    const struct qm_job job = {.sequences = most_batch,
+                               .depth = largest(&plan->depth),
+                               .prompt = largest(&plan->prompt),
+                               .generate = largest(&plan->prompt) ? 0 : largest(&plan->gen)};
+    struct qm_offload *offload = NULL;
     int rc = qm_kernels_get(plan->isa, &kernels, err);
     if (!rc)
+        rc = qm_offload_open(plan->args, m, &job, &options, r->run->progress, &offload, err);
+    if (!rc)
         rc = qm_engine_open(m, &options, &r->engine, err);
+    if (!rc)
+        qm_offload_tell(offload, r->run->progress);
+    qm_offload_free(offload);
     if (rc == QM_FIT)
         qm_fail_context(err, "%lld sequence%s of %lld tokens (-d, -p, -n, --batch)", (long long)most_batch,
                         most_batch == 1 ? "" : "s", (long long)options.context);

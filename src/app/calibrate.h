@@ -9,7 +9,8 @@
 #include "simd/isa.h"
 
 /* The kept shares, or measured now (some seconds) and kept. profile: of this machine and instruction set. What can't be
- * kept is noted, and no failure. The calling thread must not belong to a team. */
+ * kept is noted, and no failure; where there is too little memory to measure, usual shares are taken. The calling
+ * thread must not belong to a team. */
 int qm_calibration_find(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
                         bool refresh, struct qm_progress *progress, struct qm_efficiency *out, struct qm_error *err);
 

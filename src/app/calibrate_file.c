@@ -100,6 +100,11 @@ int qm_calibration_find(const struct qm_machine *m, const struct qm_machine_prof
         return QM_OK;
     qm_note(progress, "measuring the kernels: some seconds");
     int rc = qm_calibrate(m, profile, isa, progress, out, &whole, err);
+    if (rc == QM_FIT) {
+        qm_note(progress, "the kernels are not measured, usual shares are taken: %s", err->message);
+        qm_efficiency_usual(out);
+        return QM_OK;
+    }
     if (!rc && !whole)
         qm_note(progress, "measuring the kernels took too long and is not kept: is the machine busy?");
     if (!rc && whole && kept && save(path, m->identity, qm_isa_name(isa), out, &why))

@@ -53,6 +53,7 @@ static int read_plan(const struct qm_args *args, struct qm_bench_plan *p, struct
         rc = read_list(args, QM_OPT_THREAD_LIST, "0", 0, 1024, &p->threads, err);
     if (!rc)
         rc = qm_quiet_options(args, &p->quiet, err);
+    p->args = args;
     if (!rc)
         rc = read_isa(args, &p->isa, err);
     if (!rc)
@@ -213,7 +214,7 @@ static int run_bench(const struct qm_args *args, struct qm_error *err) {
     b.subject.isa = b.plan.isa;
     b.subject.fill_depth = b.plan.fill_depth;
     if (!rc && !kernels)
-        b.predictor = qm_predictor_open(b.plan.isa);
+        b.predictor = args->option[QM_OPT_DEVICE].n_list ? NULL : qm_predictor_open(b.plan.isa);
     if (!rc)
         rc = measure(&b, kernels, err);
     qm_predictor_close(b.predictor);
@@ -225,15 +226,14 @@ static int run_bench(const struct qm_args *args, struct qm_error *err) {
     return rc;
 }
 
-static const unsigned char bench_options[] = {QM_OPT_N_PROMPT,    QM_OPT_N_GEN,         QM_OPT_N_DEPTH,
-                                              QM_OPT_BATCH,       QM_OPT_THREAD_LIST,   QM_OPT_NUMA,
-                                              QM_OPT_REPETITIONS, QM_OPT_OUTPUT_FORMAT, QM_OPT_RANDOM,
-                                              QM_OPT_LAYERS,      QM_OPT_FILL_DEPTH,    QM_OPT_QUIET,
-                                              QM_OPT_NICE,        QM_OPT_IDLE,          QM_OPT_POWER_CAP,
-                                              QM_OPT_PROFILE,     QM_OPT_KERNEL,        QM_OPT_CHUNK,
-                                              QM_OPT_ISA,         QM_OPT_KV_TYPE,       QM_OPT_EXPERTS_PER_TOKEN,
-                                              QM_OPT_ROPE_THETA,  QM_OPT_ROPE_SCALING,  QM_OPT_QUIET_OUTPUT,
-                                              QM_OPT_END};
+static const unsigned char bench_options[] = {
+    QM_OPT_N_PROMPT,    QM_OPT_N_GEN,        QM_OPT_N_DEPTH,      QM_OPT_BATCH,
+    QM_OPT_THREAD_LIST, QM_OPT_NUMA,         QM_OPT_REPETITIONS,  QM_OPT_OUTPUT_FORMAT,
+    QM_OPT_RANDOM,      QM_OPT_LAYERS,       QM_OPT_FILL_DEPTH,   QM_OPT_QUIET,
+    QM_OPT_NICE,        QM_OPT_IDLE,         QM_OPT_POWER_CAP,    QM_OPT_DEVICE,
+    QM_OPT_OFFLOAD,     QM_OPT_VRAM,         QM_OPT_PROFILE,      QM_OPT_KERNEL,
+    QM_OPT_CHUNK,       QM_OPT_ISA,          QM_OPT_KV_TYPE,      QM_OPT_EXPERTS_PER_TOKEN,
+    QM_OPT_ROPE_THETA,  QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_END};
 
 const struct qm_command qm_cmd_bench = {
     .name = "bench",

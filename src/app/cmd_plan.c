@@ -6,8 +6,7 @@
 #include <unistd.h>
 
 #include "app/app.h"
-#include "app/calibrate.h"
-#include "app/machine_find.h"
+#include "app/offload.h"
 #include "app/open_model.h"
 #include "app/out.h"
 #include "app/plan.h"
@@ -16,7 +15,7 @@
 #include "base/file.h"
 #include "plan/plan_file.h"
 
-enum { FILE_LIMIT = 1 << 20, MAX_PINS = 64, PLAN_LIMIT = 64 << 20 };
+enum { FILE_LIMIT = 1 << 20, MAX_PINS = 64 };
 
 struct job {
     struct qm_plan_ask ask;
@@ -31,15 +30,22 @@ struct job {
     struct qm_routing_profile routing;
 };
 
+/* Several models, or all shapes. */
+static bool tables(const struct qm_args *args) {
+    return args->option[QM_OPT_TABLE].set || args->n_positional > 0;
+}
+
 static int read_ask(const struct qm_args *args, struct qm_plan_ask *ask, struct qm_error *err) {
     *ask = (struct qm_plan_ask){.context = qm_args_int(args, QM_OPT_CONTEXT, 0),
                                 .chunk = qm_args_int(args, QM_OPT_CHUNK, 512),
-                                .threads = (int)qm_args_int(args, QM_OPT_THREADS, 0)};
+                                .threads = (int)qm_args_int(args, QM_OPT_THREADS, 0),
+                                .last_layers = -1};
     ask->job = (struct qm_job){.sequences = qm_args_int(args, QM_OPT_PLAN_BATCH, 1),
                                .depth = qm_args_int(args, QM_OPT_PLAN_DEPTH, 0),
                                .prompt = qm_args_int(args, QM_OPT_PLAN_PROMPT, 512),
                                .generate = qm_args_int(args, QM_OPT_GENERATE, 32)};
-    const char *ram = qm_args_text(args, QM_OPT_RAM, NULL), *vram = qm_args_text(args, QM_OPT_VRAM, NULL);
+    const char *ram = tables(args) ? NULL : qm_args_text(args, QM_OPT_RAM, NULL),
+               *vram = qm_args_text(args, QM_OPT_VRAM, NULL);
     int rc = ram ? qm_size_parse("--ram", ram, &ask->ram, err) : QM_OK;
     if (!rc && vram)
         rc = qm_size_parse("--vram", vram, &ask->vram, err);
@@ -51,34 +57,6 @@ static int read_ask(const struct qm_args *args, struct qm_plan_ask *ask, struct 
 static void device_names(const struct job *j, const char *names[QM_MAX_DEVICES]) {
     for (int d = 0; d <= j->speed.devices; d++)
         names[d] = qm_plan_device_name(&j->speed, d);
-}
-
-static int read_plan_file(struct job *j, const char *path, struct qm_error *err) {
-    const char *names[QM_MAX_DEVICES];
-    struct qm_buf text = {0};
-    device_names(j, names);
-    int rc = qm_read_file(path, PLAN_LIMIT, &text, err);
-    if (!rc)
-        rc = qm_plan_parse(text.data ? text.data : "", text.len, path, j->model, names, 1 + j->speed.devices, &j->given,
-                           err);
-    qm_buf_free(&text);
-    j->ask.given = &j->given;
-    return rc;
-}
-
-/* auto, none, a number of layers, or a plan's file. */
-static int read_offload(const struct qm_args *args, struct job *j, struct qm_error *err) {
-    const char *text = qm_args_text(args, QM_OPT_OFFLOAD, "auto");
-    j->ask.last_layers = -1;
-    j->ask.on_cpu = !strcmp(text, "none");
-    if (!strcmp(text, "auto") || j->ask.on_cpu)
-        return QM_OK;
-    if (!qm_parse_int(text, &j->ask.last_layers))
-        return read_plan_file(j, text, err);
-    if (j->ask.last_layers < 0 || j->ask.last_layers > j->model->config.layers)
-        return qm_fail(err, QM_USAGE, "--offload: expected auto, none, a number of layers up to %lld, or a plan's file",
-                       (long long)j->model->config.layers);
-    return QM_OK;
 }
 
 static int write_plan_file(const struct job *j, const struct qm_plan_answer *a, const char *path,
@@ -100,27 +78,9 @@ static int write_plan_file(const struct job *j, const struct qm_plan_answer *a, 
     return rc;
 }
 
-static int read_device_file(const char *path, struct qm_speed *s, struct qm_error *err) {
-    struct qm_buf text = {0};
-    int rc = qm_read_file(path, FILE_LIMIT, &text, err);
-    if (!rc)
-        rc = qm_speed_add_device(text.data ? text.data : "", text.len, path, s, err);
-    qm_buf_free(&text);
-    return rc;
-}
-
-/* --device adds to the machine's devices. */
-static int read_devices(const struct qm_args *args, struct job *j, struct qm_error *err) {
-    const struct qm_arg *list = &args->option[QM_OPT_DEVICE], *pins = &args->option[QM_OPT_PIN];
+static int read_pins(const struct qm_args *args, struct job *j, struct qm_error *err) {
+    const struct qm_arg *pins = &args->option[QM_OPT_PIN];
     int rc = QM_OK;
-    for (size_t i = 0; i < list->n_list && !rc; i++) {
-        if (j->speed.devices == QM_MAX_DEVICES - 1)
-            rc = qm_fail(err, QM_USAGE, "--device: more than %d devices", QM_MAX_DEVICES - 1);
-        else if (!strchr(list->list[i], ':'))
-            rc = read_device_file(list->list[i], &j->speed, err);
-        else
-            rc = qm_speed_device_parse(list->list[i], &j->speed.device[j->speed.devices++], err);
-    }
     if (pins->n_list > MAX_PINS)
         return qm_fail(err, QM_USAGE, "--pin: more than %d", MAX_PINS);
     for (size_t i = 0; i < pins->n_list && !rc; i++)
@@ -148,38 +108,19 @@ static int read_machine_file(const char *path, struct qm_speed *out, struct qm_e
     return rc;
 }
 
-static int this_machine(const struct qm_args *args, struct job *j, struct qm_error *err) {
-    struct qm_machine *machine = malloc(sizeof *machine);
-    struct qm_machine_found *found = malloc(sizeof *found);
-    const char *name = qm_args_text(args, QM_OPT_ISA, NULL);
-    enum qm_isa isa = qm_isa_best();
-    int rc = machine && found ? QM_OK : qm_fail_memory(err, sizeof *machine + sizeof *found, "the machine");
-    if (!rc && name)
-        rc = qm_isa_parse(name, &isa, err);
-    if (!rc)
-        rc = qm_isa_check(isa, err);
-    if (!rc && !(rc = qm_machine_describe(machine, err))) {
-        rc = qm_machine_find(machine, isa, false, NULL, &j->progress, found, err);
-        if (!rc)
-            qm_machine_speed(machine, &found->profile, &j->speed);
-        if (!rc)
-            rc = qm_calibration_find(machine, &found->profile, isa, false, &j->progress, &j->speed.efficiency, err);
-        qm_machine_free(machine);
-    }
-    free(machine);
-    free(found);
-    return rc;
-}
-
-/* A directory with weights, or a config.json alone: a file, or a directory without weights. */
-static int open_model(const struct qm_args *args, struct job *j, struct qm_error *err) {
-    const char *shape = qm_args_text(args, QM_OPT_RANDOM, NULL);
-    int64_t layers = qm_args_int(args, QM_OPT_LAYERS, 0);
-    struct qm_overrides overrides = {
+static struct qm_overrides overrides_of(const struct qm_args *args) {
+    return (struct qm_overrides){
         .experts_per_token = qm_args_int(args, QM_OPT_EXPERTS_PER_TOKEN, 0),
         .rope_theta = qm_args_real(args, QM_OPT_ROPE_THETA, 0),
         .rope_scaling = qm_args_text(args, QM_OPT_ROPE_SCALING, NULL),
     };
+}
+
+/* A directory with weights, or a config.json alone. */
+static int open_model(const struct qm_args *args, struct job *j, struct qm_error *err) {
+    const char *shape = qm_args_text(args, QM_OPT_RANDOM, NULL);
+    int64_t layers = qm_args_int(args, QM_OPT_LAYERS, 0);
+    struct qm_overrides overrides = overrides_of(args);
     if (shape && args->model && !(getenv("QUIETMIND_MODEL") && !strcmp(args->model, getenv("QUIETMIND_MODEL"))))
         return qm_fail(err, QM_USAGE, "plan: either a model (%s) or --random %s", args->model, shape);
     struct stat st;
@@ -199,8 +140,64 @@ static int open_model(const struct qm_args *args, struct job *j, struct qm_error
     return rc;
 }
 
+/* Rows of one model: for each size of --ram, or what the machine has. */
+static int add_rows(const struct qm_args *args, struct job *j, const struct qm_model *m, const char *name, json_t *rows,
+                    struct qm_error *err) {
+    const char *at = qm_args_text(args, QM_OPT_RAM, "");
+    int rc = QM_OK;
+    do {
+        char size[32];
+        int n = (int)strcspn(at, ",");
+        snprintf(size, sizeof size, "%.*s", n, at);
+        j->ask.ram = 0;
+        if (n)
+            rc = qm_size_parse("--ram", size, &j->ask.ram, err);
+        if (!rc && json_array_append_new(rows, qm_plan_table_row(&j->ask, m, name)))
+            rc = qm_fail_memory(err, 256, "the table");
+        at += n + (at[n] == ',');
+    } while (*at && !rc);
+    return rc;
+}
+
+/* A model by its directory, a config.json, or a shape's name. */
+static int add_model(const struct qm_args *args, struct job *j, const char *name, json_t *rows, struct qm_error *err) {
+    struct qm_overrides overrides = overrides_of(args);
+    struct qm_args one = *args;
+    struct qm_app_model opened = {0};
+    struct qm_model *shape = NULL;
+    struct stat st;
+    one.model = name;
+    bool file = stat(name, &st) == 0 && S_ISREG(st.st_mode);
+    int rc = file || qm_shape_config(name) ? qm_shape_open(name, 0, &overrides, &shape, err)
+                                           : qm_app_open(&one, QM_TOKENIZER_NO, &j->progress, &opened, err);
+    if (!rc)
+        rc = add_rows(args, j, shape ? shape : opened.model, name, rows, err);
+    qm_model_close(shape);
+    qm_app_close(&opened);
+    return rc;
+}
+
+static int print_table(const struct qm_args *args, struct job *j, struct qm_error *err) {
+    json_t *rows = json_array();
+    int rc = rows ? QM_OK : qm_fail_memory(err, 64, "the table");
+    if (args->model && !rc)
+        rc = add_model(args, j, args->model, rows, err);
+    for (int i = 0; i < args->n_positional && !rc; i++)
+        rc = add_model(args, j, args->positional[i], rows, err);
+    for (int i = 0; qm_shape_name(i) && !args->model && !rc; i++)
+        rc = add_model(args, j, qm_shape_name(i), rows, err);
+    char *text = !rc && args->option[QM_OPT_JSON].set ? json_dumps(rows, JSON_INDENT(1)) : NULL;
+    if (!rc)
+        rc = text ? qm_out_printf(err, "%s\n", text) : qm_plan_table_print(rows, err);
+    free(text);
+    json_decref(rows);
+    return rc;
+}
+
 static int print(const struct qm_args *args, const struct job *j, const struct qm_plan_answer *a,
                  struct qm_error *err) {
+    if (args->option[QM_OPT_HTML].set)
+        return qm_plan_html(&j->ask, a, err);
     if (!args->option[QM_OPT_JSON].set)
         return qm_plan_text(&j->ask, a, err);
     json_t *root = qm_plan_json(&j->ask, a);
@@ -209,6 +206,20 @@ static int print(const struct qm_args *args, const struct job *j, const struct q
     int rc = text ? qm_out_printf(err, "%s\n", text) : qm_fail(err, QM_INPUT, "%s: a name is not UTF-8", j->name);
     free(text);
     return rc;
+}
+
+static int plan_one(const struct qm_args *args, struct job *j, struct qm_plan_answer *answer, struct qm_error *err) {
+    const char *to = qm_args_text(args, QM_OPT_OUTPUT, NULL);
+    int rc = read_pins(args, j, err);
+    if (!rc)
+        rc = qm_offload_what(args, j->model, &j->ask, &j->given, err);
+    if (!rc)
+        rc = read_routing(args, j, err);
+    if (!rc)
+        rc = qm_plan_answer(&j->ask, j->model, j->name, answer, err);
+    if (!rc && to)
+        rc = write_plan_file(j, answer, to, err);
+    return rc ? rc : print(args, j, answer, err);
 }
 
 static int run_plan(const struct qm_args *args, struct qm_error *err) {
@@ -221,24 +232,17 @@ static int run_plan(const struct qm_args *args, struct qm_error *err) {
     qm_progress_init(&j->progress, args);
     int rc = read_ask(args, &j->ask, err);
     const char *file = qm_args_text(args, QM_OPT_MACHINE, NULL);
-    if (!rc)
+    if (!rc && !tables(args))
         rc = open_model(args, j, err);
     if (!rc)
-        rc = file ? read_machine_file(file, &j->speed, err) : this_machine(args, j, err);
+        rc = file ? read_machine_file(file, &j->speed, err) : qm_offload_machine(args, &j->progress, &j->speed, err);
     j->ask.speed = &j->speed;
     if (!rc)
-        rc = read_devices(args, j, err);
-    if (!rc)
-        rc = read_offload(args, j, err);
-    if (!rc)
-        rc = read_routing(args, j, err);
-    if (!rc)
-        rc = qm_plan_answer(&j->ask, j->model, j->name, &answer, err);
-    const char *to = qm_args_text(args, QM_OPT_OUTPUT, NULL);
-    if (!rc && to)
-        rc = write_plan_file(j, &answer, to, err);
-    if (!rc)
-        rc = print(args, j, &answer, err);
+        rc = qm_offload_devices(args, &j->speed, err);
+    if (!rc && tables(args))
+        rc = print_table(args, j, err);
+    else if (!rc)
+        rc = plan_one(args, j, &answer, err);
     qm_placement_free(&j->given);
     qm_routing_profile_free(&j->routing);
     qm_plan_answer_free(&answer);
@@ -248,36 +252,17 @@ static int run_plan(const struct qm_args *args, struct qm_error *err) {
     return rc;
 }
 
-static const unsigned char plan_options[] = {QM_OPT_CONTEXT,
-                                             QM_OPT_PLAN_BATCH,
-                                             QM_OPT_PLAN_PROMPT,
-                                             QM_OPT_GENERATE,
-                                             QM_OPT_PLAN_DEPTH,
-                                             QM_OPT_OUTPUT,
-                                             QM_OPT_OFFLOAD,
-                                             QM_OPT_PIN,
-                                             QM_OPT_DEVICE,
-                                             QM_OPT_PROFILE_EXPERTS,
-                                             QM_OPT_ACCURACY,
-                                             QM_OPT_VRAM,
-                                             QM_OPT_RAM,
-                                             QM_OPT_MACHINE,
-                                             QM_OPT_RANDOM,
-                                             QM_OPT_LAYERS,
-                                             QM_OPT_JSON,
-                                             QM_OPT_CHUNK,
-                                             QM_OPT_THREADS,
-                                             QM_OPT_ISA,
-                                             QM_OPT_KV_TYPE,
-                                             QM_OPT_ROPE_THETA,
-                                             QM_OPT_EXPERTS_PER_TOKEN,
-                                             QM_OPT_ROPE_SCALING,
-                                             QM_OPT_QUIET_OUTPUT,
-                                             QM_OPT_END};
+static const unsigned char plan_options[] = {
+    QM_OPT_CONTEXT,      QM_OPT_PLAN_BATCH,   QM_OPT_PLAN_PROMPT, QM_OPT_GENERATE,   QM_OPT_PLAN_DEPTH,
+    QM_OPT_OUTPUT,       QM_OPT_OFFLOAD,      QM_OPT_PIN,         QM_OPT_DEVICE,     QM_OPT_PROFILE_EXPERTS,
+    QM_OPT_ACCURACY,     QM_OPT_TABLE,        QM_OPT_HTML,        QM_OPT_VRAM,       QM_OPT_RAM,
+    QM_OPT_MACHINE,      QM_OPT_RANDOM,       QM_OPT_LAYERS,      QM_OPT_JSON,       QM_OPT_CHUNK,
+    QM_OPT_THREADS,      QM_OPT_ISA,          QM_OPT_KV_TYPE,     QM_OPT_ROPE_THETA, QM_OPT_EXPERTS_PER_TOKEN,
+    QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_END};
 
 const struct qm_command qm_cmd_plan = {
     .name = "plan",
-    .usage = "[MODEL | --random SHAPE]",
+    .usage = "[MODEL... | --random SHAPE | --table]",
     .summary = "Tell before loading what fits, where it goes and how fast it will be",
     .details = "Bytes by part, exact; tokens/s at several depths, predicted from this machine's\n"
                "limits or those of a described one; the time of a job; what bounds it, and what\n"
@@ -285,6 +270,7 @@ const struct qm_command qm_cmd_plan = {
     .example = "quietmind plan Qwen/Qwen3-30B-A3B --context 131072 --prompt 100000\n"
                "quietmind plan --random llama-3-70b --machine bench/machines/epyc-9575f-2s.json\n",
     .options = plan_options,
+    .max_positional = -1,
     .takes_model = true,
     .demo_without_model = true,
     .run = run_plan,

@@ -8,6 +8,7 @@
 #include "app/generation_report.h"
 #include "app/ids_file.h"
 #include "app/load_report.h"
+#include "app/offload.h"
 #include "app/open_model.h"
 #include "app/out.h"
 #include "app/quiet.h"
@@ -111,7 +112,8 @@ static int print_json(struct run *r, const struct qm_generate_result *result) {
     if (root)
         json_object_set_new(root, "power_cap", qm_power_cap_json(r->model.engine));
     if (root)
-        json_object_set_new(root, "energy", qm_meter_json(&r->meter, (double)result->decode_steps));
+        json_object_set_new(root, "devices", qm_offload_json(r->model.engine));
+    json_object_set_new(root, "energy", qm_meter_json(&r->meter, (double)result->decode_steps));
     if (root && r->logprobs)
         json_object_set(root, "logprobs", r->logprobs);
     char *line = root ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
@@ -201,6 +203,8 @@ static int run_run(const struct qm_args *args, struct qm_error *err) {
         rc = qm_meter_open("", &r.meter, err);
     if (!rc)
         rc = generate(&r, &sampling);
+    if (!rc)
+        qm_offload_report(r.model.engine, &r.progress);
     rc = qm_app_save_routing(args, &r.progress, &r.model, rc, err);
     qm_meter_close(&r.meter);
     free(biases);
@@ -236,8 +240,9 @@ const struct qm_command qm_cmd_run = {
                "the output. Sampling follows the model's generation_config.json unless told\n"
                "otherwise, and is greedy without one. With --ids a model without a tokenizer\n"
                "prints token ids. --json prints one object: text, ids, finish_reason, usage,\n"
-               "prefill_tps, decode_tps, load, quiet, power_cap, energy. Ctrl-C ends it with\n"
-               "what was generated so far. Without MODEL the demonstration model is used.\n",
+               "prefill_tps, decode_tps, load, devices, quiet, power_cap, energy. Ctrl-C\n"
+               "ends it with what was generated so far. Without MODEL the demonstration model\n"
+               "is used.\n",
     .example = "quietmind run Qwen/Qwen3-4B -p \"The capital of France is\" -n 20\n"
                "quietmind run ~/models/Yi-6B -f story.txt --temperature 0.8 --seed 7\n",
     .options = run_options,

@@ -146,7 +146,7 @@ void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engin
     if (r->decode_steps > 0 && r->decode_seconds > 0) {
         double rate = (double)r->decode_bytes / r->decode_seconds;
         int n = snprintf(speed, sizeof speed, ", %.1f tokens/s, %.1f GB/s", qm_report_decode_tps(r), rate / 1e9);
-        most = r->finish != QM_FINISH_INTERRUPTED ? read_limit(engine) : 0;
+        most = r->finish != QM_FINISH_INTERRUPTED && !qm_engine_devices(engine) ? read_limit(engine) : 0;
         if (most > 0)
             snprintf(speed + n, sizeof speed - (size_t)n, " (%.0f %% of the %.1f GB/s this machine reads)",
                      100 * rate / most, most / 1e9);

@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include "app/load_report.h"
+#include "app/offload.h"
 #include "app/quiet.h"
+#include "app/signals.h"
 #include "base/file.h"
 #include "base/utf8.h"
 #include "model/locate.h"
@@ -148,12 +150,28 @@ int qm_app_numa(const struct qm_args *args, struct qm_numa *out, struct qm_error
 
 static int load_progress(void *arg, const char *what, uint64_t done, uint64_t total) {
     qm_progress_update(arg, what, done, total, QM_UNIT_BYTES);
-    return 0;
+    return *qm_signals_flag() != 0;
 }
 
 int qm_app_load(const struct qm_args *args, int64_t chunk, struct qm_progress *progress, struct qm_app_model *m,
                 struct qm_error *err) {
     return qm_app_load_engine(args, &(struct qm_app_engine){.chunk = chunk}, progress, m, err);
+}
+
+static int open_engine(const struct qm_args *args, struct qm_engine_options *o, struct qm_progress *progress,
+                       struct qm_app_model *m, struct qm_error *err) {
+    const struct qm_job job = {.sequences = 1, .prompt = 512, .generate = 128};
+    struct qm_offload *offload;
+    int rc = qm_offload_open(args, m->model, &job, o, progress, &offload, err);
+    if (!rc && !offload && !progress->quiet)
+        m->predictor = qm_predictor_open(o->isa);
+    if (!rc)
+        rc = qm_engine_open(m->model, o, &m->engine, err);
+    qm_progress_end(progress);
+    if (!rc)
+        qm_offload_tell(offload, progress);
+    qm_offload_free(offload);
+    return rc;
 }
 
 int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *wanted, struct qm_progress *progress,
@@ -179,11 +197,9 @@ int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *w
         rc = qm_app_kv_type(args, &options.kv_type, err);
     if (!rc)
         rc = qm_app_numa(args, &options.numa, err);
-    if (!rc && !progress->quiet)
-        m->predictor = qm_predictor_open(options.isa);
+    bool context_given = options.context != 0;
     if (!rc)
-        rc = qm_engine_open(m->model, &options, &m->engine, err);
-    qm_progress_end(progress);
+        rc = open_engine(args, &options, progress, m, err);
     if (!rc)
         rc = qm_quiet_apply(&quiet, progress, m->engine, err);
     if (rc)
@@ -195,7 +211,7 @@ int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *w
         qm_engine_set_routing(m->engine, &m->routing);
     qm_report_load(progress, m->engine);
     int64_t context = qm_engine_context(m->engine), most = m->model->config.max_positions;
-    if (options.context == 0)
+    if (!context_given)
         qm_note(progress,
                 context < most ? "context: %lld tokens, what fits in memory (the model's maximum is %lld)"
                                : "context: %lld tokens, the model's maximum",

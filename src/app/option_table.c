@@ -122,7 +122,8 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
         "plan for the machine that FILE describes, instead of this one"},
     [QM_OPT_VRAM] = {"vram", 0, 0, QM_VALUE_TEXT, "SIZE", NONE, "use at most that much of each device's memory"},
     [QM_OPT_OFFLOAD] = {"offload", 0, 0, QM_VALUE_TEXT, "WHAT", NONE,
-        "what goes to devices: auto, none, a number of layers (the last ones), or a plan's file"},
+        "what goes to devices: auto, require (the CPU does not step in), none, a number of layers (the last ones), or a "
+        "plan's file"},
     [QM_OPT_PIN] = {"pin", 0, 0, QM_VALUE_LIST, "UNITS", NONE,
         "what must be on a device, such as 'layers 0-3' or 'experts 10 on cpu'; may be repeated"},
     [QM_OPT_ACCURACY] = {"accuracy", 0, 0, QM_VALUE_NONE, 0, NONE,
@@ -134,6 +135,22 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
         "count which experts are chosen, in FILE, to what is there; plan reads it"},
     [QM_OPT_DEVICE] = {"device", 0, 0, QM_VALUE_LIST, "DEVICE", NONE,
         "a device, such as emulated:90GiB,bandwidth=1792,bf16=500T,pcie=55, or a described one's file; may be repeated"},
+
+    [QM_OPT_CONFIGS] = {"configs", 0, 0, QM_VALUE_TEXT, "LIST", NONE,
+        "the configurations, separated by commas; the first that runs is what the others are held against "
+        "(cpu,quiet,auto)"},
+    [QM_OPT_PROMPTS] = {"prompt", 0, 'p', QM_VALUE_LIST, "TEXT", NONE, "a prompt; may be repeated"},
+    [QM_OPT_FILES] = {"file", 0, 'f', QM_VALUE_LIST, "FILE", NONE, "a prompt that is in FILE; may be repeated"},
+    [QM_OPT_PROMPT_TOKENS] = {"prompt-tokens", 0, 0, QM_VALUE_INT, "N", 2, 1e8,
+        "the length of the usual prompt, where none is given (512)"},
+    [QM_OPT_COMPARE_GENERATE] = {"generate", 0, 'n', QM_VALUE_INT, "N", 2, 65536, "tokens of each answer (64)"},
+    [QM_OPT_ROUNDS] = {"rounds", 0, 'r', QM_VALUE_INT, "N", 1, 100, "measure everything N times (3)"},
+    [QM_OPT_BOUND] = {"bound", 0, 0, QM_VALUE_REAL, "NATS", 0, 1000,
+        "answers agree within this Kullback-Leibler divergence of the logits (0.001)"},
+    [QM_OPT_JOB] = {"job", 0, 0, QM_VALUE_TEXT, "IN", NONE,
+        "also tell how long the batch file IN would take, and its joules, under each"},
+    [QM_OPT_WITH] = {"with", 0, 0, QM_VALUE_TEXT, "FILE", NONE, "show an earlier report beside this one"},
+    [QM_OPT_CSV] = {"csv", 0, 0, QM_VALUE_NONE, 0, NONE, "print the result as CSV, a line a configuration"},
 
     [QM_OPT_REFRESH] = {"refresh", 0, 0, QM_VALUE_NONE, 0, NONE, "measure again"},
     [QM_OPT_DISK] = {"disk", 0, 0, QM_VALUE_TEXT, "PATH", NONE,
@@ -180,18 +197,12 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
 };
 /* clang-format on */
 
-const unsigned char qm_common_options[] = {QM_OPT_QUIET,
-                                           QM_OPT_NICE,
-                                           QM_OPT_IDLE,
-                                           QM_OPT_POWER_CAP,
-                                           QM_OPT_THREADS,
-                                           QM_OPT_NUMA,
-                                           QM_OPT_CONTEXT,
-                                           QM_OPT_ISA,
-                                           QM_OPT_SEED,
-                                           QM_OPT_KV_TYPE,
-                                           QM_OPT_EXPERTS_PER_TOKEN,
-                                           QM_OPT_ROPE_THETA,
-                                           QM_OPT_ROPE_SCALING,
-                                           QM_OPT_QUIET_OUTPUT,
-                                           QM_OPT_END};
+const unsigned char qm_common_options[] = {QM_OPT_QUIET,        QM_OPT_NICE,
+                                           QM_OPT_IDLE,         QM_OPT_POWER_CAP,
+                                           QM_OPT_THREADS,      QM_OPT_NUMA,
+                                           QM_OPT_DEVICE,       QM_OPT_OFFLOAD,
+                                           QM_OPT_VRAM,         QM_OPT_CONTEXT,
+                                           QM_OPT_ISA,          QM_OPT_SEED,
+                                           QM_OPT_KV_TYPE,      QM_OPT_EXPERTS_PER_TOKEN,
+                                           QM_OPT_ROPE_THETA,   QM_OPT_ROPE_SCALING,
+                                           QM_OPT_QUIET_OUTPUT, QM_OPT_END};

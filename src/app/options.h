@@ -95,6 +95,17 @@ enum qm_option {
     QM_OPT_ACCURACY,
     QM_OPT_TABLE,
     QM_OPT_HTML,
+    /* compare */
+    QM_OPT_CONFIGS,
+    QM_OPT_PROMPTS,
+    QM_OPT_FILES,
+    QM_OPT_PROMPT_TOKENS,
+    QM_OPT_COMPARE_GENERATE,
+    QM_OPT_ROUNDS,
+    QM_OPT_BOUND,
+    QM_OPT_JOB,
+    QM_OPT_WITH,
+    QM_OPT_CSV,
     /* machine */
     QM_OPT_REFRESH,
     QM_OPT_DISK,

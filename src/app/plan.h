@@ -22,6 +22,7 @@ struct qm_plan_ask {
     int64_t chunk;
     struct qm_job job;
     int kv_type;        /* enum qm_dtype or -1 */
+    uint64_t kv_memory; /* of a pool of pages; 0: sequences times context */
     int threads;        /* 0: one a core */
     uint64_t ram, vram; /* 0: what the machine has; vram: of each device */
     const struct qm_pin *pins;
@@ -77,6 +78,14 @@ json_t *qm_plan_json(const struct qm_plan_ask *ask, const struct qm_plan_answer 
 /* Where units are, in lines that end with newlines: of each device that has some. */
 int qm_plan_placement_text(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_buf *out,
                            struct qm_error *err);
+
+/* plan --table: a row of a model and a size of memory: {model, memory, contexts: [{context, fits, ...}]}; NULL: out of
+ * memory. And rows as a table of at most 100 columns. */
+json_t *qm_plan_table_row(const struct qm_plan_ask *ask, const struct qm_model *m, const char *name);
+int qm_plan_table_print(const json_t *rows, struct qm_error *err);
+
+/* The answer as one self-contained page. */
+int qm_plan_html(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err);
 
 /* The history: predicted beside measured. */
 int qm_plan_accuracy(bool json, struct qm_error *err);

@@ -20,6 +20,7 @@ static struct qm_workload make_workload(const struct qm_plan_ask *ask, const str
         .context = context,
         .sequences = ask->job.sequences,
         .chunk = ask->chunk > ask->job.sequences ? ask->chunk : ask->job.sequences,
+        .kv_memory = ask->kv_memory,
         .kv_type = ask->kv_type < 0 ? qm_kv_default_type(c) : (enum qm_dtype)ask->kv_type,
         .threads = ask->threads ? ask->threads : ask->speed->cores,
     };
@@ -110,14 +111,8 @@ static double job_seconds(const struct qm_job_time *t) {
     return t->prefill.seconds + t->decode.seconds;
 }
 
-static void try_change(const struct qm_plan_ask *ask, struct qm_plan_answer *a, const char *change,
-                       const struct qm_speed *speed, const struct qm_workload *w) {
-    struct qm_time_setup t = setup_of(ask, a);
-    struct qm_job_time time;
-    t.speed = speed;
-    t.workload = *w;
-    qm_time_job(&t, &ask->job, &time);
-    struct qm_plan_hint hint = {.seconds = job_seconds(&time)};
+static void add_hint(struct qm_plan_answer *a, const char *change, double seconds) {
+    struct qm_plan_hint hint = {.seconds = seconds};
     snprintf(hint.change, sizeof hint.change, "%s", change);
     if (hint.seconds > 0.98 * job_seconds(&a->job))
         return;
@@ -129,6 +124,29 @@ static void try_change(const struct qm_plan_ask *ask, struct qm_plan_answer *a, 
     int last = a->n_hints < QM_PLAN_HINTS ? a->n_hints++ : QM_PLAN_HINTS - 1;
     memmove(&a->hint[at + 1], &a->hint[at], (size_t)(last - at) * sizeof *a->hint);
     a->hint[at] = hint;
+}
+
+static void try_change(const struct qm_plan_ask *ask, struct qm_plan_answer *a, const char *change,
+                       const struct qm_speed *speed, const struct qm_workload *w) {
+    struct qm_time_setup t = setup_of(ask, a);
+    struct qm_job_time time;
+    t.speed = speed;
+    t.workload = *w;
+    qm_time_job(&t, &ask->job, &time);
+    add_hint(a, change, job_seconds(&time));
+}
+
+/* Another placement, with twice the memory on each device. */
+static void try_more_vram(const struct qm_plan_ask *ask, struct qm_plan_answer *a) {
+    struct qm_search_ask look = {.setup = setup_of(ask, a), .job = ask->job, .last_layers = -1};
+    struct qm_search_result found;
+    memcpy(look.budget, a->available, sizeof look.budget);
+    for (int d = 1; d <= ask->speed->devices; d++)
+        look.budget[d] *= 2;
+    if (qm_search(&look, &found, NULL))
+        return;
+    add_hint(a, "twice the memory on each device", found.seconds);
+    qm_placement_free(&found.placement);
 }
 
 /* Changes that a reader could make, those that win most first. */
@@ -150,6 +168,13 @@ static int find_hints(const struct qm_plan_ask *ask, struct qm_plan_answer *a, s
         if (threads != a->workload.threads)
             try_change(ask, a, text, ask->speed, &w);
     }
+    w = a->workload;
+    w.chunk *= 4;
+    snprintf(text, sizeof text, "more tokens at once in a prompt (--chunk %lld)", (long long)w.chunk);
+    if (w.chunk <= w.context)
+        try_change(ask, a, text, ask->speed, &w);
+    if (ask->speed->devices && !ask->on_cpu)
+        try_more_vram(ask, a);
     w = a->workload;
     *other = *ask->speed;
     other->read *= 2;

@@ -100,6 +100,10 @@ static int print_memory(const struct qm_plan_ask *ask, const struct qm_plan_answ
         rc = qm_out_printf(err, "%-14s", "left");
     for (int d = 0; d < a->placement.devices && !rc; d++)
         rc = qm_out_printf(err, " %14.2f", gib(a->available[d]) - gib(a->memory[d].total));
+    const struct qm_speed *s = ask->speed;
+    if (!rc && s->nodes > 1 && s->memory)
+        rc = qm_out_printf(err, "\n%-14s %14.2f of %.2f on each of %d nodes", "by node",
+                           gib(a->memory[QM_DEVICE_CPU].total) / s->nodes, gib(s->memory) / s->nodes, s->nodes);
     return rc ? rc : qm_out_text("\n", err);
 }
 

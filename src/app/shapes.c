@@ -71,6 +71,10 @@ const char *qm_shape_names(void) {
            "gpt-oss-120b";
 }
 
+const char *qm_shape_name(int i) {
+    return i >= 0 && i < N_SHAPES ? shapes[i].name : NULL;
+}
+
 const char *qm_shape_config(const char *name) {
     for (int i = 0; i < N_SHAPES; i++)
         if (!strcmp(shapes[i].name, name))

@@ -11,6 +11,8 @@
 
 /* The names, separated by ", ". */
 const char *qm_shape_names(void);
+/* The name of shape i, NULL after the last. */
+const char *qm_shape_name(int i);
 /* The config of a named shape (JSON text), or NULL. */
 const char *qm_shape_config(const char *name);
 

@@ -129,6 +129,7 @@ double qm_engine_clock(const struct qm_engine *e);
 
 /* What a device has done since the engine was opened. */
 struct qm_device_report {
+    const char *name; /* lives as long as the engine */
     struct qm_device_memory memory;
     uint64_t ops;
     double work_seconds, up_seconds, down_seconds; /* computing; each way of its link */

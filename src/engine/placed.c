@@ -262,6 +262,7 @@ void qm_placed_fall_back(struct qm_placed *p) {
 
 void qm_placed_report(const struct qm_placed *p, int device, struct qm_device_report *out) {
     *out = p->device[device].report;
+    out->name = p->specs[device - 1].name;
     out->memory = p->device[device].memory;
     out->failed = p->device[device].failed;
 }

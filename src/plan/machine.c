@@ -74,6 +74,17 @@ void qm_efficiency_usual(struct qm_efficiency *e) {
     set(&e->kernel[QM_KERNEL_ATTENTION_128][QM_BF16], 3, attention);
 }
 
+/* Digits with a point, and an exponent; -1 where there are none, or the number is not finite. */
+static double read_decimal(const char *text, const char **end) {
+    char *after;
+    *end = text;
+    if (text[0] < '0' || text[0] > '9' || text[1] == 'x' || text[1] == 'X')
+        return -1;
+    double x = strtod(text, &after);
+    *end = after;
+    return isfinite(x) ? x : -1;
+}
+
 int qm_size_parse(const char *option, const char *text, uint64_t *out, struct qm_error *err) {
     static const struct {
         const char *suffix;
@@ -81,8 +92,8 @@ int qm_size_parse(const char *option, const char *text, uint64_t *out, struct qm
     } units[] = {
         {"GiB", 1 << 30},         {"G", 1 << 30},         {"GB", 1e9},  {"MiB", 1 << 20}, {"M", 1 << 20}, {"MB", 1e6},
         {"TiB", 1099511627776.0}, {"T", 1099511627776.0}, {"TB", 1e12}, {"B", 1},         {"", 1}};
-    char *end;
-    double x = text[0] >= '0' && text[0] <= '9' ? strtod(text, &end) : -1;
+    const char *end;
+    double x = read_decimal(text, &end);
     for (size_t i = 0; x >= 0 && i < sizeof units / sizeof *units; i++)
         if (!strcmp(end, units[i].suffix) && x * units[i].bytes < 1e18) {
             *out = (uint64_t)(x * units[i].bytes);
@@ -93,9 +104,9 @@ int qm_size_parse(const char *option, const char *text, uint64_t *out, struct qm
 
 /* "500T", "1.5P", "1792e9". */
 static bool parse_rate(const char *text, double unit, double *out) {
-    char *end;
-    double x = text[0] >= '0' && text[0] <= '9' ? strtod(text, &end) : NAN;
-    if (!isfinite(x) || x <= 0)
+    const char *end;
+    double x = read_decimal(text, &end);
+    if (x <= 0)
         return false;
     if (*end == 'G' || *end == 'T' || *end == 'P')
         unit = *end == 'G' ? 1e9 : *end == 'T' ? 1e12 : 1e15, end++;
@@ -104,6 +115,11 @@ static bool parse_rate(const char *text, double unit, double *out) {
 }
 
 static int device_field(const char *key, const char *value, struct qm_speed_device *d, struct qm_error *err) {
+    double op;
+    if (!strcmp(key, "fail") && d->emulated && parse_rate(value, 1, &op)) {
+        d->fail_at = (int64_t)op;
+        return d->fail_at ? QM_OK : qm_fail(err, QM_USAGE, "--device: fail: expected an op from 1 on");
+    }
     const struct {
         const char *key;
         double unit, *to, *also;

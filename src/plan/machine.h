@@ -68,6 +68,7 @@ struct qm_speed_device {
     double cpu_read_busy;          /* share of the CPU's read rate that is left while the link is busy */
     double launch_us, handover_us; /* of an op; of handing the residual over, besides the bytes */
     double watts, idle_watts;      /* 0: not known */
+    int64_t fail_at;               /* of an emulated one: the op (1, 2, ...) at which it fails; 0: it does not */
 };
 
 /* Where a number comes from. */

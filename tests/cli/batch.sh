@@ -62,7 +62,7 @@ code 'export' 0 "$QUIETMIND" batch --export "$T/kinds.out"
 check 'export: the same' cmp -s "$T/out" "$T/kinds.out"
 code 'check' 0 run "$T/kinds.jsonl" --check
 check 'check: counts' out_has '^rows +11, 7 of them'
-check 'check: says which' out_has '^format, row 7: .*response_format'
+check 'check: says which' out_has '^row 7 \(format\): .*response_format'
 check 'check: estimates' test "$(grep -cE '^(prompts|answers|memory|time) ' "$T/out")" = 4
 code 'check, strictly' 1 run "$T/kinds.jsonl" --check --strict
 code 'as completed' 0 run "$T/kinds.jsonl" -o "$T/kinds.done" --as-completed --report "$T/report.html" \
@@ -222,7 +222,9 @@ check 'with its prompt' err_has '\([1-9][0-9]{2} of them shared\)'
 
 # --- until, hours ---
 code 'until' 6 run "$T/long.jsonl" -o "$T/until" --sequences 1 --until "$(date -d '+2 sec' +%H:%M:%S)"
+touch "$T/long.jsonl"
 resumed "$T/until" 'resumed after --until' long && ok 'resumed after --until'
+check 'an input with a new time is compared' err_has 'long.jsonl has another time'
 from=$(date -d '-2 hours' +%H:%M) to=$(date -d '-1 hours' +%H:%M)
 timeout -s INT 3 "$QUIETMIND" batch $DEMO "$T/in.jsonl" -o "$T/hours" --threads 2 --sequences 8 --context 512 \
     --hours "$from-$to" </dev/null >"$T/out" 2>"$T/err"
@@ -246,7 +248,7 @@ if "${CC:-cc}" -D_GNU_SOURCE -shared -fPIC -O1 -o "$T/fault.so" tests/cli/fault_
     fault() { # fault AT CODE: the job with that call failing
         rm -rf "$T/disk" && mkdir "$T/disk"
         FAULT_DIR="$T/disk" FAULT_AT=$1 FAULT_CODE=$2 FAULT_COUNT="$T/count" LD_PRELOAD="$T/fault.so" \
-            run "$T/short.jsonl" -o "$T/disk/out" >"$T/out" 2>"$T/err"
+            run "$T/short.jsonl" -o "$T/disk/out" --checkpoint-every 0.01 >"$T/out" 2>"$T/err"
     }
     fault 0 5
     calls=$(od -An -td8 -N8 "$T/count" | tr -d ' ')

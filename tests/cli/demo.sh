@@ -18,11 +18,12 @@ wrapped() {
 
 # Kernels are measured in plan's own test.
 "$QUIETMIND" machine >/dev/null 2>&1
+shares='"dense": {}, "experts": {}, "attention_64": {}, "attention_128": {}, "value_ns": 0, "route_ns": 0'
 for profile in "$XDG_CACHE_HOME"/quietmind/machine-*.json; do
     isa=$(sed -n 's/.*"isa": *"\([^"]*\)".*/\1/p' "$profile" | head -n 1)
     identity=$(sed -n 's/.*"identity": *"\([^"]*\)".*/\1/p' "$profile" | head -n 1)
-    printf '{"version": 1, "identity": "%s", "isa": "%s", "measured": "2026-01-01T00:00:00Z", "efficiency": {"value_ns": 0, "route_ns": 0}}\n' \
-        "$identity" "$isa" >"${profile/machine-/kernels-}"
+    printf '{"version": 1, "identity": "%s", "isa": "%s", "measured": "2026-01-01T00:00:00Z", "efficiency": {%s}}\n' \
+        "$identity" "$isa" "$shares" >"${profile/machine-/kernels-}"
 done
 
 demo 0 'the demonstration' "$QUIETMIND"
@@ -40,7 +41,11 @@ check 'joules, or why not' out_has '^energy +[^ ]'
 check 'the report is where it says' grep -q '</svg>' "$(sed -n 's/^report  *//p' "$T/out")"
 check 'the answers too' test "$(wc -l <"$(sed -n 's/^answers  *//p' "$T/out")")" = 60
 check 'nothing else is left' test "$(ls "$TMPDIR" | wc -l)$(ls "$TMPDIR"/* | grep -v journal | tr '\n' ' ')" = '1answers.jsonl report.html '
-check 'no line is wide' sh -c "! grep -v '^  */' $T/out | grep -v /tmp | grep -E '.{81}'"
+check 'a card is planned' out_has '^placement .*layers'
+check 'and compared' out_has '^emulated:auto\* +[0-9]'
+check 'with the same answers' out_has 'they agree'
+check 'no line is wide' sh -c "! grep -v '$TMPDIR' $T/out | grep -E '.{101}'"
+check 'kernels were not measured' sh -c "! grep 'measuring the kernels' $T/err"
 
 wrapped 'case $1 in plan) echo "no plan" >&2; exit 3 ;; esac'
 demo 3 'a command that fails' "$T/wrapped"

@@ -120,4 +120,25 @@ refuse 3 'a damaged history' 'the history .*not a database' plan --accuracy
 expect 0 'a damaged history stops nothing' run $DEMO -p 'The house of' -n 2
 check 'and is said' err_has 'the history .*not a database'
 
+# What fits.
+expect 0 'a table of all shapes' plan --table --machine "$MACHINE" --ram 60GiB,1TB
+check 'a shape' out_has '^llama-3-70b +60G +[0-9.]+/s'
+check 'no line is wide' sh -c "! grep -E '.{101}' $T/out"
+expect 0 'several models' plan gpt-oss-20b $DEMO --machine "$MACHINE" --offload none --json
+check 'both' out_has '"model": "demo"'
+refuse 2 'sizes of memory' 'expected a size' plan --table --machine "$MACHINE" --ram 60GiB,much
+expect 0 'a page' plan $BIG --vram 24GiB --html
+check 'whole' sh -c "tail -n 1 $T/out | grep -q '</html>'"
+
+# A config of 61 layers of 256 experts, alone.
+cat >"$T/config.json" <<EOF
+{"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "vocab_size": 129280, "hidden_size": 7168,
+ "num_hidden_layers": 61, "num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 128, "intermediate_size": 18432,
+ "moe_intermediate_size": 2048, "num_experts": 256, "num_experts_per_tok": 8, "norm_topk_prob": true,
+ "decoder_sparse_step": 1, "mlp_only_layers": [], "rms_norm_eps": 1e-6, "rope_theta": 10000,
+ "max_position_embeddings": 163840, "hidden_act": "silu", "tie_word_embeddings": false, "torch_dtype": "bfloat16"}
+EOF
+expect 0 'many experts' plan "$T/config.json" --machine bench/machines/epyc-9575f-2s.json --ram 2TB --device bench/machines/rtx-pro-6000.json --context 131072 --prompt 100000 --generate 1000
+check 'some are on the card' out_has 'rtx-pro-6000: '
+
 finish

@@ -160,7 +160,6 @@ int main(void) {
         DEMO("short pool", test_short_pool),
         REFERENCE("short pool", "gpt_oss", test_short_pool),
         REFERENCE("short pool", "qwen3", test_short_pool),
-        DEMO("resumed", test_resumed),
         REFERENCE("resumed", "qwen3_moe", test_resumed),
         DEMO("shared head", test_shared_head),
         REFERENCE("shared head", "gpt_oss", test_shared_head),

@@ -1,0 +1,326 @@
+/* quietmind compare: the same prompts under several configurations, and whether they answer the same. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "app/app.h"
+#include "app/batch_hash.h"
+#include "app/compare_run.h"
+#include "app/offload.h"
+#include "app/open_model.h"
+#include "app/out.h"
+#include "app/signals.h"
+#include "base/file.h"
+#include "numa/topology.h"
+
+enum { DESCRIPTION_LIMIT = 1 << 20, REPORT_LIMIT = 64 << 20 };
+
+/* Read again and again to the length that is asked for. */
+static const char TEXT[] =
+    "A mill stood where the river leaves the hills. Its wheel turned slowly in summer and not at all in the dry weeks, "
+    "and the miller kept a book of every sack that came and went. On the first page he had written the rule of the "
+    "house: nothing is thrown away that can be ground again, and nothing is ground that has not been weighed. In the "
+    "book were 412 sacks of wheat, 96 of rye and 17 of barley, with the names of those who brought them. ";
+
+struct compare {
+    struct qm_compare_task task;
+    struct qm_compare_report report, before;
+    struct qm_app_model opened;
+    struct qm_progress progress;
+    struct qm_meter meter;
+};
+
+static int read_numbers(const struct qm_args *args, struct compare *c, struct qm_error *err) {
+    struct qm_compare_task *t = &c->task;
+    const char *isa = qm_args_text(args, QM_OPT_ISA, NULL);
+    int forms = args->option[QM_OPT_JSON].set + args->option[QM_OPT_CSV].set + args->option[QM_OPT_HTML].set;
+    t->generate = qm_args_int(args, QM_OPT_COMPARE_GENERATE, 64);
+    t->rounds = (int)qm_args_int(args, QM_OPT_ROUNDS, 3);
+    t->chunk = qm_args_int(args, QM_OPT_CHUNK, 512);
+    t->threads = (int)qm_args_int(args, QM_OPT_THREADS, 0);
+    t->isa = qm_isa_best();
+    t->sampling = qm_sampling_default;
+    t->sampling.temperature = qm_args_real(args, QM_OPT_TEMPERATURE, 0);
+    t->sampling.seed = (uint64_t)qm_args_int(args, QM_OPT_SEED, 0);
+    c->report.bound = qm_args_real(args, QM_OPT_BOUND, 0.001);
+    c->report.generate = t->generate;
+    c->report.rounds = t->rounds;
+    c->report.seed = (int64_t)t->sampling.seed;
+    c->report.temperature = t->sampling.temperature;
+    if (forms > 1)
+        return qm_fail(err, QM_USAGE, "compare: expected one of --json, --csv and --html, found %d of them", forms);
+    int rc = qm_compare_specs_parse(qm_args_text(args, QM_OPT_CONFIGS, "cpu,quiet,auto"), t, err);
+    if (!rc && isa)
+        rc = qm_isa_parse(isa, &t->isa, err);
+    if (!rc)
+        rc = qm_isa_check(t->isa, err);
+    if (!rc)
+        rc = qm_app_kv_type(args, &t->kv_type, err);
+    return rc ? rc : qm_app_numa(args, &t->numa, err);
+}
+
+/* Before anything long begins: a file that is no report is refused at once. */
+static int read_before(const struct qm_args *args, struct compare *c, struct qm_error *err) {
+    const char *path = qm_args_text(args, QM_OPT_WITH, NULL);
+    struct qm_buf text = {0};
+    if (!path)
+        return QM_OK;
+    int rc = qm_read_file(path, REPORT_LIMIT, &text, err);
+    if (!rc)
+        rc = qm_compare_parse(text.data ? text.data : "", text.len, path, &c->before, err);
+    qm_buf_free(&text);
+    return rc;
+}
+
+static int add_prompt(struct compare *c, const char *name, const char *text, size_t len, struct qm_error *err) {
+    struct qm_compare_task *t = &c->task;
+    if (t->prompts == QM_COMPARE_PROMPTS)
+        return qm_fail(err, QM_USAGE, "compare: more than %d prompts", QM_COMPARE_PROMPTS);
+    struct qm_ids *ids = &t->prompt[t->prompts++];
+    int rc = qm_app_check_utf8(text, len, name, err);
+    if (!rc)
+        rc = qm_tokenizer_encode(c->opened.tokenizer, text, len, true, true, ids, err);
+    return !rc && ids->len == 0 ? qm_fail(err, QM_INPUT, "%s: the prompt is empty", name) : rc;
+}
+
+static int usual_prompt(const struct qm_args *args, struct compare *c, struct qm_error *err) {
+    int64_t wanted = qm_args_int(args, QM_OPT_PROMPT_TOKENS, 512);
+    struct qm_ids *ids = &c->task.prompt[0];
+    struct qm_buf text = {0};
+    int rc = QM_OK;
+    /* a token is at most as long as the text */
+    for (size_t times = 1 + (size_t)wanted / 64; !rc && (int64_t)ids->len < wanted; times *= 2) {
+        c->task.prompts = 0;
+        ids->len = 0;
+        for (size_t i = text.len / (sizeof TEXT - 1); i < times && !rc; i++)
+            rc = qm_buf_str(&text, TEXT, err);
+        if (!rc)
+            rc = add_prompt(c, "the usual prompt", text.data, text.len, err);
+    }
+    ids->len = (int64_t)ids->len > wanted ? (size_t)wanted : ids->len;
+    qm_buf_free(&text);
+    return rc;
+}
+
+static int read_prompts(const struct qm_args *args, struct compare *c, struct qm_error *err) {
+    const struct qm_arg *texts = &args->option[QM_OPT_PROMPTS], *files = &args->option[QM_OPT_FILES];
+    struct qm_compare_task *t = &c->task;
+    int rc = QM_OK;
+    for (size_t i = 0; i < texts->n_list && !rc; i++)
+        rc = add_prompt(c, "--prompt", texts->list[i], strlen(texts->list[i]), err);
+    for (size_t i = 0; i < files->n_list && !rc; i++) {
+        struct qm_buf text = {0};
+        rc = qm_app_read_text(files->list[i], &text, err);
+        if (!rc)
+            rc = add_prompt(c, files->list[i], text.data ? text.data : "", text.len, err);
+        qm_buf_free(&text);
+    }
+    if (!rc && t->prompts && args->option[QM_OPT_PROMPT_TOKENS].set)
+        rc =
+            qm_fail(err, QM_USAGE, "--prompt-tokens is the length of the usual prompt: give no --prompt and no --file");
+    if (!rc && t->prompts == 0)
+        rc = usual_prompt(args, c, err);
+    struct qm_hasher *hasher = NULL;
+    rc = rc ? rc : qm_hasher_new(&hasher, err);
+    if (rc)
+        return rc;
+    for (int p = 0; p < t->prompts; p++) {
+        int64_t n = (int64_t)t->prompt[p].len;
+        c->report.prompt_tokens += n;
+        t->context = n + t->generate > t->context ? n + t->generate : t->context;
+        qm_hasher_add(hasher, &n, sizeof n);
+        qm_hasher_add(hasher, t->prompt[p].data, (size_t)n * sizeof *t->prompt[p].data);
+    }
+    c->report.prompts = t->prompts;
+    qm_hasher_text(hasher, c->report.text_hash);
+    qm_hasher_free(hasher);
+    if (t->context > t->model->config.max_positions)
+        return qm_fail(err, QM_USAGE, "compare: a prompt and its answer take %lld tokens, the model's context is %lld",
+                       (long long)t->context, (long long)t->model->config.max_positions);
+    return QM_OK;
+}
+
+/* --machine: what is predicted is for that machine, what is measured is measured here. */
+static int read_machine(const char *path, struct qm_speed *out, struct qm_error *err) {
+    struct qm_buf text = {0};
+    int rc = qm_read_file(path, DESCRIPTION_LIMIT, &text, err);
+    if (!rc)
+        rc = qm_speed_parse(text.data ? text.data : "", text.len, path, out, err);
+    qm_buf_free(&text);
+    return rc;
+}
+
+/* The profile of this machine, measured where there is none yet, before any engine's threads are there. */
+static int look_at_machine(const struct qm_args *args, struct compare *c, struct qm_error *err) {
+    const char *file = qm_args_text(args, QM_OPT_MACHINE, NULL);
+    struct qm_speed *speed = &c->task.speed;
+    struct qm_topology topology;
+    int rc = qm_topology_load(NULL, &topology, err);
+    if (rc)
+        return rc;
+    snprintf(c->report.machine, sizeof c->report.machine, "%s", topology.cpu_model);
+    qm_topology_free(&topology);
+    rc = file ? read_machine(file, speed, err) : qm_offload_machine(args, &c->progress, speed, err);
+    if (!rc)
+        rc = qm_offload_devices(args, speed, err);
+    return rc ? rc : qm_meter_open("", &c->meter, err);
+}
+
+static void describe(struct compare *c) {
+    struct qm_compare_report *r = &c->report;
+    struct qm_reading now;
+    time_t seconds = time(NULL);
+    struct tm utc;
+    strftime(r->when, sizeof r->when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &utc));
+    snprintf(r->model, sizeof r->model, "%s", c->opened.dir);
+    snprintf(r->isa, sizeof r->isa, "%s", qm_isa_name(c->task.isa));
+    snprintf(r->build, sizeof r->build, "%s", QM_VERSION);
+    qm_sensors_read(c->meter.sensors, &now);
+    for (int k = 0; k < QM_SENSOR_COUNT; k++) {
+        const char *why = qm_sensors_why(c->meter.sensors, (enum qm_sensor)k);
+        size_t n = strlen(r->not_readable);
+        if (why[0])
+            snprintf(r->not_readable + n, sizeof r->not_readable - n, "%s: %.300s\n", qm_sensor_name((enum qm_sensor)k),
+                     why);
+    }
+}
+
+static int write_json(const struct compare *c, const char *path, struct qm_error *err) {
+    struct qm_out out;
+    json_t *root = qm_compare_json(&c->report);
+    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    json_decref(root);
+    int rc = text ? QM_OK : qm_fail(err, QM_INPUT, "%s: a name is not UTF-8", c->report.model);
+    if (!rc && !path)
+        rc = qm_out_printf(err, "%s\n", text);
+    else if (!rc && !(rc = qm_out_open(&out, path, err))) {
+        if (fprintf(out.file, "%s\n", text) < 0) {
+            rc = qm_fail_errno(err, "%s", path);
+            qm_out_abort(&out);
+        } else {
+            rc = qm_out_commit(&out, err);
+        }
+    }
+    free(text);
+    return rc;
+}
+
+static int print(const struct qm_args *args, const struct compare *c, struct qm_error *err) {
+    const struct qm_compare_report *before = c->before.configs ? &c->before : NULL;
+    const char *path = qm_args_text(args, QM_OPT_OUTPUT, NULL);
+    int rc = path ? write_json(c, path, err) : QM_OK;
+    if (rc)
+        return rc;
+    if (args->option[QM_OPT_JSON].set)
+        return write_json(c, NULL, err);
+    if (args->option[QM_OPT_CSV].set)
+        return qm_compare_csv(&c->report, err);
+    if (args->option[QM_OPT_HTML].set)
+        return qm_compare_html(&c->report, before, err);
+    return qm_compare_text(&c->report, before, err);
+}
+
+static int compare(const struct qm_args *args, struct compare *c, struct qm_error *err) {
+    struct qm_compare_task *t = &c->task;
+    int rc = read_numbers(args, c, err);
+    if (!rc)
+        rc = read_before(args, c, err);
+    if (!rc)
+        rc = qm_app_open(args, QM_TOKENIZER_YES, &c->progress, &c->opened, err);
+    t->model = c->opened.model;
+    t->model_name = c->opened.dir;
+    if (!rc)
+        rc = read_prompts(args, c, err);
+    if (!rc)
+        rc = look_at_machine(args, c, err);
+    if (rc)
+        return rc;
+    describe(c);
+    t->progress = &c->progress;
+    t->meter = &c->meter;
+    t->stop = qm_signals_flag();
+    rc = qm_compare_plan(t, &c->report, err);
+    qm_signals_hold();
+    if (!rc)
+        rc = qm_compare_run(t, &c->report, err);
+    qm_signals_release();
+    qm_progress_end(&c->progress);
+    if (!rc && args->option[QM_OPT_JOB].set)
+        rc = qm_compare_job_rows(args, &c->opened, t, &c->report, err);
+    if (!rc)
+        rc = print(args, c, err);
+    return rc ? rc : c->report.reference >= 0 && !c->report.agree ? QM_DISAGREE : QM_OK;
+}
+
+static int run_compare(const struct qm_args *args, struct qm_error *err) {
+    struct compare *c = calloc(1, sizeof *c);
+    if (!c)
+        return qm_fail_memory(err, sizeof *c, "the comparison");
+    qm_progress_init(&c->progress, args);
+    int rc = compare(args, c, err);
+    qm_compare_report_free(&c->report);
+    qm_compare_report_free(&c->before);
+    qm_compare_task_free(&c->task);
+    qm_meter_close(&c->meter);
+    qm_app_close(&c->opened);
+    free(c);
+    return rc;
+}
+
+static const unsigned char compare_options[] = {QM_OPT_CONFIGS,
+                                                QM_OPT_MACHINE,
+                                                QM_OPT_DEVICE,
+                                                QM_OPT_PROMPTS,
+                                                QM_OPT_FILES,
+                                                QM_OPT_PROMPT_TOKENS,
+                                                QM_OPT_COMPARE_GENERATE,
+                                                QM_OPT_ROUNDS,
+                                                QM_OPT_BOUND,
+                                                QM_OPT_JOB,
+                                                QM_OPT_SEQUENCES,
+                                                QM_OPT_WITH,
+                                                QM_OPT_OUTPUT,
+                                                QM_OPT_JSON,
+                                                QM_OPT_CSV,
+                                                QM_OPT_HTML,
+                                                QM_OPT_TEMPERATURE,
+                                                QM_OPT_SEED,
+                                                QM_OPT_THREADS,
+                                                QM_OPT_NUMA,
+                                                QM_OPT_ISA,
+                                                QM_OPT_KV_TYPE,
+                                                QM_OPT_CHUNK,
+                                                QM_OPT_CHAT_TEMPLATE,
+                                                QM_OPT_EXPERTS_PER_TOKEN,
+                                                QM_OPT_ROPE_THETA,
+                                                QM_OPT_ROPE_SCALING,
+                                                QM_OPT_QUIET_OUTPUT,
+                                                QM_OPT_END};
+
+const struct qm_command qm_cmd_compare = {
+    .name = "compare",
+    .usage = "[MODEL]",
+    .summary = "Run the same prompts under several configurations: speed, joules, the same answers",
+    .details = "Configurations: cpu; quiet or quiet:PERCENT (the fewest threads that keep\n"
+               "97 % of the speed); auto (the planner's placement on the devices of --device);\n"
+               "gpu (a card of this machine); emulated:auto (a card for half of the model) or\n"
+               "emulated:SIZE,bandwidth=GB/s,... as --device has it. What can't be run here is\n"
+               "shown with its prediction, and says so.\n"
+               "Rounds take turns, every other one backwards; the median is shown with the\n"
+               "lowest and the highest, beside what the planner predicts. Answers have as many\n"
+               "tokens as --generate says, end tokens or not, with the same seed everywhere.\n"
+               "They agree where the logits along the same beginning are at most --bound nats\n"
+               "(Kullback-Leibler) from those of the first configuration, and no token differs\n"
+               "but where that was measured; with --bound 0 every token must be the same.\n"
+               "Exit code 0: they agree; 1: they do not. --with holds an earlier report (of -o\n"
+               "or --json, of this machine or another) beside this one.\n",
+    .example = "quietmind compare Qwen/Qwen3-4B --configs cpu,quiet,emulated:auto\n"
+               "quietmind compare Qwen/Qwen3-4B -f report.txt -n 200 -o monday.json\n"
+               "quietmind compare Qwen/Qwen3-4B -f report.txt -n 200 --with monday.json\n"
+               "quietmind compare Qwen/Qwen3-4B --job tonight.jsonl --html > compare.html\n",
+    .options = compare_options,
+    .takes_model = true,
+    .demo_without_model = true,
+    .run = run_compare,
+};

@@ -1,0 +1,239 @@
+/* From --device and --offload to a placement that the engine executes. */
+#include "app/offload.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/calibrate.h"
+#include "app/machine_find.h"
+#include "app/open_model.h"
+#include "base/file.h"
+#include "numa/memory.h"
+#include "plan/plan_file.h"
+
+enum { DEVICE_LIMIT = 1 << 20, PLAN_LIMIT = 64 << 20 };
+
+struct qm_offload {
+    struct qm_speed speed;
+    struct qm_plan_ask ask;
+    struct qm_plan_answer answer;
+    struct qm_placement given;
+    struct qm_device_setup devices[QM_MAX_DEVICES];
+};
+
+int qm_offload_machine(const struct qm_args *args, struct qm_progress *progress, struct qm_speed *out,
+                       struct qm_error *err) {
+    struct qm_machine *machine = malloc(sizeof *machine);
+    struct qm_machine_found *found = malloc(sizeof *found);
+    const char *name = qm_args_text(args, QM_OPT_ISA, NULL);
+    enum qm_isa isa = qm_isa_best();
+    int rc = machine && found ? QM_OK : qm_fail_memory(err, sizeof *machine + sizeof *found, "the machine");
+    if (!rc && name)
+        rc = qm_isa_parse(name, &isa, err);
+    if (!rc)
+        rc = qm_isa_check(isa, err);
+    if (!rc && !(rc = qm_machine_describe(machine, err))) {
+        rc = qm_machine_find(machine, isa, false, NULL, progress, found, err);
+        if (!rc)
+            qm_machine_speed(machine, &found->profile, out);
+        if (!rc)
+            rc = qm_calibration_find(machine, &found->profile, isa, false, progress, &out->efficiency, err);
+        qm_machine_free(machine);
+    }
+    free(machine);
+    free(found);
+    return rc;
+}
+
+static int read_device_file(const char *path, struct qm_speed *s, struct qm_error *err) {
+    struct qm_buf text = {0};
+    int rc = qm_read_file(path, DEVICE_LIMIT, &text, err);
+    if (!rc)
+        rc = qm_speed_add_device(text.data ? text.data : "", text.len, path, s, err);
+    qm_buf_free(&text);
+    return rc;
+}
+
+int qm_offload_devices(const struct qm_args *args, struct qm_speed *s, struct qm_error *err) {
+    const struct qm_arg *list = &args->option[QM_OPT_DEVICE];
+    int rc = QM_OK;
+    for (size_t i = 0; i < list->n_list && !rc; i++) {
+        if (s->devices == QM_MAX_DEVICES - 1)
+            rc = qm_fail(err, QM_USAGE, "--device: more than %d devices", QM_MAX_DEVICES - 1);
+        else if (!strchr(list->list[i], ':'))
+            rc = read_device_file(list->list[i], s, err);
+        else
+            rc = qm_speed_device_parse(list->list[i], &s->device[s->devices++], err);
+    }
+    return rc;
+}
+
+static int read_plan_file(const char *path, const struct qm_model *m, const struct qm_speed *s,
+                          struct qm_placement *given, struct qm_error *err) {
+    const char *names[QM_MAX_DEVICES];
+    struct qm_buf text = {0};
+    for (int d = 0; d <= s->devices; d++)
+        names[d] = qm_plan_device_name(s, d);
+    int rc = qm_read_file(path, PLAN_LIMIT, &text, err);
+    if (!rc)
+        rc = qm_plan_parse(text.data ? text.data : "", text.len, path, m, names, 1 + s->devices, given, err);
+    qm_buf_free(&text);
+    return rc;
+}
+
+int qm_offload_what(const struct qm_args *args, const struct qm_model *m, struct qm_plan_ask *ask,
+                    struct qm_placement *given, struct qm_error *err) {
+    const char *text = qm_args_text(args, QM_OPT_OFFLOAD, "auto");
+    ask->last_layers = -1;
+    ask->on_cpu = !strcmp(text, "none");
+    if (!strcmp(text, "auto") || !strcmp(text, "require") || ask->on_cpu)
+        return QM_OK;
+    if (!qm_parse_int(text, &ask->last_layers)) {
+        ask->given = given;
+        return read_plan_file(text, m, ask->speed, given, err);
+    }
+    if (ask->last_layers < 0 || ask->last_layers > m->config.layers)
+        return qm_fail(err, QM_USAGE,
+                       "--offload: expected auto, require, none, a number of layers up to %lld, or a plan's file",
+                       (long long)m->config.layers);
+    return QM_OK;
+}
+
+/* For a placement that is given nothing need be measured: only memory and cores are of this machine. */
+static int unmeasured(struct qm_speed *out, struct qm_error *err) {
+    *out = (struct qm_speed){.name = "this machine",
+                             .nodes = 1,
+                             .cores = (int)sysconf(_SC_NPROCESSORS_ONLN),
+                             .read = 1e11,
+                             .bf16 = 1e12,
+                             .f32 = 5e11,
+                             .region_us = 5,
+                             .barrier_us = 2};
+    qm_efficiency_usual(&out->efficiency);
+    return qm_memory_available(&out->memory, err);
+}
+
+static bool is_given(const char *what) {
+    return what && strcmp(what, "auto") != 0 && strcmp(what, "require") != 0;
+}
+
+/* Of the devices, those that can compute here. */
+static int take_devices(struct qm_offload *f, struct qm_error *err) {
+    for (int d = 0; d < f->speed.devices; d++) {
+        const struct qm_speed_device *spec = &f->speed.device[d];
+        if (!spec->emulated)
+            return qm_fail(err, QM_FIT,
+                           "--device: %s can be planned for, not computed on: only emulated devices can, such as "
+                           "emulated:90GiB",
+                           spec->name);
+        f->devices[d] = (struct qm_device_setup){.spec = *spec, .fail_after = spec->fail_at - 1};
+    }
+    return QM_OK;
+}
+
+static int find_placement(struct qm_offload *f, const struct qm_args *args, const struct qm_model *m,
+                          struct qm_engine_options *o, struct qm_error *err) {
+    const char *vram = qm_args_text(args, QM_OPT_VRAM, NULL);
+    int rc = vram ? qm_size_parse("--vram", vram, &f->ask.vram, err) : QM_OK;
+    if (!rc)
+        rc = qm_offload_what(args, m, &f->ask, &f->given, err);
+    if (!rc)
+        rc = qm_plan_answer(&f->ask, m, "the model", &f->answer, err);
+    if (rc)
+        return rc;
+    o->context = o->context ? o->context : f->answer.workload.context;
+    o->placement = &f->answer.placement;
+    o->devices = f->devices;
+    o->devices_required = !strcmp(qm_args_text(args, QM_OPT_OFFLOAD, "auto"), "require");
+    return QM_OK;
+}
+
+int qm_offload_open(const struct qm_args *args, const struct qm_model *m, const struct qm_job *job,
+                    struct qm_engine_options *o, struct qm_progress *progress, struct qm_offload **out,
+                    struct qm_error *err) {
+    const char *what = qm_args_text(args, QM_OPT_OFFLOAD, NULL);
+    *out = NULL;
+    if (!args->option[QM_OPT_DEVICE].n_list) {
+        if (what && !strcmp(what, "auto"))
+            qm_note(progress, "no device: everything is on the CPU (--device emulated:90GiB shows what one would do)");
+        else if (what && strcmp(what, "none") != 0)
+            return qm_fail(err, strcmp(what, "require") ? QM_USAGE : QM_FIT,
+                           "--offload %s: there is no device; --device names one", what);
+        return QM_OK;
+    }
+    struct qm_offload *f = calloc(1, sizeof *f);
+    if (!f)
+        return qm_fail_memory(err, sizeof *f, "the placement");
+    f->ask = (struct qm_plan_ask){.context = o->context,
+                                  .chunk = o->chunk ? o->chunk : 512,
+                                  .job = *job,
+                                  .kv_type = o->kv_type,
+                                  .kv_memory = o->kv_memory,
+                                  .threads = o->threads,
+                                  .speed = &f->speed};
+    f->ask.job.sequences = o->sequences ? o->sequences : 1;
+    int64_t room = o->context ? o->context : m->config.max_positions;
+    if (job->prompt + job->generate > room)
+        f->ask.job =
+            (struct qm_job){.sequences = f->ask.job.sequences, .prompt = room - room / 4, .generate = room / 4};
+    int rc = is_given(what) ? unmeasured(&f->speed, err) : qm_offload_machine(args, progress, &f->speed, err);
+    if (!rc)
+        rc = qm_offload_devices(args, &f->speed, err);
+    if (!rc)
+        rc = take_devices(f, err);
+    if (!rc)
+        rc = find_placement(f, args, m, o, err);
+    if (rc) {
+        qm_offload_free(f);
+        return rc;
+    }
+    *out = f;
+    return QM_OK;
+}
+
+void qm_offload_free(struct qm_offload *f) {
+    if (!f)
+        return;
+    qm_plan_answer_free(&f->answer);
+    qm_placement_free(&f->given);
+    free(f);
+}
+
+void qm_offload_tell(const struct qm_offload *f, struct qm_progress *progress) {
+    struct qm_buf text = {0};
+    if (f && !qm_plan_placement_text(&f->ask, &f->answer, &text, NULL))
+        for (char *save, *line = strtok_r(text.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+            qm_note(progress, "%s", line);
+    qm_buf_free(&text);
+}
+
+void qm_offload_report(const struct qm_engine *e, struct qm_progress *progress) {
+    for (int d = 1; d <= qm_engine_devices(e); d++) {
+        struct qm_device_report r;
+        qm_engine_device_report(e, d, &r);
+        qm_note(progress, "%s: emulated, so are the times; %.2f GiB, computed %.3f s, link %.3f s up and %.3f s down%s",
+                r.name, (double)r.memory.total / 0x1p30, r.work_seconds, r.up_seconds, r.down_seconds,
+                r.failed ? "; failed" : "");
+    }
+    if (*qm_engine_failures(e))
+        qm_note(progress, "%s; the CPU went on, nothing is lost", qm_engine_failures(e));
+}
+
+json_t *qm_offload_json(const struct qm_engine *e) {
+    int n = qm_engine_devices(e);
+    json_t *list = n ? json_array() : json_null();
+    for (int d = 1; d <= n; d++) {
+        struct qm_device_report r;
+        qm_engine_device_report(e, d, &r);
+        json_t *one = json_pack("{s:s, s:b, s:I, s:I, s:I, s:f, s:f, s:f, s:b}", "name", r.name, "emulated", true,
+                                "bytes", (json_int_t)r.memory.total, "weight_bytes", (json_int_t)r.memory.weights,
+                                "kv_bytes", (json_int_t)r.memory.kv, "seconds", r.work_seconds, "up_seconds",
+                                r.up_seconds, "down_seconds", r.down_seconds, "failed", r.failed);
+        if (!one || json_array_append_new(list, one)) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}

@@ -1,0 +1,38 @@
+/* Devices and what goes to them: --device, --offload and --vram, from the command line to a placement and the engine's
+ * options. Between the options and plan.h, which finds the placement; shared by every command that opens an engine,
+ * and by quietmind plan. */
+#ifndef QM_APP_OFFLOAD_H
+#define QM_APP_OFFLOAD_H
+
+#include "app/options.h"
+#include "app/plan.h"
+#include "app/progress.h"
+#include "engine/engine.h"
+
+/* This machine as the time model knows it: its profile and kernels' shares, measured now where that has not been done.
+ */
+int qm_offload_machine(const struct qm_args *args, struct qm_progress *progress, struct qm_speed *out,
+                       struct qm_error *err);
+/* --device: added to the machine's devices. */
+int qm_offload_devices(const struct qm_args *args, struct qm_speed *s, struct qm_error *err);
+/* --offload auto|require|none|LAYERS|FILE to ask->on_cpu, last_layers or given. *given is to be freed. */
+int qm_offload_what(const struct qm_args *args, const struct qm_model *m, struct qm_plan_ask *ask,
+                    struct qm_placement *given, struct qm_error *err);
+
+struct qm_offload;
+
+/* What the engine is to do, for the job told: its placement, devices, and, where o->context is 0, the context that
+ * fits. *out is NULL where everything is on the CPU; else it must outlive qm_engine_open. Devices that are not emulated
+ * are refused (QM_FIT). */
+int qm_offload_open(const struct qm_args *args, const struct qm_model *m, const struct qm_job *job,
+                    struct qm_engine_options *o, struct qm_progress *progress, struct qm_offload **out,
+                    struct qm_error *err);
+void qm_offload_free(struct qm_offload *o);
+/* Where units are, on standard error. */
+void qm_offload_tell(const struct qm_offload *o, struct qm_progress *progress);
+/* What the devices did, and whether one failed. Nothing where there are none. */
+void qm_offload_report(const struct qm_engine *e, struct qm_progress *progress);
+/* The same for a program: a list, or null. A new reference, NULL: out of memory. */
+json_t *qm_offload_json(const struct qm_engine *e);
+
+#endif

@@ -1,0 +1,100 @@
+#!/bin/bash
+# compare: configurations side by side, their agreement, the forms of the result, and what is refused. No times.
+. "$(dirname "$0")/lib.bash"
+export XDG_CACHE_HOME=$T/cache
+MACHINE=$T/machine.json
+cp tests/fuzz/corpus/speed/small "$MACHINE"
+# The same machine without its card, and so slow that the planner gives an emulated one something to do.
+SLOW=$T/slow.json
+python3 - "$MACHINE" "$SLOW" <<'EOS' || exit 5
+import json, sys
+m = json.load(open(sys.argv[1]))
+m.pop("devices")
+m["read"], m["bf16"], m["f32"] = 6e7, 1e9, 1e9
+m["nodes"][0]["read_by_threads"] = [[1, 2e7], [4, 6e7]]
+json.dump(m, open(sys.argv[2], "w"))
+EOS
+FAST="--machine $SLOW --prompt-tokens 40 -n 6 -r 2"
+
+# shellcheck disable=SC2086 # words of $FAST
+{
+expect 0 'all configurations' compare $DEMO $FAST --configs cpu,quiet,emulated:auto,auto,gpu -o "$T/first.json"
+check 'one to hold others against' out_has '^cpu +what the others are held against'
+check 'quiet agrees' out_has '^quiet +identical, 6 tokens; KL mean 0, most 0 nats'
+check 'the device agrees' out_has '^emulated:auto\* +identical'
+check 'said' out_has 'they agree, within 0.001 nats'
+check 'the card is predicted' out_has '^gpu +predicted only: .*card'
+check 'emulation is marked' out_has '^\* emulated: computed on the CPU'
+check 'a placement' out_has '^  emulated: .*layers'
+check 'no line is wide' sh -c "! grep -E '.{106}' $T/out"
+check 'a report' grep -q '"prompts_hash"' "$T/first.json"
+
+expect 0 'against the report' compare $DEMO $FAST --configs cpu --with "$T/first.json"
+check 'the other day' out_has '^before +20[0-9-]+T'
+check 'the same answers' out_has '^cpu .* identical$'
+} 2>/dev/null
+# shellcheck disable=SC2086
+{
+refuse 2 'a length without the usual prompt' 'no --prompt' compare $DEMO $FAST -p Who
+SHORT="--machine $SLOW -n 4 -r 1"
+expect 0 'prompts of its own' compare $DEMO $SHORT --configs cpu -p 'Who kept the log?' -p Where --with "$T/first.json"
+check 'two prompts' out_has '^work +2 prompts'
+check 'not comparable' out_has 'not comparable'
+expect 0 'a sampled answer, the same seed' compare $DEMO $SHORT --prompt-tokens 20 --configs cpu,quiet --temperature 1 --seed 7 --bound 0
+check 'seed' out_has 'temperature 1, seed 7'
+check 'identical' out_has '^quiet +identical'
+expect 0 'a card told by --device' compare $DEMO $SHORT --prompt-tokens 20 --configs cpu,auto --device emulated:1GiB,bandwidth=900
+check 'auto is run on it' out_has '^auto\* +identical'
+
+# Some of a layer's experts elsewhere: sums in another order, so within the bound, but for some of these placements not
+# the same bits.
+apart=0
+for size in 0.0023 0.0024 0.0025 0.0026; do
+    PARTED="--configs cpu,emulated:${size}GiB,bandwidth=900,launch=0.001,handover=0.001"
+    "$QUIETMIND" compare $DEMO --machine "$SLOW" --chunk 64 --prompt-tokens 100 -n 250 -r 1 --temperature 1 --bound 0 \
+        $PARTED >"$T/out" 2>"$T/err"
+    code=$?
+    [ $code = 0 ] || [ $code = 1 ] || bad "experts parted at $size" "exit code $code"
+    [ $code = 1 ] && grep -q 'they do NOT agree, within 0 nats' "$T/out" && grep -q ' of 8 experts of ' "$T/out" && apart=$size
+done
+check 'not one bit apart: exit code 1' test $apart != 0
+PARTED="--configs cpu,emulated:${apart}GiB,bandwidth=900,launch=0.001,handover=0.001"
+expect 0 'within the usual bound' compare $DEMO --machine "$SLOW" --chunk 64 --prompt-tokens 100 -n 250 -r 1 --temperature 1 $PARTED --json
+check 'agree' out_has '"agree": true'
+
+cat >"$T/job.jsonl" <<'ROWS'
+{"custom_id":"a","method":"POST","url":"/v1/completions","body":{"model":"demo","prompt":"Hello there","max_tokens":20}}
+{"custom_id":"b","method":"POST","url":"/v1/chat/completions","body":{"model":"demo","messages":[{"role":"user","content":"Who?"}]}}
+nonsense
+ROWS
+expect 0 'a job' compare $DEMO $SHORT --prompt-tokens 20 --configs cpu,auto --job "$T/job.jsonl"
+check 'its rows' out_has '^job .*: 2 rows, [0-9]+ tokens to read, 532 to write, 2 at once'
+check 'what can not be answered' out_has '1 more row'
+check 'a row without a length' out_has '1 without a max_tokens'
+check 'its time' out_has '^cpu +[0-9.e-]+ (s|min)'
+check 'the predicted one is marked' out_has '^auto .*\(predicted only\)'
+refuse 3 'a job that is not there' 'No such file' compare $DEMO $SHORT --configs cpu --job "$T/none"
+echo nonsense >"$T/bad.jsonl"
+refuse 3 'a job without rows' 'no row that can be answered' compare $DEMO $SHORT --configs cpu --job "$T/bad.jsonl"
+
+expect 0 'csv' compare $DEMO $SHORT --prompt-tokens 20 --configs cpu,gpu --csv
+check 'a line a configuration' test "$(wc -l <"$T/out")" = 3
+check 'as many fields in each' sh -c "awk -F, '{print NF}' $T/out | sort -u | wc -l | grep -qx 1"
+expect 0 'html' compare $DEMO $SHORT --prompt-tokens 20 --configs cpu,emulated:auto,gpu --html --with "$T/first.json"
+check 'bars' out_has 'class="bar"'
+check 'a strip' out_has 'layer 0: attention on'
+check 'nothing is loaded' sh -c "! grep -Eq 'src=|href=|<script|http' $T/out"
+check 'ends' out_has '</html>'
+
+refuse 2 'an unknown configuration' '--configs: expected cpu, quiet' compare $DEMO --configs tpu
+refuse 2 'two forms' 'expected one of --json' compare $DEMO --json --csv
+refuse 2 'more than the context' "the model's context is" compare $DEMO $SHORT --prompt-tokens 20000
+refuse 3 'no such report' 'No such file' compare $DEMO --with "$T/none"
+echo '{"version": 1}' >"$T/half.json"
+refuse 3 'half a report' 'expected a text "model"' compare $DEMO --with "$T/half.json"
+refuse 2 'a device that is none' '--device' compare $DEMO $SHORT --configs cpu --device what:
+expect 0 'the card of the described machine' compare $DEMO $SHORT --prompt-tokens 20 --configs gpu,auto --machine "$MACHINE"
+check 'that card' out_has '^auto +predicted only: .*card: 89 GiB'
+check 'nothing was run' out_has '^gpu +predicted only'
+}
+finish

@@ -1,0 +1,23 @@
+/* Fuzz target: kept shares of kernels. What is accepted are shares that can be divided by. */
+#include <stdlib.h>
+
+#include "app/calibrate.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    struct qm_efficiency e;
+    struct qm_error err;
+    if (qm_calibration_parse((const char *)data, size, "fuzz", "a machine", "avx2", &e, &err))
+        return 0;
+    for (int k = 0; k < QM_KERNEL_CLASSES; k++)
+        for (int t = 0; t < QM_DTYPE_COUNT; t++) {
+            const struct qm_shares *s = qm_efficiency_shares(&e, (enum qm_kernel_class)k, (enum qm_dtype)t);
+            if (s->n < 1)
+                abort();
+            for (int i = 0; i < s->n; i++)
+                if (!(s->share[i] > 0 && s->rows[i] > 0))
+                    abort();
+        }
+    return 0;
+}
