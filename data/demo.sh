@@ -157,14 +157,14 @@ echo "These two stay, with the job's journal; to remove them: rm -r \\
   $kept"
 
 title 'A card, emulated: planned, then compared with the CPU on the same answers'
-card=emulated:8MiB,bandwidth=1792,bf16=500T,pcie=55
-shown "$quietmind plan $model --context 4096 --device $card"
+card=emulated:16MiB,bandwidth=1792,bf16=500T,pcie=55
+printf '$ %s \\\n    --device %s\n' "$quietmind plan $model --context 4096" "$card"
 : >"$scratch/log"
 "$quietmind" plan $model --context 4096 --device $card >"$scratch/plan" || failed $? plan
 awk '/^placement/ { on = 1 } /^(search|$)/ { on = 0 } on || /^(tokens\/s|reading +[0-9]|writing +[0-9])/' "$scratch/plan" | narrow
 shown "$quietmind compare $model --configs cpu,quiet,emulated:auto"
 "$quietmind" compare $model --configs cpu,quiet,emulated:auto >"$scratch/compare" || failed $? compare
-awk '/^ .*reading, tokens/ || /^answers/ { on = 1 } /^$/ { on = 0 } on || /^\* emulated/' "$scratch/compare"
+awk '/^ .*reading, tokens/ || /^(answers|\* emulated)/ { on = 1 } /^$/ { on = 0 } on' "$scratch/compare"
 
 title 'Next, with a real model'
 cat <<NEXT
