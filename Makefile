@@ -31,9 +31,11 @@ ISA_avx2       := -mavx2 -mfma -mf16c -mbmi2
 ISA_avx512     := $(ISA_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl
 ISA_avx512bf16 := $(ISA_avx512) -mavx512bf16
 ISA_amx        := $(ISA_avx512bf16) -mamx-tile -mamx-bf16
-# The fuzzers try parsers: kernels go without instruments there, with which clang takes minutes over them.
-isa_flags       = $(ISA_$(notdir $(patsubst %/,%,$(dir $1)))) \
-                  $(if $(findstring fuzzer,$(SAN)),$(if $(filter simd/%,$1),-fno-sanitize=all))
+# The fuzzers try parsers: kernels go without instruments there. UndefinedBehaviorSanitizer keeps all its checks in
+# kernels, but clang takes minutes over what it makes of their unrolled loops unless it leaves it as it is (-O0).
+san_flags       = $(if $(filter simd/%,$1),$(if $(findstring fuzzer,$(SAN)),-fno-sanitize=all,$(if \
+                  $(findstring undefined,$(SAN)),$(if $(filter simd/avx512% simd/amx/%,$1),-O0))))
+isa_flags       = $(ISA_$(notdir $(patsubst %/,%,$(dir $1)))) $(call san_flags,$1)
 
 LIB_SRC := $(filter-out src/app/%,$(shell find src -name '*.c')) $(shell find simd numa -name '*.c' 2>/dev/null)
 APP_SRC := $(shell find src/app -name '*.c' ! -name main.c 2>/dev/null)

@@ -166,6 +166,19 @@ shown "$quietmind compare $model --configs cpu,quiet,emulated:auto"
 "$quietmind" compare $model --configs cpu,quiet,emulated:auto >"$scratch/compare" || failed $? compare
 awk '/^ .*reading, tokens/ || /^(answers|\* emulated)/ { on = 1 } /^$/ { on = 0 } on' "$scratch/compare"
 
+title 'Planned before it runs, and compared: the CPU, fewer threads, a card on paper'
+shown "$quietmind plan $model"
+"$quietmind" plan $model >"$scratch/plan" 2>"$scratch/log" || failed $? plan
+sed -n '/^tokens\/s/,/^writing/p' "$scratch/plan" | cut -c 1-42 | sed 's/^/  /'
+shown "$quietmind compare $model --configs cpu,quiet,emulated:auto -n 32"
+"$quietmind" compare $model --configs cpu,quiet,emulated:auto -n 32 --csv >"$scratch/csv" 2>"$scratch/log" ||
+    failed $? compare
+awk -F, 'NR == 1 { printf "  %-14s %10s %10s %10s %10s  %s\n", "tokens/s", "reading", "predicted", "writing", "predicted", "answers" }
+    NR > 1 { gsub(/"/, "", $1)
+        printf "  %-14s %10.0f %10.0f %10.0f %10.0f  %s\n", $1, $5, $8, $9, $12, $23 == "" ? "-" : $23 ? "the same" : "differ" }' \
+    "$scratch/csv"
+echo '  (emulated: computed on the CPU, the times simulated from a card of 1.8 TB/s.)'
+
 title 'Next, with a real model'
 cat <<NEXT
 Any folder as published on Hugging Face, downloaded by you (nothing is ever

@@ -301,7 +301,7 @@ static const unsigned char compare_options[] = {QM_OPT_CONFIGS,
 const struct qm_command qm_cmd_compare = {
     .name = "compare",
     .usage = "[MODEL]",
-    .summary = "Run the same prompts under several configurations: speed, joules, the same answers",
+    .summary = "Run the same prompts under several configurations: speed, joules, agreement",
     .details = "Configurations: cpu; quiet or quiet:PERCENT (the fewest threads that keep\n"
                "97 % of the speed); auto (the planner's placement on the devices of --device);\n"
                "gpu (a card of this machine); emulated:auto (a card for half of the model) or\n"

@@ -23,11 +23,11 @@ static const char *cell(double x, int digits, char *out, size_t size) {
 }
 
 static const char *range(const struct qm_figure *f, char *out, size_t size) {
-    char low[32], high[32];
-    if (f->n < 2)
-        snprintf(out, size, "-");
-    else
+    snprintf(out, size, "-");
+    if (f->n > 1) {
+        char low[32], high[32];
         snprintf(out, size, "%s-%s", cell(f->low, 4, low, sizeof low), cell(f->high, 4, high, sizeof high));
+    }
     return out;
 }
 

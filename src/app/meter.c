@@ -72,6 +72,14 @@ void qm_meter_text(const struct qm_meter *m, double tokens, char *out, size_t si
         snprintf(part, sizeof part, "fan %.0f/min", m->fan_rpm);
         append(out, size, part);
     }
+    int absent = 0;
+    for (int k = 0; k < QM_SENSOR_COUNT; k++)
+        absent += strstr(qm_sensors_why(m->sensors, (enum qm_sensor)k), " is not there") != NULL;
+    if (absent == QM_SENSOR_COUNT) {
+        append(out, size,
+               "energy, temperature and fan not readable: no powercap and no hwmon here (a virtual machine?)");
+        return;
+    }
     for (int k = 0; k < QM_SENSOR_COUNT; k++) {
         const char *why = qm_sensors_why(m->sensors, (enum qm_sensor)k);
         /* one reason for both is said once */

@@ -64,7 +64,7 @@ for f in bench/machines/*.json; do
 done
 refuse 2 'a device without bandwidth' 'expected a number above 0' plan $BIG --device emulated:9GiB,bandwidth=0
 refuse 3 'an offload' 'some: No such file' plan $BIG --offload some
-refuse 2 'more layers than there are' 'expected auto, none' plan $BIG --offload 49
+refuse 2 'more layers than there are' 'expected auto, require, none' plan $BIG --offload 49
 
 # Plans as files.
 expect 0 'a plan is saved' plan $BIG --vram 24GiB --prompt 4000 -o "$T/plan.json"
