@@ -162,16 +162,8 @@ printf '$ %s \\\n    --device %s\n' "$quietmind plan $model --context 4096" "$ca
 : >"$scratch/log"
 "$quietmind" plan $model --context 4096 --device $card >"$scratch/plan" || failed $? plan
 awk '/^placement/ { on = 1 } /^(search|$)/ { on = 0 } on || /^(tokens\/s|reading +[0-9]|writing +[0-9])/' "$scratch/plan" | narrow
-shown "$quietmind compare $model --configs cpu,quiet,emulated:auto"
-"$quietmind" compare $model --configs cpu,quiet,emulated:auto >"$scratch/compare" || failed $? compare
-awk '/^ .*reading, tokens/ || /^(answers|\* emulated)/ { on = 1 } /^$/ { on = 0 } on' "$scratch/compare"
-
-title 'Planned before it runs, and compared: the CPU, fewer threads, a card on paper'
-shown "$quietmind plan $model"
-"$quietmind" plan $model >"$scratch/plan" 2>"$scratch/log" || failed $? plan
-sed -n '/^tokens\/s/,/^writing/p' "$scratch/plan" | cut -c 1-42 | sed 's/^/  /'
 shown "$quietmind compare $model --configs cpu,quiet,emulated:auto -n 32"
-"$quietmind" compare $model --configs cpu,quiet,emulated:auto -n 32 --csv >"$scratch/csv" 2>"$scratch/log" ||
+"$quietmind" compare $model --configs cpu,quiet,emulated:auto -n 32 --csv >"$scratch/csv" ||
     failed $? compare
 awk -F, 'NR == 1 { printf "  %-14s %10s %10s %10s %10s  %s\n", "tokens/s", "reading", "predicted", "writing", "predicted", "answers" }
     NR > 1 { gsub(/"/, "", $1)
