@@ -7,6 +7,7 @@
 
 #include "app/batch_report.h"
 #include "app/batch_show.h"
+#include "app/html.h"
 #include "base/file.h"
 
 enum { WIDTH = 860, LEFT = 60, RIGHT = 10, CHART = 180, BINS = 200, BARS = 3000, LANES = 256, LANE = 10 };
@@ -124,6 +125,7 @@ static int time_axis(const struct page *p, struct qm_buf *out, int y, struct qm_
 
 static int draw_rate(const struct page *p, const double *bins, const char *class, const char *title, struct qm_buf *out,
                      struct qm_error *err) {
+    char number[32];
     double most = 0, width = (p->end - p->begin) / BINS, step = (double)(WIDTH - LEFT - RIGHT) / BINS;
     for (int i = 0; i < BINS; i++)
         most = fmax(most, bins[i] / width);
@@ -131,8 +133,8 @@ static int draw_rate(const struct page *p, const double *bins, const char *class
         return QM_OK;
     int rc = qm_buf_printf(out, err,
                            "<h2>%s, tokens/s</h2>\n<svg viewBox=\"0 0 %d %d\" role=\"img\">\n"
-                           "<text x=\"%d\" y=\"18\" text-anchor=\"end\">%.4g</text>\n",
-                           title, WIDTH, CHART + 30, LEFT - 6, most);
+                           "<text x=\"%d\" y=\"18\" text-anchor=\"end\">%s</text>\n",
+                           title, WIDTH, CHART + 30, LEFT - 6, qm_html_number(most, number));
     for (int i = 0; i < BINS && !rc; i++) {
         double h = (CHART - 10) * bins[i] / width / most;
         if (h > 0)

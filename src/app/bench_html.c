@@ -93,11 +93,13 @@ static int draw_chart(const json_t *rows, bool kernels, int chart, const char *t
     most *= 1.1;
     int rc = qm_out_printf(err, "<h2>%s</h2>\n<svg viewBox=\"0 0 %d %d\" role=\"img\">\n", title, WIDTH, HEIGHT);
     for (int i = 0; i <= 4 && !rc; i++) {
+        char number[32];
         double y = TOP + (HEIGHT - TOP - BOTTOM) * (1 - i / 4.0);
         rc = qm_out_printf(err,
                            "<path class=\"axis\" d=\"M%d %.1fH%d\" opacity=\"%s\"/>"
-                           "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.4g</text>\n",
-                           LEFT, y, WIDTH - RIGHT, i ? ".3" : "1", LEFT - 8, y + 4, most * i / 4);
+                           "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n",
+                           LEFT, y, WIDTH - RIGHT, i ? ".3" : "1", LEFT - 8, y + 4,
+                           qm_html_number(most * i / 4, number));
     }
     if (!rc)
         rc = draw_rows(rows, kernels, chart, n, most, err);

@@ -72,9 +72,10 @@ static int bars(const struct qm_compare_report *r, bool decode, struct qm_error 
         if (!rc && k->predicted > 0)
             rc = qm_out_printf(err, "<path class=\"pred\" d=\"M%.1f %.1fv%d\"/>", NAMES + wide * k->predicted / most, y,
                                ROW - 2);
+        char number[32];
         if (!rc)
-            rc = qm_out_printf(err, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.4g%s</text>\n", WIDTH - 4, y + 16,
-                               f->n ? f->median : known(k->predicted), f->n ? "" : " p.");
+            rc = qm_out_printf(err, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s%s</text>\n", WIDTH - 4, y + 16,
+                               qm_html_number(f->n ? f->median : known(k->predicted), number), f->n ? "" : " p.");
     }
     return rc ? rc
               : qm_out_text("</svg>\n<p>Bars: the median of the rounds; the line across: lowest to highest; red: "
@@ -85,13 +86,14 @@ static int bars(const struct qm_compare_report *r, bool decode, struct qm_error 
 static int axes(const struct frame *f, const char *x_name, struct qm_error *err) {
     int rc = QM_OK;
     for (int i = 0; i <= 4 && !rc; i++) {
+        char number[32];
         double y = y_at(f, f->y1 * i / 4), at = f->x0 + (f->x1 - f->x0) * i / 4;
         rc = qm_out_printf(err,
                            "<path class=\"axis\" d=\"M%d %.1fH%d\" opacity=\"%s\"/>"
-                           "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.3g</text>"
-                           "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.4g</text>\n",
-                           LEFT, y, WIDTH - RIGHT, i ? ".3" : "1", LEFT - 8, y + 4, f->y1 * i / 4, x_at(f, at),
-                           HEIGHT - BOTTOM + 16, at);
+                           "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>"
+                           "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.0f</text>\n",
+                           LEFT, y, WIDTH - RIGHT, i ? ".3" : "1", LEFT - 8, y + 4,
+                           qm_html_number(f->y1 * i / 4, number), x_at(f, at), HEIGHT - BOTTOM + 16, at);
     }
     return rc ? rc
               : qm_out_printf(err, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%s</text>\n", WIDTH - RIGHT, HEIGHT - 8,
@@ -214,7 +216,8 @@ static int strips(const struct qm_compare_report *r, struct qm_error *err) {
 }
 
 static int number_cell(double x, struct qm_error *err) {
-    return isfinite(x) ? qm_out_printf(err, "<td>%.4g</td>", x) : qm_out_text("<td>-</td>", err);
+    char number[32];
+    return isfinite(x) ? qm_out_printf(err, "<td>%s</td>", qm_html_number(x, number)) : qm_out_text("<td>-</td>", err);
 }
 
 static int table(const struct qm_compare_report *r, const struct qm_compare_report *before, struct qm_error *err) {

@@ -1,6 +1,8 @@
 /* What pages of HTML share. */
 #include "app/html.h"
 
+#include <stdio.h>
+
 #include "app/out.h"
 
 int qm_html_head(const char *title, const char *extra, struct qm_error *err) {
@@ -30,4 +32,9 @@ int qm_html_text(const char *s, struct qm_error *err) {
         rc = entity ? qm_out_text(entity, err) : qm_out_printf(err, "%c", *s);
     }
     return rc;
+}
+
+const char *qm_html_number(double x, char out[32]) {
+    snprintf(out, 32, x >= 1000 && x < 1e15 ? "%.0f" : "%.4g", x);
+    return out;
 }
