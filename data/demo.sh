@@ -1,78 +1,169 @@
 #!/bin/sh
-# `make demo`: the demonstration model reads a logbook and answers ten questions about it, each answer beside
-# the one that is right.     data/demo.sh PROGRAM
-# Ends with 0 when all are right, 1 when an answer differs, else with the code of the command that failed.
+# `make demo`: the whole story in about a minute, told with the demonstration model. What this machine can do, what
+# the plan says, a batch of 60 questions about three logbooks that is killed (kill -9) in the middle and resumed,
+# every answer beside the expected one, a card (emulated) compared with the CPU, and what to type for a real model.
+#     data/demo.sh PROGRAM
+#
+# The answers and the report stay in a folder of their own below $TMPDIR, which is named at the end.
+# Ends with 0 when every answer is that of the reference implementation and nothing was lost by the kill, with 1
+# when not, else with the code of the command that failed.
 set -u
+export LC_ALL=C
 quietmind=${1:?usage: data/demo.sh PROGRAM}
 cd "$(dirname "$0")/.." || exit 5
 model=data/demo
-book=$model/demo/logbook_2k.txt
-scratch=$(mktemp -d) || exit 5
-trap 'rm -rf "$scratch"' EXIT
+questions=$model/demo/batch.jsonl
+expected=$model/demo/expected.jsonl
+kept=$(mktemp -d "${TMPDIR:-/tmp}/quietmind-demo.XXXXXX") || exit 5
+scratch=$kept/scratch
+mkdir "$scratch" || exit 5
+out=$kept/answers.jsonl report=$kept/report.html
+
+tidy() {
+    [ ! -s "$scratch/pid" ] || [ -e "$scratch/ended" ] || kill -9 "$(cat "$scratch/pid")" 2>/dev/null
+    rm -rf "$scratch"
+    [ -e "$report" ] || rm -rf "$kept"
+}
+trap tidy EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
 title() { printf '\n%s\n%s\n' "$1" "$(printf '%s' "$1" | sed 's/./-/g')"; }
 shown() { printf '$ %s\n' "$*"; }
-# A field of a line of JSON: text without escapes, or a number.
-text_field() { sed -n "s/.*\"$1\": *\"\\([^\"]*\\)\".*/\\1/p"; }
-number_field() { tr -d '\n' | sed -n "s/.*\"$1\": *\\([0-9.eE+-]*\\).*/\\1/p"; }
+# Lines that begin with a name, folded to 79 columns with what follows under what follows.
+narrow() {
+    while IFS= read -r line; do
+        rest=$(printf '%s' "$line" | cut -c16- | fold -s -w 64 | sed 's/ *$//; 2,$s/^/               /')
+        printf '%-15.15s%s\n' "$line" "$rest"
+    done
+}
 failed() { # failed CODE WHAT
     echo "$2 failed (exit code $1):"
     cat "$scratch/log"
     exit "$1"
 }
+wrong() { # wrong WHAT: what the demonstration shows is not so
+    echo "Not as it should be: $1."
+    verdict=1
+}
+verdict=0
 
-title "The model: tiny, trained for this demonstration, from $model"
-shown "$quietmind inspect $model"
-"$quietmind" inspect $model 2>"$scratch/log" || failed $? inspect
+title 'This machine (measured once, and kept)'
+shown "$quietmind machine"
+: >"$scratch/log"
+"$quietmind" machine >"$scratch/machine" || failed $? machine
+grep -E '^(processor|instructions|memory  |energy|read|BF16)' "$scratch/machine" | narrow
 
-title "The document: $(wc -l <$book | tr -d ' ') lines of a night log, $book"
-awk 'NR > 2 && NR < 8 { print "  " substr($0, 1, 76) } END { print "  ..." }' $book
-
-title 'Ten questions, the whole log before each; left the answer, right the expected'
-shown "$quietmind chat $model -f LOGBOOK --once QUESTION"
-start=$(date +%s)
-grep '"log2k-' $model/demo/expected.jsonl | head -n 10 >"$scratch/questions"
-asked=0 right=0
-while IFS= read -r line <&3; do
-    question=$(printf '%s\n' "$line" | text_field question)
-    expected=$(printf '%s\n' "$line" | text_field expected)
-    answer=$("$quietmind" chat $model -f $book --once "$question" --temperature 0 2>"$scratch/log" </dev/null) ||
-        failed $? "question '$question'"
-    asked=$((asked + 1))
-    mark=differs
-    if [ "$answer" = "$expected" ]; then
-        mark=same
-        right=$((right + 1))
-    fi
-    printf '%2d %s\n' $asked "$question"
-    if [ ${#answer} -le 33 ] && [ ${#expected} -le 33 ]; then
-        printf '   %-33s | %-33s %s\n' "$answer" "$expected" $mark
-    else
-        printf '   %s\n   | %-67s %s\n' "$answer" "$expected" $mark
-    fi
-done 3<"$scratch/questions"
-seconds=$(($(date +%s) - start))
-printf '\n%d of %d answers as expected, in %d s.\n' $right $asked $seconds
-
-title 'How fast, on this machine'
-shown "$quietmind run $model -f $book -n 64 --json"
-"$quietmind" run $model -f $book -n 64 --temperature 0 --json >"$scratch/json" 2>"$scratch/log" || failed $? run
-reading=$(number_field prefill_tps <"$scratch/json")
-writing=$(number_field decode_tps <"$scratch/json")
-printf '  reading the document  %8.0f tokens/s\n' "${reading:-0}"
-printf '  writing after it      %8.0f tokens/s\n' "${writing:-0}"
-echo '  (A real model is thousands of times larger, and slower accordingly: what it'
-echo '  writes a second is about the GB/s that this machine reads from memory, over'
-echo '  the GB of weights that one token uses.)'
-
-title 'Planned before it runs, and compared: the CPU, fewer threads, a card on paper'
+title 'Before anything is loaded: what fits, and how fast it will be'
 shown "$quietmind plan $model"
-"$quietmind" plan $model >"$scratch/plan" 2>"$scratch/log" || failed $? plan
-sed -n '/^tokens\/s/,/^writing/p' "$scratch/plan" | cut -c 1-42 | sed 's/^/  /'
+"$quietmind" plan $model >"$scratch/plan" || failed $? plan
+grep -E '^(model|memory|total|left|tokens/s|reading|writing|would)' "$scratch/plan" | narrow
+
+title "A night's work: $(wc -l <$questions | tr -d ' ') questions about three logbooks, an OpenAI batch file"
+finished_rows() { "$quietmind" batch --status "$out" 2>/dev/null | sed -n 's/^rows *\([0-9]*\) finished.*/\1/p'; }
+# shellcheck disable=SC2086 # $pieces are words
+batch() { exec "$quietmind" batch $model $questions -o "$out" --report "$report" $pieces 2>"$scratch/log"; }
+# Succeeds when it was killed with some rows finished and some not.
+run_and_kill() {
+    rm -rf "$out"* "$report" "$scratch/ended" "$scratch/pid"
+    {
+        (batch) &
+        echo $! >"$scratch/pid"
+        wait $!
+        echo $? >"$scratch/ended"
+    } 2>/dev/null &
+    rows=
+    until [ "${rows:-0}" -ge 10 ] || [ -e "$scratch/ended" ]; do
+        sleep 0.02
+        rows=$(finished_rows)
+    done
+    [ -e "$scratch/ended" ] || kill -9 "$(cat "$scratch/pid")" 2>/dev/null
+    wait
+    before=$(finished_rows)
+    ended=$(cat "$scratch/ended")
+    [ "$ended" = 137 ] || [ "$ended" = 0 ] || failed "$ended" batch
+    [ ! -e "$out" ] && [ "${before:-0}" -gt 0 ]
+}
+# Eight rows at a time, so that they finish one after another. A fast machine has finished all of them before it is
+# looked at: row by row, then.
+pieces='--sequences 8'
+run_and_kill || {
+    pieces='--sequences 1 --threads 1'
+    run_and_kill || failed 1 'killing batch before it has finished'
+}
+cat <<SHOWN
+\$ $quietmind batch $model $questions \\
+    -o $out \\
+    --report $report $pieces
+Killed in the middle, by kill -9. What is finished:
+\$ $quietmind batch --status $out
+SHOWN
+"$quietmind" batch --status "$out" || failed $? 'batch --status'
+"$quietmind" batch --export "$out" >"$scratch/before" 2>"$scratch/log" || failed $? 'batch --export'
+echo 'The same command again answers the rest:'
+(batch) || failed $? 'batch, resumed,'
+echo "  $(wc -l <"$out" | tr -d ' ') answers, $before of them from before the kill."
+
+title 'Every answer: as it came, as expected; X marks what differs'
+awk '
+function field(name,    s) {
+    if (!match($0, "\"" name "\": ?\"([^\"\\\\]|\\\\.)*\""))
+        return ""
+    s = substr($0, RSTART, RLENGTH)
+    sub(/^[^:]*: ?"/, "", s)
+    return substr(s, 1, length(s) - 1)
+}
+function cut(s, n) { return length(s) <= n ? s : substr(s, 1, n - 2) ".." }
+function short(s,    w, n) { # first word and last two of a long question
+    if (length(s) <= 27)
+        return s
+    n = split(s, w, " ")
+    return cut(w[1] " ... " w[n - 1] " " w[n], 27)
+}
+FNR == NR { answer[field("custom_id")] = field("content"); lines++; next }
+{
+    id = field("custom_id")
+    split(id, part, "-")
+    if (part[1] != log_name)
+        printf "logbook_%s.txt\n", substr(log_name = part[1], 4)
+    a = id in answer ? answer[id] : "(no answer)"
+    same = a == field("expected")
+    as_expected += same
+    as_reference += a == field("model_bf16")
+    printf "%2d %-27s %-23s %s %s\n", ++n, short(field("question")), cut(a, 23), same ? "=" : "X", cut(field("expected"), 23)
+}
+END {
+    printf "%d of %d answers as expected; %d as transformers gives them in BF16.\n", as_expected, n, as_reference
+    exit !(n && as_reference == n && lines == n)
+}' "$out" $expected >"$scratch/table" || wrong 'an answer is missing, or is not that of the reference implementation'
+cat "$scratch/table"
+
+title 'What it took'
+# "9.9 s of work in 2 runs: 168035 prompt tokens (153984 of them shared), 321 written; 1425.2 and 32.6 tokens/s"
+pattern='^\(.*\) of work in \(.*\): \(.*\) prompt tokens (\(.*\) of them shared), \(.*\) written; \(.*\) and \(.*\) tokens\/s;* *\(.*\)$'
+told() { sed -n "s/$pattern/$1/p" "$scratch/log"; }
+[ -n "$(told '\1')" ] || failed 1 'the report of batch'
+{
+    echo "prompts        $(told '\3') tokens; $(told '\4') of them not computed again: questions about the same logbook share them (prefix cache)"
+    echo "speed          $(told '\6') tokens/s of prompts computed, $(told '\7') of answers written, over $(told '\1') of work in $(told '\2')"
+    joules=$(told '\8')
+    [ -n "$joules" ] && echo "energy         $joules" || grep '^energy' "$scratch/machine"
+    echo "answers        $out"
+    echo "report         $report"
+} | narrow
+[ "$(grep -Fxc -f "$out" "$scratch/before")" = "$before" ] || wrong 'a row that was finished before the kill is missing or changed'
+[ -s "$report" ] || wrong 'there is no report'
+echo "These two stay, with the job's journal; to remove them: rm -r \\
+  $kept"
+
+title 'A card, emulated: planned, then compared with the CPU on the same answers'
+card=emulated:16MiB,bandwidth=1792,bf16=500T,pcie=55
+printf '$ %s \\\n    --device %s\n' "$quietmind plan $model --context 4096" "$card"
+: >"$scratch/log"
+"$quietmind" plan $model --context 4096 --device $card >"$scratch/plan" || failed $? plan
+awk '/^placement/ { on = 1 } /^(search|$)/ { on = 0 } on || /^(tokens\/s|reading +[0-9]|writing +[0-9])/' "$scratch/plan" | narrow
 shown "$quietmind compare $model --configs cpu,quiet,emulated:auto -n 32"
-"$quietmind" compare $model --configs cpu,quiet,emulated:auto -n 32 --csv >"$scratch/csv" 2>"$scratch/log" ||
+"$quietmind" compare $model --configs cpu,quiet,emulated:auto -n 32 --csv >"$scratch/csv" ||
     failed $? compare
 awk -F, 'NR == 1 { printf "  %-14s %10s %10s %10s %10s  %s\n", "tokens/s", "reading", "predicted", "writing", "predicted", "answers" }
     NR > 1 { gsub(/"/, "", $1)
@@ -83,13 +174,15 @@ echo '  (emulated: computed on the CPU, the times simulated from a card of 1.8 T
 title 'Next, with a real model'
 cat <<NEXT
 Any folder as published on Hugging Face, downloaded by you (nothing is ever
-fetched); the README lists the architectures. What it is and what it takes:
-  $quietmind inspect ~/models/Qwen3-30B-A3B
+fetched); the README lists the architectures. What it takes and how fast it
+will be, and then a night's work:
+  $quietmind plan ~/models/Qwen3-30B-A3B --context 131072
+  $quietmind batch ~/models/Qwen3-30B-A3B --document reports/ \\
+      --ask questions.txt -o answers.md --format md --hours 22:00-07:00
+How configurations of this machine do on the same answers:
+  $quietmind compare ~/models/Qwen3-30B-A3B --configs cpu,quiet
 Talk to it, alone or about a document:
-  $quietmind chat ~/models/Qwen3-30B-A3B
   $quietmind chat ~/models/Qwen3-30B-A3B -f report.txt
-A model in the local Hugging Face cache goes by its name:
-  $quietmind chat Qwen/Qwen3-30B-A3B
 More: $quietmind --help
 NEXT
-[ "$asked" = 10 ] && [ $right = $asked ]
+exit $verdict

@@ -3,7 +3,7 @@
 deps: ## install the packages that are missing (apt; elsewhere: list them)
 	@tests/tools/deps.sh program check
 
-demo: ## build, then ten questions about a document, by the demo model
+demo: ## build, then the whole story in a minute: machine, plan, a batch killed and resumed
 	@tests/tools/deps.sh program
 	@$(MAKE) --no-print-directory all
 	@data/demo.sh $B/quietmind
