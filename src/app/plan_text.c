@@ -39,9 +39,12 @@ static int print_head(const struct qm_plan_ask *ask, const struct qm_plan_answer
     const struct qm_speed *s = ask->speed;
     char read[32], bf16[32];
     const char *slash = strrchr(a->name, '/');
-    int rc = qm_out_printf(err, "model          %s: %s, %lld layers, %.2f B parameters, %.2f B active\n",
+    bool billions = a->model->parameters >= 1000000000;
+    double unit = billions ? 1e-9 : 1e-6;
+    int rc = qm_out_printf(err, "model          %s: %s, %lld layers, %.2f %s parameters, %.2f %s active\n",
                            slash && slash[1] ? slash + 1 : a->name, c->model_type, (long long)c->layers,
-                           (double)a->model->parameters * 1e-9, (double)a->model->active_parameters * 1e-9);
+                           (double)a->model->parameters * unit, billions ? "B" : "M",
+                           (double)a->model->active_parameters * unit, billions ? "B" : "M");
     if (!rc)
         rc = qm_out_printf(
             err, "machine        %s, %d cores, %.1f GiB\n               reads %sB/s (%s), BF16 %sFLOP/s (%s)\n",
