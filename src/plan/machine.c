@@ -17,11 +17,12 @@ const char *qm_mark_name(enum qm_mark m) {
 }
 
 const struct qm_shares *qm_efficiency_shares(const struct qm_efficiency *e, enum qm_kernel_class k, enum qm_dtype t) {
+    static const struct qm_shares limit = {.n = 1, .rows = {1}, .share = {1}};
     if (e->kernel[k][t].n)
         return &e->kernel[k][t];
     if (k == QM_KERNEL_EXPERTS && e->kernel[QM_KERNEL_DENSE][t].n)
         return &e->kernel[QM_KERNEL_DENSE][t];
-    return &e->kernel[k][QM_BF16];
+    return e->kernel[k][QM_BF16].n ? &e->kernel[k][QM_BF16] : &limit;
 }
 
 /* Of one node; between points linearly, beyond the last the last. */

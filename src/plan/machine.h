@@ -42,7 +42,7 @@ struct qm_efficiency {
 };
 
 /* A share by rows where only some are known: times are interpolated linearly in rows; beyond the last point the share
- * stays. The type's own, else BF16's. */
+ * stays. The type's own, else BF16's; where nothing was measured, the limit itself. */
 const struct qm_shares *qm_efficiency_shares(const struct qm_efficiency *e, enum qm_kernel_class k, enum qm_dtype t);
 
 /* One NUMA node. */

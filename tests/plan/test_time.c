@@ -74,6 +74,8 @@ static void test_reading(void **state) {
     near(seconds(&f, 0, 1), (matrix_bytes(f.model, false) + kv * 65) / 5e9, 1e-6);
     f.speed.efficiency.kernel[QM_KERNEL_DENSE][QM_BF16].share[0] = 0.5;
     near(seconds(&f, 0, 1), (2 * matrix_bytes(f.model, false) + kv * 65) / 5e9, 1e-6);
+    f.speed.efficiency = (struct qm_efficiency){0}; /* nothing was measured: the limits */
+    near(seconds(&f, 0, 1), (matrix_bytes(f.model, false) + kv * 65) / 5e9, 1e-6);
     close_fixture(&f);
 }
 
