@@ -22,30 +22,6 @@ struct qm_offload {
     struct qm_device_setup devices[QM_MAX_DEVICES];
 };
 
-int qm_offload_machine(const struct qm_args *args, struct qm_progress *progress, struct qm_speed *out,
-                       struct qm_error *err) {
-    struct qm_machine *machine = malloc(sizeof *machine);
-    struct qm_machine_found *found = malloc(sizeof *found);
-    const char *name = qm_args_text(args, QM_OPT_ISA, NULL);
-    enum qm_isa isa = qm_isa_best();
-    int rc = machine && found ? QM_OK : qm_fail_memory(err, sizeof *machine + sizeof *found, "the machine");
-    if (!rc && name)
-        rc = qm_isa_parse(name, &isa, err);
-    if (!rc)
-        rc = qm_isa_check(isa, err);
-    if (!rc && !(rc = qm_machine_describe(machine, err))) {
-        rc = qm_machine_find(machine, isa, false, NULL, progress, found, err);
-        if (!rc)
-            qm_machine_speed(machine, &found->profile, out);
-        if (!rc)
-            rc = qm_calibration_find(machine, &found->profile, isa, false, progress, &out->efficiency, err);
-        qm_machine_free(machine);
-    }
-    free(machine);
-    free(found);
-    return rc;
-}
-
 static int read_device_file(const char *path, struct qm_speed *s, struct qm_error *err) {
     struct qm_buf text = {0};
     int rc = qm_read_file(path, DEVICE_LIMIT, &text, err);
@@ -66,6 +42,33 @@ int qm_offload_devices(const struct qm_args *args, struct qm_speed *s, struct qm
         else
             rc = qm_speed_device_parse(list->list[i], &s->device[s->devices++], err);
     }
+    return rc;
+}
+
+int qm_offload_machine(const struct qm_args *args, struct qm_progress *progress, struct qm_speed *out,
+                       struct qm_error *err) {
+    struct qm_machine *machine = malloc(sizeof *machine);
+    struct qm_machine_found *found = malloc(sizeof *found);
+    const char *name = qm_args_text(args, QM_OPT_ISA, NULL);
+    enum qm_isa isa = qm_isa_best();
+    int rc = machine && found ? QM_OK : qm_fail_memory(err, sizeof *machine + sizeof *found, "the machine");
+    if (!rc && name)
+        rc = qm_isa_parse(name, &isa, err);
+    if (!rc)
+        rc = qm_isa_check(isa, err);
+    *out = (struct qm_speed){0};
+    if (!rc) /* what is wrong with them is said before anything is measured */
+        rc = qm_offload_devices(args, out, err);
+    if (!rc && !(rc = qm_machine_describe(machine, err))) {
+        rc = qm_machine_find(machine, isa, false, NULL, progress, found, err);
+        if (!rc)
+            rc = qm_machine_check(machine, isa, progress, found, out, err);
+        if (!rc)
+            rc = qm_calibration_find(machine, &found->profile, isa, progress, &out->efficiency, err);
+        qm_machine_free(machine);
+    }
+    free(machine);
+    free(found);
     return rc;
 }
 
