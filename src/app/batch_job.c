@@ -94,7 +94,7 @@ static int add_knobs(struct job *j, struct qm_error *err) {
     qm_manifest_add(m, "rope_scaling", "--rope-scaling", qm_args_text(a, QM_OPT_ROPE_SCALING, ""), false);
     qm_manifest_add_number(m, "context", "--context", (double)qm_args_int(a, QM_OPT_CONTEXT, 0), false);
     qm_manifest_add(m, "kv_type", "--kv-type", qm_dtype_name((enum qm_dtype)kv_type), true);
-    qm_manifest_add(m, "isa", "the instruction set", qm_args_text(a, QM_OPT_ISA, qm_isa_name(qm_isa_best())), true);
+    qm_manifest_add(m, "isa", "the instruction set", qm_args_text(a, QM_OPT_ISA, qm_isa_name(qm_isa_auto())), true);
     qm_manifest_add(m, "version", "quietmind's version", QM_VERSION, true);
     return rc;
 }

@@ -33,13 +33,11 @@ struct compare {
 
 static int read_numbers(const struct qm_args *args, struct compare *c, struct qm_error *err) {
     struct qm_compare_task *t = &c->task;
-    const char *isa = qm_args_text(args, QM_OPT_ISA, NULL);
     int forms = args->option[QM_OPT_JSON].set + args->option[QM_OPT_CSV].set + args->option[QM_OPT_HTML].set;
     t->generate = qm_args_int(args, QM_OPT_COMPARE_GENERATE, 64);
     t->rounds = (int)qm_args_int(args, QM_OPT_ROUNDS, 3);
     t->chunk = qm_args_int(args, QM_OPT_CHUNK, 512);
     t->threads = (int)qm_args_int(args, QM_OPT_THREADS, 0);
-    t->isa = qm_isa_best();
     t->sampling = qm_sampling_default;
     t->sampling.temperature = qm_args_real(args, QM_OPT_TEMPERATURE, 0);
     t->sampling.seed = (uint64_t)qm_args_int(args, QM_OPT_SEED, 0);
@@ -51,10 +49,8 @@ static int read_numbers(const struct qm_args *args, struct compare *c, struct qm
     if (forms > 1)
         return qm_fail(err, QM_USAGE, "compare: expected one of --json, --csv and --html, found %d of them", forms);
     int rc = qm_compare_specs_parse(qm_args_text(args, QM_OPT_CONFIGS, "cpu,quiet,auto"), t, err);
-    if (!rc && isa)
-        rc = qm_isa_parse(isa, &t->isa, err);
     if (!rc)
-        rc = qm_isa_check(t->isa, err);
+        rc = qm_app_isa(args, &t->isa, err);
     if (!rc)
         rc = qm_app_kv_type(args, &t->kv_type, err);
     return rc ? rc : qm_app_numa(args, &t->numa, err);
