@@ -23,6 +23,7 @@ enum {
     QM_COMPARE_ROUNDS = 100,
     QM_COMPARE_POINTS = 12, /* of a curve over depth */
     QM_COMPARE_LAYERS = 1024,
+    QM_COMPARE_NODES = 64,
     QM_COMPARE_ANSWER = 65536, /* tokens of one answer */
     QM_COMPARE_VERSION = 1,
 };
@@ -41,6 +42,14 @@ struct qm_compare_point {
 struct qm_compare_memory {
     char device[64];
     uint64_t weights, kv, activations, workspace, total;
+};
+
+/* What one NUMA node's memory holds, as the engine allocated it; what an emulated device holds is there too. placed:
+ * how much of it the system says is on that node, 0 to 1; NaN where nodes are not told apart. */
+struct qm_compare_node {
+    int number; /* the system's; -1: not told apart */
+    uint64_t weights, kv;
+    double placed;
 };
 
 /* Where the parts of a layer are, for the strip: the attention's device, and how much of its FFN or experts is not on
@@ -71,6 +80,8 @@ struct qm_compare_config {
     int n_prefill_at, n_decode_at;
     struct qm_compare_memory memory[QM_MAX_DEVICES];
     int n_memory;
+    struct qm_compare_node node[QM_COMPARE_NODES];
+    int n_nodes;
     struct qm_compare_layer layer[QM_COMPARE_LAYERS]; /* with devices */
     int n_layers;
     char placement[1024];          /* in words; "" without devices */

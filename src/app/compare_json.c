@@ -38,6 +38,17 @@ static json_t *memory(const struct qm_compare_config *c) {
     return list;
 }
 
+static json_t *nodes(const struct qm_compare_config *c) {
+    json_t *list = json_array();
+    for (int i = 0; i < c->n_nodes; i++) {
+        const struct qm_compare_node *n = &c->node[i];
+        json_array_append_new(
+            list, json_pack("{s:o, s:o, s:o, s:o}", "node", n->number < 0 ? json_null() : json_integer(n->number),
+                            "weights", integer(n->weights), "kv", integer(n->kv), "placed_share", number(n->placed)));
+    }
+    return list;
+}
+
 static json_t *layers(const struct qm_compare_config *c) {
     json_t *list = json_array();
     for (int i = 0; i < c->n_layers; i++)
@@ -99,6 +110,7 @@ static json_t *config(const struct qm_compare_report *r, const struct qm_compare
         {"prefill_at", curve(c->prefill_at, c->n_prefill_at)},
         {"decode_at", curve(c->decode_at, c->n_decode_at)},
         {"memory", memory(c)},
+        {"nodes", nodes(c)},
         {"placement", text_or_null(c->placement)},
         {"layers", layers(c)},
         {"agreement", agreement(c)},

@@ -211,7 +211,19 @@ static int answer(struct qm_compare_runner *r, int i, int p, int round, struct q
     return rc;
 }
 
-/* Threads and the quiet ones, while the engine is there. */
+static void look_at_nodes(const struct qm_engine *e, struct qm_compare_config *c) {
+    for (; c->n_nodes < qm_engine_nodes(e) && c->n_nodes < QM_COMPARE_NODES; c->n_nodes++) {
+        struct qm_engine_node n = qm_engine_node(e, c->n_nodes);
+        double pages = (double)(n.in_weights.pages + n.in_kv.pages);
+        c->node[c->n_nodes] = (struct qm_compare_node){
+            .number = n.number,
+            .weights = n.weights.data ? n.weights.bytes : 0,
+            .kv = n.kv.data ? n.kv.bytes : 0,
+            .placed = pages > 0 ? (double)(n.in_weights.in_place + n.in_kv.in_place) / pages : NAN};
+    }
+}
+
+/* Threads, the quiet ones, and memory, while the engine is there. */
 static void look_at(struct qm_compare_runner *r, int i) {
     struct qm_compare_config *c = &r->report->config[i];
     struct qm_quiet_state quiet;
@@ -219,6 +231,7 @@ static void look_at(struct qm_compare_runner *r, int i) {
     c->threads = c->threads_used = qm_engine_threads(e);
     if (qm_engine_quiet(e, &quiet))
         c->threads_used = quiet.use.threads;
+    look_at_nodes(e, c);
     const struct qm_memory_table *m = qm_engine_memory(e);
     if (c->n_memory == 1)
         c->memory[0] = (struct qm_compare_memory){
