@@ -34,6 +34,7 @@ check 'failures by reason' err_has '1  .*images'
 check 'nothing is left beside it' test "$(ls "$T" | grep -c '^kinds.out')" = 2
 cp "$T/kinds.out" "$T/before"
 code 'a finished job again' 0 run "$T/kinds.jsonl" -o "$T/kinds.out"
+check 'does not resume' sh -c "! grep -q resuming '$T/err'"
 check 'says that it is complete' err_has 'is complete: 11 rows, 7 failed'
 check 'and changes nothing' cmp -s "$T/before" "$T/kinds.out"
 code 'strictly' 1 run "$T/kinds.jsonl" -o "$T/kinds.out" --strict

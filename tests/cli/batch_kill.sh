@@ -17,7 +17,7 @@ done
 
 # --- kill -9 ---
 killed=0 lost=0 partial=0
-for ((k = 0; k < KILLS; k++)); do
+for ((k = 0; killed < KILLS && k < 3 * KILLS; k++)); do
     "$QUIETMIND" batch $DEMO "$T/in.jsonl" -o "$T/killed" --threads 2 --sequences 8 --context 512 --checkpoint-every 0.01 \
         </dev/null >"$T/out" 2>"$T/err" &
     pid=$!
@@ -39,8 +39,8 @@ for ((k = 0; k < KILLS; k++)); do
         rm -f "$T"/killed*
     fi
 done
-check "kill -9: $killed of $KILLS times, $partial with rows finished; nothing lost" test $lost = 0
-check 'it was killed in time' test $killed -gt $((KILLS / 4))
+check "kill -9: $killed times, $partial with rows finished; nothing lost" test $lost = 0
+check 'as often as wanted' test $killed = $KILLS
 
 # --- signals, while rows are at work ---
 long_rows 6 450 >"$T/long.jsonl"
@@ -65,4 +65,5 @@ for signal in INT TERM HUP; do
     check 'says how to resume' err_has "^resume with: .*batch $DEMO .*/long.jsonl -o .*/stopped"
 done
 resumed "$T/stopped" 'resumed after signals' long && ok 'resumed after signals'
+check 'and says what was there' err_has '^resuming the job begun [-0-9]+ [:0-9]+ \(quietmind .*\): [0-9]+ rows are finished'
 finish
