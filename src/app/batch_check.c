@@ -150,9 +150,8 @@ static bool find_limits(const struct check *c, struct qm_machine_profile *p) {
     struct qm_machine *machine = malloc(sizeof *machine);
     char path[4200];
     bool found = false;
-    enum qm_isa isa = qm_isa_best();
-    const char *name = qm_args_text(c->args, QM_OPT_ISA, NULL);
-    if (machine && !(name && qm_isa_parse(name, &isa, NULL)) && !qm_machine_describe(machine, NULL)) {
+    enum qm_isa isa;
+    if (machine && !qm_app_isa(c->args, &isa, NULL) && !qm_machine_describe(machine, NULL)) {
         if (!qm_machine_profile_path(machine->identity, getenv("XDG_CACHE_HOME"), getenv("HOME"), path, sizeof path,
                                      NULL) &&
             qm_machine_profile_load(path, machine->identity, qm_isa_name(isa), p, &found, NULL))

@@ -11,7 +11,7 @@
 
 #include "session/pcg32.h"
 
-enum { LANES = 16 };
+enum { LANES = 32 };
 
 static const uint64_t sampling_stream = 0xda3e39cb94b95bdbu;
 
@@ -131,8 +131,7 @@ void qm_sampler_output(struct qm_sampler *s, int32_t id) {
 }
 
 /* z = x where that is finite, else -infinity, and no negative zero. In blocks and by bits, so that every compiler makes
- * vector instructions of it, and of the maximum below: with many sequences these two loops are most of a token's cost
- * beside the engine. */
+ * vector instructions of it. */
 static inline __attribute__((always_inline)) void finite_block(float z[LANES], const float x[LANES]) {
     uint32_t bits[LANES];
     memcpy(bits, x, sizeof bits);
@@ -164,26 +163,50 @@ static void adjust(struct qm_sampler *s, const float *logits) {
         z[s->bias[i].id] = fminf(z[s->bias[i].id] + s->bias[i].bias + 0.0f, FLT_MAX);
 }
 
-/* The lowest id of the greatest finite z, or -1 where there is none. */
-static int32_t best(const float *z, int64_t n) {
-    float lanes[LANES], block[LANES], max = -INFINITY;
-    int64_t whole = n / LANES * LANES, id = 0;
+/* The greatest of x[n], NaN passed over; -infinity where there is none. Written so that every compiler makes it one
+ * vector instruction for each load: with many sequences it is most of a greedy token's cost beside the engine. */
+static float greatest(const float *x, int64_t n) {
+    float lanes[LANES], max = -INFINITY;
+    int64_t whole = n / LANES * LANES;
     for (int j = 0; j < LANES; j++)
         lanes[j] = -INFINITY;
-    for (int64_t i = 0; i < whole; i += LANES) {
-        finite_block(block, z + i);
+    for (int64_t i = 0; i < whole; i += LANES)
         for (int j = 0; j < LANES; j++)
-            lanes[j] = block[j] > lanes[j] ? block[j] : lanes[j];
-    }
+            lanes[j] = x[i + j] > lanes[j] ? x[i + j] : lanes[j];
     for (int j = 0; j < LANES; j++)
         max = lanes[j] > max ? lanes[j] : max;
     for (int64_t i = whole; i < n; i++)
-        max = z[i] > max && z[i] <= FLT_MAX ? z[i] : max;
-    if (max == -INFINITY)
-        return -1;
-    while (z[id] != max)
-        id++;
-    return (int32_t)id;
+        max = x[i] > max ? x[i] : max;
+    return max;
+}
+
+static float greatest_finite(const float *x, int64_t n) {
+    float max = -INFINITY;
+    for (int64_t i = 0; i < n; i++)
+        max = x[i] > max && x[i] <= FLT_MAX ? x[i] : max;
+    return max;
+}
+
+/* The first of x[n] that equals v, which is there. */
+static int64_t find(const float *x, int64_t n, float v) {
+    int64_t i = 0;
+    for (int any = 0; i + LANES <= n; i += LANES) {
+        for (int j = 0; j < LANES; j++)
+            any |= x[i + j] == v;
+        if (any)
+            break;
+    }
+    while (x[i] != v)
+        i++;
+    return i;
+}
+
+/* The lowest id of the greatest finite z, or -1 where there is none. */
+static int32_t best(const float *z, int64_t n) {
+    float max = greatest(z, n);
+    if (max > FLT_MAX)
+        max = greatest_finite(z, n);
+    return max == -INFINITY ? -1 : (int32_t)find(z, n, max);
 }
 
 static void sink(float *heap, int64_t n, int64_t at, float x) {
@@ -286,16 +309,16 @@ static size_t keep_candidates(struct qm_sampler *s, const float *logits, double 
         adjust(s, logits);
         z = s->z;
     }
-    int32_t greatest = best(z, s->vocab);
+    int32_t first = best(z, s->vocab);
     *total = 1;
-    if (greatest < 0)
+    if (first < 0)
         return 0;
     if (s->set.temperature == 0) {
-        c[0] = (struct candidate){.key = key_of(z[greatest], greatest), .weight = 1};
+        c[0] = (struct candidate){.key = key_of(z[first], first), .weight = 1};
         return 1;
     }
     float least = s->heap ? kth_greatest(s) : -INFINITY;
-    double max = z[greatest], sum = 0;
+    double max = z[first], sum = 0;
     size_t n = 0;
     for (int64_t i = 0; i < s->vocab; i++) {
         float x = z[i];
