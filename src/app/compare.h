@@ -66,6 +66,7 @@ struct qm_compare_job {
 struct qm_compare_config {
     char name[128];
     char why_not[256]; /* why it was not run; "": it was */
+    char failed[256];  /* in which round it failed, and why; what was measured is of the rounds before; "" */
     bool emulated;     /* a device is: its times are simulated */
     bool unsteady;     /* not every round gave the same answers */
     int threads, threads_used;
@@ -120,6 +121,10 @@ int qm_compare_text(const struct qm_compare_report *r, const struct qm_compare_r
 int qm_compare_csv(const struct qm_compare_report *r, struct qm_error *err);
 int qm_compare_html(const struct qm_compare_report *r, const struct qm_compare_report *before, struct qm_error *err);
 
+/* false: what is known of it is predicted. */
+static inline bool qm_compare_measured(const struct qm_compare_config *c) {
+    return !c->why_not[0] && (!c->failed[0] || c->decode.measured.n > 0);
+}
 /* The configuration of that name, or NULL. */
 const struct qm_compare_config *qm_compare_find(const struct qm_compare_report *r, const char *name);
 /* The answers of one configuration of two reports about the same prompts. false where they can't be compared. */

@@ -37,9 +37,10 @@ static int labelled(const struct qm_compare_config *c, double x, double y, const
     rc = rc ? rc : qm_html_text(c->name, err);
     return rc ? rc
               : qm_out_printf(err, "%s</text>\n",
-                              c->why_not[0] ? " (predicted)"
-                              : c->emulated ? " (emulated)"
-                                            : "");
+                              c->why_not[0]  ? " (predicted)"
+                              : c->failed[0] ? " (failed)"
+                              : c->emulated  ? " (emulated)"
+                                             : "");
 }
 
 static const struct qm_compare_rate *rate_of(const struct qm_compare_config *c, bool decode) {
@@ -231,7 +232,12 @@ static int table(const struct qm_compare_report *r, const struct qm_compare_repo
         const struct qm_compare_config *c = &r->config[i], *old = before ? qm_compare_find(before, c->name) : NULL;
         rc = qm_out_text("<tr><td>", err);
         rc = rc ? rc : qm_html_text(c->name, err);
-        rc = rc ? rc : qm_out_printf(err, "%s</td>", c->why_not[0] ? " (not run)" : c->emulated ? " (emulated)" : "");
+        rc = rc ? rc
+                : qm_out_printf(err, "%s</td>",
+                                c->why_not[0]  ? " (not run)"
+                                : c->failed[0] ? " (failed)"
+                                : c->emulated  ? " (emulated)"
+                                               : "");
         const double cells[] = {c->prefill.measured.median, c->prefill.predicted, c->decode.measured.median,
                                 c->decode.predicted};
         const double more[] = {c->first.measured.median,
@@ -341,12 +347,13 @@ int qm_compare_html(const struct qm_compare_report *r, const struct qm_compare_r
     rc = rc ? rc : table(r, before, err);
     rc = rc ? rc : memory(r, err);
     for (int i = 0; i < r->configs && !rc; i++) {
-        if (!r->config[i].why_not[0])
+        const struct qm_compare_config *c = &r->config[i];
+        if (!c->why_not[0] && !c->failed[0])
             continue;
         rc = qm_out_text("<p>", err);
-        rc = rc ? rc : qm_html_text(r->config[i].name, err);
-        rc = rc ? rc : qm_out_text(" was not run: ", err);
-        rc = rc ? rc : qm_html_text(r->config[i].why_not, err);
+        rc = rc ? rc : qm_html_text(c->name, err);
+        rc = rc ? rc : qm_out_text(c->why_not[0] ? " was not run: " : " failed in ", err);
+        rc = rc ? rc : qm_html_text(c->why_not[0] ? c->why_not : c->failed, err);
         rc = rc ? rc : qm_out_text("</p>\n", err);
     }
     return rc ? rc : qm_out_text("</body></html>\n", err);

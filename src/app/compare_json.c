@@ -89,8 +89,9 @@ static json_t *config(const struct qm_compare_report *r, const struct qm_compare
         json_t *value;
     } fields[] = {
         {"name", json_string(c->name)},
-        {"measured", json_boolean(!c->why_not[0])},
+        {"measured", json_boolean(qm_compare_measured(c))},
         {"why_not", text_or_null(c->why_not)},
+        {"failed", text_or_null(c->failed)},
         {"emulated", json_boolean(c->emulated)},
         {"threads", json_integer(c->threads)},
         {"threads_used", json_integer(c->threads_used)},

@@ -146,7 +146,7 @@ static int print_agreement(const struct qm_compare_report *r, struct qm_error *e
         label(c, name, sizeof name);
         if (c->unsteady)
             rc = qm_out_printf(err, "%-*s not the same in every round\n", NAME, name);
-        if (rc || c->why_not[0])
+        if (rc || c->why_not[0] || (c->failed[0] && !c->answer[0]))
             continue;
         if (!a->compared) {
             rc = qm_out_printf(err, "%-*s what the others are held against\n", NAME, name);
@@ -169,13 +169,16 @@ static int print_agreement(const struct qm_compare_report *r, struct qm_error *e
                          r->agree ? "they agree" : "they do NOT agree", r->bound);
 }
 
-static int print_not_run(const struct qm_compare_report *r, struct qm_error *err) {
+static int print_incomplete(const struct qm_compare_report *r, struct qm_error *err) {
     char name[80], head[120];
     int rc = QM_OK;
     for (int i = 0; i < r->configs && !rc; i++) {
-        snprintf(head, sizeof head, "%-*s predicted only:", NAME, label(&r->config[i], name, sizeof name));
-        if (r->config[i].why_not[0])
-            rc = wrapped(head, r->config[i].why_not, err);
+        const struct qm_compare_config *c = &r->config[i];
+        bool ran = !c->why_not[0];
+        snprintf(head, sizeof head, "%-*s %s", NAME, label(c, name, sizeof name),
+                 ran ? "FAILED in" : "predicted only:");
+        if (!ran || c->failed[0])
+            rc = wrapped(head, ran ? c->failed : c->why_not, err);
     }
     return rc;
 }
@@ -224,7 +227,7 @@ static int print_job(const struct qm_compare_report *r, struct qm_error *err) {
             rc = qm_out_printf(err, ", %s %sJ",
                                cell(c->job.joules / (c->job.joules < 1e4 ? 1 : 1e3), 3, joules, sizeof joules),
                                c->job.joules < 1e4 ? "" : "k");
-        rc = rc ? rc : qm_out_printf(err, "%s\n", c->why_not[0] && known ? " (predicted only)" : "");
+        rc = rc ? rc : qm_out_printf(err, "%s\n", known && !qm_compare_measured(c) ? " (predicted only)" : "");
     }
     return rc;
 }
@@ -297,7 +300,7 @@ int qm_compare_text(const struct qm_compare_report *r, const struct qm_compare_r
     rc = rc ? rc : print_speeds(r, err);
     rc = rc ? rc : print_nodes(r, err);
     rc = rc ? rc : print_agreement(r, err);
-    rc = rc ? rc : print_not_run(r, err);
+    rc = rc ? rc : print_incomplete(r, err);
     rc = rc ? rc : print_placements(r, err);
     rc = rc ? rc : print_job(r, err);
     rc = rc ? rc : print_before(r, before, err);
@@ -340,7 +343,8 @@ int qm_compare_csv(const struct qm_compare_report *r, struct qm_error *err) {
         "config,measured,emulated,threads_used,prefill_tps,prefill_low,prefill_high,prefill_predicted,decode_tps,"
         "decode_low,decode_high,decode_predicted,first_token_seconds,first_token_predicted,gb_s,decode_limit_share,"
         "prefill_limit_share,joules_per_token,watts,celsius,fan_rpm,memory_bytes,identical,first_difference,kl_mean,"
-        "kl_max,job_seconds,job_joules,model,machine,when,memory_devices,memory_nodes\n";
+        "kl_max,job_seconds,job_joules,model,machine,when,memory_devices,memory_nodes,"
+        "failed\n";
     int rc = qm_out_text(names, err);
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i];
@@ -373,7 +377,7 @@ int qm_compare_csv(const struct qm_compare_report *r, struct qm_error *err) {
                                   c->job.seconds,
                                   c->job.joules};
         rc = quoted(c->name, err);
-        rc = rc ? rc : qm_out_printf(err, ",%d,%d,%d", !c->why_not[0], c->emulated, c->threads_used);
+        rc = rc ? rc : qm_out_printf(err, ",%d,%d,%d", qm_compare_measured(c), c->emulated, c->threads_used);
         for (size_t k = 0; k < sizeof numbers / sizeof *numbers && !rc; k++)
             rc = csv_number(numbers[k], err);
         const char *texts[] = {r->model, r->machine, r->when};
@@ -382,6 +386,8 @@ int qm_compare_csv(const struct qm_compare_report *r, struct qm_error *err) {
             rc = rc ? rc : quoted(texts[k], err);
         }
         rc = rc ? rc : csv_memory(c, err);
+        rc = rc ? rc : qm_out_text(",", err);
+        rc = rc ? rc : quoted(c->failed, err);
         rc = rc ? rc : qm_out_text("\n", err);
     }
     return rc;
