@@ -57,6 +57,19 @@ static struct qm_huge_pages huge_pages(int node, const char *pool) {
                                   number_in(directory, pool, "free_hugepages")};
 }
 
+/* A virtual machine's nodes may hold less than it was promised: the host plugs the rest in as it is used (virtio-mem),
+ * and what the nodes hold differs from one start to the next. The only node gets all that was promised. */
+static void count_promised_memory(struct qm_machine *m) {
+    uint64_t promised = kilobytes("/proc/meminfo", "MemTotal:");
+    if (promised <= m->memory)
+        return;
+    if (m->n_nodes == 1) {
+        m->nodes[0].memory = promised;
+        m->nodes[0].free = kilobytes("/proc/meminfo", "MemFree:");
+    }
+    m->memory = promised;
+}
+
 static void list_nodes(hwloc_topology_t hw, struct qm_machine *m) {
     int with_cores = 0;
     for (hwloc_obj_t o = NULL; (o = hwloc_get_next_obj_by_type(hw, HWLOC_OBJ_NUMANODE, o)) != NULL;) {
@@ -84,6 +97,7 @@ static void list_nodes(hwloc_topology_t hw, struct qm_machine *m) {
     }
     if (m->n_nodes == 0)
         m->nodes[m->n_nodes++] = (struct qm_machine_node){.cores = m->topology.cores};
+    count_promised_memory(m);
 }
 
 static void list_caches(hwloc_topology_t hw, struct qm_machine *m) {
@@ -186,8 +200,6 @@ int qm_machine_describe(struct qm_machine *out, struct qm_error *err) {
     list_nodes(hw, out);
     list_caches(hw, out);
     hwloc_topology_destroy(hw);
-    if (out->memory == 0)
-        out->memory = kilobytes("/proc/meminfo", "MemTotal:");
     if (qm_memory_available(&out->available, NULL))
         out->available = 0;
     find_microcode(out);

@@ -1,7 +1,9 @@
 /* The tables of kernels by instruction set, each built once, when it is first asked for. */
 #include "simd/kernels.h"
 
+#include <float.h>
 #include <pthread.h>
+#include <time.h>
 
 #include "simd/tables.h"
 
@@ -33,6 +35,45 @@ int qm_kernels_get(enum qm_isa isa, const struct qm_kernels **out, struct qm_err
     pthread_mutex_unlock(&tables_lock);
     *out = &tables[isa];
     return QM_OK;
+}
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void keep_least(double *least, double (*peak)(int64_t n, float *state)) {
+    enum { ROUNDS = 1000 };
+    float state[16] = {0};
+    double begin = seconds(), operations = peak(ROUNDS, state), each = (seconds() - begin) / operations;
+    *least = each < *least ? each : *least;
+}
+
+/* The least of several times of each, taken in turn, so that neither an interruption nor a core that is still
+ * waking its wide units decides. */
+static enum qm_isa choose_isa(void) {
+    const struct qm_kernels *k;
+    enum qm_isa best = qm_isa_best();
+    if (best != QM_ISA_AVX512BF16 || qm_kernels_get(best, &k, NULL))
+        return best;
+    double bf16 = DBL_MAX, f32 = DBL_MAX;
+    for (int i = 0; i < 16; i++) {
+        keep_least(&bf16, k->peak_bf16);
+        keep_least(&f32, k->peak_f32);
+    }
+    return f32 < bf16 ? QM_ISA_AVX512 : best;
+}
+
+static enum qm_isa chosen;
+static void choose_once(void) {
+    chosen = choose_isa();
+}
+
+enum qm_isa qm_isa_auto(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, choose_once);
+    return chosen;
 }
 
 static size_t panel_data_bytes(enum qm_dtype t, size_t k) {

@@ -15,8 +15,9 @@
  *   BF16   [n/16][k/2][16][2] uint16   (k padded to even with zeros)
  *   F16    [n/16][k][16]      uint16
  *   F32    [n/16][k][16]      float
- *   MXFP4  [n/16][k/32] { uint8 scale[16]; uint8 code[16][16] }: code[j][r] holds row r's values k = 2j
- *          (low nibble) and 2j+1 (high nibble) of the block; k is a multiple of 32. 272 bytes a block.
+ *   MXFP4  [n/16][k/32] { uint8 scale[16]; uint32 code[4][16] }: code[j][r] holds row r's k = 8j .. 8j+7 of the block,
+ *          the even ones in the low half, the odd ones in the high half, lowest bits first; k is a multiple of 32. 272
+ *          bytes a block.
  * A panel starts on a 64-byte boundary (MXFP4 panels are padded up to one).
  *
  * Thread-safety: all entries are pure functions of their arguments. Pointers to panels and packed
@@ -136,5 +137,11 @@ struct qm_kernels {
 /* The table for an instruction set: scalar, overlaid in ascending order. Immutable, never freed.
  * QM_FIT where this CPU can't run it. */
 int qm_kernels_get(enum qm_isa isa, const struct qm_kernels **out, struct qm_error *err);
+
+/* What runs where no instruction set is asked for: qm_isa_best, unless this CPU multiplies and adds F32 faster than
+ * its BF16 dot products do both (Intel's vdpbf16ps issues once in two cycles on Emerald Rapids, where two FMAs issue
+ * in one): avx512 then. Rates that differ fourfold one way or the other are told apart by timing both for microseconds
+ * at the first call; every call of a process answers the same. */
+enum qm_isa qm_isa_auto(void);
 
 #endif

@@ -149,9 +149,8 @@ static int print_memory(struct check *c, struct qm_error *err) {
 static bool find_limits(const struct check *c, struct qm_machine_profile *p) {
     struct qm_machine *machine = malloc(sizeof *machine);
     bool found = false;
-    enum qm_isa isa = qm_isa_best();
-    const char *name = qm_args_text(c->args, QM_OPT_ISA, NULL);
-    if (machine && !(name && qm_isa_parse(name, &isa, NULL)) && !qm_machine_describe(machine, NULL)) {
+    enum qm_isa isa;
+    if (machine && !qm_app_isa(c->args, &isa, NULL) && !qm_machine_describe(machine, NULL)) {
         found = qm_machine_kept(machine, isa, p);
         qm_machine_free(machine);
     }

@@ -29,13 +29,6 @@ static int read_list(const struct qm_args *args, enum qm_option option, const ch
     return qm_bench_list_parse(name, qm_args_text(args, option, absent), min, max, out, err);
 }
 
-static int read_isa(const struct qm_args *args, enum qm_isa *out, struct qm_error *err) {
-    const char *name = qm_args_text(args, QM_OPT_ISA, NULL);
-    *out = qm_isa_best();
-    int rc = name ? qm_isa_parse(name, out, err) : QM_OK;
-    return rc ? rc : qm_isa_check(*out, err);
-}
-
 static int read_plan(const struct qm_args *args, struct qm_bench_plan *p, struct qm_error *err) {
     const int64_t most = 100000000;
     p->repetitions = (int)qm_args_int(args, QM_OPT_REPETITIONS, 5);
@@ -55,7 +48,7 @@ static int read_plan(const struct qm_args *args, struct qm_bench_plan *p, struct
         rc = qm_quiet_options(args, &p->quiet, err);
     p->args = args;
     if (!rc)
-        rc = read_isa(args, &p->isa, err);
+        rc = qm_app_isa(args, &p->isa, err);
     if (!rc)
         rc = qm_app_kv_type(args, &p->kv_type, err);
     if (!rc)

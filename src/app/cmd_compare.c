@@ -33,13 +33,11 @@ struct compare {
 
 static int read_numbers(const struct qm_args *args, struct compare *c, struct qm_error *err) {
     struct qm_compare_task *t = &c->task;
-    const char *isa = qm_args_text(args, QM_OPT_ISA, NULL);
     int forms = args->option[QM_OPT_JSON].set + args->option[QM_OPT_CSV].set + args->option[QM_OPT_HTML].set;
     t->generate = qm_args_int(args, QM_OPT_COMPARE_GENERATE, 64);
     t->rounds = (int)qm_args_int(args, QM_OPT_ROUNDS, 3);
     t->chunk = qm_args_int(args, QM_OPT_CHUNK, 512);
     t->threads = (int)qm_args_int(args, QM_OPT_THREADS, 0);
-    t->isa = qm_isa_best();
     t->sampling = qm_sampling_default;
     t->sampling.temperature = qm_args_real(args, QM_OPT_TEMPERATURE, 0);
     t->sampling.seed = (uint64_t)qm_args_int(args, QM_OPT_SEED, 0);
@@ -51,10 +49,8 @@ static int read_numbers(const struct qm_args *args, struct compare *c, struct qm
     if (forms > 1)
         return qm_fail(err, QM_USAGE, "compare: expected one of --json, --csv and --html, found %d of them", forms);
     int rc = qm_compare_specs_parse(qm_args_text(args, QM_OPT_CONFIGS, "cpu,quiet,auto"), t, err);
-    if (!rc && isa)
-        rc = qm_isa_parse(isa, &t->isa, err);
     if (!rc)
-        rc = qm_isa_check(t->isa, err);
+        rc = qm_app_isa(args, &t->isa, err);
     if (!rc)
         rc = qm_app_kv_type(args, &t->kv_type, err);
     return rc ? rc : qm_app_numa(args, &t->numa, err);
@@ -221,6 +217,15 @@ static int print(const struct qm_args *args, const struct compare *c, struct qm_
     return qm_compare_text(&c->report, before, err);
 }
 
+/* The result is printed by now: the code and a line tell what it lacks. */
+static int judge(const struct qm_compare_report *r, struct qm_error *err) {
+    for (int i = 0; i < r->configs; i++)
+        if (r->config[i].failed[0])
+            return qm_fail(err, QM_SYSTEM, "%s failed in %s; the result has what the others did", r->config[i].name,
+                           r->config[i].failed);
+    return r->reference >= 0 && !r->agree ? QM_DISAGREE : QM_OK;
+}
+
 static int compare(const struct qm_args *args, struct compare *c, struct qm_error *err) {
     struct qm_compare_task *t = &c->task;
     int rc = read_numbers(args, c, err);
@@ -250,7 +255,7 @@ static int compare(const struct qm_args *args, struct compare *c, struct qm_erro
         rc = qm_compare_job_rows(args, &c->opened, t, &c->report, err);
     if (!rc)
         rc = print(args, c, err);
-    return rc ? rc : c->report.reference >= 0 && !c->report.agree ? QM_DISAGREE : QM_OK;
+    return rc ? rc : judge(&c->report, err);
 }
 
 static int run_compare(const struct qm_args *args, struct qm_error *err) {
@@ -313,7 +318,8 @@ const struct qm_command qm_cmd_compare = {
                "They agree where the logits along the same beginning are at most --bound nats\n"
                "(Kullback-Leibler) from those of the first configuration, and no token differs\n"
                "but where that was measured; with --bound 0 every token must be the same.\n"
-               "Exit code 0: they agree; 1: they do not. --with holds an earlier report (of -o\n"
+               "Exit code 0: they agree; 1: they do not; 5: a configuration failed, such as a\n"
+               "device; the others go on, and the result says so. --with holds an earlier report (of -o\n"
                "or --json, of this machine or another) beside this one.\n",
     .example = "quietmind compare Qwen/Qwen3-4B --configs cpu,quiet,emulated:auto\n"
                "quietmind compare Qwen/Qwen3-4B -f report.txt -n 200 -o monday.json\n"

@@ -6,6 +6,7 @@
 #include "app/calibrate.h"
 #include "app/machine_find.h"
 #include "app/machine_picture.h"
+#include "app/open_model.h"
 #include "app/out.h"
 
 struct job {
@@ -101,11 +102,7 @@ static int run_machine(const struct qm_args *args, struct qm_error *err) {
     if (!j)
         return qm_fail_memory(err, sizeof *j, "the machine");
     qm_progress_init(&j->progress, args);
-    const char *isa = qm_args_text(args, QM_OPT_ISA, NULL);
-    j->isa = qm_isa_best();
-    int rc = isa ? qm_isa_parse(isa, &j->isa, err) : QM_OK;
-    if (!rc)
-        rc = qm_isa_check(j->isa, err);
+    int rc = qm_app_isa(args, &j->isa, err);
     if (!rc)
         rc = qm_machine_describe(&j->machine, err);
     if (!rc)

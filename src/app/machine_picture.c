@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "app/out.h"
+#include "simd/kernels.h"
 
 enum { BAR = 48 };
 
@@ -66,10 +67,18 @@ static int print_sensor(const struct qm_machine *m, enum qm_sensor which, struct
     return qm_out_printf(err, "%-14s readable\n", name);
 }
 
+static int print_instructions(enum qm_isa isa, struct qm_error *err) {
+    enum qm_isa best = qm_isa_best();
+    if (isa == qm_isa_auto() && isa != best)
+        return qm_out_printf(err, "instructions   %s, which multiply and add faster here than %s\n", qm_isa_name(isa),
+                             qm_isa_name(best));
+    return qm_out_printf(err, "instructions   %s\n", qm_isa_name(isa));
+}
+
 int qm_picture_machine(const struct qm_machine *m, enum qm_isa isa, struct qm_error *err) {
     int rc = print_processors(m, err);
     if (!rc)
-        rc = qm_out_printf(err, "instructions   %s\n", qm_isa_name(isa));
+        rc = print_instructions(isa, err);
     if (!rc)
         rc = print_caches(m, err);
     if (!rc)

@@ -49,13 +49,10 @@ int qm_offload_machine(const struct qm_args *args, struct qm_progress *progress,
                        struct qm_error *err) {
     struct qm_machine *machine = malloc(sizeof *machine);
     struct qm_machine_found *found = malloc(sizeof *found);
-    const char *name = qm_args_text(args, QM_OPT_ISA, NULL);
-    enum qm_isa isa = qm_isa_best();
+    enum qm_isa isa = QM_ISA_SCALAR;
     int rc = machine && found ? QM_OK : qm_fail_memory(err, sizeof *machine + sizeof *found, "the machine");
-    if (!rc && name)
-        rc = qm_isa_parse(name, &isa, err);
     if (!rc)
-        rc = qm_isa_check(isa, err);
+        rc = qm_app_isa(args, &isa, err);
     *out = (struct qm_speed){0};
     if (!rc) /* what is wrong with them is said before anything is measured */
         rc = qm_offload_devices(args, out, err);

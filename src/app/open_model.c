@@ -143,6 +143,16 @@ int qm_app_kv_type(const struct qm_args *args, int *out, struct qm_error *err) {
     return QM_OK;
 }
 
+int qm_app_isa(const struct qm_args *args, enum qm_isa *out, struct qm_error *err) {
+    const char *name = qm_args_text(args, QM_OPT_ISA, NULL);
+    if (!name) {
+        *out = qm_isa_auto();
+        return QM_OK;
+    }
+    int rc = qm_isa_parse(name, out, err);
+    return rc ? rc : qm_isa_check(*out, err);
+}
+
 int qm_app_numa(const struct qm_args *args, struct qm_numa *out, struct qm_error *err) {
     int rc = qm_numa_parse(qm_args_text(args, QM_OPT_NUMA, "auto"), out, err);
     return rc ? qm_fail_context(err, "--numa") : QM_OK;
@@ -178,7 +188,6 @@ int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *w
                        struct qm_app_model *m, struct qm_error *err) {
     struct qm_engine_options options = {
         .threads = (int)qm_args_int(args, QM_OPT_THREADS, 0),
-        .isa = qm_isa_best(),
         .context = qm_args_int(args, QM_OPT_CONTEXT, wanted->context),
         .sequences = wanted->sequences,
         .kv_memory = wanted->kv_memory,
@@ -187,12 +196,9 @@ int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *w
         .progress_arg = progress,
     };
     struct qm_quiet_options quiet;
-    const char *isa = qm_args_text(args, QM_OPT_ISA, NULL);
     int rc = qm_quiet_options(args, &quiet, err);
-    if (!rc && isa)
-        rc = qm_isa_parse(isa, &options.isa, err);
-    if (!rc && isa)
-        rc = qm_isa_check(options.isa, err);
+    if (!rc)
+        rc = qm_app_isa(args, &options.isa, err);
     if (!rc)
         rc = qm_app_kv_type(args, &options.kv_type, err);
     if (!rc)

@@ -52,6 +52,8 @@ int qm_app_save_routing(const struct qm_args *args, struct qm_progress *progress
                         struct qm_error *err);
 void qm_app_close(struct qm_app_model *m);
 
+/* --isa, or what runs without it. QM_FIT: this CPU can't run it. */
+int qm_app_isa(const struct qm_args *args, enum qm_isa *out, struct qm_error *err);
 /* --numa. */
 int qm_app_numa(const struct qm_args *args, struct qm_numa *out, struct qm_error *err);
 

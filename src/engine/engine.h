@@ -41,7 +41,7 @@ struct qm_engine_options {
     int threads;                        /* 0: one a physical core */
     struct qm_numa numa;                /* nodes that compute and hold weights and KV */
     const struct qm_topology *topology; /* to use instead of this machine's, of those nodes; NULL */
-    enum qm_isa isa;                    /* qm_isa_best() unless capped */
+    enum qm_isa isa;                    /* qm_isa_auto() unless asked for */
     int64_t context;                    /* tokens of one sequence; 0: the model's maximum, or what fits in memory */
     int64_t sequences;                  /* at once; 0: 1 */
     int64_t chunk;                      /* tokens of one step; 0: 512 */

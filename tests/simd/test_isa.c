@@ -23,6 +23,9 @@ static void detection(void **state) {
     struct qm_error err;
     enum qm_isa best = qm_isa_best();
     assert_true(best < QM_ISA_AMX);
+    enum qm_isa chosen = qm_isa_auto();
+    assert_true(chosen == best || (best == QM_ISA_AVX512BF16 && chosen == QM_ISA_AVX512));
+    assert_int_equal(qm_isa_auto(), chosen);
     for (int i = 0; i < QM_ISA_COUNT; i++) {
         const struct qm_kernels *t = NULL, *again = NULL;
         int rc = qm_kernels_get((enum qm_isa)i, &t, &err);
