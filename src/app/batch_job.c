@@ -31,19 +31,14 @@ struct job {
     bool created;
     struct qm_manifest manifest;
     char job[QM_HASH_TEXT];
-    int64_t begun; /* seconds since 1970, of the first run */
+    int64_t begun;            /* seconds since 1970, of the first run; */
+    struct qm_buf began_with; /* its version */
     int64_t context;
     struct qm_batch_store store;
     struct qm_scheduler *scheduler;
     struct qm_batch_output *output;
     struct qm_batch_work *work;
 };
-
-static double real_time(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* --- before the model is loaded --- */
 
@@ -128,19 +123,36 @@ static int settle_time(struct job *j, struct qm_error *err) {
 
 static int settle(struct job *j, struct qm_error *err) {
     const char *template_file = qm_args_text(j->args, QM_OPT_CHAT_TEMPLATE, NULL);
+    bool found = false;
     int rc = qm_manifest_add_model(&j->manifest, j->model.dir, template_file, err);
     rc = rc ? rc : add_knobs(j, err);
     rc = rc ? rc : add_input(j);
     rc = rc ? rc : qm_manifest_settle(&j->manifest, j->journal, j->created, j->progress, err);
     qm_manifest_job(&j->manifest, j->job);
-    rc = rc ? rc : qm_journal_get_int(j->journal, "created", (int64_t)real_time(), &j->begun, err);
+    rc = rc ? rc
+            : qm_journal_get_int(j->journal, "created", (int64_t)qm_batch_real(&qm_batch_system_clock), &j->begun, err);
     rc = rc ? rc : qm_journal_set_int(j->journal, "created", j->begun, err);
+    rc = rc ? rc : qm_journal_get(j->journal, "created_version", &j->began_with, &found, err);
+    if (!rc && !found)
+        rc = qm_journal_set(j->journal, "created_version", QM_VERSION, err);
     rc = rc ? rc : settle_time(j, err);
     /* as large as it was, whatever is free today: which rows are too long must not change */
     rc = rc ? rc : qm_journal_get_int(j->journal, "context_used", 0, &j->context, err);
     rc = rc ? rc : qm_journal_set(j->journal, "state", "starting", err);
     rc = rc ? rc : qm_journal_commit(j->journal, err);
     return rc ? rc : qm_sync_folder(j->paths.journal, err);
+}
+
+/* What an earlier run has done. */
+static int tell_resumed(struct job *j, struct qm_error *err) {
+    struct qm_journal_totals t;
+    char begun[64];
+    int rc = qm_journal_totals(j->journal, &t, err);
+    if (!rc)
+        qm_note(j->progress, "resuming the job begun %s (quietmind %s): %lld rows are finished, %lld of them failed",
+                qm_batch_time_text(j->begun, begun, sizeof begun), j->began_with.data ? j->began_with.data : "?",
+                (long long)t.rows, (long long)t.failed);
+    return rc;
 }
 
 static int keep_block(void *arg, int64_t block, const char *hash, struct qm_error *err) {
@@ -186,7 +198,7 @@ static int run(struct job *j, struct qm_error *err) {
         .seed = (uint64_t)qm_args_int(j->args, QM_OPT_SEED, 0),
         .job = j->job,
         .created = j->begun,
-        .now = real_time,
+        .clock = &qm_batch_system_clock,
     };
     struct qm_inhibitor inhibitor;
     struct qm_energy *energy = NULL;
@@ -203,7 +215,7 @@ static int run(struct job *j, struct qm_error *err) {
         .times = j->settings->times,
         .show = {.progress = j->progress},
         .interrupt = qm_signals_flag(),
-        .now = real_time,
+        .clock = &qm_batch_system_clock,
         .rows_known = j->rows.source.rows,
     };
     r.energy = qm_energy_open("", &energy, NULL) ? NULL : energy;
@@ -297,6 +309,7 @@ static void close_job(struct job *j) {
     qm_batch_rows_close(&j->rows);
     qm_batch_unlock(j->paths.lock, j->lock);
     qm_batch_paths_free(&j->paths);
+    qm_buf_free(&j->began_with);
 }
 
 static int open_rows(struct job *j, struct qm_error *err) {
@@ -325,6 +338,8 @@ int qm_batch_job(const struct qm_args *args, const struct qm_batch_settings *s, 
         close_job(&j);
         return rc;
     }
+    if (!rc && !j.created)
+        rc = tell_resumed(&j, err);
     if (!rc && j.rows.input)
         qm_batch_input_on_block(j.rows.input, keep_block, j.journal);
     qm_signals_hold(); /* from here on there is something to say: loading ends early, rows are saved */

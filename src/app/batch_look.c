@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "app/batch_clock.h"
 #include "app/batch_journal.h"
 #include "app/batch_output.h"
 #include "app/out.h"
@@ -27,11 +27,8 @@ int qm_batch_export(const char *output, struct qm_error *err) {
 }
 
 static int print_time(const char *name, int64_t seconds, struct qm_error *err) {
-    time_t t = (time_t)seconds;
-    struct tm local;
     char text[64];
-    strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", localtime_r(&t, &local));
-    return qm_out_printf(err, "%s%s\n", name, text);
+    return qm_out_printf(err, "%s%s\n", name, qm_batch_time_text(seconds, text, sizeof text));
 }
 
 static int print_status(struct qm_journal *j, const struct qm_batch_paths *paths, struct qm_error *err) {

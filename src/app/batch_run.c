@@ -12,7 +12,7 @@ static const double FEED_SECONDS = 0.01, IDLE_FEED_SECONDS = 0.5;
 static const double COMMIT_SHARE = 20, COMMIT_SECONDS = 1, LOOK_SECONDS = 1, STATUS_SECONDS = 30;
 
 static double working(const struct qm_batch_run *r) {
-    return qm_now() - r->began - r->paused;
+    return qm_batch_steady(r->clock) - r->began - r->paused;
 }
 
 static double joules(const struct qm_batch_run *r) {
@@ -29,14 +29,14 @@ static int keep_status(struct qm_batch_run *r, const char *state, struct qm_erro
     struct qm_batch_facts f;
     struct qm_buf text = {0};
     take_facts(r, &f);
-    r->status_kept = qm_now();
+    r->status_kept = qm_batch_steady(r->clock);
     int rc = qm_batch_facts_text(&f, &text, err);
     if (!rc)
         rc = qm_journal_set(r->journal, "status", text.data, err);
     if (!rc)
         rc = qm_journal_set(r->journal, "state", state, err);
     if (!rc)
-        rc = qm_journal_set_int(r->journal, "status_time", (int64_t)r->now(), err);
+        rc = qm_journal_set_int(r->journal, "status_time", (int64_t)qm_batch_real(r->clock), err);
     qm_buf_free(&text);
     return rc;
 }
@@ -54,18 +54,18 @@ static int update_run(struct qm_batch_run *r, struct qm_error *err) {
 }
 
 static int commit(struct qm_batch_run *r, struct qm_error *err) {
-    double start = qm_now();
+    double start = qm_batch_steady(r->clock);
     int rc = update_run(r, err);
     if (!rc)
         rc = qm_journal_commit(r->journal, err);
-    r->committed = qm_now();
+    r->committed = qm_batch_steady(r->clock);
     r->commit_cost = r->committed - start;
     return rc;
 }
 
 static int commit_if_due(struct qm_batch_run *r, struct qm_error *err) {
-    double since = qm_now() - r->committed;
-    if (qm_now() - r->status_kept >= STATUS_SECONDS) {
+    double since = qm_batch_steady(r->clock) - r->committed;
+    if (qm_batch_steady(r->clock) - r->status_kept >= STATUS_SECONDS) {
         int rc = keep_status(r, "working", err);
         if (rc)
             return rc;
@@ -85,7 +85,7 @@ static int save(struct qm_batch_run *r, const char *state, struct qm_error *err)
 static enum qm_batch_gate gate(const struct qm_batch_run *r) {
     bool battery = r->times.pause_on_battery && qm_on_battery("");
     double saving = r->times.has_until ? qm_batch_checkpoint_seconds(r->checkpoint, r->work) : 0;
-    return qm_batch_gate(&r->times, (time_t)r->now(), saving, battery);
+    return qm_batch_gate(&r->times, (time_t)qm_batch_real(r->clock), saving, battery);
 }
 
 static void describe_pause(const struct qm_batch_run *r, enum qm_batch_gate g, char *out, size_t size) {
@@ -105,12 +105,10 @@ static int pause_job(struct qm_batch_run *r, enum qm_batch_gate g, struct qm_err
     int rc = save(r, state, err);
     qm_batch_show_clear(&r->show);
     qm_note(r->show.progress, "%s; everything is saved", state);
-    double start = qm_now();
-    while (!rc && !*r->interrupt && (g = gate(r)) != QM_GATE_WORK && g != QM_GATE_STOP) {
-        struct timespec second = {.tv_sec = 1};
-        nanosleep(&second, NULL);
-    }
-    r->paused += qm_now() - start;
+    double start = qm_batch_steady(r->clock);
+    while (!rc && !*r->interrupt && (g = gate(r)) != QM_GATE_WORK && g != QM_GATE_STOP)
+        r->clock->rest(r->clock->arg);
+    r->paused += qm_batch_steady(r->clock) - start;
     if (!rc && g == QM_GATE_WORK) {
         qm_note(r->show.progress, "working again");
         rc = keep_status(r, "working", err);
@@ -122,7 +120,7 @@ static int pause_job(struct qm_batch_run *r, enum qm_batch_gate g, struct qm_err
 static int look_around(struct qm_batch_run *r, struct qm_error *err) {
     if (*r->interrupt)
         return QM_INTERRUPTED;
-    if (qm_now() - r->looked < LOOK_SECONDS)
+    if (qm_batch_steady(r->clock) - r->looked < LOOK_SECONDS)
         return QM_OK;
     enum qm_batch_gate g = gate(r);
     int rc = QM_OK;
@@ -130,7 +128,7 @@ static int look_around(struct qm_batch_run *r, struct qm_error *err) {
         rc = pause_job(r, g, err);
         g = rc ? g : gate(r);
     }
-    r->looked = qm_now();
+    r->looked = qm_batch_steady(r->clock);
     return rc ? rc : *r->interrupt ? QM_INTERRUPTED : g == QM_GATE_STOP ? QM_STOPPED : QM_OK;
 }
 
@@ -156,8 +154,9 @@ static int one_round(struct qm_batch_run *r, struct qm_error *err) {
 }
 
 static int begin(struct qm_batch_run *r, struct qm_error *err) {
-    r->began = r->show.spoken = qm_now();
-    r->totals = (struct qm_journal_run){.started = r->now(), .joules = joules(r)};
+    r->began = qm_batch_steady(r->clock);
+    r->show.spoken = qm_now();
+    r->totals = (struct qm_journal_run){.started = qm_batch_real(r->clock), .joules = joules(r)};
     int rc = qm_journal_get_int(r->journal, "rows", r->rows_known, &r->rows_known, err);
     if (!rc)
         rc = qm_journal_begin_run(r->journal, &r->totals, err);

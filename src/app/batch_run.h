@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "app/batch_checkpoint.h"
+#include "app/batch_clock.h"
 #include "app/batch_hours.h"
 #include "app/batch_journal.h"
 #include "app/batch_show.h"
@@ -22,7 +23,7 @@ struct qm_batch_run {
     struct qm_batch_show show;
     struct qm_energy *energy; /* NULL: not readable */
     const volatile sig_atomic_t *interrupt;
-    double (*now)(void); /* seconds since 1970 */
+    const struct qm_batch_clock *clock;
     int64_t
         rows_known; /* how many rows there are, where the source knows or an earlier run has seen the end; else -1 */
 

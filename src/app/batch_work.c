@@ -59,7 +59,8 @@ static int write_error(struct qm_batch_work *w, int64_t number, const char *cust
                        struct qm_error *err) {
     char reason[160];
     qm_batch_reason(why->message, reason);
-    struct qm_journal_row row = {.number = number, .custom_id = custom_id, .reason = reason, .finished = w->o.now()};
+    struct qm_journal_row row = {
+        .number = number, .custom_id = custom_id, .reason = reason, .finished = qm_batch_real(w->o.clock)};
     w->line.len = 0;
     int rc = qm_batch_line_error(w->o.job, number, custom_id, why, &w->line, err);
     return rc ? rc : write_line(w, &row, err);
@@ -163,7 +164,7 @@ static void on_done(void *arg, const struct qm_outcome *o) {
     } else if (o->finish != QM_FINISH_INTERRUPTED) {
         qm_openai_request_done(a->request, (int)(p - a->part), o, &w->system);
     }
-    double now = w->o.now(), decoded = now - o->decode_seconds, admitted = decoded - o->prefill_seconds;
+    double now = qm_batch_real(w->o.clock), decoded = now - o->decode_seconds, admitted = decoded - o->prefill_seconds;
     a->started = a->started == 0 || admitted < a->started ? admitted : a->started;
     a->first = a->first == 0 || decoded < a->first ? decoded : a->first;
     a->finished = now;
@@ -285,14 +286,14 @@ static int give(struct qm_batch_work *w, bool *more, struct qm_error *err) {
 }
 
 int qm_batch_work_feed(struct qm_batch_work *w, double seconds, struct qm_error *err) {
-    double end = w->o.now() + seconds;
+    double end = qm_batch_real(w->o.clock) + seconds;
     bool reading = true, giving = true;
     int rc = QM_OK;
     while (!rc && (reading || giving)) {
         if (reading)
             rc = read_ahead(w, &reading, err);
         /* the order is chosen among all that may be looked at: read first, unless time presses */
-        bool late = w->o.now() >= end;
+        bool late = qm_batch_real(w->o.clock) >= end;
         if (!rc && giving && (!reading || late))
             rc = give(w, &giving, err);
         if (late)

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "app/batch_clock.h"
 #include "app/batch_journal.h"
 #include "app/batch_output.h"
 #include "app/batch_source.h"
@@ -20,12 +21,12 @@ struct qm_batch_work_options {
     struct qm_batch_output *output;
     struct qm_scheduler *scheduler;
     const struct qm_openai_context *openai;
-    int64_t look_ahead;  /* rows */
-    int64_t in_flight;   /* sequences given to the scheduler at once, those that wait included */
-    uint64_t seed;       /* of the job */
-    const char *job;     /* its fingerprint, which ids are made of */
-    int64_t created;     /* seconds since 1970 */
-    double (*now)(void); /* seconds since 1970 */
+    int64_t look_ahead; /* rows */
+    int64_t in_flight;  /* sequences given to the scheduler at once, those that wait included */
+    uint64_t seed;      /* of the job */
+    const char *job;    /* its fingerprint, which ids are made of */
+    int64_t created;    /* seconds since 1970 */
+    const struct qm_batch_clock *clock;
 };
 
 struct qm_batch_work;

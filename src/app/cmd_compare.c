@@ -217,6 +217,15 @@ static int print(const struct qm_args *args, const struct compare *c, struct qm_
     return qm_compare_text(&c->report, before, err);
 }
 
+/* The result is printed by now: the code and a line tell what it lacks. */
+static int judge(const struct qm_compare_report *r, struct qm_error *err) {
+    for (int i = 0; i < r->configs; i++)
+        if (r->config[i].failed[0])
+            return qm_fail(err, QM_SYSTEM, "%s failed in %s; the result has what the others did", r->config[i].name,
+                           r->config[i].failed);
+    return r->reference >= 0 && !r->agree ? QM_DISAGREE : QM_OK;
+}
+
 static int compare(const struct qm_args *args, struct compare *c, struct qm_error *err) {
     struct qm_compare_task *t = &c->task;
     int rc = read_numbers(args, c, err);
@@ -246,7 +255,7 @@ static int compare(const struct qm_args *args, struct compare *c, struct qm_erro
         rc = qm_compare_job_rows(args, &c->opened, t, &c->report, err);
     if (!rc)
         rc = print(args, c, err);
-    return rc ? rc : c->report.reference >= 0 && !c->report.agree ? QM_DISAGREE : QM_OK;
+    return rc ? rc : judge(&c->report, err);
 }
 
 static int run_compare(const struct qm_args *args, struct qm_error *err) {
@@ -309,7 +318,8 @@ const struct qm_command qm_cmd_compare = {
                "They agree where the logits along the same beginning are at most --bound nats\n"
                "(Kullback-Leibler) from those of the first configuration, and no token differs\n"
                "but where that was measured; with --bound 0 every token must be the same.\n"
-               "Exit code 0: they agree; 1: they do not. --with holds an earlier report (of -o\n"
+               "Exit code 0: they agree; 1: they do not; 5: a configuration failed, such as a\n"
+               "device; the others go on, and the result says so. --with holds an earlier report (of -o\n"
                "or --json, of this machine or another) beside this one.\n",
     .example = "quietmind compare Qwen/Qwen3-4B --configs cpu,quiet,emulated:auto\n"
                "quietmind compare Qwen/Qwen3-4B -f report.txt -n 200 -o monday.json\n"

@@ -23,6 +23,7 @@ enum {
     QM_COMPARE_ROUNDS = 100,
     QM_COMPARE_POINTS = 12, /* of a curve over depth */
     QM_COMPARE_LAYERS = 1024,
+    QM_COMPARE_NODES = 64,
     QM_COMPARE_ANSWER = 65536, /* tokens of one answer */
     QM_COMPARE_VERSION = 1,
 };
@@ -43,6 +44,14 @@ struct qm_compare_memory {
     uint64_t weights, kv, activations, workspace, total;
 };
 
+/* What one NUMA node's memory holds, as the engine allocated it; what an emulated device holds is there too. placed:
+ * how much of it the system says is on that node, 0 to 1; NaN where nodes are not told apart. */
+struct qm_compare_node {
+    int number; /* the system's; -1: not told apart */
+    uint64_t weights, kv;
+    double placed;
+};
+
 /* Where the parts of a layer are, for the strip: the attention's device, and how much of its FFN or experts is not on
  * the CPU (0 to 1). */
 struct qm_compare_layer {
@@ -57,6 +66,7 @@ struct qm_compare_job {
 struct qm_compare_config {
     char name[128];
     char why_not[256]; /* why it was not run; "": it was */
+    char failed[256];  /* in which round it failed, and why; what was measured is of the rounds before; "" */
     bool emulated;     /* a device is: its times are simulated */
     bool unsteady;     /* not every round gave the same answers */
     int threads, threads_used;
@@ -71,6 +81,8 @@ struct qm_compare_config {
     int n_prefill_at, n_decode_at;
     struct qm_compare_memory memory[QM_MAX_DEVICES];
     int n_memory;
+    struct qm_compare_node node[QM_COMPARE_NODES];
+    int n_nodes;
     struct qm_compare_layer layer[QM_COMPARE_LAYERS]; /* with devices */
     int n_layers;
     char placement[1024];          /* in words; "" without devices */
@@ -109,6 +121,10 @@ int qm_compare_text(const struct qm_compare_report *r, const struct qm_compare_r
 int qm_compare_csv(const struct qm_compare_report *r, struct qm_error *err);
 int qm_compare_html(const struct qm_compare_report *r, const struct qm_compare_report *before, struct qm_error *err);
 
+/* false: what is known of it is predicted. */
+static inline bool qm_compare_measured(const struct qm_compare_config *c) {
+    return !c->why_not[0] && (!c->failed[0] || c->decode.measured.n > 0);
+}
 /* The configuration of that name, or NULL. */
 const struct qm_compare_config *qm_compare_find(const struct qm_compare_report *r, const char *name);
 /* The answers of one configuration of two reports about the same prompts. false where they can't be compared. */

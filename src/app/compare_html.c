@@ -37,9 +37,10 @@ static int labelled(const struct qm_compare_config *c, double x, double y, const
     rc = rc ? rc : qm_html_text(c->name, err);
     return rc ? rc
               : qm_out_printf(err, "%s</text>\n",
-                              c->why_not[0] ? " (predicted)"
-                              : c->emulated ? " (emulated)"
-                                            : "");
+                              c->why_not[0]  ? " (predicted)"
+                              : c->failed[0] ? " (failed)"
+                              : c->emulated  ? " (emulated)"
+                                             : "");
 }
 
 static const struct qm_compare_rate *rate_of(const struct qm_compare_config *c, bool decode) {
@@ -224,17 +225,19 @@ static int table(const struct qm_compare_report *r, const struct qm_compare_repo
     int rc = qm_out_printf(err,
                            "<h2>Numbers</h2>\n<table><tr><th>configuration</th><th>reading, t/s</th><th>predicted</th>"
                            "<th>writing, t/s</th><th>predicted</th>%s<th>first token, s</th><th>GB/s</th>"
-                           "<th>limit, %%</th><th>J/token</th><th>W</th><th>°C</th><th>fan</th><th>memory, GiB</th>"
+                           "<th>limit, %%</th><th>J/token</th><th>W</th><th>°C</th><th>fan</th>"
                            "<th>KL, most</th><th>answers</th>%s</tr>\n",
                            before ? "<th>writing, before</th>" : "", r->job[0] ? "<th>job, s</th><th>job, J</th>" : "");
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i], *old = before ? qm_compare_find(before, c->name) : NULL;
-        double memory = 0;
-        for (int m = 0; m < c->n_memory; m++)
-            memory += (double)c->memory[m].total / (double)(1 << 30);
         rc = qm_out_text("<tr><td>", err);
         rc = rc ? rc : qm_html_text(c->name, err);
-        rc = rc ? rc : qm_out_printf(err, "%s</td>", c->why_not[0] ? " (not run)" : c->emulated ? " (emulated)" : "");
+        rc = rc ? rc
+                : qm_out_printf(err, "%s</td>",
+                                c->why_not[0]  ? " (not run)"
+                                : c->failed[0] ? " (failed)"
+                                : c->emulated  ? " (emulated)"
+                                               : "");
         const double cells[] = {c->prefill.measured.median, c->prefill.predicted, c->decode.measured.median,
                                 c->decode.predicted};
         const double more[] = {c->first.measured.median,
@@ -244,7 +247,6 @@ static int table(const struct qm_compare_report *r, const struct qm_compare_repo
                                c->watts,
                                c->celsius,
                                c->fan_rpm,
-                               memory,
                                c->agreement.kl_max};
         for (size_t k = 0; k < sizeof cells / sizeof *cells && !rc; k++)
             rc = number_cell(cells[k], err);
@@ -264,6 +266,53 @@ static int table(const struct qm_compare_report *r, const struct qm_compare_repo
         rc = rc ? rc : qm_out_text("</tr>\n", err);
     }
     return rc ? rc : qm_out_text("</table>\n", err);
+}
+
+static double gib(uint64_t bytes) {
+    return (double)bytes / (double)(1 << 30);
+}
+
+static int memory_row(const struct qm_compare_config *c, const char *where, uint64_t weights, uint64_t kv, double rest,
+                      double total, double placed, struct qm_error *err) {
+    const double cells[] = {gib(weights), gib(kv), rest, total, 100 * placed};
+    int rc = qm_out_text("<tr><td>", err);
+    rc = rc ? rc : qm_html_text(c->name, err);
+    rc = rc ? rc : qm_out_text(c->why_not[0] ? " (planned)</td><td>" : "</td><td>", err);
+    rc = rc ? rc : qm_html_text(where, err);
+    rc = rc ? rc : qm_out_text("</td>", err);
+    for (size_t k = 0; k < sizeof cells / sizeof *cells && !rc; k++)
+        rc = number_cell(cells[k], err);
+    return rc ? rc : qm_out_text("</tr>\n", err);
+}
+
+/* A row a device, and below them a row a NUMA node. */
+static int memory(const struct qm_compare_report *r, struct qm_error *err) {
+    bool nodes = false;
+    int rc =
+        qm_out_text("<h2>Memory, GiB</h2>\n<table><tr><th>configuration</th><th>where</th><th>weights</th><th>keys "
+                    "and values</th><th>activations, workspace</th><th>total</th><th>there, %</th></tr>\n",
+                    err);
+    for (int i = 0; i < r->configs && !rc; i++) {
+        const struct qm_compare_config *c = &r->config[i];
+        for (int m = 0; m < c->n_memory && !rc; m++) {
+            const struct qm_compare_memory *at = &c->memory[m];
+            rc = memory_row(c, at->device, at->weights, at->kv, gib(at->activations + at->workspace), gib(at->total),
+                            NAN, err);
+        }
+        for (int k = 0; k < c->n_nodes && c->n_nodes > 1 && !rc; k++) {
+            const struct qm_compare_node *at = &c->node[k];
+            char name[32];
+            nodes = true;
+            snprintf(name, sizeof name, "node %d", at->number);
+            rc = memory_row(c, name, at->weights, at->kv, NAN, gib(at->weights + at->kv), at->placed, err);
+        }
+    }
+    rc = rc ? rc : qm_out_text("</table>\n", err);
+    return rc || !nodes
+               ? rc
+               : qm_out_text("<p>Nodes: what was allocated there, and how much of it is there; what an emulated "
+                             "device holds is in this machine's memory too.</p>\n",
+                             err);
 }
 
 static int head(const struct qm_compare_report *r, const struct qm_compare_report *before, struct qm_error *err) {
@@ -296,13 +345,15 @@ int qm_compare_html(const struct qm_compare_report *r, const struct qm_compare_r
     rc = rc ? rc : joules(r, err);
     rc = rc ? rc : strips(r, err);
     rc = rc ? rc : table(r, before, err);
+    rc = rc ? rc : memory(r, err);
     for (int i = 0; i < r->configs && !rc; i++) {
-        if (!r->config[i].why_not[0])
+        const struct qm_compare_config *c = &r->config[i];
+        if (!c->why_not[0] && !c->failed[0])
             continue;
         rc = qm_out_text("<p>", err);
-        rc = rc ? rc : qm_html_text(r->config[i].name, err);
-        rc = rc ? rc : qm_out_text(" was not run: ", err);
-        rc = rc ? rc : qm_html_text(r->config[i].why_not, err);
+        rc = rc ? rc : qm_html_text(c->name, err);
+        rc = rc ? rc : qm_out_text(c->why_not[0] ? " was not run: " : " failed in ", err);
+        rc = rc ? rc : qm_html_text(c->why_not[0] ? c->why_not : c->failed, err);
         rc = rc ? rc : qm_out_text("</p>\n", err);
     }
     return rc ? rc : qm_out_text("</body></html>\n", err);

@@ -38,6 +38,17 @@ static json_t *memory(const struct qm_compare_config *c) {
     return list;
 }
 
+static json_t *nodes(const struct qm_compare_config *c) {
+    json_t *list = json_array();
+    for (int i = 0; i < c->n_nodes; i++) {
+        const struct qm_compare_node *n = &c->node[i];
+        json_array_append_new(
+            list, json_pack("{s:o, s:o, s:o, s:o}", "node", n->number < 0 ? json_null() : json_integer(n->number),
+                            "weights", integer(n->weights), "kv", integer(n->kv), "placed_share", number(n->placed)));
+    }
+    return list;
+}
+
 static json_t *layers(const struct qm_compare_config *c) {
     json_t *list = json_array();
     for (int i = 0; i < c->n_layers; i++)
@@ -78,8 +89,9 @@ static json_t *config(const struct qm_compare_report *r, const struct qm_compare
         json_t *value;
     } fields[] = {
         {"name", json_string(c->name)},
-        {"measured", json_boolean(!c->why_not[0])},
+        {"measured", json_boolean(qm_compare_measured(c))},
         {"why_not", text_or_null(c->why_not)},
+        {"failed", text_or_null(c->failed)},
         {"emulated", json_boolean(c->emulated)},
         {"threads", json_integer(c->threads)},
         {"threads_used", json_integer(c->threads_used)},
@@ -99,6 +111,7 @@ static json_t *config(const struct qm_compare_report *r, const struct qm_compare
         {"prefill_at", curve(c->prefill_at, c->n_prefill_at)},
         {"decode_at", curve(c->decode_at, c->n_decode_at)},
         {"memory", memory(c)},
+        {"nodes", nodes(c)},
         {"placement", text_or_null(c->placement)},
         {"layers", layers(c)},
         {"agreement", agreement(c)},

@@ -55,6 +55,8 @@ int qm_compare_logits(struct qm_compare_runner *r, int config, struct qm_error *
 }
 
 void qm_compare_logits_free(struct qm_compare_runner *r) {
-    for (int p = 0; p < r->task->prompts; p++)
+    for (int p = 0; p < r->task->prompts; p++) {
         free(r->reference[p]);
+        r->reference[p] = NULL;
+    }
 }

@@ -96,6 +96,7 @@ static int config(const json_t *o, const char *file, int64_t prompts, struct qm_
     int rc = needed_text(o, "name", file, c->name, sizeof c->name, err);
     snprintf(name, sizeof name, "%.160s: %s", file, c->name);
     rc = rc ? rc : text(o, "why_not", name, c->why_not, sizeof c->why_not, err);
+    rc = rc ? rc : text(o, "failed", name, c->failed, sizeof c->failed, err);
     rc = rc ? rc : qm_json_bool(o, "emulated", name, &c->emulated, err);
     rc = rc ? rc : integer(o, "threads", name, 65536, &threads, err);
     rc = rc ? rc : integer(o, "threads_used", name, 65536, &used, err);

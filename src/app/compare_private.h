@@ -20,6 +20,7 @@ struct qm_compare_curve {
 };
 
 struct qm_compare_samples {
+    int rounds; /* that are complete */
     double prefill_tps[QM_COMPARE_ROUNDS], decode_tps[QM_COMPARE_ROUNDS], first[QM_COMPARE_ROUNDS];
     double read_now, write_now, first_now; /* seconds of this turn; first: from the last logits to the first token */
     double read_seconds, write_seconds;    /* of all turns */
@@ -37,7 +38,8 @@ struct qm_compare_runner {
     bool keep;     /* engines stay open side by side */
     float *logits; /* [vocab] */
     struct qm_limits limits;
-    int rounds;                           /* that are complete */
+    int limits_read;                      /* times */
+    struct qm_error failure;              /* the first configuration's that failed */
     float *reference[QM_COMPARE_PROMPTS]; /* [covered][vocab]: logits along the reference's answers */
     int64_t covered;
 };

@@ -64,7 +64,8 @@ static int open_lane(struct qm_compare_runner *r, int i, struct qm_error *err) {
     struct qm_device_setup devices[QM_MAX_DEVICES];
     if (has_devices(&t->spec[i])) {
         for (int d = 0; d < t->spec[i].speed->devices; d++)
-            devices[d] = (struct qm_device_setup){.spec = t->spec[i].speed->device[d], .fail_after = -1};
+            devices[d] = (struct qm_device_setup){.spec = t->spec[i].speed->device[d],
+                                                  .fail_after = t->spec[i].speed->device[d].fail_at - 1};
         options.placement = &t->spec[i].plan.placement;
         options.devices = devices;
         options.devices_required = true;
@@ -211,7 +212,19 @@ static int answer(struct qm_compare_runner *r, int i, int p, int round, struct q
     return rc;
 }
 
-/* Threads and the quiet ones, while the engine is there. */
+static void look_at_nodes(const struct qm_engine *e, struct qm_compare_config *c) {
+    for (; c->n_nodes < qm_engine_nodes(e) && c->n_nodes < QM_COMPARE_NODES; c->n_nodes++) {
+        struct qm_engine_node n = qm_engine_node(e, c->n_nodes);
+        double pages = (double)(n.in_weights.pages + n.in_kv.pages);
+        c->node[c->n_nodes] = (struct qm_compare_node){
+            .number = n.number,
+            .weights = n.weights.data ? n.weights.bytes : 0,
+            .kv = n.kv.data ? n.kv.bytes : 0,
+            .placed = pages > 0 ? (double)(n.in_weights.in_place + n.in_kv.in_place) / pages : NAN};
+    }
+}
+
+/* Threads, the quiet ones, and memory, while the engine is there. */
 static void look_at(struct qm_compare_runner *r, int i) {
     struct qm_compare_config *c = &r->report->config[i];
     struct qm_quiet_state quiet;
@@ -219,6 +232,7 @@ static void look_at(struct qm_compare_runner *r, int i) {
     c->threads = c->threads_used = qm_engine_threads(e);
     if (qm_engine_quiet(e, &quiet))
         c->threads_used = quiet.use.threads;
+    look_at_nodes(e, c);
     const struct qm_memory_table *m = qm_engine_memory(e);
     if (c->n_memory == 1)
         c->memory[0] = (struct qm_compare_memory){
@@ -257,30 +271,80 @@ static int measure_limits(struct qm_compare_runner *r, int i, struct qm_error *e
         return rc;
     struct qm_limits now = qm_limits_measure(probe);
     qm_limits_close(probe);
-    r->limits = r->rounds ? qm_limits_mean(&r->limits, &now) : now;
+    r->limits = r->limits_read++ ? qm_limits_mean(&r->limits, &now) : now;
     return QM_OK;
+}
+
+static bool can_run(const struct qm_compare_config *c) {
+    return !c->why_not[0] && !c->failed[0];
+}
+
+/* What it did in this round does not count. Nothing to be held against it comes of a first round that is not whole, nor
+ * anything to hold others against: that is the next one's to give. */
+static void set_aside(struct qm_compare_runner *r, int i, int round, const struct qm_error *why) {
+    struct qm_compare_config *c = &r->report->config[i];
+    if (!r->failure.code)
+        r->failure = *why;
+    snprintf(c->failed, sizeof c->failed, "round %d: %.230s", round + 1, why->message);
+    if (!r->keep)
+        close_lane(&r->lane[i]);
+    if (round > 0)
+        return;
+    c->agreement = (struct qm_agreement){.first_difference = -1, .kl_mean = NAN, .kl_max = NAN};
+    c->unsteady = false;
+    for (int p = 0; p < r->task->prompts; p++) {
+        free(c->answer[p]);
+        c->answer[p] = NULL;
+        c->n_answer[p] = 0;
+    }
+    if (i != r->report->reference)
+        return;
+    qm_compare_logits_free(r);
+    do
+        r->report->reference++;
+    while (r->report->reference < r->report->configs && !can_run(&r->report->config[r->report->reference]));
+    if (r->report->reference == r->report->configs)
+        r->report->reference = -1;
+}
+
+/* One configuration's part of a round. Where the system or a device fails, the others go on. */
+static int take_turn(struct qm_compare_runner *r, int i, int round, bool *limits_read, struct qm_error *err) {
+    struct qm_compare_samples before = r->samples[i];
+    struct qm_error why = {0};
+    int rc = *limits_read ? QM_OK : measure_limits(r, i, &why);
+    *limits_read = *limits_read || !rc;
+    if (!rc)
+        rc = run_turn(r, i, round, &why);
+    if (rc == QM_SYSTEM || rc == QM_FIT) {
+        r->samples[i] = before;
+        set_aside(r, i, round, &why);
+        return QM_OK;
+    }
+    r->samples[i].rounds = round + 1;
+    if (rc)
+        *err = why;
+    return rc;
 }
 
 static int run_rounds(struct qm_compare_runner *r, struct qm_error *err) {
     const struct qm_compare_task *t = r->task;
     int rc = QM_OK;
     for (int round = 0; round < t->rounds && !rc; round++) {
-        bool first = true;
+        bool limits_read = false;
         for (int k = 0; k < t->specs && !rc; k++) {
             int i = round % 2 ? t->specs - 1 - k : k;
-            if (r->report->config[i].why_not[0])
+            if (!can_run(&r->report->config[i]))
                 continue;
-            rc = first ? measure_limits(r, i, err) : QM_OK;
-            first = false;
-            if (!rc)
-                rc = run_turn(r, i, round, err);
+            rc = take_turn(r, i, round, &limits_read, err);
             if (!rc)
                 qm_progress_update(t->progress, "comparing", (uint64_t)(round * t->specs + k + 1),
                                    (uint64_t)(t->rounds * t->specs), QM_UNIT_STEPS);
         }
-        r->rounds = round + 1;
     }
-    return rc;
+    if (rc || r->report->reference >= 0)
+        return rc;
+    *err = r->failure; /* of every one */
+    return err->code;
 }
 
 static int take_curve(const struct qm_compare_curve *curve, struct qm_compare_point *out) {
@@ -299,9 +363,9 @@ static void conclude(struct qm_compare_runner *r, int i) {
     enum qm_dtype product = model->experts ? model->expert_dtype : model->dtype;
     bool devices = has_devices(&r->task->spec[i]);
     double flops = product == QM_F32 || product == QM_F16 ? r->limits.f32 : r->limits.bf16;
-    c->prefill.measured = qm_figure_of(s->prefill_tps, r->rounds);
-    c->decode.measured = qm_figure_of(s->decode_tps, r->rounds);
-    c->first.measured = qm_figure_of(s->first, r->rounds);
+    c->prefill.measured = qm_figure_of(s->prefill_tps, s->rounds);
+    c->decode.measured = qm_figure_of(s->decode_tps, s->rounds);
+    c->first.measured = qm_figure_of(s->first, s->rounds);
     c->n_prefill_at = take_curve(&s->prefill, c->prefill_at);
     c->n_decode_at = take_curve(&s->decode, c->decode_at);
     if (!devices) {
@@ -347,7 +411,7 @@ int qm_compare_run(struct qm_compare_task *t, struct qm_compare_report *report, 
         rc = run_rounds(r, err);
     qm_progress_end(t->progress);
     for (int i = 0; i < report->configs; i++)
-        if (!rc && !report->config[i].why_not[0])
+        if (!rc && r->samples[i].rounds)
             conclude(r, i);
     report->agree = report->reference >= 0;
     for (int i = 0; i < report->configs; i++) {

@@ -112,6 +112,31 @@ static int print_speeds(const struct qm_compare_report *r, struct qm_error *err)
     return rc;
 }
 
+static int print_nodes(const struct qm_compare_report *r, struct qm_error *err) {
+    char name[80], head[120], parts[QM_COMPARE_NODES * 96], a[32], b[32];
+    bool told = false;
+    int rc = QM_OK;
+    for (int i = 0; i < r->configs && !rc; i++) {
+        const struct qm_compare_config *c = &r->config[i];
+        size_t n = 0;
+        if (c->n_nodes < 2)
+            continue;
+        rc = told ? QM_OK : qm_out_text("\nmemory of nodes, GiB: weights + keys and values; how much is there\n", err);
+        told = true;
+        for (int k = 0; k < c->n_nodes; k++) {
+            const struct qm_compare_node *at = &c->node[k];
+            n += (size_t)snprintf(parts + n, sizeof parts - n, "%snode %d: %s + %s", k ? ", " : "", at->number,
+                                  cell((double)at->weights / (double)(1 << 30), 3, a, sizeof a),
+                                  cell((double)at->kv / (double)(1 << 30), 3, b, sizeof b));
+            if (isfinite(at->placed))
+                n += (size_t)snprintf(parts + n, sizeof parts - n, " (%.0f %%)", 100 * at->placed);
+        }
+        snprintf(head, sizeof head, "%-*s", NAME, label(c, name, sizeof name));
+        rc = rc ? rc : wrapped(head, parts, err);
+    }
+    return rc;
+}
+
 static int print_agreement(const struct qm_compare_report *r, struct qm_error *err) {
     char name[80], mean[32], most[32];
     int rc = qm_out_text("\nanswers\n", err);
@@ -121,7 +146,7 @@ static int print_agreement(const struct qm_compare_report *r, struct qm_error *e
         label(c, name, sizeof name);
         if (c->unsteady)
             rc = qm_out_printf(err, "%-*s not the same in every round\n", NAME, name);
-        if (rc || c->why_not[0])
+        if (rc || c->why_not[0] || (c->failed[0] && !c->answer[0]))
             continue;
         if (!a->compared) {
             rc = qm_out_printf(err, "%-*s what the others are held against\n", NAME, name);
@@ -144,13 +169,16 @@ static int print_agreement(const struct qm_compare_report *r, struct qm_error *e
                          r->agree ? "they agree" : "they do NOT agree", r->bound);
 }
 
-static int print_not_run(const struct qm_compare_report *r, struct qm_error *err) {
+static int print_incomplete(const struct qm_compare_report *r, struct qm_error *err) {
     char name[80], head[120];
     int rc = QM_OK;
     for (int i = 0; i < r->configs && !rc; i++) {
-        snprintf(head, sizeof head, "%-*s predicted only:", NAME, label(&r->config[i], name, sizeof name));
-        if (r->config[i].why_not[0])
-            rc = wrapped(head, r->config[i].why_not, err);
+        const struct qm_compare_config *c = &r->config[i];
+        bool ran = !c->why_not[0];
+        snprintf(head, sizeof head, "%-*s %s", NAME, label(c, name, sizeof name),
+                 ran ? "FAILED in" : "predicted only:");
+        if (!ran || c->failed[0])
+            rc = wrapped(head, ran ? c->failed : c->why_not, err);
     }
     return rc;
 }
@@ -199,7 +227,7 @@ static int print_job(const struct qm_compare_report *r, struct qm_error *err) {
             rc = qm_out_printf(err, ", %s %sJ",
                                cell(c->job.joules / (c->job.joules < 1e4 ? 1 : 1e3), 3, joules, sizeof joules),
                                c->job.joules < 1e4 ? "" : "k");
-        rc = rc ? rc : qm_out_printf(err, "%s\n", c->why_not[0] && known ? " (predicted only)" : "");
+        rc = rc ? rc : qm_out_printf(err, "%s\n", known && !qm_compare_measured(c) ? " (predicted only)" : "");
     }
     return rc;
 }
@@ -270,8 +298,9 @@ static int print_notes(const struct qm_compare_report *r, struct qm_error *err) 
 int qm_compare_text(const struct qm_compare_report *r, const struct qm_compare_report *before, struct qm_error *err) {
     int rc = print_head(r, err);
     rc = rc ? rc : print_speeds(r, err);
+    rc = rc ? rc : print_nodes(r, err);
     rc = rc ? rc : print_agreement(r, err);
-    rc = rc ? rc : print_not_run(r, err);
+    rc = rc ? rc : print_incomplete(r, err);
     rc = rc ? rc : print_placements(r, err);
     rc = rc ? rc : print_job(r, err);
     rc = rc ? rc : print_before(r, before, err);
@@ -290,12 +319,32 @@ static int csv_number(double x, struct qm_error *err) {
     return isfinite(x) ? qm_out_printf(err, ",%.9g", x) : qm_out_text(",", err);
 }
 
+/* Two fields: "cpu=BYTES;emulated=BYTES" and "0=BYTES;1=BYTES": weights, keys and values by a node's
+ * number, -1 where nodes are not told apart. */
+static int csv_memory(const struct qm_compare_config *c, struct qm_error *err) {
+    char text[QM_COMPARE_NODES * 32] = "";
+    size_t n = 0;
+    for (int m = 0; m < c->n_memory; m++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%s=%llu", m ? ";" : "", c->memory[m].device,
+                              (unsigned long long)c->memory[m].total);
+    int rc = qm_out_text(",", err);
+    rc = rc ? rc : quoted(text, err);
+    text[0] = 0;
+    n = 0;
+    for (int k = 0; k < c->n_nodes; k++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%d=%llu", k ? ";" : "", c->node[k].number,
+                              (unsigned long long)(c->node[k].weights + c->node[k].kv));
+    rc = rc ? rc : qm_out_text(",", err);
+    return rc ? rc : quoted(text, err);
+}
+
 int qm_compare_csv(const struct qm_compare_report *r, struct qm_error *err) {
     static const char names[] =
         "config,measured,emulated,threads_used,prefill_tps,prefill_low,prefill_high,prefill_predicted,decode_tps,"
         "decode_low,decode_high,decode_predicted,first_token_seconds,first_token_predicted,gb_s,decode_limit_share,"
         "prefill_limit_share,joules_per_token,watts,celsius,fan_rpm,memory_bytes,identical,first_difference,kl_mean,"
-        "kl_max,job_seconds,job_joules,model,machine,when\n";
+        "kl_max,job_seconds,job_joules,model,machine,when,memory_devices,memory_nodes,"
+        "failed\n";
     int rc = qm_out_text(names, err);
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i];
@@ -328,7 +377,7 @@ int qm_compare_csv(const struct qm_compare_report *r, struct qm_error *err) {
                                   c->job.seconds,
                                   c->job.joules};
         rc = quoted(c->name, err);
-        rc = rc ? rc : qm_out_printf(err, ",%d,%d,%d", !c->why_not[0], c->emulated, c->threads_used);
+        rc = rc ? rc : qm_out_printf(err, ",%d,%d,%d", qm_compare_measured(c), c->emulated, c->threads_used);
         for (size_t k = 0; k < sizeof numbers / sizeof *numbers && !rc; k++)
             rc = csv_number(numbers[k], err);
         const char *texts[] = {r->model, r->machine, r->when};
@@ -336,6 +385,9 @@ int qm_compare_csv(const struct qm_compare_report *r, struct qm_error *err) {
             rc = qm_out_text(",", err);
             rc = rc ? rc : quoted(texts[k], err);
         }
+        rc = rc ? rc : csv_memory(c, err);
+        rc = rc ? rc : qm_out_text(",", err);
+        rc = rc ? rc : quoted(c->failed, err);
         rc = rc ? rc : qm_out_text("\n", err);
     }
     return rc;

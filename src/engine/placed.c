@@ -118,8 +118,9 @@ static int fail(struct qm_placed *p, int d, const struct qm_op *op, struct qm_er
         if (o->kind == QM_OP_ATTENTION && p->placement.layer[o->layer].attention == d)
             qm_kv_spoil(p->kv, o->state);
     }
-    return qm_fail(err, QM_SYSTEM, "%s failed at %s of layer %d", p->specs[d - 1].name, qm_op_name(op->kind),
-                   op->layer);
+    const char *card = p->specs[d - 1].name, *what = qm_op_name(op->kind);
+    return op->layer < 0 ? qm_fail(err, QM_SYSTEM, "%s failed at the %s", card, what)
+                         : qm_fail(err, QM_SYSTEM, "%s failed at %s of layer %d", card, what, op->layer);
 }
 
 /* Computes an op for a device, or for the CPU: *seconds by the clock of whoever it is. */

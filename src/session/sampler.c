@@ -1,6 +1,6 @@
 /* Sampling: adjusts a token's logits, keeps the candidates that the settings leave, draws one. No candidate
  * list is ever sorted whole: top-k is a heap of k values, top-p and the draw are selections by cumulative
- * weight. Batching and text are not here (generate.c, the scheduler). */
+ * weight, first among those few that have most of it. Batching and text are not here (generate.c, the scheduler). */
 #include "session/sampler.h"
 
 #include <float.h>
@@ -11,7 +11,10 @@
 
 #include "session/pcg32.h"
 
-enum { LANES = 16 };
+enum { LANES = 32 };
+
+/* Of the most probable token's weight: what is more is looked at first. */
+static const double HEAD_WEIGHT = 0x1p-14;
 
 static const uint64_t sampling_stream = 0xda3e39cb94b95bdbu;
 
@@ -131,8 +134,7 @@ void qm_sampler_output(struct qm_sampler *s, int32_t id) {
 }
 
 /* z = x where that is finite, else -infinity, and no negative zero. In blocks and by bits, so that every compiler makes
- * vector instructions of it, and of the maximum below: with many sequences these two loops are most of a token's cost
- * beside the engine. */
+ * vector instructions of it. */
 static inline __attribute__((always_inline)) void finite_block(float z[LANES], const float x[LANES]) {
     uint32_t bits[LANES];
     memcpy(bits, x, sizeof bits);
@@ -164,26 +166,57 @@ static void adjust(struct qm_sampler *s, const float *logits) {
         z[s->bias[i].id] = fminf(z[s->bias[i].id] + s->bias[i].bias + 0.0f, FLT_MAX);
 }
 
-/* The lowest id of the greatest finite z, or -1 where there is none. */
-static int32_t best(const float *z, int64_t n) {
-    float lanes[LANES], block[LANES], max = -INFINITY;
-    int64_t whole = n / LANES * LANES, id = 0;
+/* The greatest of x[n], NaN passed over; -infinity where there is none. Written so that every compiler makes it one
+ * vector instruction for each load: with many sequences it is most of a greedy token's cost beside the engine. */
+static float greatest(const float *x, int64_t n) {
+    float lanes[LANES], max = -INFINITY;
+    int64_t whole = n / LANES * LANES;
     for (int j = 0; j < LANES; j++)
         lanes[j] = -INFINITY;
-    for (int64_t i = 0; i < whole; i += LANES) {
-        finite_block(block, z + i);
+    for (int64_t i = 0; i < whole; i += LANES)
         for (int j = 0; j < LANES; j++)
-            lanes[j] = block[j] > lanes[j] ? block[j] : lanes[j];
-    }
+            lanes[j] = x[i + j] > lanes[j] ? x[i + j] : lanes[j];
     for (int j = 0; j < LANES; j++)
         max = lanes[j] > max ? lanes[j] : max;
     for (int64_t i = whole; i < n; i++)
-        max = z[i] > max && z[i] <= FLT_MAX ? z[i] : max;
-    if (max == -INFINITY)
-        return -1;
-    while (z[id] != max)
-        id++;
-    return (int32_t)id;
+        max = x[i] > max ? x[i] : max;
+    return max;
+}
+
+static float greatest_finite(const float *x, int64_t n) {
+    float max = -INFINITY;
+    for (int64_t i = 0; i < n; i++)
+        max = x[i] > max && x[i] <= FLT_MAX ? x[i] : max;
+    return max;
+}
+
+/* The first of x[n] that equals v, which is there. */
+static int64_t find(const float *x, int64_t n, float v) {
+    int64_t i = 0;
+    for (int any = 0; i + LANES <= n; i += LANES) {
+        for (int j = 0; j < LANES; j++)
+            any |= x[i + j] == v;
+        if (any)
+            break;
+    }
+    while (x[i] != v)
+        i++;
+    return i;
+}
+
+/* The lowest id of the greatest finite z, or -1 where there is none. */
+static int32_t best(const float *z, int64_t n) {
+    float max = greatest(z, n);
+    if (max > FLT_MAX)
+        max = greatest_finite(z, n);
+    return max == -INFINITY ? -1 : (int32_t)find(z, n, max);
+}
+
+static inline bool any_above(const float x[LANES], float v) {
+    int any = 0;
+    for (int j = 0; j < LANES; j++)
+        any |= x[j] > v;
+    return any;
 }
 
 static void sink(float *heap, int64_t n, int64_t at, float x) {
@@ -203,9 +236,13 @@ static float kth_greatest(struct qm_sampler *s) {
     memcpy(s->heap, s->z, (size_t)k * sizeof *s->heap);
     for (int64_t i = k / 2; i-- > 0;)
         sink(s->heap, k, i, s->heap[i]);
-    for (int64_t i = k; i < s->vocab; i++) {
-        if (s->z[i] > s->heap[0])
-            sink(s->heap, k, 0, s->z[i]);
+    for (int64_t i = k, end; i < s->vocab; i = end) {
+        end = i + LANES < s->vocab ? i + LANES : s->vocab;
+        if (end == i + LANES && !any_above(s->z + i, s->heap[0]))
+            continue;
+        for (int64_t j = i; j < end; j++)
+            if (s->z[j] > s->heap[0])
+                sink(s->heap, k, 0, s->z[j]);
     }
     return s->heap[0];
 }
@@ -219,6 +256,27 @@ static uint64_t key_of(float x, int32_t id) {
 
 static int32_t id_of(const struct candidate *c) {
     return (int32_t) ~(uint32_t)c->key;
+}
+
+/* Two doubles: every x86-64 has instructions for them. */
+typedef double pair __attribute__((vector_size(16)));
+typedef uint64_t pair_bits __attribute__((vector_size(16)));
+
+/* exp(x), x at most 0, to about an ulp; 0 below -708. Multiplications and additions alone, so that its bits are the
+ * same with every compiler and C library: 2^k e^r with x = k ln 2 + r, and e^r by its series, whose next term is below
+ * 2^-57. */
+static inline pair exp_of(pair x) {
+    static const double log2_e = 0x1.71547652b82fep+0, ln2_high = 0x1.62e42fefa0000p-1, ln2_low = 0x1.cf79abc9e3b39p-40;
+    static const double round = 0x1.8p52; /* adding it leaves an integer in the low bits */
+    static const double inverse[] = {
+        1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040,
+        1.0 / 720,        1.0 / 120,       1.0 / 24,       1.0 / 6,       1.0 / 2,      1,           1};
+    pair_bits in_range = (pair_bits)(x >= -708);
+    pair low = (pair)(((pair_bits)x & in_range)), t = low * log2_e + round, k = t - round;
+    pair r = low - k * ln2_high - k * ln2_low, p = r * inverse[0] + inverse[1];
+    for (size_t i = 2; i < sizeof inverse / sizeof *inverse; i++)
+        p = p * r + inverse[i];
+    return (pair)(((pair_bits)p + ((pair_bits)t << 52)) & in_range);
 }
 
 static void swap(struct candidate *a, struct candidate *b) {
@@ -277,63 +335,122 @@ static size_t keep_min_p(struct candidate *c, size_t n, double min_p) {
     return kept;
 }
 
-/* Fills s->candidate with what may be drawn and *total with their weight; returns how many: 0 where every
- * adjusted logit is -infinity. */
-static size_t keep_candidates(struct qm_sampler *s, const float *logits, double *total) {
+/* What may be drawn: s->candidate[0..n). */
+struct kept {
+    size_t n;
+    double total;    /* their weight */
+    bool head;       /* more may be drawn than are there: the most probable are, and total is the weight of all, */
+    double gathered; /* this that of those there */
+    const float *z;  /* adjusted logits, and the greatest of them */
+    double max;
+};
+
+static double weight_of(const struct qm_sampler *s, const struct kept *k, float z) {
+    double x = (z - k->max) / s->set.temperature;
+    return exp_of((pair){x, x})[0];
+}
+
+/* The weight of all together. */
+static double weigh(const struct qm_sampler *s, const struct kept *k) {
+    pair sum = {0, 0}, temperature = {s->set.temperature, s->set.temperature};
+    int64_t i = 0;
+    for (; i + 2 <= s->vocab; i += 2)
+        sum += exp_of(((pair){k->z[i], k->z[i + 1]} - k->max) / temperature);
+    return sum[0] + sum[1] + (i < s->vocab ? weight_of(s, k, k->z[i]) : 0);
+}
+
+/* Fills s->candidate with those whose adjusted logit is finite and at least `least`. */
+static void gather(struct qm_sampler *s, struct kept *k, float least) {
+    float below = nextafterf(least, -INFINITY);
+    k->n = 0;
+    k->gathered = 0;
+    for (int64_t i = 0, end; i < s->vocab; i = end) {
+        end = i + LANES < s->vocab ? i + LANES : s->vocab;
+        if (end == i + LANES && !any_above(k->z + i, below))
+            continue;
+        for (int64_t j = i; j < end; j++) {
+            if (!(k->z[j] > below))
+                continue;
+            double weight = weight_of(s, k, k->z[j]);
+            s->candidate[k->n++] = (struct candidate){.key = key_of(k->z[j], (int32_t)j), .weight = weight};
+            k->gathered += weight;
+        }
+    }
+}
+
+/* The adjusted logit of a weight, a little less. */
+static float logit_of(const struct qm_sampler *s, const struct kept *k, double weight) {
+    double z = k->max + s->set.temperature * (log(weight) - 0.01) - 1e-6 * fabs(k->max);
+    return z > -FLT_MAX ? (float)z : -FLT_MAX;
+}
+
+/* Where no top-k is set. Few of a vocabulary have most of the weight: the rest is looked at where they do not do. */
+static void keep_of_all(struct qm_sampler *s, struct kept *k) {
+    double wanted = s->set.top_p * (k->total = weigh(s, k));
+    double least = s->set.top_p == 1 && s->set.min_p > 0 ? s->set.min_p : HEAD_WEIGHT;
+    gather(s, k, logit_of(s, k, least));
+    k->head = s->set.top_p == 1 && s->set.min_p == 0;
+    if (s->set.top_p < 1 && k->gathered < wanted)
+        gather(s, k, -FLT_MAX);
+    if (s->set.top_p < 1)
+        k->n = crossing(s->candidate, k->n, wanted, false);
+}
+
+/* *k: n is 0 where every adjusted logit is -infinity. */
+static void keep_candidates(struct qm_sampler *s, const float *logits, struct kept *k) {
     struct candidate *c = s->candidate;
-    const float *z = logits; /* greedy takes them as they are, if it may */
+    *k = (struct kept){.z = logits, .total = 1}; /* greedy takes them as they are, if it may */
     if (s->set.temperature > 0 || s->penalties || s->set.n_bias) {
         adjust(s, logits);
-        z = s->z;
+        k->z = s->z;
     }
-    int32_t greatest = best(z, s->vocab);
-    *total = 1;
-    if (greatest < 0)
-        return 0;
+    int32_t first = best(k->z, s->vocab);
+    if (first < 0)
+        return;
+    k->max = k->z[first];
     if (s->set.temperature == 0) {
-        c[0] = (struct candidate){.key = key_of(z[greatest], greatest), .weight = 1};
-        return 1;
+        c[k->n++] = (struct candidate){.key = key_of(k->z[first], first), .weight = 1};
+        return;
     }
-    float least = s->heap ? kth_greatest(s) : -INFINITY;
-    double max = z[greatest], sum = 0;
-    size_t n = 0;
-    for (int64_t i = 0; i < s->vocab; i++) {
-        float x = z[i];
-        if (x < least || x == -INFINITY)
-            continue;
-        double weight = exp(((double)x - max) / s->set.temperature);
-        c[n++] = (struct candidate){.key = key_of(x, (int32_t)i), .weight = weight};
-        sum += weight;
+    if (s->heap) {
+        gather(s, k, fmaxf(kth_greatest(s), -FLT_MAX));
+        k->total = k->gathered;
+        if (s->set.top_p < 1)
+            k->n = crossing(c, k->n, s->set.top_p * k->total, false);
+    } else {
+        keep_of_all(s, k);
     }
-    if (s->set.top_p < 1)
-        n = crossing(c, n, s->set.top_p * sum, false);
     if (s->set.min_p > 0)
-        n = keep_min_p(c, n, s->set.min_p);
-    if (s->set.top_p < 1 || s->set.min_p > 0) {
-        sum = 0;
-        for (size_t i = 0; i < n; i++)
-            sum += c[i].weight;
-    }
-    *total = sum;
-    return n;
+        k->n = keep_min_p(c, k->n, s->set.min_p);
+    if (s->set.top_p == 1 && s->set.min_p == 0)
+        return;
+    k->total = 0;
+    for (size_t i = 0; i < k->n; i++)
+        k->total += c[i].weight;
 }
 
 void qm_sampler_probabilities(struct qm_sampler *s, const float *logits, float *probs) {
-    double total;
-    size_t n = keep_candidates(s, logits, &total);
+    struct kept k;
+    keep_candidates(s, logits, &k);
+    if (k.head)
+        gather(s, &k, -FLT_MAX);
     memset(probs, 0, (size_t)s->vocab * sizeof *probs);
-    for (size_t i = 0; i < n; i++)
-        probs[id_of(&s->candidate[i])] = (float)(s->candidate[i].weight / total);
+    for (size_t i = 0; i < k.n; i++)
+        probs[id_of(&s->candidate[i])] = (float)(s->candidate[i].weight / k.total);
 }
 
 int qm_sampler_next(struct qm_sampler *s, const float *logits, int32_t *id, struct qm_error *err) {
-    double total;
-    size_t n = keep_candidates(s, logits, &total);
-    if (!n)
+    struct kept k;
+    keep_candidates(s, logits, &k);
+    if (!k.n)
         return qm_fail(err, QM_SYSTEM, "no token can be drawn: none of the %lld logits is finite", (long long)s->vocab);
     size_t m = 1;
-    if (s->set.temperature > 0) /* the draw is below 1 by more than any rounding of the sum: a crossing exists */
-        m = crossing(s->candidate, n, qm_pcg32_next(&s->random) * 0x1p-32 * total, true);
+    if (s->set.temperature > 0) { /* the draw is below 1 by more than any rounding of the sum: a crossing exists */
+        double drawn = qm_pcg32_next(&s->random) * 0x1p-32 * k.total;
+        if (k.head && k.gathered <= drawn)
+            gather(s, &k, -FLT_MAX);
+        m = crossing(s->candidate, k.n, drawn, true);
+    }
     *id = id_of(&s->candidate[m - 1]);
     qm_sampler_output(s, *id);
     return QM_OK;

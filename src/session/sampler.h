@@ -5,7 +5,7 @@
  * As transformers' processors: top-k keeps everything equal to the k-th greatest; top-p keeps the fewest
  * tokens that hold at least that probability, at least one, lower ids first among equals (there the published
  * sort promises no order); min-p is relative to the most probable token. Penalties and bias are computed in
- * float32, probabilities in float64.
+ * float32, probabilities in float64, by arithmetic whose bits no C library decides.
  *
  * The generator is PCG32 (O'Neill 2014, XSH-RR; pcg32.h), seeded by the seed on stream 0xda3e39cb94b95bdb:
  * one 32-bit draw u a token (none where greedy), the token being the first whose cumulative probability, in

@@ -2,7 +2,7 @@
  * write, pwrite, ftruncate, fsync, fdatasync, rename, unlink and open for creation, counted from 1; 0: none does. With
  * $FAULT_CODE it fails with that errno (default EIO); a write of more than a byte leaves half of it behind first. The
  * number of calls is in $FAULT_COUNT (a file's path) when the process ends, however it does.
- * Used by tests/cli/batch.sh. */
+ * Used by tests/cli/batch_disk.sh. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>

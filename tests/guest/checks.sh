@@ -120,6 +120,8 @@ expect 0 'run: a prompt of 200 tokens' quietmind run demo --ids long.ids -n 4 --
 check 'run: the tokens as outside' grep -qF "\"ids\":$(cat here.ids)," /tmp/out
 in_place() { grep -q '"placed_share":1\.0,' /tmp/out && ! grep -q '"pages":0' /tmp/out; }
 check 'run: all pages of weights and KV in the right place' in_place
+expect 0 'compare' quietmind compare demo --machine speed.json --configs cpu --prompt-tokens 16 -n 3 -r 1 --isa avx2
+check 'compare: memory of both nodes' grep -qE '^cpu +node 0: 0.[0-9]+ \+ [0-9.e-]+ \(100 %\), node 1: 0.[0-9]+ ' /tmp/out
 same_logits 'two nodes' env
 same_logits 'nodes off' env QUIETMIND_NUMA=off
 same_logits 'one node of two' env QUIETMIND_NUMA=1

@@ -50,6 +50,7 @@ pack() {
     done
     cp tests/guest/init "$ROOT/init" && cp tests/guest/checks.sh "$ROOT/checks.sh" || return 1
     cp data/demo/*.json data/demo/*.safetensors "$ROOT/demo" || return 1
+    cp tests/fuzz/corpus/speed/small "$ROOT/speed.json" || return 1
     expectations 2>"$OUT/err" || return 1
     (cd "$ROOT" && find . | cpio --quiet -o -H newc) >"$OUT/initramfs"
 }

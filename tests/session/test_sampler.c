@@ -6,6 +6,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -117,15 +118,19 @@ static void test_draw(void **state) {
     struct qm_sampling set = qm_sampling_default;
     set.temperature = 1;
     set.seed = 12345;
-    for (int variant = 0; variant < 3; variant++) {
-        set.top_p = variant == 1 ? 0.9 : 1;
+    int beyond = 0; /* draws beyond the most probable */
+    for (int variant = 0; variant < 5; variant++) {
+        set.top_p = variant == 1 ? 0.9 : variant == 4 ? 0.99 : 1;
         set.top_k = variant == 2 ? 40 : 0;
+        bool steep = variant > 2; /* one has most of the weight, and the others little each */
         struct qm_sampler *s = sampler(set, N);
         struct qm_pcg32 g, noise = {.state = 1, .increment = 1};
         qm_pcg32_seed(&g, 12345, 0xda3e39cb94b95bdbu);
         for (int t = 0; t < 200; t++) {
             for (int i = 0; i < N; i++)
-                logits[i] = (float)(qm_pcg32_next(&noise) % 64) / 8; /* many are equal */
+                logits[i] = (float)(qm_pcg32_next(&noise) % (steep ? 8 : 64)) / 8; /* many are equal */
+            if (steep)
+                logits[t] = 10.7f;
             qm_sampler_probabilities(s, logits, probs);
             for (int i = 0; i < N; i++)
                 order[i] = (struct by_probability){probs[i], i};
@@ -138,9 +143,11 @@ static void test_draw(void **state) {
             int32_t id = next(s, logits);
             if (fabs(low - u) > 1e-6 && fabs(sum - u) > 1e-6)
                 assert_int_equal(id, order[at].id);
+            beyond += steep && id != t;
         }
         qm_sampler_free(s);
     }
+    assert_in_range(beyond, 5, 40);
 }
 
 /* Top-k, top-p and min-p by their definitions on a full ascending sort, higher ids first among equals. */
