@@ -347,15 +347,18 @@ struct kept {
 
 static double weight_of(const struct qm_sampler *s, const struct kept *k, float z) {
     double x = (z - k->max) / s->set.temperature;
-    return exp_of((pair){x, x})[0];
+    pair both = {x, x}, weight = exp_of(both);
+    return weight[0];
 }
 
 /* The weight of all together. */
 static double weigh(const struct qm_sampler *s, const struct kept *k) {
     pair sum = {0, 0}, temperature = {s->set.temperature, s->set.temperature};
     int64_t i = 0;
-    for (; i + 2 <= s->vocab; i += 2)
-        sum += exp_of(((pair){k->z[i], k->z[i + 1]} - k->max) / temperature);
+    for (; i + 2 <= s->vocab; i += 2) {
+        pair z = {k->z[i], k->z[i + 1]};
+        sum += exp_of((z - k->max) / temperature);
+    }
     return sum[0] + sum[1] + (i < s->vocab ? weight_of(s, k, k->z[i]) : 0);
 }
 
