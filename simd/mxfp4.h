@@ -2,15 +2,36 @@
 #ifndef QM_SIMD_MXFP4_H
 #define QM_SIMD_MXFP4_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
-enum { QM_MXFP4_K = 32, QM_MXFP4_BLOCK = 272 };
+enum { QM_MXFP4_K = 32, QM_MXFP4_BLOCK = 272, QM_MXFP4_LINES = 4, QM_MXFP4_LINE_K = 8 };
 
+/* code[j][r] holds row r's k = 8 j .. 8 j + 7: the even ones in its low half, the odd ones in its high half, four bits
+ * each. One shift of 16 dwords brings a k's codes, and of 32 words a pair's, to where a table look-up takes them. */
 struct qm_mxfp4_block {
     uint8_t scale[16];
-    uint8_t code[16][16];
+    uint32_t code[QM_MXFP4_LINES][16];
 };
+
+/* Where in its dword the code of k is. */
+static inline int qm_mxfp4_shift(int k) {
+    return k % 2 * 16 + k % QM_MXFP4_LINE_K / 2 * 4;
+}
+
+/* What a tile of some panels from memory fetches along with step s of its `steps`, at b: the block that follows some
+ * KiB later, in the same panels or in those of the next tile. */
+static inline const char *qm_mxfp4_ahead(const char *b, size_t stride, int panels, int64_t s, int64_t steps) {
+    const int64_t ahead = 12;
+    return b +
+           (s + ahead < steps ? ahead * QM_MXFP4_BLOCK : panels * (int64_t)stride + (ahead - steps) * QM_MXFP4_BLOCK);
+}
+
+/* The code of k of row r. */
+static inline uint32_t qm_mxfp4_code(const struct qm_mxfp4_block *b, int64_t r, int k) {
+    return b->code[k / QM_MXFP4_LINE_K][r] >> qm_mxfp4_shift(k) & 15;
+}
 
 /* The bits of the eight magnitudes 0, 0.5, 1, 1.5, 2, 3, 4, 6 as BF16; bit 3 of a code is the sign. */
 #define QM_E2M1_BF16                                                                                                   \

@@ -4,16 +4,18 @@
 #include "simd/tiling.h"
 
 /* EXPANDED_BYTES holds the decoded block of the panels that a tile takes at once. */
-enum { GROUP_PANELS = 32, BLOCK_ROWS = 516, EXPANDED_BYTES = 40 * 1024 };
+enum { LINE = 64, GROUP_PANELS = 32, BLOCK_ROWS = 516, EXPANDED_BYTES = 40 * 1024 };
 
-/* Whole panels under one strip. */
-static void run_tiles(const struct qm_product *p, const struct qm_tiles *tiles, const char *a, const char *b,
-                      size_t stride, int64_t n_panels, int64_t steps, float *c, int accumulate, const char *ahead) {
+/* All panels under the only strip. */
+static void run_strip(const struct qm_product *p, const struct qm_tiles *tiles, int64_t steps) {
+    const struct qm_along along = {0};
     int64_t n = 0;
-    for (; n + tiles->panels <= n_panels; n += tiles->panels)
-        tiles->many(a, b + (size_t)n * stride, stride, steps, c + n * QM_PANEL_ROWS, p->ldc, accumulate, ahead);
-    for (; n < n_panels; n++)
-        tiles->one(a, b + (size_t)n * stride, stride, steps, c + n * QM_PANEL_ROWS, p->ldc, accumulate, ahead);
+    for (; n + tiles->panels <= p->n_panels; n += tiles->panels)
+        tiles->many(p->a, (const char *)p->b + (size_t)n * p->panel_stride, p->panel_stride, steps,
+                    p->c + n * QM_PANEL_ROWS, p->ldc, p->accumulate, &along);
+    for (; n < p->n_panels; n++)
+        tiles->one(p->a, (const char *)p->b + (size_t)n * p->panel_stride, p->panel_stride, steps,
+                   p->c + n * QM_PANEL_ROWS, p->ldc, p->accumulate, &along);
 }
 
 /* A walk over several strips: strips [s0, s1), panels [group, group_end) by `pair`, one block of k at a time. */
@@ -27,7 +29,7 @@ struct walk {
 };
 
 /* The panels of the block after that of panel n: of the next tile, else of the next block of k, else of the next
- * group. (An address only: past the last there may be nothing, and fetching ahead then does nothing.) */
+ * group. */
 static const char *next_block(const struct walk *w, int64_t n) {
     const struct qm_product *p = w->p;
     if (n + w->pair < w->group_end)
@@ -37,30 +39,42 @@ static const char *next_block(const struct walk *w, int64_t n) {
     return (const char *)p->b + (size_t)w->group_end * p->panel_stride;
 }
 
+/* What of the next block is fetched along with strip i of `strips`: an even part, so that memory is read all the time.
+ * Each panel is some whole strips'. */
+static struct qm_along share_of_next(const struct walk *w, const char *next, int64_t i, int64_t strips) {
+    int64_t each = strips < w->pair ? 1 : strips / w->pair, panel = i / each % w->pair;
+    int64_t step = (w->t->b_step + each - 1) / each;
+    int64_t between = 0;
+    while ((2 * between + 2) * step <= LINE)
+        between = 2 * between + 1;
+    return (struct qm_along){.ahead = next + (size_t)panel * w->p->panel_stride + i % each * step * w->steps,
+                             .step = step,
+                             .between = between};
+}
+
 /* The walk's block of k for the panels of one tile, from panel n. While its strips are computed the next block is
- * fetched, a panel a strip. */
+ * fetched. */
 static void run_block(const struct walk *w, int64_t n) {
     char scratch[EXPANDED_BYTES] __attribute__((aligned(64)));
     const struct qm_product *p = w->p;
     const struct qm_tiling *t = w->t;
     int64_t n_panels = w->group_end - n < w->pair ? w->group_end - n : w->pair;
     const char *b = (const char *)p->b + (size_t)n * p->panel_stride + w->from * t->b_step;
-    size_t stride = p->panel_stride;
-    const struct qm_tiles *by_rows = t->tiles;
-    if (t->expanded_step) {
-        stride = (size_t)w->steps * (size_t)t->expanded_step;
-        for (int64_t i = 0; i < n_panels; i++)
-            t->expand(scratch + (size_t)i * stride, b + (size_t)i * p->panel_stride, w->steps);
-        b = scratch;
-        by_rows = t->expanded;
-    }
     const char *next = next_block(w, n);
+    size_t stride = p->panel_stride;
     for (int64_t s = w->s0; s < w->s1; s++) {
         int64_t first, r = qm_strip(p->m, t->rows, s, &first);
         const char *a = (const char *)p->a + (first * w->all_steps + w->from * r) * t->a_step;
         float *c = p->c + first * p->ldc + n * QM_PANEL_ROWS;
-        run_tiles(p, &by_rows[r], a, b, stride, n_panels, w->steps, c, p->accumulate || w->from,
-                  next + (size_t)((s - w->s0) % w->pair) * p->panel_stride);
+        struct qm_along along = share_of_next(w, next, s - w->s0, w->s1 - w->s0);
+        along.expanded = scratch;
+        const struct qm_tiles *tiles = t->expanded_step && s == w->s0 ? &t->expanding[r] : &t->strips[r];
+        qm_tile *tile = n_panels == w->pair ? tiles->many : tiles->one;
+        tile(a, b, stride, w->steps, c, p->ldc, p->accumulate || w->from, &along);
+        if (t->expanded_step) {
+            b = scratch;
+            stride = (size_t)w->steps * (size_t)t->expanded_step;
+        }
     }
 }
 
@@ -68,11 +82,11 @@ void qm_product_tiled(const struct qm_product *p, const struct qm_tiling *t) {
     int64_t steps = (p->k + t->k_step - 1) / t->k_step, strips = qm_strip_count(p->m, t->rows);
     if (strips <= 1) {
         if (p->m)
-            run_tiles(p, &t->tiles[p->m], p->a, p->b, p->panel_stride, p->n_panels, steps, p->c, p->accumulate, NULL);
+            run_strip(p, &t->one_strip[p->m], steps);
         return;
     }
     int64_t strips_at_once = BLOCK_ROWS / t->rows;
-    struct walk w = {.p = p, .t = t, .pair = t->tiles[t->rows].panels, .all_steps = steps};
+    struct walk w = {.p = p, .t = t, .pair = t->strips[t->rows].panels, .all_steps = steps};
     for (w.group = 0; w.group < p->n_panels; w.group = w.group_end) {
         w.group_end = w.group + GROUP_PANELS < p->n_panels ? w.group + GROUP_PANELS : p->n_panels;
         for (w.s0 = 0; w.s0 < strips; w.s0 = w.s1) {

@@ -13,10 +13,19 @@
 
 enum { QM_TILE_ROWS = 12 };
 
-/* r rows (fixed by the tile) by its number of panels, over `steps` steps of k from a and b. ahead: what will be read
- * later and should be fetched meanwhile, a cache line a step; NULL: b itself comes from memory. */
+/* What a tile does along with its product. */
+struct qm_along {
+    /* Fetches what will be read later: `step` bytes from `ahead` on in each step, at most a step of one panel; less
+     * than a line, only in every so many steps (less one: a mask) as a line is. (An address only: there may be nothing
+     * there, and fetching does nothing then.) */
+    const char *ahead;
+    int64_t step, between;
+    char *expanded; /* where a tile that expands its panels puts them: a step of expanded_step, panel after panel */
+};
+
+/* r rows (fixed by the tile) by its number of panels, over `steps` steps of k from a and b. */
 typedef void qm_tile(const char *a, const char *b, size_t panel_stride, int64_t steps, float *c, int64_t ldc,
-                     int accumulate, const char *ahead);
+                     int accumulate, const struct qm_along *along);
 
 struct qm_tiles {
     qm_tile *many; /* `panels` at once */
@@ -30,10 +39,11 @@ struct qm_tiling {
     int a_step;        /* bytes of one row of packed activations in one step */
     int b_step;        /* bytes of a panel in one step */
     int block_steps;   /* steps that one walk over the strips takes, so that its panels stay in L1 */
-    int expanded_step; /* 0, or bytes of a step once expand() has decoded it for several strips */
-    void (*expand)(char *dst, const char *b, int64_t steps);
-    struct qm_tiles tiles[QM_TILE_ROWS + 1];    /* by rows; [0] unused */
-    struct qm_tiles expanded[QM_TILE_ROWS + 1]; /* the same over expanded panels */
+    int expanded_step; /* 0, or bytes of a step once the first of several strips has decoded it for the others */
+    /* By rows; [0] unused. */
+    struct qm_tiles one_strip[QM_TILE_ROWS + 1];
+    struct qm_tiles expanding[QM_TILE_ROWS + 1]; /* the first of several, where there is something to expand */
+    struct qm_tiles strips[QM_TILE_ROWS + 1]; /* the others of several. Both take one panel or two, whatever the rows */
 };
 
 void qm_product_tiled(const struct qm_product *p, const struct qm_tiling *t);

@@ -7,7 +7,6 @@
 size_t packed_bytes_bf16_avx2(int64_t m, int64_t k);
 size_t packed_bytes_f32_avx2(int64_t m, int64_t k);
 void pack_bf16_avx2(void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k);
-void pack_mxfp4_avx2(void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k);
 void pack_f32_avx2(void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k);
 void product_bf16_avx2(const struct qm_product *p);
 void product_f16_avx2(const struct qm_product *p);

@@ -40,11 +40,10 @@ QM_INLINE int64_t pack_eights(int rounded, float *out, const float *const *row, 
     return at;
 }
 
-QM_INLINE void pack(int rounded, int strip_rows, float *dst, const float *src, int64_t ld, const int32_t *rows,
-                    int64_t m, int64_t k) {
-    int64_t padded = rounded ? k + (k & 1) : k, strips = qm_strip_count(m, strip_rows);
+QM_INLINE void pack(int rounded, float *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k) {
+    int64_t padded = rounded ? k + (k & 1) : k, strips = qm_strip_count(m, MOST_ROWS);
     for (int64_t s = 0; s < strips; s++) {
-        int64_t first, r = qm_strip(m, strip_rows, s, &first);
+        int64_t first, r = qm_strip(m, MOST_ROWS, s, &first);
         const float *row[MOST_ROWS];
         float *out = dst + first * padded;
         for (int64_t i = 0; i < r; i++)
@@ -56,13 +55,9 @@ QM_INLINE void pack(int rounded, int strip_rows, float *dst, const float *src, i
 }
 
 void pack_bf16_avx2(void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k) {
-    pack(1, 6, dst, src, ld, rows, m, k);
-}
-
-void pack_mxfp4_avx2(void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k) {
-    pack(1, 3, dst, src, ld, rows, m, k);
+    pack(1, dst, src, ld, rows, m, k);
 }
 
 void pack_f32_avx2(void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k) {
-    pack(0, 6, dst, src, ld, rows, m, k);
+    pack(0, dst, src, ld, rows, m, k);
 }

@@ -62,34 +62,33 @@ static void pack_words(char *dst, const void *const rows[QM_PANEL_ROWS], int64_t
     }
 }
 
-/* 16 x 16 bytes: byte j of v[i] becomes byte i of v[j]. Four rounds of interleaving row i with row i + 8. */
-QM_INLINE void transpose_bytes(__m128i v[16]) {
-    QM_UNROLL
-    for (int round = 0; round < 4; round++) {
-        __m128i t[16];
-        QM_UNROLL
-        for (int i = 0; i < 8; i++) {
-            t[2 * i] = _mm_unpacklo_epi8(v[i], v[i + 8]);
-            t[2 * i + 1] = _mm_unpackhi_epi8(v[i], v[i + 8]);
-        }
-        QM_UNROLL
-        for (int i = 0; i < 16; i++)
-            v[i] = t[i];
-    }
+/* v with the bits `mask` of each dword and those `shift` above exchanged. */
+QM_INLINE __m256i exchange(__m256i v, int mask, int shift) {
+    __m256i differ = _mm256_and_si256(_mm256_xor_si256(v, _mm256_srli_epi32(v, shift)), _mm256_set1_epi32(mask));
+    return _mm256_xor_si256(v, _mm256_xor_si256(differ, _mm256_slli_epi32(differ, shift)));
+}
+
+/* Of each dword the even nibbles to its low half, the odd ones to its high half. */
+QM_INLINE __m256i part_nibbles(__m256i v) {
+    return exchange(exchange(v, 0x00F000F0, 4), 0x0000FF00, 8);
 }
 
 static void pack_mxfp4(struct qm_mxfp4_block *out, const void *const rows[QM_PANEL_ROWS],
                        const uint8_t *const scales[QM_PANEL_ROWS], int64_t k) {
-    for (int64_t b = 0; b < k / QM_MXFP4_K; b++) {
-        __m128i v[16];
-        for (int r = 0; r < QM_PANEL_ROWS; r++) {
-            v[r] = rows[r] ? _mm_loadu_si128((const __m128i *)rows[r] + b) : _mm_setzero_si128();
-            out[b].scale[r] = rows[r] ? scales[r][b] : 0;
+    int64_t blocks = k / QM_MXFP4_K;
+    for (int64_t b = 0; b < blocks; b += 2) {
+        __m256i low[8], high[8];
+        load_columns(low, high, rows, b * 16, blocks * 16);
+        int64_t count = blocks - b < 2 ? blocks - b : 2;
+        for (int64_t i = 0; i < count * QM_MXFP4_LINES; i++) {
+            __m256i *line = (__m256i *)(void *)out[b + i / QM_MXFP4_LINES].code[i % QM_MXFP4_LINES];
+            _mm256_storeu_si256(line, part_nibbles(low[i]));
+            _mm256_storeu_si256(line + 1, part_nibbles(high[i]));
         }
-        transpose_bytes(v);
-        for (int j = 0; j < 16; j++)
-            _mm_storeu_si128((__m128i *)(void *)out[b].code[j], v[j]);
     }
+    for (int64_t b = 0; b < blocks; b++)
+        for (int r = 0; r < QM_PANEL_ROWS; r++)
+            out[b].scale[r] = rows[r] ? scales[r][b] : 0;
 }
 
 void pack_panel_avx2(void *dst, enum qm_dtype t, const void *const rows[QM_PANEL_ROWS],

@@ -7,49 +7,98 @@
 #include "simd/inline.h"
 #include "simd/tile_tables.h"
 
+/* Where the panels come from memory: how far ahead they are fetched, in bytes of each; a tile's panels are followed by
+ * those of the next tile. */
+enum { AHEAD = 3072 };
+
+/* The constants that shape a tile's code. */
+struct shape {
+    enum qm_dtype t;
+    enum qm_taken taken;
+    int rows, panels;
+    int k_step, b_step; /* a step: so many k, in so many bytes of a panel */
+};
+
+QM_INLINE struct shape shape_of(enum qm_dtype t, enum qm_taken taken, int rows, int panels) {
+    int k_step = t == QM_BF16 ? 2 : 1, b_step = taken == QM_EXPANDED ? 64 * k_step : t == QM_F16 ? 32 : 64;
+    return (struct shape){t, taken, rows, panels, k_step, b_step};
+}
+
 /* Weights 8 half .. 8 half + 7 of k index `k_in_step` of a step, as float. */
-QM_INLINE __m256 weights(enum qm_dtype t, const char *b, int k_in_step, int half) {
-    if (t == QM_F32)
-        return _mm256_load_ps((const float *)b + 8 * half);
-    if (t == QM_F16)
+QM_INLINE __m256 weights(struct shape x, const char *b, int k_in_step, int half) {
+    if (x.taken == QM_EXPANDED || x.t == QM_F32)
+        return _mm256_load_ps((const float *)(b + k_in_step * 64) + 8 * half);
+    if (x.t == QM_F16)
         return _mm256_cvtph_ps(_mm_load_si128((const __m128i *)b + half));
     __m256i pairs = _mm256_load_si256((const __m256i *)b + half);
     return _mm256_castsi256_ps(k_in_step ? _mm256_and_si256(pairs, _mm256_set1_epi32(-0x10000))
                                          : _mm256_slli_epi32(pairs, 16));
 }
 
-/* `halves` counts registers across: two a panel. */
-QM_INLINE void tile(enum qm_dtype t, int rows, int halves, const float *a, const char *b, size_t stride, int64_t steps,
-                    float *c, int64_t ldc, int accumulate) {
-    const int k_step = t == QM_BF16 ? 2 : 1, b_step = t == QM_F16 ? 32 : 64;
-    __m256 acc[6][8];
+/* Fetches, of step s: what lies `ahead` in each panel, into L1; or what is read along, into L2. */
+QM_INLINE void fetch(struct shape x, const char *ahead, size_t stride, int64_t s, const struct qm_along *along) {
+    if (x.taken != QM_FETCHED) {
+        if (!(s & along->between))
+            _mm_prefetch(along->ahead + s * along->step, _MM_HINT_T1);
+        return;
+    }
+    if (x.b_step < 64 && s % 2)
+        return;
     QM_UNROLL
-    for (int i = 0; i < rows; i++)
+    for (int j = 0; j < x.panels; j++)
+        _mm_prefetch(ahead + (size_t)j * stride + s * x.b_step, _MM_HINT_T0);
+}
+
+/* Steps [from, to) of `steps`. */
+QM_INLINE void steps_of(struct shape x, const float *a, const char *b, size_t stride, int64_t from, int64_t to,
+                        int64_t steps, const char *ahead, const struct qm_along *along, __m256 acc[][8]) {
+    for (int64_t s = from; s < to; s++) {
+        fetch(x, ahead, stride, s, along);
         QM_UNROLL
-    for (int j = 0; j < halves; j++)
-        acc[i][j] = accumulate ? _mm256_loadu_ps(c + i * ldc + j * 8) : _mm256_setzero_ps();
-    for (int64_t s = 0; s < steps; s++, b += b_step)
-        QM_UNROLL
-    for (int k = 0; k < k_step; k++, a += rows) {
-        __m256 w[8];
-        QM_UNROLL
-        for (int j = 0; j < halves; j++)
-            w[j] = weights(t, b + (size_t)(j / 2) * stride, k, j % 2);
-        QM_UNROLL
-        for (int i = 0; i < rows; i++) {
-            __m256 x = _mm256_set1_ps(a[i]);
+        for (int k = 0; k < x.k_step; k++) {
+            int64_t at = s * x.k_step + k;
+            __m256 w[8];
             QM_UNROLL
-            for (int j = 0; j < halves; j++)
-                acc[i][j] = _mm256_fmadd_ps(x, w[j], acc[i][j]);
+            for (int j = 0; j < 2 * x.panels; j++) {
+                w[j] = weights(x, b + (size_t)(j / 2) * stride + s * x.b_step, k, j % 2);
+                if (x.taken == QM_EXPANDING)
+                    _mm256_store_ps((float *)(along->expanded + (j / 2 * steps * x.k_step + at) * 64) + j % 2 * 8,
+                                    w[j]);
+            }
+            QM_UNROLL
+            for (int i = 0; i < x.rows; i++) {
+                __m256 v = _mm256_set1_ps(a[at * x.rows + i]);
+                QM_UNROLL
+                for (int j = 0; j < 2 * x.panels; j++)
+                    acc[i][j] = _mm256_fmadd_ps(v, w[j], acc[i][j]);
+            }
         }
     }
+}
+
+QM_INLINE void tile(struct shape x, const float *a, const char *b, size_t stride, int64_t steps, float *c, int64_t ldc,
+                    int accumulate, const struct qm_along *along) {
+    __m256 acc[6][8];
+    float *volatile kept = c; /* else the addresses of all rows are kept over the loop, in registers that it needs */
     QM_UNROLL
-    for (int i = 0; i < rows; i++)
+    for (int i = 0; i < x.rows; i++)
         QM_UNROLL
-    for (int j = 0; j < halves; j++)
+    for (int j = 0; j < 2 * x.panels; j++)
+        acc[i][j] = accumulate ? _mm256_loadu_ps(c + i * ldc + j * 8) : _mm256_setzero_ps();
+    const int64_t within = x.taken == QM_FETCHED && steps > AHEAD / x.b_step ? steps - AHEAD / x.b_step : 0;
+    const char *next = b + (size_t)x.panels * stride - within * x.b_step;
+    if (x.taken == QM_FETCHED)
+        steps_of(x, a, b, stride, 0, within, steps, b + AHEAD, along, acc);
+    steps_of(x, a, b, stride, within, steps, steps, next, along, acc);
+    c = kept;
+    QM_UNROLL
+    for (int i = 0; i < x.rows; i++)
+        QM_UNROLL
+    for (int j = 0; j < 2 * x.panels; j++)
         _mm256_storeu_ps(c + i * ldc + j * 8, acc[i][j]);
 }
 
+/* From memory; one panel is two registers across. */
 #define SHAPES(MANY, ONE, ...)                                                                                         \
     MANY(1, 4, __VA_ARGS__)                                                                                            \
     MANY(2, 2, __VA_ARGS__)                                                                                            \
@@ -58,30 +107,58 @@ QM_INLINE void tile(enum qm_dtype t, int rows, int halves, const float *a, const
     ONE(5, 1, __VA_ARGS__)                                                                                             \
     ONE(6, 1, __VA_ARGS__)
 
-#define TILE(rows, panels, name, type)                                                                                 \
+#define TILE(rows, panels, name, type, taken)                                                                          \
     QM_TILE(name, rows, panels) {                                                                                      \
-        (void)ahead;                                                                                                   \
-        tile(type, rows, 2 * panels, (const float *)a, b, stride, steps, c, ldc, accumulate);                          \
+        tile(shape_of(type, taken, rows, panels), (const float *)a, b, stride, steps, c, ldc, accumulate, along);      \
     }
 
-QM_TILES(tile_bf16, QM_BF16)
-QM_TILES(tile_f16, QM_F16)
-QM_TILES(tile_f32, QM_F32)
+QM_TILES(SHAPES, bf16, QM_BF16, QM_FETCHED)
+QM_TILES(SHAPES, f16, QM_F16, QM_FETCHED)
+QM_TILES(SHAPES, f32, QM_F32, QM_FETCHED)
+QM_TILES(QM_SHAPES_6_BY_1, expanding_bf16, QM_BF16, QM_EXPANDING)
+QM_TILES(QM_SHAPES_6_BY_1, expanding_f16, QM_F16, QM_EXPANDING)
+QM_TILES(QM_SHAPES_6_BY_1, expanded_pairs, QM_BF16, QM_EXPANDED)
+QM_TILES(QM_SHAPES_6_BY_1, expanded, QM_F32, QM_EXPANDED)
 
 void product_bf16_avx2(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
-        .rows = 6, .k_step = 2, .a_step = 8, .b_step = 64, .block_steps = 256, .tiles = QM_TILE_TABLE(tile_bf16)};
+        .rows = 6,
+        .k_step = 2,
+        .a_step = 8,
+        .b_step = 64,
+        .block_steps = 128,
+        .expanded_step = 128,
+        .one_strip = QM_TILE_TABLE(SHAPES, bf16),
+        .expanding = QM_TILE_TABLE(QM_SHAPES_6_BY_1, expanding_bf16),
+        .strips = QM_TILE_TABLE(QM_SHAPES_6_BY_1, expanded_pairs),
+    };
     qm_product_tiled(p, &tiling);
 }
 
 void product_f16_avx2(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
-        .rows = 6, .k_step = 1, .a_step = 4, .b_step = 32, .block_steps = 512, .tiles = QM_TILE_TABLE(tile_f16)};
+        .rows = 6,
+        .k_step = 1,
+        .a_step = 4,
+        .b_step = 32,
+        .block_steps = 256,
+        .expanded_step = 64,
+        .one_strip = QM_TILE_TABLE(SHAPES, f16),
+        .expanding = QM_TILE_TABLE(QM_SHAPES_6_BY_1, expanding_f16),
+        .strips = QM_TILE_TABLE(QM_SHAPES_6_BY_1, expanded),
+    };
     qm_product_tiled(p, &tiling);
 }
 
 void product_f32_avx2(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
-        .rows = 6, .k_step = 1, .a_step = 4, .b_step = 64, .block_steps = 256, .tiles = QM_TILE_TABLE(tile_f32)};
+        .rows = 6,
+        .k_step = 1,
+        .a_step = 4,
+        .b_step = 64,
+        .block_steps = 256,
+        .one_strip = QM_TILE_TABLE(SHAPES, f32),
+        .strips = QM_TILE_TABLE(QM_SHAPES_6_BY_1, expanded),
+    };
     qm_product_tiled(p, &tiling);
 }

@@ -7,7 +7,7 @@ void qm_kernels_overlay_avx2(struct qm_kernels *t) {
     t->type[QM_BF16] = (struct qm_type_kernels){packed_bytes_bf16_avx2, pack_bf16_avx2, product_bf16_avx2};
     t->type[QM_F16] = (struct qm_type_kernels){packed_bytes_f32_avx2, pack_f32_avx2, product_f16_avx2};
     t->type[QM_F32] = (struct qm_type_kernels){packed_bytes_f32_avx2, pack_f32_avx2, product_f32_avx2};
-    t->type[QM_MXFP4] = (struct qm_type_kernels){packed_bytes_bf16_avx2, pack_mxfp4_avx2, product_mxfp4_avx2};
+    t->type[QM_MXFP4] = (struct qm_type_kernels){packed_bytes_bf16_avx2, pack_bf16_avx2, product_mxfp4_avx2};
     t->rmsnorm = rmsnorm_f32_avx2;
     t->add = add_f32_avx2;
     t->axpy = axpy_f32_avx2;

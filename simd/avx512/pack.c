@@ -37,11 +37,10 @@ QM_INLINE void pack_row(int rounded, float *out, const float *row, int64_t k, in
         _mm512_mask_storeu_epi32(out + at, lanes16(padded - at), load_lanes(rounded, lanes16(k - at), row + at));
 }
 
-QM_INLINE void pack(int rounded, int strip_rows, void *dst, const float *src, int64_t ld, const int32_t *rows,
-                    int64_t m, int64_t k) {
-    int64_t padded = rounded ? k + (k & 1) : k, strips = qm_strip_count(m, strip_rows);
+QM_INLINE void pack(int rounded, void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k) {
+    int64_t padded = rounded ? k + (k & 1) : k, strips = qm_strip_count(m, QM_TILE_ROWS);
     for (int64_t s = 0; s < strips; s++) {
-        int64_t first, r = qm_strip(m, strip_rows, s, &first);
+        int64_t first, r = qm_strip(m, QM_TILE_ROWS, s, &first);
         float *out = (float *)dst + first * padded;
         if (r == 1)
             pack_row(rounded, out, gathered_row(src, ld, rows, first), k, padded);
@@ -51,13 +50,9 @@ QM_INLINE void pack(int rounded, int strip_rows, void *dst, const float *src, in
 }
 
 void pack_bf16_avx512(void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k) {
-    pack(1, 12, dst, src, ld, rows, m, k);
-}
-
-void pack_mxfp4_avx512(void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k) {
-    pack(1, 6, dst, src, ld, rows, m, k);
+    pack(1, dst, src, ld, rows, m, k);
 }
 
 void pack_f32_avx512(void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k) {
-    pack(0, 12, dst, src, ld, rows, m, k);
+    pack(0, dst, src, ld, rows, m, k);
 }

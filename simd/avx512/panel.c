@@ -43,34 +43,15 @@ static void pack_words(char *dst, const void *const rows[QM_PANEL_ROWS], int64_t
     }
 }
 
-/* In each 128-bit quarter on its own, 16 x 16 bytes: byte j of v[i] becomes byte i of v[j]. Four rounds of
- * interleaving row i with row i + 8. */
-QM_INLINE void transpose_bytes(__m512i v[16]) {
-    QM_UNROLL
-    for (int round = 0; round < 4; round++) {
-        __m512i t[16];
-        QM_UNROLL
-        for (int i = 0; i < 8; i++) {
-            t[2 * i] = _mm512_unpacklo_epi8(v[i], v[i + 8]);
-            t[2 * i + 1] = _mm512_unpackhi_epi8(v[i], v[i + 8]);
-        }
-        QM_UNROLL
-        for (int i = 0; i < 16; i++)
-            v[i] = t[i];
-    }
+/* v with the bits `mask` of each dword and those `shift` above exchanged. */
+QM_INLINE __m512i exchange(__m512i v, int mask, unsigned shift) {
+    __m512i differ = _mm512_and_si512(_mm512_xor_si512(v, _mm512_srli_epi32(v, shift)), _mm512_set1_epi32(mask));
+    return _mm512_xor_si512(v, _mm512_xor_si512(differ, _mm512_slli_epi32(differ, shift)));
 }
 
-/* Quarter i of the 16 vectors becomes the codes of block i, for as many blocks (up to 4) as there are. */
-QM_INLINE void store_codes(struct qm_mxfp4_block *out, const __m512i v[16], int64_t blocks) {
-    for (int j = 0; j < 16; j++) {
-        _mm_store_si128((__m128i *)out[0].code[j], _mm512_castsi512_si128(v[j]));
-        if (blocks > 1)
-            _mm_store_si128((__m128i *)out[1].code[j], _mm512_extracti32x4_epi32(v[j], 1));
-        if (blocks > 2)
-            _mm_store_si128((__m128i *)out[2].code[j], _mm512_extracti32x4_epi32(v[j], 2));
-        if (blocks > 3)
-            _mm_store_si128((__m128i *)out[3].code[j], _mm512_extracti32x4_epi32(v[j], 3));
-    }
+/* Of each dword the even nibbles to its low half, the odd ones to its high half. */
+QM_INLINE __m512i part_nibbles(__m512i v) {
+    return exchange(exchange(v, 0x00F000F0, 4), 0x0000FF00, 8);
 }
 
 static void pack_mxfp4(struct qm_mxfp4_block *out, const void *const rows[QM_PANEL_ROWS],
@@ -79,8 +60,10 @@ static void pack_mxfp4(struct qm_mxfp4_block *out, const void *const rows[QM_PAN
     for (int64_t b = 0; b < blocks; b += 4) {
         __m512i v[16];
         load_rows(v, rows, b * 16, blocks * 16);
-        transpose_bytes(v);
-        store_codes(out + b, v, blocks - b);
+        transpose_dwords(v);
+        int64_t count = blocks - b < 4 ? blocks - b : 4;
+        for (int64_t i = 0; i < count * QM_MXFP4_LINES; i++)
+            _mm512_storeu_si512(out[b + i / QM_MXFP4_LINES].code[i % QM_MXFP4_LINES], part_nibbles(v[i]));
     }
     for (int64_t b = 0; b < blocks; b++)
         for (int r = 0; r < QM_PANEL_ROWS; r++)

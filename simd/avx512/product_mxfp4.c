@@ -1,122 +1,85 @@
 /* Product of MXFP4 panels by activations rounded to BF16 and kept as float: a block's products are summed from
- * zero by one FMA a k, and that sum times the block's scale added to the element's accumulator by one FMA. For
- * several strips of rows a block of k is decoded once: per step { float scale[16]; float value[32][16] }. */
-#include <immintrin.h>
-
+ * zero by one FMA a k, and that sum times the block's scale added to the element's accumulator by one FMA. Codes are
+ * decoded in registers; the first of several strips of rows keeps what it decodes for the others: per step { float
+ * scale[16]; float value[32][16] }. */
 #include "simd/avx512/avx512.h"
-#include "simd/inline.h"
-#include "simd/mxfp4.h"
-#include "simd/tiling.h"
+#include "simd/avx512/mxfp4.h"
+#include "simd/tile_tables.h"
 
-enum { EXPANDED_STEP = 64 + 32 * 64 };
+enum { A_STEP = QM_MXFP4_K * 4, EXPANDED_STEP = 64 + QM_MXFP4_K * 64 };
 
 static const float code_values[16] = {QM_E2M1_F32};
 
-/* The values of k = 2 q + half. */
-QM_INLINE __m512 decode(__m512 table, const char *code, int half) {
-    __m512i v = _mm512_cvtepu8_epi32(_mm_load_si128((const __m128i *)code));
-    return _mm512_permutexvar_ps(half ? _mm512_srli_epi32(v, 4) : v, table);
+/* The values of k, the last of a line's codes. A look-up uses the low four bits. */
+QM_INLINE __m512 decode(__m512 table, __m512i codes, int k) {
+    return _mm512_permutexvar_ps(_mm512_srli_epi32(codes, (unsigned)qm_mxfp4_shift(k)), table);
 }
 
-QM_INLINE __m512 decode_scale(const char *scale) {
-    __m512i e = _mm512_slli_epi32(_mm512_cvtepu8_epi32(_mm_load_si128((const __m128i *)scale)), 23);
-    return _mm512_castsi512_ps(_mm512_max_epu32(e, _mm512_set1_epi32(0x00400000)));
-}
-
-QM_INLINE void tile(int expanded, int rows, int panels, const float *a, const char *b, size_t stride, int64_t steps,
-                    float *c, int64_t ldc, int accumulate) {
+/* A mxfp4_line: adds the products of the eight k of one line of codes. */
+QM_INLINE void line_sums(struct mxfp4_shape x, struct mxfp4_block o, int line, __m512 sum[][4]) {
+    const float *a = (const float *)o.a;
     const __m512 table = _mm512_loadu_ps(code_values);
-    __m512 acc[6][4];
+    __m512i codes[4];
     QM_UNROLL
-    for (int i = 0; i < rows; i++)
+    for (int j = 0; j < x.panels; j++)
+        codes[j] = x.taken == QM_EXPANDED ? _mm512_setzero_si512() : mxfp4_codes(o.b + (size_t)j * o.stride, line);
+    QM_UNROLL
+    for (int i = 0; i < QM_MXFP4_LINE_K; i++) {
+        int k = line * QM_MXFP4_LINE_K + i;
+        __m512 w[4];
         QM_UNROLL
-    for (int j = 0; j < panels; j++)
-        acc[i][j] = accumulate ? _mm512_loadu_ps(c + i * ldc + j * 16) : _mm512_setzero_ps();
-    for (int64_t s = 0; s < steps; s++, b += expanded ? EXPANDED_STEP : QM_MXFP4_BLOCK) {
-        __m512 sum[6][4];
-        QM_UNROLL
-        for (int i = 0; i < rows; i++)
-            QM_UNROLL
-        for (int j = 0; j < panels; j++)
-            sum[i][j] = _mm512_setzero_ps();
-        for (int q = 0; q < 16; q++)
-            QM_UNROLL
-        for (int half = 0; half < 2; half++, a += rows) {
-            __m512 w[4];
-            QM_UNROLL
-            for (int j = 0; j < panels; j++)
-                w[j] = expanded ? _mm512_load_ps(b + (size_t)j * stride + 64 + (2 * q + half) * 64)
-                                : decode(table, b + (size_t)j * stride + 16 + q * 16, half);
-            QM_UNROLL
-            for (int i = 0; i < rows; i++) {
-                __m512 x = _mm512_set1_ps(a[i]);
-                QM_UNROLL
-                for (int j = 0; j < panels; j++)
-                    sum[i][j] = _mm512_fmadd_ps(x, w[j], sum[i][j]);
-            }
+        for (int j = 0; j < x.panels; j++) {
+            w[j] = x.taken == QM_EXPANDED ? _mm512_load_ps(o.b + (size_t)j * o.stride + 64 + k * 64)
+                                          : decode(table, codes[j], i);
+            if (x.taken == QM_EXPANDING)
+                _mm512_store_ps(o.out + (size_t)j * o.out_stride + 64 + k * 64, w[j]);
         }
         QM_UNROLL
-        for (int j = 0; j < panels; j++) {
-            const char *at = b + (size_t)j * stride;
-            __m512 scale = expanded ? _mm512_load_ps(at) : decode_scale(at);
+        for (int r = 0; r < x.rows; r++) {
+            __m512 v = _mm512_set1_ps(a[k * x.rows + r]);
             QM_UNROLL
-            for (int i = 0; i < rows; i++)
-                acc[i][j] = _mm512_fmadd_ps(sum[i][j], scale, acc[i][j]);
+            for (int j = 0; j < x.panels; j++)
+                sum[r][j] = _mm512_fmadd_ps(v, w[j], sum[r][j]);
         }
     }
-    QM_UNROLL
-    for (int i = 0; i < rows; i++)
-        QM_UNROLL
-    for (int j = 0; j < panels; j++)
-        _mm512_storeu_ps(c + i * ldc + j * 16, acc[i][j]);
 }
 
-static void expand(char *dst, const char *b, int64_t steps) {
-    const __m512 table = _mm512_loadu_ps(code_values);
-    for (int64_t s = 0; s < steps; s++, b += QM_MXFP4_BLOCK, dst += EXPANDED_STEP) {
-        _mm512_store_ps(dst, decode_scale(b));
-        for (int k = 0; k < QM_MXFP4_K; k++)
-            _mm512_store_ps(dst + 64 + k * 64, decode(table, b + 16 + k / 2 * 16, k % 2));
+/* Four panels for as many rows as leave registers for it. */
+#define SHAPES(MANY, ONE, ...)                                                                                         \
+    MANY(1, 4, __VA_ARGS__)                                                                                            \
+    MANY(2, 4, __VA_ARGS__)                                                                                            \
+    MANY(3, 4, __VA_ARGS__)                                                                                            \
+    MANY(4, 2, __VA_ARGS__)                                                                                            \
+    MANY(5, 2, __VA_ARGS__)                                                                                            \
+    MANY(6, 2, __VA_ARGS__)                                                                                            \
+    MANY(7, 2, __VA_ARGS__)                                                                                            \
+    MANY(8, 2, __VA_ARGS__)                                                                                            \
+    MANY(9, 2, __VA_ARGS__)                                                                                            \
+    MANY(10, 2, __VA_ARGS__)                                                                                           \
+    MANY(11, 2, __VA_ARGS__)                                                                                           \
+    MANY(12, 2, __VA_ARGS__)
+
+#define TILE(rows, panels, name, taken)                                                                                \
+    QM_TILE(name, rows, panels) {                                                                                      \
+        mxfp4_tile((struct mxfp4_shape){taken, rows, panels, A_STEP, EXPANDED_STEP}, line_sums, a, b, stride, steps,   \
+                   c, ldc, accumulate, along);                                                                         \
     }
-}
 
-#define TILE(name, expanded, rows, panels)                                                                             \
-    static void name##_##rows##x##panels(const char *a, const char *b, size_t stride, int64_t steps, float *c,         \
-                                         int64_t ldc, int accumulate, const char *ahead) {                             \
-        (void)ahead;                                                                                                   \
-        tile(expanded, rows, panels, (const float *)a, b, stride, steps, c, ldc, accumulate);                          \
-    }
-
-#define ROW_TILES(name, expanded, rows, panels) TILE(name, expanded, rows, panels) TILE(name, expanded, rows, 1)
-
-ROW_TILES(coded, 0, 1, 4)
-ROW_TILES(coded, 0, 2, 4)
-ROW_TILES(coded, 0, 3, 4)
-ROW_TILES(coded, 0, 4, 2)
-ROW_TILES(coded, 0, 5, 2)
-ROW_TILES(coded, 0, 6, 2)
-ROW_TILES(decoded, 1, 1, 2)
-ROW_TILES(decoded, 1, 2, 2)
-ROW_TILES(decoded, 1, 3, 2)
-ROW_TILES(decoded, 1, 4, 2)
-ROW_TILES(decoded, 1, 5, 2)
-ROW_TILES(decoded, 1, 6, 2)
-
-#define ENTRY(name, rows, panels) [rows] = {name##_##rows##x##panels, name##_##rows##x1, panels}
+QM_TILES(SHAPES, fetched, QM_FETCHED)
+QM_TILES(QM_SHAPES_12_BY_2, expanding, QM_EXPANDING)
+QM_TILES(QM_SHAPES_12_BY_2, expanded, QM_EXPANDED)
 
 void product_mxfp4_avx512(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
-        .rows = 6,
+        .rows = 12,
         .k_step = QM_MXFP4_K,
-        .a_step = QM_MXFP4_K * 4,
+        .a_step = A_STEP,
         .b_step = QM_MXFP4_BLOCK,
         .block_steps = 8,
         .expanded_step = EXPANDED_STEP,
-        .expand = expand,
-        .tiles = {ENTRY(coded, 1, 4), ENTRY(coded, 2, 4), ENTRY(coded, 3, 4), ENTRY(coded, 4, 2), ENTRY(coded, 5, 2),
-                  ENTRY(coded, 6, 2)},
-        .expanded = {ENTRY(decoded, 1, 2), ENTRY(decoded, 2, 2), ENTRY(decoded, 3, 2), ENTRY(decoded, 4, 2),
-                     ENTRY(decoded, 5, 2), ENTRY(decoded, 6, 2)},
+        .one_strip = QM_TILE_TABLE(SHAPES, fetched),
+        .expanding = QM_TILE_TABLE(QM_SHAPES_12_BY_2, expanding),
+        .strips = QM_TILE_TABLE(QM_SHAPES_12_BY_2, expanded),
     };
     qm_product_tiled(p, &tiling);
 }

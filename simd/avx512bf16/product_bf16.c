@@ -10,14 +10,14 @@
  * followed by those of the next tile. Two threads read 85 % of what plain reads do without, 96 % with. */
 enum { AHEAD = 48 };
 
-/* Steps [from, to). What lies at `ahead` is fetched: for `later`, one line a step, into L2; else a line of each panel
- * a step, into L1. */
+/* Steps [from, to). What lies at `ahead` is fetched: of `later`, its bytes of a step, into L2; else a line of each
+ * panel a step, into L1. */
 QM_INLINE void steps_of(int rows, int panels, const int32_t *a, const char *b, size_t stride, int64_t from, int64_t to,
-                        const char *ahead, int later, __m512 acc[][2]) {
+                        const char *ahead, const struct qm_along *later, __m512 acc[][2]) {
     for (int64_t s = from; s < to; s++) {
         __m512i w[2];
-        if (later)
-            _mm_prefetch(ahead + s * 64, _MM_HINT_T1);
+        if (later && !(s & later->between))
+            _mm_prefetch(later->ahead + s * later->step, _MM_HINT_T1);
         QM_UNROLL
         for (int j = 0; j < panels; j++) {
             if (!later)
@@ -35,20 +35,22 @@ QM_INLINE void steps_of(int rows, int panels, const int32_t *a, const char *b, s
 }
 
 QM_INLINE void tile(int rows, int panels, const int32_t *a, const char *b, size_t stride, int64_t steps, float *c,
-                    int64_t ldc, int accumulate, const char *ahead) {
+                    int64_t ldc, int accumulate, const struct qm_along *along) {
     __m512 acc[QM_TILE_ROWS][2];
+    float *volatile kept = c; /* as in avx512/product.c */
     QM_UNROLL
     for (int i = 0; i < rows; i++)
         QM_UNROLL
     for (int j = 0; j < panels; j++)
         acc[i][j] = accumulate ? _mm512_loadu_ps(c + i * ldc + j * 16) : _mm512_setzero_ps();
-    if (ahead) {
-        steps_of(rows, panels, a, b, stride, 0, steps, ahead, 1, acc);
+    if (along->ahead) {
+        steps_of(rows, panels, a, b, stride, 0, steps, NULL, along, acc);
     } else {
         int64_t within = steps > AHEAD ? steps - AHEAD : 0;
-        steps_of(rows, panels, a, b, stride, 0, within, b + AHEAD * 64, 0, acc);
-        steps_of(rows, panels, a, b, stride, within, steps, b + (size_t)panels * stride - within * 64, 0, acc);
+        steps_of(rows, panels, a, b, stride, 0, within, b + AHEAD * 64, NULL, acc);
+        steps_of(rows, panels, a, b, stride, within, steps, b + (size_t)panels * stride - within * 64, NULL, acc);
     }
+    c = kept;
     QM_UNROLL
     for (int i = 0; i < rows; i++)
         QM_UNROLL
@@ -56,26 +58,12 @@ QM_INLINE void tile(int rows, int panels, const int32_t *a, const char *b, size_
         _mm512_storeu_ps(c + i * ldc + j * 16, acc[i][j]);
 }
 
-#define SHAPES(MANY, ONE, ...)                                                                                         \
-    MANY(1, 2, __VA_ARGS__)                                                                                            \
-    MANY(2, 2, __VA_ARGS__)                                                                                            \
-    MANY(3, 2, __VA_ARGS__)                                                                                            \
-    MANY(4, 2, __VA_ARGS__)                                                                                            \
-    MANY(5, 2, __VA_ARGS__)                                                                                            \
-    MANY(6, 2, __VA_ARGS__)                                                                                            \
-    MANY(7, 2, __VA_ARGS__)                                                                                            \
-    MANY(8, 2, __VA_ARGS__)                                                                                            \
-    MANY(9, 2, __VA_ARGS__)                                                                                            \
-    MANY(10, 2, __VA_ARGS__)                                                                                           \
-    MANY(11, 2, __VA_ARGS__)                                                                                           \
-    MANY(12, 2, __VA_ARGS__)
-
 #define TILE(rows, panels, name)                                                                                       \
     QM_TILE(name, rows, panels) {                                                                                      \
-        tile(rows, panels, (const int32_t *)a, b, stride, steps, c, ldc, accumulate, ahead);                           \
+        tile(rows, panels, (const int32_t *)a, b, stride, steps, c, ldc, accumulate, along);                           \
     }
 
-QM_TILES(tile)
+QM_TILES(QM_SHAPES_12_BY_2, tile)
 
 void product_bf16_avx512bf16(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
@@ -84,7 +72,8 @@ void product_bf16_avx512bf16(const struct qm_product *p) {
         .a_step = 4,
         .b_step = 64,
         .block_steps = 256,
-        .tiles = QM_TILE_TABLE(tile),
+        .one_strip = QM_TILE_TABLE(QM_SHAPES_12_BY_2, tile),
+        .strips = QM_TILE_TABLE(QM_SHAPES_12_BY_2, tile),
     };
     qm_product_tiled(p, &tiling);
 }

@@ -22,8 +22,10 @@ static void pack_panel_mxfp4(struct qm_mxfp4_block *out, const void *const rows[
     for (int64_t r = 0; r < QM_PANEL_ROWS; r++)
         for (int64_t b = 0; rows[r] && b < k / QM_MXFP4_K; b++) {
             out[b].scale[r] = scales[r][b];
-            for (int64_t j = 0; j < 16; j++)
-                out[b].code[j][r] = ((const uint8_t *)rows[r])[b * 16 + j];
+            for (int i = 0; i < QM_MXFP4_K; i++) {
+                uint32_t code = ((const uint8_t *)rows[r])[b * 16 + i / 2] >> i % 2 * 4 & 15;
+                out[b].code[i / QM_MXFP4_LINE_K][r] |= code << qm_mxfp4_shift(i);
+            }
         }
 }
 
@@ -51,8 +53,7 @@ void unpack_row_scalar(float *out, enum qm_dtype t, const void *panel, int64_t r
             out[i] = single[i * QM_PANEL_ROWS + r];
         } else {
             const struct qm_mxfp4_block *b = &blocks[i / QM_MXFP4_K];
-            int code = b->code[i % QM_MXFP4_K / 2][r] >> (i % 2 ? 4 : 0) & 15;
-            out[i] = values[code] * qm_e8m0_f32(b->scale[r]);
+            out[i] = values[qm_mxfp4_code(b, r, (int)(i % QM_MXFP4_K))] * qm_e8m0_f32(b->scale[r]);
         }
     }
 }

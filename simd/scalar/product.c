@@ -81,10 +81,8 @@ void product_f32_scalar(const struct qm_product *p) {
 static float block_sum(const struct qm_mxfp4_block *b, int64_t r, const uint16_t *a) {
     static const float values[16] = {QM_E2M1_F32};
     float sum = 0;
-    for (int j = 0; j < 16; j++) {
-        sum += qm_f32_from_bf16(a[2 * j]) * values[b->code[j][r] & 15];
-        sum += qm_f32_from_bf16(a[2 * j + 1]) * values[b->code[j][r] >> 4];
-    }
+    for (int k = 0; k < QM_MXFP4_K; k++)
+        sum += qm_f32_from_bf16(a[k]) * values[qm_mxfp4_code(b, r, k)];
     return sum;
 }
 
