@@ -45,6 +45,14 @@ int qm_offload_devices(const struct qm_args *args, struct qm_speed *s, struct qm
     return rc;
 }
 
+/* Measuring takes a while: what is wrong about a device is said before. */
+static int check_devices(const struct qm_args *args, struct qm_error *err) {
+    struct qm_speed *scratch = calloc(1, sizeof *scratch);
+    int rc = scratch ? qm_offload_devices(args, scratch, err) : qm_fail_memory(err, sizeof *scratch, "the devices");
+    free(scratch);
+    return rc;
+}
+
 int qm_offload_machine(const struct qm_args *args, struct qm_progress *progress, struct qm_speed *out,
                        struct qm_error *err) {
     struct qm_machine *machine = malloc(sizeof *machine);
@@ -52,10 +60,9 @@ int qm_offload_machine(const struct qm_args *args, struct qm_progress *progress,
     enum qm_isa isa = QM_ISA_SCALAR;
     int rc = machine && found ? QM_OK : qm_fail_memory(err, sizeof *machine + sizeof *found, "the machine");
     if (!rc)
+        rc = check_devices(args, err);
+    if (!rc)
         rc = qm_app_isa(args, &isa, err);
-    *out = (struct qm_speed){0};
-    if (!rc) /* what is wrong with them is said before anything is measured */
-        rc = qm_offload_devices(args, out, err);
     if (!rc && !(rc = qm_machine_describe(machine, err))) {
         rc = qm_machine_find(machine, isa, false, NULL, progress, found, err);
         if (!rc)

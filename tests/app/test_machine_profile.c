@@ -128,7 +128,7 @@ static void test_path_of_cache(void **state) {
     assert_non_null(strstr(a, "/home/u/.cache/quietmind/machine-"));
     assert_int_equal(qm_machine_profile_path("x", "avx2", "relative", "/home/u", b, sizeof b, &err), QM_OK);
     assert_string_equal(a, b);
-    assert_int_equal(qm_machine_profile_path("y", NULL, "/home/u", b, sizeof b, &err), QM_OK);
+    assert_int_equal(qm_machine_profile_path("x", "avx512", NULL, "/home/u", b, sizeof b, &err), QM_OK);
     assert_string_not_equal(a, b);
     assert_int_equal(qm_machine_profile_path("x", "avx2", NULL, NULL, a, sizeof a, &err), QM_INPUT);
     assert_int_equal(qm_machine_profile_path("x", "avx2", "/cache", NULL, a, 20, &err), QM_INPUT);
