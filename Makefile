@@ -113,9 +113,10 @@ SHARE      := $(DESTDIR)$(PREFIX)/share
 install: $B/quietmind $B/quietmind.1 ## install below DESTDIR and PREFIX (/usr/local)
 	install -D -m 755 $B/quietmind $(DESTDIR)$(PREFIX)/bin/quietmind
 	install -D -m 644 $B/quietmind.1 $(SHARE)/man/man1/quietmind.1
-	install -d $(SHARE)/quietmind/demo/demo $(SHARE)/doc/quietmind
+	install -d $(SHARE)/quietmind/demo/demo $(SHARE)/quietmind/machines $(SHARE)/doc/quietmind
 	install -m 644 $(DEMO_FILES) $(SHARE)/quietmind/demo
 	install -m 644 $(wildcard data/demo/demo/*) $(SHARE)/quietmind/demo/demo
+	install -m 644 $(wildcard bench/machines/*.json) $(SHARE)/quietmind/machines
 	install -m 644 LICENSE README.md $(SHARE)/doc/quietmind
 
 clean: ## remove what was built

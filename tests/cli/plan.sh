@@ -95,6 +95,9 @@ refuse 2 'a pin on no device' 'no device is called' plan $BIG --pin 'head on moo
 refuse 2 'what is pinned' 'expected layers, attention' plan $BIG --pin 'wheels 1'
 refuse 3 'a device that is not there' 'No such file' plan $BIG --device emulated
 refuse 2 'a device without a size' 'expected a size' plan $BIG --device emulated:
+expect 0 'described ones by name' plan --random llama-3-70b --machine threadripper-pro-9995wx --device rtx-5090
+refuse 3 'no such machine' '--machine nothing: No such file.*there are .*h200' plan --random llama-3-70b --machine nothing
+refuse 3 'no such device' '--device nothing: No such file.*rtx-5090' plan --random llama-3-70b --machine xeon-6980p-2s --device nothing
 for f in bench/machines/*.json; do
     case $f in
     */rtx* | */h200*) expect 0 "$f" plan --random llama-3-70b --machine bench/machines/threadripper-pro-9995wx.json --device "$f" ;;
