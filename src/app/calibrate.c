@@ -184,7 +184,7 @@ static int attention_token(struct calibration *c, int64_t head_dim, int64_t grou
 
 /* A prompt, whose queries are taken in blocks of QM_QUERY_ROWS rows, and the cost of a value. */
 static int attention_prompt(struct calibration *c, int64_t head_dim, struct qm_error *err) {
-    enum { DEPTH = 8192, PROMPT = 256, FEW = 64, GROUP = 8, HEADS = KV_HEADS * GROUP };
+    enum { DEPTH = 16384, PROMPT = 512, FEW = 64, GROUP = 8, HEADS = KV_HEADS * GROUP };
     struct qm_calibration_model m;
     struct qm_rates limits = {0}, few_limits = {0};
     double seconds[QM_OP_COUNT], few[QM_OP_COUNT], hd = (double)head_dim;
