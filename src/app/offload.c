@@ -76,9 +76,9 @@ int qm_offload_machine(const struct qm_args *args, struct qm_progress *progress,
     if (!rc && !(rc = qm_machine_describe(machine, err))) {
         rc = qm_machine_find(machine, isa, false, NULL, progress, found, err);
         if (!rc)
-            qm_machine_speed(machine, &found->profile, out);
+            rc = qm_machine_check(machine, isa, progress, found, out, err);
         if (!rc)
-            rc = qm_calibration_find(machine, &found->profile, isa, false, progress, &out->efficiency, err);
+            rc = qm_calibration_find(machine, &found->profile, isa, progress, &out->efficiency, err);
         qm_machine_free(machine);
     }
     free(machine);
