@@ -36,6 +36,9 @@ enum {
     /* Packed activations of m rows begin with what packing the first 48, 96, ... of them gives: blocks of this
      * many rows can be packed one by one, each at packed_bytes(rows before it, k). */
     QM_PACK_ROWS = 48,
+    QM_KV_PAGE_TOKENS = 128,                /* keys and values are kept in pages of this many tokens */
+    QM_ATTENTION_SPLIT = 512,               /* attention is cut at absolute multiples of this many tokens */
+    QM_SCORES_LD = QM_ATTENTION_SPLIT + 16, /* no power of two, so that rows do not meet in the same sets of a cache */
 };
 
 /* Bytes of one panel (16 rows) of k columns of type t, padding included. */
@@ -69,6 +72,30 @@ struct qm_type_kernels {
     void (*product)(const struct qm_product *p);
 };
 
+/* One attention split: rows of queries against the keys and values of up to QM_ATTENTION_SPLIT tokens of one KV head.
+ *   queries: packed by the `pack` of the keys' type, k = head_dim
+ *   pages:   n_pages of QM_KV_PAGE_TOKENS tokens; keys as store_k writes them, at value_offset values as store_v does
+ *   next:    the page whose keys are read after this split, or NULL; may be fetched meanwhile
+ *   lo, hi:  row i sees slots [lo[i], hi[i]) of the n_pages pages, hi at most all of them
+ *   scores:  [rows][QM_SCORES_LD], written
+ *   packed:  room for `rows` packed rows of QM_KV_PAGE_TOKENS
+ *   out:     [rows][head_dim rounded up to 16], the products of the probabilities (as softmax_split has them) with the
+ *            values, from zero; NULL: not computed, and `scores` holds the probabilities
+ *   max, sum: [rows], those of softmax_split */
+struct qm_split {
+    const void *queries;
+    int64_t rows, head_dim;
+    const uint8_t *const *pages;
+    int64_t n_pages;
+    size_t value_offset;
+    const uint8_t *next;
+    const int32_t *lo, *hi;
+    float scale;
+    float *scores;
+    void *packed;
+    float *out, *max, *sum;
+};
+
 struct qm_kernels {
     enum qm_isa isa;
     struct qm_type_kernels type[QM_MXFP4 + 1]; /* by enum qm_dtype: BF16, F16, F32, MXFP4 */
@@ -94,14 +121,18 @@ struct qm_kernels {
 
     /* One attention split: row r of s (float [ld], n columns used) holds q.k products of the split's key
      * slots. Keys outside [lo, hi) are masked: their entry becomes exactly 0. For the others, with
-     * z = s * scale: *max = max z, s = exp(z - max), *sum = the sum of s over the slots in lanes fixed by
-     * the slot. An empty range gives max = -INFINITY, sum = 0 and all zeros. n is a multiple of 16. A NaN makes
-     * its own slot and the sum NaN; exp is within 1.5 ulp, and 0 where it would be a denormal. */
+     * z = s * scale: *max = max z, s = exp(s * scale - max) (one FMA), *sum = the sum of s over the slots in lanes
+     * fixed by the slot. An empty range gives max = -INFINITY, sum = 0 and all zeros. n is a multiple of 32. A NaN
+     * makes its own slot and the sum NaN; exp is within 1.5 ulp, and 0 where it would be a denormal. */
     void (*softmax_split)(float *s, int64_t n, int64_t lo, int64_t hi, float scale, float *max, float *sum);
     /* acc (over n) with running max/sum, merged with one more split's o, max, sum, in ascending order:
      * M = max(am, m); acc = acc * exp(am - M) + o * exp(m - M); likewise sums. Starts at am = -INFINITY,
      * as = 0, acc = 0; a split with sum 0 changes nothing. */
     void (*merge_split)(float *acc, float *am, float *as, const float *o, float m, float s, int64_t n);
+    /* A whole split over keys and values of type t (BF16, F16 or F32); kernels: this table. Probabilities are rounded
+     * to BF16 before they meet BF16 values, but stay F32 where the instruction set multiplies those as F32 (AVX-512
+     * without BF16). A row's bits depend on no other row, and not on pages of which it sees nothing. */
+    void (*attend)(const struct qm_kernels *kernels, enum qm_dtype t, const struct qm_split *s);
 
     /* Writes one key or value vector x (n floats, rounded to type t: BF16, F16 or F32) into a page's
      * panels. store_k: panels over tokens, k = head dim: slot's column of panel slot / 16.

@@ -131,7 +131,7 @@ void softmax_split_f32_avx2(float *s, int64_t n, int64_t lo, int64_t hi, float s
     float top = fold_max(most);
     __m256 total[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
     for (int64_t i = 0; i < n; i += 8) {
-        __m256 z = _mm256_sub_ps(_mm256_mul_ps(_mm256_loadu_ps(s + i), factor), _mm256_set1_ps(top));
+        __m256 z = _mm256_fmsub_ps(_mm256_loadu_ps(s + i), factor, _mm256_set1_ps(top));
         __m256 e = _mm256_and_ps(exp_f32_avx2(z), _mm256_castsi256_ps(open_lanes(i, lo, hi)));
         total[i / 8 % 2] = _mm256_add_ps(total[i / 8 % 2], e);
         _mm256_storeu_ps(s + i, e);

@@ -22,6 +22,7 @@ void rope_f32_avx512(float *x, const float *cs, int64_t n);
 void softmax_f32_avx512(float *x, int64_t n);
 void softmax_split_f32_avx512(float *s, int64_t n, int64_t lo, int64_t hi, float scale, float *max, float *sum);
 void merge_split_f32_avx512(float *acc, float *am, float *as, const float *o, float m, float s, int64_t n);
+void attend_avx512(const struct qm_kernels *kernels, enum qm_dtype t, const struct qm_split *s);
 
 void pack_panel_avx512(void *dst, enum qm_dtype t, const void *const rows[QM_PANEL_ROWS],
                        const uint8_t *const scales[QM_PANEL_ROWS], int64_t k);

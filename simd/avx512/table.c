@@ -17,6 +17,7 @@ void qm_kernels_overlay_avx512(struct qm_kernels *t) {
     t->softmax = softmax_f32_avx512;
     t->softmax_split = softmax_split_f32_avx512;
     t->merge_split = merge_split_f32_avx512;
+    t->attend = attend_avx512;
     t->pack_panel = pack_panel_avx512;
     t->find_nonfinite = find_nonfinite_avx512;
     t->read_lanes = read_lanes_avx512;

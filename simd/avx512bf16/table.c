@@ -8,5 +8,6 @@ void qm_kernels_overlay_avx512bf16(struct qm_kernels *t) {
         (struct qm_type_kernels){packed_bytes_bf16_avx512bf16, pack_bf16_avx512bf16, product_bf16_avx512bf16};
     t->type[QM_MXFP4] =
         (struct qm_type_kernels){packed_bytes_bf16_avx512bf16, pack_bf16_avx512bf16, product_mxfp4_avx512bf16};
+    t->attend = attend_avx512bf16;
     t->peak_bf16 = peak_bf16_avx512bf16;
 }

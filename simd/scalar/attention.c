@@ -11,7 +11,7 @@ void softmax_split_f32_scalar(float *s, int64_t n, int64_t lo, int64_t hi, float
             top = s[i] * scale;
     float lanes[QM_LANES] = {0};
     for (int64_t i = 0; i < n; i++) {
-        s[i] = i >= lo && i < hi ? exp_f32_scalar(s[i] * scale - top) : 0.0f;
+        s[i] = i >= lo && i < hi ? exp_f32_scalar(fmaf(s[i], scale, -top)) : 0.0f;
         lanes[i % QM_LANES] += s[i];
     }
     *max = top;

@@ -1,4 +1,5 @@
 /* The scalar table: every entry, the one the others start from. */
+#include "simd/attend.h"
 #include "simd/scalar/scalar.h"
 #include "simd/tables.h"
 
@@ -20,6 +21,7 @@ void qm_kernels_overlay_scalar(struct qm_kernels *t) {
         .softmax = softmax_f32_scalar,
         .softmax_split = softmax_split_f32_scalar,
         .merge_split = merge_split_f32_scalar,
+        .attend = qm_attend_by_products,
         .store_k = store_k_scalar,
         .store_v = store_v_scalar,
         .pack_panel = pack_panel_scalar,

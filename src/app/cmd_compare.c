@@ -14,7 +14,7 @@
 #include "base/file.h"
 #include "numa/topology.h"
 
-enum { DESCRIPTION_LIMIT = 1 << 20, REPORT_LIMIT = 64 << 20 };
+enum { DESCRIPTION_LIMIT = 1 << 20 };
 
 /* Read again and again to the length that is asked for. */
 static const char TEXT[] =
@@ -54,19 +54,6 @@ static int read_numbers(const struct qm_args *args, struct compare *c, struct qm
     if (!rc)
         rc = qm_app_kv_type(args, &t->kv_type, err);
     return rc ? rc : qm_app_numa(args, &t->numa, err);
-}
-
-/* Before anything long begins: a file that is no report is refused at once. */
-static int read_before(const struct qm_args *args, struct compare *c, struct qm_error *err) {
-    const char *path = qm_args_text(args, QM_OPT_WITH, NULL);
-    struct qm_buf text = {0};
-    if (!path)
-        return QM_OK;
-    int rc = qm_read_file(path, REPORT_LIMIT, &text, err);
-    if (!rc)
-        rc = qm_compare_parse(text.data ? text.data : "", text.len, path, &c->before, err);
-    qm_buf_free(&text);
-    return rc;
 }
 
 static int add_prompt(struct compare *c, const char *name, const char *text, size_t len, struct qm_error *err) {
@@ -184,9 +171,7 @@ static void describe(struct compare *c) {
 
 static int write_json(const struct compare *c, const char *path, struct qm_error *err) {
     struct qm_out out;
-    json_t *root = qm_compare_json(&c->report);
-    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
-    json_decref(root);
+    char *text = qm_compare_json_text(&c->report, JSON_INDENT(2));
     int rc = text ? QM_OK : qm_fail(err, QM_INPUT, "%s: a name is not UTF-8", c->report.model);
     if (!rc && !path)
         rc = qm_out_printf(err, "%s\n", text);
@@ -230,13 +215,14 @@ static int compare(const struct qm_args *args, struct compare *c, struct qm_erro
     struct qm_compare_task *t = &c->task;
     int rc = read_numbers(args, c, err);
     if (!rc)
-        rc = read_before(args, c, err);
-    if (!rc)
         rc = qm_app_open(args, QM_TOKENIZER_YES, &c->progress, &c->opened, err);
     t->model = c->opened.model;
     t->model_name = c->opened.dir;
     if (!rc)
         rc = read_prompts(args, c, err);
+    /* before anything long begins: what is no report is refused at once */
+    if (!rc && args->option[QM_OPT_WITH].set)
+        rc = qm_compare_before(args->option[QM_OPT_WITH].text, &c->report, c->opened.dir, &c->before, err);
     if (!rc)
         rc = look_at_machine(args, c, err);
     if (rc)
@@ -255,10 +241,14 @@ static int compare(const struct qm_args *args, struct compare *c, struct qm_erro
         rc = qm_compare_job_rows(args, &c->opened, t, &c->report, err);
     if (!rc)
         rc = print(args, c, err);
+    if (!rc && c->report.reference >= 0)
+        qm_compare_keep(&c->report, &c->progress);
     return rc ? rc : judge(&c->report, err);
 }
 
 static int run_compare(const struct qm_args *args, struct qm_error *err) {
+    if (args->option[QM_OPT_HISTORY].set)
+        return qm_compare_history(args->option[QM_OPT_JSON].set, err);
     struct compare *c = calloc(1, sizeof *c);
     if (!c)
         return qm_fail_memory(err, sizeof *c, "the comparison");
@@ -285,6 +275,7 @@ static const unsigned char compare_options[] = {QM_OPT_CONFIGS,
                                                 QM_OPT_JOB,
                                                 QM_OPT_SEQUENCES,
                                                 QM_OPT_WITH,
+                                                QM_OPT_HISTORY,
                                                 QM_OPT_OUTPUT,
                                                 QM_OPT_JSON,
                                                 QM_OPT_CSV,
@@ -319,11 +310,12 @@ const struct qm_command qm_cmd_compare = {
                "(Kullback-Leibler) from those of the first configuration, and no token differs\n"
                "but where that was measured; with --bound 0 every token must be the same.\n"
                "Exit code 0: they agree; 1: they do not; 5: a configuration failed, such as a\n"
-               "device; the others go on, and the result says so. --with holds an earlier report (of -o\n"
-               "or --json, of this machine or another) beside this one.\n",
+               "device; the others go on, and the result says so. Results are kept, the last 32\n"
+               "of them; --with holds one beside this one: last, a number of --history, or a\n"
+               "file (of -o or --json, of this machine or another).\n",
     .example = "quietmind compare Qwen/Qwen3-4B --configs cpu,quiet,emulated:auto\n"
-               "quietmind compare Qwen/Qwen3-4B -f report.txt -n 200 -o monday.json\n"
-               "quietmind compare Qwen/Qwen3-4B -f report.txt -n 200 --with monday.json\n"
+               "quietmind compare Qwen/Qwen3-4B -f report.txt -n 200 --with last\n"
+               "quietmind compare --history\n"
                "quietmind compare Qwen/Qwen3-4B --job tonight.jsonl --html > compare.html\n",
     .options = compare_options,
     .takes_model = true,

@@ -13,6 +13,7 @@
 
 #include "app/compare_agree.h"
 #include "app/compare_stats.h"
+#include "app/progress.h"
 #include "base/buf.h"
 #include "base/error.h"
 #include "plan/placement.h"
@@ -120,6 +121,18 @@ int qm_compare_parse(const char *text, size_t len, const char *name, struct qm_c
 int qm_compare_text(const struct qm_compare_report *r, const struct qm_compare_report *before, struct qm_error *err);
 int qm_compare_csv(const struct qm_compare_report *r, struct qm_error *err);
 int qm_compare_html(const struct qm_compare_report *r, const struct qm_compare_report *before, struct qm_error *err);
+
+/* qm_compare_json as text, with Jansson's flags; to be freed, NULL as above. */
+char *qm_compare_json_text(const struct qm_compare_report *r, size_t flags);
+
+/* Keeps the result in the history; what can't be kept is noted. */
+void qm_compare_keep(const struct qm_compare_report *r, struct qm_progress *progress);
+/* Lists what is kept. */
+int qm_compare_history(bool json, struct qm_error *err);
+/* The earlier result that --with names: "last" (of the model in that folder, the same work first), the number of a kept
+ * one, or a file. QM_INPUT where there is none, or it is no report. */
+int qm_compare_before(const char *which, const struct qm_compare_report *now, const char *directory,
+                      struct qm_compare_report *out, struct qm_error *err);
 
 /* false: what is known of it is predicted. */
 static inline bool qm_compare_measured(const struct qm_compare_config *c) {

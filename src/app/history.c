@@ -1,4 +1,4 @@
-/* The history's table. A file that is no database, or of another form, is refused and never changed. */
+/* The history's two tables. */
 #include "app/history.h"
 
 #include <sqlite3.h>
@@ -6,9 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/file.h"
 
 enum { WAIT_MS = 2000 };
 
@@ -23,54 +24,69 @@ void qm_history_path(char *out, size_t size) {
         out[0] = 0;
 }
 
-static int fail(sqlite3 *db, const char *path, struct qm_error *err) {
-    return qm_fail(err, QM_INPUT, "the history %s: %s", path, db ? sqlite3_errmsg(db) : "out of memory");
-}
-
-/* The directory is one level below the cache's, which is there or can't be written anyway. */
-static void make_directory(const char *path) {
-    char directory[4200];
-    snprintf(directory, sizeof directory, "%s", path);
-    char *slash = strrchr(directory, '/');
-    if (slash) {
-        *slash = 0;
-        mkdir(directory, 0755);
+/* What SQLite would take for the new file's goes along. */
+static int put_aside(sqlite3 *db, const char *path, struct qm_error *err) {
+    static const char *const ends[] = {"-journal", "-wal", "-shm", ""};
+    char from[4300], to[4300], reason[256];
+    int rc = 0;
+    snprintf(reason, sizeof reason, "%s", sqlite3_errmsg(db));
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        snprintf(from, sizeof from, "%s%s", path, ends[i]);
+        snprintf(to, sizeof to, "%s.damaged%s", path, ends[i]);
+        rc = rename(from, to);
     }
+    return qm_fail(err, QM_INPUT,
+                   rc ? "the history %s: %s; remove it, and a new one begins"
+                      : "the history %s: %s; it is put aside as history.db.damaged, and a new one begins",
+                   path, reason);
 }
 
-static int open_history(const char *path, int flags, sqlite3 **db, struct qm_error *err) {
-    static const char table[] =
+static int fail(sqlite3 *db, const char *path, struct qm_error *err) {
+    int code = db ? sqlite3_errcode(db) : SQLITE_NOMEM;
+    if (code == SQLITE_NOTADB || code == SQLITE_CORRUPT || code == SQLITE_ERROR)
+        return put_aside(db, path, err);
+    return qm_fail(err, QM_SYSTEM, "the history %s: %s", path, db ? sqlite3_errmsg(db) : "out of memory");
+}
+
+/* With both tables. create: where there is no file yet it is made. */
+static int open_history(const char *path, bool create, sqlite3 **db, struct qm_error *err) {
+    static const char tables[] =
         "CREATE TABLE IF NOT EXISTS measured (at TEXT NOT NULL, machine TEXT NOT NULL, model TEXT NOT NULL, command "
-        "TEXT "
-        "NOT NULL, what TEXT NOT NULL, sequences INTEGER NOT NULL, depth INTEGER NOT NULL, tokens INTEGER NOT NULL, "
-        "threads INTEGER NOT NULL, predicted REAL NOT NULL, measured REAL NOT NULL)";
-    if (flags & SQLITE_OPEN_CREATE)
-        make_directory(path);
-    if (sqlite3_open_v2(path, db, flags, NULL) != SQLITE_OK) {
-        int rc = fail(*db, path, err);
+        "TEXT NOT NULL, what TEXT NOT NULL, sequences INTEGER NOT NULL, depth INTEGER NOT NULL, tokens INTEGER NOT "
+        "NULL, threads INTEGER NOT NULL, predicted REAL NOT NULL, measured REAL NOT NULL);"
+        "CREATE TABLE IF NOT EXISTS compared (number INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, machine TEXT "
+        "NOT NULL, model TEXT NOT NULL, work TEXT NOT NULL, summary TEXT NOT NULL, report TEXT NOT NULL)";
+    int rc = create ? qm_make_directories(path, err) : QM_OK;
+    if (rc)
+        return rc;
+    if (sqlite3_open_v2(path, db, SQLITE_OPEN_READWRITE | (create ? SQLITE_OPEN_CREATE : 0), NULL) != SQLITE_OK)
+        rc = fail(*db, path, err);
+    if (!rc) {
+        sqlite3_busy_timeout(*db, WAIT_MS);
+        if (sqlite3_exec(*db, tables, NULL, NULL, NULL) != SQLITE_OK)
+            rc = fail(*db, path, err);
+    }
+    if (rc) {
         sqlite3_close(*db);
         *db = NULL;
-        return rc;
     }
-    sqlite3_busy_timeout(*db, WAIT_MS);
-    if (!(flags & SQLITE_OPEN_CREATE) || sqlite3_exec(*db, table, NULL, NULL, NULL) == SQLITE_OK)
-        return QM_OK;
-    int rc = fail(*db, path, err);
-    sqlite3_close(*db);
-    *db = NULL;
     return rc;
+}
+
+static void now_text(char out[32]) {
+    time_t now = time(NULL);
+    struct tm utc;
+    strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
 }
 
 int qm_history_add(const char *path, const struct qm_history_row *row, struct qm_error *err) {
     sqlite3 *db = NULL;
     sqlite3_stmt *s = NULL;
     char when[32];
-    time_t now = time(NULL);
-    struct tm utc;
-    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    int rc = open_history(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db, err);
+    int rc = open_history(path, true, &db, err);
     if (rc)
         return rc;
+    now_text(when);
     const char *const texts[] = {when, row->machine, row->model, row->command, row->what};
     const sqlite3_int64 numbers[] = {row->sequences, row->depth, row->tokens, row->threads};
     bool good =
@@ -114,7 +130,7 @@ int qm_history_last(const char *path, int n, struct qm_history_row **out, int *f
     *found = 0;
     if (access(path, F_OK) != 0)
         return QM_OK;
-    int rc = open_history(path, SQLITE_OPEN_READONLY, &db, err), step = SQLITE_DONE;
+    int rc = open_history(path, false, &db, err), step = SQLITE_DONE;
     if (rc)
         return rc;
     *out = calloc((size_t)n + 1, sizeof **out);
@@ -139,5 +155,92 @@ int qm_history_last(const char *path, int n, struct qm_history_row **out, int *f
         *out = NULL;
         *found = 0;
     }
+    return rc;
+}
+
+/* The newest ones that fit stay. */
+static int drop_oldest(sqlite3 *db, const char *path, struct qm_error *err) {
+    char sql[400];
+    snprintf(
+        sql, sizeof sql,
+        "DELETE FROM compared WHERE number IN (SELECT number FROM (SELECT number, sum(length(report)) OVER (ORDER BY "
+        "number DESC) AS bytes, row_number() OVER (ORDER BY number DESC) AS n FROM compared) WHERE bytes > %d OR "
+        "n > %d)",
+        QM_HISTORY_BYTES, QM_HISTORY_RESULTS);
+    return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? QM_OK : fail(db, path, err);
+}
+
+int qm_history_keep(const char *path, const struct qm_history_result *r, const char *text, struct qm_error *err) {
+    const char *const texts[] = {r->when, r->machine, r->model, r->work, r->summary, text};
+    sqlite3 *db = NULL;
+    sqlite3_stmt *s = NULL;
+    size_t bytes = strlen(text);
+    if (bytes > QM_HISTORY_BYTES)
+        return qm_fail(err, QM_INPUT, "the history %s: a result of %zu bytes is not kept: the limit is %d", path, bytes,
+                       QM_HISTORY_BYTES);
+    int rc = open_history(path, true, &db, err);
+    if (rc)
+        return rc;
+    bool good = sqlite3_prepare_v2(db, "INSERT INTO compared VALUES (NULL,?,?,?,?,?,?)", -1, &s, NULL) == SQLITE_OK;
+    for (int i = 0; i < 6 && good; i++)
+        good = sqlite3_bind_text(s, i + 1, texts[i], -1, SQLITE_TRANSIENT) == SQLITE_OK;
+    good = good && sqlite3_step(s) == SQLITE_DONE;
+    rc = good ? drop_oldest(db, path, err) : fail(db, path, err);
+    sqlite3_finalize(s);
+    sqlite3_close(db);
+    return rc;
+}
+
+int qm_history_results(const char *path, struct qm_history_result **out, int *found, struct qm_error *err) {
+    sqlite3 *db = NULL;
+    sqlite3_stmt *s = NULL;
+    *out = NULL;
+    *found = 0;
+    if (access(path, F_OK) != 0)
+        return QM_OK;
+    int rc = open_history(path, false, &db, err), step = SQLITE_DONE;
+    if (rc)
+        return rc;
+    if (!(*out = calloc(QM_HISTORY_RESULTS, sizeof **out)))
+        rc = qm_fail_memory(err, QM_HISTORY_RESULTS * sizeof **out, "the history");
+    if (!rc && sqlite3_prepare_v2(db, "SELECT number, at, machine, model, work, summary FROM compared ORDER BY number",
+                                  -1, &s, NULL) != SQLITE_OK)
+        rc = fail(db, path, err);
+    while (!rc && *found < QM_HISTORY_RESULTS && (step = sqlite3_step(s)) == SQLITE_ROW) {
+        struct qm_history_result *r = &(*out)[(*found)++];
+        r->number = sqlite3_column_int64(s, 0);
+        take_text(s, 1, r->when, sizeof r->when);
+        take_text(s, 2, r->machine, sizeof r->machine);
+        take_text(s, 3, r->model, sizeof r->model);
+        take_text(s, 4, r->work, sizeof r->work);
+        take_text(s, 5, r->summary, sizeof r->summary);
+    }
+    if (!rc && step != SQLITE_DONE && step != SQLITE_ROW)
+        rc = fail(db, path, err);
+    sqlite3_finalize(s);
+    sqlite3_close(db);
+    if (rc) {
+        free(*out);
+        *out = NULL;
+        *found = 0;
+    }
+    return rc;
+}
+
+int qm_history_text(const char *path, int64_t number, struct qm_buf *out, struct qm_error *err) {
+    sqlite3 *db = NULL;
+    sqlite3_stmt *s = NULL;
+    int rc = access(path, F_OK) ? QM_OK : open_history(path, false, &db, err), step = SQLITE_DONE;
+    if (db && (sqlite3_prepare_v2(db, "SELECT report FROM compared WHERE number = ?", -1, &s, NULL) != SQLITE_OK ||
+               sqlite3_bind_int64(s, 1, number) != SQLITE_OK))
+        rc = fail(db, path, err);
+    if (db && !rc && (step = sqlite3_step(s)) == SQLITE_ROW)
+        rc = qm_buf_add(out, sqlite3_column_text(s, 0), (size_t)sqlite3_column_bytes(s, 0), err);
+    else if (!rc && step != SQLITE_DONE)
+        rc = fail(db, path, err);
+    else if (!rc)
+        rc = qm_fail(err, QM_INPUT, "no result %lld is kept: compare --history lists them", (long long)number);
+    sqlite3_finalize(s);
+    sqlite3_close(db);
     return rc;
 }

@@ -1,13 +1,11 @@
 /* The machine profile's file. */
 #include "app/machine_profile.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -192,24 +190,12 @@ int qm_machine_profile_load(const char *path, const char *identity, const char *
     return rc;
 }
 
-static int make_directories(const char *path, struct qm_error *err) {
-    char directory[4096];
-    snprintf(directory, sizeof directory, "%s", path);
-    for (char *slash = strchr(directory + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = 0;
-        if (mkdir(directory, 0755) != 0 && errno != EEXIST)
-            return qm_fail_errno(err, "%s", directory);
-        *slash = '/';
-    }
-    return QM_OK;
-}
-
 int qm_machine_profile_save(const char *path, const struct qm_machine_profile *p, struct qm_error *err) {
     struct qm_out out = {0};
     json_t *root = qm_machine_profile_json(p);
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
-    int rc = text ? make_directories(path, err) : qm_fail_memory(err, 4096, "the machine profile");
+    int rc = text ? qm_make_directories(path, err) : qm_fail_memory(err, 4096, "the machine profile");
     if (!rc)
         rc = qm_out_open(&out, path, err);
     if (!rc && fprintf(out.file, "%s\n", text) < 0) {

@@ -22,27 +22,6 @@ struct qm_offload {
     struct qm_device_setup devices[QM_MAX_DEVICES];
 };
 
-int qm_offload_machine(const struct qm_args *args, struct qm_progress *progress, struct qm_speed *out,
-                       struct qm_error *err) {
-    struct qm_machine *machine = malloc(sizeof *machine);
-    struct qm_machine_found *found = malloc(sizeof *found);
-    enum qm_isa isa = QM_ISA_SCALAR;
-    int rc = machine && found ? QM_OK : qm_fail_memory(err, sizeof *machine + sizeof *found, "the machine");
-    if (!rc)
-        rc = qm_app_isa(args, &isa, err);
-    if (!rc && !(rc = qm_machine_describe(machine, err))) {
-        rc = qm_machine_find(machine, isa, false, NULL, progress, found, err);
-        if (!rc)
-            qm_machine_speed(machine, &found->profile, out);
-        if (!rc)
-            rc = qm_calibration_find(machine, &found->profile, isa, false, progress, &out->efficiency, err);
-        qm_machine_free(machine);
-    }
-    free(machine);
-    free(found);
-    return rc;
-}
-
 static int read_device_file(const char *path, struct qm_speed *s, struct qm_error *err) {
     struct qm_buf text = {0};
     int rc = qm_read_file(path, DEVICE_LIMIT, &text, err);
@@ -63,6 +42,37 @@ int qm_offload_devices(const struct qm_args *args, struct qm_speed *s, struct qm
         else
             rc = qm_speed_device_parse(list->list[i], &s->device[s->devices++], err);
     }
+    return rc;
+}
+
+/* Measuring takes a while: what is wrong about a device is said before. */
+static int check_devices(const struct qm_args *args, struct qm_error *err) {
+    struct qm_speed *scratch = calloc(1, sizeof *scratch);
+    int rc = scratch ? qm_offload_devices(args, scratch, err) : qm_fail_memory(err, sizeof *scratch, "the devices");
+    free(scratch);
+    return rc;
+}
+
+int qm_offload_machine(const struct qm_args *args, struct qm_progress *progress, struct qm_speed *out,
+                       struct qm_error *err) {
+    struct qm_machine *machine = malloc(sizeof *machine);
+    struct qm_machine_found *found = malloc(sizeof *found);
+    enum qm_isa isa = QM_ISA_SCALAR;
+    int rc = machine && found ? QM_OK : qm_fail_memory(err, sizeof *machine + sizeof *found, "the machine");
+    if (!rc)
+        rc = check_devices(args, err);
+    if (!rc)
+        rc = qm_app_isa(args, &isa, err);
+    if (!rc && !(rc = qm_machine_describe(machine, err))) {
+        rc = qm_machine_find(machine, isa, false, NULL, progress, found, err);
+        if (!rc)
+            qm_machine_speed(machine, &found->profile, out);
+        if (!rc)
+            rc = qm_calibration_find(machine, &found->profile, isa, false, progress, &out->efficiency, err);
+        qm_machine_free(machine);
+    }
+    free(machine);
+    free(found);
     return rc;
 }
 

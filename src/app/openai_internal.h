@@ -28,7 +28,7 @@ struct qm_openai_request {
     struct qm_logit_bias *biases;
     char **stop; /* [n_stop] */
     int n_stop;
-    bool ignore_end, skip_special, base64;
+    bool ignore_end, skip_special, base64, tools;
     int top_logprobs; /* -1: none */
     enum qm_reasoning_format reasoning;
     bool reasoning_opened;
@@ -37,6 +37,8 @@ struct qm_openai_request {
 
 /* The chat prompt: messages made plain, rendered by the model's template, as tokens; prompts[0]. */
 int qm_openai_chat_prompt(struct qm_openai_request *r, const json_t *body, struct qm_error *err);
+/* Whether the model is told of tools: there are some, and "tool_choice" does not say "none". */
+bool qm_openai_has_tools(const json_t *body);
 /* "prompt" or "input": a string, a list of strings, of token ids, or of lists of token ids. */
 int qm_openai_text_prompts(struct qm_openai_request *r, const json_t *body, const char *key, struct qm_error *err);
 

@@ -83,11 +83,15 @@ static int make_plain(json_t *messages, struct qm_error *err) {
     return QM_OK;
 }
 
+bool qm_openai_has_tools(const json_t *body) {
+    const char *choice = json_string_value(json_object_get(body, "tool_choice"));
+    return json_array_size(json_object_get(body, "tools")) && !(choice && !strcmp(choice, "none"));
+}
+
 /* The body as the template sees it. A new reference, or NULL. */
 static json_t *template_body(const json_t *body, json_t *messages) {
     static const char *const taken[] = {"documents", "add_generation_prompt", "continue_final_message"};
     json_t *out = json_pack("{s:O}", "messages", messages);
-    const char *choice = json_string_value(json_object_get(body, "tool_choice"));
     json_t *kwargs = json_copy(json_object_get(body, "chat_template_kwargs"));
     json_t *effort = json_object_get(body, "reasoning_effort");
     bool ok = out != NULL;
@@ -95,9 +99,8 @@ static json_t *template_body(const json_t *body, json_t *messages) {
         json_t *value = json_object_get(body, taken[i]);
         ok = !value || json_is_null(value) || !json_object_set(out, taken[i], value);
     }
-    json_t *tools = json_object_get(body, "tools");
-    if (ok && json_array_size(tools) && !(choice && !strcmp(choice, "none")))
-        ok = !json_object_set(out, "tools", tools);
+    if (ok && qm_openai_has_tools(body))
+        ok = !json_object_set(out, "tools", json_object_get(body, "tools"));
     if (ok && json_is_string(effort) && !json_object_get(kwargs, "reasoning_effort")) {
         kwargs = kwargs ? kwargs : json_object();
         ok = kwargs && !json_object_set(kwargs, "reasoning_effort", effort);
@@ -127,6 +130,7 @@ static int render(struct qm_openai_request *r, const json_t *body, bool add_spec
         r->reasoning = qm_reasoning_detect(r->context->tokenizer, &keep_special);
         r->reasoning_opened = qm_reasoning_opened(text.data, text.len);
         r->skip_special = r->skip_special && !keep_special;
+        r->tools = qm_openai_has_tools(body);
         rc = qm_tokenizer_encode(r->context->tokenizer, text.data, text.len, add_special, true, &r->prompts[0], err);
     }
     qm_buf_free(&text);

@@ -1,10 +1,12 @@
 /* From the outcomes of a request's parts to its response body. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "app/generation_report.h"
 #include "app/openai_internal.h"
+#include "app/openai_tools.h"
 
 int qm_openai_request_token(struct qm_openai_request *r, int i, const struct qm_generate_token *t,
                             struct qm_error *err) {
@@ -80,13 +82,35 @@ static json_t *text_value(const struct qm_buf *b) {
     return json_stringn(b->len ? b->data : "", b->len);
 }
 
-static json_t *chat_choice(const struct qm_openai_part *p, int index) {
+/* *calls: NULL where there are none; *content: what else there is. */
+static int split_calls(const struct qm_openai_request *r, const struct qm_openai_part *p, const char *id, int index,
+                       json_t **calls, json_t **content, struct qm_error *err) {
+    struct qm_buf rest = {0};
+    char of[128];
+    int rc = QM_OK;
+    *calls = NULL;
+    snprintf(of, sizeof of, "%.100s_%d", id, index);
+    if (r->tools)
+        rc = qm_openai_tool_calls(p->text.len ? p->text.data : "", p->text.len, of, calls, &rest, err);
+    if (!rc)
+        *content = !*calls ? text_value(&p->text) : rest.len ? text_value(&rest) : json_null();
+    qm_buf_free(&rest);
+    return rc;
+}
+
+/* NULL where memory is short. */
+static json_t *chat_choice(const struct qm_openai_request *r, const char *id, int index, struct qm_error *err) {
+    const struct qm_openai_part *p = &r->parts[index];
+    json_t *calls, *content;
+    if (split_calls(r, p, id, index, &calls, &content, err))
+        return NULL;
+    const char *reason = calls && p->finish == QM_FINISH_STOP ? "tool_calls" : finish_reason(p->finish);
     json_t *logprobs = p->logprobs ? json_pack("{s:O, s:n}", "content", p->logprobs, "refusal") : json_null();
     json_t *reasoning = p->reasoning.len ? text_value(&p->reasoning) : NULL;
-    json_t *message = json_pack("{s:s, s:o, s:o*, s:n}", "role", "assistant", "content", text_value(&p->text),
-                                "reasoning_content", reasoning, "refusal");
+    json_t *message = json_pack("{s:s, s:o, s:o*, s:o*, s:n}", "role", "assistant", "content", content,
+                                "reasoning_content", reasoning, "tool_calls", calls, "refusal");
     return json_pack("{s:i, s:o, s:o, s:s}", "index", index, "message", message, "logprobs", logprobs, "finish_reason",
-                     finish_reason(p->finish));
+                     reason);
 }
 
 static size_t characters(const char *text) {
@@ -176,7 +200,7 @@ int qm_openai_response(const struct qm_openai_request *r, const char *id, int64_
             return qm_fail(err, QM_USAGE, "a response asked for before part %d of the request is done", i);
         }
         json_t *one = r->endpoint == QM_ENDPOINT_EMBEDDINGS ? embedding_entry(r, p, i)
-                      : r->endpoint == QM_ENDPOINT_CHAT     ? chat_choice(p, i)
+                      : r->endpoint == QM_ENDPOINT_CHAT     ? chat_choice(r, id, i, err)
                                                             : text_choice(p, i);
         json_array_append_new(list, one);
     }

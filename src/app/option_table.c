@@ -149,7 +149,9 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
         "answers agree within this Kullback-Leibler divergence of the logits (0.001)"},
     [QM_OPT_JOB] = {"job", 0, 0, QM_VALUE_TEXT, "IN", NONE,
         "also tell how long the batch file IN would take, and its joules, under each"},
-    [QM_OPT_WITH] = {"with", 0, 0, QM_VALUE_TEXT, "FILE", NONE, "show an earlier report beside this one"},
+    [QM_OPT_WITH] = {"with", 0, 0, QM_VALUE_TEXT, "RESULT", NONE,
+        "show an earlier result beside this one: last (of this model), a number of --history, or a file"},
+    [QM_OPT_HISTORY] = {"history", 0, 0, QM_VALUE_NONE, 0, NONE, "list the results that are kept, and measure nothing"},
     [QM_OPT_CSV] = {"csv", 0, 0, QM_VALUE_NONE, 0, NONE, "print the result as CSV, a line a configuration"},
 
     [QM_OPT_REFRESH] = {"refresh", 0, 0, QM_VALUE_NONE, 0, NONE, "measure again"},

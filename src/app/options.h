@@ -105,6 +105,7 @@ enum qm_option {
     QM_OPT_BOUND,
     QM_OPT_JOB,
     QM_OPT_WITH,
+    QM_OPT_HISTORY,
     QM_OPT_CSV,
     /* machine */
     QM_OPT_REFRESH,

@@ -151,3 +151,15 @@ void qm_out_abort_all(void) {
             unlink(temporary);
     }
 }
+
+int qm_make_directories(const char *path, struct qm_error *err) {
+    char directory[4096];
+    snprintf(directory, sizeof directory, "%s", path);
+    for (char *slash = strchr(directory + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        if (mkdir(directory, 0755) != 0 && errno != EEXIST)
+            return qm_fail_errno(err, "%s", directory);
+        *slash = '/';
+    }
+    return QM_OK;
+}

@@ -30,4 +30,7 @@ int qm_out_commit(struct qm_out *o, struct qm_error *err);
 void qm_out_abort(struct qm_out *o);
 void qm_out_abort_all(void);
 
+/* Makes the directories above the file `path`, where they are missing. */
+int qm_make_directories(const char *path, struct qm_error *err);
+
 #endif

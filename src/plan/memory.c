@@ -115,10 +115,10 @@ static void plan_private(const struct qm_model *m, const struct qm_workload *w, 
     s->accumulator = place(&at, s->product_bytes);
     s->queries = place(&at, packed_bound(s->query_rows, c->head_dim));
     s->probabilities = place(&at, packed_bound(s->query_rows, QM_KV_PAGE_TOKENS)); /* of a page */
-    s->scores = place(&at, rows * QM_ATTENTION_SPLIT * 4);
+    s->scores = place(&at, rows * QM_SCORES_LD * 4);
     s->split_out = place(&at, value);
     s->merged = place(&at, value);
-    s->row_stats = place(&at, rows * 4 * 4);                            /* maxima and sums of both */
+    s->row_stats = place(&at, rows * 4 * 6);                            /* maxima and sums of both, slots seen */
     s->vectors = place(&at, (uint64_t)(s->ld_value + c->head_dim) * 4); /* one vector, and zeros */
     s->private_rows = at;
     s->thread_bytes = round_up(

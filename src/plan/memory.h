@@ -6,13 +6,12 @@
 #include <stdint.h>
 
 #include "model/model.h"
+#include "simd/kernels.h"
 
 enum {
-    QM_KV_PAGE_TOKENS = 128,  /* keys and values are kept in pages of this many tokens */
-    QM_ATTENTION_SPLIT = 512, /* attention is cut at absolute multiples of this many tokens */
-    QM_PARTIAL_TOKENS = 8,    /* steps of up to this many tokens may share out splits over threads */
-    QM_QUERY_ROWS = 96,       /* query rows of one unit of attention, at most, unless one token has more heads */
-    QM_MAX_GROUP = 256,       /* query heads of one KV head */
+    QM_PARTIAL_TOKENS = 8, /* steps of up to this many tokens may share out splits over threads */
+    QM_QUERY_ROWS = 96,    /* query rows of one unit of attention, at most, unless one token has more heads */
+    QM_MAX_GROUP = 256,    /* query heads of one KV head */
 };
 
 struct qm_workload {

@@ -264,6 +264,58 @@ static void chat_response(void **state) {
     qm_openai_request_free(r);
 }
 
+/* The message and the reason of an answer's only choice. */
+static void answers(const char *fields, enum qm_finish how, const char *text, const char *message, const char *reason) {
+    struct qm_openai_request *r = taken(QM_ENDPOINT_CHAT, fields);
+    struct qm_buf line = {0};
+    struct qm_error err;
+    json_t *response;
+    finish(r, 0, how, text, 3);
+    assert_int_equal(qm_openai_response(r, "id-1", 0, &response, &err), QM_OK);
+    const json_t *choice = json_array_get(json_object_get(response, "choices"), 0);
+    assert_int_equal(qm_openai_dump(json_object_get(choice, "message"), &line, &err), QM_OK);
+    assert_string_equal(line.data, message);
+    assert_string_equal(json_string_value(json_object_get(choice, "finish_reason")), reason);
+    qm_buf_free(&line);
+    json_decref(response);
+    qm_openai_request_free(r);
+}
+
+#define TOOLS ", \"tools\": [{\"type\": \"function\", \"function\": {\"name\": \"weather\"}}]"
+#define CALL "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Köln\", \"x\": 0.5}}\n</tool_call>"
+#define CALLED(n)                                                                                                      \
+    "{\"id\":\"call_id-1_0_" #n "\",\"type\":\"function\",\"function\":{\"name\":\"weather\",\"arguments\":"           \
+    "\"{\\\"city\\\":\\\"Köln\\\",\\\"x\\\":0.5}\"}}"
+#define MESSAGE(content, more) "{\"role\":\"assistant\",\"content\":" content more ",\"refusal\":null}"
+
+static void tool_calls(void **state) {
+    (void)state;
+    const char *with = CHAT_OF(TOOLS), *without = CHAT_OF("");
+    answers(with, QM_FINISH_STOP, CALL, MESSAGE("null", ",\"tool_calls\":[" CALLED(0) "]"), "tool_calls");
+    answers(with, QM_FINISH_STOP, "I look.\n" CALL "\n" CALL "\n",
+            MESSAGE("\"I look.\"", ",\"tool_calls\":[" CALLED(0) "," CALLED(1) "]"), "tool_calls");
+    /* cut off, but whole */
+    answers(with, QM_FINISH_LENGTH, "<tool_call>{\"name\": \"weather\"}",
+            MESSAGE("null", ",\"tool_calls\":[{\"id\":\"call_id-1_0_0\",\"type\":\"function\",\"function\":{\"name\":"
+                            "\"weather\",\"arguments\":\"{}\"}}]"),
+            "length");
+    /* no tools, and what is no call: text */
+    answers(without, QM_FINISH_STOP, "<tool_call>{\"name\": \"a\"}",
+            MESSAGE("\"<tool_call>{\\\"name\\\": \\\"a\\\"}\"", ""), "stop");
+    static const char *const not_calls[] = {
+        "", "x", "<tool_call>", "</tool_call>", "<tool_call>x", "<tool_call>[]", "<tool_call>{}</tool_call>"};
+    for (size_t i = 0; i < sizeof not_calls / sizeof *not_calls; i++) {
+        char want[128];
+        snprintf(want, sizeof want, MESSAGE("\"%s\"", ""), not_calls[i]);
+        answers(with, QM_FINISH_STOP, not_calls[i], want, "stop");
+    }
+    answers(with, QM_FINISH_STOP, "<tool_call>{\"name\": 1}</tool_call>" CALL,
+            MESSAGE("\"<tool_call>{\\\"name\\\": 1}</tool_call><tool_call>\\n{\\\"name\\\": \\\"weather\\\", "
+                    "\\\"arguments\\\": {\\\"city\\\": \\\"Köln\\\", \\\"x\\\": 0.5}}\\n</tool_call>\"",
+                    ""),
+            "stop");
+}
+
 static void token(struct qm_openai_request *r, int32_t id, float logprob, int32_t other) {
     struct qm_error err = {0};
     struct qm_logprob top[] = {{id, logprob}, {other, -INFINITY}};
@@ -331,6 +383,7 @@ int main(void) {
         cmocka_unit_test(refusals),
         cmocka_unit_test(too_many_together),
         cmocka_unit_test(chat_response),
+        cmocka_unit_test(tool_calls),
         cmocka_unit_test(text_response),
         cmocka_unit_test(embedding_response),
     };

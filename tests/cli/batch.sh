@@ -94,7 +94,8 @@ check 'named by document and question' test "$(ids "$T/answers.jsonl" | tr '\n' 
 # --- until, hours ---
 mixed_rows 24 >"$T/in.jsonl"
 run "$T/in.jsonl" -o "$T/in.whole" 2>"$T/err"
-long_rows 24 450 >"$T/long.jsonl"
+rows=$(usual 24 24 8)
+long_rows $rows 450 >"$T/long.jsonl"
 run "$T/long.jsonl" -o "$T/long.whole" 2>"$T/err"
 code 'until' 6 run "$T/long.jsonl" -o "$T/until" --sequences 1 --until "$(date -d '+2 sec' +%H:%M:%S)"
 touch "$T/long.jsonl"
@@ -119,7 +120,7 @@ resumed "$T/hours" 'resumed after --hours' in && ok 'resumed after --hours'
 if script -qec true /dev/null </dev/null >/dev/null 2>&1; then
     script -qec "stty cols 60; '$QUIETMIND' batch $DEMO '$T/long.jsonl' -o '$T/panel' --threads 2 --sequences 2 --context 512" \
         /dev/null </dev/null | tr '\r' '\n' | sed 's/\x1b\[[AK]//g' >"$T/out"
-    check 'a panel' grep -q '^done .*of 24 rows' "$T/out"
+    check 'a panel' grep -q "^done .*of $rows rows" "$T/out"
     check 'no wider than the terminal' sh -c "! grep -E '^(done|at work|speed|left|memory)' '$T/out' | grep -qE '^.{60,}'"
 fi
 

@@ -72,9 +72,7 @@ check 'csv has a line a row' test "$(wc -l <"$T/csv")" = 5
 check 'csv has as many columns everywhere' test "$(sed 's/"[^"]*"//g' "$T/csv" | awk -F, '{ print NF }' | sort -u | wc -l)" = 1
 check 'jsonl has a line a row' test "$(wc -l <"$T/jsonl")" = 4
 check 'json is an array' sh -c "head -c 1 '$T/json' | grep -q '\[' && tail -n 1 '$T/json' | grep -q '^\]'"
-if command -v python3 >/dev/null; then
-    check 'json is JSON' python3 -c 'import json, sys; assert len(json.load(open(sys.argv[1]))) == 4' "$T/json"
-fi
+check 'json is JSON' python3 -c 'import json, sys; assert len(json.load(open(sys.argv[1]))) == 4' "$T/json"
 check 'html is whole' sh -c "grep -q '</html>' '$T/html' && grep -q '<svg' '$T/html'"
 check 'html needs no network' sh -c "! grep -qE 'https?:|src=|@import|<script' '$T/html'"
 

@@ -92,6 +92,43 @@ expect 5 'the first one fails late' compare $DEMO $FAST --configs "$CARD,fail=45
 check 'it remains the reference' out_has '"reference": "emulated'
 refuse 5 'none is left' 'emulated failed at' compare $DEMO $FAST --configs "$CARD,fail=50"
 
+# What is kept by itself.
+rm -f "$T"/cache/quietmind/history.db*
+refuse 3 'nothing is kept yet' 'no result of .*demo is kept' compare $DEMO $SHORT --configs cpu --with last
+expect 0 'an empty list' compare --history
+check 'says so' out_has 'no result is kept yet'
+expect 0 'one' compare $DEMO $SHORT --prompt-tokens 20 --configs cpu,quiet
+expect 0 'other work' compare $DEMO $SHORT --prompt-tokens 30 --configs cpu
+expect 0 'the last one' compare "$PWD/$DEMO" $SHORT --prompt-tokens 20 --configs cpu --with last
+check 'of the same work' out_has '^cpu .* identical$'
+expect 0 'the last one of other work' compare $DEMO $SHORT --prompt-tokens 25 --configs cpu --with last
+check 'said' out_has 'other work: 20 tokens read'
+expect 0 'a list' compare --history
+check 'four' test "$(grep -c ' demo  ' "$T/out")" = 4
+check 'speeds' out_has '^ +1  20[^ ]*Z  demo +20\+4: cpu [0-9.e+]+ quiet [0-9.e+]+$'
+expect 0 'by number' compare $DEMO $SHORT --prompt-tokens 30 --configs cpu --with 2
+check 'that one' out_has '^cpu .* identical$'
+refuse 3 'no such number' 'no result 77 is kept' compare $DEMO $SHORT --configs cpu --with 77
+expect 0 'the list as JSON' compare --history --json
+check 'whole' python3 -c 'import json, sys; l = json.load(open(sys.argv[1])); assert [r["number"] for r in l] == [1, 2, 3, 4, 5], l' "$T/out"
+python3 - "$T/cache/quietmind/history.db" <<'EOS' || exit 5
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+for i in range(60):
+    db.execute("INSERT INTO compared SELECT NULL, at, machine, model, work, summary, report FROM compared WHERE number = 1")
+db.execute("UPDATE compared SET report = '{\"version\": 1}' WHERE number = 65")
+db.commit()
+EOS
+refuse 3 'a kept one that is damaged' 'the kept result 65: expected a text' compare $DEMO $SHORT --configs cpu --with 65
+expect 0 'one more' compare $DEMO $SHORT --prompt-tokens 20 --configs cpu
+expect 0 'how many' compare --history
+check 'only so many stay' test "$(grep -c ' demo  ' "$T/out")" = 32
+dd if=/dev/zero of="$T/cache/quietmind/history.db" bs=100 count=40 conv=notrunc status=none
+expect 0 'a damaged history stops nothing' compare $DEMO $SHORT --prompt-tokens 20 --configs cpu
+check 'is said and put aside' err_has 'the history .*; it is put aside as history.db.damaged'
+expect 0 'the new one' compare --history
+check 'has the result' test "$(grep -c ' demo  ' "$T/out")" = 1
+
 cat >"$T/job.jsonl" <<'ROWS'
 {"custom_id":"a","method":"POST","url":"/v1/completions","body":{"model":"demo","prompt":"Hello there","max_tokens":20}}
 {"custom_id":"b","method":"POST","url":"/v1/chat/completions","body":{"model":"demo","messages":[{"role":"user","content":"Who?"}]}}

@@ -116,9 +116,15 @@ check 'summed up' out_has '^median distance [0-9]+ %; [0-9]+ of 4 within'
 expect 0 'as JSON' plan --accuracy --json
 check 'rows' out_has '"predicted": [0-9.]+'
 echo 'no database' >"$T/cache/quietmind/history.db"
-refuse 3 'a damaged history' 'the history .*not a database' plan --accuracy
 expect 0 'a damaged history stops nothing' run $DEMO -p 'The house of' -n 2
-check 'and is said' err_has 'the history .*not a database'
+check 'and is said' err_has 'the history .*not a database; it is put aside as history.db.damaged'
+check 'put aside' grep -qx 'no database' "$T/cache/quietmind/history.db.damaged"
+expect 0 'a new one begins' run $DEMO -p 'The house of' -n 2
+check 'nothing is said' sh -c "! grep 'the history' $T/err"
+expect 0 'its rows' plan --accuracy
+check 'of that run' out_has ' demo +writing 1 '
+echo 'no database' >"$T/cache/quietmind/history.db"
+refuse 3 'a damaged history' 'the history .*not a database; it is put aside' plan --accuracy
 
 # What fits.
 expect 0 'a table of all shapes' plan --table --machine "$MACHINE" --ram 60GiB,1TB

@@ -10,8 +10,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void answer(struct qm_openai_request *r) {
     static const float hidden[] = {1, 2, 3};
-    struct qm_outcome o = {
-        .text = "<think>a</think>b", .text_len = 17, .n_ids = 2, .embedding = hidden, .n_embedding = 3};
+    struct qm_outcome o = {.text = "<think>a</think>b<tool_call>{\"name\": \"c\"}",
+                           .text_len = 41,
+                           .n_ids = 2,
+                           .embedding = hidden,
+                           .n_embedding = 3};
     struct qm_generate_token t = {.id = 1};
     struct qm_buf line = {0};
     json_t *response = NULL;

@@ -110,7 +110,7 @@ static void test_answers(void **state) {
     json_t *requests = read_lines(DEMO "/demo/batch.jsonl"), *expected = read_lines(DEMO "/demo/expected.jsonl");
     assert_int_equal(json_array_size(requests), 60);
     assert_int_equal(json_array_size(expected), 60);
-    for (size_t i = 0; i < 60; i++)
+    for (size_t i = 0; i < 60; i += test_slow() ? 1 : 4)
         ask(&d, json_array_get(requests, i), json_array_get(expected, i));
     json_decref(requests);
     json_decref(expected);
@@ -168,7 +168,8 @@ static void test_reference(void **state) {
     const json_t *r;
     size_t n = 0;
     json_object_foreach(all, name, r) {
-        check_reference(&d, name, r);
+        if (test_slow() || n == 0)
+            check_reference(&d, name, r);
         n++;
     }
     assert_int_equal(n, 3);

@@ -44,7 +44,7 @@ static void test_mixed(void **state) {
                (struct qm_engine_options){.threads = 2, .context = 1024, .sequences = 5, .chunk = 48, .kv_type = -1},
                (struct load_shape){.jobs = 24, .prompt_max = 200, .tokens_max = 24, .seed = 1});
     const struct qm_scheduler_options o = {.engine = p.many.engine, .tokenizer = p.tokenizer};
-    for (uint64_t seed = 1; seed <= 3; seed++) {
+    for (uint64_t seed = test_slow() ? 1 : 3; seed <= 3; seed++) {
         struct load_course c = {.seed = seed, .at_once = seed == 2, .resumed = 30};
         c.cancels = seed == 3 ? 60 : 0;
         c.priorities = seed >= 2;
@@ -81,7 +81,7 @@ static void test_short_pool(void **state) {
         &p, dir, many,
         (struct load_shape){.jobs = 10, .prompt_max = 200, .tokens_max = 400, .head = 150, .endless = true, .seed = 2});
     int64_t preemptions = 0;
-    for (uint64_t seed = 1; seed <= 2; seed++) {
+    for (uint64_t seed = test_slow() ? 1 : 2; seed <= 2; seed++) {
         struct qm_prefix_cache *cache = NULL;
         if (seed == 2)
             assert_int_equal(qm_prefix_cache_open(p.many.engine, NULL, &cache, &err), 0);

@@ -18,7 +18,7 @@ done
 
 # clang-format puts a function's opening line and its closing brace at the left edge.
 sources src simd numa offload tests bench | xargs -r awk -v limit=$FUNCTION '
-    FNR == 1 { start = 0 }
+    FNR == 1 { start = head = 0 }
     /^[A-Za-z_].*\(/ && !/;$/ { head = FNR; name = $0 }
     /^[^ \t#}].*\{$/ || /^[ ]+.*\) \{$/ && head && !start { if (head) start = head }
     /^}/ { if (start && FNR - start + 1 > limit) {

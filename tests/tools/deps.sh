@@ -45,6 +45,7 @@ libclang-rt-dev runtime clang
 clang-format command clang-format
 cppcheck command cppcheck
 libcmocka-dev header cmocka.h
+python3 command python3
 libopenblas0-pthread library libopenblas.so.0'
 
 # For the guest with two nodes, which is left out where they cannot be had.

@@ -40,7 +40,7 @@ stand_in apt-cache 'exit 0'
 stand_in apt-get 'echo "apt-get $*" >>"$CALLS"
 case "$*" in *install*) ;; *) exit 0 ;; esac
 for p; do case $p in
-gcc|pkg-config|clang-format|cppcheck|cpio) printf "#!/bin/sh\n" >$BIN/$p; chmod +x $BIN/$p ;;
+gcc|pkg-config|clang-format|cppcheck|python3|cpio) printf "#!/bin/sh\n" >$BIN/$p; chmod +x $BIN/$p ;;
 qemu-system-x86) touch $BIN/qemu-system-x86_64; chmod +x $BIN/qemu-system-x86_64 ;;
 busybox-static) touch $BIN/busybox; chmod +x $BIN/busybox ;;
 clang) printf "#!/bin/sh\necho $ROOT/rt\n" >$BIN/clang; chmod +x $BIN/clang ;;
@@ -81,7 +81,7 @@ expect 'all there' 0
 
 stand_in id 'echo 0'
 run program check
-expect 'the packages of check' 0 clang libclang-rt-dev clang-format cppcheck libcmocka-dev libopenblas0-pthread
+expect 'the packages of check' 0 clang libclang-rt-dev clang-format cppcheck libcmocka-dev python3 libopenblas0-pthread
 run check
 expect 'check, all there' 0
 [ ! -s "$dir/calls" ] || { echo "check, all there: apt was called"; failed=1; }

@@ -33,6 +33,7 @@ struct unit {
 struct buffers {
     void *queries, *probabilities;
     float *scores, *out, *merged, *max, *sum, *merged_max, *merged_sum, *vector, *zeros;
+    int32_t *lo, *hi;
 };
 
 static int64_t min64(int64_t a, int64_t b) {
@@ -60,6 +61,8 @@ static struct buffers thread_buffers(const struct region *r, int thread) {
     b.sum = b.max + l->query_rows;
     b.merged_max = b.sum + l->query_rows;
     b.merged_sum = b.merged_max + l->query_rows;
+    b.lo = (int32_t *)(void *)(b.merged_sum + l->query_rows);
+    b.hi = b.lo + l->query_rows;
     b.zeros = b.vector + c->config->head_dim;
     return b;
 }
@@ -125,59 +128,66 @@ static void pack_queries(const struct region *r, const struct unit *u, const str
     qm_cpu_type(c, c->kv->type)->pack(b->queries, b->merged, hd, NULL, rows, hd);
 }
 
-/* Scores of a split: the products with the keys of its pages in [from, to), then each row's softmax over the keys
- * it may see. */
-static void split_scores(const struct region *r, const struct unit *u, int64_t split, int64_t from, int64_t to,
-                         const struct buffers *b) {
-    const struct qm_cpu *c = r->c;
-    const struct qm_type_kernels *t = qm_cpu_type(c, c->kv->type);
-    int64_t start = split * QM_ATTENTION_SPLIT, rows = u->tokens * r->group, hd = c->config->head_dim;
-    int64_t columns = (to - start + QM_KV_PAGE_TOKENS - 1) / QM_KV_PAGE_TOKENS * QM_KV_PAGE_TOKENS;
-    for (int64_t p = from / QM_KV_PAGE_TOKENS * QM_KV_PAGE_TOKENS; p < to; p += QM_KV_PAGE_TOKENS) {
-        struct qm_product product = {.a = b->queries,
-                                     .m = rows,
-                                     .k = hd,
-                                     .b = qm_kv_page(c->kv, u->part->tables, r->op->state, u->head, p),
-                                     .n_panels = QM_KV_PAGE_TOKENS / QM_PANEL_ROWS,
-                                     .panel_stride = qm_plan_panel_bytes(c->kv->type, hd),
-                                     .c = b->scores + (p - start),
-                                     .ldc = QM_ATTENTION_SPLIT};
-        t->product(&product);
-    }
-    float scale = (float)(1.0 / sqrt((double)hd));
-    for (int64_t i = 0; i < rows; i++) {
-        int64_t position = u->position + i / r->group;
-        int64_t lo = max64(first_key(r, position), start) - start;
-        int64_t hi = min64(position + 1 - start, QM_ATTENTION_SPLIT);
-        c->kernels->softmax_split(b->scores + i * QM_ATTENTION_SPLIT, columns, min64(lo, columns), max64(hi, 0), scale,
-                                  &b->max[i], &b->sum[i]);
-    }
+/* The pages of keys [from, to) of one split. */
+struct pages {
+    const uint8_t *at[QM_ATTENTION_SPLIT / QM_KV_PAGE_TOKENS];
+    int64_t n, start; /* the first slot's position */
+};
+
+/* Keys [*from, *to) of a split that a unit sees; false: none, since its window begins later. */
+static bool seen_keys(const struct region *r, const struct unit *u, int64_t split, int64_t *from, int64_t *to) {
+    int64_t start = split * QM_ATTENTION_SPLIT;
+    *from = max64(first_key(r, u->position), start);
+    *to = min64(u->position + u->tokens, start + QM_ATTENTION_SPLIT);
+    return *from < *to;
 }
 
-/* One split of a unit, of which its first token sees a key or a later token will: its output from zero in b->out,
- * maxima and sums in b->max, b->sum. */
-static void compute_split(const struct region *r, const struct unit *u, int64_t split, const struct buffers *b) {
+static void find_pages(const struct region *r, const struct unit *u, int64_t from, int64_t to, struct pages *pages) {
+    pages->n = 0;
+    pages->start = from / QM_KV_PAGE_TOKENS * QM_KV_PAGE_TOKENS;
+    for (int64_t p = pages->start; p < to; p += QM_KV_PAGE_TOKENS)
+        pages->at[pages->n++] = qm_kv_page(r->c->kv, u->part->tables, r->op->state, u->head, p);
+}
+
+/* One split of a unit, of which its first token sees a key or a later token will: its output from zero to `out` (NULL:
+ * its probabilities to b->scores), maxima and sums to b->max, b->sum. Returns the position of the first score. next:
+ * the page whose keys this thread reads afterwards, or NULL. */
+static int64_t compute_split(const struct region *r, const struct unit *u, int64_t split, const uint8_t *next,
+                             const struct buffers *b, float *out) {
     const struct qm_cpu *c = r->c;
-    const struct qm_type_kernels *t = qm_cpu_type(c, c->kv->type);
-    int64_t start = split * QM_ATTENTION_SPLIT, rows = u->tokens * r->group;
-    int64_t from = max64(first_key(r, u->position), start);
-    int64_t to = min64(u->position + u->tokens, start + QM_ATTENTION_SPLIT);
-    split_scores(r, u, split, from, to, b);
-    int64_t first = from / QM_KV_PAGE_TOKENS * QM_KV_PAGE_TOKENS;
-    for (int64_t p = first; p < to; p += QM_KV_PAGE_TOKENS) {
-        t->pack(b->probabilities, b->scores + (p - start), QM_ATTENTION_SPLIT, NULL, rows, QM_KV_PAGE_TOKENS);
-        struct qm_product product = {.a = b->probabilities,
-                                     .m = rows,
-                                     .k = QM_KV_PAGE_TOKENS,
-                                     .b = qm_kv_page(c->kv, u->part->tables, r->op->state, u->head, p) +
-                                          c->kv->key_bytes,
-                                     .n_panels = r->ld_value / QM_PANEL_ROWS,
-                                     .panel_stride = qm_plan_panel_bytes(c->kv->type, QM_KV_PAGE_TOKENS),
-                                     .c = b->out,
-                                     .ldc = r->ld_value,
-                                     .accumulate = p != first};
-        t->product(&product);
+    int64_t from, to, rows = u->tokens * r->group;
+    struct pages pages;
+    seen_keys(r, u, split, &from, &to);
+    find_pages(r, u, from, to, &pages);
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t position = u->position + i / r->group, slots = pages.n * QM_KV_PAGE_TOKENS;
+        b->lo[i] = (int32_t)min64(max64(first_key(r, position) - pages.start, 0), slots);
+        b->hi[i] = (int32_t)min64(max64(position + 1 - pages.start, 0), slots);
     }
+    struct qm_split s = {.queries = b->queries,
+                         .rows = rows,
+                         .head_dim = c->config->head_dim,
+                         .pages = pages.at,
+                         .n_pages = pages.n,
+                         .value_offset = c->kv->key_bytes,
+                         .next = next,
+                         .lo = b->lo,
+                         .hi = b->hi,
+                         .scale = (float)(1.0 / sqrt((double)c->config->head_dim)),
+                         .scores = b->scores,
+                         .packed = b->probabilities,
+                         .out = out,
+                         .max = b->max,
+                         .sum = b->sum};
+    c->kernels->attend(c->kernels, c->kv->type, &s);
+    return pages.start;
+}
+
+/* The first page that a split of a unit reads. */
+static const uint8_t *first_page(const struct region *r, const struct unit *u, int64_t split) {
+    int64_t from, to;
+    return seen_keys(r, u, split, &from, &to) ? qm_kv_page(r->c->kv, u->part->tables, r->op->state, u->head, from)
+                                              : NULL;
 }
 
 /* The sink joins the sum (gpt-oss); then the division, and the rows go to c->attended. */
@@ -218,16 +228,15 @@ static void capture(const struct region *r, const struct unit *u, const struct b
     const struct qm_step *s = u->part->step;
     int64_t last = (u->position + u->tokens - 1) / QM_ATTENTION_SPLIT, rows = u->tokens * r->group;
     for (int64_t split = 0; split <= last; split++) {
-        int64_t start = split * QM_ATTENTION_SPLIT, from = max64(first_key(r, u->position), start);
-        int64_t to = min64(u->position + u->tokens, start + QM_ATTENTION_SPLIT);
-        if (from < to)
-            split_scores(r, u, split, from, to, b);
+        int64_t start = split * QM_ATTENTION_SPLIT, from, to, first = 0;
+        if (seen_keys(r, u, split, &from, &to))
+            first = compute_split(r, u, split, NULL, b, NULL);
         for (int64_t i = 0; i < rows; i++) {
             int64_t head = u->head * r->group + i % r->group, token = u->row - u->part->row + i / r->group;
             float *to_row = s->attention + (head * s->n + token) * s->attention_ld;
             float scale = from < to ? expf(b->max[i] - b->merged_max[i]) / b->merged_sum[i] : 0.0f;
             for (int64_t j = start; j < min64(start + QM_ATTENTION_SPLIT, s->attention_ld); j++)
-                to_row[j] = j >= from && j < to ? b->scores[i * QM_ATTENTION_SPLIT + j - start] * scale : 0.0f;
+                to_row[j] = j >= from && j < to ? b->scores[i * QM_SCORES_LD + j - first] * scale : 0.0f;
         }
     }
     for (int64_t i = 0; i < rows; i++) { /* positions beyond the last split */
@@ -248,7 +257,7 @@ static void whole_unit(const struct region *r, const struct unit *u, const struc
     start_merge(r, u, b);
     int64_t last = (u->position + u->tokens - 1) / QM_ATTENTION_SPLIT;
     for (int64_t split = first_key(r, u->position) / QM_ATTENTION_SPLIT; split <= last; split++) {
-        compute_split(r, u, split, b);
+        compute_split(r, u, split, split < last ? first_page(r, u, split + 1) : NULL, b, b->out);
         merge(r, u, b, b->out, b->max, b->sum);
     }
     finish_rows(r, u, b);
@@ -310,35 +319,69 @@ static int unit_node(const struct region *r, const struct unit *u) {
     return kv->ranges == 1 ? qm_kv_node(kv, u->part->tables, r->op->state, u->head, 0) : -1;
 }
 
+/* A split of a unit, for one thread to compute. */
+struct job {
+    struct unit u;
+    int64_t split;
+    int64_t at; /* where its partial result goes, in floats of c->partial */
+};
+
+struct jobs { /* walks over those of one thread */
+    struct cursor cursor;
+    struct turns turns;
+    struct unit u;
+    int64_t split, first, base; /* of u: the split to look at next, its first, where its partial results begin */
+};
+
+static int64_t partial_floats(const struct region *r, const struct unit *u) {
+    return u->tokens * r->group * (r->ld_value + 2);
+}
+
+static bool next_job(const struct region *r, struct jobs *j, struct job *job) {
+    for (;;) {
+        if (j->split == j->cursor.splits) {
+            j->base += (j->split - j->first) * (j->u.tokens ? partial_floats(r, &j->u) : 0);
+            if (!next_unit(r, &j->cursor, &j->u))
+                return false;
+            j->split = j->first = first_key(r, j->u.position) / QM_ATTENTION_SPLIT;
+        }
+        int64_t s = j->split++, seen = max64(s * QM_ATTENTION_SPLIT, first_key(r, j->u.position));
+        if (my_turn(&j->turns, qm_kv_node(r->c->kv, j->u.part->tables, r->op->state, j->u.head, seen))) {
+            *job = (struct job){j->u, s, j->base + (s - j->first) * partial_floats(r, &j->u)};
+            return true;
+        }
+    }
+}
+
+static void partial_split(const struct region *r, const struct job *job, const struct job *next,
+                          const struct buffers *b) {
+    int64_t rows = job->u.tokens * r->group, start = job->split * QM_ATTENTION_SPLIT;
+    float *to = r->c->partial + job->at;
+    store_unit(r, &job->u, start, start + QM_ATTENTION_SPLIT, b);
+    compute_split(r, &job->u, job->split, next ? first_page(r, &next->u, next->split) : NULL, b, to);
+    memcpy(to + rows * r->ld_value, b->max, (size_t)rows * sizeof *to);
+    memcpy(to + rows * (r->ld_value + 1), b->sum, (size_t)rows * sizeof *to);
+}
+
 /* Splits shared out over threads: each leaves its output in c->partial (rows x ld_value, maxima, sums), unit by
  * unit and split by split; then units are merged, in the order in which one thread would have. */
 static void units_by_split(const struct region *r, int thread, int threads, const struct buffers *b) {
+    struct jobs jobs = {.turns = take_turns(r, thread, threads)};
+    struct job job, next;
+    bool more = next_job(r, &jobs, &job), packed = false;
+    while (more) {
+        if (!packed)
+            pack_queries(r, &job.u, b);
+        more = next_job(r, &jobs, &next);
+        partial_split(r, &job, more ? &next : NULL, b);
+        packed = more && next.u.row == job.u.row && next.u.head == job.u.head;
+        job = next;
+    }
+    struct turns turns = jobs.turns;
     struct cursor at = {0};
     struct unit u;
-    struct turns turns = take_turns(r, thread, threads);
     int64_t base = 0;
-    while (next_unit(r, &at, &u)) {
-        int64_t rows = u.tokens * r->group, first = first_key(r, u.position) / QM_ATTENTION_SPLIT;
-        bool packed = false;
-        for (int64_t s = first; s < at.splits; s++) {
-            int64_t seen = max64(s * QM_ATTENTION_SPLIT, first_key(r, u.position));
-            if (!my_turn(&turns, qm_kv_node(r->c->kv, u.part->tables, r->op->state, u.head, seen)))
-                continue;
-            if (!packed)
-                pack_queries(r, &u, b);
-            packed = true;
-            store_unit(r, &u, s * QM_ATTENTION_SPLIT, (s + 1) * QM_ATTENTION_SPLIT, b);
-            compute_split(r, &u, s, b);
-            float *to = r->c->partial + base + (s - first) * rows * (r->ld_value + 2);
-            memcpy(to, b->out, (size_t)(rows * r->ld_value) * sizeof *to);
-            memcpy(to + rows * r->ld_value, b->max, (size_t)rows * sizeof *to);
-            memcpy(to + rows * (r->ld_value + 1), b->sum, (size_t)rows * sizeof *to);
-        }
-        base += (at.splits - first) * rows * (r->ld_value + 2);
-    }
     qm_team_barrier(r->c->team, thread);
-    at = (struct cursor){0};
-    base = 0;
     while (next_unit(r, &at, &u)) {
         int64_t rows = u.tokens * r->group, first = first_key(r, u.position) / QM_ATTENTION_SPLIT;
         if (my_turn(&turns, unit_node(r, &u))) {
