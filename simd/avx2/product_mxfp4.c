@@ -53,6 +53,14 @@ QM_INLINE void line_sums(enum qm_taken taken, int rows, const float *a, const ch
     }
 }
 
+/* Fetches into L1 what this strip reads next, into L2 what is read along. */
+QM_INLINE void fetch(enum qm_taken taken, const char *at) {
+    if (taken == QM_FETCHED)
+        _mm_prefetch(at, _MM_HINT_T0);
+    else
+        _mm_prefetch(at, _MM_HINT_T1);
+}
+
 /* Adds the products of one block. A block of 272 bytes is on five lines: `ahead` is fetched in so many steps. */
 QM_INLINE void block_sums(enum qm_taken taken, int rows, const float *a, const char *b, const char *ahead,
                           int64_t ahead_step, char *out, __m256 acc[][2]) {
@@ -63,10 +71,10 @@ QM_INLINE void block_sums(enum qm_taken taken, int rows, const float *a, const c
     for (int j = 0; j < 2; j++)
         sum[r][j] = _mm256_setzero_ps();
     for (int line = 0; line < QM_MXFP4_LINES; line++) {
-        _mm_prefetch(ahead + line * ahead_step / QM_MXFP4_LINES, taken == QM_FETCHED ? _MM_HINT_T0 : _MM_HINT_T1);
+        fetch(taken, ahead + line * ahead_step / QM_MXFP4_LINES);
         line_sums(taken, rows, a, b, line, out, sum);
     }
-    _mm_prefetch(ahead + ahead_step - 1, taken == QM_FETCHED ? _MM_HINT_T0 : _MM_HINT_T1);
+    fetch(taken, ahead + ahead_step - 1);
     QM_UNROLL
     for (int j = 0; j < 2; j++) {
         __m256 scale = taken == QM_EXPANDED ? _mm256_load_ps((const float *)b + 8 * j)
