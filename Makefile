@@ -28,7 +28,7 @@ LIBS = $(eval LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lnuma -lm 
 
 # Instruction sets by folder: never #if inside bodies.
 ISA_avx2       := -mavx2 -mfma -mf16c -mbmi2
-ISA_avx512     := $(ISA_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl
+ISA_avx512     := $(ISA_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mclflushopt
 ISA_avx512bf16 := $(ISA_avx512) -mavx512bf16
 ISA_amx        := $(ISA_avx512bf16) -mamx-tile -mamx-bf16
 # The fuzzers try parsers: kernels go without instruments there. UndefinedBehaviorSanitizer keeps all its checks in
@@ -36,6 +36,12 @@ ISA_amx        := $(ISA_avx512bf16) -mamx-tile -mamx-bf16
 san_flags       = $(if $(filter simd/%,$1),$(if $(findstring fuzzer,$(SAN)),-fno-sanitize=all,$(if \
                   $(findstring undefined,$(SAN)),$(if $(filter simd/avx512% simd/amx/%,$1),-O0))))
 isa_flags       = $(ISA_$(notdir $(patsubst %/,%,$(dir $1)))) $(call san_flags,$1)
+
+# What decides how fast kernels are: measured shares are kept with it, and measured again when it differs.
+KERNEL_FILES := $(sort $(wildcard simd/*.[ch] simd/*/*.[ch] src/engine/*.[ch] src/engine/*/*.[ch] numa/team.[ch]))
+KERNELS = $(eval KERNELS := $(shell (echo '$(CC) $(CFLAGS)'; $(CC) -dumpfullversion; cat $(KERNEL_FILES)) 2>&1 | \
+          cksum | tr ' ' -))$(KERNELS)
+KERNELS_SRC := src/app/calibrate_file.c
 
 LIB_SRC := $(filter-out src/app/%,$(shell find src -name '*.c')) $(shell find simd numa -name '*.c' 2>/dev/null)
 APP_SRC := $(shell find src/app -name '*.c' ! -name main.c 2>/dev/null)
@@ -65,6 +71,9 @@ $B/quietmind: $B/src/app/main.o $(APP_OBJ) $B/libquietmind.a
 stamp = mkdir -p $(@D); echo '$1' | cmp -s - $@ || echo '$1' > $@
 $B/.flags: FORCE
 	@$(call stamp,$(CC) $(BASE_FLAGS) $(CFLAGS) $(VERSION))
+$B/.kernels: FORCE
+	@$(call stamp,$(KERNELS))
+$(KERNELS_SRC:%.c=$B/%.o): $B/.kernels
 $B/.objects: FORCE
 	@$(call stamp,$(sort $(LIB_OBJ)))
 
@@ -77,7 +86,7 @@ $B/libquietmind.a: $(LIB_OBJ) $B/.objects
 $B/%.o: %.c $B/.flags
 	@mkdir -p $(@D)
 	$(call line,cc)
-	$Q$(CC) $(BASE_FLAGS) -DQM_VERSION='"$(VERSION)"' -MMD -MP $(CFLAGS) $(INCS) $(call isa_flags,$<) -c -o $@ $<
+	$Q$(CC) $(BASE_FLAGS) -DQM_VERSION='"$(VERSION)"' $(if $(filter $(KERNELS_SRC),$<),-DQM_KERNELS='"$(KERNELS)"') -MMD -MP $(CFLAGS) $(INCS) $(call isa_flags,$<) -c -o $@ $<
 
 $(TEST_BIN): $B/%: $B/%.o $(TEST_LIB_OBJ) $(APP_OBJ) $B/libquietmind.a
 	$(call line,link)
@@ -104,9 +113,10 @@ SHARE      := $(DESTDIR)$(PREFIX)/share
 install: $B/quietmind $B/quietmind.1 ## install below DESTDIR and PREFIX (/usr/local)
 	install -D -m 755 $B/quietmind $(DESTDIR)$(PREFIX)/bin/quietmind
 	install -D -m 644 $B/quietmind.1 $(SHARE)/man/man1/quietmind.1
-	install -d $(SHARE)/quietmind/demo/demo $(SHARE)/doc/quietmind
+	install -d $(SHARE)/quietmind/demo/demo $(SHARE)/quietmind/machines $(SHARE)/doc/quietmind
 	install -m 644 $(DEMO_FILES) $(SHARE)/quietmind/demo
 	install -m 644 $(wildcard data/demo/demo/*) $(SHARE)/quietmind/demo/demo
+	install -m 644 $(wildcard bench/machines/*.json) $(SHARE)/quietmind/machines
 	install -m 644 LICENSE README.md $(SHARE)/doc/quietmind
 
 clean: ## remove what was built

@@ -9,20 +9,21 @@
 
 #include "numa/memory.h"
 
-/* A pass is short, so that some go undisturbed by whatever else runs; of the memory it reads one slice, and comes
- * back to it when all the others have been read. */
-enum { LINE = 64, LANES = 4, MAX_PASSES = 256, MIN_PASSES = 8, SLICES = 4, ROUNDS = 500, STATE = 16 };
-static const double READ_SECONDS = 0.2, FLOPS_SECONDS = 0.1, FLOPS_PASS = 0.002;
+/* A pass is short, so that some go undisturbed by whatever else runs. */
+enum { LINE = 64, LANES = 4, MAX_PASSES = 256, MIN_PASSES = 8, ROUNDS = 500, STATE = 16 };
+static const double READ_SECONDS = 0.1, FLOPS_SECONDS = 0.06, FLOPS_PASS = 0.002;
 
-/* A thread's part of a measurement: the index-th of `count` shares of a node's memory; count 0: idle. */
+/* A thread's part of a measurement: the index-th of `count` that read a node's memory; count 0: idle. */
 struct part {
     int memory, index, count;
 };
 
 struct qm_probe {
     struct qm_team *team;
+    qm_probe_read_fn *read;
+    qm_probe_flush_fn *flush;
     int threads, nodes;
-    size_t bytes; /* a node */
+    size_t part; /* bytes a thread */
     struct qm_memory *memory;
     int *node, *index; /* [threads]: its node, its number there */
     int *count;        /* [nodes] */
@@ -33,9 +34,7 @@ struct qm_probe {
 
 struct pass {
     struct qm_probe *probe;
-    qm_probe_read_fn *fn;
     bool streams; /* four at once, far apart; else one */
-    int slice;
 };
 
 static double now(void) {
@@ -54,25 +53,18 @@ static struct qm_probe_rate rate_of(double *passes, int n) {
     return (struct qm_probe_rate){.best = passes[n - 1], .median = passes[n / 2]};
 }
 
-/* The share of a thread in bytes, a multiple of four lines. */
-static void share(const struct qm_probe *p, const struct part *part, size_t *begin, size_t *end) {
-    int64_t b, e, unit = LINE * LANES;
-    qm_team_share((int64_t)p->bytes / unit, part->index, part->count, &b, &e);
-    *begin = (size_t)(b * unit);
-    *end = (size_t)(e * unit);
-}
-
 static void touch(void *arg, int thread, int threads) {
     struct qm_probe *p = arg;
-    struct part own = {p->node[thread], p->index[thread], p->count[p->node[thread]]};
-    size_t begin, end;
+    const struct qm_memory *m = &p->memory[p->node[thread]];
+    int64_t begin, end; /* parts that are others' to read too, where nodes differ in threads */
     (void)threads;
-    share(p, &own, &begin, &end);
-    if (!qm_memory_take(&p->memory[own.memory], begin, end))
+    qm_team_share((int64_t)(m->bytes / p->part), p->index[thread], p->count[p->node[thread]], &begin, &end);
+    size_t first = (size_t)begin * p->part, last = (size_t)end * p->part;
+    if (!qm_memory_take(m, first, last))
         atomic_store(&p->short_of_pages, true);
     qm_team_barrier(p->team, thread);
     if (!atomic_load(&p->short_of_pages))
-        memset((char *)p->memory[own.memory].data + begin, thread + 1, end - begin);
+        memset((char *)m->data + first, thread + 1, last - first);
 }
 
 static int open_lists(struct qm_probe *p, struct qm_error *err) {
@@ -88,8 +80,9 @@ static int open_lists(struct qm_probe *p, struct qm_error *err) {
     return qm_fail_memory(err, threads * 128, "measuring the machine");
 }
 
-int qm_probe_open(struct qm_team *team, const int *thread_node, int nodes, size_t bytes, struct qm_probe **out,
-                  struct qm_error *err) {
+int qm_probe_open(struct qm_team *team, const int *thread_node, int nodes, size_t bytes, qm_probe_read_fn *read,
+                  qm_probe_flush_fn *flush, struct qm_probe **out, struct qm_error *err) {
+    const size_t unit = 2 << 20; /* a huge page */
     *out = NULL;
     struct qm_probe *p = calloc(1, sizeof *p);
     if (!p)
@@ -97,15 +90,19 @@ int qm_probe_open(struct qm_team *team, const int *thread_node, int nodes, size_
     p->team = team;
     p->threads = qm_team_threads(team);
     p->nodes = thread_node ? nodes : 1;
-    size_t unit = (size_t)p->threads * LINE * LANES;
-    p->bytes = (bytes + unit - 1) / unit * unit;
+    p->read = read;
+    p->flush = flush;
+    p->part = (bytes + unit - 1) / unit * unit;
     int rc = open_lists(p, err);
     for (int t = 0; !rc && t < p->threads; t++) {
         p->node[t] = thread_node ? thread_node[t] : 0;
         p->index[t] = p->count[p->node[t]]++;
     }
+    int most = 0;
     for (int n = 0; !rc && n < p->nodes; n++)
-        rc = qm_memory_alloc(p->bytes, "measuring the read bandwidth", &p->memory[n], err);
+        most = p->count[n] > most ? p->count[n] : most;
+    for (int n = 0; !rc && n < p->nodes; n++)
+        rc = qm_memory_alloc(p->part * (size_t)most, "measuring the read bandwidth", &p->memory[n], err);
     if (rc) {
         qm_probe_close(p);
         return rc;
@@ -143,50 +140,60 @@ int qm_probe_threads(const struct qm_probe *p, int node) {
     return p->count[node];
 }
 
+static const char *own_part(const struct qm_probe *p, const struct part *part) {
+    return (const char *)p->memory[part->memory].data + (size_t)part->index * p->part;
+}
+
+static void flush_pass(void *arg, int thread, int threads) {
+    const struct qm_probe *p = arg;
+    (void)threads;
+    if (p->parts[thread].count)
+        p->flush(own_part(p, &p->parts[thread]), p->part / LINE);
+}
+
 static void read_pass(void *arg, int thread, int threads) {
     const struct pass *pass = arg;
     struct qm_probe *p = pass->probe;
     const struct part *part = &p->parts[thread];
-    size_t begin, end;
     (void)threads;
     if (part->count == 0)
         return;
-    share(p, part, &begin, &end);
-    int64_t first, last;
-    qm_team_share((int64_t)(end - begin) / (LINE * LANES), pass->slice, SLICES, &first, &last);
-    const char *at = (const char *)p->memory[part->memory].data + begin + (size_t)first * LINE * LANES;
-    size_t n = (size_t)(last - first);
-    uint64_t sum = pass->streams ? pass->fn(at, n * LINE, LINE, n) : pass->fn(at, LINE, (size_t)LINE * LANES, n);
-    p->sink[(size_t)thread * 8] ^= sum;
+    const char *at = own_part(p, part);
+    size_t n = p->part / (LINE * LANES);
+    p->sink[(size_t)thread * 8] ^=
+        pass->streams ? p->read(at, n * LINE, LINE, n) : p->read(at, LINE, (size_t)LINE * LANES, n);
 }
 
-/* Passes of both orders of reading by turns: machines differ in which is the faster. bytes: of all slices. */
-static struct qm_probe_rate timed_reads(struct qm_probe *p, qm_probe_read_fn *fn, double bytes) {
-    double rates[2][MAX_PASSES], begin = now();
+/* Passes of both orders of reading by turns: machines differ in which is the faster. */
+static struct qm_probe_rate timed_reads(struct qm_probe *p) {
+    double rates[2][MAX_PASSES], begin = now(), bytes = 0;
     int n = 0;
+    for (int t = 0; t < p->threads; t++)
+        bytes += p->parts[t].count ? (double)p->part : 0;
     for (; n < MAX_PASSES && (n < MIN_PASSES || now() - begin < READ_SECONDS); n++)
         for (int streams = 0; streams < 2; streams++) {
-            struct pass pass = {p, fn, streams, (2 * n + streams) % SLICES};
+            struct pass pass = {p, streams};
+            qm_team_run(p->team, flush_pass, p);
             double start = now();
             qm_team_run(p->team, read_pass, &pass);
-            rates[streams][n] = bytes / SLICES / (now() - start);
+            rates[streams][n] = bytes / (now() - start);
         }
     struct qm_probe_rate one = rate_of(rates[0], n), four = rate_of(rates[1], n);
     return four.best > one.best ? four : one;
 }
 
-struct qm_probe_rate qm_probe_read(struct qm_probe *p, qm_probe_read_fn *fn) {
+struct qm_probe_rate qm_probe_read(struct qm_probe *p) {
     for (int t = 0; t < p->threads; t++)
         p->parts[t] = (struct part){p->node[t], p->index[t], p->count[p->node[t]]};
-    return timed_reads(p, fn, (double)p->bytes * p->nodes);
+    return timed_reads(p);
 }
 
-struct qm_probe_rate qm_probe_read_node(struct qm_probe *p, qm_probe_read_fn *fn, int from, int memory, int threads) {
+struct qm_probe_rate qm_probe_read_node(struct qm_probe *p, int from, int memory, int threads) {
     for (int t = 0; t < p->threads; t++) {
         bool reads = p->node[t] == from && p->index[t] < threads;
         p->parts[t] = (struct part){memory, p->index[t], reads ? threads : 0};
     }
-    return timed_reads(p, fn, (double)p->bytes);
+    return timed_reads(p);
 }
 
 struct flops {

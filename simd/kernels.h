@@ -154,10 +154,13 @@ struct qm_kernels {
     /* What bounds the entries above, to measure them against.
      * read_lanes: n times one 64-byte line at each of p, p + lane, p + 2 lane, p + 3 lane, p then going on by
      * step; p, lane and step are multiples of 64. Returns a value that depends on all of it.
+     * flush_lines: takes n lines of 64 bytes from p on out of every cache, so that the next read of them comes from
+     * memory. The bytes stay as they are.
      * peak_bf16, peak_f32: the multiply-adds that BF16 and F32 products are made of, n rounds of them on
      * registers alone; returns the floating-point operations done (2 a multiply-add). state: 16 floats of any
      * value, read and written, so that no chain of operations can be left out. */
     uint64_t (*read_lanes)(const void *p, size_t lane, size_t step, size_t n);
+    void (*flush_lines)(const void *p, size_t n);
     double (*peak_bf16)(int64_t n, float *state);
     double (*peak_f32)(int64_t n, float *state);
 };

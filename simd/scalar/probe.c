@@ -1,4 +1,5 @@
 /* Probes of the reference kernels: reads and multiply-adds as plain C makes them. */
+#include <emmintrin.h>
 #include <string.h>
 
 #include "simd/scalar/scalar.h"
@@ -14,6 +15,14 @@ uint64_t read_lanes_scalar(const void *p, size_t lane, size_t step, size_t n) {
                 sum[i] ^= v[i];
         }
     return sum[0] ^ sum[1] ^ sum[2] ^ sum[3] ^ sum[4] ^ sum[5] ^ sum[6] ^ sum[7];
+}
+
+/* No C does this: every x86-64 has CLFLUSH, which waits for the one before. */
+void flush_lines_scalar(const void *p, size_t n) {
+    const char *line = p;
+    for (; n; n--, line += 64)
+        _mm_clflush(line);
+    _mm_mfence();
 }
 
 double peak_f32_scalar(int64_t n, float *state) {

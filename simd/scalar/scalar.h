@@ -35,6 +35,7 @@ int64_t find_nonfinite_scalar(const void *x, enum qm_dtype t, int64_t n);
 float exp_f32_scalar(float x);
 
 uint64_t read_lanes_scalar(const void *p, size_t lane, size_t step, size_t n);
+void flush_lines_scalar(const void *p, size_t n);
 double peak_f32_scalar(int64_t n, float *state);
 
 #endif

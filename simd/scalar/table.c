@@ -28,6 +28,7 @@ void qm_kernels_overlay_scalar(struct qm_kernels *t) {
         .unpack_row = unpack_row_scalar,
         .find_nonfinite = find_nonfinite_scalar,
         .read_lanes = read_lanes_scalar,
+        .flush_lines = flush_lines_scalar,
         .peak_bf16 = peak_f32_scalar,
         .peak_f32 = peak_f32_scalar,
     };

@@ -11,7 +11,7 @@
 #include "app/batch_line.h"
 #include "app/batch_row.h"
 #include "app/batch_show.h"
-#include "app/machine_profile.h"
+#include "app/machine_find.h"
 #include "app/openai_request.h"
 #include "app/out.h"
 #include "numa/memory.h"
@@ -148,14 +148,10 @@ static int print_memory(struct check *c, struct qm_error *err) {
 /* The limits measured before, if there are any for this machine and instruction set. */
 static bool find_limits(const struct check *c, struct qm_machine_profile *p) {
     struct qm_machine *machine = malloc(sizeof *machine);
-    char path[4200];
     bool found = false;
     enum qm_isa isa;
     if (machine && !qm_app_isa(c->args, &isa, NULL) && !qm_machine_describe(machine, NULL)) {
-        if (!qm_machine_profile_path(machine->identity, getenv("XDG_CACHE_HOME"), getenv("HOME"), path, sizeof path,
-                                     NULL) &&
-            qm_machine_profile_load(path, machine->identity, qm_isa_name(isa), p, &found, NULL))
-            found = false;
+        found = qm_machine_kept(machine, isa, p);
         qm_machine_free(machine);
     }
     free(machine);

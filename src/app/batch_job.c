@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -62,8 +63,28 @@ static int start_over(struct job *j, struct qm_error *err) {
     return rc ? rc : remove_file(j->paths.out, err);
 }
 
+static int check_apart(const struct job *j, const char *path, struct qm_error *err) {
+    struct stat in, out;
+    if (!path || stat(path, &in) != 0 || stat(j->paths.out, &out) != 0)
+        return QM_OK;
+    if (in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+        return qm_fail(err, QM_INPUT, "%s is what is read; name another output", j->paths.out);
+    return S_ISDIR(out.st_mode) ? qm_fail(err, QM_INPUT, "%s is a folder; name a file in it", j->paths.out) : QM_OK;
+}
+
+/* An output that is one of the files that are read would be lost at --restart. */
+static int check_output(const struct job *j, struct qm_error *err) {
+    const struct qm_arg *documents = &j->args->option[QM_OPT_DOCUMENT];
+    int rc = check_apart(j, j->settings->input, err);
+    rc = rc ? rc : check_apart(j, j->args->option[QM_OPT_ASK].text, err);
+    for (int i = 0; i < (int)documents->n_list && !rc; i++)
+        rc = check_apart(j, documents->list[i], err);
+    return rc;
+}
+
 static int open_journal(struct job *j, struct qm_error *err) {
-    int rc = qm_batch_lock(j->paths.lock, &j->lock, err);
+    int rc = check_output(j, err);
+    rc = rc ? rc : qm_batch_lock(j->paths.lock, &j->lock, err);
     if (!rc && j->settings->restart)
         rc = start_over(j, err);
     if (!rc && access(j->paths.journal, F_OK) != 0 && access(j->paths.out, F_OK) == 0)

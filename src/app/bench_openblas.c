@@ -101,7 +101,7 @@ static int run_one(struct call *q, const struct qm_memory *memory, int threads, 
         rc = qm_fail_memory(err, q->one + activations, "a product");
     if (!rc) {
         fill(q->a, activations, element);
-        struct qm_limits before = qm_limits_measure(limits);
+        struct qm_limits around[2] = {qm_limits_measure(limits)};
         struct qm_bench_product p = {.kernel = q->bf16 ? "openblas_sbgemm" : "openblas_sgemm",
                                      .isa = q->blas->core ? q->blas->core() : "",
                                      .threads = threads,
@@ -111,8 +111,9 @@ static int run_one(struct call *q, const struct qm_memory *memory, int threads, 
                                      .bytes = (double)q->one,
                                      .seconds = qm_bench_median(multiply, q),
                                      .wide = !q->bf16};
-        struct qm_limits after = qm_limits_measure(limits), around = qm_limits_mean(&before, &after);
-        rc = qm_rows_add(rows, qm_bench_kernel_row(&p, &around), err);
+        around[1] = qm_limits_measure(limits);
+        struct qm_limits mean = qm_limits_mean(around, 2);
+        rc = qm_rows_add(rows, qm_bench_kernel_row(&p, &mean), err);
     }
     free(q->a);
     free(q->c);

@@ -9,7 +9,8 @@
 #include "app/offload.h"
 #include "engine/engine.h"
 
-enum { SEED = 1, TOKENS = 1 << 16, QUIET_STEPS = 1000 };
+enum { SEED = 1, TOKENS = 1 << 16, QUIET_STEPS = 1000, AROUND = 32 };
+static const double LOOK_SECONDS = 0.7; /* of a repetition: twice what reading limits takes */
 
 struct runner {
     const struct qm_bench_run *run;
@@ -146,7 +147,18 @@ static enum qm_dtype product_type(const struct qm_config *c) {
     return c->experts ? c->expert_dtype : c->dtype;
 }
 
-static int repeat(struct runner *r, struct qm_bench_result *out, struct qm_error *err) {
+/* Read around a case: before, after, and in between where that is not much beside the repetition. */
+struct limits_around {
+    struct qm_limits list[AROUND];
+    int n;
+};
+
+static void look_around(const struct runner *r, struct limits_around *a) {
+    if (a->n < AROUND)
+        a->list[a->n++] = qm_limits_measure(r->limits);
+}
+
+static int repeat(struct runner *r, struct qm_bench_result *out, struct limits_around *around, struct qm_error *err) {
     const struct qm_bench_case *c = &out->which;
     char what[64];
     snprintf(what, sizeof what, "%s%lld at depth %lld", c->n_gen ? "tg" : "pp",
@@ -169,6 +181,8 @@ static int repeat(struct runner *r, struct qm_bench_result *out, struct qm_error
         out->n = i + 1;
         if (!rc)
             rc = settle_depth(r, c->n_depth, err);
+        if (!rc && i + 1 < repetitions && out->seconds[i] > LOOK_SECONDS)
+            look_around(r, around);
         qm_progress_update(r->run->progress, what, tokens * (uint64_t)(i + 1), tokens * (uint64_t)repetitions,
                            QM_UNIT_TOKENS);
     }
@@ -197,11 +211,12 @@ static int run_case(struct runner *r, const struct qm_bench_case *c, struct qm_e
     qm_bench_work(s->model, kv, c, r->chunk, &out->work);
     if (s->whole)
         qm_bench_work(s->whole, kv, c, r->chunk, &out->whole_work);
-    struct qm_limits before = qm_limits_measure(r->limits);
-    int rc = repeat(r, out, err);
+    struct limits_around around = {.n = 0};
+    look_around(r, &around);
+    int rc = repeat(r, out, &around, err);
     if (!rc) {
-        struct qm_limits after = qm_limits_measure(r->limits);
-        out->limits = qm_limits_mean(&before, &after);
+        look_around(r, &around);
+        out->limits = qm_limits_mean(around.list, around.n);
         out->quiet = qm_engine_quiet(r->engine, &out->quiet_state) && c->n_gen > 0;
         qm_progress_end(r->run->progress);
         rc = r->run->result(r->run->arg, r->engine, out, err);
@@ -290,7 +305,7 @@ static int open_runner(struct runner *r, int threads, struct qm_error *err) {
         qm_report_load(r->run->progress, r->engine);
         rc = qm_quiet_apply(&plan->quiet, r->run->progress, r->engine, err);
     }
-    return rc ? rc : qm_limits_open(qm_engine_team(r->engine), kernels, false, &r->limits, err);
+    return rc ? rc : qm_limits_open(qm_engine_team(r->engine), kernels, &r->limits, err);
 }
 
 int qm_bench_run(const struct qm_bench_run *run, int threads, struct qm_error *err) {

@@ -11,16 +11,21 @@
 #include "app/limits.h"
 #include "plan/work.h"
 
-enum { CONFIG = 1024, LAYER_BYTES = 69 << 20, MOST_LAYERS = 24, DEEP = 32768, HALF_DEEP = 8192 };
-static const double SECONDS = 45; /* a machine busy with other things is not measured well anyway */
+enum { CONFIG = 1024, FEWEST_LAYERS = 2, MOST_LAYERS = 24 };
 
 struct calibration {
+    const struct qm_machine *machine;
     const struct qm_machine_profile *profile;
-    struct qm_calibration_setup setup;
+    struct qm_calibration_setup *setup;
     struct qm_efficiency *out;
-    int dense_layers;
-    double begin;
 };
+
+/* As many layers as hold `times` the caches, so that they are read from memory. */
+static int layers_of(const struct calibration *c, uint64_t bytes, int times) {
+    uint64_t wanted = (uint64_t)times * qm_machine_cache_bytes(c->machine), most = c->machine->available / 8;
+    uint64_t layers = (wanted < most ? wanted : most) / bytes + 1;
+    return layers < FEWEST_LAYERS ? FEWEST_LAYERS : layers > MOST_LAYERS ? MOST_LAYERS : (int)layers;
+}
 
 static void add_point(struct qm_shares *s, double rows, double share) {
     if (s->n == QM_SHARE_POINTS || !(share > 0))
@@ -33,7 +38,7 @@ static double region_seconds(const struct calibration *c, int64_t rows) {
     return (c->profile->region_us + (rows > 4 ? c->profile->barrier_us : 0)) * 1e-6;
 }
 
-static double limit_seconds(const struct qm_limits *l, enum qm_dtype t, double bytes, double flops) {
+static double limit_seconds(const struct qm_rates *l, enum qm_dtype t, double bytes, double flops) {
     double reading = bytes / l->read, computing = flops / (t == QM_F16 || t == QM_F32 ? l->f32 : l->bf16);
     return reading > computing ? reading : computing;
 }
@@ -52,8 +57,11 @@ static void count(const struct qm_model *m, bool experts, double *bytes, double 
     }
 }
 
-static int dense(struct calibration *c, enum qm_dtype type, const char *name, struct qm_error *err) {
-    static const int64_t rows[] = {1, 4, 16, 64, 256};
+/* Few rows are bound by reading: of many layers. Many rows by computing, which takes its time. */
+static int dense(struct calibration *c, enum qm_dtype type, bool few, struct qm_error *err) {
+    enum { BYTES = 69 << 20, MANY_LAYERS = 3 };
+    static const int64_t rows[2][3] = {{64, 256, 512}, {1, 4, 16}};
+    const char *name = type == QM_BF16 ? "bfloat16" : type == QM_F16 ? "float16" : "float32";
     char config[CONFIG];
     struct qm_calibration_model m;
     snprintf(config, sizeof config,
@@ -62,157 +70,174 @@ static int dense(struct calibration *c, enum qm_dtype type, const char *name, st
              "\"head_dim\":128,\"intermediate_size\":6144,\"rms_norm_eps\":1e-5,\"rope_theta\":10000,"
              "\"max_position_embeddings\":4096,\"hidden_act\":\"silu\",\"tie_word_embeddings\":true,"
              "\"torch_dtype\":\"%s\"}",
-             type == QM_F32 ? (c->dense_layers + 1) / 2 : c->dense_layers, name);
-    int rc = qm_calibration_open(&c->setup, config, 256, &m, err);
-    for (size_t i = 0; !rc && i < sizeof rows / sizeof *rows; i++) {
+             few ? layers_of(c, type == QM_F32 ? 2 * BYTES : BYTES, 4) : MANY_LAYERS, name);
+    int rc = qm_calibration_open(c->setup, config, rows[few][2], 0, &m, err);
+    for (int i = 0; !rc && i < 3; i++) {
         double seconds[QM_OP_COUNT], bytes, flops;
-        rc = qm_calibration_time(&m, 0, rows[i], seconds, err);
+        struct qm_rates limits;
+        rc = qm_calibration_time(&m, 0, rows[few][i], seconds, &limits, err);
+        if (rc)
+            break;
         count(m.model, false, &bytes, &flops);
         double time = seconds[QM_OP_QKV] + seconds[QM_OP_ATTENTION_OUT] + seconds[QM_OP_FFN_UP] +
-                      seconds[QM_OP_FFN_DOWN] - 4 * (double)m.model->config.layers * region_seconds(c, rows[i]);
-        if (!rc)
-            add_point(&c->out->kernel[QM_KERNEL_DENSE][type], (double)rows[i],
-                      limit_seconds(&m.limits, type, bytes, flops * (double)rows[i]) / time);
+                      seconds[QM_OP_FFN_DOWN] - 4 * (double)m.model->config.layers * region_seconds(c, rows[few][i]);
+        add_point(&c->out->kernel[QM_KERNEL_DENSE][type], (double)rows[few][i],
+                  limit_seconds(&limits, type, bytes, flops * (double)rows[few][i]) / time);
     }
     qm_calibration_close(&m);
     return rc;
 }
 
 static int experts(struct calibration *c, enum qm_dtype type, const char *config, struct qm_error *err) {
-    static const int64_t tokens[] = {1, 16, 64, 256};
+    static const int64_t tokens[] = {1, 16, 64, 256, 512};
+    const size_t n_tokens = sizeof tokens / sizeof *tokens;
     struct qm_calibration_model m;
-    int rc = qm_calibration_open(&c->setup, config, 256, &m, err);
-    for (size_t i = 0; !rc && i < sizeof tokens / sizeof *tokens; i++) {
+    int rc = qm_calibration_open(c->setup, config, tokens[n_tokens - 1], 0, &m, err);
+    for (size_t i = 0; !rc && i < n_tokens; i++) {
         double seconds[QM_OP_COUNT], bytes, flops, n = (double)tokens[i];
-        rc = qm_calibration_time(&m, 0, tokens[i], seconds, err);
+        struct qm_rates limits;
+        rc = qm_calibration_time(&m, 0, tokens[i], seconds, &limits, err);
+        if (rc)
+            break;
         const struct qm_config *g = &m.model->config;
         double all = (double)g->experts, each = (double)g->experts_per_token, layers = (double)g->layers;
         double touched = all * (1 - pow(1 - each / all, n)), rows = n * each / touched;
         count(m.model, true, &bytes, &flops);
         double time = seconds[QM_OP_MOE_UP] + seconds[QM_OP_MOE_DOWN] - 2 * layers * region_seconds(c, tokens[i]);
-        if (rc)
-            break;
         add_point(&c->out->kernel[QM_KERNEL_EXPERTS][type], rows,
-                  limit_seconds(&m.limits, type, touched * bytes, flops * n * each) / time);
+                  limit_seconds(&limits, type, touched * bytes, flops * n * each) / time);
         double share = ceil(n / m.threads), choices = all * each * (each + 1) / 2;
-        double matrix = 2 * all * (double)g->hidden * share / (m.limits.f32 / m.threads) / 0.8;
+        double matrix = 2 * all * (double)g->hidden * share / (limits.f32 / m.threads) / 0.8;
         double left = seconds[QM_OP_ROUTE] / layers - region_seconds(c, tokens[i]) - matrix;
-        c->out->route_ns = left > 0 ? left / (share * choices) * 1e9 : 0; /* the last, of many rows, stays */
+        if (type == QM_BF16) /* the last, of many rows, stays */
+            c->out->route_ns = left > 0 ? left / (share * choices) * 1e9 : 0;
     }
     qm_calibration_close(&m);
     return rc;
 }
 
-/* One number of query heads for each KV head, by one token deep in a context; with 8 of them also a prompt, whose
- * queries are taken in blocks of QM_QUERY_ROWS rows, and the cost of a value. */
-static int attention(struct calibration *c, int64_t head_dim, int64_t group, struct qm_error *err) {
-    enum { KV_HEADS = 4, PROMPT = 256, FEW = 64 };
-    enum qm_kernel_class k = head_dim < 96 ? QM_KERNEL_ATTENTION_64 : QM_KERNEL_ATTENTION_128;
-    struct qm_shares *shares = &c->out->kernel[k][QM_BF16];
+static int bf16_experts(struct calibration *c, struct qm_error *err) {
     char config[CONFIG];
-    struct qm_calibration_model m;
+    snprintf(config, sizeof config,
+             "{\"model_type\":\"qwen3_moe\",\"architectures\":[\"Qwen3MoeForCausalLM\"],\"vocab_size\":4096,"
+             "\"hidden_size\":1536,\"num_hidden_layers\":%d,\"num_attention_heads\":4,\"num_key_value_heads\":4,"
+             "\"head_dim\":128,\"intermediate_size\":1024,\"moe_intermediate_size\":1024,\"num_experts\":32,"
+             "\"num_experts_per_tok\":4,\"norm_topk_prob\":true,\"decoder_sparse_step\":1,\"mlp_only_layers\":[],"
+             "\"rms_norm_eps\":1e-6,\"rope_theta\":10000,\"max_position_embeddings\":4096,\"hidden_act\":\"silu\","
+             "\"tie_word_embeddings\":true,\"torch_dtype\":\"bfloat16\"}",
+             layers_of(c, 302 << 20, 4));
+    return experts(c, QM_BF16, config, err);
+}
+
+static int mxfp4_experts(struct calibration *c, struct qm_error *err) {
+    char config[CONFIG];
+    snprintf(config, sizeof config,
+             "{\"model_type\":\"gpt_oss\",\"architectures\":[\"GptOssForCausalLM\"],\"vocab_size\":4096,"
+             "\"hidden_size\":1536,\"num_hidden_layers\":%d,\"num_attention_heads\":8,\"num_key_value_heads\":4,"
+             "\"head_dim\":64,\"intermediate_size\":1536,\"num_local_experts\":32,\"num_experts_per_tok\":4,"
+             "\"sliding_window\":128,\"rms_norm_eps\":1e-5,\"rope_theta\":10000,\"max_position_embeddings\":4096,"
+             "\"attention_bias\":true,\"swiglu_limit\":7.0,\"hidden_act\":\"silu\",\"tie_word_embeddings\":false,"
+             "\"torch_dtype\":\"bfloat16\",\"quantization_config\":{\"quant_method\":\"mxfp4\"}}",
+             layers_of(c, 120 << 20, 4));
+    return experts(c, QM_MXFP4, config, err);
+}
+
+enum { KV_HEADS = 4 };
+
+/* One number of query heads for each KV head. */
+static int open_attention(struct calibration *c, int64_t head_dim, int64_t group, int layers, int64_t chunk,
+                          int64_t context, struct qm_calibration_model *m, struct qm_error *err) {
+    char config[CONFIG];
     snprintf(config, sizeof config,
              "{\"model_type\":\"llama\",\"architectures\":[\"LlamaForCausalLM\"],\"vocab_size\":1024,"
-             "\"hidden_size\":256,\"num_hidden_layers\":1,\"num_attention_heads\":%d,\"num_key_value_heads\":%d,"
+             "\"hidden_size\":256,\"num_hidden_layers\":%d,\"num_attention_heads\":%d,\"num_key_value_heads\":%d,"
              "\"head_dim\":%d,\"intermediate_size\":256,\"rms_norm_eps\":1e-5,\"rope_theta\":10000,"
              "\"max_position_embeddings\":65536,\"hidden_act\":\"silu\",\"tie_word_embeddings\":true,"
              "\"torch_dtype\":\"bfloat16\"}",
-             (int)(KV_HEADS * group), KV_HEADS, (int)head_dim);
-    double seconds[QM_OP_COUNT], few[QM_OP_COUNT], hd = (double)head_dim, heads = (double)(KV_HEADS * group);
-    double key = 2 * hd * 2 * KV_HEADS, flops = 4 * hd * heads; /* of a key, all heads */
-    int rc = qm_calibration_open(&c->setup, config, PROMPT, &m, err);
+             layers, (int)(KV_HEADS * group), KV_HEADS, (int)head_dim);
+    return qm_calibration_open(c->setup, config, chunk, context, m, err);
+}
+
+static struct qm_shares *attention_shares(struct calibration *c, int64_t head_dim) {
+    return &c->out->kernel[head_dim < 96 ? QM_KERNEL_ATTENTION_64 : QM_KERNEL_ATTENTION_128][QM_BF16];
+}
+
+/* A token deep in a context, whose keys and values no cache holds. */
+static int attention_token(struct calibration *c, int64_t head_dim, int64_t group, struct qm_error *err) {
+    enum { DEPTH = 32768, CHUNK = 64 };
+    struct qm_calibration_model m;
+    struct qm_rates limits;
+    double seconds[QM_OP_COUNT], hd = (double)head_dim;
+    double key = 2 * hd * 2 * KV_HEADS, flops = 4 * hd * (double)(KV_HEADS * group); /* of a key, all heads */
+    int layers = layers_of(c, (uint64_t)key * DEPTH, 2);
+    int rc = open_attention(c, head_dim, group, layers, CHUNK, DEPTH + CHUNK, &m, err);
     if (!rc)
-        rc = qm_calibration_time(&m, DEEP, 1, seconds, err);
-    double keys = DEEP + QM_KV_PAGE_TOKENS / 2.0;
+        rc = qm_calibration_time(&m, DEPTH, 1, seconds, &limits, err);
+    double keys = DEPTH + QM_KV_PAGE_TOKENS / 2.0;
     if (!rc)
-        add_point(shares, (double)group,
-                  limit_seconds(&m.limits, QM_BF16, key * keys, flops * keys) /
-                      (seconds[QM_OP_ATTENTION] - region_seconds(c, 1)));
-    if (!rc && group == 8) {
-        rc = qm_calibration_time(&m, 0, FEW, few, err);
-        double values = (heads + 2 * KV_HEADS) * hd * ceil(FEW / (double)m.threads);
-        double value =
-            (few[QM_OP_ATTENTION] - region_seconds(c, FEW) - FEW * flops * QM_KV_PAGE_TOKENS / (0.6 * m.limits.bf16)) /
-            values;
-        c->out->value_ns = value > 0 ? value * 1e9 : 0;
-    }
-    if (!rc && group == 8) {
-        rc = qm_calibration_time(&m, HALF_DEEP, PROMPT, seconds, err);
-        double block = floor(QM_QUERY_ROWS / (double)group), passes = ceil(PROMPT / block);
-        keys = HALF_DEEP + PROMPT / 2.0 + block / 2 + QM_KV_PAGE_TOKENS / 2.0;
-        double prepare = (heads + 2 * KV_HEADS) * hd * ceil(PROMPT / (double)m.threads) * c->out->value_ns * 1e-9;
-        if (!rc)
-            add_point(shares, block * (double)group,
-                      limit_seconds(&m.limits, QM_BF16, key * keys * passes, flops * block * keys * passes) /
-                          (seconds[QM_OP_ATTENTION] - region_seconds(c, PROMPT) - prepare));
+        add_point(attention_shares(c, head_dim), (double)group,
+                  limit_seconds(&limits, QM_BF16, key * keys, flops * keys) /
+                      (seconds[QM_OP_ATTENTION] / layers - region_seconds(c, 1)));
+    qm_calibration_close(&m);
+    return rc;
+}
+
+/* A prompt, whose queries are taken in blocks of QM_QUERY_ROWS rows, and the cost of a value. */
+static int attention_prompt(struct calibration *c, int64_t head_dim, struct qm_error *err) {
+    enum { DEPTH = 8192, PROMPT = 256, FEW = 64, GROUP = 8, HEADS = KV_HEADS * GROUP };
+    struct qm_calibration_model m;
+    struct qm_rates limits = {0}, few_limits = {0};
+    double seconds[QM_OP_COUNT], few[QM_OP_COUNT], hd = (double)head_dim;
+    double key = 2 * hd * 2 * KV_HEADS, flops = 4 * hd * HEADS, token = (HEADS + 2 * KV_HEADS) * hd;
+    int rc = open_attention(c, head_dim, GROUP, 1, PROMPT, DEPTH + PROMPT, &m, err);
+    if (!rc)
+        rc = qm_calibration_time(&m, 0, FEW, few, &few_limits, err);
+    if (!rc)
+        rc = qm_calibration_time(&m, DEPTH, PROMPT, seconds, &limits, err);
+    if (!rc) {
+        double value = (few[QM_OP_ATTENTION] - region_seconds(c, FEW) -
+                        FEW * flops * QM_KV_PAGE_TOKENS / (0.6 * few_limits.bf16)) /
+                       (token * ceil(FEW / (double)m.threads));
+        value = value > 0 ? value : 0;
+        if (head_dim == 128)
+            c->out->value_ns = value * 1e9;
+        double block = floor(QM_QUERY_ROWS / (double)GROUP), passes = ceil(PROMPT / block);
+        double keys = DEPTH + PROMPT / 2.0 + block / 2 + QM_KV_PAGE_TOKENS / 2.0;
+        double prepare = token * ceil(PROMPT / (double)m.threads) * value;
+        add_point(attention_shares(c, head_dim), block * GROUP,
+                  limit_seconds(&limits, QM_BF16, key * keys * passes, flops * block * keys * passes) /
+                      (seconds[QM_OP_ATTENTION] - region_seconds(c, PROMPT) - prepare));
     }
     qm_calibration_close(&m);
     return rc;
 }
 
-static bool in_time(const struct calibration *c) {
-    return qm_now() - c->begin < SECONDS;
+static int attention(struct calibration *c, int64_t head_dim, struct qm_error *err) {
+    int rc = QM_OK;
+    for (int64_t group = 1; group <= 16 && !rc; group *= 2)
+        rc = attention_token(c, head_dim, group, err);
+    return rc ? rc : attention_prompt(c, head_dim, err);
 }
 
-static int measure(struct calibration *c, struct qm_error *err) {
-    static const char with_experts[] =
-        "{\"model_type\":\"qwen3_moe\",\"architectures\":[\"Qwen3MoeForCausalLM\"],\"vocab_size\":4096,"
-        "\"hidden_size\":1536,\"num_hidden_layers\":2,\"num_attention_heads\":4,\"num_key_value_heads\":4,"
-        "\"head_dim\":128,\"intermediate_size\":1024,\"moe_intermediate_size\":1024,\"num_experts\":32,"
-        "\"num_experts_per_tok\":4,\"norm_topk_prob\":true,\"decoder_sparse_step\":1,\"mlp_only_layers\":[],"
-        "\"rms_norm_eps\":1e-6,\"rope_theta\":10000,\"max_position_embeddings\":4096,\"hidden_act\":\"silu\","
-        "\"tie_word_embeddings\":true,\"torch_dtype\":\"bfloat16\"}";
-    static const char with_mxfp4[] =
-        "{\"model_type\":\"gpt_oss\",\"architectures\":[\"GptOssForCausalLM\"],\"vocab_size\":4096,"
-        "\"hidden_size\":1536,\"num_hidden_layers\":4,\"num_attention_heads\":8,\"num_key_value_heads\":4,"
-        "\"head_dim\":64,\"intermediate_size\":1536,\"num_local_experts\":32,\"num_experts_per_tok\":4,"
-        "\"sliding_window\":128,\"rms_norm_eps\":1e-5,\"rope_theta\":10000,\"max_position_embeddings\":4096,"
-        "\"attention_bias\":true,\"swiglu_limit\":7.0,\"hidden_act\":\"silu\",\"tie_word_embeddings\":false,"
-        "\"torch_dtype\":\"bfloat16\",\"quantization_config\":{\"quant_method\":\"mxfp4\"}}";
-    static const int64_t of_heads[][2] = {{64, 8}, {128, 1}, {128, 8}, {128, 16}};
-    int rc = dense(c, QM_BF16, "bfloat16", err);
-    for (size_t i = 0; !rc && in_time(c) && i < sizeof of_heads / sizeof *of_heads; i++)
-        rc = attention(c, of_heads[i][0], of_heads[i][1], err);
-    if (!rc && in_time(c))
-        rc = experts(c, QM_BF16, with_experts, err);
-    if (!rc && in_time(c))
-        rc = experts(c, QM_MXFP4, with_mxfp4, err);
-    if (!rc && in_time(c))
-        rc = dense(c, QM_F16, "float16", err);
-    if (!rc && in_time(c))
-        rc = dense(c, QM_F32, "float32", err);
-    return rc;
-}
-
-/* Attention's points come in the order of measuring; by rows they are wanted. */
-static void sort_points(struct qm_shares *s) {
-    for (int i = 1; i < s->n; i++)
-        for (int j = i; j > 0 && s->rows[j] < s->rows[j - 1]; j--) {
-            double rows = s->rows[j], share = s->share[j];
-            s->rows[j] = s->rows[j - 1];
-            s->share[j] = s->share[j - 1];
-            s->rows[j - 1] = rows;
-            s->share[j - 1] = share;
-        }
-}
-
-int qm_calibrate(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
-                 struct qm_progress *progress, struct qm_efficiency *out, bool *whole, struct qm_error *err) {
-    struct qm_efficiency usual;
-    struct calibration c = {
-        .profile = profile, .out = out, .setup = {.isa = isa, .progress = progress}, .begin = qm_now()};
-    uint64_t wanted = 4 * qm_machine_cache_bytes(m), most = m->available / 8;
-    uint64_t layers = (wanted < most ? wanted : most) / LAYER_BYTES;
-    c.dense_layers = layers < 2 ? 2 : layers > MOST_LAYERS ? MOST_LAYERS : (int)layers;
-    *out = (struct qm_efficiency){0};
-    int rc = measure(&c, err);
-    qm_efficiency_usual(&usual);
-    for (int k = 0; k < QM_KERNEL_CLASSES; k++) {
-        sort_points(&out->kernel[k][QM_BF16]);
-        if (out->kernel[k][QM_BF16].n == 0)
-            out->kernel[k][QM_BF16] = usual.kernel[k][QM_BF16];
+int qm_calibrate_part(enum qm_calibration_part part, const struct qm_machine *m,
+                      const struct qm_machine_profile *profile, struct qm_calibration_setup *s,
+                      struct qm_efficiency *out, struct qm_error *err) {
+    struct qm_efficiency measured = *out;
+    struct calibration c = {.machine = m, .profile = profile, .setup = s, .out = &measured};
+    static const enum qm_dtype dense_types[] = {
+        [QM_PART_DENSE_BF16] = QM_BF16, [QM_PART_DENSE_F16] = QM_F16, [QM_PART_DENSE_F32] = QM_F32};
+    int rc;
+    switch (part) {
+    case QM_PART_ATTENTION_64: rc = attention(&c, 64, err); break;
+    case QM_PART_ATTENTION_128: rc = attention(&c, 128, err); break;
+    case QM_PART_EXPERTS_BF16: rc = bf16_experts(&c, err); break;
+    case QM_PART_EXPERTS_MXFP4: rc = mxfp4_experts(&c, err); break;
+    default:
+        rc = dense(&c, dense_types[part], true, err);
+        if (!rc)
+            rc = dense(&c, dense_types[part], false, err);
     }
-    *whole = in_time(&c);
-    qm_progress_end(progress);
+    if (!rc)
+        *out = measured;
     return rc;
 }

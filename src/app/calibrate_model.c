@@ -6,24 +6,25 @@
 
 #include "base/json.h"
 
-enum { DEEPEST = 33792, STEPS = 32, MIN_STEPS = 3, MODELS = 9 };
-static const double SECONDS = 0.08;
+enum { STEPS = 32, MIN_STEPS = 3, ATTEMPTS = 3 };
+static const double SECONDS = 0.1, STEADY = 1.15;
 
-int qm_calibration_open(struct qm_calibration_setup *s, const char *config, int64_t chunk,
+int qm_calibration_open(struct qm_calibration_setup *s, const char *config, int64_t chunk, int64_t context,
                         struct qm_calibration_model *out, struct qm_error *err) {
     json_t *root = NULL;
     const struct qm_kernels *kernels;
     *out = (struct qm_calibration_model){.state = 1, .chunk = chunk};
-    qm_progress_update(s->progress, "measuring the kernels", (uint64_t)s->done++, MODELS, QM_UNIT_STEPS);
     int rc = qm_json_parse(config, strlen(config), "calibration", &root, err);
     if (!rc)
         rc = qm_model_from_config(root, "calibration", NULL, &out->model, err);
     json_decref(root);
     if (rc)
         return rc;
-    int64_t most = out->model->config.max_positions;
-    struct qm_engine_options options = {
-        .isa = s->isa, .context = most < DEEPEST ? most : DEEPEST, .sequences = 1, .chunk = chunk, .kv_type = -1};
+    struct qm_engine_options options = {.isa = s->isa,
+                                        .context = context ? context : out->model->config.max_positions,
+                                        .sequences = 1,
+                                        .chunk = chunk,
+                                        .kv_type = -1};
     out->logits = calloc((size_t)out->model->config.vocab, sizeof *out->logits);
     out->tokens = calloc((size_t)chunk, sizeof *out->tokens);
     if (!out->logits || !out->tokens)
@@ -33,18 +34,17 @@ int qm_calibration_open(struct qm_calibration_setup *s, const char *config, int6
         rc = qm_sequence_open(out->engine, &out->sequence, err);
     if (!rc)
         rc = qm_kernels_get(s->isa, &kernels, err);
-    struct qm_limits_probe *probe = NULL;
     if (!rc)
-        rc = qm_limits_open(qm_engine_team(out->engine), kernels, true, &probe, err);
+        rc = qm_limits_open(qm_engine_team(out->engine), kernels, &out->probe, err);
     if (rc)
         return rc;
-    out->limits = qm_limits_measure(probe);
-    qm_limits_close(probe);
+    out->before = qm_limits_measure(out->probe).usual;
     out->threads = qm_engine_threads(out->engine);
     return QM_OK;
 }
 
 void qm_calibration_close(struct qm_calibration_model *m) {
+    qm_limits_close(m->probe);
     qm_sequence_close(m->sequence);
     qm_engine_close(m->engine);
     qm_model_close(m->model);
@@ -67,8 +67,8 @@ static int one_step(struct qm_calibration_model *m, int64_t n, struct qm_error *
     return qm_engine_step(m->engine, &step, 1, err);
 }
 
-int qm_calibration_time(struct qm_calibration_model *m, int64_t depth, int64_t n, double seconds[QM_OP_COUNT],
-                        struct qm_error *err) {
+static int time_steps(struct qm_calibration_model *m, int64_t depth, int64_t n, double seconds[QM_OP_COUNT],
+                      struct qm_error *err) {
     double samples[QM_OP_COUNT][STEPS], begin = qm_now();
     int steps = 0;
     qm_sequence_truncate(m->sequence, 0);
@@ -87,6 +87,32 @@ int qm_calibration_time(struct qm_calibration_model *m, int64_t depth, int64_t n
     for (int k = 0; k < QM_OP_COUNT && !rc; k++) {
         qsort(samples[k], (size_t)steps, sizeof **samples, ascending);
         seconds[k] = samples[k][steps / 2];
+    }
+    return rc;
+}
+
+static double apart(double a, double b) {
+    return a > b ? a / b : b / a;
+}
+
+int qm_calibration_time(struct qm_calibration_model *m, int64_t depth, int64_t n, double seconds[QM_OP_COUNT],
+                        struct qm_rates *around, struct qm_error *err) {
+    double steadiest = 0;
+    int rc = QM_OK;
+    for (int i = 0; i < ATTEMPTS && !rc && !(steadiest && steadiest < STEADY); i++) {
+        double now[QM_OP_COUNT];
+        rc = time_steps(m, depth, n, now, err);
+        if (rc)
+            break;
+        struct qm_rates after = qm_limits_measure(m->probe).usual;
+        double spread = apart(m->before.read, after.read) * apart(m->before.bf16, after.bf16);
+        if (!steadiest || spread < steadiest) {
+            steadiest = spread;
+            memcpy(seconds, now, sizeof now);
+            *around = (struct qm_rates){(m->before.read + after.read) / 2, (m->before.bf16 + after.bf16) / 2,
+                                        (m->before.f32 + after.f32) / 2};
+        }
+        m->before = after;
     }
     return rc;
 }

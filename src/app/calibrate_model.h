@@ -2,6 +2,7 @@
 #ifndef QM_APP_CALIBRATE_MODEL_H
 #define QM_APP_CALIBRATE_MODEL_H
 
+#include "app/calibrate.h"
 #include "app/limits.h"
 #include "app/machine_profile.h"
 #include "app/progress.h"
@@ -11,14 +12,14 @@
 struct qm_calibration_setup {
     enum qm_isa isa;
     struct qm_progress *progress;
-    int done; /* models timed */
 };
 
 struct qm_calibration_model {
     struct qm_model *model;
     struct qm_engine *engine;
     struct qm_sequence *sequence;
-    struct qm_limits limits; /* as it was opened */
+    struct qm_limits_probe *probe;
+    struct qm_rates before; /* usual rates, as they were read last */
     float *logits;
     int32_t *tokens;
     uint32_t state; /* of the tokens */
@@ -26,17 +27,18 @@ struct qm_calibration_model {
     int threads;
 };
 
-/* config: JSON text. chunk: tokens of a step at most. Close it in any case. */
-int qm_calibration_open(struct qm_calibration_setup *s, const char *config, int64_t chunk,
+/* config: JSON text. chunk: tokens of a step at most. context: 0: the model's. Close it in any case. */
+int qm_calibration_open(struct qm_calibration_setup *s, const char *config, int64_t chunk, int64_t context,
                         struct qm_calibration_model *out, struct qm_error *err);
 void qm_calibration_close(struct qm_calibration_model *m);
-/* Median seconds by kind of op of a step of n tokens at `depth`. */
+/* Median seconds by kind of op of a step of n tokens at `depth`, and the usual rates read around it. Where those before
+ * and after are far apart it is measured again, and the steadiest of three counts. */
 int qm_calibration_time(struct qm_calibration_model *m, int64_t depth, int64_t n, double seconds[QM_OP_COUNT],
-                        struct qm_error *err);
+                        struct qm_rates *around, struct qm_error *err);
 
-/* Measures everything; calibrate.h has the way by the kept file. *whole is false where it took so long that usual
- * shares stand for the rest. */
-int qm_calibrate(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
-                 struct qm_progress *progress, struct qm_efficiency *out, bool *whole, struct qm_error *err);
+/* Measures one part and puts its shares in *out, which is untouched where it fails. */
+int qm_calibrate_part(enum qm_calibration_part part, const struct qm_machine *m,
+                      const struct qm_machine_profile *profile, struct qm_calibration_setup *s,
+                      struct qm_efficiency *out, struct qm_error *err);
 
 #endif

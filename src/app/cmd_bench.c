@@ -140,7 +140,7 @@ static void predict(struct bench *b, const struct qm_engine *e, const struct qm_
     struct qm_job job = {.sequences = c->batch, .depth = c->n_depth, .prompt = c->n_prompt, .generate = c->n_gen};
     struct qm_quiet_state quiet;
     bool can = b->predictor && row && !qm_engine_quiet(e, &quiet) && !qm_engine_power_cap(e);
-    double tps = can ? qm_predictor_tps(b->predictor, e, &job, &r->limits) : 0;
+    double tps = can ? qm_predictor_tps(b->predictor, e, &job, &r->limits.usual) : 0;
     if (!row || json_object_set_new(row, "predicted_ts", tps > 0 ? json_real(tps) : json_null()) || tps <= 0)
         return;
     qm_predictor_keep(b->predictor, &b->progress, e, "bench", b->subject.name, &job, tps,

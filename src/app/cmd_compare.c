@@ -14,8 +14,6 @@
 #include "base/file.h"
 #include "numa/topology.h"
 
-enum { DESCRIPTION_LIMIT = 1 << 20 };
-
 /* Read again and again to the length that is asked for. */
 static const char TEXT[] =
     "A mill stood where the river leaves the hills. Its wheel turned slowly in summer and not at all in the dry weeks, "
@@ -124,17 +122,8 @@ static int read_prompts(const struct qm_args *args, struct compare *c, struct qm
     return QM_OK;
 }
 
-/* --machine: what is predicted is for that machine, what is measured is measured here. */
-static int read_machine(const char *path, struct qm_speed *out, struct qm_error *err) {
-    struct qm_buf text = {0};
-    int rc = qm_read_file(path, DESCRIPTION_LIMIT, &text, err);
-    if (!rc)
-        rc = qm_speed_parse(text.data ? text.data : "", text.len, path, out, err);
-    qm_buf_free(&text);
-    return rc;
-}
-
-/* The profile of this machine, measured where there is none yet, before any engine's threads are there. */
+/* What is predicted is for the machine of --machine, what is measured is measured here; else the profile of this
+ * machine, measured where there is none yet, before any engine's threads are there. */
 static int look_at_machine(const struct qm_args *args, struct compare *c, struct qm_error *err) {
     const char *file = qm_args_text(args, QM_OPT_MACHINE, NULL);
     struct qm_speed *speed = &c->task.speed;
@@ -144,7 +133,7 @@ static int look_at_machine(const struct qm_args *args, struct compare *c, struct
         return rc;
     snprintf(c->report.machine, sizeof c->report.machine, "%s", topology.cpu_model);
     qm_topology_free(&topology);
-    rc = file ? read_machine(file, speed, err) : qm_offload_machine(args, &c->progress, speed, err);
+    rc = file ? qm_offload_described(file, speed, err) : qm_offload_machine(args, &c->progress, speed, err);
     if (!rc)
         rc = qm_offload_devices(args, speed, err);
     return rc ? rc : qm_meter_open("", &c->meter, err);

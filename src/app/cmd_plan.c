@@ -15,7 +15,7 @@
 #include "base/file.h"
 #include "plan/plan_file.h"
 
-enum { FILE_LIMIT = 1 << 20, MAX_PINS = 64 };
+enum { MAX_PINS = 64 };
 
 struct job {
     struct qm_plan_ask ask;
@@ -97,15 +97,6 @@ static int read_routing(const struct qm_args *args, struct job *j, struct qm_err
         return qm_fail_errno(err, "%s", path);
     j->ask.routing = &j->routing;
     return qm_routing_file_open(path, &j->model->config, &j->routing, err);
-}
-
-static int read_machine_file(const char *path, struct qm_speed *out, struct qm_error *err) {
-    struct qm_buf text = {0};
-    int rc = qm_read_file(path, FILE_LIMIT, &text, err);
-    if (!rc)
-        rc = qm_speed_parse(text.data ? text.data : "", text.len, path, out, err);
-    qm_buf_free(&text);
-    return rc;
 }
 
 static struct qm_overrides overrides_of(const struct qm_args *args) {
@@ -235,7 +226,7 @@ static int run_plan(const struct qm_args *args, struct qm_error *err) {
     if (!rc && !tables(args))
         rc = open_model(args, j, err);
     if (!rc)
-        rc = file ? read_machine_file(file, &j->speed, err) : qm_offload_machine(args, &j->progress, &j->speed, err);
+        rc = file ? qm_offload_described(file, &j->speed, err) : qm_offload_machine(args, &j->progress, &j->speed, err);
     j->ask.speed = &j->speed;
     if (!rc)
         rc = qm_offload_devices(args, &j->speed, err);
@@ -268,7 +259,7 @@ const struct qm_command qm_cmd_plan = {
                "limits or those of a described one; the time of a job; what bounds it, and what\n"
                "would help most. MODEL may be the path of a config.json: no weights are needed.\n",
     .example = "quietmind plan Qwen/Qwen3-30B-A3B --context 131072 --prompt 100000\n"
-               "quietmind plan --random llama-3-70b --machine bench/machines/epyc-9575f-2s.json\n",
+               "quietmind plan --random llama-3-70b --machine epyc-9575f-2s\n",
     .options = plan_options,
     .max_positional = -1,
     .takes_model = true,

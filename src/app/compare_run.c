@@ -266,12 +266,13 @@ static int measure_limits(struct qm_compare_runner *r, int i, struct qm_error *e
     if (!rc)
         rc = qm_kernels_get(r->task->isa, &kernels, err);
     if (!rc)
-        rc = qm_limits_open(qm_engine_team(r->lane[i].engine), kernels, true, &probe, err);
+        rc = qm_limits_open(qm_engine_team(r->lane[i].engine), kernels, &probe, err);
     if (rc)
         return rc;
     struct qm_limits now = qm_limits_measure(probe);
     qm_limits_close(probe);
-    r->limits = r->limits_read++ ? qm_limits_mean(&r->limits, &now) : now;
+    const struct qm_limits both[] = {now, r->limits};
+    r->limits = r->limits_read++ ? qm_limits_mean(both, 2) : now;
     return QM_OK;
 }
 
@@ -362,7 +363,7 @@ static void conclude(struct qm_compare_runner *r, int i) {
     const struct qm_config *model = &r->task->model->config;
     enum qm_dtype product = model->experts ? model->expert_dtype : model->dtype;
     bool devices = has_devices(&r->task->spec[i]);
-    double flops = product == QM_F32 || product == QM_F16 ? r->limits.f32 : r->limits.bf16;
+    double flops = product == QM_F32 || product == QM_F16 ? r->limits.most.f32 : r->limits.most.bf16;
     c->prefill.measured = qm_figure_of(s->prefill_tps, s->rounds);
     c->decode.measured = qm_figure_of(s->decode_tps, s->rounds);
     c->first.measured = qm_figure_of(s->first, s->rounds);
@@ -370,9 +371,9 @@ static void conclude(struct qm_compare_runner *r, int i) {
     c->n_decode_at = take_curve(&s->decode, c->decode_at);
     if (!devices) {
         c->gb_s = (s->decode_work.weight_bytes + s->decode_work.kv_bytes) / s->write_seconds * 1e-9;
-        c->limit_gb_s = r->limits.read * 1e-9;
-        c->decode_share = qm_work_seconds(&s->decode_work, r->limits.read, flops) / s->write_seconds;
-        c->prefill_share = qm_work_seconds(&s->prefill_work, r->limits.read, flops) / s->read_seconds;
+        c->limit_gb_s = r->limits.most.read * 1e-9;
+        c->decode_share = qm_work_seconds(&s->decode_work, r->limits.most.read, flops) / s->write_seconds;
+        c->prefill_share = qm_work_seconds(&s->prefill_work, r->limits.most.read, flops) / s->read_seconds;
         c->joules_per_token = s->write_joules / s->written;
         c->joules_per_prompt_token = s->read_joules / s->read_tokens;
         c->watts = s->write_joules / s->write_metered;

@@ -99,36 +99,41 @@ double qm_report_decode_tps(const struct qm_generate_result *r) {
     return r->decode_steps > 0 && r->decode_seconds > 0 ? (double)r->decode_steps / r->decode_seconds : 0;
 }
 
-/* What the engine's own threads read at most, or 0 where that can't be measured. */
-static double read_limit(const struct qm_engine *engine) {
+/* What the engine's own threads reach now; false where that can't be measured. */
+static bool limits_now(const struct qm_engine *engine, struct qm_limits *out) {
     const struct qm_kernels *kernels;
     struct qm_limits_probe *probe;
     if (qm_kernels_get(qm_engine_isa(engine), &kernels, NULL) ||
-        qm_limits_open(qm_engine_team(engine), kernels, true, &probe, NULL))
-        return 0;
-    double rate = qm_limits_read(probe);
+        qm_limits_open(qm_engine_team(engine), kernels, &probe, NULL))
+        return false;
+    *out = qm_limits_measure(probe);
     qm_limits_close(probe);
-    return rate;
+    return true;
 }
 
 /* Predicted beside measured, and both in the history. */
 static void report_predicted(struct qm_progress *progress, const struct qm_engine *engine,
-                             const struct qm_generate_result *r, const struct qm_predicted_run *p, double read) {
+                             const struct qm_generate_result *r, const struct qm_predicted_run *p,
+                             const struct qm_rates *around) {
     struct qm_quiet_state quiet;
-    struct qm_limits limits = {.read = read};
+    struct qm_rates profile;
     struct qm_job prompt = {.sequences = 1, .depth = r->prefix_tokens, .prompt = r->prompt_tokens - r->prefix_tokens};
     struct qm_job writing = {.sequences = 1, .depth = r->prompt_tokens, .generate = r->decode_steps};
     double of_prompt = 0, of_writing = 0;
-    char text[160];
+    char text[240];
     if (qm_engine_quiet(engine, &quiet) || qm_engine_power_cap(engine))
         return; /* slower on purpose */
     if (prompt.prompt > 0)
-        of_prompt = qm_predictor_tps(p->predictor, engine, &prompt, &limits);
+        of_prompt = qm_predictor_tps(p->predictor, engine, &prompt, around);
     if (writing.generate > 0)
-        of_writing = qm_predictor_tps(p->predictor, engine, &writing, &limits);
+        of_writing = qm_predictor_tps(p->predictor, engine, &writing, around);
     int n = snprintf(text, sizeof text, "predicted: prompt %.1f tokens/s", of_prompt);
     if (of_writing > 0)
-        snprintf(text + n, sizeof text - (size_t)n, "; generation %.1f tokens/s", of_writing);
+        n += snprintf(text + n, sizeof text - (size_t)n, "; generation %.1f tokens/s", of_writing);
+    if (qm_predictor_differs(p->predictor, engine, around, &profile))
+        snprintf(text + n, sizeof text - (size_t)n,
+                 " (for %.1f GB/s and %.0f GFLOP/s as now; the machine's profile says %.1f and %.0f)",
+                 around->read * 1e-9, around->bf16 * 1e-9, profile.read * 1e-9, profile.bf16 * 1e-9);
     qm_note(progress, "%s", text);
     qm_predictor_keep(p->predictor, progress, engine, p->command, p->model, &prompt, of_prompt,
                       qm_report_prefill_tps(r));
@@ -140,21 +145,22 @@ void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engin
                      const struct qm_meter *meter, const struct qm_predicted_run *predicted) {
     if (progress->quiet)
         return;
-    double most = 0;
+    struct qm_limits now;
+    bool whole = r->finish != QM_FINISH_INTERRUPTED && !qm_engine_devices(engine);
+    bool known = whole && limits_now(engine, &now);
     char speed[160] = "", quiet[160], metered[1400];
     qm_quiet_text(engine, quiet, sizeof quiet);
     if (r->decode_steps > 0 && r->decode_seconds > 0) {
         double rate = (double)r->decode_bytes / r->decode_seconds;
         int n = snprintf(speed, sizeof speed, ", %.1f tokens/s, %.1f GB/s", qm_report_decode_tps(r), rate / 1e9);
-        most = r->finish != QM_FINISH_INTERRUPTED && !qm_engine_devices(engine) ? read_limit(engine) : 0;
-        if (most > 0)
+        if (known)
             snprintf(speed + n, sizeof speed - (size_t)n, " (%.0f %% of the %.1f GB/s this machine reads)",
-                     100 * rate / most, most / 1e9);
+                     100 * rate / now.most.read, now.most.read / 1e9);
     }
     qm_note(progress, "prompt: %lld tokens, %.1f tokens/s; generation: %zu tokens%s%s",
             (long long)(r->prompt_tokens - r->prefix_tokens), qm_report_prefill_tps(r), r->ids.len, speed, quiet);
-    if (predicted->predictor && r->finish != QM_FINISH_INTERRUPTED)
-        report_predicted(progress, engine, r, predicted, most);
+    if (predicted->predictor && known)
+        report_predicted(progress, engine, r, predicted, &now.usual);
     qm_meter_text(meter, (double)r->decode_steps, metered, sizeof metered);
     qm_note(progress, "%s", metered);
 }

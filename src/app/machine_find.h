@@ -20,7 +20,16 @@ struct qm_machine_found {
 int qm_machine_find(const struct qm_machine *m, enum qm_isa isa, bool refresh, const char *disk,
                     struct qm_progress *progress, struct qm_machine_found *out, struct qm_error *err);
 
-/* What the planner wants to know, of the machine and its profile. */
+/* The kept profile alone; false where there is none that fits. */
+bool qm_machine_kept(const struct qm_machine *m, enum qm_isa isa, struct qm_machine_profile *out);
+
+/* What the planner wants to know, of the machine and its profile. Rates are the usual ones. */
 void qm_machine_speed(const struct qm_machine *m, const struct qm_machine_profile *p, struct qm_speed *out);
+
+/* Looks whether a kept profile still holds, in half a second. Where the machine now gives clearly more, the profile was
+ * taken while it was busy or slow, and it is measured again and kept. Where it gives clearly less, predictions are for
+ * that: *speed takes the rates that are read now, and the profile stays. Both are noted. */
+int qm_machine_check(const struct qm_machine *m, enum qm_isa isa, struct qm_progress *progress,
+                     struct qm_machine_found *found, struct qm_speed *speed, struct qm_error *err);
 
 #endif

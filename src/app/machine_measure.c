@@ -34,23 +34,24 @@ static int choose_threads(int all, int out[QM_SCALING_POINTS]) {
 
 static void measure_reads(struct measuring *m) {
     struct qm_machine_profile *p = m->out;
-    qm_probe_read_fn *fn = m->kernels->read_lanes;
     int threads[QM_SCALING_POINTS];
     for (int node = 0; node < p->nodes; node++) {
         int all = qm_probe_threads(m->probe, node);
         p->scaling[node].n = choose_threads(all, threads);
         for (int i = 0; i < p->scaling[node].n; i++) {
             p->scaling[node].point[i].threads = threads[i];
-            p->scaling[node].point[i].rate = qm_probe_read_node(m->probe, fn, node, node, threads[i]).best;
+            p->scaling[node].point[i].rate = qm_probe_read_node(m->probe, node, node, threads[i]).best;
             tick(m);
         }
         for (int memory = 0; memory < p->nodes; memory++) {
             p->between[node][memory] = memory == node ? p->scaling[node].point[p->scaling[node].n - 1].rate
-                                                      : qm_probe_read_node(m->probe, fn, node, memory, all).best;
+                                                      : qm_probe_read_node(m->probe, node, memory, all).best;
             tick(m);
         }
     }
-    p->read = qm_probe_read(m->probe, fn).best;
+    struct qm_probe_rate all = qm_probe_read(m->probe);
+    p->read = all.best;
+    p->usual_read = all.median;
     tick(m);
 }
 
@@ -59,11 +60,15 @@ static void measure_rest(struct measuring *m) {
     int threads = qm_team_threads(m->team);
     p->bf16_core = qm_probe_flops(m->team, m->kernels->peak_bf16, 1).best;
     tick(m);
-    p->bf16 = qm_probe_flops(m->team, m->kernels->peak_bf16, threads).best;
+    struct qm_probe_rate all = qm_probe_flops(m->team, m->kernels->peak_bf16, threads);
+    p->bf16 = all.best;
+    p->usual_bf16 = all.median;
     tick(m);
     p->f32_core = qm_probe_flops(m->team, m->kernels->peak_f32, 1).best;
     tick(m);
-    p->f32 = qm_probe_flops(m->team, m->kernels->peak_f32, threads).best;
+    all = qm_probe_flops(m->team, m->kernels->peak_f32, threads);
+    p->f32 = all.best;
+    p->usual_f32 = all.median;
     tick(m);
     qm_probe_regions(m->team, &p->region_us, &p->barrier_us);
     tick(m);
@@ -80,9 +85,8 @@ static int measure_profile(struct measuring *m, struct qm_error *err) {
     snprintf(p->identity, sizeof p->identity, "%s", m->machine->identity);
     snprintf(p->isa, sizeof p->isa, "%s", qm_isa_name(m->kernels->isa));
     strftime(p->measured, sizeof p->measured, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    size_t bytes =
-        qm_limits_buffer(qm_machine_cache_bytes(m->machine), m->machine->available, t->nodes, QM_BUFFER_TIMES);
-    int rc = qm_probe_open(m->team, t->core_node, t->nodes, bytes, &m->probe, err);
+    int rc = qm_probe_open(m->team, t->core_node, t->nodes, QM_LIMITS_BYTES, m->kernels->read_lanes,
+                           m->kernels->flush_lines, &m->probe, err);
     if (rc)
         return rc;
     int threads[QM_SCALING_POINTS];

@@ -136,12 +136,13 @@ int qm_picture_profile(const struct qm_machine_profile *p, struct qm_error *err)
         rc = print_matrix(p, err);
     if (!rc)
         rc = qm_out_printf(err,
-                           "\nread           %.1f GB/s by all threads\n"
-                           "BF16           %.1f GFLOP/s, one core %.1f\n"
-                           "F32            %.1f GFLOP/s, one core %.1f\n"
+                           "\nread           %.1f GB/s by all threads, usually %.1f\n"
+                           "BF16           %.1f GFLOP/s, usually %.1f, one core %.1f\n"
+                           "F32            %.1f GFLOP/s, usually %.1f, one core %.1f\n"
                            "region         %.2f us, barrier %.2f us\n",
-                           p->read * 1e-9, p->bf16 * 1e-9, p->bf16_core * 1e-9, p->f32 * 1e-9, p->f32_core * 1e-9,
-                           p->region_us, p->barrier_us);
+                           p->read * 1e-9, p->usual_read * 1e-9, p->bf16 * 1e-9, p->usual_bf16 * 1e-9,
+                           p->bf16_core * 1e-9, p->f32 * 1e-9, p->usual_f32 * 1e-9, p->f32_core * 1e-9, p->region_us,
+                           p->barrier_us);
     return rc;
 }
 

@@ -11,7 +11,7 @@
 #include "base/file.h"
 #include "base/json.h"
 
-enum { FILE_LIMIT = 1 << 20, FIELDS = 13 };
+enum { FILE_LIMIT = 1 << 20, FIELDS = 16 };
 
 static json_t *scaling_json(const struct qm_scaling *s) {
     json_t *list = json_array();
@@ -29,10 +29,12 @@ json_t *qm_machine_profile_json(const struct qm_machine_profile *p) {
         json_array_append_new(between, row);
         json_array_append_new(scaling, scaling_json(&p->scaling[n]));
     }
-    return json_pack("{s:i, s:s, s:s, s:s, s:o, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "version", QM_PROFILE_VERSION,
-                     "identity", p->identity, "isa", p->isa, "measured", p->measured, "read_by_threads", scaling,
-                     "read_between_nodes", between, "read", p->read, "bf16_core", p->bf16_core, "bf16", p->bf16,
-                     "f32_core", p->f32_core, "f32", p->f32, "region_us", p->region_us, "barrier_us", p->barrier_us);
+    return json_pack("{s:i, s:s, s:s, s:s, s:o, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "version",
+                     QM_PROFILE_VERSION, "identity", p->identity, "isa", p->isa, "measured", p->measured,
+                     "read_by_threads", scaling, "read_between_nodes", between, "read", p->read, "bf16_core",
+                     p->bf16_core, "bf16", p->bf16, "f32_core", p->f32_core, "f32", p->f32, "usual_read", p->usual_read,
+                     "usual_bf16", p->usual_bf16, "usual_f32", p->usual_f32, "region_us", p->region_us, "barrier_us",
+                     p->barrier_us);
 }
 
 static int positive(const json_t *v, const char *key, const char *name, double *out, struct qm_error *err) {
@@ -105,6 +107,9 @@ static int parse_fields(const json_t *root, const char *name, struct qm_machine_
                    {"bf16", &out->bf16},
                    {"f32_core", &out->f32_core},
                    {"f32", &out->f32},
+                   {"usual_read", &out->usual_read},
+                   {"usual_bf16", &out->usual_bf16},
+                   {"usual_f32", &out->usual_f32},
                    {"region_us", &out->region_us},
                    {"barrier_us", &out->barrier_us}};
     int64_t version = 0;
@@ -155,21 +160,21 @@ int qm_machine_profile_threads(const struct qm_machine_profile *p, double share)
     return most * p->nodes;
 }
 
-/* FNV-1a. */
-static uint64_t hash(const char *s) {
-    uint64_t h = 14695981039346656037u;
+/* FNV-1a, going on from h. */
+static uint64_t hash(uint64_t h, const char *s) {
     for (; *s; s++)
         h = (h ^ (unsigned char)*s) * 1099511628211u;
     return h;
 }
 
-int qm_machine_profile_path(const char *identity, const char *cache, const char *home, char *out, size_t size,
-                            struct qm_error *err) {
+int qm_machine_profile_path(const char *identity, const char *isa, const char *cache, const char *home, char *out,
+                            size_t size, struct qm_error *err) {
+    uint64_t h = hash(hash(hash(14695981039346656037u, identity), ";"), isa);
     bool given = cache && cache[0] == '/'; /* a relative one is to be ignored (XDG base directory specification) */
     if (!given && !(home && *home))
         return qm_fail(err, QM_INPUT, "no cache directory: neither XDG_CACHE_HOME nor HOME is set");
     int n = snprintf(out, size, "%s%s/quietmind/machine-%016" PRIx64 ".json", given ? cache : home,
-                     given ? "" : "/.cache", hash(identity));
+                     given ? "" : "/.cache", h);
     return n > 0 && (size_t)n < size ? QM_OK : qm_fail(err, QM_INPUT, "the path of the cache directory is too long");
 }
 

@@ -1,5 +1,5 @@
 /* What was measured of a machine, kept as JSON in the user's cache directory: ($XDG_CACHE_HOME or ~/.cache)
- * /quietmind/machine-HASH.json, the hash being of the machine's identity. */
+ * /quietmind/machine-HASH.json, the hash being of the machine's identity and the instruction set. */
 #ifndef QM_APP_MACHINE_PROFILE_H
 #define QM_APP_MACHINE_PROFILE_H
 
@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "numa/machine.h"
 
-enum { QM_SCALING_POINTS = 16, QM_PROFILE_VERSION = 1 };
+enum { QM_SCALING_POINTS = 16, QM_PROFILE_VERSION = 2 };
 
 /* Bytes a second that so many threads of a node read from its memory, in ascending order of threads. */
 struct qm_scaling {
@@ -29,6 +29,7 @@ struct qm_machine_profile {
     double between[QM_MAX_NODES][QM_MAX_NODES]; /* by all threads of the first out of the memory of the second */
     double read;                                /* by all threads, each from its own node */
     double bf16_core, bf16, f32_core, f32;      /* multiply-adds of one core, of all */
+    double usual_read, usual_bf16, usual_f32;   /* of all, in the median pass; the others are of the best */
     double region_us, barrier_us;
 };
 
@@ -41,10 +42,10 @@ int qm_machine_profile_parse(const char *text, size_t len, const char *name, str
 /* The fewest threads, as many on each node, with which every node's memory is read at this share of its best. */
 int qm_machine_profile_threads(const struct qm_machine_profile *p, double share);
 
-/* Where the profile of this identity is kept. cache: XDG_CACHE_HOME's value, home: HOME's; NULL: none. QM_INPUT
- * where both are missing, or the path is too long. */
-int qm_machine_profile_path(const char *identity, const char *cache, const char *home, char *out, size_t size,
-                            struct qm_error *err);
+/* Where the profile of this identity and instruction set is kept. cache: XDG_CACHE_HOME's value, home: HOME's; NULL:
+ * none. QM_INPUT where both are missing, or the path is too long. */
+int qm_machine_profile_path(const char *identity, const char *isa, const char *cache, const char *home, char *out,
+                            size_t size, struct qm_error *err);
 /* *found is false where there is no file. A profile that can't be read, or is of another machine or instruction
  * set, is QM_INPUT with the reason. */
 int qm_machine_profile_load(const char *path, const char *identity, const char *isa, struct qm_machine_profile *out,

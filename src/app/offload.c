@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/beside.h"
 #include "app/calibrate.h"
 #include "app/machine_find.h"
 #include "app/open_model.h"
@@ -12,7 +13,7 @@
 #include "numa/memory.h"
 #include "plan/plan_file.h"
 
-enum { DEVICE_LIMIT = 1 << 20, PLAN_LIMIT = 64 << 20 };
+enum { PLAN_LIMIT = 64 << 20 };
 
 struct qm_offload {
     struct qm_speed speed;
@@ -22,9 +23,18 @@ struct qm_offload {
     struct qm_device_setup devices[QM_MAX_DEVICES];
 };
 
+int qm_offload_described(const char *name, struct qm_speed *out, struct qm_error *err) {
+    struct qm_buf text = {0};
+    int rc = qm_description_read("--machine", name, &text, err);
+    if (!rc)
+        rc = qm_speed_parse(text.data ? text.data : "", text.len, name, out, err);
+    qm_buf_free(&text);
+    return rc;
+}
+
 static int read_device_file(const char *path, struct qm_speed *s, struct qm_error *err) {
     struct qm_buf text = {0};
-    int rc = qm_read_file(path, DEVICE_LIMIT, &text, err);
+    int rc = qm_description_read("--device", path, &text, err);
     if (!rc)
         rc = qm_speed_add_device(text.data ? text.data : "", text.len, path, s, err);
     qm_buf_free(&text);
@@ -66,9 +76,9 @@ int qm_offload_machine(const struct qm_args *args, struct qm_progress *progress,
     if (!rc && !(rc = qm_machine_describe(machine, err))) {
         rc = qm_machine_find(machine, isa, false, NULL, progress, found, err);
         if (!rc)
-            qm_machine_speed(machine, &found->profile, out);
+            rc = qm_machine_check(machine, isa, progress, found, out, err);
         if (!rc)
-            rc = qm_calibration_find(machine, &found->profile, isa, false, progress, &out->efficiency, err);
+            rc = qm_calibration_find(machine, &found->profile, isa, progress, &out->efficiency, err);
         qm_machine_free(machine);
     }
     free(machine);

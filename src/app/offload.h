@@ -13,6 +13,8 @@
  */
 int qm_offload_machine(const struct qm_args *args, struct qm_progress *progress, struct qm_speed *out,
                        struct qm_error *err);
+/* --machine: a described one, by its file or name. */
+int qm_offload_described(const char *name, struct qm_speed *out, struct qm_error *err);
 /* --device: added to the machine's devices. */
 int qm_offload_devices(const struct qm_args *args, struct qm_speed *s, struct qm_error *err);
 /* --offload auto|require|none|LAYERS|FILE to ask->on_cpu, last_layers or given. *given is to be freed. */

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "app/beside.h"
 #include "app/load_report.h"
 #include "app/offload.h"
 #include "app/quiet.h"
@@ -25,20 +26,11 @@ static int locate_demo(char **dir, struct qm_error *err) {
         *dir = strdup(given);
         return *dir ? QM_OK : qm_fail_memory(err, strlen(given), "a name");
     }
-    static const char *const places[] = {"../data/demo", "../../data/demo", "../share/quietmind/demo"};
-    char program[4096], path[4200];
-    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (n > 0) {
-        program[n] = 0;
-        *strrchr(program, '/') = 0;
-        for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-            snprintf(path, sizeof path, "%s/%s/config.json", program, places[i]);
-            if (access(path, R_OK) != 0)
-                continue;
-            *strrchr(path, '/') = 0;
-            *dir = realpath(path, NULL);
-            return *dir ? QM_OK : qm_fail_errno(err, "%s", path);
-        }
+    char path[4400];
+    if (qm_beside_program("data/demo", "demo", "config.json", path, sizeof path)) {
+        *strrchr(path, '/') = 0;
+        *dir = realpath(path, NULL);
+        return *dir ? QM_OK : qm_fail_errno(err, "%s", path);
     }
     return qm_fail(err, QM_INPUT,
                    "the demonstration model is not beside the program; name a model, or set QUIETMIND_DEMO to the "

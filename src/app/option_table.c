@@ -119,7 +119,7 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
     [QM_OPT_PLAN_DEPTH] = {"depth", 0, 'd', QM_VALUE_INT, "N", 0, 1e9, "tokens that are there before the prompt"},
     [QM_OPT_RAM] = {"ram", 0, 0, QM_VALUE_TEXT, "SIZE", NONE, "memory to plan for, such as 500GB or 1.5TiB"},
     [QM_OPT_MACHINE] = {"machine", 0, 0, QM_VALUE_TEXT, "FILE", NONE,
-        "plan for the machine that FILE describes, instead of this one"},
+        "plan for the machine that FILE describes, or one that comes with it such as epyc-9575f-2s, instead of this one"},
     [QM_OPT_VRAM] = {"vram", 0, 0, QM_VALUE_TEXT, "SIZE", NONE, "use at most that much of each device's memory"},
     [QM_OPT_OFFLOAD] = {"offload", 0, 0, QM_VALUE_TEXT, "WHAT", NONE,
         "what goes to devices: auto, require (the CPU does not step in), none, a number of layers (the last ones), or a "

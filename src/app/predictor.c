@@ -17,13 +17,11 @@ struct qm_predictor *qm_predictor_open(enum qm_isa isa) {
     struct qm_machine *m = malloc(sizeof *m);
     struct qm_machine_profile *profile = malloc(sizeof *profile);
     struct qm_predictor *p = calloc(1, sizeof *p);
-    char path[4200];
     bool found = false;
     if (m && profile && p && !qm_machine_describe(m, NULL)) {
-        if (!qm_machine_profile_path(m->identity, getenv("XDG_CACHE_HOME"), getenv("HOME"), path, sizeof path, NULL) &&
-            !qm_machine_profile_load(path, m->identity, qm_isa_name(isa), profile, &found, NULL) && found) {
+        if (qm_machine_kept(m, isa, profile)) {
             qm_machine_speed(m, profile, &p->speed);
-            found = qm_calibration_kept(m->identity, qm_isa_name(isa), &p->speed.efficiency);
+            found = qm_calibration_kept(m->identity, isa, &p->speed.efficiency);
         }
         qm_machine_free(m);
     }
@@ -40,7 +38,7 @@ void qm_predictor_close(struct qm_predictor *p) {
 }
 
 double qm_predictor_tps(const struct qm_predictor *p, const struct qm_engine *e, const struct qm_job *job,
-                        const struct qm_limits *limits) {
+                        const struct qm_rates *around) {
     struct qm_speed *speed = malloc(sizeof *speed);
     struct qm_placement cpu;
     struct qm_job_time time = {0};
@@ -57,17 +55,24 @@ double qm_predictor_tps(const struct qm_predictor *p, const struct qm_engine *e,
         return 0;
     }
     *speed = p->speed;
-    /* limits are those of the threads that ran */
-    if (limits && limits->read > 0)
-        speed->read *= limits->read / qm_speed_read(&p->speed, t.workload.threads);
-    if (limits && limits->bf16 > 0)
-        speed->bf16 *= limits->bf16 / qm_speed_flops(&p->speed, QM_BF16, t.workload.threads);
-    if (limits && limits->f32 > 0)
-        speed->f32 *= limits->f32 / qm_speed_flops(&p->speed, QM_F32, t.workload.threads);
+    /* rates are those of the threads that ran */
+    speed->read *= around->read / qm_speed_read(&p->speed, t.workload.threads);
+    speed->bf16 *= around->bf16 / qm_speed_flops(&p->speed, QM_BF16, t.workload.threads);
+    speed->f32 *= around->f32 / qm_speed_flops(&p->speed, QM_F32, t.workload.threads);
     qm_time_job(&t, job, &time);
     qm_placement_free(&cpu);
     free(speed);
     return job->prompt ? time.prefill_tps : time.decode_tps;
+}
+
+bool qm_predictor_differs(const struct qm_predictor *p, const struct qm_engine *e, const struct qm_rates *around,
+                          struct qm_rates *profile) {
+    const double clearly = 1.25;
+    int threads = qm_engine_threads(e);
+    *profile = (struct qm_rates){qm_speed_read(&p->speed, threads), qm_speed_flops(&p->speed, QM_BF16, threads),
+                                 qm_speed_flops(&p->speed, QM_F32, threads)};
+    double read = around->read / profile->read, bf16 = around->bf16 / profile->bf16;
+    return read > clearly || bf16 > clearly || read * clearly < 1 || bf16 * clearly < 1;
 }
 
 void qm_predictor_keep(const struct qm_predictor *p, struct qm_progress *progress, const struct qm_engine *e,

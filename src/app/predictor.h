@@ -16,10 +16,14 @@ struct qm_predictor;
 struct qm_predictor *qm_predictor_open(enum qm_isa isa);
 void qm_predictor_close(struct qm_predictor *p);
 
-/* Tokens a second of a job that is all prompt or all generation, on the CPU; 0 where nothing can be said. limits: read
- * around the run, or NULL; a rate of 0 is not known. */
+/* Tokens a second of a job that is all prompt or all generation, on the CPU; 0 where nothing can be said. around:
+ * usual rates, read around the run, in the profile's place. */
 double qm_predictor_tps(const struct qm_predictor *p, const struct qm_engine *e, const struct qm_job *job,
-                        const struct qm_limits *limits);
+                        const struct qm_rates *around);
+
+/* Whether these rates are clearly others than the profile's, by the engine's threads. */
+bool qm_predictor_differs(const struct qm_predictor *p, const struct qm_engine *e, const struct qm_rates *around,
+                          struct qm_rates *profile);
 
 /* Keeps predicted beside measured in the history; what can't be kept is noted. */
 void qm_predictor_keep(const struct qm_predictor *p, struct qm_progress *progress, const struct qm_engine *e,

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/machine_profile.h"
+#include "app/machine_find.h"
 #include "numa/priority.h"
 
 static const double USUAL = 97, LEAST = 10;
@@ -34,14 +34,8 @@ static int first_threads(const struct qm_engine *engine, double share) {
     struct qm_machine *machine = calloc(1, sizeof *machine);
     struct qm_machine_profile *profile = calloc(1, sizeof *profile);
     int all = qm_engine_threads(engine), threads = (all + 1) / 2;
-    char path[4200];
-    bool found = false;
     if (machine && profile && !qm_machine_describe(machine, NULL)) {
-        if (!qm_machine_profile_path(machine->identity, getenv("XDG_CACHE_HOME"), getenv("HOME"), path, sizeof path,
-                                     NULL) &&
-            !qm_machine_profile_load(path, machine->identity, qm_isa_name(qm_engine_isa(engine)), profile, &found,
-                                     NULL) &&
-            found)
+        if (qm_machine_kept(machine, qm_engine_isa(engine), profile))
             threads = qm_machine_profile_threads(profile, share);
         qm_machine_free(machine);
     }

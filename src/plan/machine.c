@@ -75,6 +75,15 @@ void qm_efficiency_usual(struct qm_efficiency *e) {
     set(&e->kernel[QM_KERNEL_ATTENTION_128][QM_BF16], 3, attention);
 }
 
+void qm_efficiency_fill(struct qm_efficiency *e) {
+    struct qm_efficiency usual;
+    qm_efficiency_usual(&usual);
+    for (int k = 0; k < QM_KERNEL_CLASSES; k++)
+        for (int t = 0; t < QM_DTYPE_COUNT; t++)
+            if (!e->kernel[k][t].n)
+                e->kernel[k][t] = usual.kernel[k][t];
+}
+
 /* Digits with a point, and an exponent; -1 where there are none, or the number is not finite. */
 static double read_decimal(const char *text, const char **end) {
     char *after;

@@ -100,6 +100,8 @@ double qm_speed_flops(const struct qm_speed *s, enum qm_dtype t, int threads);
 
 /* Shares where nothing was measured: of BF16 kernels on two Zen 5 cores (bench/results). */
 void qm_efficiency_usual(struct qm_efficiency *e);
+/* Takes usual shares where there are none. */
+void qm_efficiency_fill(struct qm_efficiency *e);
 json_t *qm_efficiency_json(const struct qm_efficiency *e);
 int qm_efficiency_parse(const json_t *root, const char *name, struct qm_efficiency *out, struct qm_error *err);
 

@@ -116,7 +116,7 @@ static int parse_class(struct reader *r, enum qm_kernel_class k, struct qm_effic
     int rc = open_object(&types, take(r, qm_kernel_class_name(k)), r->name, qm_kernel_class_name(k), NULL, err);
     for (int t = 0; t < QM_DTYPE_COUNT && !rc; t++) {
         const json_t *list = take(&types, qm_dtype_name(t));
-        if (list || t == QM_BF16)
+        if (list)
             rc = parse_shares(&types, list, qm_dtype_name(t), &out->kernel[k][t], err);
     }
     return rc ? rc : finish(&types, err);
@@ -289,6 +289,7 @@ static int parse_speed(const json_t *root, const char *name, struct qm_speed *s,
     qm_efficiency_usual(&s->efficiency);
     if (efficiency)
         rc = qm_efficiency_parse(efficiency, name, &s->efficiency, err);
+    qm_efficiency_fill(&s->efficiency);
     if (!rc)
         rc = parse_list(&r, "devices", 0, QM_MAX_DEVICES - 1, parse_device, err);
     return rc ? rc : finish(&r, err);

@@ -15,6 +15,9 @@ static struct qm_machine_profile example(void) {
                                    .bf16 = 2e12,
                                    .f32_core = 2e11,
                                    .f32 = 8e11,
+                                   .usual_read = 8e10,
+                                   .usual_bf16 = 1.8e12,
+                                   .usual_f32 = 7e11,
                                    .region_us = 1.5,
                                    .barrier_us = 0.5};
     for (int n = 0; n < 2; n++) {
@@ -39,7 +42,7 @@ static void test_round_trip(void **state) {
     char dir[TEST_PATH], path[512];
     bool found;
     test_temp_dir(dir);
-    assert_int_equal(qm_machine_profile_path(p.identity, dir, NULL, path, sizeof path, &err), QM_OK);
+    assert_int_equal(qm_machine_profile_path(p.identity, p.isa, dir, NULL, path, sizeof path, &err), QM_OK);
     assert_int_equal(qm_machine_profile_load(path, p.identity, "avx512", &back, &found, &err), QM_OK);
     assert_false(found);
     assert_int_equal(qm_machine_profile_save(path, &p, &err), QM_OK);
@@ -79,8 +82,8 @@ static void test_damaged(void **state) {
     for (size_t n = 0; n < strlen(text); n++)
         assert_int_equal(qm_machine_profile_parse(text, n, "profile", &back, &err), QM_INPUT);
     static const char *const keys[] = {
-        "version",   "identity", "isa",      "measured", "read_by_threads", "read_between_nodes", "read",
-        "bf16_core", "bf16",     "f32_core", "f32",      "region_us",       "barrier_us"};
+        "version", "identity", "isa", "measured",  "read_by_threads", "read_between_nodes", "read",       "bf16_core",
+        "bf16",    "f32_core", "f32", "region_us", "barrier_us",      "usual_read",         "usual_bf16", "usual_f32"};
     static const char *const nonsense[] = {"null",
                                            "-1",
                                            "0",
@@ -119,16 +122,16 @@ static void test_path_of_cache(void **state) {
     (void)state;
     char a[512], b[512];
     struct qm_error err;
-    assert_int_equal(qm_machine_profile_path("x", "/cache", "/home/u", a, sizeof a, &err), QM_OK);
+    assert_int_equal(qm_machine_profile_path("x", "avx2", "/cache", "/home/u", a, sizeof a, &err), QM_OK);
     assert_non_null(strstr(a, "/cache/quietmind/machine-"));
-    assert_int_equal(qm_machine_profile_path("x", NULL, "/home/u", a, sizeof a, &err), QM_OK);
+    assert_int_equal(qm_machine_profile_path("x", "avx2", NULL, "/home/u", a, sizeof a, &err), QM_OK);
     assert_non_null(strstr(a, "/home/u/.cache/quietmind/machine-"));
-    assert_int_equal(qm_machine_profile_path("x", "relative", "/home/u", b, sizeof b, &err), QM_OK);
+    assert_int_equal(qm_machine_profile_path("x", "avx2", "relative", "/home/u", b, sizeof b, &err), QM_OK);
     assert_string_equal(a, b);
-    assert_int_equal(qm_machine_profile_path("y", NULL, "/home/u", b, sizeof b, &err), QM_OK);
+    assert_int_equal(qm_machine_profile_path("x", "avx512", NULL, "/home/u", b, sizeof b, &err), QM_OK);
     assert_string_not_equal(a, b);
-    assert_int_equal(qm_machine_profile_path("x", NULL, NULL, a, sizeof a, &err), QM_INPUT);
-    assert_int_equal(qm_machine_profile_path("x", "/cache", NULL, a, 20, &err), QM_INPUT);
+    assert_int_equal(qm_machine_profile_path("x", "avx2", NULL, NULL, a, sizeof a, &err), QM_INPUT);
+    assert_int_equal(qm_machine_profile_path("x", "avx2", "/cache", NULL, a, 20, &err), QM_INPUT);
 }
 
 int main(void) {

@@ -71,6 +71,13 @@ code 'unless it starts over' 0 run "$T/changed.jsonl" -o "$T/changed.out" --rest
 echo mine >"$T/mine"
 code 'a file that is no output' 3 run "$T/kinds.jsonl" -o "$T/mine"
 check 'stays' grep -q mine "$T/mine"
+cp "$T/kinds.jsonl" "$T/input"
+code 'the input as output' 3 run "$T/input" -o "$T/input" --restart
+check 'stays, too' cmp -s "$T/input" "$T/kinds.jsonl"
+code 'questions as output' 3 run --document "$T/kinds.jsonl" --ask "$T/input" -o "$T/input" --restart
+check 'stay, too' cmp -s "$T/input" "$T/kinds.jsonl"
+code 'a folder as output' 3 run "$T/kinds.jsonl" -o "$T"
+check 'is named' err_has 'is a folder'
 head -c 3000 /dev/urandom >"$T/broken.journal"
 cp "$T/broken.journal" "$T/broken.copy"
 code 'a damaged journal' 3 run "$T/kinds.jsonl" -o "$T/broken"

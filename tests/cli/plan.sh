@@ -7,7 +7,47 @@ MACHINE=$T/machine.json
 cp tests/fuzz/corpus/speed/small "$MACHINE"
 number() { sed -n "s/.*\"$1\": \([0-9.eE+-]*\).*/\1/p" "$T/out" | head -n 1; }
 
+# Shares of kernels as if they were measured, but for those of F32 products: instruments make that one take minutes.
+expect 0 'the machine' machine --json
+KEPT=$(ls "$T"/cache/quietmind/machine-*.json) KERNELS=$(ls "$T"/cache/quietmind/machine-*.json | sed 's/machine-/kernels-/')
+field() { sed -n "s/.*\"$1\": \"\([^\"]*\)\".*/\1/p" "$KEPT"; }
+build=$(sed -n 's/.*"kernels_build": "\(.*\)".*/\1/p' "$T/out")
+shares() { # shares BUILD DENSE...
+    local of=$1 dense=$2
+    cat >"$KERNELS" <<EOF
+{"version": 2, "identity": "$(field identity)", "isa": "$(field isa)", "build": "$of", "measured": "now", "efficiency":
+ {"value_ns": 1, "route_ns": 1, "dense": {"BF16": [[1, 0.9]], "F16": [[1, 0.9]]$dense},
+  "experts": {"BF16": [[1, 0.9]], "MXFP4": [[1, 0.9]]},
+  "attention_64": {"BF16": [[1, 0.8]]}, "attention_128": {"BF16": [[1, 0.8]]}}}
+EOF
+}
+whole=', "F32": [[1, 0.9]]'
+if [ "${QM_TEST_SLOW:-1}" = 0 ]; then shares "$build" "$whole"; else shares "$build" ''; fi
 expect 0 'plan of the demonstration model' plan
+if [ "${QM_TEST_SLOW:-1}" != 0 ]; then
+    check 'what is missing of the shares is measured' err_has '^measuring the kernels: '
+    check 'and kept beside what was there' sh -c "tr -d ' \n' <'$KERNELS' | grep -q '\"F16\":\[\[1.0,0.9.*\"F32\":\[\[1.0,'"
+    expect 0 'once' plan
+    check 'not again' sh -c "! grep 'measuring the kernels' $T/err"
+    shares "of other kernels" "$whole"
+    expect 0 'a run with shares of another build' run $DEMO -p 'The house of' -n 2
+    check 'is not predicted' sh -c "! grep '^predicted' $T/err"
+fi
+shares "$build" "$whole"
+# A profile of a slower and of a faster machine.
+cp "$KEPT" "$T/profile"
+scaled() { python3 -c '
+import json, sys
+p = json.load(open(sys.argv[1]))
+for k in ("usual_read", "usual_bf16", "usual_f32"): p[k] *= float(sys.argv[2])
+json.dump(p, open(sys.argv[3], "w"), indent=2)' "$T/profile" "$1" "$KEPT"; }
+scaled 4
+expect 0 'a profile of better days' plan
+check 'is said' err_has '^the profile of 20.* now it is .*: predictions are for now'
+check 'and stays' sh -c "! cmp -s '$T/profile' '$KEPT'"
+scaled 0.2
+expect 0 'a profile of worse days' plan
+check 'is said' err_has '^the profile of 20.* now it is .*: it is measured again'
 check 'memory' out_has '^weights +[0-9.]+$'
 check 'speeds' out_has '^writing +[0-9.]+'
 check 'what bounds it' out_has '^writing +.* %'
@@ -55,6 +95,9 @@ refuse 2 'a pin on no device' 'no device is called' plan $BIG --pin 'head on moo
 refuse 2 'what is pinned' 'expected layers, attention' plan $BIG --pin 'wheels 1'
 refuse 3 'a device that is not there' 'No such file' plan $BIG --device emulated
 refuse 2 'a device without a size' 'expected a size' plan $BIG --device emulated:
+expect 0 'described ones by name' plan --random llama-3-70b --machine threadripper-pro-9995wx --device rtx-5090
+refuse 3 'no such machine' '--machine nothing: No such file.*there are .*h200' plan --random llama-3-70b --machine nothing
+refuse 3 'no such device' '--device nothing: No such file.*rtx-5090' plan --random llama-3-70b --machine xeon-6980p-2s --device nothing
 for f in bench/machines/*.json; do
     case $f in
     */rtx* | */h200*) expect 0 "$f" plan --random llama-3-70b --machine bench/machines/threadripper-pro-9995wx.json --device "$f" ;;
@@ -94,14 +137,7 @@ refuse 3 'a profile that is not there' 'No such file' plan $DEMO --machine "$MAC
 sed 's/"pairs": [0-9]*/"pairs": -1/' "$T/routing.json" >"$T/bad.json"
 refuse 3 'a damaged profile' '"pairs"' plan $DEMO --machine "$MACHINE" --profile-experts "$T/bad.json"
 
-# Predicted beside measured. The shares of kernels are written here, so that nothing is measured.
-KEPT=$(ls "$T"/cache/quietmind/machine-*.json)
-field() { sed -n "s/.*\"$1\": \"\([^\"]*\)\".*/\1/p" "$KEPT"; }
-cat >"${KEPT/machine-/kernels-}" <<EOF
-{"version": 1, "identity": "$(field identity)", "isa": "$(field isa)", "measured": "now", "efficiency":
- {"value_ns": 1, "route_ns": 1, "dense": {"BF16": [[1, 0.9]]}, "experts": {"BF16": [[1, 0.9]]},
-  "attention_64": {"BF16": [[1, 0.8]]}, "attention_128": {"BF16": [[1, 0.8]]}}}
-EOF
+# Predicted beside measured.
 rm -f "$T"/cache/quietmind/history.db
 expect 0 'no history yet' plan --accuracy
 check 'said' out_has 'no run has been predicted'

@@ -8,7 +8,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct qm_efficiency e;
     struct qm_error err;
-    if (qm_calibration_parse((const char *)data, size, "fuzz", "a machine", "avx2", &e, &err))
+    if (qm_calibration_parse((const char *)data, size, "fuzz", "a machine", "avx2", "a build", &e, &err))
         return 0;
     for (int k = 0; k < QM_KERNEL_CLASSES; k++)
         for (int t = 0; t < QM_DTYPE_COUNT; t++) {

@@ -22,6 +22,12 @@ static uint64_t read_counting(const void *p, size_t lane, size_t step, size_t n)
     return sum;
 }
 
+static void flush_counting(const void *p, size_t n) {
+    const volatile unsigned char *at = p;
+    assert_int_equal(n, 2 * MIB / 64);
+    (void)at[n * 64 - 1];
+}
+
 static double multiply(int64_t n, float *state) {
     for (int64_t i = 0; i < n; i++)
         state[0] = state[0] * 0.5f + 1;
@@ -36,11 +42,13 @@ static void test_rates(void **state) {
     assert_int_equal(qm_team_create(3, &team, &err), QM_OK);
     static const int nodes[] = {0, 1, 1};
     for (int two = 0; two < 2; two++) {
-        assert_int_equal(qm_probe_open(team, two ? nodes : NULL, 1 + two, 3 * MIB + 5, &probe, &err), QM_OK);
+        assert_int_equal(
+            qm_probe_open(team, two ? nodes : NULL, 1 + two, MIB + 5, read_counting, flush_counting, &probe, &err),
+            QM_OK);
         assert_int_equal(qm_probe_threads(probe, 0), two ? 1 : 3);
-        struct qm_probe_rate all = qm_probe_read(probe, read_counting);
+        struct qm_probe_rate all = qm_probe_read(probe);
         assert_true(all.best >= all.median && all.median > 1e6 && all.best < 1e14);
-        struct qm_probe_rate one = qm_probe_read_node(probe, read_counting, two, 0, 1);
+        struct qm_probe_rate one = qm_probe_read_node(probe, two, 0, 1);
         assert_true(one.best >= one.median && one.median > 1e6 && one.best < 1e14);
         qm_probe_close(probe);
     }

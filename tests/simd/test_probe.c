@@ -24,6 +24,20 @@ static void test_reads(void **state) {
     buffer_free(&b);
 }
 
+static void test_flush(void **state) {
+    (void)state;
+    const struct qm_kernels *tables[QM_ISA_COUNT];
+    int n = available_tables(tables);
+    struct buffer b = buffer_new((size_t)LINES * LINE);
+    for (int t = 0; t < n; t++) {
+        memset(b.data, t + 1, b.size);
+        tables[t]->flush_lines(b.data, LINES);
+        for (size_t at = 0; at < b.size; at++)
+            assert_int_equal(b.data[at], t + 1);
+    }
+    buffer_free(&b);
+}
+
 static void test_peaks(void **state) {
     (void)state;
     struct qm_kernels model;
@@ -49,6 +63,7 @@ static void test_peaks(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_reads), cmocka_unit_test(test_peaks)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_reads), cmocka_unit_test(test_flush),
+                                       cmocka_unit_test(test_peaks)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,5 +16,7 @@ done
 grep -q '^\.TH ' "$root/usr/share/man/man1/quietmind.1" || { echo "the manual page has no .TH line"; bad=1; }
 cd / || exit 5
 "$root/usr/bin/quietmind" --version || { echo "the installed program does not run"; bad=1; }
+"$root/usr/bin/quietmind" plan --random llama-3-70b --machine threadripper-pro-9995wx --device rtx-5090 >/dev/null ||
+    { echo "the installed machines are not found"; bad=1; }
 "$root/usr/bin/quietmind" inspect "$root/usr/share/quietmind/demo" >/dev/null || { echo "inspect of the installed model failed"; bad=1; }
 exit $bad
