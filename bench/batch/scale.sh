@@ -38,7 +38,7 @@ while [ "$("$quietmind" batch --status "$T/out" 2>/dev/null | sed -n 's/^rows  *
     kill -0 $pid 2>/dev/null; do
     sleep 1
 done
-peak=$(sed -n 's/^VmHWM: *\([0-9]*\) kB/\1/p' /proc/$pid/status)
+peak=$(sed -n 's/^VmHWM:[[:space:]]*\([0-9]*\) kB/\1/p' /proc/$pid/status)
 kill -9 $pid
 wait $pid 2>/dev/null
 before=$(partial)
