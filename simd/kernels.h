@@ -15,7 +15,7 @@
  *   BF16   [n/16][k/2][16][2] uint16   (k padded to even with zeros)
  *   F16    [n/16][k][16]      uint16
  *   F32    [n/16][k][16]      float
- *   MXFP4  [n/16][k/32] { uint8 scale[16]; uint32 code[4][16] }: code[j][r] holds row r's k = 8j .. 8j+7 of the block,
+ *   MXFP4  [n/16][k/32] { uint32 code[4][16]; uint8 scale[16] }: code[j][r] holds row r's k = 8j .. 8j+7 of the block,
  *          the even ones in the low half, the odd ones in the high half, lowest bits first; k is a multiple of 32. 272
  *          bytes a block.
  * A panel starts on a 64-byte boundary (MXFP4 panels are padded up to one).

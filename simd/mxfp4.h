@@ -9,10 +9,12 @@
 enum { QM_MXFP4_K = 32, QM_MXFP4_BLOCK = 272, QM_MXFP4_LINES = 4, QM_MXFP4_LINE_K = 8 };
 
 /* code[j][r] holds row r's k = 8 j .. 8 j + 7: the even ones in its low half, the odd ones in its high half, four bits
- * each. One shift of 16 dwords brings a k's codes, and of 32 words a pair's, to where a table look-up takes them. */
+ * each. A shift of 16 dwords brings a k's codes, and one of 32 words a pair's, to where a table look-up takes them; and
+ * whole bytes of it are had by reading so many bytes later (the scales follow the codes, so all of it is the block's).
+ */
 struct qm_mxfp4_block {
-    uint8_t scale[16];
     uint32_t code[QM_MXFP4_LINES][16];
+    uint8_t scale[16];
 };
 
 /* Where in its dword the code of k is. */

@@ -14,10 +14,11 @@ enum { EXPANDED_STEP = 64 + QM_MXFP4_K * 64 };
 static const float code_values[16] = {QM_E2M1_F32};
 
 /* The values of k of half a line of codes: the table is of magnitudes, by three bits; the sign is bit 3. */
-QM_INLINE __m256 decode(__m256 table, __m256i codes, int k) {
-    const int shift = qm_mxfp4_shift(k);
-    __m256i sign = _mm256_and_si256(_mm256_slli_epi32(codes, 28 - shift), _mm256_set1_epi32(INT32_MIN));
-    __m256 magnitude = _mm256_permutevar8x32_ps(table, _mm256_srli_epi32(codes, shift));
+QM_INLINE __m256 decode(__m256 table, const char *codes, int k) {
+    const int shift = qm_mxfp4_shift(k), bits = shift % 8;
+    __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)(codes + shift / 8));
+    __m256i sign = _mm256_and_si256(_mm256_slli_epi32(v, 28 - bits), _mm256_set1_epi32(INT32_MIN));
+    __m256 magnitude = _mm256_permutevar8x32_ps(table, bits ? _mm256_srli_epi32(v, 4) : v);
     return _mm256_or_ps(magnitude, _mm256_castsi256_ps(sign));
 }
 
@@ -30,21 +31,15 @@ QM_INLINE __m256 decode_scale(const char *scale) {
 QM_INLINE void line_sums(enum qm_taken taken, int rows, const float *a, const char *b, int line, char *out,
                          __m256 sum[][2]) {
     const __m256 table = _mm256_loadu_ps(code_values);
-    __m256i codes[2];
-    QM_UNROLL
-    for (int j = 0; j < 2; j++)
-        codes[j] =
-            taken == QM_EXPANDED
-                ? _mm256_setzero_si256()
-                : _mm256_loadu_si256((const __m256i *)(b + offsetof(struct qm_mxfp4_block, code) + line * 64) + j);
     QM_UNROLL
     for (int i = 0; i < QM_MXFP4_LINE_K; i++) {
         const int k = line * QM_MXFP4_LINE_K + i;
         __m256 w[2];
         QM_UNROLL
         for (int j = 0; j < 2; j++) {
-            w[j] = taken == QM_EXPANDED ? _mm256_load_ps((const float *)(b + 64 + k * 64) + 8 * j)
-                                        : decode(table, codes[j], i);
+            w[j] = taken == QM_EXPANDED
+                       ? _mm256_load_ps((const float *)(b + 64 + k * 64) + 8 * j)
+                       : decode(table, b + offsetof(struct qm_mxfp4_block, code) + line * 64 + 32 * j, k);
             if (taken == QM_EXPANDING)
                 _mm256_store_ps((float *)(out + 64 + k * 64) + 8 * j, w[j]);
         }
@@ -58,6 +53,14 @@ QM_INLINE void line_sums(enum qm_taken taken, int rows, const float *a, const ch
     }
 }
 
+/* Fetches into L1 what this strip reads next, into L2 what is read along. */
+QM_INLINE void fetch(enum qm_taken taken, const char *at) {
+    if (taken == QM_FETCHED)
+        _mm_prefetch(at, _MM_HINT_T0);
+    else
+        _mm_prefetch(at, _MM_HINT_T1);
+}
+
 /* Adds the products of one block. A block of 272 bytes is on five lines: `ahead` is fetched in so many steps. */
 QM_INLINE void block_sums(enum qm_taken taken, int rows, const float *a, const char *b, const char *ahead,
                           int64_t ahead_step, char *out, __m256 acc[][2]) {
@@ -68,13 +71,14 @@ QM_INLINE void block_sums(enum qm_taken taken, int rows, const float *a, const c
     for (int j = 0; j < 2; j++)
         sum[r][j] = _mm256_setzero_ps();
     for (int line = 0; line < QM_MXFP4_LINES; line++) {
-        _mm_prefetch(ahead + line * ahead_step / QM_MXFP4_LINES, taken == QM_FETCHED ? _MM_HINT_T0 : _MM_HINT_T1);
+        fetch(taken, ahead + line * ahead_step / QM_MXFP4_LINES);
         line_sums(taken, rows, a, b, line, out, sum);
     }
-    _mm_prefetch(ahead + ahead_step - 1, taken == QM_FETCHED ? _MM_HINT_T0 : _MM_HINT_T1);
+    fetch(taken, ahead + ahead_step - 1);
     QM_UNROLL
     for (int j = 0; j < 2; j++) {
-        __m256 scale = taken == QM_EXPANDED ? _mm256_load_ps((const float *)b + 8 * j) : decode_scale(b + 8 * j);
+        __m256 scale = taken == QM_EXPANDED ? _mm256_load_ps((const float *)b + 8 * j)
+                                            : decode_scale(b + offsetof(struct qm_mxfp4_block, scale) + 8 * j);
         if (taken == QM_EXPANDING)
             _mm256_store_ps((float *)out + 8 * j, scale);
         QM_UNROLL

@@ -7,9 +7,9 @@
 #include "simd/inline.h"
 #include "simd/tile_tables.h"
 
-/* Where the panels come from memory: how far ahead they are fetched, in bytes of each; a tile's panels are followed by
- * those of the next tile. */
-enum { AHEAD = 3072 };
+/* Where the panels come from memory: how far ahead they are fetched, in bytes of each, into L1 and into L2; a tile's
+ * panels are followed by those of the next tile. */
+enum { NEAR = 2048, FAR = 6144 };
 
 /* The constants that shape a tile's code. */
 struct shape {
@@ -35,8 +35,9 @@ QM_INLINE __m512 weights(struct shape x, const char *b, int k_in_step) {
                                          : _mm512_slli_epi32(pairs, 16));
 }
 
-/* Fetches, of step s: what lies `ahead` in each panel, into L1; or what is read along, into L2. */
-QM_INLINE void fetch(struct shape x, const char *ahead, size_t stride, int64_t s, const struct qm_along *along) {
+/* Fetches, of step s: what lies near and far ahead in each panel, or what is read along. */
+QM_INLINE void fetch(struct shape x, const char *near, const char *far, size_t stride, int64_t s,
+                     const struct qm_along *along) {
     if (x.taken != QM_FETCHED) {
         if (!(s & along->between))
             _mm_prefetch(along->ahead + s * along->step, _MM_HINT_T1);
@@ -45,15 +46,18 @@ QM_INLINE void fetch(struct shape x, const char *ahead, size_t stride, int64_t s
     if (x.b_step < 64 && s % 2)
         return;
     QM_UNROLL
-    for (int j = 0; j < x.panels; j++)
-        _mm_prefetch(ahead + (size_t)j * stride + s * x.b_step, _MM_HINT_T0);
+    for (int j = 0; j < x.panels; j++) {
+        _mm_prefetch(near + (size_t)j * stride + s * x.b_step, _MM_HINT_T0);
+        _mm_prefetch(far + (size_t)j * stride + s * x.b_step, _MM_HINT_T1);
+    }
 }
 
 /* Steps [from, to) of `steps`. */
 QM_INLINE void steps_of(struct shape x, const float *a, const char *b, size_t stride, int64_t from, int64_t to,
-                        int64_t steps, const char *ahead, const struct qm_along *along, __m512 acc[][8]) {
+                        int64_t steps, const char *near, const char *far, const struct qm_along *along,
+                        __m512 acc[][8]) {
     for (int64_t s = from; s < to; s++) {
-        fetch(x, ahead, stride, s, along);
+        fetch(x, near, far, stride, s, along);
         QM_UNROLL
         for (int k = 0; k < x.k_step; k++) {
             int64_t at = s * x.k_step + k;
@@ -84,11 +88,16 @@ QM_INLINE void tile(struct shape x, const float *a, const char *b, size_t stride
         QM_UNROLL
     for (int j = 0; j < x.panels; j++)
         acc[i][j] = accumulate ? _mm512_loadu_ps(c + i * ldc + j * 16) : _mm512_setzero_ps();
-    const int64_t within = x.taken == QM_FETCHED && steps > AHEAD / x.b_step ? steps - AHEAD / x.b_step : 0;
-    const char *next = b + (size_t)x.panels * stride - within * x.b_step;
-    if (x.taken == QM_FETCHED)
-        steps_of(x, a, b, stride, 0, within, steps, b + AHEAD, along, acc);
-    steps_of(x, a, b, stride, within, steps, steps, next, along, acc);
+    /* up to where what is far ahead is in the tile's panels, and what is near; beyond, they are the next tile's */
+    const int64_t cut[] = {steps > FAR / x.b_step ? steps - FAR / x.b_step : 0,
+                           steps > NEAR / x.b_step ? steps - NEAR / x.b_step : 0, steps};
+    const char *next = b + (size_t)x.panels * stride - steps * x.b_step;
+    if (x.taken != QM_FETCHED)
+        steps_of(x, a, b, stride, 0, steps, steps, NULL, NULL, along, acc);
+    else
+        for (int i = 0; i < 3; i++)
+            steps_of(x, a, b, stride, i ? cut[i - 1] : 0, cut[i], steps, (i < 2 ? b : next) + NEAR,
+                     (i < 1 ? b : next) + FAR, along, acc);
     c = kept;
     QM_UNROLL
     for (int i = 0; i < x.rows; i++)
@@ -98,7 +107,7 @@ QM_INLINE void tile(struct shape x, const float *a, const char *b, size_t stride
 }
 
 #define SHAPES(MANY, ONE, ...)                                                                                         \
-    MANY(1, 8, __VA_ARGS__)                                                                                            \
+    MANY(1, 4, __VA_ARGS__)                                                                                            \
     MANY(2, 8, __VA_ARGS__)                                                                                            \
     MANY(3, 8, __VA_ARGS__)                                                                                            \
     MANY(4, 4, __VA_ARGS__)                                                                                            \

@@ -9,28 +9,19 @@
 enum { A_STEP = QM_MXFP4_K * 4, EXPANDED_STEP = 64 + QM_MXFP4_K * 64 };
 
 static const float code_values[16] = {QM_E2M1_F32};
-
-/* The values of k, the last of a line's codes. A look-up uses the low four bits. */
-QM_INLINE __m512 decode(__m512 table, __m512i codes, int k) {
-    return _mm512_permutexvar_ps(_mm512_srli_epi32(codes, (unsigned)qm_mxfp4_shift(k)), table);
-}
-
 /* A mxfp4_line: adds the products of the eight k of one line of codes. */
 QM_INLINE void line_sums(struct mxfp4_shape x, struct mxfp4_block o, int line, __m512 sum[][4]) {
     const float *a = (const float *)o.a;
-    const __m512 table = _mm512_loadu_ps(code_values);
-    __m512i codes[4];
-    QM_UNROLL
-    for (int j = 0; j < x.panels; j++)
-        codes[j] = x.taken == QM_EXPANDED ? _mm512_setzero_si512() : mxfp4_codes(o.b + (size_t)j * o.stride, line);
+    const __m512 table = _mm512_loadu_ps(code_values); /* looked up by the low four bits */
     QM_UNROLL
     for (int i = 0; i < QM_MXFP4_LINE_K; i++) {
         int k = line * QM_MXFP4_LINE_K + i;
         __m512 w[4];
         QM_UNROLL
         for (int j = 0; j < x.panels; j++) {
-            w[j] = x.taken == QM_EXPANDED ? _mm512_load_ps(o.b + (size_t)j * o.stride + 64 + k * 64)
-                                          : decode(table, codes[j], i);
+            const char *b = o.b + (size_t)j * o.stride;
+            w[j] = x.taken == QM_EXPANDED ? _mm512_load_ps(b + 64 + k * 64)
+                                          : _mm512_permutexvar_ps(mxfp4_codes(b, line, qm_mxfp4_shift(k)), table);
             if (x.taken == QM_EXPANDING)
                 _mm512_store_ps(o.out + (size_t)j * o.out_stride + 64 + k * 64, w[j]);
         }

@@ -8,29 +8,23 @@
 
 enum { A_STEP = QM_MXFP4_K * 2, EXPANDED_STEP = 64 + QM_MXFP4_K / 2 * 64, LINE_PAIRS = QM_MXFP4_LINE_K / 2 };
 
-/* Twice: a look-up of words uses five bits, and above a pair's codes are those of the next. */
+/* Twice: a look-up of words uses five bits, of which the fifth is of another code. */
 static const int16_t code_values[32] = {QM_E2M1_BF16, QM_E2M1_BF16};
-
-QM_INLINE __m512i decode(__m512i table, __m512i codes, int pair) {
-    return _mm512_permutexvar_epi16(_mm512_srli_epi16(codes, (unsigned)qm_mxfp4_shift(2 * pair)), table);
-}
 
 /* A mxfp4_line: adds the products of the four pairs of one line of codes. */
 QM_INLINE void line_sums(struct mxfp4_shape x, struct mxfp4_block o, int line, __m512 sum[][4]) {
     const int32_t *a = (const int32_t *)o.a;
     const __m512i table = _mm512_loadu_si512(code_values);
-    __m512i codes[2];
-    QM_UNROLL
-    for (int j = 0; j < x.panels; j++)
-        codes[j] = x.taken == QM_EXPANDED ? _mm512_setzero_si512() : mxfp4_codes(o.b + (size_t)j * o.stride, line);
     QM_UNROLL
     for (int i = 0; i < LINE_PAIRS; i++) {
         int q = line * LINE_PAIRS + i;
         __m512i w[2];
         QM_UNROLL
         for (int j = 0; j < x.panels; j++) {
-            w[j] = x.taken == QM_EXPANDED ? _mm512_load_si512(o.b + (size_t)j * o.stride + 64 + q * 64)
-                                          : decode(table, codes[j], i);
+            const char *b = o.b + (size_t)j * o.stride;
+            w[j] = x.taken == QM_EXPANDED
+                       ? _mm512_load_si512(b + 64 + q * 64)
+                       : _mm512_permutexvar_epi16(mxfp4_codes(b, line, qm_mxfp4_shift(2 * q)), table);
             if (x.taken == QM_EXPANDING)
                 _mm512_store_si512(o.out + (size_t)j * o.out_stride + 64 + q * 64, w[j]);
         }

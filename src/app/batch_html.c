@@ -12,15 +12,8 @@
 
 enum { WIDTH = 860, LEFT = 60, RIGHT = 10, CHART = 180, BINS = 200, BARS = 3000, LANES = 256, LANE = 10 };
 
-static const char HEAD[] =
-    "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>quietmind batch</title>\n<style>\n"
-    "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:62em;padding:0 1em;color:#222;background:#fff}\n"
-    "table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}\n"
-    "td,th{border-bottom:1px solid #ddd;padding:.3em .6em;text-align:left}\nsvg{max-width:100%;height:auto}\n"
-    ".axis{stroke:#999;fill:none}.p{fill:#36a}.a{fill:#2a8}.f{fill:#c33}\n"
-    "text{font:12px system-ui,sans-serif;fill:#444}\n"
-    "@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}text{fill:#bbb}td,th{border-color:#444}}\n"
-    "</style></head><body>\n<h1>quietmind batch</h1>\n";
+static const char STYLE[] = "body{max-width:62em}td,th{text-align:left}\n"
+                            ".axis{fill:none}.p{fill:#36a}.a{fill:#2a8}.f{fill:#c33}\n";
 
 struct bar {
     double started, first, finished;
@@ -36,19 +29,6 @@ struct page {
     int64_t n_bars, rows, every; /* every so many-th row has a bar */
     int lanes;
 };
-
-static int escaped(struct qm_buf *out, const char *s, struct qm_error *err) {
-    int rc = QM_OK;
-    for (; *s && !rc; s++) {
-        const char *entity = *s == '<'   ? "&lt;"
-                             : *s == '>' ? "&gt;"
-                             : *s == '&' ? "&amp;"
-                             : *s == '"' ? "&quot;"
-                                         : NULL;
-        rc = entity ? qm_buf_str(out, entity, err) : qm_buf_add(out, s, 1, err);
-    }
-    return rc;
-}
 
 static int find_span(void *arg, const struct qm_journal_row *row, struct qm_error *err) {
     struct page *p = arg;
@@ -172,7 +152,7 @@ static int draw_lanes(const struct page *p, struct qm_buf *out, struct qm_error 
 
 static int reason_row(void *arg, const char *reason, int64_t count, struct qm_error *err) {
     int rc = qm_buf_printf(arg, err, "<tr><td>%lld</td><td>", (long long)count);
-    rc = rc ? rc : escaped(arg, reason, err);
+    rc = rc ? rc : qm_html_add_text(arg, reason, err);
     return rc ? rc : qm_buf_str(arg, "</td></tr>\n", err);
 }
 
@@ -184,7 +164,7 @@ static int totals_table(struct qm_journal *j, const char *output, struct qm_buf 
     int rc = qm_journal_totals(j, &t, err);
     rc = rc ? rc : qm_journal_runs(j, &run, &runs, err);
     rc = rc ? rc : qm_buf_str(out, "<p>", err);
-    rc = rc ? rc : escaped(out, output, err);
+    rc = rc ? rc : qm_html_add_text(out, output, err);
     if (rc)
         return rc;
     rc = qm_buf_printf(out, err,
@@ -215,7 +195,7 @@ static int slow_table(struct qm_journal *j, struct qm_buf *out, struct qm_error 
                          err);
     for (int i = 0; i < n && !rc; i++) {
         rc = qm_buf_printf(out, err, "<tr><td>%lld</td><td>", (long long)slow[i].number);
-        rc = rc ? rc : escaped(out, slow[i].custom_id, err);
+        rc = rc ? rc : qm_html_add_text(out, slow[i].custom_id, err);
         rc = rc ? rc
                 : qm_buf_printf(out, err, "</td><td>%.1f</td><td>%lld</td><td>%lld</td></tr>\n", slow[i].seconds,
                                 (long long)slow[i].prompt, (long long)slow[i].generated);
@@ -241,7 +221,7 @@ static int draw(struct qm_journal *j, struct page *p, struct qm_buf *out, struct
 int qm_batch_report_html(struct qm_journal *j, const char *output, const char *path, struct qm_error *err) {
     struct qm_buf out = {0};
     struct page *p = calloc(1, sizeof *p);
-    int rc = p ? qm_buf_str(&out, HEAD, err) : qm_fail_memory(err, sizeof *p, "the report");
+    int rc = p ? qm_html_add_head(&out, "quietmind batch", STYLE, err) : qm_fail_memory(err, sizeof *p, "the report");
     rc = rc ? rc : totals_table(j, output, &out, err);
     rc = rc ? rc : draw(j, p, &out, err);
     rc = rc ? rc : slow_table(j, &out, err);

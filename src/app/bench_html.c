@@ -10,6 +10,8 @@
 
 enum { WIDTH = 720, HEIGHT = 300, LEFT = 70, RIGHT = 20, TOP = 20, BOTTOM = 40 };
 
+static const struct qm_html_chart CHART = {WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM};
+
 static const char STYLE[] = ".limit{stroke:#c33;stroke-dasharray:6 4;fill:none}.bar{fill:#36a}\n";
 
 static double number(const json_t *row, const char *key) {
@@ -94,12 +96,7 @@ static int draw_chart(const json_t *rows, bool kernels, int chart, const char *t
     int rc = qm_out_printf(err, "<h2>%s</h2>\n<svg viewBox=\"0 0 %d %d\" role=\"img\">\n", title, WIDTH, HEIGHT);
     for (int i = 0; i <= 4 && !rc; i++) {
         char number[32];
-        double y = TOP + (HEIGHT - TOP - BOTTOM) * (1 - i / 4.0);
-        rc = qm_out_printf(err,
-                           "<path class=\"axis\" d=\"M%d %.1fH%d\" opacity=\"%s\"/>"
-                           "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n",
-                           LEFT, y, WIDTH - RIGHT, i ? ".3" : "1", LEFT - 8, y + 4,
-                           qm_html_number(most * i / 4, number));
+        rc = qm_html_line(&CHART, i / 4.0, qm_html_number(most * i / 4, number), err);
     }
     if (!rc)
         rc = draw_rows(rows, kernels, chart, n, most, err);

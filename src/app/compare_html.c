@@ -10,6 +10,7 @@
 
 enum { WIDTH = 720, HEIGHT = 260, LEFT = 70, RIGHT = 20, TOP = 20, BOTTOM = 40, ROW = 26, NAMES = 190 };
 
+static const struct qm_html_chart CHART = {WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM};
 static const char *const COLOURS[QM_COMPARE_CONFIGS] = {"#36a", "#2a8", "#c63", "#93b", "#a80", "#288", "#c36", "#777"};
 static const char STYLE[] = ".bar{opacity:.85}.spread{stroke:#000;stroke-width:2}.pred{stroke:#c33;stroke-width:3}\n"
                             ".line{fill:none;stroke-width:2}.dash{fill:none;stroke-width:2;stroke-dasharray:6 4}\n"
@@ -88,13 +89,11 @@ static int axes(const struct frame *f, const char *x_name, struct qm_error *err)
     int rc = QM_OK;
     for (int i = 0; i <= 4 && !rc; i++) {
         char number[32];
-        double y = y_at(f, f->y1 * i / 4), at = f->x0 + (f->x1 - f->x0) * i / 4;
-        rc = qm_out_printf(err,
-                           "<path class=\"axis\" d=\"M%d %.1fH%d\" opacity=\"%s\"/>"
-                           "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>"
-                           "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.0f</text>\n",
-                           LEFT, y, WIDTH - RIGHT, i ? ".3" : "1", LEFT - 8, y + 4,
-                           qm_html_number(f->y1 * i / 4, number), x_at(f, at), HEIGHT - BOTTOM + 16, at);
+        double at = f->x0 + (f->x1 - f->x0) * i / 4;
+        rc = qm_html_line(&CHART, i / 4.0, qm_html_number(f->y1 * i / 4, number), err);
+        rc = rc ? rc
+                : qm_out_printf(err, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.0f</text>\n", x_at(f, at),
+                                HEIGHT - BOTTOM + 16, at);
     }
     return rc ? rc
               : qm_out_printf(err, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%s</text>\n", WIDTH - RIGHT, HEIGHT - 8,

@@ -5,9 +5,9 @@
 
 #include "app/out.h"
 
-int qm_html_head(const char *title, const char *extra, struct qm_error *err) {
-    return qm_out_printf(
-        err,
+int qm_html_add_head(struct qm_buf *out, const char *title, const char *extra, struct qm_error *err) {
+    return qm_buf_printf(
+        out, err,
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%s</title>\n<style>\n"
         "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:60em;padding:0 1em;color:#222;"
         "background:#fff}\n"
@@ -20,8 +20,8 @@ int qm_html_head(const char *title, const char *extra, struct qm_error *err) {
         title, extra, title);
 }
 
-/* Names come from paths and from CPUID: nothing of them may become markup. */
-int qm_html_text(const char *s, struct qm_error *err) {
+/* Names come from paths, files and CPUID: nothing of them may become markup. */
+int qm_html_add_text(struct qm_buf *out, const char *s, struct qm_error *err) {
     int rc = QM_OK;
     for (; *s && !rc; s++) {
         const char *entity = *s == '<'   ? "&lt;"
@@ -29,12 +29,38 @@ int qm_html_text(const char *s, struct qm_error *err) {
                              : *s == '&' ? "&amp;"
                              : *s == '"' ? "&quot;"
                                          : NULL;
-        rc = entity ? qm_out_text(entity, err) : qm_out_printf(err, "%c", *s);
+        rc = entity ? qm_buf_str(out, entity, err) : qm_buf_add(out, s, 1, err);
     }
     return rc;
+}
+
+/* To standard output, and the buffer goes. */
+static int write_out(int rc, struct qm_buf *out, struct qm_error *err) {
+    if (!rc && out->len)
+        rc = qm_out_write(out->data, out->len, err);
+    qm_buf_free(out);
+    return rc;
+}
+
+int qm_html_head(const char *title, const char *extra, struct qm_error *err) {
+    struct qm_buf out = {0};
+    return write_out(qm_html_add_head(&out, title, extra, err), &out, err);
+}
+
+int qm_html_text(const char *s, struct qm_error *err) {
+    struct qm_buf out = {0};
+    return write_out(qm_html_add_text(&out, s, err), &out, err);
 }
 
 const char *qm_html_number(double x, char out[32]) {
     snprintf(out, 32, x >= 1000 && x < 1e15 ? "%.0f" : "%.4g", x);
     return out;
+}
+
+int qm_html_line(const struct qm_html_chart *c, double share, const char *value, struct qm_error *err) {
+    double y = c->top + (c->height - c->top - c->bottom) * (1 - share);
+    return qm_out_printf(err,
+                         "<path class=\"axis\" d=\"M%d %.1fH%d\" opacity=\"%s\"/>"
+                         "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n",
+                         c->left, y, c->width - c->right, share > 0 ? ".3" : "1", c->left - 8, y + 4, value);
 }

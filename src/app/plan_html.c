@@ -3,40 +3,20 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/html.h"
 #include "app/out.h"
 #include "app/plan.h"
 
 enum { WIDTH = 720, BAR = 26, STRIP = 34 };
 
-static const char HEAD[] =
-    "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>quietmind plan</title>\n<style>\n"
-    "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:60em;padding:0 1em;color:#222;background:#fff}\n"
-    "table{border-collapse:collapse;font-variant-numeric:tabular-nums}\n"
-    "td,th{border-bottom:1px solid #ddd;padding:.3em .8em;text-align:right}\n"
-    "td:first-child,th:first-child{text-align:left}\nsvg{max-width:100%;height:auto}\n"
-    "text{font:12px system-ui,sans-serif;fill:#444}.frame{fill:none;stroke:#999}\n"
+static const char STYLE[] =
+    ".frame{fill:none;stroke:#999}\n"
     ".weights{fill:#36a}.kv{fill:#2a8}.activations{fill:#c83}.workspace{fill:#a5a}\n"
     ".d0{fill:#9ab}.d1{fill:#36a}.d2{fill:#2a8}.d3{fill:#c83}.d4{fill:#a5a}.d5{fill:#c33}.d6{fill:#583}.d7{fill:#068}"
-    ".d8{fill:#860}\n"
-    "@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}text{fill:#bbb}td,th{border-color:#444}}\n"
-    "</style></head><body>\n<h1>quietmind plan</h1>\n";
+    ".d8{fill:#860}\n";
 
 static double gib(uint64_t bytes) {
     return (double)bytes / (double)(1 << 30);
-}
-
-/* Names come from paths, files and CPUID: nothing of them may become markup. */
-static int escaped(const char *s, struct qm_error *err) {
-    int rc = QM_OK;
-    for (; *s && !rc; s++) {
-        const char *entity = *s == '<'   ? "&lt;"
-                             : *s == '>' ? "&gt;"
-                             : *s == '&' ? "&amp;"
-                             : *s == '"' ? "&quot;"
-                                         : NULL;
-        rc = entity ? qm_out_text(entity, err) : qm_out_printf(err, "%c", *s);
-    }
-    return rc;
 }
 
 static int memory_bar(const struct qm_plan_answer *a, int device, int y, struct qm_error *err) {
@@ -68,7 +48,7 @@ static int memory_bars(const struct qm_plan_ask *ask, const struct qm_plan_answe
         int y = d * (BAR + 24);
         rc = qm_out_printf(err, "<text x=\"0\" y=\"%d\">", y + 14);
         if (!rc)
-            rc = escaped(qm_plan_device_name(ask->speed, d), err);
+            rc = qm_html_text(qm_plan_device_name(ask->speed, d), err);
         if (!rc)
             rc = qm_out_printf(err, ": %.2f of %.2f GiB</text>\n", gib(a->memory[d].total), gib(a->available[d]));
         if (!rc)
@@ -115,7 +95,7 @@ static int strip(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, 
                            "%s<svg width=\"12\" height=\"12\"><rect class=\"d%d\" width=\"12\" height=\"12\"/></svg> ",
                            d ? ", " : "", d);
         if (!rc)
-            rc = escaped(qm_plan_device_name(ask->speed, d), err);
+            rc = qm_html_text(qm_plan_device_name(ask->speed, d), err);
     }
     return rc ? rc : qm_out_text("</p>\n", err);
 }
@@ -134,15 +114,15 @@ static int speeds(const struct qm_plan_ask *ask, const struct qm_plan_answer *a,
 }
 
 int qm_plan_html(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
-    int rc = qm_out_text(HEAD, err);
+    int rc = qm_html_head("quietmind plan", STYLE, err);
     if (!rc)
         rc = qm_out_text("<p>", err);
     if (!rc)
-        rc = escaped(a->name, err);
+        rc = qm_html_text(a->name, err);
     if (!rc)
         rc = qm_out_text(" on ", err);
     if (!rc)
-        rc = escaped(ask->speed->name, err);
+        rc = qm_html_text(ask->speed->name, err);
     for (int d = 0; d < ask->speed->devices && !rc; d++)
         if (ask->speed->device[d].emulated)
             rc = qm_out_text(" with an emulated device", err);
