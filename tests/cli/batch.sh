@@ -101,7 +101,7 @@ check 'named by document and question' test "$(ids "$T/answers.jsonl" | tr '\n' 
 # --- until, hours ---
 mixed_rows 24 >"$T/in.jsonl"
 run "$T/in.jsonl" -o "$T/in.whole" 2>"$T/err"
-rows=$(usual 24 24 8)
+rows=$(usual 100 100 8)
 long_rows $rows 450 >"$T/long.jsonl"
 run "$T/long.jsonl" -o "$T/long.whole" 2>"$T/err"
 code 'until' 6 run "$T/long.jsonl" -o "$T/until" --sequences 1 --until "$(date -d '+2 sec' +%H:%M:%S)"

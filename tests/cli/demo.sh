@@ -16,17 +16,7 @@ wrapped() {
     chmod +x "$T/wrapped"
 }
 
-# Kernels are measured in plan's own test.
-build=$("$QUIETMIND" machine --json 2>/dev/null | sed -n 's/.*"kernels_build": "\([^"]*\)".*/\1/p')
-some='{"BF16": [[1, 0.5]]}'
-all='{"BF16": [[1, 0.5]], "F16": [[1, 0.5]], "F32": [[1, 0.5]], "MXFP4": [[1, 0.5]]}'
-shares='"dense": A, "experts": A, "attention_64": S, "attention_128": S, "value_ns": 0, "route_ns": 0'
-for profile in "$XDG_CACHE_HOME"/quietmind/machine-*.json; do
-    isa=$(sed -n 's/.*"isa": *"\([^"]*\)".*/\1/p' "$profile" | head -n 1)
-    identity=$(sed -n 's/.*"identity": *"\([^"]*\)".*/\1/p' "$profile" | head -n 1)
-    printf '{"version": 2, "identity": "%s", "isa": "%s", "build": "%s", "measured": "2026-01-01T00:00:00Z", "efficiency": {%s}}\n' \
-        "$identity" "$isa" "$build" "$(sed "s/A/$all/g; s/S/$some/g" <<<"$shares")" >"${profile/machine-/kernels-}"
-done
+usual_shares
 
 demo 0 'the demonstration' "$QUIETMIND"
 check 'the machine' out_has '^read +[0-9.]+ GB/s'
