@@ -28,7 +28,7 @@ LIBS = $(eval LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lnuma -lm 
 
 # Instruction sets by folder: never #if inside bodies.
 ISA_avx2       := -mavx2 -mfma -mf16c -mbmi2
-ISA_avx512     := $(ISA_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mclflushopt
+ISA_avx512     := $(ISA_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl
 ISA_avx512bf16 := $(ISA_avx512) -mavx512bf16
 ISA_amx        := $(ISA_avx512bf16) -mamx-tile -mamx-bf16
 # The fuzzers try parsers: kernels go without instruments there. UndefinedBehaviorSanitizer keeps all its checks in

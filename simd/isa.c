@@ -33,7 +33,6 @@ static const struct feature features[] = {
     {"AVX512DQ", QM_ISA_AVX512, 7, 0, EBX, 1u << 17, XCR0_AVX512},
     {"AVX512BW", QM_ISA_AVX512, 7, 0, EBX, 1u << 30, XCR0_AVX512},
     {"AVX512VL", QM_ISA_AVX512, 7, 0, EBX, 1u << 31, XCR0_AVX512},
-    {"CLFLUSHOPT", QM_ISA_AVX512, 7, 0, EBX, 1u << 23, 0},
     {"AVX512_BF16", QM_ISA_AVX512BF16, 7, 1, EAX, 1u << 5, XCR0_AVX512},
     {"AMX_TILE", QM_ISA_AMX, 7, 0, EDX, 1u << 24, XCR0_TILES},
     {"AMX_BF16", QM_ISA_AMX, 7, 0, EDX, 1u << 22, XCR0_TILES},

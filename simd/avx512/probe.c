@@ -15,12 +15,6 @@ uint64_t read_lanes_avx512(const void *p, size_t lane, size_t step, size_t n) {
     return (uint64_t)_mm512_reduce_add_epi64(_mm512_xor_si512(_mm512_xor_si512(a, b), _mm512_xor_si512(c, d)));
 }
 
-void flush_lines_avx512(const void *p, size_t n) {
-    for (const char *line = p; n; n--, line += 64)
-        _mm_clflushopt((void *)(uintptr_t)line);
-    _mm_sfence();
-}
-
 /* Sixteen chains hide the latency of FMAs on two ports. */
 double peak_f32_avx512(int64_t n, float *state) {
     enum { CHAINS = 16, LANES = 16 };

@@ -6,7 +6,6 @@
 #include <stdint.h>
 
 uint64_t read_lanes_avx512(const void *p, size_t lane, size_t step, size_t n);
-void flush_lines_avx512(const void *p, size_t n);
 double peak_f32_avx512(int64_t n, float *state);
 
 #endif

@@ -21,6 +21,5 @@ void qm_kernels_overlay_avx512(struct qm_kernels *t) {
     t->pack_panel = pack_panel_avx512;
     t->find_nonfinite = find_nonfinite_avx512;
     t->read_lanes = read_lanes_avx512;
-    t->flush_lines = flush_lines_avx512;
     t->peak_bf16 = t->peak_f32 = peak_f32_avx512;
 }

@@ -8,9 +8,9 @@ bad=0 n=0
 for header in $(find src simd numa offload tests bench -name '*.h' 2>/dev/null | sort); do
     case $header in
     simd/avx2/*) isa="-mavx2 -mfma -mf16c -mbmi2" ;;
-    simd/avx512/*) isa="-mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mclflushopt" ;;
-    simd/avx512bf16/*) isa="-mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mclflushopt -mavx512bf16" ;;
-    simd/amx/*) isa="-mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mclflushopt -mavx512bf16 -mamx-tile -mamx-bf16" ;;
+    simd/avx512/*) isa="-mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512dq -mavx512vl" ;;
+    simd/avx512bf16/*) isa="-mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16" ;;
+    simd/amx/*) isa="-mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mamx-tile -mamx-bf16" ;;
     *) isa= ;;
     esac
     n=$((n + 1))
