@@ -9,9 +9,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "engine/engine.h"
 #include "model/model.h"
 #include "numa/memory.h"
@@ -19,12 +19,6 @@
 
 enum { RUNS = 3, COPY_BYTES = 256 << 20, ALLOWED = 512 << 20 };
 enum { HIDDEN = 2048, FFN = 8192, HEADS = 16, KV_HEADS = 4, LAYERS = 6, VOCAB = 32000 };
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* --- a model to load ------------------------------------------------------------------------------------------ */
 
@@ -160,9 +154,9 @@ static int measure_copy(struct result *out, const char *dir, struct qm_error *er
         rc = qm_memory_alloc(COPY_BYTES, "a copy", &to, err);
     struct copying backwards = {to.data, from.data, COPY_BYTES}, c = {from.data, to.data, COPY_BYTES};
     for (int i = 0; i < 8 && !rc; i++) {
-        double begin = now();
+        double begin = qm_now();
         qm_team_run(team, copy_region, i ? &c : &backwards);
-        double rate = COPY_BYTES / (now() - begin);
+        double rate = COPY_BYTES / (qm_now() - begin);
         out->rate = i > 1 && rate > out->rate ? rate : out->rate;
     }
     out->bytes = COPY_BYTES;
@@ -186,10 +180,10 @@ static int measure_touch(struct result *out, const char *dir, struct qm_error *e
     int rc = qm_team_create(0, &team, err);
     if (!rc)
         rc = qm_memory_alloc(COPY_BYTES, "a copy", &m, err);
-    double begin = now();
+    double begin = qm_now();
     if (!rc)
         qm_team_run(team, touch_region, &m);
-    out->rate = COPY_BYTES / (now() - begin);
+    out->rate = COPY_BYTES / (qm_now() - begin);
     out->bytes = COPY_BYTES;
     qm_memory_free(&m);
     qm_team_destroy(team);

@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "numa/topology.h"
 #include "session/scheduler.h"
@@ -35,12 +35,6 @@ struct stream {
     double last, longest, first, done;
 };
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static int by_size(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
@@ -53,7 +47,7 @@ static double median(double *v, size_t n) {
 
 static int on_token(void *arg, const struct qm_generate_token *t, bool replay) {
     struct stream *s = arg;
-    double at = now();
+    double at = qm_now();
     (void)t, (void)replay;
     if (s->tokens++ && at - s->last > s->longest)
         s->longest = at - s->last;
@@ -64,7 +58,7 @@ static int on_token(void *arg, const struct qm_generate_token *t, bool replay) {
 static void on_done(void *arg, const struct qm_outcome *o) {
     struct stream *s = arg;
     s->first = o->first_token_seconds;
-    s->done = now();
+    s->done = qm_now();
 }
 
 static int submit(struct bench *b, struct stream *s, int64_t n_prompt, int64_t max_tokens, int32_t seed) {
@@ -121,9 +115,9 @@ static int run_overhead(struct bench *b) {
         rc = qm_scheduler_step(b->scheduler, &worked, &b->err);
     for (int i = 0; !rc && i < STEPS; i++) {
         qm_scheduler_stats(b->scheduler, &last);
-        double begin = now();
+        double begin = qm_now();
         rc = qm_scheduler_step(b->scheduler, &worked, &b->err);
-        double seconds = now() - begin;
+        double seconds = qm_now() - begin;
         qm_scheduler_stats(b->scheduler, &t);
         outside[i] = 1e6 * (seconds - (t.decode_seconds - last.decode_seconds));
         choosing[i] = 1e6 * (t.schedule_seconds - last.schedule_seconds);
@@ -144,15 +138,15 @@ static int run_alone(struct bench *b, double *all, double *chunk) {
     struct stream prompt = {0};
     bool worked = true;
     int rc = submit(b, &prompt, LONG, 1, 1);
-    double begin = now();
+    double begin = qm_now();
     *chunk = 0;
     while (!rc && !prompt.tokens) {
-        double step = now();
+        double step = qm_now();
         rc = qm_scheduler_step(b->scheduler, &worked, &b->err);
-        step = now() - step;
+        step = qm_now() - step;
         *chunk = step > *chunk ? step : *chunk;
     }
-    *all = now() - begin;
+    *all = qm_now() - begin;
     return rc;
 }
 
@@ -176,12 +170,12 @@ static int run_stall(struct bench *b) {
         rc = qm_scheduler_step(b->scheduler, &worked, &b->err);
     if (!rc)
         rc = submit(b, &prompt, LONG, 1, 3);
-    begin = now();
+    begin = qm_now();
     before = stream.tokens;
     stream.longest = 0;
     while (!rc && !prompt.tokens)
         rc = qm_scheduler_step(b->scheduler, &worked, &b->err);
-    double seconds = now() - begin;
+    double seconds = qm_now() - begin;
     if (!rc)
         printf(
             "{\"bench\":\"scheduler stall\",%s,\"prompt\":%d,\"chunk\":%d,\"wanted_chunks\":2,\"longest_gap_chunks\":"

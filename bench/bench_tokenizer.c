@@ -3,18 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "model/tokenizer/tokenizer.h"
 
 enum { RUNS = 7, GENERATED = 8 << 20 };
-
-static double now(void) {
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
-}
 
 static int by_value(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
@@ -55,16 +49,16 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: %s DIR [TEXT_FILE]\n", argv[0]);
         return QM_USAGE;
     }
-    double start = now(), speed[RUNS];
+    double start = qm_now(), speed[RUNS];
     int rc = qm_tokenizer_load(argv[1], &t, &err);
-    double load = now() - start;
+    double load = qm_now() - start;
     if (!rc)
         rc = argc == 3 ? qm_read_file(argv[2], 1 << 30, &text, &err) : generate(&text, &err);
     for (int i = 0; !rc && i < RUNS; i++) {
         ids.len = 0;
-        start = now();
+        start = qm_now();
         rc = qm_tokenizer_encode(t, text.data, text.len, false, true, &ids, &err);
-        speed[i] = (double)text.len / 1e6 / (now() - start);
+        speed[i] = (double)text.len / 1e6 / (qm_now() - start);
     }
     if (rc) {
         fprintf(stderr, "%s\n", err.message);

@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "numa/memory.h"
 
 /* A pass is short, so that some go undisturbed by whatever else runs. */
@@ -36,12 +36,6 @@ struct pass {
     struct qm_probe *probe;
     bool streams; /* four at once, far apart; else one */
 };
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int ascending(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
@@ -166,17 +160,17 @@ static void read_pass(void *arg, int thread, int threads) {
 
 /* Passes of both orders of reading by turns: machines differ in which is the faster. */
 static struct qm_probe_rate timed_reads(struct qm_probe *p) {
-    double rates[2][MAX_PASSES], begin = now(), bytes = 0;
+    double rates[2][MAX_PASSES], begin = qm_now(), bytes = 0;
     int n = 0;
     for (int t = 0; t < p->threads; t++)
         bytes += p->parts[t].count ? (double)p->part : 0;
-    for (; n < MAX_PASSES && (n < MIN_PASSES || now() - begin < READ_SECONDS); n++)
+    for (; n < MAX_PASSES && (n < MIN_PASSES || qm_now() - begin < READ_SECONDS); n++)
         for (int streams = 0; streams < 2; streams++) {
             struct pass pass = {p, streams};
             qm_team_run(p->team, flush_pass, p);
-            double start = now();
+            double start = qm_now();
             qm_team_run(p->team, read_pass, &pass);
-            rates[streams][n] = bytes / (now() - start);
+            rates[streams][n] = bytes / (qm_now() - start);
         }
     struct qm_probe_rate one = rate_of(rates[0], n), four = rate_of(rates[1], n);
     return four.best > one.best ? four : one;
@@ -220,17 +214,17 @@ struct qm_probe_rate qm_probe_flops(struct qm_team *team, qm_probe_flops_fn *fn,
     struct flops f = {.fn = fn, .rounds = 1000, .threads = threads};
     double rates[MAX_PASSES], seconds = 0;
     while (seconds < FLOPS_PASS) {
-        double start = now();
+        double start = qm_now();
         f.rounds *= 2;
         qm_team_run(team, flops_pass, &f);
-        seconds = now() - start;
+        seconds = qm_now() - start;
     }
-    double begin = now();
+    double begin = qm_now();
     int n = 0;
-    for (; n < MAX_PASSES && (n < MIN_PASSES || now() - begin < FLOPS_SECONDS); n++) {
-        double start = now();
+    for (; n < MAX_PASSES && (n < MIN_PASSES || qm_now() - begin < FLOPS_SECONDS); n++) {
+        double start = qm_now();
         qm_team_run(team, flops_pass, &f);
-        rates[n] = f.each * threads / (now() - start);
+        rates[n] = f.each * threads / (qm_now() - start);
     }
     return rate_of(rates, n);
 }
@@ -249,13 +243,13 @@ void qm_probe_regions(struct qm_team *team, double *region_us, double *barrier_u
     enum { RUNS = 9 };
     double region[RUNS], barrier[RUNS];
     for (int r = 0; r < RUNS; r++) {
-        double begin = now();
+        double begin = qm_now();
         for (int i = 0; i < ROUNDS; i++)
             qm_team_run(team, nothing, NULL);
-        double middle = now();
+        double middle = qm_now();
         qm_team_run(team, barriers, team);
         region[r] = (middle - begin) * 1e6 / ROUNDS;
-        barrier[r] = (now() - middle) * 1e6 / ROUNDS;
+        barrier[r] = (qm_now() - middle) * 1e6 / ROUNDS;
     }
     *region_us = rate_of(region, RUNS).median;
     *barrier_us = rate_of(barrier, RUNS).median;

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "numa/probe.h"
 
 enum { BLOCK = 4 << 20, ALIGN = 4096, LEAST = 1 << 20 };
@@ -23,19 +23,13 @@ struct reading {
     _Atomic int failed; /* errno */
 };
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void read_blocks(void *arg, int thread, int threads) {
     struct reading *r = arg;
     (void)thread, (void)threads;
     void *block = aligned_alloc(ALIGN, BLOCK);
     if (!block)
         r->failed = ENOMEM;
-    while (block && !r->failed && now() < r->deadline) {
+    while (block && !r->failed && qm_now() < r->deadline) {
         uint64_t at = atomic_fetch_add(&r->next, BLOCK);
         if (at >= r->size)
             break;
@@ -99,11 +93,11 @@ int qm_probe_disk_read(struct qm_team *team, const char *path, struct qm_probe_d
         close(fd);
         return qm_fail(err, QM_INPUT, "%s: expected a file of at least 1 MiB to measure the disk by", out->file);
     }
-    double begin = now();
+    double begin = qm_now();
     struct reading r = {.fd = fd, .size = (uint64_t)st.st_size, .deadline = begin + SECONDS};
     qm_team_run(team, read_blocks, &r);
     out->bytes = r.done;
-    out->rate = (double)r.done / (now() - begin);
+    out->rate = (double)r.done / (qm_now() - begin);
     close(fd);
     if (r.failed) {
         errno = r.failed;

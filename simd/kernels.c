@@ -3,8 +3,8 @@
 
 #include <float.h>
 #include <pthread.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "simd/tables.h"
 
 static struct qm_kernels tables[QM_ISA_COUNT];
@@ -37,16 +37,10 @@ int qm_kernels_get(enum qm_isa isa, const struct qm_kernels **out, struct qm_err
     return QM_OK;
 }
 
-static double seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void keep_least(double *least, double (*peak)(int64_t n, float *state)) {
     enum { ROUNDS = 1000 };
     float state[16] = {0};
-    double begin = seconds(), operations = peak(ROUNDS, state), each = (seconds() - begin) / operations;
+    double begin = qm_now(), operations = peak(ROUNDS, state), each = (qm_now() - begin) / operations;
     *least = each < *least ? each : *least;
 }
 

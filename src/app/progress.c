@@ -5,16 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 static const double LIVE_SECONDS = 0.1, PLAIN_SECONDS = 10;
-
-double qm_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 const char *qm_bytes_text(double bytes, char *out, int size) {
     static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "app/options.h"
+#include "base/clock.h"
 
 enum qm_unit { QM_UNIT_BYTES, QM_UNIT_TOKENS, QM_UNIT_STEPS };
 
@@ -26,7 +27,6 @@ void qm_progress_end(struct qm_progress *p);
 /* A line of its own. */
 void qm_note(struct qm_progress *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-double qm_now(void);
 /* "1.5 GB" and the like, in decimal units. */
 const char *qm_bytes_text(double bytes, char *out, int size);
 

@@ -1,22 +1,16 @@
 /* The engine: opens a backend over a model, keeps sequences, and flattens a step into a batch. */
+#include "base/clock.h"
 #include "engine/engine_private.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "engine/homes.h"
 #include "numa/memory.h"
 #include "simd/kernels.h"
 
 enum { DEFAULT_CHUNK = 512 };
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int check_options(const struct qm_engine_options *o, struct qm_error *err) {
     if (o->context < 0 || o->sequences < 0 || o->chunk < 0 || o->threads < 0)
@@ -87,10 +81,10 @@ static int open_backend(struct qm_engine *e, const struct qm_engine_options *o, 
                                      .drop_cache = e->load.dropped_cache,
                                      .progress = o->progress,
                                      .progress_arg = o->progress_arg};
-    double begin = now();
+    double begin = qm_now();
     int rc = qm_cpu_backend_open(&setup, &e->backend, err);
     e->load.bytes = e->memory.weights;
-    e->load.seconds = now() - begin;
+    e->load.seconds = qm_now() - begin;
     return rc;
 }
 
@@ -390,7 +384,7 @@ static void count_routing(struct qm_engine *e, struct qm_batch *b) {
 }
 
 double qm_engine_clock(const struct qm_engine *e) {
-    return now() + e->elsewhere;
+    return qm_now() + e->elsewhere;
 }
 
 static void execute_profiled(struct qm_engine *e, const struct qm_batch *batch) {
@@ -399,12 +393,12 @@ static void execute_profiled(struct qm_engine *e, const struct qm_batch *batch) 
     for (int i = 0; i < e->forward.n_ops; i++) {
         const struct qm_op *op = &e->forward.ops[i];
         uint64_t barriers = qm_team_barriers(e->team);
-        double begin = now();
+        double begin = qm_now();
         e->backend->execute(e->backend, op, batch);
-        p->seconds[op->kind] += now() - begin;
+        p->seconds[op->kind] += qm_now() - begin;
         p->barriers[op->kind] += qm_team_barriers(e->team) - barriers;
         if (e->cap)
-            e->paused += qm_power_cap_worked(e->cap, now() - begin);
+            e->paused += qm_power_cap_worked(e->cap, qm_now() - begin);
         p->calls[op->kind]++;
     }
     p->regions += qm_team_regions(e->team) - regions;
@@ -433,10 +427,10 @@ static int execute(struct qm_engine *e, const struct qm_batch *batch, struct qm_
     if (e->profile)
         execute_profiled(e, batch);
     for (int i = 0; !e->profile && i < e->forward.n_ops; i++) {
-        double begin = e->cap ? now() : 0;
+        double begin = e->cap ? qm_now() : 0;
         e->backend->execute(e->backend, &e->forward.ops[i], batch);
         if (e->cap)
-            e->paused += qm_power_cap_worked(e->cap, now() - begin);
+            e->paused += qm_power_cap_worked(e->cap, qm_now() - begin);
     }
     return QM_OK;
 }

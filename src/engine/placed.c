@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "engine/emulated.h"
 
 struct device {
@@ -33,12 +33,6 @@ struct qm_placed {
     struct share share[QM_MAX_DEVICES];
     int failed;
 };
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int check_memory(const struct qm_placed *p, const struct qm_workload *w, int d, struct qm_error *err) {
     const struct qm_device_memory *m = &p->device[d].memory;
@@ -132,9 +126,9 @@ static int compute(struct qm_placed *p, int d, const struct qm_op *op, const str
             return fail(p, d, op, err);
         device->ops++;
     }
-    double begin = now();
+    double begin = qm_now();
     p->cpu->execute(p->cpu, op, batch);
-    *seconds = now() - begin;
+    *seconds = qm_now() - begin;
     if (d != QM_DEVICE_CPU) {
         *seconds = qm_emulated_seconds(&p->specs[d - 1], p->model, p->kv_type, op, batch, p->cpu->expert_first);
         device->report.ops++;
@@ -228,7 +222,7 @@ static void add_lanes(struct qm_placed *p) {
 
 int qm_placed_execute(struct qm_placed *p, const struct qm_batch *batch, struct qm_engine_profile *profile,
                       double *elsewhere, struct qm_error *err) {
-    double begin = now();
+    double begin = qm_now();
     int rc = QM_OK;
     *elsewhere = 0;
     qm_timeline_begin(&p->timeline, p->specs);
@@ -247,7 +241,7 @@ int qm_placed_execute(struct qm_placed *p, const struct qm_batch *batch, struct 
     double took = qm_timeline_end(&p->timeline);
     add_lanes(p);
     if (!rc)
-        *elsewhere = took - (now() - begin);
+        *elsewhere = took - (qm_now() - begin);
     if (profile)
         profile->steps++;
     return rc;
