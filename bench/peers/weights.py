@@ -16,6 +16,7 @@ SHAPES = {  # hidden, intermediate, heads, kv heads, head_dim, layers, vocabular
 }
 EXPERTS = {"tiny-moe": (8, 2), "qwen3-30b-a3b": (128, 8)}  # experts, of which a token uses; inner sizes are of one
 CONTEXT, EPS, THETA = 40960, 1e-6, 1e6
+PERIOD = 1048573  # a prime
 BF16 = gguf.GGMLQuantizationType.BF16
 
 
@@ -57,13 +58,13 @@ def named(shape, layers):
 
 
 def values(index, dims):
-    """BF16 as uint16, the same for the same index."""
+    """BF16 as uint16, the same for the same index. They repeat, at another place of each row: drawing takes long."""
     random = np.random.default_rng(index)
     if len(dims) == 1:
         x = random.uniform(0.5, 1.5, dims).astype(np.float32)
     else:
-        x = random.standard_normal(dims, np.float32) / np.float32(dims[-1] ** 0.5)
-    return (x.view(np.uint32) >> 16).astype(np.uint16)
+        x = random.standard_normal(PERIOD, np.float32) / np.float32(dims[-1] ** 0.5)
+    return np.resize((x.view(np.uint32) >> 16).astype(np.uint16), dims)
 
 
 def write_folder(out, shape, layers):

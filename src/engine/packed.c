@@ -403,14 +403,9 @@ static int64_t panels_of(const struct qm_weight *w) {
 static struct qm_packed_range range_of(const struct qm_weight *w, const struct qm_team *team, int node) {
     struct qm_packed_range r = {0};
     int64_t unit = w->role == QM_W_GATE_UP ? 2 : 1, panels = panels_of(w);
-    if (w->role == QM_W_ROUTER) {
-        r.first = node == 0 ? 0 : panels;
-        r.end = panels;
-    } else {
-        qm_team_node_part(team, panels / unit, node, &r.first, &r.end);
-        r.first *= unit;
-        r.end *= unit;
-    }
+    qm_team_node_part(team, panels / unit, node, &r.first, &r.end);
+    r.first *= unit;
+    r.end *= unit;
     r.expert_stride = (uint64_t)(r.end - r.first) * (w->vector ? 0 : qm_plan_panel_bytes(qm_packed_type(w), w->k));
     return r;
 }

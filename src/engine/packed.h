@@ -2,8 +2,7 @@
  * finite) and repacked as they come, so that peak memory is the panels and a few MiB a thread. Immutable once loaded.
  *
  * There is one allocation a node. Of every matrix, and of every expert, a node has a contiguous range of panels,
- * which its threads repack and multiply by (qm_packed_share). The first node has what is not shared out: vectors, and
- * routers, which are small. */
+ * which its threads repack and multiply by (qm_packed_share). The first node has what is not shared out: vectors. */
 #ifndef QM_ENGINE_PACKED_H
 #define QM_ENGINE_PACKED_H
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "tests/support/run_model.h"
 
 enum { NODES = 3 };
@@ -118,9 +119,42 @@ static void test_more_threads_than_cores(void **state) {
     run_model_close(&m);
 }
 
+/* Logits of a made-up model whose router is more panels than there are nodes. */
+static float *many_experts(int nodes) {
+    struct run_model m;
+    struct qm_error err;
+    json_t *config;
+    int32_t ids[40];
+    for (int i = 0; i < 40; i++)
+        ids[i] = i;
+    if (qm_json_load("tests/data/reference/qwen3_moe/config.json", 1 << 20, &config, &err) ||
+        json_object_set_new(config, "num_experts", json_integer(70)) ||
+        qm_model_from_config(config, "many experts", NULL, &m.model, &err))
+        fail_msg("%s", err.message);
+    json_decref(config);
+    struct qm_engine_options o = options(nodes, 0);
+    if (qm_engine_open(m.model, &o, &m.engine, &err))
+        fail_msg("%s", err.message);
+    float *out = run_logits(m.engine, ids, 40, 39, 1); /* many rows, then one */
+    run_model_close(&m);
+    return out;
+}
+
+static void test_router_on_all_nodes(void **state) {
+    (void)state;
+    float *expected = many_experts(1);
+    for (int nodes = 2; nodes <= NODES; nodes++) {
+        float *found = many_experts(nodes);
+        assert_memory_equal(found, expected, 50 * sizeof *found);
+        free(found);
+    }
+    free(expected);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_in_place),
+        cmocka_unit_test(test_router_on_all_nodes),
         cmocka_unit_test(test_node_that_is_gone),
         cmocka_unit_test(test_more_threads_than_cores),
     };

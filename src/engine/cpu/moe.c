@@ -83,15 +83,18 @@ static void route_columns(const struct region *r, const void *packed, int64_t fi
     struct qm_cpu *c = r->c;
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix);
     int64_t ld = w->panels * QM_PANEL_ROWS;
-    struct qm_product product = {.a = packed,
-                                 .m = n,
-                                 .k = w->k,
-                                 .b = qm_packed_panel(w, 0, begin),
-                                 .n_panels = end - begin,
-                                 .panel_stride = w->panel_stride,
-                                 .c = c->routing.logits + first * ld + begin * QM_PANEL_ROWS,
-                                 .ldc = ld};
-    qm_cpu_type(c, w->type)->product(&product);
+    for (int64_t p = begin, panels; p < end; p += panels) { /* by what lies together: a node's */
+        panels = qm_packed_run(w, p, end - p);
+        struct qm_product product = {.a = packed,
+                                     .m = n,
+                                     .k = w->k,
+                                     .b = qm_packed_panel(w, 0, p),
+                                     .n_panels = panels,
+                                     .panel_stride = w->panel_stride,
+                                     .c = c->routing.logits + first * ld + p * QM_PANEL_ROWS,
+                                     .ldc = ld};
+        qm_cpu_type(c, w->type)->product(&product);
+    }
 }
 
 static void choose_experts(const struct region *r, int64_t first, int64_t n) {
@@ -108,12 +111,12 @@ static void choose_experts(const struct region *r, int64_t first, int64_t n) {
 
 /* Few rows: their logits are shared out by panels, since one thread alone would read the router for all. Who wants the
  * normed rows finds them in c->normed. */
-static void route_few(const struct region *r, int thread, int threads, void *packed) {
+static void route_few(const struct region *r, int thread, void *packed) {
     struct qm_cpu *c = r->c;
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix);
     float *normed = (float *)(void *)qm_cpu_private(c, thread, c->layout.accumulator);
     int64_t rows = r->batch->rows, ld = c->layout.ld_hidden, begin, end;
-    qm_team_share(w->panels, thread, threads, &begin, &end);
+    qm_packed_share(w, c->team, thread, &begin, &end);
     if (begin == end && thread > 0)
         return;
     pack_routed(r, normed, packed, 0, rows);
@@ -128,7 +131,7 @@ static void route_region(void *arg, int thread, int threads) {
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix);
     void *packed = qm_cpu_private(c, thread, c->layout.private_rows);
     if (r->batch->rows <= QM_PRIVATE_ROWS) {
-        route_few(r, thread, threads, packed);
+        route_few(r, thread, packed);
         return;
     }
     int64_t begin, end, most = QM_PRIVATE_ROWS;
