@@ -67,7 +67,7 @@ static int take_input(const struct qm_args *args, struct qm_batch_settings *s, s
     if (!s->markdown && strcmp(format, "jsonl") != 0)
         return qm_fail(err, QM_USAGE, "--format: expected jsonl or md, found \"%s\"", format);
     s->output = qm_args_text(args, QM_OPT_OUTPUT, NULL);
-    if (!s->output && !s->check)
+    if (!(s->output && *s->output) && !s->check)
         return qm_fail(err, QM_USAGE, "batch: where to? Name the output: -o OUT.jsonl");
     return QM_OK;
 }
