@@ -276,10 +276,10 @@ static int draw(struct qm_journal *j, struct page *p, struct qm_buf *out, struct
 
 int qm_batch_report_html(struct qm_journal *j, const char *output, const char *path, struct qm_error *err) {
     struct qm_buf out = {0};
-    struct page *p = calloc(1, sizeof *p);
-    int rc = p ? qm_html_add_head(&out, "quietmind batch", STYLE, err) : qm_fail_memory(err, sizeof *p, "the report");
+    struct page p = {0};
+    int rc = qm_html_add_head(&out, "quietmind batch", STYLE, err);
     rc = rc ? rc : totals_table(j, output, &out, err);
-    rc = rc ? rc : draw(j, p, &out, err);
+    rc = rc ? rc : draw(j, &p, &out, err);
     rc = rc ? rc : slow_table(j, &out, err);
     rc = rc ? rc : qm_buf_str(&out, "</body></html>\n", err);
     struct qm_out file;
@@ -291,11 +291,8 @@ int qm_batch_report_html(struct qm_journal *j, const char *output, const char *p
             rc = qm_out_commit(&file, err);
         }
     }
-    if (p) {
-        qm_batch_pace_free(&p->pace);
-        free(p->bar);
-    }
-    free(p);
+    qm_batch_pace_free(&p.pace);
+    free(p.bar);
     qm_buf_free(&out);
     return rc;
 }
