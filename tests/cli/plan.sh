@@ -67,6 +67,10 @@ refuse 2 'nothing to do' 'nothing to do' plan $DEMO --prompt 0 --generate 0
 refuse 2 'a size' 'expected a size such as' plan $DEMO --ram much
 refuse 2 'two models' 'either a model' plan $DEMO --random qwen3-4b
 refuse 2 'layers of a whole model' '--layers is for' plan $DEMO --layers 2
+refuse 2 'the type of files' '--dtype is for' plan $DEMO --dtype f32
+refuse 2 'the type of files, in a table' '--dtype is for' plan --table $DEMO --dtype f32
+expect 0 'a type' plan --random qwen3-0.6b --dtype f32 --json --ram 900GB --machine "$MACHINE"
+check 'twice the bytes' out_has '"weights": ?2384'
 refuse 3 'a machine that is not there' 'No such file' plan $DEMO --machine "$T/none"
 echo '{"version": 1}' >"$T/half.json"
 refuse 3 'half a machine' 'expected a text' plan $DEMO --machine "$T/half.json"
