@@ -56,7 +56,7 @@ again=$(wait_more "$before")
 at_resumed=$(peak) at_end=0
 while kill -0 $pid 2>/dev/null; do # writing the output and the report included
     now=$(peak)
-    at_end=${now:-$at_end}
+    [ "${now:-0}" -lt "$at_end" ] || at_end=${now:-$at_end}
     sleep 0.02
 done
 wait $pid
