@@ -70,7 +70,7 @@ static void finish(const struct qm_cpu *c, const struct qm_epilogue *e, float *b
 }
 
 void qm_cpu_product(const struct qm_cpu *c, int thread, const void *a, int64_t m, const struct qm_packed_weight *w,
-                    int64_t expert, const struct qm_epilogue *e) {
+                    int64_t expert, int64_t next, const struct qm_epilogue *e) {
     int64_t begin, end;
     qm_packed_share(w, c->team, thread, &begin, &end);
     int64_t room = (int64_t)(c->layout.product_bytes / sizeof(float)) / (m * QM_PANEL_ROWS) / 2 * 2;
@@ -85,7 +85,8 @@ void qm_cpu_product(const struct qm_cpu *c, int thread, const void *a, int64_t m
                                      .n_panels = panels,
                                      .panel_stride = w->panel_stride,
                                      .c = block,
-                                     .ldc = n};
+                                     .ldc = n,
+                                     .next = p + panels == end && next >= 0 ? qm_packed_panel(w, next, begin) : NULL};
         qm_cpu_type(c, w->type)->product(&product);
         finish(c, e, block, n, m, col, n, min64(n, w->n - col));
     }
