@@ -23,7 +23,7 @@ static void test_experts_are_chosen_evenly(void **state) {
     test_temp_dir(dir);
     test_path(path, dir, "config.json");
     test_write_file(path, config, sizeof config - 1);
-    if (qm_shape_open(path, 0, NULL, &m, &err))
+    if (qm_shape_open(path, 0, NULL, NULL, &m, &err))
         fail_msg("%s", err.message);
     struct qm_engine_options o = {
         .threads = 2, .isa = qm_isa_best(), .context = TOKENS, .chunk = TOKENS, .kv_type = QM_BF16};
