@@ -86,10 +86,13 @@ check 'nothing there' out_has 'card: nothing'
 expect 0 'the last layers' plan $BIG --offload 10
 check 'those' out_has 'card: layers 38-47'
 expect 0 'a pin' plan $BIG --vram 20GiB --pin 'layers 0-3' --pin 'experts 3 on cpu'
-check 'pinned' out_has 'card: .*layers 0-2; attention of 3'
+check 'pinned' out_has 'card: .*layers 0-2, [0-9-]+; attention of 3'
 expect 0 'two devices' plan --random qwen3-4b --machine "$MACHINE" --device emulated:4GiB,bandwidth=900,bf16=100T,pcie=25 --vram 4GiB
 check 'both' out_has 'emulated: '
 check 'marked' out_has 'emulated \(emulated\)'
+expect 0 'a device like the CPU' plan --random qwen3-4b --machine threadripper-pro-9995wx --device emulated:64GiB,bandwidth=400,bf16=50T,pcie=55 --context 8192
+check 'both compute each FFN' out_has '^placement +cpu: embedding; 4[0-9] % of the FFN of 0-35$'
+check 'the rest is on the device' out_has 'emulated: head; attention and 5[0-9] % of the FFN of 0-35'
 expect 0 'a model whose weights need the card' plan --random llama-3-70b --machine "$MACHINE" --context 4096
 refuse 4 'pins that do not fit' 'short for what is pinned to it' plan $BIG --vram 8GiB --pin 'layers 0-40'
 refuse 4 'layers that do not fit' '--offload 48: the devices are [0-9.]+ GiB short' plan $BIG --vram 8GiB --offload 48
