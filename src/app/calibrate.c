@@ -159,7 +159,7 @@ static struct qm_shares *attention_shares(struct calibration *c, int64_t head_di
 static int attention_token(struct calibration *c, int64_t head_dim, int64_t group, struct qm_error *err) {
     enum { DEPTH = 32768, CHUNK = 64 };
     struct qm_calibration_model m;
-    struct qm_calibration_timing t;
+    struct qm_calibration_timing t = {0};
     double hd = (double)head_dim, keys = DEPTH + QM_KV_PAGE_TOKENS / 2.0;
     double key = 2 * hd * 2 * KV_HEADS, flops = 4 * hd * (double)(KV_HEADS * group); /* of a key, all heads */
     int layers = layers_of(c, (uint64_t)key * DEPTH, 2);
@@ -177,7 +177,7 @@ static int attention_token(struct calibration *c, int64_t head_dim, int64_t grou
 static int attention_prompt(struct calibration *c, int64_t head_dim, struct qm_error *err) {
     enum { DEPTH = 16384, PROMPT = 512, FEW = 64, GROUP = 8, HEADS = KV_HEADS * GROUP };
     struct qm_calibration_model m;
-    struct qm_calibration_timing few, t;
+    struct qm_calibration_timing few = {0}, t = {0};
     double hd = (double)head_dim, key = 2 * hd * 2 * KV_HEADS, flops = 4 * hd * HEADS;
     double token = (HEADS + 2 * KV_HEADS) * hd, block = floor(QM_QUERY_ROWS / (double)GROUP);
     double passes = ceil(PROMPT / block), keys = DEPTH + PROMPT / 2.0 + block / 2 + QM_KV_PAGE_TOKENS / 2.0;

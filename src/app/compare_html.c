@@ -47,13 +47,12 @@ static double known(double x) {
 /* A name of more than `room` bytes is cut. */
 static int labelled(const struct qm_compare_config *c, double x, double y, const char *anchor, size_t room,
                     struct qm_error *err) {
+    size_t n = strlen(c->name);
+    bool cut = n > room;
+    for (n = cut ? room : n; cut && n > 0 && ((unsigned char)c->name[n] & 0xc0) == 0x80;)
+        n--;
     char name[sizeof c->name];
-    snprintf(name, sizeof name, "%s", c->name);
-    bool cut = strlen(name) > room;
-    while (cut && room > 0 && ((unsigned char)name[room] & 0xc0) == 0x80)
-        room--;
-    if (cut)
-        name[room] = 0;
+    snprintf(name, sizeof name, "%.*s", (int)n, c->name);
     int rc = qm_out_printf(err, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">", x, y, anchor);
     rc = rc ? rc : qm_html_text(name, err);
     return rc ? rc
