@@ -11,20 +11,19 @@
 struct scheduled {
     struct scheduled *prev, *next; /* in the waiting list, in order */
     uint64_t id;                   /* ascending by arrival */
-    struct qm_request r;           /* prompt, generated and bias are not kept; stop strings are copies */
+    struct qm_request r;           /* of its lists only bias is kept, a copy */
     enum qm_request_state state;
     bool admitted; /* before */
     bool ended;    /* told of; its memory is freed when the scheduler is not busy */
 
-    int32_t *tokens;  /* the prompt, then what is generated */
+    int32_t *tokens;  /* the prompt, then what is generated, with room for all of it */
     int64_t n_tokens; /* known */
     int64_t told;     /* of the generated ones */
     int64_t room;     /* generated tokens at most */
     struct qm_logit_bias *bias;
-    char **stop;
 
     struct qm_sequence *sequence; /* NULL while it waits */
-    struct qm_decoding *decoding; /* from the first admission on; NULL where it embeds, */
+    struct qm_decoding *decoding; /* NULL where it embeds, */
     float *hidden;                /* and then this is not: [hidden] */
     int64_t n_cached;             /* blocks that the prefix cache knows of */
     /* while it waits */
@@ -71,7 +70,9 @@ struct qm_scheduler {
     struct scheduled **in_step; /* [slots] whose they are */
     struct scheduled **drawing; /* [slots] those of them that draw a new token */
     int64_t n_steps, n_drawing;
-    float *logits; /* [n_logit_rows][vocab] */
+    struct qm_sampler_scratch **scratch; /* [threads] */
+    int threads;                         /* of the engine's team */
+    float *logits;                       /* [n_logit_rows][vocab] */
     int64_t n_logit_rows;
     struct rates rates;
     struct qm_scheduler_stats stats;
@@ -97,7 +98,7 @@ void scheduled_free(struct scheduled *q);
 /* Into the waiting list or out of it. */
 void scheduled_wait(struct qm_scheduler *s, struct scheduled *q);
 void scheduled_unwait(struct qm_scheduler *s, struct scheduled *q);
-/* What it needs to run: its decoding where it has none yet, and a sequence that holds what the cache knows. */
+/* What it needs to run: a sequence that holds what the cache knows. */
 int scheduled_prepare(struct qm_scheduler *s, struct scheduled *q, struct qm_error *err);
 /* Takes one that is prepared from the waiting to the running ones. */
 void scheduled_start(struct qm_scheduler *s, struct scheduled *q);

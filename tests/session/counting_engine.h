@@ -23,6 +23,8 @@
 #define qm_engine_block_tokens fake_engine_block_tokens
 #define qm_engine_pool fake_engine_pool
 #define qm_engine_team fake_engine_team
+#define qm_engine_threads fake_engine_threads
+#define qm_engine_isa fake_engine_isa
 #define qm_engine_decode_bytes fake_engine_decode_bytes
 #define qm_engine_step fake_engine_step
 #define qm_sequence_open fake_sequence_open
@@ -42,7 +44,7 @@
 #define qm_decoding_check fake_decoding_check
 #define qm_decoding_new fake_decoding_new
 #define qm_decoding_free fake_decoding_free
-#define qm_decoding_prompt fake_decoding_prompt
+#define qm_decoding_tokens fake_decoding_tokens
 #define qm_decoding_begins fake_decoding_begins
 #define qm_decoding_draw fake_decoding_draw
 #define qm_decoding_redraw fake_decoding_redraw
@@ -50,6 +52,7 @@
 #define qm_decoding_interrupt fake_decoding_interrupt
 #define qm_decoding_text fake_decoding_text
 #define qm_scheduler_open fake_scheduler_open
+#define qm_scheduler_bytes fake_scheduler_bytes
 #define qm_scheduler_close fake_scheduler_close
 #define qm_scheduler_context fake_scheduler_context
 #define qm_scheduler_submit fake_scheduler_submit
@@ -91,7 +94,7 @@
 #include "session/scheduler_tokens.c"
 #include "tests/support/load.c"
 
-enum { VOCAB = 61, BLOCK = 8, HIDDEN = 4 };
+enum { VOCAB = 61, BLOCK = 8, HIDDEN = 4, FAKE_THREADS = 3 };
 
 struct qm_engine {
     struct qm_model model;
@@ -155,8 +158,18 @@ struct qm_team *fake_engine_team(const struct qm_engine *e) {
 
 void fake_team_run(struct qm_team *team, qm_region_fn *fn, void *arg) {
     (void)team;
-    for (int thread = 0; thread < 3; thread++)
-        fn(arg, thread, 3);
+    for (int thread = 0; thread < FAKE_THREADS; thread++)
+        fn(arg, thread, FAKE_THREADS);
+}
+
+int fake_engine_threads(const struct qm_engine *e) {
+    (void)e;
+    return FAKE_THREADS;
+}
+
+enum qm_isa fake_engine_isa(const struct qm_engine *e) {
+    (void)e;
+    return QM_ISA_SCALAR;
 }
 
 uint64_t fake_engine_decode_bytes(const struct qm_engine *e, int64_t depth) {
