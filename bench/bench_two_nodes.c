@@ -148,7 +148,7 @@ static int show(const char *shape, const struct machine *m) {
     struct qm_model *model;
     struct qm_forward f;
     struct qm_error err;
-    int rc = qm_shape_open(shape, 0, &(struct qm_overrides){0}, &model, &err);
+    int rc = qm_shape_open(shape, 0, NULL, &(struct qm_overrides){0}, &model, &err);
     if (rc) {
         fprintf(stderr, "bench_two_nodes: %s\n", err.message);
         return rc;

@@ -3,8 +3,9 @@
   sh bench/peers/install.sh /tmp/peers && make
   /tmp/peers/bin/python bench/peers/compare.py --shape qwen3-4b --layers 8 -p 512 -n 32 -r 5
 
-Each measurement is a process of its own, warmed up, and prompts and generation begin at depth 0. First the logits of
-both after the same ids are compared: that they are near shows that both have the same weights.
+Each measurement is a process of its own, warmed up. Prompts and generation begin at --n-depth; llama.cpp computes that
+once and keeps its keys and values in a file, quietmind fills it with random ones. First the logits of both after the
+same ids are compared: that they are near shows that both have the same weights.
 """
 
 import argparse
@@ -30,16 +31,17 @@ def output(*command):
 
 
 def llama(a, file, *more):
-    return output(sys.executable, HERE / "llama.py", file, a.n_prompt, a.n_gen, a.threads, *more)
+    return output(sys.executable, HERE / "llama.py", file, "--threads", a.threads, *more)
 
 
 def measure_llama(a, file):
-    return json.loads(llama(a, file))
+    return json.loads(llama(a, file, "-p", a.n_prompt, "-n", a.n_gen, "-d", a.n_depth, "--state",
+                            f"{file}.d{a.n_depth}"))
 
 
 def measure_quietmind(a, folder):
-    rows = json.loads(output(a.quietmind, "bench", folder, "-p", a.n_prompt, "-n", a.n_gen, "-r", 1, "--threads",
-                             a.threads, "-o", "json", "--quiet-output"))
+    rows = json.loads(output(a.quietmind, "bench", folder, "-p", a.n_prompt, "-n", a.n_gen, "-d", a.n_depth,
+                             "--fill-depth", "-r", 1, "--threads", a.threads, "-o", "json", "--quiet-output"))
     return {"decode" if row["n_gen"] else "prefill": row["median_ts"] for row in rows}
 
 
@@ -48,7 +50,7 @@ def same_weights(a, folder, file):
     ours, theirs, text = (pathlib.Path(a.directory) / n for n in ("ours.npy", "theirs.npy", "ids"))
     text.write_text(ids)
     output(a.quietmind, "logits", folder, "--ids", text, "-o", ours, "--last", 1, "--quiet-output")
-    llama(a, file, theirs, ids)
+    llama(a, file, "--logits", theirs, "--ids", ids)
     x, y = np.load(ours).reshape(-1), np.load(theirs).reshape(-1)
     error = float(np.linalg.norm(x - y) / np.linalg.norm(y))
     print(f"logits: relative difference {error:.4f}, best token {x.argmax()} and {y.argmax()}")
@@ -62,6 +64,8 @@ def main():
     p.add_argument("--layers", type=int, help="the first so many only")
     p.add_argument("-p", "--n-prompt", type=int, default=512)
     p.add_argument("-n", "--n-gen", type=int, default=32)
+    p.add_argument("-d", "--n-depth", type=int, default=0)
+    p.add_argument("--prepare", action="store_true", help="write the weights and the depth, and measure nothing")
     p.add_argument("-r", "--rounds", type=int, default=5)
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     p.add_argument("--directory", default="build/peers", help="where the weights are kept")
@@ -70,6 +74,9 @@ def main():
     layers = a.layers or weights.SHAPES[a.shape][5]
     folder, file = weights.write(a.directory, a.shape, layers)
     same_weights(a, folder, file)
+    if a.prepare:
+        measure_llama(a, file)
+        return
     taken = {"quietmind": [], "llama.cpp": []}
     for r in range(a.rounds):
         taken["quietmind"].append(measure_quietmind(a, folder))
@@ -81,7 +88,7 @@ def main():
     for what in ("prefill", "decode"):
         ours, theirs = ([t[what] for t in taken[who]] for who in taken)
         ratios = [x / y for x, y in zip(ours, theirs)]
-        name = f"pp{a.n_prompt}" if what == "prefill" else f"tg{a.n_gen}"
+        name = (f"pp{a.n_prompt}" if what == "prefill" else f"tg{a.n_gen}") + (f" @ d{a.n_depth}" if a.n_depth else "")
         print(f"| {name} | {statistics.median(ours):.2f} | {statistics.median(theirs):.2f} | "
               f"{statistics.median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f} |")
 

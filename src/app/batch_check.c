@@ -189,9 +189,11 @@ static int print_all(struct check *c, struct qm_error *err) {
     if (!rc && c->bad)
         rc = qm_journal_reasons(c->seen, print_reason, NULL, err);
     rc = rc ? rc
-            : qm_out_printf(err, "prompts     %lld tokens, %lld of them shared; the longest %lld, in row %lld\n",
-                            (long long)c->prompts, (long long)c->shared, (long long)c->longest,
-                            (long long)c->longest_row);
+            : qm_out_printf(err, "prompts     %lld tokens, %lld of them shared", (long long)c->prompts,
+                            (long long)c->shared);
+    if (!rc && c->longest_row)
+        rc = qm_out_printf(err, "; the longest %lld, in row %lld", (long long)c->longest, (long long)c->longest_row);
+    rc = rc ? rc : qm_out_text("\n", err);
     rc = rc ? rc : qm_out_printf(err, "answers     at most %lld tokens", (long long)c->answers);
     if (!rc && c->open)
         rc = qm_out_printf(err, "; %lld without a max_tokens counted with %d", (long long)c->open, OPEN_ANSWER);

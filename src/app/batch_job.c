@@ -34,6 +34,7 @@ struct job {
     char job[QM_HASH_TEXT];
     int64_t begun;            /* seconds since 1970, of the first run; */
     struct qm_buf began_with; /* its version */
+    struct qm_buf model_name; /* as the first run was told it: lines must not depend on where another stands */
     int64_t context;
     struct qm_batch_store store;
     struct qm_scheduler *scheduler;
@@ -65,16 +66,21 @@ static int start_over(struct job *j, struct qm_error *err) {
 
 static int check_apart(const struct job *j, const char *path, struct qm_error *err) {
     struct stat in, out;
-    if (!path || stat(path, &in) != 0 || stat(j->paths.out, &out) != 0)
-        return QM_OK;
-    if (in.st_dev == out.st_dev && in.st_ino == out.st_ino)
-        return qm_fail(err, QM_INPUT, "%s is what is read; name another output", j->paths.out);
-    return S_ISDIR(out.st_mode) ? qm_fail(err, QM_INPUT, "%s is a folder; name a file in it", j->paths.out) : QM_OK;
+    bool same = path && stat(path, &in) == 0 && stat(j->paths.out, &out) == 0 && in.st_dev == out.st_dev &&
+                in.st_ino == out.st_ino;
+    return same ? qm_fail(err, QM_INPUT, "%s is what is read; name another output", j->paths.out) : QM_OK;
 }
 
-/* An output that is one of the files that are read would be lost at --restart. */
+/* An output that is one of the files that are read would be lost at --restart, and so would a device. */
 static int check_output(const struct job *j, struct qm_error *err) {
     const struct qm_arg *documents = &j->args->option[QM_OPT_DOCUMENT];
+    struct stat out;
+    size_t n = strlen(j->paths.out);
+    bool there = stat(j->paths.out, &out) == 0;
+    if ((there && S_ISDIR(out.st_mode)) || (n && j->paths.out[n - 1] == '/'))
+        return qm_fail(err, QM_INPUT, "%s is a folder; name a file in it", j->paths.out);
+    if (there && !S_ISREG(out.st_mode))
+        return qm_fail(err, QM_INPUT, "%s is not a regular file; name another output", j->paths.out);
     int rc = check_apart(j, j->settings->input, err);
     rc = rc ? rc : check_apart(j, j->args->option[QM_OPT_ASK].text, err);
     for (int i = 0; i < (int)documents->n_list && !rc; i++)
@@ -156,6 +162,10 @@ static int settle(struct job *j, struct qm_error *err) {
     rc = rc ? rc : qm_journal_get(j->journal, "created_version", &j->began_with, &found, err);
     if (!rc && !found)
         rc = qm_journal_set(j->journal, "created_version", QM_VERSION, err);
+    rc = rc ? rc : qm_journal_get(j->journal, "model_name", &j->model_name, &found, err);
+    if (!rc && !found)
+        rc = qm_buf_str(&j->model_name, j->args->model, err);
+    rc = rc ? rc : qm_journal_set(j->journal, "model_name", j->model_name.data, err);
     rc = rc ? rc : settle_time(j, err);
     /* as large as it was, whatever is free today: which rows are too long must not change */
     rc = rc ? rc : qm_journal_get_int(j->journal, "context_used", 0, &j->context, err);
@@ -206,7 +216,7 @@ static int run(struct job *j, struct qm_error *err) {
         .context = qm_scheduler_context(j->scheduler),
         .sampling = qm_openai_sampling(&j->model.defaults),
         .now = localtime_r(&begun, &now), /* what templates print must not change when the job resumes */
-        .model = j->args->model,
+        .model = j->model_name.data,
     };
     struct qm_batch_work_options o = {
         .source = &j->rows.source,
@@ -331,6 +341,7 @@ static void close_job(struct job *j) {
     qm_batch_unlock(j->paths.lock, j->lock);
     qm_batch_paths_free(&j->paths);
     qm_buf_free(&j->began_with);
+    qm_buf_free(&j->model_name);
 }
 
 static int open_rows(struct job *j, struct qm_error *err) {

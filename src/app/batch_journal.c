@@ -11,7 +11,7 @@
 #include "app/batch_journal_private.h"
 
 /* "qmbj"; and the version of the tables below. */
-enum { APPLICATION = 0x716D626A, TABLES = 1, BUSY_MS = 10000 };
+enum { APPLICATION = 0x716D626A, TABLES = 2, BUSY_MS = 10000 };
 
 static const char SCHEMA[] =
     "CREATE TABLE value(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
@@ -24,7 +24,9 @@ static const char SCHEMA[] =
     "CREATE TABLE token(number INTEGER, part INTEGER, ids BLOB NOT NULL, PRIMARY KEY(number, part)) WITHOUT ROWID;"
     "CREATE TABLE block(number INTEGER PRIMARY KEY, hash TEXT NOT NULL);"
     "CREATE TABLE run(number INTEGER PRIMARY KEY, started REAL, seconds REAL, joules REAL, prefill_seconds REAL,"
-    " decode_seconds REAL, prefill_tokens INTEGER, decode_tokens INTEGER);";
+    " decode_seconds REAL, prefill_tokens INTEGER, decode_tokens INTEGER);"
+    "CREATE TABLE pace(number INTEGER PRIMARY KEY, time REAL, worked REAL, prompt INTEGER, generated INTEGER,"
+    " run INTEGER);";
 
 static const char *const sql[QM_SQL_COUNT] = {
     [QM_SQL_BEGIN] = "BEGIN IMMEDIATE",
@@ -44,6 +46,7 @@ static const char *const sql[QM_SQL_COUNT] = {
     [QM_SQL_ADD_RUN] = "INSERT INTO run VALUES(NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [QM_SQL_UPDATE_RUN] = "UPDATE run SET started = ?1, seconds = ?2, joules = ?3, prefill_seconds = ?4, "
                           "decode_seconds = ?5, prefill_tokens = ?6, decode_tokens = ?7 WHERE number = ?8",
+    [QM_SQL_ADD_PACE] = "INSERT INTO pace VALUES(NULL, ?1, ?2, ?3, ?4, ?5)",
 };
 
 /* How much is free where the journal is, for the message. */
@@ -199,7 +202,9 @@ int qm_journal_open_reader(const char *path, struct qm_journal **out, struct qm_
     bool created;
     *out = NULL;
     if (access(path, F_OK) != 0)
-        return qm_fail_errno(err, "%s: there is no journal", path);
+        return errno == ENOENT ? qm_fail(err, QM_INPUT,
+                                         "%s is not there: no job writes this output, or its journal was removed", path)
+                               : qm_fail_errno(err, "%s", path);
     int rc = open_database(path, SQLITE_OPEN_READONLY, &j, err);
     if (rc)
         return rc;

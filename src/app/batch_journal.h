@@ -92,4 +92,15 @@ int qm_journal_update_run(struct qm_journal *j, const struct qm_journal_run *run
 /* All runs added up; joules negative where one could not be read. started: of the first. */
 int qm_journal_runs(struct qm_journal *j, struct qm_journal_run *out, int *n, struct qm_error *err);
 
+/* How far the job had come at some moment, all runs together: what throughput over time is drawn from, and what says
+ * which times were work. Added now and then, in order. */
+struct qm_journal_pace {
+    double time, worked;       /* seconds since 1970; of work, pauses left out */
+    int64_t prompt, generated; /* tokens computed; generated */
+    int64_t run;               /* set by the journal: which run it was */
+};
+int qm_journal_add_pace(struct qm_journal *j, const struct qm_journal_pace *pace, struct qm_error *err);
+typedef int qm_journal_pace_fn(void *arg, const struct qm_journal_pace *pace, struct qm_error *err);
+int qm_journal_each_pace(struct qm_journal *j, qm_journal_pace_fn *each, void *arg, struct qm_error *err);
+
 #endif

@@ -23,6 +23,7 @@ enum qm_journal_statement {
     QM_SQL_BLOCK,
     QM_SQL_ADD_RUN,
     QM_SQL_UPDATE_RUN,
+    QM_SQL_ADD_PACE,
     QM_SQL_COUNT
 };
 

@@ -242,3 +242,33 @@ int qm_journal_runs(struct qm_journal *j, struct qm_journal_run *out, int *n, st
     sqlite3_finalize(s);
     return rc;
 }
+
+int qm_journal_add_pace(struct qm_journal *j, const struct qm_journal_pace *pace, struct qm_error *err) {
+    sqlite3_stmt *s = qm_journal_change(j, QM_SQL_ADD_PACE, err);
+    if (!s)
+        return QM_SYSTEM;
+    sqlite3_bind_double(s, 1, pace->time);
+    sqlite3_bind_double(s, 2, pace->worked);
+    sqlite3_bind_int64(s, 3, pace->prompt);
+    sqlite3_bind_int64(s, 4, pace->generated);
+    sqlite3_bind_int64(s, 5, j->run);
+    return qm_journal_run_statement(j, s, err);
+}
+
+int qm_journal_each_pace(struct qm_journal *j, qm_journal_pace_fn *each, void *arg, struct qm_error *err) {
+    sqlite3_stmt *s = NULL;
+    int rc = walk(j, "SELECT time, worked, prompt, generated, run FROM pace ORDER BY number", &s, err),
+        step = SQLITE_DONE;
+    while (!rc && (step = sqlite3_step(s)) == SQLITE_ROW) {
+        const struct qm_journal_pace pace = {.time = sqlite3_column_double(s, 0),
+                                             .worked = sqlite3_column_double(s, 1),
+                                             .prompt = sqlite3_column_int64(s, 2),
+                                             .generated = sqlite3_column_int64(s, 3),
+                                             .run = sqlite3_column_int64(s, 4)};
+        rc = each(arg, &pace, err);
+    }
+    if (!rc && step != SQLITE_DONE)
+        rc = qm_journal_fail(j, "reading", err);
+    sqlite3_finalize(s);
+    return rc;
+}

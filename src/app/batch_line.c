@@ -58,11 +58,11 @@ void qm_batch_reason(const char *message, char out[160]) {
     }
     while (*message && n + 4 < 160) {
         size_t digits = strspn(message, "0123456789");
-        if (digits) {
+        if (!strncmp(message, "found \"", 7) || !strncmp(message, " at column ", 11)) {
+            break;
+        } else if (digits) {
             out[n++] = 'N';
             message += digits;
-        } else if (!strncmp(message, "found \"", 7)) {
-            break;
         } else {
             out[n++] = *message++;
         }

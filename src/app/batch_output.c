@@ -8,11 +8,12 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "app/out.h"
 
-enum { GATHER = 1 << 20 };
+enum { GATHER = 1 << 20, LOCK_TRIES = 25 };
 
 static const char LENGTH_KEY[] = "partial_length";
 
@@ -90,8 +91,9 @@ static long holder(int fd) {
 }
 
 int qm_batch_lock(const char *path, int *out, struct qm_error *err) {
+    const struct timespec moment = {.tv_nsec = 20000000};
     *out = -1;
-    for (;;) {
+    for (int tries = 1;; tries++) {
         int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
         if (fd < 0)
             return qm_fail_errno(err, "%s: cannot write here", path);
@@ -99,6 +101,11 @@ int qm_batch_lock(const char *path, int *out, struct qm_error *err) {
             int e = errno;
             long process = holder(fd);
             close(fd);
+            /* who looks whether somebody has it has it for a moment */
+            if (e == EWOULDBLOCK && tries < LOCK_TRIES) {
+                nanosleep(&moment, NULL);
+                continue;
+            }
             if (e != EWOULDBLOCK)
                 return qm_fail(err, QM_SYSTEM, "%s: cannot be locked: %s", path, strerror(e));
             return qm_fail(

@@ -3,11 +3,13 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The inhibitor lives as long as `cat` waits for the end of its input, which comes when we end, however that is. */
@@ -21,7 +23,7 @@ void qm_inhibit_sleep(struct qm_inhibitor *i) {
                                        NULL};
     *i = (struct qm_inhibitor){.pipe = -1};
     int ends[2];
-    if (access("/run/systemd/system", F_OK) != 0 || pipe2(ends, O_CLOEXEC) != 0)
+    if (pipe2(ends, O_CLOEXEC) != 0)
         return;
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
@@ -43,11 +45,21 @@ void qm_inhibit_sleep(struct qm_inhibitor *i) {
         close(ends[1]);
 }
 
+/* One that hangs is not waited for. */
 void qm_inhibit_end(struct qm_inhibitor *i) {
+    const struct timespec moment = {.tv_nsec = 10000000};
+    bool ended = !i->child;
     if (i->pipe >= 0)
         close(i->pipe);
-    if (i->child)
+    for (int tries = 0; !ended && tries < 100; tries++) {
+        ended = waitpid(i->child, NULL, WNOHANG) != 0;
+        if (!ended)
+            nanosleep(&moment, NULL);
+    }
+    if (!ended) {
+        kill(-i->child, SIGKILL);
         waitpid(i->child, NULL, 0);
+    }
     *i = (struct qm_inhibitor){.pipe = -1};
 }
 

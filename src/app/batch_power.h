@@ -5,7 +5,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* systemd-inhibit, held as long as this process lives, where systemd runs; else nothing. */
+/* systemd-inhibit, held until the end or as long as this process lives, where there is one on PATH; where there is
+ * none, or it fails or hangs, nothing. */
 struct qm_inhibitor {
     pid_t child; /* 0: none */
     int pipe;

@@ -4,9 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/batch_pace.h"
 #include "app/batch_show.h"
 
 struct slowest {
+    struct qm_batch_pace pace;
     struct qm_batch_slow *row;
     int n;
 };
@@ -14,7 +16,9 @@ struct slowest {
 static int take_slow(void *arg, const struct qm_journal_row *row, struct qm_error *err) {
     struct slowest *s = arg;
     (void)err;
-    double seconds = row->started > 0 ? row->finished - row->started : 0;
+    double seconds = row->started > 0
+                         ? qm_batch_pace_worked(&s->pace, row->finished) - qm_batch_pace_worked(&s->pace, row->started)
+                         : 0;
     if (seconds <= 0 || (s->n == QM_BATCH_SLOWEST && seconds <= s->row[s->n - 1].seconds))
         return QM_OK;
     s->n += s->n < QM_BATCH_SLOWEST;
@@ -22,13 +26,19 @@ static int take_slow(void *arg, const struct qm_journal_row *row, struct qm_erro
     for (; at > 0 && s->row[at - 1].seconds < seconds; at--)
         s->row[at] = s->row[at - 1];
     s->row[at] = (struct qm_batch_slow){row->number, row->prompt, row->generated, seconds, ""};
-    snprintf(s->row[at].custom_id, sizeof s->row[at].custom_id, "%.63s", row->custom_id ? row->custom_id : "");
+    char *name = s->row[at].custom_id;
+    snprintf(name, sizeof s->row[at].custom_id, "%.63s", row->custom_id ? row->custom_id : "");
+    /* not in the middle of a character */
+    for (size_t n = strlen(name); row->custom_id && n && ((unsigned char)row->custom_id[n] & 0xC0) == 0x80;)
+        name[--n] = 0;
     return QM_OK;
 }
 
 int qm_batch_slowest(struct qm_journal *j, struct qm_batch_slow out[QM_BATCH_SLOWEST], int *n, struct qm_error *err) {
     struct slowest s = {.row = out};
-    int rc = qm_journal_each(j, QM_JOURNAL_BY_COMPLETION, false, take_slow, &s, err);
+    int rc = qm_batch_pace_load(j, &s.pace, err);
+    rc = rc ? rc : qm_journal_each(j, QM_JOURNAL_BY_COMPLETION, false, take_slow, &s, err);
+    qm_batch_pace_free(&s.pace);
     *n = s.n;
     return rc;
 }

@@ -17,7 +17,7 @@ struct qm_batch_slow {
     double seconds;
     char custom_id[64]; /* cut */
 };
-/* The rows that took longest, longest first; *n at most QM_BATCH_SLOWEST. */
+/* The rows that took longest, pauses left out, longest first; *n at most QM_BATCH_SLOWEST. */
 int qm_batch_slowest(struct qm_journal *j, struct qm_batch_slow out[QM_BATCH_SLOWEST], int *n, struct qm_error *err);
 
 #endif

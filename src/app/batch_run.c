@@ -10,6 +10,7 @@
 static const double FEED_SECONDS = 0.01, IDLE_FEED_SECONDS = 0.5;
 /* Committing may take one part in this many of the time, but nothing waits longer than a second. */
 static const double COMMIT_SHARE = 20, COMMIT_SECONDS = 1, LOOK_SECONDS = 1, STATUS_SECONDS = 30;
+static const double PACE_SECONDS = 0.05, PACE_SHARE = 500;
 
 static double working(const struct qm_batch_run *r) {
     return qm_batch_steady(r->clock) - r->began - r->paused;
@@ -53,6 +54,23 @@ static int update_run(struct qm_batch_run *r, struct qm_error *err) {
     return qm_journal_update_run(r->journal, &r->totals, err);
 }
 
+static int keep_pace(struct qm_batch_run *r, struct qm_error *err) {
+    struct qm_scheduler_stats s;
+    qm_scheduler_stats(r->scheduler, &s);
+    r->pace_kept = working(r);
+    const struct qm_journal_pace pace = {.time = qm_batch_real(r->clock),
+                                         .worked = r->earlier.seconds + r->pace_kept,
+                                         .prompt = r->earlier.prefill_tokens + s.prompt_tokens,
+                                         .generated = r->earlier.decode_tokens + s.generated_tokens};
+    return qm_journal_add_pace(r->journal, &pace, err);
+}
+
+/* So that a picture is fine enough of a short job, and a week's is a few thousand. */
+static bool pace_due(const struct qm_batch_run *r) {
+    double share = (r->earlier.seconds + r->pace_kept) / PACE_SHARE;
+    return working(r) - r->pace_kept >= (share > PACE_SECONDS ? share : PACE_SECONDS);
+}
+
 static int commit(struct qm_batch_run *r, struct qm_error *err) {
     double start = qm_batch_steady(r->clock);
     int rc = update_run(r, err);
@@ -70,6 +88,11 @@ static int commit_if_due(struct qm_batch_run *r, struct qm_error *err) {
         if (rc)
             return rc;
     }
+    if (pace_due(r)) {
+        int rc = keep_pace(r, err);
+        if (rc)
+            return rc;
+    }
     bool due = since >= COMMIT_SECONDS || since >= COMMIT_SHARE * r->commit_cost;
     return qm_journal_pending(r->journal) && due ? commit(r, err) : QM_OK;
 }
@@ -77,6 +100,8 @@ static int commit_if_due(struct qm_batch_run *r, struct qm_error *err) {
 /* What is worth it of what is at work, then everything that is finished. */
 static int save(struct qm_batch_run *r, const char *state, struct qm_error *err) {
     int rc = qm_batch_checkpoint_save(r->checkpoint, r->work, err);
+    if (!rc)
+        rc = keep_pace(r, err);
     if (!rc)
         rc = keep_status(r, state, err);
     return rc ? rc : commit(r, err);
@@ -111,7 +136,8 @@ static int pause_job(struct qm_batch_run *r, enum qm_batch_gate g, struct qm_err
     r->paused += qm_batch_steady(r->clock) - start;
     if (!rc && g == QM_GATE_WORK) {
         qm_note(r->show.progress, "working again");
-        rc = keep_status(r, "working", err);
+        rc = keep_pace(r, err);
+        rc = rc ? rc : keep_status(r, "working", err);
     }
     return rc;
 }
@@ -157,9 +183,13 @@ static int begin(struct qm_batch_run *r, struct qm_error *err) {
     r->began = qm_batch_steady(r->clock);
     r->show.spoken = qm_now();
     r->totals = (struct qm_journal_run){.started = qm_batch_real(r->clock), .joules = joules(r)};
-    int rc = qm_journal_get_int(r->journal, "rows", r->rows_known, &r->rows_known, err);
+    int runs, rc = qm_journal_get_int(r->journal, "rows", r->rows_known, &r->rows_known, err);
+    if (!rc)
+        rc = qm_journal_runs(r->journal, &r->earlier, &runs, err);
     if (!rc)
         rc = qm_journal_begin_run(r->journal, &r->totals, err);
+    if (!rc)
+        rc = keep_pace(r, err);
     if (!rc)
         rc = keep_status(r, "working", err);
     return rc ? rc : commit(r, err);
@@ -176,6 +206,8 @@ int qm_batch_run(struct qm_batch_run *r, struct qm_error *err) {
     if (!rc || stopped) {
         int saved = rc ? save(r, rc == QM_STOPPED ? "stopped by --until" : "interrupted", err)
                        : keep_status(r, "finishing", err);
+        if (!rc && !saved)
+            saved = keep_pace(r, err);
         if (!rc && !saved)
             saved = commit(r, err);
         rc = saved ? saved : rc;

@@ -28,8 +28,8 @@ struct qm_batch_run {
         rows_known; /* how many rows there are, where the source knows or an earlier run has seen the end; else -1 */
 
     /* the loop's own */
-    struct qm_journal_run totals;
-    double began, paused, looked, committed, commit_cost, status_kept;
+    struct qm_journal_run totals, earlier; /* of this run; of those before it */
+    double began, paused, looked, committed, commit_cost, status_kept, pace_kept;
 };
 
 /* QM_OK: every row is finished and committed. QM_STOPPED: by --until. QM_INTERRUPTED: by a signal. */

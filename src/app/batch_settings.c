@@ -52,7 +52,10 @@ static int take_input(const struct qm_args *args, struct qm_batch_settings *s, s
     if (documents != ask)
         return qm_fail(err, QM_USAGE, "--document and --ask belong together: what is asked about what?");
     if (documents && s->input)
-        return qm_fail(err, QM_USAGE, "batch: expected an input file or --document, found both: \"%s\"", s->input);
+        return qm_fail(err, QM_USAGE,
+                       "batch: expected an input file or --document, found both: \"%s\"; a further document needs a "
+                       "--document of its own",
+                       s->input);
     if (!args->model || (!documents && !s->input))
         return qm_fail(err, QM_USAGE, "batch: %s is missing: quietmind batch MODEL IN.jsonl -o OUT.jsonl",
                        args->model ? "the input" : "the model");
@@ -67,7 +70,7 @@ static int take_input(const struct qm_args *args, struct qm_batch_settings *s, s
     if (!s->markdown && strcmp(format, "jsonl") != 0)
         return qm_fail(err, QM_USAGE, "--format: expected jsonl or md, found \"%s\"", format);
     s->output = qm_args_text(args, QM_OPT_OUTPUT, NULL);
-    if (!s->output && !s->check)
+    if (!(s->output && *s->output) && !s->check)
         return qm_fail(err, QM_USAGE, "batch: where to? Name the output: -o OUT.jsonl");
     return QM_OK;
 }

@@ -74,11 +74,14 @@ static const char *named_model(const struct qm_args *args) {
 
 static int open_subject(const struct qm_args *args, struct bench *b, struct qm_error *err) {
     const char *shape = qm_args_text(args, QM_OPT_RANDOM, NULL);
+    const char *dtype = qm_args_text(args, QM_OPT_DTYPE, NULL);
     int64_t layers = qm_args_int(args, QM_OPT_LAYERS, 0);
     if (shape && named_model(args))
         return qm_fail(err, QM_USAGE, "bench: either a model (%s) or --random %s", args->model, shape);
     if (layers && !shape)
         return qm_fail(err, QM_USAGE, "bench: --layers is for --random: a model of files is measured whole");
+    if (dtype && !shape)
+        return qm_fail(err, QM_USAGE, "bench: --dtype is for --random: weights of files keep their type");
     struct qm_bench_subject *s = &b->subject;
     if (!shape) {
         int rc = qm_app_open(args, QM_TOKENIZER_NO, &b->progress, &b->opened, err);
@@ -91,9 +94,9 @@ static int open_subject(const struct qm_args *args, struct bench *b, struct qm_e
         .rope_theta = qm_args_real(args, QM_OPT_ROPE_THETA, 0),
         .rope_scaling = qm_args_text(args, QM_OPT_ROPE_SCALING, NULL),
     };
-    int rc = qm_shape_open(shape, layers, &overrides, &b->shape, err);
+    int rc = qm_shape_open(shape, layers, dtype, &overrides, &b->shape, err);
     if (!rc && layers)
-        rc = qm_shape_open(shape, 0, &overrides, &b->all, err);
+        rc = qm_shape_open(shape, 0, dtype, &overrides, &b->all, err);
     s->model = b->shape;
     s->name = shape;
     s->random_weights = true;
@@ -226,7 +229,8 @@ static const unsigned char bench_options[] = {
     QM_OPT_NICE,        QM_OPT_IDLE,         QM_OPT_POWER_CAP,    QM_OPT_DEVICE,
     QM_OPT_OFFLOAD,     QM_OPT_VRAM,         QM_OPT_PROFILE,      QM_OPT_KERNEL,
     QM_OPT_CHUNK,       QM_OPT_ISA,          QM_OPT_KV_TYPE,      QM_OPT_EXPERTS_PER_TOKEN,
-    QM_OPT_ROPE_THETA,  QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_END};
+    QM_OPT_ROPE_THETA,  QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_DTYPE,
+    QM_OPT_END};
 
 const struct qm_command qm_cmd_bench = {
     .name = "bench",

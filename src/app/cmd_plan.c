@@ -107,25 +107,37 @@ static struct qm_overrides overrides_of(const struct qm_args *args) {
     };
 }
 
+/* A shape, or a config.json alone. */
+static int open_shape(const struct qm_args *args, const char *shape, struct qm_model **out, struct qm_error *err) {
+    struct qm_overrides overrides = overrides_of(args);
+    return qm_shape_open(shape, qm_args_int(args, QM_OPT_LAYERS, 0), qm_args_text(args, QM_OPT_DTYPE, NULL), &overrides,
+                         out, err);
+}
+
+/* A directory with weights. */
+static int open_files(const struct qm_args *args, struct job *j, struct qm_app_model *out, struct qm_error *err) {
+    static const enum qm_option of_shapes[] = {QM_OPT_LAYERS, QM_OPT_DTYPE};
+    for (size_t i = 0; i < sizeof of_shapes / sizeof *of_shapes; i++)
+        if (args->option[of_shapes[i]].set)
+            return qm_fail(err, QM_USAGE, "plan: --%s is for --random or a config.json", qm_options[of_shapes[i]].name);
+    return qm_app_open(args, QM_TOKENIZER_NO, &j->progress, out, err);
+}
+
 /* A directory with weights, or a config.json alone. */
 static int open_model(const struct qm_args *args, struct job *j, struct qm_error *err) {
     const char *shape = qm_args_text(args, QM_OPT_RANDOM, NULL);
-    int64_t layers = qm_args_int(args, QM_OPT_LAYERS, 0);
-    struct qm_overrides overrides = overrides_of(args);
     if (shape && args->model && !(getenv("QUIETMIND_MODEL") && !strcmp(args->model, getenv("QUIETMIND_MODEL"))))
         return qm_fail(err, QM_USAGE, "plan: either a model (%s) or --random %s", args->model, shape);
     struct stat st;
     if (!shape && args->model && stat(args->model, &st) == 0 && S_ISREG(st.st_mode))
         shape = args->model;
-    if (layers && !shape)
-        return qm_fail(err, QM_USAGE, "plan: --layers is for --random or a config.json");
     if (shape) {
-        int rc = qm_shape_open(shape, layers, &overrides, &j->shape, err);
+        int rc = open_shape(args, shape, &j->shape, err);
         j->model = j->shape;
         j->name = shape;
         return rc;
     }
-    int rc = qm_app_open(args, QM_TOKENIZER_NO, &j->progress, &j->opened, err);
+    int rc = open_files(args, j, &j->opened, err);
     j->model = j->opened.model;
     j->name = j->opened.dir;
     return rc;
@@ -152,15 +164,13 @@ static int add_rows(const struct qm_args *args, struct job *j, const struct qm_m
 
 /* A model by its directory, a config.json, or a shape's name. */
 static int add_model(const struct qm_args *args, struct job *j, const char *name, json_t *rows, struct qm_error *err) {
-    struct qm_overrides overrides = overrides_of(args);
     struct qm_args one = *args;
     struct qm_app_model opened = {0};
     struct qm_model *shape = NULL;
     struct stat st;
     one.model = name;
     bool file = stat(name, &st) == 0 && S_ISREG(st.st_mode);
-    int rc = file || qm_shape_config(name) ? qm_shape_open(name, 0, &overrides, &shape, err)
-                                           : qm_app_open(&one, QM_TOKENIZER_NO, &j->progress, &opened, err);
+    int rc = file || qm_shape_config(name) ? open_shape(args, name, &shape, err) : open_files(&one, j, &opened, err);
     if (!rc)
         rc = add_rows(args, j, shape ? shape : opened.model, name, rows, err);
     qm_model_close(shape);
@@ -249,7 +259,7 @@ static const unsigned char plan_options[] = {
     QM_OPT_ACCURACY,     QM_OPT_TABLE,        QM_OPT_HTML,        QM_OPT_VRAM,       QM_OPT_RAM,
     QM_OPT_MACHINE,      QM_OPT_RANDOM,       QM_OPT_LAYERS,      QM_OPT_JSON,       QM_OPT_CHUNK,
     QM_OPT_THREADS,      QM_OPT_ISA,          QM_OPT_KV_TYPE,     QM_OPT_ROPE_THETA, QM_OPT_EXPERTS_PER_TOKEN,
-    QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_END};
+    QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_DTYPE,       QM_OPT_END};
 
 const struct qm_command qm_cmd_plan = {
     .name = "plan",

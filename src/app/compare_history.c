@@ -45,7 +45,7 @@ static void summary_of(const struct qm_compare_report *r, char *out, size_t size
 void qm_compare_keep(const struct qm_compare_report *r, struct qm_progress *progress) {
     char path[PATH_ROOM], *text = qm_compare_json_text(r, JSON_COMPACT);
     struct qm_history_result *kept = calloc(1, sizeof *kept);
-    struct qm_error err;
+    struct qm_error aside, err;
     qm_history_path(path, sizeof path);
     if (text && kept && path[0]) {
         snprintf(kept->when, sizeof kept->when, "%s", r->when);
@@ -53,11 +53,9 @@ void qm_compare_keep(const struct qm_compare_report *r, struct qm_progress *prog
         absolute(r->model, kept->model, sizeof kept->model);
         work_of(r, kept->work, sizeof kept->work);
         summary_of(r, kept->summary, sizeof kept->summary);
-        int rc = qm_history_keep(path, kept, text, &err);
-        if (rc == QM_INPUT && strlen(text) <= QM_HISTORY_BYTES) { /* what was there is put aside */
-            qm_note(progress, "%s", err.message);
-            rc = qm_history_keep(path, kept, text, &err);
-        }
+        int rc = qm_history_keep(path, kept, text, &aside, &err);
+        if (aside.code)
+            qm_note(progress, "%s", aside.message);
         if (rc)
             qm_note(progress, "%s", err.message);
     }
@@ -93,6 +91,8 @@ int qm_compare_history(bool json, struct qm_error *err) {
     int rc = qm_history_results(path, &results, &n, err);
     if (!rc && json)
         rc = print_json(results, n, err);
+    else if (!rc && !path[0])
+        rc = qm_out_text("nothing is kept: neither XDG_CACHE_HOME nor HOME names a folder\n", err);
     else if (!rc && n == 0)
         rc = qm_out_text("no result is kept yet: each quietmind compare keeps its own\n", err);
     else if (!rc)

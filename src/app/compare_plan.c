@@ -159,7 +159,8 @@ static int take_placement(const struct qm_compare_spec *s, struct qm_compare_con
     for (int l = 0; l < c->n_layers; l++) {
         bool moe = s->plan.model->config.layer[l].moe;
         double here = moe ? (double)qm_placement_experts_on(p, l, QM_DEVICE_CPU) / (double)p->experts
-                          : p->layer[l].ffn == QM_DEVICE_CPU;
+                          : (double)qm_placement_columns_on(p, s->plan.model, l, QM_DEVICE_CPU) /
+                                (double)s->plan.model->config.ffn;
         c->layer[l] = (struct qm_compare_layer){p->layer[l].attention, (float)(1 - here)};
     }
     return rc;

@@ -23,7 +23,7 @@ double qm_report_decode_tps(const struct qm_generate_result *r);
 
 /* What is predicted for a run: by whom (NULL: nobody), and for the history the command and the model's name. */
 struct qm_predicted_run {
-    const struct qm_predictor *predictor;
+    struct qm_predictor *predictor;
     const char *command, *model;
 };
 

@@ -1,8 +1,9 @@
 /* What was measured before, in SQLite in the user's cache, ($XDG_CACHE_HOME or ~/.cache)/quietmind/history.db:
  * predicted beside measured of runs, and whole results of compare. Several programs may write to it at once.
  *
- * A file that is no database, or damaged, or of another form, is put aside: it is renamed to history.db.damaged,
- * QM_INPUT says so, and the next call begins a new one. */
+ * A file that is no database, or damaged, or of another form, is put aside: it is renamed to history.db.damaged. What
+ * is to be written begins a new one then, and *aside says so (its code is 0 otherwise); what is to be read is not
+ * there, and QM_INPUT says so. */
 #ifndef QM_APP_HISTORY_H
 #define QM_APP_HISTORY_H
 
@@ -37,13 +38,14 @@ struct qm_history_result {
 /* The path; "" where there is no cache directory. */
 void qm_history_path(char *out, size_t size);
 /* Adds a row; the file and its directory are made where missing. QM_SYSTEM or QM_INPUT with SQLite's reason. */
-int qm_history_add(const char *path, const struct qm_history_row *row, struct qm_error *err);
+int qm_history_add(const char *path, const struct qm_history_row *row, struct qm_error *aside, struct qm_error *err);
 /* The last n rows, the oldest first. *out is allocated, *found how many there are; 0 where there is no file. */
 int qm_history_last(const char *path, int n, struct qm_history_row **out, int *found, struct qm_error *err);
 
 /* Keeps a result, whose text is a report's JSON; its number is chosen here. The oldest ones give way. QM_INPUT also
  * where the text alone is more than QM_HISTORY_BYTES. */
-int qm_history_keep(const char *path, const struct qm_history_result *result, const char *text, struct qm_error *err);
+int qm_history_keep(const char *path, const struct qm_history_result *result, const char *text, struct qm_error *aside,
+                    struct qm_error *err);
 /* All that are kept, the oldest first. *out is allocated, *found how many there are; 0 where there is no file. */
 int qm_history_results(const char *path, struct qm_history_result **out, int *found, struct qm_error *err);
 /* The text of a result. QM_INPUT where none has that number. */

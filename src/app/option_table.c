@@ -107,6 +107,8 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
         "a model of random weights: the name of a shape, or a config.json"},
     [QM_OPT_LAYERS] = {"layers", 0, 0, QM_VALUE_INT, "N", 1, 1024,
         "with --random: the first N layers only; tokens/s of all are told on paper too"},
+    [QM_OPT_DTYPE] = {"dtype", 0, 0, QM_VALUE_TEXT, "TYPE", NONE,
+        "with --random: the weights' type, bf16, f16 or f32; by default the shape's own. Experts in MXFP4 stay so"},
     [QM_OPT_FILL_DEPTH] = {"fill-depth", 0, 0, QM_VALUE_NONE, 0, NONE,
         "fill the depth with random keys and values instead of computing it"},
     [QM_OPT_KERNEL] = {"kernel", 0, 0, QM_VALUE_NONE, 0, NONE, "measure the products alone, without a model"},

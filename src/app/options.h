@@ -77,6 +77,7 @@ enum qm_option {
     QM_OPT_OUTPUT_FORMAT,
     QM_OPT_RANDOM,
     QM_OPT_LAYERS,
+    QM_OPT_DTYPE,
     QM_OPT_FILL_DEPTH,
     QM_OPT_KERNEL,
     QM_OPT_PROFILE,

@@ -74,6 +74,8 @@ int qm_plan_accuracy(bool json, struct qm_error *err) {
     int rc = qm_history_last(path, ROWS, &rows, &n, err);
     if (!rc && json)
         rc = print_json(rows, n, err);
+    else if (!rc && !path[0])
+        rc = qm_out_text("nothing is kept: neither XDG_CACHE_HOME nor HOME names a folder\n", err);
     else if (!rc && n == 0)
         rc = qm_out_text("no run has been predicted yet: after quietmind plan, each run and bench is\n", err);
     else if (!rc)

@@ -68,7 +68,8 @@ static int strip_layer(const struct qm_plan_answer *a, int64_t l, double x, doub
     double y = 16 + STRIP + 20;
     for (int d = 0; d < p->devices && !rc; d++) {
         bool moe = a->model->config.layer[l].moe;
-        double share = moe ? (double)qm_placement_experts_on(p, l, d) / (double)p->experts : p->layer[l].ffn == d;
+        double share = moe ? (double)qm_placement_experts_on(p, l, d) / (double)p->experts
+                           : (double)qm_placement_columns_on(p, a->model, l, d) / (double)a->model->config.ffn;
         if (share <= 0)
             continue;
         rc = qm_out_printf(err, "<rect class=\"d%d\" x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\"/>\n", d, x, y,

@@ -11,6 +11,7 @@
 
 struct qm_predictor {
     struct qm_speed speed;
+    bool told; /* that nothing can be kept */
 };
 
 struct qm_predictor *qm_predictor_open(enum qm_isa isa) {
@@ -75,11 +76,11 @@ bool qm_predictor_differs(const struct qm_predictor *p, const struct qm_engine *
     return read > clearly || bf16 > clearly || read * clearly < 1 || bf16 * clearly < 1;
 }
 
-void qm_predictor_keep(const struct qm_predictor *p, struct qm_progress *progress, const struct qm_engine *e,
+void qm_predictor_keep(struct qm_predictor *p, struct qm_progress *progress, const struct qm_engine *e,
                        const char *command, const char *model, const struct qm_job *job, double predicted,
                        double measured) {
     char path[4200];
-    struct qm_error err;
+    struct qm_error aside, err;
     const char *slash = strrchr(model, '/');
     struct qm_history_row row = {.sequences = job->sequences,
                                  .depth = job->depth,
@@ -92,6 +93,12 @@ void qm_predictor_keep(const struct qm_predictor *p, struct qm_progress *progres
     snprintf(row.command, sizeof row.command, "%s", command);
     snprintf(row.what, sizeof row.what, "%s", job->prompt ? "prompt" : "writing");
     qm_history_path(path, sizeof path);
-    if (path[0] && predicted > 0 && measured > 0 && qm_history_add(path, &row, &err))
+    if (!path[0] || !(predicted > 0) || !(measured > 0))
+        return;
+    int rc = qm_history_add(path, &row, &aside, &err);
+    if (aside.code)
+        qm_note(progress, "%s", aside.message);
+    if (rc && !p->told)
         qm_note(progress, "%s", err.message);
+    p->told = p->told || rc;
 }

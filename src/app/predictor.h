@@ -25,8 +25,8 @@ double qm_predictor_tps(const struct qm_predictor *p, const struct qm_engine *e,
 bool qm_predictor_differs(const struct qm_predictor *p, const struct qm_engine *e, const struct qm_rates *around,
                           struct qm_rates *profile);
 
-/* Keeps predicted beside measured in the history; what can't be kept is noted. */
-void qm_predictor_keep(const struct qm_predictor *p, struct qm_progress *progress, const struct qm_engine *e,
+/* Keeps predicted beside measured in the history; what can't be kept is noted once. */
+void qm_predictor_keep(struct qm_predictor *p, struct qm_progress *progress, const struct qm_engine *e,
                        const char *command, const char *model, const struct qm_job *job, double predicted,
                        double measured);
 

@@ -101,8 +101,22 @@ static int cut_layers(json_t *config, const char *shape, int64_t layers, struct 
                : QM_OK;
 }
 
-int qm_shape_open(const char *shape, int64_t layers, const struct qm_overrides *overrides, struct qm_model **out,
-                  struct qm_error *err) {
+static int change_dtype(json_t *config, const char *dtype, struct qm_error *err) {
+    static const struct {
+        const char *name, *published;
+    } types[] = {{"bf16", "bfloat16"}, {"f16", "float16"}, {"f32", "float32"}};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (!strcmp(dtype, types[i].name)) {
+            json_object_del(config, "torch_dtype"); /* the older of the two keys */
+            return json_object_set_new(config, "dtype", json_string(types[i].published))
+                       ? qm_fail_memory(err, 64, "the config")
+                       : QM_OK;
+        }
+    return qm_fail(err, QM_USAGE, "--dtype: expected bf16, f16 or f32, found \"%s\"", dtype);
+}
+
+int qm_shape_open(const char *shape, int64_t layers, const char *dtype, const struct qm_overrides *overrides,
+                  struct qm_model **out, struct qm_error *err) {
     json_t *config = NULL;
     const char *text = qm_shape_config(shape);
     int rc;
@@ -118,6 +132,8 @@ int qm_shape_open(const char *shape, int64_t layers, const struct qm_overrides *
         rc = qm_fail(err, QM_INPUT, "%s: expected an object, found %s", shape, qm_json_type_name(config));
     if (!rc && layers)
         rc = cut_layers(config, shape, layers, err);
+    if (!rc && dtype)
+        rc = change_dtype(config, dtype, err);
     if (!rc)
         rc = qm_model_from_config(config, shape, overrides, out, err);
     json_decref(config);

@@ -17,8 +17,9 @@ const char *qm_shape_name(int i);
 const char *qm_shape_config(const char *name);
 
 /* shape: a name, or a path of a config.json. layers: so many of its layers only, 0: all; more than it has, or a
- * name that is neither, is QM_USAGE. Embedding and head stay whole. */
-int qm_shape_open(const char *shape, int64_t layers, const struct qm_overrides *overrides, struct qm_model **out,
-                  struct qm_error *err);
+ * name that is neither, is QM_USAGE. Embedding and head stay whole. dtype: of the weights, "bf16", "f16" or "f32" (else
+ * QM_USAGE), instead of the config's (NULL); experts in MXFP4 stay so. */
+int qm_shape_open(const char *shape, int64_t layers, const char *dtype, const struct qm_overrides *overrides,
+                  struct qm_model **out, struct qm_error *err);
 
 #endif

@@ -2,6 +2,8 @@
 #include "base/json.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "base/file.h"
@@ -11,7 +13,10 @@ int qm_json_parse(const char *text, size_t len, const char *name, json_t **out, 
     *out = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
     if (*out)
         return QM_OK;
-    return qm_fail(err, QM_INPUT, "%s: not valid JSON at line %d column %d: %s", name, e.line, e.column, e.text);
+    char line[32] = "";
+    if (memchr(text, '\n', len))
+        snprintf(line, sizeof line, "line %d ", e.line);
+    return qm_fail(err, QM_INPUT, "%s: not valid JSON at %scolumn %d: %s", name, line, e.column, e.text);
 }
 
 int qm_json_load(const char *path, size_t limit, json_t **out, struct qm_error *err) {

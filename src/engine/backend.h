@@ -33,6 +33,9 @@ struct qm_batch {
     /* Ops of experts: [experts] which of them take part, those that have this number; NULL: all. */
     const uint8_t *expert_on;
     uint8_t device;
+    /* Ops of a dense FFN: the columns [column, column + columns) of its intermediate values take part, multiples of
+     * QM_FFN_UNIT but for the last; columns 0: all. The bias of the down product is added with column 0. */
+    int64_t column, columns;
     struct qm_routing_profile *routing; /* to be counted in, or NULL */
     bool routing_continues;             /* the first part follows what was counted last */
 };

@@ -19,10 +19,17 @@ struct load {
     double bytes, flops;
 };
 
-/* m rows by the matrix of one expert. */
-static void add_product(struct load *l, const struct qm_weight *w, int64_t m, int64_t columns) {
-    l->bytes += (double)w->n * (double)w->k * bytes_each(w->dtype) + (double)m * (double)(w->k * 2 + columns * 4);
-    l->flops += 2 * whole(m, TILE_ROWS) * whole(w->n, TILE_COLUMNS) * (double)w->k;
+/* m rows by n x k of a matrix. */
+static void add_product(struct load *l, enum qm_dtype type, int64_t n, int64_t k, int64_t m) {
+    l->bytes += (double)n * (double)k * bytes_each(type) + (double)m * (double)(k * 2 + n * 4);
+    l->flops += 2 * whole(m, TILE_ROWS) * whole(n, TILE_COLUMNS) * (double)k;
+}
+
+/* Rows and columns of an op's matrix that take part: of an FFN maybe some of its intermediate columns. */
+static void extent(const struct qm_weight *w, const struct qm_op *op, const struct qm_batch *b, int64_t *n,
+                   int64_t *k) {
+    *n = b->columns && op->kind == QM_OP_FFN_UP ? 2 * b->columns : w->n;
+    *k = b->columns && op->kind == QM_OP_FFN_DOWN ? b->columns : w->k;
 }
 
 static double seconds_of(const struct qm_speed_device *d, const struct load *l, double rate, double share) {
@@ -78,16 +85,18 @@ double qm_emulated_seconds(const struct qm_speed_device *d, const struct qm_mode
     if (op->kind == QM_OP_ATTENTION)
         return attention_seconds(d, m, kv_type, op, batch);
     const struct qm_weight *w = &m->weights[op->matrix];
+    int64_t n, k;
+    extent(w, op, batch, &n, &k);
     double rate = w->dtype == QM_F32 ? d->f32 : d->bf16;
     if (op->kind == QM_OP_MOE_UP || op->kind == QM_OP_MOE_DOWN) {
         for (int64_t e = 0; e < w->experts; e++)
             if (takes_part(batch, e) && expert_first[e + 1] > expert_first[e])
-                add_product(&l, w, expert_first[e + 1] - expert_first[e], w->n);
+                add_product(&l, w->dtype, n, k, expert_first[e + 1] - expert_first[e]);
     } else if (op->kind == QM_OP_HEAD) {
-        add_product(&l, w, batch->n_logits, w->n);
+        add_product(&l, w->dtype, n, k, batch->n_logits);
         l.bytes = batch->n_logits ? l.bytes : 0;
     } else {
-        add_product(&l, w, batch->rows, w->n);
+        add_product(&l, w->dtype, n, k, batch->rows);
     }
     return seconds_of(d, &l, rate, d->share_flops);
 }
@@ -96,8 +105,9 @@ double qm_emulated_weight_bytes(const struct qm_model *m, const struct qm_op *op
     if (op->matrix < 0)
         return 0;
     const struct qm_weight *w = &m->weights[op->matrix];
-    int64_t experts = 0;
+    int64_t experts = 0, n, k;
+    extent(w, op, batch, &n, &k);
     for (int64_t e = 0; e < w->experts; e++)
         experts += w->experts == 1 || takes_part(batch, e);
-    return (double)experts * (double)w->n * (double)w->k * bytes_each(w->dtype);
+    return (double)experts * (double)n * (double)k * bytes_each(w->dtype);
 }

@@ -15,7 +15,7 @@ struct device {
     bool failed;
 };
 
-/* A group of experts: between their two products. */
+/* A device's experts or columns of an FFN: between their two products. */
 struct share {
     double seconds, streamed;
 };
@@ -164,23 +164,52 @@ static int run_op(struct qm_placed *p, const struct qm_op *op, const struct qm_b
     return rc;
 }
 
-/* Bit d: device d has experts of the layer. */
-static unsigned devices_of(const struct qm_placed *p, int64_t layer) {
+static bool of_experts(const struct qm_op *op) {
+    return op->kind == QM_OP_MOE_UP || op->kind == QM_OP_MOE_DOWN;
+}
+
+/* Products of a layer that several devices may have parts of. */
+static bool can_be_parted(const struct qm_placed *p, const struct qm_op *op) {
+    bool dense = op->kind == QM_OP_FFN_UP || op->kind == QM_OP_FFN_DOWN;
+    return of_experts(op) || (dense && p->placement.layer[op->layer].ffn_cpu);
+}
+
+/* Bit d: device d has experts, or columns of the FFN, of the layer. */
+static unsigned devices_of(const struct qm_placed *p, const struct qm_op *op) {
+    if (!of_experts(op))
+        return 1u << QM_DEVICE_CPU | 1u << p->placement.layer[op->layer].ffn;
     unsigned mask = 0;
     for (int64_t e = 0; e < p->placement.experts; e++)
-        mask |= 1u << qm_placement_expert(&p->placement, layer, e);
+        mask |= 1u << qm_placement_expert(&p->placement, op->layer, e);
     return mask;
 }
 
-/* One product of the layer's experts, group by group. The time of both is put on the clock after the second. */
-static int run_experts(struct qm_placed *p, const struct qm_op *op, const struct qm_batch *batch, double *seconds,
-                       struct qm_error *err) {
+/* What of the batch is a device's. */
+static void take_part(const struct qm_placed *p, const struct qm_op *op, int device, struct qm_batch *part) {
+    int64_t here = p->placement.layer[op->layer].ffn_cpu;
+    if (of_experts(op)) {
+        part->expert_on = p->placement.expert + (int64_t)op->layer * p->placement.experts;
+        part->device = (uint8_t)device;
+    } else if (device == QM_DEVICE_CPU) {
+        part->columns = here;
+    } else {
+        part->column = here;
+        part->columns = p->model->config.ffn - here;
+    }
+}
+
+/* One product of a layer that is parted, device by device. The time of both is put on the clock after the second. */
+static int run_parted(struct qm_placed *p, const struct qm_op *op, const struct qm_batch *batch, double *seconds,
+                      struct qm_error *err) {
     const struct qm_layer_placement *l = &p->placement.layer[op->layer];
-    unsigned mask = devices_of(p, op->layer);
+    bool first = op->kind == QM_OP_MOE_UP || op->kind == QM_OP_FFN_UP;
+    unsigned mask = devices_of(p, op);
     struct qm_batch part = *batch;
     struct qm_parts parts;
     int rc = QM_OK, groups = __builtin_popcount(mask);
-    part.expert_on = p->placement.expert + (int64_t)op->layer * p->placement.experts;
+    double residual = residual_bytes(p, batch), there = residual;
+    if (of_experts(op)) /* the normed rows, as BF16, and who takes which */
+        there = residual / 2 + routing_bytes(p, batch);
     if (groups > 1)
         qm_timeline_part_begin(&p->timeline, &parts);
     for (int group = 0; group < p->placement.devices && !rc; group++) {
@@ -189,23 +218,21 @@ static int run_experts(struct qm_placed *p, const struct qm_op *op, const struct
         double one = 0;
         if (!(mask >> group & 1))
             continue;
-        if (op->kind == QM_OP_MOE_UP)
+        if (first)
             *share = (struct share){0};
-        part.device = (uint8_t)group;
+        take_part(p, op, group, &part);
         int d = computes(p, group, l->stream_ffn, batch->rows, &streamed);
         rc = compute(p, d, op, &part, &one, err);
         *seconds += one;
         share->seconds += one;
         share->streamed += streamed ? qm_emulated_weight_bytes(p->model, op, &part) : 0;
-        if (op->kind == QM_OP_MOE_UP)
+        if (first)
             continue;
-        double residual = residual_bytes(p, batch);
         if (groups == 1) {
             qm_timeline_move(&p->timeline, d, residual + routing_bytes(p, batch));
             qm_timeline_work(&p->timeline, share->seconds, share->streamed);
         } else {
-            qm_timeline_part(&p->timeline, &parts, d, share->seconds, share->streamed,
-                             residual / 2 + routing_bytes(p, batch), residual);
+            qm_timeline_part(&p->timeline, &parts, d, share->seconds, share->streamed, there, residual);
         }
     }
     if (groups > 1)
@@ -229,8 +256,8 @@ int qm_placed_execute(struct qm_placed *p, const struct qm_batch *batch, struct 
     for (int i = 0; i < p->forward->n_ops && !rc; i++) {
         const struct qm_op *op = &p->forward->ops[i];
         double seconds = 0;
-        if (op->kind == QM_OP_MOE_UP || op->kind == QM_OP_MOE_DOWN)
-            rc = run_experts(p, op, batch, &seconds, err);
+        if (can_be_parted(p, op))
+            rc = run_parted(p, op, batch, &seconds, err);
         else
             rc = run_op(p, op, batch, &seconds, err);
         if (profile) {

@@ -3,10 +3,10 @@
  *
  * A device is emulated so far: its ops are computed by the CPU backend, on the CPU's panels, and the time that they
  * would take is simulated, op by op, from what the device is said to be: bytes, multiply-adds, launches, transfers.
- * So results are the CPU's to the last bit, where whole layers are placed and where a layer's experts are parted:
- * each device's share is one sum, on the CPU too when it is told to part them so. What the CPU computes takes the time
- * that it took; what a device computes takes none of the engine's clock but what was simulated. The simulation knows
- * nothing of plan/time.h, so that a prediction can be wrong.
+ * So results are the CPU's to the last bit, where whole layers are placed and where a layer's experts or the columns of
+ * its FFN are parted: each device's share is one sum, on the CPU too when it is told to part them so. What the CPU
+ * computes takes the time that it took; what a device computes takes none of the engine's clock but what was simulated.
+ * The simulation knows nothing of plan/time.h, so that a prediction can be wrong.
  *
  * An emulated device fails where it is told to, and from then on at once. What was on it is then to be computed on the
  * CPU: its keys and values are gone (overwritten by NaN). One thread. */

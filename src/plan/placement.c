@@ -46,6 +46,29 @@ int64_t qm_placement_experts_on(const struct qm_placement *p, int64_t layer, int
     return n;
 }
 
+int64_t qm_placement_columns_on(const struct qm_placement *p, const struct qm_model *m, int64_t layer, int device) {
+    const struct qm_layer_placement *at = &p->layer[layer];
+    int64_t on_the_cpu = at->ffn ? at->ffn_cpu : m->config.ffn;
+    if (device == QM_DEVICE_CPU)
+        return on_the_cpu;
+    return device == at->ffn ? m->config.ffn - on_the_cpu : 0;
+}
+
+static int check_columns(const struct qm_placement *p, const struct qm_model *m, int64_t l, struct qm_error *err) {
+    const struct qm_layer_placement *at = &p->layer[l];
+    if (!at->ffn_cpu)
+        return QM_OK;
+    if (m->config.layer[l].moe || !at->ffn)
+        return qm_fail(err, QM_INPUT,
+                       "placement: layer %lld has no FFN on a device, of which the CPU could have columns",
+                       (long long)l);
+    if (at->ffn_cpu < 0 || at->ffn_cpu >= m->config.ffn || at->ffn_cpu % QM_FFN_UNIT)
+        return qm_fail(err, QM_INPUT,
+                       "placement: layer %lld: %d columns of its FFN on the CPU: expected a multiple of %d below %lld",
+                       (long long)l, at->ffn_cpu, QM_FFN_UNIT, (long long)m->config.ffn);
+    return QM_OK;
+}
+
 static int check_layer(const struct qm_placement *p, const struct qm_model *m, int64_t l, struct qm_error *err) {
     const struct qm_layer_placement *at = &p->layer[l];
     bool moe = m->config.layer[l].moe;
@@ -64,10 +87,11 @@ static int check_layer(const struct qm_placement *p, const struct qm_model *m, i
     if (at->stream_attention && at->attention)
         return qm_fail(err, QM_INPUT, "placement: layer %lld: attention is on device %d and can't be streamed",
                        (long long)l, at->attention);
-    if (at->stream_ffn && (at->ffn || (moe && qm_placement_experts_on(p, l, QM_DEVICE_CPU) == 0)))
+    int64_t here = moe ? qm_placement_experts_on(p, l, QM_DEVICE_CPU) : qm_placement_columns_on(p, m, l, QM_DEVICE_CPU);
+    if (at->stream_ffn && here <= 0)
         return qm_fail(err, QM_INPUT, "placement: layer %lld: nothing of its %s is on the CPU, to be streamed",
                        (long long)l, moe ? "experts" : "FFN");
-    return QM_OK;
+    return check_columns(p, m, l, err);
 }
 
 int qm_placement_check(const struct qm_placement *p, const struct qm_model *m, struct qm_error *err) {
@@ -89,6 +113,14 @@ static uint64_t larger(uint64_t a, uint64_t b) {
     return a > b ? a : b;
 }
 
+/* What the device has of the layer's FFN, dense or experts. */
+static uint64_t ffn_bytes(const struct qm_placement *p, const struct qm_model *m, int64_t l, int device) {
+    if (m->config.layer[l].moe)
+        return qm_unit_weight_bytes(m, QM_UNIT_EXPERT, l, qm_placement_experts_on(p, l, device));
+    return qm_unit_ffn_bytes(m, l, qm_placement_columns_on(p, m, l, device),
+                             device == QM_DEVICE_CPU || !p->layer[l].ffn_cpu);
+}
+
 /* The largest unit that is streamed to the device; true where any is. */
 static bool largest_streamed(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
                              int device, uint64_t *most) {
@@ -100,9 +132,7 @@ static bool largest_streamed(const struct qm_placement *p, const struct qm_model
             any = true;
         }
         if (p->layer[l].stream_ffn == device) {
-            int64_t experts = qm_placement_experts_on(p, l, QM_DEVICE_CPU);
-            *most = larger(*most, qm_unit_weight_bytes(m, QM_UNIT_FFN, l, 0) +
-                                      qm_unit_weight_bytes(m, QM_UNIT_EXPERT, l, experts));
+            *most = larger(*most, ffn_bytes(p, m, l, QM_DEVICE_CPU));
             any = true;
         }
     }
@@ -130,12 +160,9 @@ void qm_placement_memory(const struct qm_placement *p, const struct qm_model *m,
             out->kv += qm_unit_kv_bytes(m, w, l);
             used = true;
         }
-        int64_t experts = m->config.layer[l].moe ? qm_placement_experts_on(p, l, device) : 0;
-        bool dense = !m->config.layer[l].moe && p->layer[l].ffn == device;
-        out->weights += qm_unit_weight_bytes(m, QM_UNIT_EXPERT, l, experts);
-        if (dense)
-            out->weights += qm_unit_weight_bytes(m, QM_UNIT_FFN, l, 0);
-        used |= dense || experts;
+        uint64_t ffn = ffn_bytes(p, m, l, device);
+        out->weights += ffn;
+        used |= ffn > 0;
     }
     struct qm_workload of_device = *w;
     if (device != QM_DEVICE_CPU)

@@ -8,10 +8,13 @@
  * - Experts of one layer may be on several devices. Each device adds up its own chosen experts, weighted, in ascending
  *   order from zero, in the time of the others; the partial sums are added to the residual in ascending order of
  *   device. The partition alone decides the bits, not the length of a step.
+ * - A dense FFN may be on the CPU and a device: the first ffn_cpu of its intermediate columns on the CPU, the others on
+ *   `ffn`. Both begin with the same residual; each norms it, computes its columns' gate and up, and the sum over its
+ *   columns of the down product, from zero (the bias is the CPU's); the sums are added as those of experts are.
  * - A unit of the CPU with a stream device is, in steps of stream_rows tokens or more, computed on that device: its
  *   weights go up through the device's two workspace slots, the next unit's while this one is computed. For attention
  *   the keys and values that are there go up with them and the new ones come back. Of a layer of experts all that
- *   are on the CPU go, and stay one partial sum. */
+ *   are on the CPU go, of an FFN all of its columns there, and stay one partial sum. */
 #ifndef QM_PLAN_PLACEMENT_H
 #define QM_PLAN_PLACEMENT_H
 
@@ -22,12 +25,14 @@
 #include "plan/memory.h"
 
 enum { QM_DEVICE_CPU = 0, QM_MAX_DEVICES = 9 }; /* the CPU and eight more */
+enum { QM_FFN_UNIT = 32 }; /* intermediate columns that stay together: whole panels, even cuts of k */
 
 struct qm_layer_placement {
     uint8_t attention;        /* device */
     uint8_t ffn;              /* device of a dense FFN; 0 in a layer of experts */
+    int32_t ffn_cpu;          /* with ffn: columns that are on the CPU, a multiple of QM_FFN_UNIT; 0: none */
     uint8_t stream_attention; /* device of long steps, or 0: none */
-    uint8_t stream_ffn;       /* of the dense FFN, or of the experts that are on the CPU */
+    uint8_t stream_ffn;       /* of the dense FFN, its columns, or the experts that are on the CPU */
 };
 
 struct qm_placement {
@@ -45,7 +50,8 @@ int qm_placement_copy(const struct qm_placement *p, struct qm_placement *out, st
 void qm_placement_free(struct qm_placement *p);
 
 /* QM_INPUT where the placement is not one of this model's: other numbers of layers or experts, a device that is not
- * there, experts of a dense layer, something streamed that is not on the CPU. */
+ * there, experts of a dense layer, an FFN parted elsewhere than between units or with nothing on one side, something
+ * streamed that is not on the CPU. */
 int qm_placement_check(const struct qm_placement *p, const struct qm_model *m, struct qm_error *err);
 
 static inline uint8_t qm_placement_expert(const struct qm_placement *p, int64_t layer, int64_t expert) {
@@ -54,6 +60,8 @@ static inline uint8_t qm_placement_expert(const struct qm_placement *p, int64_t 
 
 /* How many of the layer's experts are on the device. */
 int64_t qm_placement_experts_on(const struct qm_placement *p, int64_t layer, int device);
+/* How many columns of a dense layer's FFN. */
+int64_t qm_placement_columns_on(const struct qm_placement *p, const struct qm_model *m, int64_t layer, int device);
 
 /* What one device holds, in bytes. */
 struct qm_device_memory {

@@ -37,12 +37,23 @@ static int write_experts(const struct qm_placement *p, int64_t l, const char *co
     return rc ? rc : qm_buf_str(b, "}", err);
 }
 
-static int write_layer(const struct qm_placement *p, bool moe, int64_t l, const char *const *names, struct qm_buf *b,
-                       struct qm_error *err) {
+static int write_ffn(const struct qm_placement *p, const struct qm_model *m, int64_t l, const char *const *names,
+                     struct qm_buf *b, struct qm_error *err) {
     const struct qm_layer_placement *at = &p->layer[l];
+    if (!at->ffn_cpu)
+        return qm_buf_printf(b, err, ", \"ffn\": \"%s\"", names[at->ffn]);
+    return qm_buf_printf(b, err, ", \"ffn\": {\"%s\": %" PRId64 ", \"%s\": %" PRId64 "}", names[QM_DEVICE_CPU],
+                         qm_placement_columns_on(p, m, l, QM_DEVICE_CPU), names[at->ffn],
+                         qm_placement_columns_on(p, m, l, at->ffn));
+}
+
+static int write_layer(const struct qm_placement *p, const struct qm_model *m, int64_t l, const char *const *names,
+                       struct qm_buf *b, struct qm_error *err) {
+    const struct qm_layer_placement *at = &p->layer[l];
+    bool moe = m->config.layer[l].moe;
     int rc = qm_buf_printf(b, err, "  {\"attention\": \"%s\"", names[at->attention]);
     if (!rc)
-        rc = moe ? write_experts(p, l, names, b, err) : qm_buf_printf(b, err, ", \"ffn\": \"%s\"", names[at->ffn]);
+        rc = moe ? write_experts(p, l, names, b, err) : write_ffn(p, m, l, names, b, err);
     if (!rc && (at->stream_attention || at->stream_ffn)) {
         rc = qm_buf_str(b, ", \"stream\": {", err);
         if (!rc && at->stream_attention)
@@ -68,7 +79,7 @@ int qm_plan_write(const struct qm_placement *p, const struct qm_model *m, const 
                            VERSION, c->model_type, c->layers, c->hidden, c->experts, m->parameters, names[p->head],
                            p->stream_rows);
     for (int64_t l = 0; l < p->layers && !rc; l++)
-        rc = write_layer(p, c->layer[l].moe, l, names, &b, err);
+        rc = write_layer(p, m, l, names, &b, err);
     if (rc)
         qm_buf_free(&b);
     *out = b.data;
@@ -148,6 +159,33 @@ static int parse_experts(const struct reader *r, json_t *map, struct qm_error *e
     return QM_OK;
 }
 
+/* A device's name, or {"cpu": 4096, "card": 24576}. */
+static int parse_ffn(const struct reader *r, json_t *v, struct qm_layer_placement *at, struct qm_error *err) {
+    int64_t all = r->model->config.ffn, here = 0, there = 0;
+    const char *key;
+    json_t *n;
+    if (!json_is_object(v))
+        return find_device(r, v, "ffn", &at->ffn, err);
+    json_object_foreach(v, key, n) {
+        uint8_t device = 0;
+        json_t *named = json_string(key);
+        int rc = find_device(r, named, "ffn", &device, err);
+        json_decref(named);
+        if (rc)
+            return rc;
+        if (device != QM_DEVICE_CPU)
+            at->ffn = device;
+        *(device == QM_DEVICE_CPU ? &here : &there) = json_is_integer(n) ? json_integer_value(n) : 0;
+    }
+    if (json_object_size(v) != 2 || here < 1 || there < 1 || here > all || there != all - here || here % QM_FFN_UNIT)
+        return qm_fail(err, QM_INPUT,
+                       "%s: layer %" PRId64 ": \"ffn\": expected the columns of \"%s\", a multiple of %d, and those of "
+                       "one device, together %" PRId64,
+                       r->name, r->layer, r->names[QM_DEVICE_CPU], QM_FFN_UNIT, all);
+    at->ffn_cpu = (int32_t)here;
+    return QM_OK;
+}
+
 static int parse_layer(const struct reader *r, json_t *v, struct qm_error *err) {
     struct qm_layer_placement *at = &r->out->layer[r->layer];
     bool moe = r->model->config.layer[r->layer].moe;
@@ -160,7 +198,7 @@ static int parse_layer(const struct reader *r, json_t *v, struct qm_error *err) 
                        r->name, r->layer, ffn_key);
     int rc = find_device(r, attention, "attention", &at->attention, err);
     if (!rc && ffn)
-        rc = moe ? parse_experts(r, ffn, err) : find_device(r, ffn, "ffn", &at->ffn, err);
+        rc = moe ? parse_experts(r, ffn, err) : parse_ffn(r, ffn, at, err);
     if (rc || !stream)
         return rc;
     json_t *of_attention = json_object_get(stream, "attention"), *of_ffn = json_object_get(stream, ffn_key);

@@ -7,9 +7,11 @@
  *    "layer": [
  *     {"attention": "card", "experts": {"card": "0-95,100"}},
  *     {"attention": "card", "stream": {"experts": "card"}},
+ *     {"attention": "card", "ffn": {"cpu": 4096, "card": 24576}},
  *     {"attention": "cpu", "ffn": "cpu", "stream": {"attention": "card", "ffn": "card"}}]}
  *
- * Experts that are not listed, and what a layer does not name, are on the CPU ("cpu"). */
+ * Experts that are not listed, and what a layer does not name, are on the CPU ("cpu"). Of an FFN on the CPU and a
+ * device the numbers are intermediate columns, all of them together, the CPU's a multiple of 32. */
 #ifndef QM_PLAN_PLAN_FILE_H
 #define QM_PLAN_PLAN_FILE_H
 

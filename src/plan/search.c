@@ -101,7 +101,8 @@ static int take_pins(struct qm_search *s, struct qm_error *err) {
     return QM_OK;
 }
 
-int qm_search_try(struct qm_search *s, const struct qm_placement *p, struct qm_error *err) {
+/* The best, where it fits and takes less than `below`, or is the first. */
+static int try_below(struct qm_search *s, const struct qm_placement *p, double below, struct qm_error *err) {
     const struct qm_search_ask *a = s->ask;
     struct qm_time_setup t = a->setup;
     struct qm_job_time time;
@@ -118,11 +119,15 @@ int qm_search_try(struct qm_search *s, const struct qm_placement *p, struct qm_e
     qm_time_job(&t, &a->job, &time);
     s->tried++;
     double seconds = time.prefill.seconds + time.decode.seconds;
-    if (s->best->placement.layer && seconds >= s->best->seconds)
+    if (s->best->placement.layer && seconds >= below)
         return QM_OK;
     qm_placement_free(&s->best->placement);
     s->best->seconds = seconds;
     return qm_placement_copy(p, &s->best->placement, err);
+}
+
+int qm_search_try(struct qm_search *s, const struct qm_placement *p, struct qm_error *err) {
+    return try_below(s, p, s->best->seconds, err);
 }
 
 static int try_streamed(struct qm_search *s, struct qm_placement *p, enum qm_streaming way, struct qm_error *err) {
@@ -160,24 +165,38 @@ static int by_rank(const void *a, const void *b) {
     return (x->item > y->item) - (x->item < y->item);
 }
 
+/* How units are given out. */
+struct filling {
+    enum order order;
+    double share;      /* of a dense FFN's columns that go to a device: 1: all, or none */
+    uint64_t reserved; /* bytes of each device */
+};
+
 /* Units in the order given, each to the first device with room. */
-static int fill(struct qm_search *s, enum order o, uint64_t reserved, struct qm_placement *p, struct qm_error *err) {
+static int fill(struct qm_search *s, const struct filling *how, struct qm_placement *p, struct qm_error *err) {
+    const struct qm_model *m = s->ask->setup.model;
     struct ranked *order = calloc((size_t)s->n_items, sizeof *order);
+    int32_t left = how->share < 1 ? qm_columns_left(m, how->share) : 0;
     uint64_t room[QM_MAX_DEVICES];
     int rc = order ? qm_placement_copy(&s->pinned, p, err)
                    : qm_fail_memory(err, (uint64_t)s->n_items * sizeof *order, "the search for a placement");
-    for (int d = 1; d < s->pinned.devices; d++) /* streaming is to one of them, which is not known yet */
-        room[d] = s->free[d] > reserved ? s->free[d] - reserved : 0;
+    for (int d = 1; d < s->pinned.devices; d++) /* streaming may be to any of them */
+        room[d] = s->free[d] > how->reserved ? s->free[d] - how->reserved : 0;
     for (int64_t i = 0; i < s->n_items && !rc; i++)
-        order[i] = (struct ranked){&s->items[i], rank(&s->items[i], o), s->items[i].saved / (double)s->items[i].bytes};
+        order[i] = (struct ranked){&s->items[i], rank(&s->items[i], how->order),
+                                   s->items[i].saved / (double)s->items[i].bytes};
     if (!rc)
         qsort(order, (size_t)s->n_items, sizeof *order, by_rank);
     for (int64_t i = 0; i < s->n_items && !rc; i++) {
         const struct qm_item *item = order[i].item;
-        for (int d = 1; d < s->pinned.devices && !item->pinned && (s->needed || item->saved > 0); d++)
-            if (item->bytes <= room[d]) {
-                room[d] -= item->bytes;
+        bool parted = left && item->kind == QM_UNIT_FFN;
+        uint64_t bytes = parted ? qm_unit_ffn_bytes(m, item->layer, m->config.ffn - left, false) : item->bytes;
+        for (int d = 1; d < s->pinned.devices && !item->pinned && (s->needed || parted || item->saved > 0); d++)
+            if (bytes <= room[d]) {
+                room[d] -= bytes;
                 qm_item_place(p, item, d);
+                if (parted)
+                    p->layer[item->layer].ffn_cpu = left;
                 break;
             }
     }
@@ -185,15 +204,83 @@ static int fill(struct qm_search *s, enum order o, uint64_t reserved, struct qm_
     return rc;
 }
 
+static int try_filling(struct qm_search *s, const struct filling *how, struct qm_error *err) {
+    int rc = QM_OK;
+    for (int way = 0; way < QM_STREAM_WAYS && !rc; way++) {
+        struct filling room = *how;
+        struct qm_placement p = {0};
+        room.reserved = way == QM_STREAM_NONE ? 0 : s->largest_slots;
+        rc = fill(s, &room, &p, err);
+        if (!rc)
+            rc = try_streamed(s, &p, (enum qm_streaming)way, err);
+        qm_placement_free(&p);
+    }
+    return rc;
+}
+
+static bool can_be_parted(const struct qm_search *s, const struct qm_item *i) {
+    return i->kind == QM_UNIT_FFN && !i->pinned && s->ask->setup.model->config.ffn > QM_FFN_UNIT;
+}
+
+/* The bytes of FFNs that can be parted. */
+static uint64_t parted_bytes(const struct qm_search *s) {
+    uint64_t all = 0;
+    for (int64_t i = 0; i < s->n_items; i++)
+        all += can_be_parted(s, &s->items[i]) ? s->items[i].bytes : 0;
+    return all;
+}
+
+/* What would be left for FFNs on all devices beside everything else, as a share of them. */
+static double even_share(const struct qm_search *s, uint64_t ffn) {
+    double room = 0;
+    for (int d = 1; d < s->pinned.devices; d++)
+        room += (double)s->free[d];
+    for (int64_t i = 0; i < s->n_items; i++)
+        room -= s->items[i].pinned || can_be_parted(s, &s->items[i]) ? 0 : (double)s->items[i].bytes;
+    return room / (double)ffn;
+}
+
 static int try_orders(struct qm_search *s, struct qm_error *err) {
+    enum { SHARES = 8 };
+    uint64_t ffn = parted_bytes(s);
     int rc = QM_OK;
     for (int o = 0; o < ORDERS && !rc; o++)
-        for (int way = 0; way < QM_STREAM_WAYS && !rc; way++) {
-            struct qm_placement p = {0};
-            rc = fill(s, (enum order)o, way == QM_STREAM_NONE ? 0 : s->largest_slots, &p, err);
-            if (!rc)
-                rc = try_streamed(s, &p, (enum qm_streaming)way, err);
-            qm_placement_free(&p);
+        rc = try_filling(s, &(struct filling){.order = (enum order)o, .share = 1}, err);
+    for (int o = ATTENTION_FIRST; o < ORDERS && ffn && !rc; o++)
+        for (int i = 1; i < SHARES && !rc; i++)
+            rc = try_filling(s, &(struct filling){.order = (enum order)o, .share = (double)i / SHARES}, err);
+    double even = ffn ? even_share(s, ffn) : 0;
+    return rc || even <= 0 || even >= 1
+               ? rc
+               : try_filling(s, &(struct filling){.order = ATTENTION_FIRST, .share = even}, err);
+}
+
+/* Moves the columns of every parted FFN. */
+static void move_columns(const struct qm_search *s, struct qm_placement *p, int64_t columns) {
+    for (int64_t l = 0; l < p->layers; l++) {
+        int64_t to = p->layer[l].ffn_cpu + columns, all = s->ask->setup.model->config.ffn;
+        if (p->layer[l].ffn_cpu && to > 0 && to < all)
+            p->layer[l].ffn_cpu = (int32_t)to;
+    }
+}
+
+/* Shares by steps that become smaller, as long as that makes it faster. */
+static int refine_shares(struct qm_search *s, struct qm_error *err) {
+    int64_t all = s->ask->setup.model->config.ffn;
+    int rc = QM_OK;
+    for (int64_t step = all / 8; step >= QM_FFN_UNIT && !rc; step /= 2)
+        for (int sign = -1; sign <= 1 && !rc; sign += 2) {
+            double before;
+            do {
+                struct qm_placement p = {0};
+                before = s->best->seconds;
+                rc = qm_placement_copy(&s->best->placement, &p, err);
+                if (!rc) {
+                    move_columns(s, &p, sign * (step / QM_FFN_UNIT * QM_FFN_UNIT));
+                    rc = qm_search_try(s, &p, err);
+                }
+                qm_placement_free(&p);
+            } while (!rc && s->best->seconds < before * (1 - 1e-6));
         }
     return rc;
 }
@@ -205,8 +292,9 @@ static void place_layer(struct qm_search *s, struct qm_placement *p, int64_t lay
     p->layer[layer].stream_attention = p->layer[layer].stream_ffn = 0;
 }
 
-/* Each layer once elsewhere as a whole. */
+/* Each layer once elsewhere as a whole, where that wins enough to be worth a less even placement. */
 static int improve(struct qm_search *s, struct qm_error *err) {
+    const double worth = 0.998;
     int rc = QM_OK;
     for (int64_t l = 0; l < s->pinned.layers && !rc; l++)
         for (int d = 0; d < s->pinned.devices && !rc; d++) {
@@ -214,30 +302,76 @@ static int improve(struct qm_search *s, struct qm_error *err) {
             rc = qm_placement_copy(&s->best->placement, &p, err);
             if (!rc) {
                 place_layer(s, &p, l, d);
-                rc = qm_search_try(s, &p, err);
+                rc = try_below(s, &p, worth * s->best->seconds, err);
             }
             qm_placement_free(&p);
         }
     return rc;
 }
 
-int qm_search_every(struct qm_search *s, struct qm_error *err) {
-    int64_t all = 1;
-    for (int64_t i = 0; i < s->n_items; i++)
-        all *= s->pinned.devices;
+/* Stops streaming the last `n` layers of those whose FFN, or attention, is streamed. */
+static bool stream_less(struct qm_placement *p, bool ffn, int64_t n) {
+    bool any = false;
+    for (int64_t l = p->layers - 1; l >= 0 && n > 0; l--) {
+        uint8_t *stream = ffn ? &p->layer[l].stream_ffn : &p->layer[l].stream_attention;
+        n -= *stream != 0;
+        any |= *stream != 0;
+        *stream = 0;
+    }
+    return any;
+}
+
+/* Where the link is what takes longest, the CPU computes some layers of a prompt itself: fewer are streamed, by steps
+ * that become smaller, as long as that makes it faster. */
+static int refine_streams(struct qm_search *s, struct qm_error *err) {
     int rc = QM_OK;
-    for (int64_t n = 0; n < all && !rc; n++)
+    for (int ffn = 0; ffn <= 1 && s->best->placement.stream_rows; ffn++)
+        for (int64_t step = (s->pinned.layers + 1) / 2; step >= 1 && !rc; step = step == 1 ? 0 : (step + 1) / 2) {
+            double before;
+            do {
+                struct qm_placement p = {0};
+                before = s->best->seconds;
+                rc = qm_placement_copy(&s->best->placement, &p, err);
+                if (!rc && stream_less(&p, ffn, step))
+                    rc = qm_search_try(s, &p, err);
+                qm_placement_free(&p);
+            } while (!rc && s->best->seconds < before * (1 - 1e-6));
+        }
+    return rc;
+}
+
+enum { QUARTERS = 4 };
+
+/* Where a unit can be: devices, and an FFN also by quarters on each but the CPU. */
+static int64_t choices(const struct qm_search *s, const struct qm_item *i) {
+    int devices = s->pinned.devices;
+    return i->pinned ? 1 : can_be_parted(s, i) ? devices + (devices - 1) * (QUARTERS - 1) : devices;
+}
+
+static void choose(const struct qm_search *s, const struct qm_item *i, int64_t choice, struct qm_placement *p) {
+    int64_t parted = choice - s->pinned.devices;
+    if (i->pinned)
+        return;
+    qm_item_place(p, i, (int)(parted < 0 ? choice : 1 + parted / (QUARTERS - 1)));
+    if (parted >= 0)
+        p->layer[i->layer].ffn_cpu =
+            qm_columns_left(s->ask->setup.model, (double)(1 + parted % (QUARTERS - 1)) / QUARTERS);
+}
+
+int qm_search_every(struct qm_search *s, bool *few, struct qm_error *err) {
+    int64_t all = 1;
+    int rc = QM_OK;
+    for (int64_t i = 0; i < s->n_items && all <= EVERY; i++)
+        all *= choices(s, &s->items[i]);
+    *few = all <= EVERY;
+    for (int64_t n = 0; n < all && *few && !rc; n++)
         for (int way = 0; way < QM_STREAM_WAYS && !rc; way++) {
             struct qm_placement p = {0};
             int64_t digits = n;
-            bool allowed = true;
             rc = qm_placement_copy(&s->pinned, &p, err);
-            for (int64_t i = 0; i < s->n_items && !rc; i++, digits /= p.devices) {
-                allowed &= !s->items[i].pinned || digits % p.devices == 0;
-                if (!s->items[i].pinned)
-                    qm_item_place(&p, &s->items[i], (int)(digits % p.devices));
-            }
-            if (!rc && allowed)
+            for (int64_t i = 0; i < s->n_items && !rc; digits /= choices(s, &s->items[i]), i++)
+                choose(s, &s->items[i], digits % choices(s, &s->items[i]), &p);
+            if (!rc)
                 rc = try_streamed(s, &p, (enum qm_streaming)way, err);
             qm_placement_free(&p);
         }
@@ -281,23 +415,22 @@ static int last_layers(struct qm_search *s, struct qm_error *err) {
     return rc;
 }
 
-static int64_t combinations(const struct qm_search *s) {
-    int64_t all = 1;
-    for (int64_t i = 0; i < s->n_items && all <= EVERY; i++)
-        all *= s->pinned.devices;
-    return all;
-}
-
 static int look(struct qm_search *s, struct qm_error *err) {
     int rc = qm_search_try(s, &s->pinned, err);
     if (rc || s->pinned.devices == 1)
         return rc;
     s->needed = !s->best->placement.layer;
-    s->best->exact = combinations(s) <= EVERY;
-    if (s->best->exact)
-        return qm_search_every(s, err);
-    rc = try_orders(s, err);
-    return rc || !s->best->placement.layer ? rc : improve(s, err);
+    rc = qm_search_every(s, &s->best->exact, err);
+    if (!rc && !s->best->exact) {
+        rc = try_orders(s, err);
+        if (!rc && s->best->placement.layer)
+            rc = refine_streams(s, err);
+        if (!rc && s->best->placement.layer)
+            rc = improve(s, err);
+    }
+    if (!rc && s->best->placement.layer)
+        rc = refine_shares(s, err);
+    return rc || !s->best->placement.layer ? rc : refine_streams(s, err);
 }
 
 static uint64_t two_largest_slots(const struct qm_search_ask *a) {
@@ -344,7 +477,7 @@ int qm_search(const struct qm_search_ask *ask, struct qm_search_result *out, str
         if (!rc) {
             qm_time_job(&on_cpu, &ask->job, &time);
             double all = time.prefill.seconds + time.decode.seconds;
-            out->bound = out->exact ? out->seconds : qm_search_bound(&s, all);
+            out->bound = out->exact && !parted_bytes(&s) ? out->seconds : qm_search_bound(&s, all);
             qm_placement_free(&cpu);
         }
     }

@@ -1,11 +1,12 @@
 /* Looks for the placement that makes a job fastest on a machine with devices, within the bytes of each. Where in the
  * flow: above time.h, whose prediction it minimises; its result is a placement that the engine can execute.
  *
- * Where units and devices are few, every placement is tried. Else units go to devices in several orders (whole layers
- * from either end, attention first, experts first, all by saved time per byte), each with the ways of streaming, the
- * best of them is improved layer by layer, and a bound says how far from the best it can be: the time on the CPU less
- * what the units of greatest saving per byte would save if bytes could be cut anywhere, if hand-overs cost nothing, and
- * if what is streamed arrived at once. */
+ * Where units and devices are few, every placement is tried, those of a dense FFN's columns by quarters. Else units go
+ * to devices in several orders (whole layers from either end, attention first, experts first, all by saved time per
+ * byte), each with the ways of streaming and with several shares of dense FFNs on the device while the CPU computes the
+ * rest, and the best of them is improved layer by layer. Shares are then moved by smaller and smaller steps. A bound
+ * says how far from the best the result can be: the time on the CPU less what the units of greatest saving per byte
+ * would save if bytes could be cut anywhere, if hand-overs cost nothing, and if what is streamed arrived at once. */
 #ifndef QM_PLAN_SEARCH_H
 #define QM_PLAN_SEARCH_H
 
@@ -39,7 +40,7 @@ struct qm_search_result {
     struct qm_placement placement;
     double seconds; /* of the job */
     double bound;   /* no placement is faster than this; 0: not asked */
-    bool exact;     /* all were tried */
+    bool exact;     /* all were tried, of FFNs whose columns can be parted by quarters of them */
     int64_t tried;
 };
 

@@ -39,9 +39,17 @@ static void weigh(const struct qm_search *s, struct qm_item *i) {
             i->decode_saved = decode - writing;
         }
     }
+    i->decode_bytes = (double)i->bytes;
     if (i->kind == QM_UNIT_EXPERT) { /* in the time of others, at best */
         i->prefill_saved = prefill;
         i->decode_saved = decode;
+    }
+    if (i->kind ==
+        QM_UNIT_FFN) { /* parted so that both take as long, at best: the device's part is in the CPU's time */
+        double part = decode > 0 ? decode / (2 * decode - i->decode_saved) : 0;
+        i->prefill_saved = prefill > 0 ? prefill * prefill / (2 * prefill - i->prefill_saved) : 0;
+        i->decode_saved = part * decode;
+        i->decode_bytes *= part;
     }
 }
 
@@ -66,6 +74,7 @@ static void add(struct qm_search *s, enum qm_unit_kind kind, int64_t layer, int6
         i->saved = i[-1].saved;
         i->prefill_saved = i[-1].prefill_saved;
         i->decode_saved = i[-1].decode_saved;
+        i->decode_bytes = i[-1].decode_bytes;
     } else {
         weigh(s, i);
     }
@@ -93,9 +102,21 @@ void qm_item_place(struct qm_placement *p, const struct qm_item *item, int devic
     switch (item->kind) {
     case QM_UNIT_HEAD: p->head = d; break;
     case QM_UNIT_ATTENTION: p->layer[item->layer].attention = d; break;
-    case QM_UNIT_FFN: p->layer[item->layer].ffn = d; break;
+    case QM_UNIT_FFN:
+        p->layer[item->layer].ffn = d;
+        p->layer[item->layer].ffn_cpu = 0;
+        break;
     default: p->expert[item->layer * p->experts + item->expert] = d; break;
     }
+}
+
+int32_t qm_columns_left(const struct qm_model *m, double share) {
+    int64_t units = (int64_t)((1 - share) * (double)m->config.ffn / QM_FFN_UNIT + 0.5), all = m->config.ffn;
+    if (share < 1 && units == 0)
+        units = 1;
+    while (units > 0 && units * QM_FFN_UNIT >= all)
+        units--;
+    return (int32_t)(units * QM_FFN_UNIT);
 }
 
 /* The device whose link is the fastest. */
@@ -114,7 +135,8 @@ bool qm_search_stream(const struct qm_search *s, struct qm_placement *p, enum qm
     for (int64_t l = 0; l < p->layers && way != QM_STREAM_NONE; l++) {
         struct qm_layer_placement *at = &p->layer[l];
         bool moe = setup->model->config.layer[l].moe;
-        bool ffn = moe ? qm_placement_experts_on(p, l, QM_DEVICE_CPU) > 0 : at->ffn == QM_DEVICE_CPU;
+        bool ffn = moe ? qm_placement_experts_on(p, l, QM_DEVICE_CPU) > 0
+                       : qm_placement_columns_on(p, setup->model, l, QM_DEVICE_CPU) > 0;
         at->stream_ffn = ffn ? device : 0;
         at->stream_attention = way == QM_STREAM_ALL && at->attention == QM_DEVICE_CPU ? device : 0;
         any |= at->stream_ffn || at->stream_attention;
@@ -140,7 +162,7 @@ bool qm_search_stream(const struct qm_search *s, struct qm_placement *p, enum qm
 
 static int by_decode_density(const void *a, const void *b) {
     const struct qm_item *const *x = a, *const *y = b;
-    double dx = (*x)->decode_saved / (double)(*x)->bytes, dy = (*y)->decode_saved / (double)(*y)->bytes;
+    double dx = (*x)->decode_saved / (*x)->decode_bytes, dy = (*y)->decode_saved / (*y)->decode_bytes;
     return (dx < dy) - (dx > dy);
 }
 
@@ -160,7 +182,7 @@ double qm_search_bound(const struct qm_search *s, double on_the_cpu) {
     }
     qsort(order, (size_t)s->n_items, sizeof *order, by_decode_density);
     for (int64_t i = 0; i < s->n_items && room > 0 && order[i]->decode_saved > 0; i++) {
-        double bytes = (double)order[i]->bytes, part = bytes < room ? 1 : room / bytes;
+        double bytes = order[i]->decode_bytes, part = bytes < room ? 1 : room / bytes;
         bound -= part * order[i]->decode_saved;
         room -= bytes;
     }

@@ -11,7 +11,8 @@ struct qm_item {
     int64_t layer, expert;
     uint64_t bytes;                          /* on a device, with keys and values */
     double saved;                            /* seconds of the job, on the best device, less those on the CPU */
-    double decode_saved, prefill_saved, cpu; /* for the bound */
+    double decode_saved, prefill_saved, cpu; /* for the bound, */
+    double decode_bytes;                     /* with the bytes that save that much */
     bool pinned;
 };
 
@@ -34,11 +35,14 @@ struct qm_search {
 int qm_search_items(struct qm_search *s, struct qm_error *err);
 /* Puts the unit on the device in p. */
 void qm_item_place(struct qm_placement *p, const struct qm_item *item, int device);
+/* Of an FFN that is put on a device, the columns that stay on the CPU where `share` of all are to leave it. */
+int32_t qm_columns_left(const struct qm_model *m, double share);
 /* Tries p: takes it as the best where it fits and is faster. p is unchanged. */
 int qm_search_try(struct qm_search *s, const struct qm_placement *p, struct qm_error *err);
 /* Streams what is on the CPU in this way, from the length on at which that is faster; false where it never is. */
 bool qm_search_stream(const struct qm_search *s, struct qm_placement *p, enum qm_streaming way);
 double qm_search_bound(const struct qm_search *s, double on_the_cpu);
-int qm_search_every(struct qm_search *s, struct qm_error *err);
+/* Every placement, where there are at most EVERY of them: *few. */
+int qm_search_every(struct qm_search *s, bool *few, struct qm_error *err);
 
 #endif

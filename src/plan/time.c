@@ -147,9 +147,15 @@ static double attention_unit(const struct step *s, int device, int64_t l) {
     return time;
 }
 
-static double ffn_unit(const struct step *s, int device, int64_t l) {
-    double time = product(s, device, QM_KERNEL_DENSE, weight(s, l, QM_W_GATE_UP), 1, s->rows);
-    time += product(s, device, QM_KERNEL_DENSE, weight(s, l, QM_W_DOWN), 1, s->rows);
+/* `columns` of the intermediate values. */
+static double ffn_unit(const struct step *s, int device, int64_t l, int64_t columns) {
+    struct qm_weight up = *weight(s, l, QM_W_GATE_UP), down = *weight(s, l, QM_W_DOWN);
+    if (columns < s->t->model->config.ffn) {
+        up.n = 2 * columns;
+        down.k = columns;
+    }
+    double time = product(s, device, QM_KERNEL_DENSE, &up, 1, s->rows);
+    time += product(s, device, QM_KERNEL_DENSE, &down, 1, s->rows);
     return device == QM_DEVICE_CPU ? time + cpu_regions(s, FFN_REGIONS) : time;
 }
 
@@ -251,42 +257,16 @@ static void walk_attention(struct step *s, int64_t l, int *where) {
     spend(s, device, attention_unit(s, device, l));
 }
 
-static void walk_ffn(struct step *s, int64_t l, int *where) {
-    const struct qm_layer_placement *at = &s->t->placement->layer[l];
-    int device = at->ffn;
-    if (s->streaming && at->stream_ffn) {
-        device = at->stream_ffn;
-        stream(s, device, (double)qm_unit_weight_bytes(s->t->model, QM_UNIT_FFN, l, 0));
-    }
-    move(s, where, device);
-    spend(s, device, ffn_unit(s, device, l));
-}
-
-/* Every device its experts at once; the residual stays where it is. */
-static void walk_experts(struct step *s, int64_t l, int where) {
-    const struct qm_time_setup *t = s->t;
-    const struct qm_config *c = &t->model->config;
-    const struct qm_layer_placement *at = &t->placement->layer[l];
-    double busy[QM_MAX_DEVICES] = {0}, longest = 0, crossed = 0;
+/* Devices that work on a layer at once, `busy` seconds each, on the residual that stays where it is; `reach`: the share
+ * of the steps in which it crosses. before: the step without them; what the CPU's part is made of counts where it is
+ * the longest. */
+static void at_once(struct step *s, int where, const double busy[QM_MAX_DEVICES], double reach,
+                    const struct qm_step_time *before) {
+    double longest = 0, crossed = 0;
     int last = where;
-    for (int d = 0; d < t->placement->devices; d++) {
-        double touched, rows;
-        int runs_on = d == QM_DEVICE_CPU && s->streaming && at->stream_ffn ? at->stream_ffn : d;
-        expected(s, l, d, &touched, &rows);
-        if (touched <= 0)
-            continue;
-        if (runs_on != d) {
-            double all =
-                (double)qm_unit_weight_bytes(t->model, QM_UNIT_EXPERT, l, qm_placement_experts_on(t->placement, l, d));
-            stream(s, runs_on, all);
-        }
-        busy[runs_on] += experts_time(s, runs_on, l, touched, rows);
-    }
-    for (int d = 0; d < t->placement->devices; d++) {
+    for (int d = 0; d < s->t->placement->devices; d++) {
         if (busy[d] <= 0)
             continue;
-        /* a step of one token may want none of them */
-        double reach = min2(1, s->rows * (double)c->experts_per_token);
         double there = crossing(s, where, d, s->rows, true), back = crossing(s, d, where, s->rows, true);
         double time = busy[d] + reach * (there + back);
         if (d == QM_DEVICE_CPU)
@@ -301,8 +281,57 @@ static void walk_experts(struct step *s, int64_t l, int where) {
     }
     s->out->seconds += longest;
     s->out->handover += crossed;
-    if (last != QM_DEVICE_CPU)
-        s->out->device += longest - crossed;
+    if (last == QM_DEVICE_CPU)
+        return;
+    s->out->device += longest - crossed;
+    s->out->reading = before->reading;
+    s->out->computing = before->computing;
+    s->out->regions = before->regions;
+}
+
+static void walk_ffn(struct step *s, int64_t l, int *where) {
+    const struct qm_placement *p = s->t->placement;
+    const struct qm_layer_placement *at = &p->layer[l];
+    int64_t here = qm_placement_columns_on(p, s->t->model, l, QM_DEVICE_CPU), there = s->t->model->config.ffn - here;
+    int runs_here = QM_DEVICE_CPU;
+    if (here && s->streaming && at->stream_ffn) {
+        runs_here = at->stream_ffn;
+        stream(s, runs_here, (double)qm_unit_ffn_bytes(s->t->model, l, here, true));
+    }
+    if (here && there) {
+        double busy[QM_MAX_DEVICES] = {0};
+        const struct qm_step_time before = *s->out;
+        busy[runs_here] = ffn_unit(s, runs_here, l, here);
+        busy[at->ffn] += ffn_unit(s, at->ffn, l, there);
+        at_once(s, *where, busy, 1, &before);
+        return;
+    }
+    int device = here ? runs_here : at->ffn;
+    move(s, where, device);
+    spend(s, device, ffn_unit(s, device, l, here + there));
+}
+
+/* Every device its experts at once. */
+static void walk_experts(struct step *s, int64_t l, int where) {
+    const struct qm_time_setup *t = s->t;
+    const struct qm_config *c = &t->model->config;
+    const struct qm_layer_placement *at = &t->placement->layer[l];
+    double busy[QM_MAX_DEVICES] = {0};
+    const struct qm_step_time before = *s->out;
+    for (int d = 0; d < t->placement->devices; d++) {
+        double touched, rows;
+        int runs_on = d == QM_DEVICE_CPU && s->streaming && at->stream_ffn ? at->stream_ffn : d;
+        expected(s, l, d, &touched, &rows);
+        if (touched <= 0)
+            continue;
+        if (runs_on != d) {
+            double all =
+                (double)qm_unit_weight_bytes(t->model, QM_UNIT_EXPERT, l, qm_placement_experts_on(t->placement, l, d));
+            stream(s, runs_on, all);
+        }
+        busy[runs_on] += experts_time(s, runs_on, l, touched, rows);
+    }
+    at_once(s, where, busy, min2(1, s->rows * (double)c->experts_per_token), &before);
 }
 
 static void walk(struct step *s) {
@@ -396,7 +425,7 @@ double qm_time_unit(const struct qm_time_setup *t, enum qm_unit_kind k, int64_t 
     struct step s = begin(t, sequences, position, n, n_logits, &parts);
     switch (k) {
     case QM_UNIT_ATTENTION: return attention_unit(&s, device, l);
-    case QM_UNIT_FFN: return ffn_unit(&s, device, l);
+    case QM_UNIT_FFN: return ffn_unit(&s, device, l, t->model->config.ffn);
     case QM_UNIT_EXPERT: {
         double touched = 1 - pow(1 - p, s.rows), rows = p * s.rows;
         double time = product(&s, device, QM_KERNEL_EXPERTS, weight(&s, l, QM_W_GATE_UP), touched, rows / touched);

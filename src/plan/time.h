@@ -6,10 +6,11 @@
  * so many threads read and compute. Attention is the same with keys and values for the weight, read once for each 96
  * rows of queries. Experts are as many as the tokens are expected to touch. A region costs its entry and exit.
  *
- * Between units the residual is handed over where they are on different devices. A layer's experts on several devices
- * are computed at once, at the rates that each has while the others run: the longest counts, crossings included.
- * Streamed weights go up while others are computed: a step takes the longer of the path and of the link, and the first
- * transfer. Not modelled: what else the machine does, caches that hold a whole small model, clocks that fall. */
+ * Between units the residual is handed over where they are on different devices. A layer's experts, or the columns of
+ * its FFN, on several devices are computed at once, at the rates that each has while the others run: the longest
+ * counts, crossings included. Streamed weights go up while others are computed: a step takes the longer of the path and
+ * of the link, and the first transfer. Not modelled: what else the machine does, caches that hold a whole small model,
+ * clocks that fall. */
 #ifndef QM_PLAN_TIME_H
 #define QM_PLAN_TIME_H
 

@@ -183,6 +183,8 @@ static void test_reasons(void **state) {
     assert_string_equal(reason, "\"method\" must be \"POST\"");
     qm_batch_reason("prompt 3 has 4000 tokens", reason);
     assert_string_equal(reason, "prompt N has N tokens");
+    qm_batch_reason("row 3: not valid JSON at column 18: invalid token near 'x'", reason);
+    assert_string_equal(reason, "not valid JSON");
     char text[400];
     memset(text, 'x', sizeof text);
     text[399] = 0;

@@ -5,6 +5,8 @@
 #include <time.h>
 
 #include "app/batch_input.h"
+#include "app/batch_pace.h"
+#include "app/batch_report.h"
 #include "app/batch_run.h"
 #include "tests/support/run_model.h"
 #include "tests/support/support.h"
@@ -72,7 +74,9 @@ struct result {
     int rc;
     int64_t rests, prompt, rows;
     double paused;
-    char *lines; /* OUT.partial */
+    double span, worked, row_worked; /* seconds between the first and the last point of its pace; of work; of row 1 */
+    int64_t paced;                   /* tokens of prompts at the last */
+    char *lines;                     /* OUT.partial */
     char state[64];
 };
 
@@ -139,6 +143,18 @@ static struct result run_job(const char *name, struct clocks *c, const char *hou
     out.rows = totals.rows;
     assert_int_equal(qm_journal_get(journal, "state", &state, &found, &err), 0);
     snprintf(out.state, sizeof out.state, "%s", found ? state.data : "");
+    struct qm_batch_pace pace;
+    struct qm_batch_slow slow[QM_BATCH_SLOWEST];
+    int n_slow;
+    assert_int_equal(qm_batch_pace_load(journal, &pace, &err), 0);
+    assert_true(pace.n >= 2);
+    const struct qm_journal_pace *last = &pace.point[pace.n - 1];
+    out.span = last->time - pace.point[0].time;
+    out.worked = last->worked;
+    out.paced = last->prompt;
+    qm_batch_pace_free(&pace);
+    assert_int_equal(qm_batch_slowest(journal, slow, &n_slow, &err), 0);
+    out.row_worked = n_slow ? slow[0].seconds : 0;
     qm_buf_free(&state);
     qm_batch_work_free(work);
     qm_scheduler_close(scheduler);
@@ -196,6 +212,12 @@ static void test_pause_at_work(void **state) {
     assert_in_range(b.rests, 15 * 60 - 1, 15 * 60);
     assert_true(b.paused >= 60.0 * (double)b.rests && b.paused < 60.0 * (double)b.rests + 60);
     assert_true(parted.steps_paused > 0); /* it was at work */
+    /* and the report knows: neither the job nor a row worked for 15 hours */
+    assert_true(b.span > 15 * 3600.0 - 60);
+    assert_true(b.worked > 1 && b.worked < 120);
+    assert_true(b.row_worked >= 0 && b.row_worked <= b.worked);
+    assert_int_equal(b.paced, b.prompt);
+    assert_true(a.span <= a.worked + 1);
     assert_int_equal(a.prompt, b.prompt);
     assert_string_equal(a.lines, b.lines);
     assert_string_equal(b.state, "finishing");

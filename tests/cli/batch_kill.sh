@@ -39,11 +39,11 @@ for ((k = 0; killed < KILLS && k < 3 * KILLS; k++)); do
         rm -f "$T"/killed*
     fi
 done
-check "kill -9: $killed times, $partial with rows finished; nothing lost" test $lost = 0
+check "kill -9: $killed of $k tries hit it at work, $partial with rows finished; nothing lost" test $lost = 0
 check 'as often as wanted' test $killed = $KILLS
 
 # --- signals, while rows are at work ---
-long_rows 6 450 >"$T/long.jsonl"
+long_rows "$(usual 40 40 6)" 450 >"$T/long.jsonl"
 code 'a longer job' 0 run "$T/long.jsonl" -o "$T/long.whole"
 for signal in INT TERM HUP; do
     "$QUIETMIND" batch $DEMO "$T/long.jsonl" -o "$T/stopped" --threads 2 --sequences 1 --context 512 \

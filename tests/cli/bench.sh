@@ -51,6 +51,10 @@ for f in csv json jsonl html; do
     cp "$T/out" "$T/$f"
 done
 }
+for t in bf16 f16 f32; do
+    expect 0 "bench --dtype $t" bench --random $REFERENCE/qwen3/config.json --dtype $t $SMALL -o jsonl
+    check "rows are of $t" out_has "\"model_type\": ?\"qwen3 ${t^^}\".*\"type_k\": ?\"${t^^}\""
+done
 QUIETMIND_MODEL=$DEMO expect 0 "the environment's model gives way" bench --random $CONFIG $SMALL
 cat >"$T/interrupt" <<'EOF'
 "$1" bench "$2" -p 0 -n 8000 -r 1000 -o json >"$3/out" 2>"$3/err" &
@@ -83,6 +87,8 @@ refuse 2 'no repetitions' '-r: expected an integer' bench $DEMO -r 0
 refuse 2 'an unknown shape' 'expected qwen3-30b-a3b' bench --random qwen-9
 refuse 2 'too many layers' 'has 48 layers' bench --random qwen3-30b-a3b --layers 49
 refuse 2 'layers of files' '--layers is for --random' bench $DEMO --layers 1
+refuse 2 'the type of files' '--dtype is for --random' bench $DEMO --dtype f32
+refuse 2 'an unknown type' '--dtype: expected bf16, f16 or f32' bench --random qwen3-4b --dtype q4_0
 refuse 2 'a model twice' 'either a model' bench $DEMO --random qwen3-4b
 refuse 2 'kernels of a model' '--kernel measures the products alone' bench $DEMO --kernel
 refuse 4 'more than fits' 'not enough memory' bench --random llama-3-70b --layers 80 -d 1000000 $SMALL

@@ -30,6 +30,20 @@ refuse 4 'require needs a device' 'there is no device' run $DEMO -p x -n 1 --off
 expect 0 'a plan' plan $DEMO --context 512 -p 64 -n 16 --offload 3 --device $CARD -o "$T/plan.json"
 expect 0 'the plan executed' run $DEMO -p 'The bell' -n 12 --context 512 --json --offload "$T/plan.json" --device $CARD
 check 'the plan executed: the same tokens' grep -qF "$ids" "$T/out"
+IDS="--ids $T/ids -n 12 --context 128 --json" LLAMA=$REFERENCE/llama
+echo 1 2 3 4 5 6 7 >"$T/ids"
+expect 0 'a plan of a dense model' plan $LLAMA --context 128 -p 64 -n 16 --offload 3 --device $CARD -o "$T/whole.json"
+sed '0,/"ffn": "emulated"/s//"ffn": {"cpu": 96, "emulated": 64}/' "$T/whole.json" >"$T/parted.json"
+expect 0 'an FFN of both is planned' plan $LLAMA --context 128 -p 64 -n 16 --offload "$T/parted.json" --device $CARD -o "$T/again.json"
+check 'an FFN of both: told' out_has 'cpu: embedding; 60 % of the FFN of 0$'
+check 'an FFN of both: the rest' out_has 'emulated: head; attention and 40 % of the FFN of 0; layers 1-2'
+check 'an FFN of both: saved as it was' cmp "$T/parted.json" "$T/again.json"
+expect 0 'an FFN of both is executed' run $LLAMA $IDS --offload "$T/parted.json" --device $CARD
+ids=$(grep -oE '"ids":\[[0-9,]*\]' "$T/out")
+expect 0 'an FFN of both on the CPU' run $LLAMA $IDS --offload "$T/parted.json" --device $CARD,fail=1
+check 'an FFN of both on the CPU: the same tokens' grep -qF "$ids" "$T/out"
+refuse 3 'columns of an FFN' 'layer 0: "ffn": expected the columns of "cpu", a multiple of 32, and those of one device, together 160' \
+    run $LLAMA $IDS --offload <(sed 's/"cpu": 96/"cpu": 95/' "$T/parted.json") --device $CARD
 expect 0 'chat' chat $DEMO --once 'Who are you?' --offload 4 --device $CARD
 expect 0 'bench' bench $DEMO -p 8 -n 4 -r 2 -o jsonl --offload 4 --device $CARD
 check 'bench: marked' out_has '"devices": ?\[\{"name": ?"emulated"'

@@ -36,16 +36,16 @@ fi
 shares "$build" "$whole"
 # A profile of a slower and of a faster machine.
 cp "$KEPT" "$T/profile"
-scaled() { python3 -c '
+rates() { python3 -c '
 import json, sys
 p = json.load(open(sys.argv[1]))
-for k in ("usual_read", "usual_bf16", "usual_f32"): p[k] *= float(sys.argv[2])
+for k in ("usual_read", "usual_bf16", "usual_f32"): p[k] = float(sys.argv[2])
 json.dump(p, open(sys.argv[3], "w"), indent=2)' "$T/profile" "$1" "$KEPT"; }
-scaled 4
+rates 1e15
 expect 0 'a profile of better days' plan
 check 'is said' err_has '^the profile of 20.* now it is .*: predictions are for now'
 check 'and stays' sh -c "! cmp -s '$T/profile' '$KEPT'"
-scaled 0.2
+rates 1e6
 expect 0 'a profile of worse days' plan
 check 'is said' err_has '^the profile of 20.* now it is .*: it is measured again'
 check 'memory' out_has '^weights +[0-9.]+$'
@@ -67,6 +67,10 @@ refuse 2 'nothing to do' 'nothing to do' plan $DEMO --prompt 0 --generate 0
 refuse 2 'a size' 'expected a size such as' plan $DEMO --ram much
 refuse 2 'two models' 'either a model' plan $DEMO --random qwen3-4b
 refuse 2 'layers of a whole model' '--layers is for' plan $DEMO --layers 2
+refuse 2 'the type of files' '--dtype is for' plan $DEMO --dtype f32
+refuse 2 'the type of files, in a table' '--dtype is for' plan --table $DEMO --dtype f32
+expect 0 'a type' plan --random qwen3-0.6b --dtype f32 --json --ram 900GB --machine "$MACHINE"
+check 'twice the bytes' out_has '"weights": ?2384'
 refuse 3 'a machine that is not there' 'No such file' plan $DEMO --machine "$T/none"
 echo '{"version": 1}' >"$T/half.json"
 refuse 3 'half a machine' 'expected a text' plan $DEMO --machine "$T/half.json"
@@ -82,10 +86,13 @@ check 'nothing there' out_has 'card: nothing'
 expect 0 'the last layers' plan $BIG --offload 10
 check 'those' out_has 'card: layers 38-47'
 expect 0 'a pin' plan $BIG --vram 20GiB --pin 'layers 0-3' --pin 'experts 3 on cpu'
-check 'pinned' out_has 'card: .*layers 0-2; attention of 3'
+check 'pinned' out_has 'card: .*layers 0-2, [0-9-]+; attention of 3'
 expect 0 'two devices' plan --random qwen3-4b --machine "$MACHINE" --device emulated:4GiB,bandwidth=900,bf16=100T,pcie=25 --vram 4GiB
 check 'both' out_has 'emulated: '
 check 'marked' out_has 'emulated \(emulated\)'
+expect 0 'a device like the CPU' plan --random qwen3-4b --machine threadripper-pro-9995wx --device emulated:64GiB,bandwidth=400,bf16=50T,pcie=55 --context 8192
+check 'both compute each FFN' out_has '^placement +cpu: embedding; 4[0-9] % of the FFN of 0-35$'
+check 'the rest is on the device' out_has 'emulated: head; attention and 5[0-9] % of the FFN of 0-35'
 expect 0 'a model whose weights need the card' plan --random llama-3-70b --machine "$MACHINE" --context 4096
 refuse 4 'pins that do not fit' 'short for what is pinned to it' plan $BIG --vram 8GiB --pin 'layers 0-40'
 refuse 4 'layers that do not fit' '--offload 48: the devices are [0-9.]+ GiB short' plan $BIG --vram 8GiB --offload 48
@@ -153,12 +160,34 @@ expect 0 'as JSON' plan --accuracy --json
 check 'rows' out_has '"predicted": [0-9.]+'
 echo 'no database' >"$T/cache/quietmind/history.db"
 expect 0 'a damaged history stops nothing' run $DEMO -p 'The house of' -n 2
-check 'and is said' err_has 'the history .*not a database; it is put aside as history.db.damaged'
+check 'is said' err_has 'the history .*not a database; it is put aside as history.db.damaged'
+check 'once' test "$(grep -c 'the history' "$T/err")" = 1
 check 'put aside' grep -qx 'no database' "$T/cache/quietmind/history.db.damaged"
-expect 0 'a new one begins' run $DEMO -p 'The house of' -n 2
-check 'nothing is said' sh -c "! grep 'the history' $T/err"
 expect 0 'its rows' plan --accuracy
-check 'of that run' out_has ' demo +writing 1 '
+check 'the prompt, which found the damage' out_has ' demo +prompt '
+check 'the generation' out_has ' demo +writing 1 '
+expect 0 'the next run' run $DEMO -p 'The house of' -n 2
+check 'nothing is said' sh -c "! grep 'the history' $T/err"
+echo 'no database' >"$T/cache/quietmind/history.db"
+expect 0 'a bench that finds it' bench $DEMO -p 8 -n 2 -r 1
+check 'says so once' test "$(grep -c 'the history' "$T/err")" = 1
+expect 0 'all its rows' plan --accuracy
+check 'both' out_has '^median distance [0-9]+ %; [0-9]+ of 2 within'
+mkdir "$T/elsewhere"
+mv "$T"/cache/quietmind/history.db "$T/elsewhere"
+mkdir "$T/cache/quietmind/history.db"
+expect 0 'a history that can not be opened stops nothing' bench $DEMO -p 8 -n 2 -r 1
+check 'is said once' test "$(grep -c 'the history .*unable to open' "$T/err")" = 1
+rmdir "$T/cache/quietmind/history.db"
+CACHE=$XDG_CACHE_HOME
+unset XDG_CACHE_HOME
+HOME='' expect 0 'no cache' plan --accuracy
+check 'said' out_has '^nothing is kept: neither XDG_CACHE_HOME nor HOME'
+HOME='' expect 0 'no cache for results' compare --history
+check 'said' out_has '^nothing is kept: neither XDG_CACHE_HOME nor HOME'
+HOME='' expect 0 'a run without one' run $DEMO -p 'The house of' -n 2
+check 'says nothing of it' sh -c "! grep -E 'predicted|history' $T/err"
+export XDG_CACHE_HOME=$CACHE
 echo 'no database' >"$T/cache/quietmind/history.db"
 refuse 3 'a damaged history' 'the history .*not a database; it is put aside' plan --accuracy
 

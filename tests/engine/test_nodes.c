@@ -106,6 +106,38 @@ static void test_node_that_is_gone(void **state) {
     run_model_close(&m);
 }
 
+/* The CPU's columns of an FFN lie on some of the nodes only: all threads compute them. */
+static void test_parted_ffn(void **state) {
+    (void)state;
+    struct run_model m;
+    struct qm_placement p;
+    int32_t ids[70];
+    float *expected = NULL;
+    for (int i = 0; i < 70; i++)
+        ids[i] = i;
+    run_model_open(&m, "tests/data/reference/llama", NULL, options(1, -1));
+    assert_int_equal(qm_placement_open(m.model, 2, &p, NULL), QM_OK);
+    run_model_close(&m);
+    for (int64_t l = 0; l < p.layers; l++) {
+        p.layer[l].ffn = 1;
+        p.layer[l].ffn_cpu = (int32_t)(1 + l) * QM_FFN_UNIT;
+    }
+    for (int nodes = 1; nodes <= NODES; nodes++) {
+        struct qm_engine_options o = options(nodes, 0);
+        o.placement = &p;
+        o.devices = &test_card;
+        run_model_open(&m, "tests/data/reference/llama", NULL, o);
+        float *found = run_logits(m.engine, ids, 70, nodes == 2 ? 1 : 64, 1);
+        if (expected)
+            assert_memory_equal(found, expected, (size_t)m.model->config.vocab * sizeof *expected);
+        free(expected);
+        expected = found;
+        run_model_close(&m);
+    }
+    free(expected);
+    qm_placement_free(&p);
+}
+
 static void test_more_threads_than_cores(void **state) {
     (void)state;
     struct run_model m;
@@ -122,6 +154,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_in_place),
         cmocka_unit_test(test_node_that_is_gone),
+        cmocka_unit_test(test_parted_ffn),
         cmocka_unit_test(test_more_threads_than_cores),
     };
     return cmocka_run_group_tests(tests, find_cpu, NULL);

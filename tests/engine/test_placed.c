@@ -19,11 +19,11 @@ struct fixture {
     size_t bytes;
 };
 
-static struct qm_engine *open_engine(const struct qm_model *m, const struct qm_placement *p,
-                                     const struct qm_device_setup *devices, bool required) {
+static struct qm_engine *open_with(const struct qm_model *m, const struct qm_placement *p,
+                                   const struct qm_device_setup *devices, bool required, int threads) {
     struct qm_error err = {0};
     struct qm_engine *e;
-    struct qm_engine_options o = {.threads = 2,
+    struct qm_engine_options o = {.threads = threads,
                                   .isa = qm_isa_best(),
                                   .context = 256,
                                   .chunk = TOKENS,
@@ -34,6 +34,11 @@ static struct qm_engine *open_engine(const struct qm_model *m, const struct qm_p
     if (qm_engine_open(m, &o, &e, &err))
         fail_msg("%s", err.message);
     return e;
+}
+
+static struct qm_engine *open_engine(const struct qm_model *m, const struct qm_placement *p,
+                                     const struct qm_device_setup *devices, bool required) {
+    return open_with(m, p, devices, required, 2);
 }
 
 static void fixture_open(struct fixture *f, const char *name) {
@@ -129,8 +134,41 @@ static uint64_t run_through(struct qm_engine *e, const struct fixture *f, int64_
     return ops;
 }
 
-/* Experts of every layer on the CPU and two devices: other sums than the CPU's, but the same ones however the prompt is
- * cut, and whoever computes a device's share after it has failed, at any op. */
+/* Layers on the CPU and two devices at once: other sums than the CPU's, but the same ones however the prompt is cut, on
+ * any number of threads, and whoever computes a device's share after it has failed, at any op (`step` of them apart).
+ */
+static void check_parted(const struct fixture *f, const struct qm_placement *p, double error, uint64_t step) {
+    struct qm_device_setup devices[] = {test_card, test_card};
+    float *want = malloc(f->bytes), *found = malloc(f->bytes);
+    int failures;
+    struct qm_engine *e = open_engine(f->model, p, devices, false);
+    uint64_t ops = run_through(e, f, 13, want, &failures);
+    qm_engine_close(e);
+    assert_int_equal(failures, 0);
+    assert_true(ops > 8);
+    assert_true(relative_error(want, f->want, f->model->config.vocab) < error);
+    if (f->model->config.dtype == QM_F32) /* elsewhere rounding to the products' type may hide it */
+        assert_memory_not_equal(want, f->want, f->bytes);
+    for (int threads = 1; threads <= 3; threads++) {
+        e = open_with(f->model, p, devices, false, threads);
+        run_through(e, f, threads == 2 ? TOKENS : 1, found, &failures);
+        qm_engine_close(e);
+        assert_memory_equal(found, want, f->bytes);
+    }
+    for (uint64_t k = 0; k < ops; k += step) {
+        devices[0].fail_after = (int64_t)k / 2;
+        devices[1].fail_after = (int64_t)k;
+        e = open_engine(f->model, p, devices, false);
+        run_through(e, f, 13, found, &failures);
+        assert_true(failures >= 1 && failures <= 2);
+        assert_true(strlen(qm_engine_failures(e)) > 0);
+        qm_engine_close(e);
+        assert_memory_equal(found, want, f->bytes);
+    }
+    free(want);
+    free(found);
+}
+
 static void test_parted_experts(void **state) {
     struct fixture f;
     struct qm_placement p;
@@ -140,31 +178,30 @@ static void test_parted_experts(void **state) {
         for (int64_t x = 0; x < p.experts && f.model->config.layer[l].moe; x++)
             p.expert[l * p.experts + x] = (uint8_t)((x + l) % 3);
     p.layer[0].attention = 1;
-    struct qm_device_setup devices[] = {test_card, test_card};
-    float *want = malloc(f.bytes), *found = malloc(f.bytes);
-    int failures;
-    struct qm_engine *e = open_engine(f.model, &p, devices, false);
-    uint64_t ops = run_through(e, &f, 13, want, &failures);
-    qm_engine_close(e);
-    assert_int_equal(failures, 0);
-    assert_true(ops > 20);
-    assert_true(relative_error(want, f.want, f.model->config.vocab) < 0.02);
-    e = open_engine(f.model, &p, devices, false);
-    run_through(e, &f, 1, found, &failures);
-    qm_engine_close(e);
-    assert_memory_equal(found, want, f.bytes);
-    for (uint64_t k = 0; k < ops; k += 1 + ops / 25) {
-        devices[0].fail_after = (int64_t)k / 2;
-        devices[1].fail_after = (int64_t)k;
-        e = open_engine(f.model, &p, devices, false);
-        run_through(e, &f, 13, found, &failures);
-        assert_true(failures >= 1 && failures <= 2);
-        assert_true(strlen(qm_engine_failures(e)) > 0);
-        qm_engine_close(e);
-        assert_memory_equal(found, want, f.bytes);
+    check_parted(&f, &p, 0.02, 4);
+    qm_placement_free(&p);
+    fixture_close(&f);
+}
+
+/* Each dense FFN on the CPU and one of the devices, more of it on the one or on the other; the residual on the CPU, on
+ * the same device, on the other one; the CPU's columns streamed in long steps. */
+static void test_parted_ffn(void **state) {
+    struct fixture f;
+    struct qm_placement p;
+    fixture_open(&f, *state);
+    assert_int_equal(qm_placement_open(f.model, 3, &p, NULL), QM_OK);
+    for (int64_t l = 0; l < p.layers; l++) {
+        if (f.model->config.layer[l].moe)
+            continue;
+        p.layer[l].ffn = (uint8_t)(1 + l % 2);
+        p.layer[l].ffn_cpu = (int32_t)(l % 2 ? QM_FFN_UNIT : 4 * QM_FFN_UNIT);
+        p.layer[l].attention = (uint8_t)(l % 3);
     }
-    free(want);
-    free(found);
+    bool f32 = f.model->config.dtype == QM_F32;
+    check_parted(&f, &p, f32 ? 1e-6 : 0.02, 1);
+    p.layer[0].stream_ffn = 2;
+    p.stream_rows = 13;
+    check_parted(&f, &p, f32 ? 1e-6 : 0.02, 7);
     qm_placement_free(&p);
     fixture_close(&f);
 }
@@ -283,6 +320,11 @@ int main(void) {
         ON(test_parted_experts, "qwen3_moe"),
         ON(test_parted_experts, "gpt_oss"),
         ON(test_parted_experts, "mixtral"),
+        ON(test_parted_ffn, "llama"),
+        ON(test_parted_ffn, "llama_linear"), /* with biases */
+        ON(test_parted_ffn, "llama_f16"),
+        ON(test_parted_ffn, "qwen3_f32"),
+        ON(test_parted_ffn, "qwen3_moe_mixed"),
         ON(test_failures, "llama"),
         ON(test_failures, "qwen3_moe_mixed"),
         ON(test_clock, "llama"),

@@ -27,7 +27,7 @@ static void test_resident(void **state) {
     struct qm_engine *e;
     struct qm_sequence *s;
     struct qm_error err;
-    if (qm_shape_open("gpt-oss-20b", 4, NULL, &m, &err))
+    if (qm_shape_open("gpt-oss-20b", 4, NULL, NULL, &m, &err))
         fail_msg("%s", err.message);
     uint64_t before = resident();
     struct qm_engine_options o = {

@@ -11,7 +11,7 @@
 #include "tests/support/support.h"
 
 /* experts 0: a dense model. */
-static inline struct qm_model *plan_model(int layers, int hidden, int experts) {
+static inline struct qm_model *plan_model_ffn(int layers, int hidden, int experts, int ffn) {
     char config[1024];
     json_t *root;
     struct qm_model *m = NULL;
@@ -24,12 +24,16 @@ static inline struct qm_model *plan_model(int layers, int hidden, int experts) {
              "\"rope_theta\":10000,\"max_position_embeddings\":65536,\"hidden_act\":\"silu\","
              "\"tie_word_embeddings\":false,\"torch_dtype\":\"bfloat16\"}",
              experts ? "qwen3_moe" : "qwen3", experts ? "Qwen3MoeForCausalLM" : "Qwen3ForCausalLM", 512, hidden, layers,
-             2 * hidden, hidden / 2, experts ? experts : 8, experts ? (experts > 4 ? 4 : 2) : 2);
+             ffn, hidden / 2, experts ? experts : 8, experts ? (experts > 4 ? 4 : 2) : 2);
     if (qm_json_parse(config, strlen(config), "config", &root, &err) ||
         qm_model_from_config(root, "config", NULL, &m, &err))
         fail_msg("%s", err.message);
     json_decref(root);
     return m;
+}
+
+static inline struct qm_model *plan_model(int layers, int hidden, int experts) {
+    return plan_model_ffn(layers, hidden, experts, 2 * hidden);
 }
 
 /* 10 GB/s, 100 GFLOP/s, nothing else costs anything; kernels reach their limits. */

@@ -30,6 +30,34 @@ static void refuse_plan(const struct qm_model *m, const char *text, const char *
     free(bad);
 }
 
+static void test_parted_ffn(void **state) {
+    (void)state;
+    struct qm_model *m = plan_model(2, 128, 0);
+    struct qm_placement p, back;
+    struct qm_error err;
+    char *text;
+    assert_int_equal(qm_placement_open(m, 3, &p, &err), QM_OK);
+    p.layer[1].ffn = 2;
+    p.layer[1].ffn_cpu = 64;
+    assert_int_equal(qm_plan_write(&p, m, names, &text, &err), QM_OK);
+    assert_non_null(strstr(text, "\"ffn\": {\"cpu\": 64, \"other\": 192}"));
+    if (qm_plan_parse(text, strlen(text), "plan.json", m, names, 3, &back, &err))
+        fail_msg("%s", err.message);
+    assert_memory_equal(back.layer, p.layer, 2 * sizeof *p.layer);
+    qm_placement_free(&back);
+    static const char *const bad[] = {"64, \"other\": 191",     "65, \"other\": 191",
+                                      "0, \"other\": 256",      "256, \"other\": 0",
+                                      "-64, \"other\": 320",    "64",
+                                      "64, \"other\": \"192\"", "320, \"other\": -64",
+                                      "64.0, \"other\": 192",   "64, \"other\": 1, \"card\": 191"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        refuse_plan(m, text, "64, \"other\": 192", bad[i], "layer 1: \"ffn\": expected the columns of \"cpu\"");
+    refuse_plan(m, text, "\"other\": 192", "\"moon\": 192", "name of a device");
+    free(text);
+    qm_placement_free(&p);
+    qm_model_close(m);
+}
+
 static void test_plan(void **state) {
     (void)state;
     struct qm_model *m = plan_model(3, 128, 8);
@@ -185,10 +213,8 @@ static void test_routing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plan),
-        cmocka_unit_test(test_machine),
-        cmocka_unit_test(test_device),
-        cmocka_unit_test(test_routing),
+        cmocka_unit_test(test_plan),   cmocka_unit_test(test_parted_ffn), cmocka_unit_test(test_machine),
+        cmocka_unit_test(test_device), cmocka_unit_test(test_routing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -147,6 +147,54 @@ static void test_needed(void **state) {
     qm_model_close(m);
 }
 
+/* A card as fast as the CPU: both compute every FFN at once, which is faster than either; on a small model and on one
+ * whose placements are too many to be tried. */
+static void test_parted_ffn(void **state) {
+    (void)state;
+    for (int layers = 2; layers <= 12; layers += 10) {
+        struct qm_model *m = plan_model(layers, 512, 0);
+        struct qm_speed s = plan_machine();
+        plan_add_card(&s, (uint64_t)1 << 30);
+        s.device[0].read = s.read;
+        s.device[0].bf16 = s.bf16;
+        s.device[0].handover_us = 0.1;
+        struct qm_search_ask a = make_ask(m, &s);
+        struct qm_search_result r;
+        struct qm_error err;
+        assert_int_equal(qm_search(&a, &r, &err), QM_OK);
+        must_fit(&a, &r.placement);
+        assert_int_equal(r.exact, layers == 2);
+        assert_true(r.bound > 0 && r.bound <= r.seconds);
+        double parted = r.seconds;
+        struct qm_time_setup t = a.setup;
+        t.placement = &r.placement;
+        for (int64_t l = 0; l < layers; l++) {
+            assert_int_equal(r.placement.layer[l].ffn, 1);
+            assert_in_range(r.placement.layer[l].ffn_cpu, 384, 640); /* of 1024 */
+            r.placement.layer[l].ffn_cpu = 0;
+            r.placement.layer[l].stream_ffn = 0;
+        }
+        struct qm_job_time time;
+        qm_time_job(&t, &a.job, &time);
+        assert_true(time.prefill.seconds + time.decode.seconds > 1.2 * parted);
+        for (int64_t l = 0; l < layers; l++)
+            r.placement.layer[l].ffn = QM_DEVICE_CPU;
+        qm_time_job(&t, &a.job, &time);
+        assert_true(time.prefill.seconds + time.decode.seconds > 1.2 * parted);
+        qm_placement_free(&r.placement);
+        struct qm_pin pin;
+        assert_int_equal(qm_pin_parse("ffn 1", m, &s, &pin, &err), QM_OK);
+        a.pins = &pin;
+        a.n_pins = 1;
+        assert_int_equal(qm_search(&a, &r, &err), QM_OK); /* what is pinned is whole */
+        assert_int_equal(r.placement.layer[1].ffn, 1);
+        assert_int_equal(r.placement.layer[1].ffn_cpu, 0);
+        assert_true(r.placement.layer[0].ffn_cpu > 0);
+        qm_placement_free(&r.placement);
+        qm_model_close(m);
+    }
+}
+
 static void test_pins(void **state) {
     (void)state;
     struct qm_model *m = plan_model(12, 512, 8);
@@ -180,10 +228,8 @@ static void test_pins(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_small),
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_needed),
-        cmocka_unit_test(test_pins),
+        cmocka_unit_test(test_small),      cmocka_unit_test(test_memory), cmocka_unit_test(test_needed),
+        cmocka_unit_test(test_parted_ffn), cmocka_unit_test(test_pins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -160,6 +160,45 @@ static void test_split(void **state) {
     close_fixture(&f);
 }
 
+/* An FFN's columns on the CPU and on a card: the longer of both, and of a card that is as fast, half of the time. */
+static void test_parted_ffn(void **state) {
+    (void)state;
+    struct fixture f;
+    open_fixture(&f, plan_model(2, 1024, 0), 1);
+    struct qm_speed_device *d = &f.speed.device[0];
+    d->read = f.speed.read;
+    d->handover_us = 0;
+    d->up = d->down = d->up_busy = d->down_busy = 1e15;
+    int64_t all = f.model->config.ffn;
+    double ffn = 0;
+    for (int l = 0; l < 2; l++)
+        ffn += (double)(qm_weight_bytes(qm_model_weight(f.model, l, QM_W_GATE_UP)) +
+                        qm_weight_bytes(qm_model_weight(f.model, l, QM_W_DOWN))) /
+               f.speed.read;
+    struct qm_step_time cpu, t;
+    qm_time_step(&f.setup, 1, 0, 1, 0, &cpu);
+    for (int l = 0; l < 2; l++) {
+        f.placement.layer[l].ffn = 1;
+        f.placement.layer[l].ffn_cpu = (int32_t)(all / 2);
+    }
+    qm_time_step(&f.setup, 1, 0, 1, 0, &t);
+    near(cpu.seconds - t.seconds, ffn / 2, 1e-6);
+    near(t.device_busy[1], ffn / 2, 1e-6);
+    near(t.cpu_busy, cpu.cpu_busy - ffn / 2, 1e-6);
+    for (int l = 0; l < 2; l++)
+        f.placement.layer[l].ffn_cpu = (int32_t)(all / 4); /* the card's three quarters take longest */
+    qm_time_step(&f.setup, 1, 0, 1, 0, &t);
+    near(cpu.seconds - t.seconds, ffn / 4, 1e-6);
+    near(t.device, ffn * 3 / 4, 1e-6);
+    near(t.reading, cpu.reading - ffn, 1e-6); /* what is in the card's time does not bound the step */
+    f.placement.stream_rows = 8;
+    for (int l = 0; l < 2; l++)
+        f.placement.layer[l].stream_ffn = 1;
+    qm_time_step(&f.setup, 1, 0, 64, 0, &t);
+    near(t.link_busy[1], 2 * (double)qm_unit_ffn_bytes(f.model, 0, all / 4, true) / 1e15, 1e-6);
+    close_fixture(&f);
+}
+
 /* Streaming costs the link: the longer of path and transfers, and the first transfer. */
 static void test_streaming(void **state) {
     (void)state;
@@ -222,7 +261,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reading),   cmocka_unit_test(test_computing), cmocka_unit_test(test_shares),
         cmocka_unit_test(test_experts),   cmocka_unit_test(test_card),      cmocka_unit_test(test_split),
-        cmocka_unit_test(test_streaming), cmocka_unit_test(test_job),
+        cmocka_unit_test(test_streaming), cmocka_unit_test(test_job),       cmocka_unit_test(test_parted_ffn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include "engine/packed.h"
 #include "plan/placement.h"
 #include "plan/units.h"
+#include "tests/plan/plan_models.h"
 #include "tests/support/reference.h"
 #include "tests/support/support.h"
 
@@ -181,6 +182,77 @@ static void test_workspace(void **state) {
     qm_model_close(m);
 }
 
+/* Columns of an FFN take what the FFN of a model with so few takes, as packed, but for the other side's norm and bias.
+ */
+static void ffn_columns(const struct qm_model *m) {
+    int64_t l = 0, all = m->config.ffn;
+    while (l < m->config.layers && m->config.layer[l].moe)
+        l++;
+    if (l == m->config.layers)
+        return;
+    uint64_t whole = qm_unit_weight_bytes(m, QM_UNIT_FFN, l, 0);
+    const struct qm_weight *norm = qm_model_weight(m, l, QM_W_FFN_NORM), *bias = qm_model_weight(m, l, QM_W_DOWN_BIAS);
+    assert_int_equal(qm_unit_ffn_bytes(m, l, all, true), whole);
+    assert_int_equal(qm_unit_ffn_bytes(m, l, 0, true), 0);
+    for (int64_t here = QM_FFN_UNIT; here < all; here += QM_FFN_UNIT) {
+        uint64_t both = qm_unit_ffn_bytes(m, l, here, true) + qm_unit_ffn_bytes(m, l, all - here, false);
+        assert_int_equal(both, whole + qm_weight_bytes(norm));
+        assert_int_equal(qm_unit_ffn_bytes(m, l, here, true) - qm_unit_ffn_bytes(m, l, here, false),
+                         bias ? qm_weight_bytes(bias) : 0);
+    }
+    struct qm_placement p;
+    struct qm_error err;
+    struct qm_device_memory cpu, device;
+    struct qm_memory_table table;
+    struct qm_workload w = workloads[0];
+    w.kv_type = QM_BF16;
+    qm_memory_estimate(m, &w, &table);
+    assert_int_equal(qm_placement_open(m, 2, &p, &err), QM_OK);
+    p.layer[l].ffn = 1;
+    p.layer[l].ffn_cpu = QM_FFN_UNIT;
+    assert_int_equal(qm_placement_check(&p, m, &err), QM_OK);
+    qm_placement_memory(&p, m, &w, QM_DEVICE_CPU, &cpu);
+    qm_placement_memory(&p, m, &w, 1, &device);
+    assert_int_equal(device.weights, qm_unit_ffn_bytes(m, l, all - QM_FFN_UNIT, false));
+    assert_int_equal(cpu.weights + device.weights, table.weights + qm_weight_bytes(norm));
+    assert_true(device.activations > 0);
+    p.layer[l].stream_ffn = 1;
+    p.stream_rows = 8;
+    qm_placement_memory(&p, m, &w, 1, &device);
+    assert_int_equal(device.workspace, 2 * qm_unit_ffn_bytes(m, l, QM_FFN_UNIT, true));
+    qm_placement_free(&p);
+}
+
+/* The arena of a model with so few columns. */
+static void ffn_arena(void) {
+    enum { ALL = 512, SOME = 160 };
+    uint64_t bytes[2];
+    for (int i = 0; i < 2; i++) {
+        struct qm_model *m = plan_model_ffn(2, 128, 0, i ? ALL : SOME);
+        const struct qm_kernels *kernels;
+        struct qm_team *team;
+        struct qm_packed packed;
+        struct qm_error err;
+        assert_int_equal(qm_kernels_get(qm_isa_best(), &kernels, &err), QM_OK);
+        assert_int_equal(qm_team_create(1, &team, &err), QM_OK);
+        const struct qm_packed_setup setup = {.model = m, .kernels = kernels, .team = team, .homes = &anywhere};
+        assert_int_equal(qm_packed_load(&setup, &packed, &err), QM_OK);
+        bytes[i] = packed.memory[0].bytes;
+        if (i)
+            assert_int_equal(bytes[1] - bytes[0],
+                             2 * (qm_unit_ffn_bytes(m, 0, ALL, true) - qm_unit_ffn_bytes(m, 0, SOME, true)));
+        qm_packed_free(&packed);
+        qm_team_destroy(team);
+        qm_model_close(m);
+    }
+}
+
+static void test_columns(void **state) {
+    (void)state;
+    each_model(ffn_columns);
+    ffn_arena();
+}
+
 static void refused(struct qm_placement *p, const struct qm_model *m, const char *why) {
     struct qm_error err;
     assert_int_equal(qm_placement_check(p, m, &err), QM_INPUT);
@@ -212,6 +284,16 @@ static void test_check(void **state) {
     refused(&p, m, "expert 1 is on device 2");
     p.layer[moe].ffn = 1;
     refused(&p, m, "no dense FFN");
+    p.layer[moe].ffn_cpu = QM_FFN_UNIT;
+    refused(&p, m, "has no FFN on a device");
+    p.layer[dense].ffn_cpu = QM_FFN_UNIT;
+    refused(&p, m, "has no FFN on a device");
+    const int32_t columns[] = {-QM_FFN_UNIT, QM_FFN_UNIT + 1, (int32_t)m->config.ffn, 5 * QM_FFN_UNIT};
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
+        p.layer[dense].ffn = 1;
+        p.layer[dense].ffn_cpu = columns[i];
+        refused(&p, m, "expected a multiple of 32 below 160");
+    }
     p.layer[0].attention = p.layer[0].stream_attention = 1;
     refused(&p, m, "can't be streamed");
     memset(p.expert + moe * p.experts, 1, (size_t)p.experts);
@@ -224,8 +306,8 @@ static void test_check(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sums),      cmocka_unit_test(test_arena), cmocka_unit_test(test_placed),
-        cmocka_unit_test(test_workspace), cmocka_unit_test(test_check),
+        cmocka_unit_test(test_sums),      cmocka_unit_test(test_arena),   cmocka_unit_test(test_placed),
+        cmocka_unit_test(test_workspace), cmocka_unit_test(test_columns), cmocka_unit_test(test_check),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

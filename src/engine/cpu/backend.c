@@ -43,6 +43,20 @@ static void hidden_states(const struct region *r, int thread, int threads) {
     }
 }
 
+/* What of the matrix the batch wants of a dense FFN's columns: rows of gate and up, or columns of the down product. */
+static struct qm_matrix_part matrix_part(const struct qm_batch *b, enum qm_op_kind kind,
+                                         const struct qm_packed_weight *w) {
+    struct qm_matrix_part part = qm_matrix_whole(w);
+    if (b->columns && kind == QM_OP_FFN_UP) {
+        part.panel = b->column / QM_PANEL_ROWS * w->unit;
+        part.panels = (b->columns + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS * w->unit;
+    } else if (b->columns && kind == QM_OP_FFN_DOWN) {
+        part.k = b->column;
+        part.n_k = b->columns;
+    }
+    return part;
+}
+
 /* Every op that is one product of normed or plain rows. */
 static void product_region(void *arg, int thread, int threads) {
     const struct region *r = arg;
@@ -50,6 +64,9 @@ static void product_region(void *arg, int thread, int threads) {
     const struct qm_scratch_layout *l = &c->layout;
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix), *norm = qm_cpu_weight(c, r->op->norm);
     const struct qm_packed_weight *bias = qm_cpu_weight(c, r->op->bias);
+    const struct qm_matrix_part part = matrix_part(r->batch, r->op->kind, w);
+    if (part.k)
+        bias = NULL;
     struct qm_epilogue e = {.bias = bias ? qm_packed_vector(bias, 0) : NULL};
     const float *src = c->x;
     const int32_t *rows = NULL;
@@ -60,7 +77,7 @@ static void product_region(void *arg, int thread, int threads) {
         e.kind = QM_ADD, e.out = c->x, e.ld = l->ld_hidden, src = c->attended, ld = l->ld_q;
         break;
     case QM_OP_FFN_UP: e.kind = QM_GATE, e.out = c->h, e.ld = l->ld_ffn; break;
-    case QM_OP_FFN_DOWN: e.kind = QM_ADD, e.out = c->x, e.ld = l->ld_hidden, src = c->h, ld = l->ld_ffn; break;
+    case QM_OP_FFN_DOWN: e.kind = QM_ADD, e.out = c->x, e.ld = l->ld_hidden, src = c->h + part.k, ld = l->ld_ffn; break;
     default:
         hidden_states(r, thread, threads);
         e.kind = QM_SCATTER, e.rows = r->batch->logit_out, rows = r->batch->logit_row, m = r->batch->n_logits;
@@ -68,8 +85,8 @@ static void product_region(void *arg, int thread, int threads) {
     }
     if (m == 0)
         return;
-    const void *packed = qm_cpu_pack(c, thread, threads, src, ld, rows, m, w, norm);
-    qm_cpu_product(c, thread, packed, m, w, 0, &e);
+    const void *packed = qm_cpu_pack(c, thread, threads, src, ld, rows, m, w, part.n_k, norm);
+    qm_cpu_product(c, thread, packed, m, w, &part, 0, &e);
 }
 
 static void execute(struct qm_backend *b, const struct qm_op *op, const struct qm_batch *batch) {

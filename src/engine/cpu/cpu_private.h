@@ -64,15 +64,25 @@ struct qm_epilogue {
     const float *bias;  /* [n], or NULL */
 };
 
-/* Columns of C = A . W^T for this thread's share of the panels of one expert, rows packed at `a`. */
+/* What of a matrix takes part: its panels [panel, panel + panels), their columns [k, k + n_k). */
+struct qm_matrix_part {
+    int64_t panel, panels, k, n_k;
+};
+static inline struct qm_matrix_part qm_matrix_whole(const struct qm_packed_weight *w) {
+    return (struct qm_matrix_part){0, w->panels, 0, w->k};
+}
+
+/* Columns of C = A . W^T for this thread's share of the panels of one expert, rows packed at `a`. Panels that are not
+ * all of them are shared out among all threads, wherever they lie. */
 void qm_cpu_product(const struct qm_cpu *c, int thread, const void *a, int64_t m, const struct qm_packed_weight *w,
-                    int64_t expert, const struct qm_epilogue *e);
+                    const struct qm_matrix_part *part, int64_t expert, const struct qm_epilogue *e);
 
 /* Packs rows for a product, inside a region: few rows each thread packs for itself (no barrier), more are
  * shared out in blocks and followed by a barrier. norm: rows are normed first (then the normed rows are
- * also left in c->normed), or NULL. rows: which rows of src, or NULL for the first m. */
+ * also left in c->normed), or NULL. rows: which rows of src, or NULL for the first m. k: of each row, the columns that
+ * take part, from src on. */
 const void *qm_cpu_pack(const struct qm_cpu *c, int thread, int threads, const float *src, int64_t ld,
-                        const int32_t *rows, int64_t m, const struct qm_packed_weight *w,
+                        const int32_t *rows, int64_t m, const struct qm_packed_weight *w, int64_t k,
                         const struct qm_packed_weight *norm);
 
 void qm_cpu_attention(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch);

@@ -10,30 +10,30 @@ static int64_t min64(int64_t a, int64_t b) {
 
 /* Norms (if asked) and packs rows [r0, r1) to dst; normed rows go to c->normed. */
 static void pack_block(const struct qm_cpu *c, const float *src, int64_t ld, const int32_t *rows, int64_t r0,
-                       int64_t r1, const struct qm_packed_weight *w, const struct qm_packed_weight *norm, float *normed,
-                       void *dst) {
+                       int64_t r1, const struct qm_packed_weight *w, int64_t k, const struct qm_packed_weight *norm,
+                       float *normed, void *dst) {
     const struct qm_type_kernels *t = qm_cpu_type(c, w->type);
     if (!norm) {
         if (rows)
-            t->pack(dst, src, ld, rows + r0, r1 - r0, w->k);
+            t->pack(dst, src, ld, rows + r0, r1 - r0, k);
         else
-            t->pack(dst, src + r0 * ld, ld, NULL, r1 - r0, w->k);
+            t->pack(dst, src + r0 * ld, ld, NULL, r1 - r0, k);
         return;
     }
     int64_t ldn = c->layout.ld_hidden;
     for (int64_t r = r0; r < r1; r++)
-        c->kernels->rmsnorm(normed + (r - r0) * ldn, src + (rows ? rows[r] : r) * ld, qm_packed_vector(norm, 0), w->k,
+        c->kernels->rmsnorm(normed + (r - r0) * ldn, src + (rows ? rows[r] : r) * ld, qm_packed_vector(norm, 0), k,
                             (float)c->config->rms_eps);
-    t->pack(dst, normed, ldn, NULL, r1 - r0, w->k);
+    t->pack(dst, normed, ldn, NULL, r1 - r0, k);
 }
 
 const void *qm_cpu_pack(const struct qm_cpu *c, int thread, int threads, const float *src, int64_t ld,
-                        const int32_t *rows, int64_t m, const struct qm_packed_weight *w,
+                        const int32_t *rows, int64_t m, const struct qm_packed_weight *w, int64_t k,
                         const struct qm_packed_weight *norm) {
     if (m <= QM_PRIVATE_ROWS) {
         float *normed = (float *)(void *)qm_cpu_private(c, thread, c->layout.accumulator);
         void *dst = qm_cpu_private(c, thread, c->layout.private_rows);
-        pack_block(c, src, ld, rows, 0, m, w, norm, normed, dst);
+        pack_block(c, src, ld, rows, 0, m, w, k, norm, normed, dst);
         return dst;
     }
     const struct qm_type_kernels *t = qm_cpu_type(c, w->type);
@@ -41,8 +41,8 @@ const void *qm_cpu_pack(const struct qm_cpu *c, int thread, int threads, const f
     qm_team_share(blocks, thread, threads, &begin, &end);
     for (int64_t b = begin; b < end; b++) {
         int64_t r0 = b * QM_PACK_ROWS, r1 = min64(r0 + QM_PACK_ROWS, m);
-        pack_block(c, src, ld, rows, r0, r1, w, norm, c->normed + r0 * c->layout.ld_hidden,
-                   c->packed_rows + t->packed_bytes(r0, w->k));
+        pack_block(c, src, ld, rows, r0, r1, w, k, norm, c->normed + r0 * c->layout.ld_hidden,
+                   c->packed_rows + t->packed_bytes(r0, k));
     }
     qm_team_barrier(c->team, thread);
     return c->packed_rows;
@@ -69,10 +69,22 @@ static void finish(const struct qm_cpu *c, const struct qm_epilogue *e, float *b
     }
 }
 
+/* The thread's panels of a part. */
+static void share_of(const struct qm_cpu *c, int thread, const struct qm_packed_weight *w,
+                     const struct qm_matrix_part *part, int64_t *begin, int64_t *end) {
+    if (part->panels == w->panels) {
+        qm_packed_share(w, c->team, thread, begin, end);
+        return;
+    }
+    qm_team_part(c->team, part->panels / w->unit, thread, begin, end);
+    *begin = part->panel + *begin * w->unit;
+    *end = part->panel + *end * w->unit;
+}
+
 void qm_cpu_product(const struct qm_cpu *c, int thread, const void *a, int64_t m, const struct qm_packed_weight *w,
-                    int64_t expert, const struct qm_epilogue *e) {
+                    const struct qm_matrix_part *part, int64_t expert, const struct qm_epilogue *e) {
     int64_t begin, end;
-    qm_packed_share(w, c->team, thread, &begin, &end);
+    share_of(c, thread, w, part, &begin, &end);
     int64_t room = (int64_t)(c->layout.product_bytes / sizeof(float)) / (m * QM_PANEL_ROWS) / 2 * 2;
     float *block = (float *)(void *)qm_cpu_private(c, thread, c->layout.product);
     for (int64_t p = begin, panels; p < end; p += panels) {
@@ -80,8 +92,8 @@ void qm_cpu_product(const struct qm_cpu *c, int thread, const void *a, int64_t m
         int64_t col = p * QM_PANEL_ROWS, n = panels * QM_PANEL_ROWS;
         struct qm_product product = {.a = a,
                                      .m = m,
-                                     .k = w->k,
-                                     .b = qm_packed_panel(w, expert, p),
+                                     .k = part->n_k,
+                                     .b = qm_packed_panel(w, expert, p) + qm_panel_bytes(w->type, part->k),
                                      .n_panels = panels,
                                      .panel_stride = w->panel_stride,
                                      .c = block,
