@@ -11,7 +11,8 @@
  *
  * Steps. Each step takes the next token of every sequence that generates, and fills up with prompts. A step is at
  * most qm_engine_chunk() tokens, so a prompt of any length delays the next token of another sequence by one chunk's
- * time at most.
+ * time at most; and while others run, as many tokens (or a block) at most are read from the cache's store before one,
+ * which takes less than computing them where the store is of any use.
  *
  * One thread calls it. Callbacks run inside qm_scheduler_step, _submit, _cancel and _close; they may submit and cancel,
  * but not step or close.

@@ -63,6 +63,7 @@ struct qm_scheduler {
     int64_t n_waiting, n_preempted;
     uint64_t n_closed; /* sequences, and 1 */
     int64_t claimed;   /* blocks of the pool that the step's pieces take */
+    int64_t may_read;  /* blocks of the cache's store, before this step's tokens */
     int busy;          /* steps and callbacks that run, one in another */
     bool closing;
 
@@ -98,6 +99,8 @@ void scheduled_free(struct scheduled *q);
 /* Into the waiting list or out of it. */
 void scheduled_wait(struct qm_scheduler *s, struct scheduled *q);
 void scheduled_unwait(struct qm_scheduler *s, struct scheduled *q);
+/* Whether the cache's store may have more of its beginning than this step can read while others run. */
+bool scheduled_reads(struct qm_scheduler *s, const struct scheduled *q);
 /* What it needs to run: a sequence that holds what the cache knows. */
 int scheduled_prepare(struct qm_scheduler *s, struct scheduled *q, struct qm_error *err);
 /* Takes one that is prepared from the waiting to the running ones. */
@@ -115,9 +118,9 @@ void scheduler_admit(struct qm_scheduler *s);
 /* Pages for the next n tokens of a running request, or for fewer (of its prompt), or for none: what the cache can
  * give up, then what those behind it have. Returns for how many; they count as taken until the next step. */
 int64_t scheduler_claim(struct qm_scheduler *s, struct scheduled *q, int64_t n);
-/* Whether there are pages for all known tokens of those that run, and for those of q and a block more. What the cache
- * must give up for them it has then given up. */
-bool scheduler_fits(struct qm_scheduler *s, const struct scheduled *q);
+/* Whether there are pages for all known tokens of those that run, and for those of q and a block more, those that the
+ * cache can give up included. */
+bool scheduler_fits(const struct qm_scheduler *s, const struct scheduled *q);
 /* Fills steps; n_steps is 0 where there is nothing to do. */
 void scheduler_compose(struct qm_scheduler *s);
 /* Draws and tells the tokens of the step that was computed. */

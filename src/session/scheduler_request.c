@@ -136,16 +136,27 @@ void scheduled_unwait(struct qm_scheduler *s, struct scheduled *q) {
     s->n_preempted -= q->admitted;
 }
 
+/* Known tokens that the cache may have; those whose log-probabilities are still to be told have to be computed. */
+static int64_t attachable(const struct scheduled *q) {
+    bool retold = q->r.top_logprobs >= 0 && q->r.n_prompt + q->told < q->n_tokens;
+    return retold ? q->r.n_prompt : q->n_tokens;
+}
+
+bool scheduled_reads(struct qm_scheduler *s, const struct scheduled *q) {
+    if (!s->o.cache || !s->n_running)
+        return false;
+    if (s->may_read > 0)
+        s->may_read -= qm_prefix_cache_read(s->o.cache, q->tokens, attachable(q), s->may_read);
+    return s->may_read == 0;
+}
+
 int scheduled_prepare(struct qm_scheduler *s, struct scheduled *q, struct qm_error *err) {
     int rc = qm_sequence_open(s->o.engine, &q->sequence, err);
     q->n_cached = 0;
     if (rc || !s->o.cache)
         return rc;
-    /* known tokens whose log-probabilities are still to be told have to be computed */
-    bool retold = q->r.top_logprobs >= 0 && q->r.n_prompt + q->told < q->n_tokens;
     int64_t held;
-    rc = qm_prefix_cache_attach(s->o.cache, q->sequence, q->tokens, retold ? q->r.n_prompt : q->n_tokens, &held, NULL,
-                                err);
+    rc = qm_prefix_cache_attach(s->o.cache, q->sequence, q->tokens, attachable(q), &held, NULL, err);
     q->n_cached = rc ? 0 : held / s->block_tokens;
     return rc;
 }
