@@ -48,7 +48,9 @@ size_t qm_panel_bytes(enum qm_dtype t, int64_t k);
  *   a: m rows packed by qm_act_kernels.pack of the matching type
  *   b: the first panel; panel p at b + p * panel_stride
  *   c: float [m][ldc]; columns [0, 16 * n_panels) of each row are written
- *   accumulate: continue from what is in c (the same bits as one longer call over k) */
+ *   accumulate: continue from what is in c (the same bits as one longer call over k)
+ *   next: panels of the same stride that are multiplied after these, to be fetched meanwhile; NULL: those behind these
+ */
 struct qm_product {
     const void *a;
     int64_t m, k;
@@ -58,6 +60,7 @@ struct qm_product {
     float *c;
     int64_t ldc;
     int accumulate;
+    const void *next;
 };
 
 /* Kernels of one weight (or KV cache) type. Activations that multiply BF16 and MXFP4 are rounded to BF16

@@ -22,12 +22,11 @@ static inline int qm_mxfp4_shift(int k) {
     return k % 2 * 16 + k % QM_MXFP4_LINE_K / 2 * 4;
 }
 
-/* What a tile of some panels from memory fetches along with step s of its `steps`, at b: the block that follows some
- * KiB later, in the same panels or in those of the next tile. */
-static inline const char *qm_mxfp4_ahead(const char *b, size_t stride, int panels, int64_t s, int64_t steps) {
+/* What a tile from memory fetches along with step s of its `steps`, at b: the block that follows some KiB later, in the
+ * same panels or in those that are read next. */
+static inline const char *qm_mxfp4_ahead(const char *b, const char *next, int64_t s, int64_t steps) {
     const int64_t ahead = 12;
-    return b +
-           (s + ahead < steps ? ahead * QM_MXFP4_BLOCK : panels * (int64_t)stride + (ahead - steps) * QM_MXFP4_BLOCK);
+    return s + ahead < steps ? b + ahead * QM_MXFP4_BLOCK : next + (s + ahead - steps) * QM_MXFP4_BLOCK;
 }
 
 /* The code of k of row r. */

@@ -4,76 +4,91 @@
 #include "simd/tiling.h"
 
 /* EXPANDED_BYTES holds the decoded block of the panels that a tile takes at once. */
-enum { LINE = 64, GROUP_PANELS = 32, BLOCK_ROWS = 516, EXPANDED_BYTES = 40 * 1024 };
+enum { LINE = 64, GROUP_PANELS = 32, BLOCK_ROWS = 516, LEAST_ROWS = 6, EXPANDED_BYTES = 40 * 1024 };
+
+static const char *panel(const struct qm_product *p, int64_t n) {
+    return (const char *)p->b + (size_t)n * p->panel_stride;
+}
+
+/* What is read after all panels. */
+static const char *after(const struct qm_product *p) {
+    return p->next ? p->next : panel(p, p->n_panels);
+}
 
 /* All panels under the only strip. */
 static void run_strip(const struct qm_product *p, const struct qm_tiles *tiles, int64_t steps) {
-    const struct qm_along along = {0};
-    int64_t n = 0;
-    for (; n + tiles->panels <= p->n_panels; n += tiles->panels)
-        tiles->many(p->a, (const char *)p->b + (size_t)n * p->panel_stride, p->panel_stride, steps,
-                    p->c + n * QM_PANEL_ROWS, p->ldc, p->accumulate, &along);
-    for (; n < p->n_panels; n++)
-        tiles->one(p->a, (const char *)p->b + (size_t)n * p->panel_stride, p->panel_stride, steps,
-                   p->c + n * QM_PANEL_ROWS, p->ldc, p->accumulate, &along);
+    for (int64_t n = 0, taken; n < p->n_panels; n += taken) {
+        taken = n + tiles->panels <= p->n_panels ? tiles->panels : 1;
+        qm_tile *tile = taken == tiles->panels ? tiles->many : tiles->one;
+        const struct qm_along along = {.next = n + taken < p->n_panels ? panel(p, n + taken) : after(p)};
+        tile(p->a, panel(p, n), p->panel_stride, steps, p->c + n * QM_PANEL_ROWS, p->ldc, p->accumulate, &along);
+    }
 }
 
-/* A walk over several strips: strips [s0, s1), panels [group, group_end) by `pair`, one block of k at a time. */
+struct strip {
+    int64_t first, rows;
+};
+
+/* A walk over several strips: `strips` of them, panels [group, group_end) by `pair`, one block of k at a time. */
 struct walk {
     const struct qm_product *p;
     const struct qm_tiling *t;
-    int64_t s0, s1;
+    struct strip strip[BLOCK_ROWS / LEAST_ROWS];
+    int64_t strips;
     int64_t group, group_end, pair;
     int64_t from, steps; /* the block, of all_steps */
     int64_t all_steps;
+    /* While the strips of a tile are computed the block after it is fetched, by an even part along with each, so that
+     * memory is read all the time: each panel's by so many strips, so many bytes in each step (see qm_along). */
+    int64_t sharers, share, between;
 };
+
+static void share_next(struct walk *w) {
+    w->sharers = w->strips < w->pair ? 1 : w->strips / w->pair;
+    w->share = (w->t->b_step + w->sharers - 1) / w->sharers;
+    w->between = 0;
+    while ((2 * w->between + 2) * w->share <= LINE)
+        w->between = 2 * w->between + 1;
+}
 
 /* The panels of the block after that of panel n: of the next tile, else of the next block of k, else of the next
  * group. */
 static const char *next_block(const struct walk *w, int64_t n) {
-    const struct qm_product *p = w->p;
     if (n + w->pair < w->group_end)
-        return (const char *)p->b + (size_t)(n + w->pair) * p->panel_stride + w->from * w->t->b_step;
+        return panel(w->p, n + w->pair) + w->from * w->t->b_step;
     if (w->from + w->steps < w->all_steps)
-        return (const char *)p->b + (size_t)w->group * p->panel_stride + (w->from + w->steps) * w->t->b_step;
-    return (const char *)p->b + (size_t)w->group_end * p->panel_stride;
+        return panel(w->p, w->group) + (w->from + w->steps) * w->t->b_step;
+    return w->group_end < w->p->n_panels ? panel(w->p, w->group_end) : after(w->p);
 }
 
-/* What of the next block is fetched along with strip i of `strips`: an even part, so that memory is read all the time.
- * Each panel is some whole strips'. */
-static struct qm_along share_of_next(const struct walk *w, const char *next, int64_t i, int64_t strips) {
-    int64_t each = strips < w->pair ? 1 : strips / w->pair, panel = i / each % w->pair;
-    int64_t step = (w->t->b_step + each - 1) / each;
-    int64_t between = 0;
-    while ((2 * between + 2) * step <= LINE)
-        between = 2 * between + 1;
-    return (struct qm_along){.ahead = next + (size_t)panel * w->p->panel_stride + i % each * step * w->steps,
-                             .step = step,
-                             .between = between};
-}
-
-/* The walk's block of k for the panels of one tile, from panel n. While its strips are computed the next block is
- * fetched. */
+/* The walk's block of k for the panels of one tile, from panel n. */
 static void run_block(const struct walk *w, int64_t n) {
     char scratch[EXPANDED_BYTES] __attribute__((aligned(64)));
     const struct qm_product *p = w->p;
     const struct qm_tiling *t = w->t;
     int64_t n_panels = w->group_end - n < w->pair ? w->group_end - n : w->pair;
-    const char *b = (const char *)p->b + (size_t)n * p->panel_stride + w->from * t->b_step;
-    const char *next = next_block(w, n);
+    const char *b = panel(p, n) + w->from * t->b_step, *next = next_block(w, n);
     size_t stride = p->panel_stride;
-    for (int64_t s = w->s0; s < w->s1; s++) {
-        int64_t first, r = qm_strip(p->m, t->rows, s, &first);
-        const char *a = (const char *)p->a + (first * w->all_steps + w->from * r) * t->a_step;
-        float *c = p->c + first * p->ldc + n * QM_PANEL_ROWS;
-        struct qm_along along = share_of_next(w, next, s - w->s0, w->s1 - w->s0);
-        along.expanded = scratch;
-        const struct qm_tiles *tiles = t->expanded_step && s == w->s0 ? &t->expanding[r] : &t->strips[r];
+    int64_t fetched = 0, part = 0; /* the panel of the next block, and the part of it, that a strip fetches */
+    for (int64_t s = 0; s < w->strips; s++) {
+        const struct strip *strip = &w->strip[s];
+        const char *a = (const char *)p->a + (strip->first * w->all_steps + w->from * strip->rows) * t->a_step;
+        float *c = p->c + strip->first * p->ldc + n * QM_PANEL_ROWS;
+        const struct qm_along along = {.ahead = next + (size_t)fetched * p->panel_stride + part * w->share * w->steps,
+                                       .step = w->share,
+                                       .between = w->between,
+                                       .expanded = scratch};
+        const struct qm_tiles *tiles =
+            t->expanded_step && s == 0 ? &t->expanding[strip->rows] : &t->strips[strip->rows];
         qm_tile *tile = n_panels == w->pair ? tiles->many : tiles->one;
         tile(a, b, stride, w->steps, c, p->ldc, p->accumulate || w->from, &along);
         if (t->expanded_step) {
             b = scratch;
             stride = (size_t)w->steps * (size_t)t->expanded_step;
+        }
+        if (++part == w->sharers) {
+            part = 0;
+            fetched = fetched + 1 < w->pair ? fetched + 1 : 0;
         }
     }
 }
@@ -86,11 +101,15 @@ void qm_product_tiled(const struct qm_product *p, const struct qm_tiling *t) {
         return;
     }
     int64_t strips_at_once = BLOCK_ROWS / t->rows;
-    struct walk w = {.p = p, .t = t, .pair = t->strips[t->rows].panels, .all_steps = steps};
+    struct walk w;
+    w.p = p, w.t = t, w.pair = t->strips[t->rows].panels, w.all_steps = steps;
     for (w.group = 0; w.group < p->n_panels; w.group = w.group_end) {
         w.group_end = w.group + GROUP_PANELS < p->n_panels ? w.group + GROUP_PANELS : p->n_panels;
-        for (w.s0 = 0; w.s0 < strips; w.s0 = w.s1) {
-            w.s1 = w.s0 + strips_at_once < strips ? w.s0 + strips_at_once : strips;
+        for (int64_t first = 0; first < strips; first += w.strips) {
+            w.strips = first + strips_at_once < strips ? strips_at_once : strips - first;
+            for (int64_t i = 0; i < w.strips; i++)
+                w.strip[i].rows = qm_strip(p->m, t->rows, first + i, &w.strip[i].first);
+            share_next(&w);
             w.from = 0;
             do { /* once for k = 0 too, to write c */
                 w.steps = steps - w.from < t->block_steps ? steps - w.from : t->block_steps;

@@ -20,7 +20,8 @@ struct qm_along {
      * there, and fetching does nothing then.) */
     const char *ahead;
     int64_t step, between;
-    char *expanded; /* where a tile that expands its panels puts them: a step of expanded_step, panel after panel */
+    const char *next; /* of a tile that reads its panels from memory: the panels that are read after them */
+    char *expanded;   /* where a tile that expands its panels puts them: a step of expanded_step, panel after panel */
 };
 
 /* r rows (fixed by the tile) by its number of panels, over `steps` steps of k from a and b. */

@@ -87,8 +87,8 @@ QM_INLINE void block_sums(enum qm_taken taken, int rows, const float *a, const c
     }
 }
 
-QM_INLINE void tile(enum qm_taken taken, int rows, const float *a, const char *b, size_t stride, int64_t steps,
-                    float *c, int64_t ldc, int accumulate, const struct qm_along *along) {
+QM_INLINE void tile(enum qm_taken taken, int rows, const float *a, const char *b, int64_t steps, float *c, int64_t ldc,
+                    int accumulate, const struct qm_along *along) {
     __m256 acc[6][2];
     float *volatile kept = c; /* as in product.c */
     QM_UNROLL
@@ -100,7 +100,7 @@ QM_INLINE void tile(enum qm_taken taken, int rows, const float *a, const char *b
          s++, a += QM_MXFP4_K * rows, b += taken == QM_EXPANDED ? EXPANDED_STEP : QM_MXFP4_BLOCK) {
         char *out = taken == QM_EXPANDING ? along->expanded + s * EXPANDED_STEP : NULL;
         if (taken == QM_FETCHED)
-            block_sums(taken, rows, a, b, qm_mxfp4_ahead(b, stride, 1, s, steps), QM_MXFP4_BLOCK, out, acc);
+            block_sums(taken, rows, a, b, qm_mxfp4_ahead(b, along->next, s, steps), QM_MXFP4_BLOCK, out, acc);
         else
             block_sums(taken, rows, a, b, along->ahead + s * along->step, along->step, out, acc);
     }
@@ -114,7 +114,8 @@ QM_INLINE void tile(enum qm_taken taken, int rows, const float *a, const char *b
 
 #define TILE(rows, panels, name, taken)                                                                                \
     QM_TILE(name, rows, panels) {                                                                                      \
-        tile(taken, rows, (const float *)a, b, stride, steps, c, ldc, accumulate, along);                              \
+        (void)stride; /* of one panel */                                                                               \
+        tile(taken, rows, (const float *)a, b, steps, c, ldc, accumulate, along);                                      \
     }
 
 QM_TILES(QM_SHAPES_6_BY_1, fetched, QM_FETCHED)

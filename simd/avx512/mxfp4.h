@@ -91,7 +91,7 @@ QM_INLINE void mxfp4_tile(struct mxfp4_shape x, mxfp4_line *line_sums, const cha
         acc[r][j] = accumulate ? _mm512_loadu_ps(c + r * ldc + j * 16) : _mm512_setzero_ps();
     for (int64_t s = 0; s < steps; s++) {
         if (x.taken == QM_FETCHED)
-            mxfp4_block_sums(x, line_sums, o, qm_mxfp4_ahead(o.b, stride, x.panels, s, steps), QM_MXFP4_BLOCK, acc);
+            mxfp4_block_sums(x, line_sums, o, qm_mxfp4_ahead(o.b, along->next, s, steps), QM_MXFP4_BLOCK, acc);
         else
             mxfp4_block_sums(x, line_sums, o, along->ahead + s * along->step, along->step, acc);
         o.a += x.a_step * x.rows;

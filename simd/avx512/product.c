@@ -4,28 +4,10 @@
 #include <immintrin.h>
 
 #include "simd/avx512/avx512.h"
-#include "simd/inline.h"
-#include "simd/tile_tables.h"
-
-/* Where the panels come from memory: how far ahead they are fetched, in bytes of each, into L1 and into L2; a tile's
- * panels are followed by those of the next tile. */
-enum { NEAR = 2048, FAR = 6144 };
-
-/* The constants that shape a tile's code. */
-struct shape {
-    enum qm_dtype t;
-    enum qm_taken taken;
-    int rows, panels;
-    int k_step, b_step; /* a step: so many k, in so many bytes of a panel */
-};
-
-QM_INLINE struct shape shape_of(enum qm_dtype t, enum qm_taken taken, int rows, int panels) {
-    int k_step = t == QM_BF16 ? 2 : 1, b_step = taken == QM_EXPANDED ? 64 * k_step : t == QM_F16 ? 32 : 64;
-    return (struct shape){t, taken, rows, panels, k_step, b_step};
-}
+#include "simd/fetched.h"
 
 /* The 16 weights of k index `k_in_step` of a step, as float. */
-QM_INLINE __m512 weights(struct shape x, const char *b, int k_in_step) {
+QM_INLINE __m512 weights(struct qm_shape x, const char *b, int k_in_step) {
     if (x.taken == QM_EXPANDED || x.t == QM_F32)
         return _mm512_load_ps(b + k_in_step * 64);
     if (x.t == QM_F16)
@@ -35,29 +17,11 @@ QM_INLINE __m512 weights(struct shape x, const char *b, int k_in_step) {
                                          : _mm512_slli_epi32(pairs, 16));
 }
 
-/* Fetches, of step s: what lies near and far ahead in each panel, or what is read along. */
-QM_INLINE void fetch(struct shape x, const char *near, const char *far, size_t stride, int64_t s,
-                     const struct qm_along *along) {
-    if (x.taken != QM_FETCHED) {
-        if (!(s & along->between))
-            _mm_prefetch(along->ahead + s * along->step, _MM_HINT_T1);
-        return;
-    }
-    if (x.b_step < 64 && s % 2)
-        return;
-    QM_UNROLL
-    for (int j = 0; j < x.panels; j++) {
-        _mm_prefetch(near + (size_t)j * stride + s * x.b_step, _MM_HINT_T0);
-        _mm_prefetch(far + (size_t)j * stride + s * x.b_step, _MM_HINT_T1);
-    }
-}
-
-/* Steps [from, to) of `steps`. */
-QM_INLINE void steps_of(struct shape x, const float *a, const char *b, size_t stride, int64_t from, int64_t to,
-                        int64_t steps, const char *near, const char *far, const struct qm_along *along,
-                        __m512 acc[][8]) {
-    for (int64_t s = from; s < to; s++) {
-        fetch(x, near, far, stride, s, along);
+/* A span of a tile's steps. */
+QM_INLINE void steps_of(struct qm_shape x, const float *a, const char *b, size_t stride, int64_t steps,
+                        struct qm_span span, const struct qm_along *along, __m512 acc[][8]) {
+    for (int64_t s = span.from; s < span.to; s++) {
+        qm_fetch(x, span, stride, s, along);
         QM_UNROLL
         for (int k = 0; k < x.k_step; k++) {
             int64_t at = s * x.k_step + k;
@@ -79,8 +43,8 @@ QM_INLINE void steps_of(struct shape x, const float *a, const char *b, size_t st
     }
 }
 
-QM_INLINE void tile(struct shape x, const float *a, const char *b, size_t stride, int64_t steps, float *c, int64_t ldc,
-                    int accumulate, const struct qm_along *along) {
+QM_INLINE void tile(struct qm_shape x, const float *a, const char *b, size_t stride, int64_t steps, float *c,
+                    int64_t ldc, int accumulate, const struct qm_along *along) {
     __m512 acc[QM_TILE_ROWS][8];
     float *volatile kept = c; /* else the addresses of all rows are kept over the loop, in registers that it needs */
     QM_UNROLL
@@ -88,16 +52,8 @@ QM_INLINE void tile(struct shape x, const float *a, const char *b, size_t stride
         QM_UNROLL
     for (int j = 0; j < x.panels; j++)
         acc[i][j] = accumulate ? _mm512_loadu_ps(c + i * ldc + j * 16) : _mm512_setzero_ps();
-    /* up to where what is far ahead is in the tile's panels, and what is near; beyond, they are the next tile's */
-    const int64_t cut[] = {steps > FAR / x.b_step ? steps - FAR / x.b_step : 0,
-                           steps > NEAR / x.b_step ? steps - NEAR / x.b_step : 0, steps};
-    const char *next = b + (size_t)x.panels * stride - steps * x.b_step;
-    if (x.taken != QM_FETCHED)
-        steps_of(x, a, b, stride, 0, steps, steps, NULL, NULL, along, acc);
-    else
-        for (int i = 0; i < 3; i++)
-            steps_of(x, a, b, stride, i ? cut[i - 1] : 0, cut[i], steps, (i < 2 ? b : next) + NEAR,
-                     (i < 1 ? b : next) + FAR, along, acc);
+    for (int i = 0; i < qm_spans(x); i++)
+        steps_of(x, a, b, stride, steps, qm_span_of(x, i, b, steps, along), along, acc);
     c = kept;
     QM_UNROLL
     for (int i = 0; i < x.rows; i++)
@@ -122,7 +78,7 @@ QM_INLINE void tile(struct shape x, const float *a, const char *b, size_t stride
 
 #define TILE(rows, panels, name, type, taken)                                                                          \
     QM_TILE(name, rows, panels) {                                                                                      \
-        tile(shape_of(type, taken, rows, panels), (const float *)a, b, stride, steps, c, ldc, accumulate, along);      \
+        tile(qm_shape_of(type, taken, rows, panels), (const float *)a, b, stride, steps, c, ldc, accumulate, along);   \
     }
 
 QM_TILES(SHAPES, bf16, QM_BF16, QM_FETCHED)

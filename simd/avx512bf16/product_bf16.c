@@ -3,67 +3,71 @@
 #include <immintrin.h>
 
 #include "simd/avx512bf16/avx512bf16.h"
-#include "simd/inline.h"
-#include "simd/tile_tables.h"
+#include "simd/fetched.h"
 
-/* Where the panels come from memory: how far ahead they are fetched, in steps (3 KiB of each); a tile's panels are
- * followed by those of the next tile. Two threads read 85 % of what plain reads do without, 96 % with. */
-enum { AHEAD = 48 };
-
-/* Steps [from, to). What lies at `ahead` is fetched: of `later`, its bytes of a step, into L2; else a line of each
- * panel a step, into L1. */
-QM_INLINE void steps_of(int rows, int panels, const int32_t *a, const char *b, size_t stride, int64_t from, int64_t to,
-                        const char *ahead, const struct qm_along *later, __m512 acc[][2]) {
-    for (int64_t s = from; s < to; s++) {
-        __m512i w[2];
-        if (later && !(s & later->between))
-            _mm_prefetch(later->ahead + s * later->step, _MM_HINT_T1);
+/* A span of a tile's steps. */
+QM_INLINE void steps_of(struct qm_shape x, const int32_t *a, const char *b, size_t stride, struct qm_span span,
+                        const struct qm_along *along, __m512 acc[][4]) {
+    for (int64_t s = span.from; s < span.to; s++) {
+        __m512i w[4];
+        qm_fetch(x, span, stride, s, along);
         QM_UNROLL
-        for (int j = 0; j < panels; j++) {
-            if (!later)
-                _mm_prefetch(ahead + (size_t)j * stride + s * 64, _MM_HINT_T0);
+        for (int j = 0; j < x.panels; j++)
             w[j] = _mm512_load_si512(b + (size_t)j * stride + s * 64);
-        }
         QM_UNROLL
-        for (int i = 0; i < rows; i++) {
-            __m512i x = _mm512_set1_epi32(a[s * rows + i]);
+        for (int i = 0; i < x.rows; i++) {
+            __m512i v = _mm512_set1_epi32(a[s * x.rows + i]);
             QM_UNROLL
-            for (int j = 0; j < panels; j++)
-                acc[i][j] = _mm512_dpbf16_ps(acc[i][j], (__m512bh)x, (__m512bh)w[j]);
+            for (int j = 0; j < x.panels; j++)
+                acc[i][j] = _mm512_dpbf16_ps(acc[i][j], (__m512bh)v, (__m512bh)w[j]);
         }
     }
 }
 
-QM_INLINE void tile(int rows, int panels, const int32_t *a, const char *b, size_t stride, int64_t steps, float *c,
+QM_INLINE void tile(struct qm_shape x, const int32_t *a, const char *b, size_t stride, int64_t steps, float *c,
                     int64_t ldc, int accumulate, const struct qm_along *along) {
-    __m512 acc[QM_TILE_ROWS][2];
+    __m512 acc[QM_TILE_ROWS][4];
     float *volatile kept = c; /* as in avx512/product.c */
     QM_UNROLL
-    for (int i = 0; i < rows; i++)
+    for (int i = 0; i < x.rows; i++)
         QM_UNROLL
-    for (int j = 0; j < panels; j++)
+    for (int j = 0; j < x.panels; j++)
         acc[i][j] = accumulate ? _mm512_loadu_ps(c + i * ldc + j * 16) : _mm512_setzero_ps();
-    if (along->ahead) {
-        steps_of(rows, panels, a, b, stride, 0, steps, NULL, along, acc);
-    } else {
-        int64_t within = steps > AHEAD ? steps - AHEAD : 0;
-        steps_of(rows, panels, a, b, stride, 0, within, b + AHEAD * 64, NULL, acc);
-        steps_of(rows, panels, a, b, stride, within, steps, b + (size_t)panels * stride - within * 64, NULL, acc);
-    }
+    for (int i = 0; i < qm_spans(x); i++)
+        steps_of(x, a, b, stride, qm_span_of(x, i, b, steps, along), along, acc);
     c = kept;
     QM_UNROLL
-    for (int i = 0; i < rows; i++)
+    for (int i = 0; i < x.rows; i++)
         QM_UNROLL
-    for (int j = 0; j < panels; j++)
+    for (int j = 0; j < x.panels; j++)
         _mm512_storeu_ps(c + i * ldc + j * 16, acc[i][j]);
 }
 
-#define TILE(rows, panels, name)                                                                                       \
+/* From memory. */
+#define SHAPES(MANY, ONE, ...)                                                                                         \
+    MANY(1, 4, __VA_ARGS__)                                                                                            \
+    MANY(2, 4, __VA_ARGS__)                                                                                            \
+    MANY(3, 4, __VA_ARGS__)                                                                                            \
+    MANY(4, 4, __VA_ARGS__)                                                                                            \
+    MANY(5, 2, __VA_ARGS__)                                                                                            \
+    MANY(6, 2, __VA_ARGS__)                                                                                            \
+    MANY(7, 2, __VA_ARGS__)                                                                                            \
+    MANY(8, 2, __VA_ARGS__)                                                                                            \
+    MANY(9, 2, __VA_ARGS__)                                                                                            \
+    MANY(10, 2, __VA_ARGS__)                                                                                           \
+    MANY(11, 2, __VA_ARGS__)                                                                                           \
+    MANY(12, 2, __VA_ARGS__)
+
+/* As they are, a panel's pairs need no expanding. */
+#define TILE(rows, panels, name, taken)                                                                                \
     QM_TILE(name, rows, panels) {                                                                                      \
-        tile(rows, panels, (const int32_t *)a, b, stride, steps, c, ldc, accumulate, along);                           \
+        struct qm_shape x = qm_shape_of(QM_BF16, taken, rows, panels);                                                 \
+        x.b_step = 64;                                                                                                 \
+        tile(x, (const int32_t *)a, b, stride, steps, c, ldc, accumulate, along);                                      \
     }
 
-QM_TILES(QM_SHAPES_12_BY_2, tile)
+QM_TILES(SHAPES, fetched, QM_FETCHED)
+QM_TILES(QM_SHAPES_12_BY_2, cached, QM_EXPANDED)
 
 void product_bf16_avx512bf16(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
@@ -72,8 +76,8 @@ void product_bf16_avx512bf16(const struct qm_product *p) {
         .a_step = 4,
         .b_step = 64,
         .block_steps = 256,
-        .one_strip = QM_TILE_TABLE(QM_SHAPES_12_BY_2, tile),
-        .strips = QM_TILE_TABLE(QM_SHAPES_12_BY_2, tile),
+        .one_strip = QM_TILE_TABLE(SHAPES, fetched),
+        .strips = QM_TILE_TABLE(QM_SHAPES_12_BY_2, cached),
     };
     qm_product_tiled(p, &tiling);
 }

@@ -20,6 +20,8 @@ static const char SCHEMA[] =
     " prompt INTEGER, cached INTEGER, generated INTEGER, started REAL, first REAL, finished REAL);"
     "CREATE INDEX row_name ON row(custom_id);"
     "CREATE UNIQUE INDEX row_completed ON row(completed);"
+    /* counting failures by reason walks this one: sorting a million of them would take memory */
+    "CREATE INDEX row_reason ON row(reason) WHERE reason IS NOT NULL;"
     "CREATE TABLE text(number INTEGER PRIMARY KEY, line TEXT NOT NULL, hash INTEGER NOT NULL);"
     "CREATE TABLE token(number INTEGER, part INTEGER, ids BLOB NOT NULL, PRIMARY KEY(number, part)) WITHOUT ROWID;"
     "CREATE TABLE block(number INTEGER PRIMARY KEY, hash TEXT NOT NULL);"

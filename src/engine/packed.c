@@ -189,15 +189,20 @@ static void expert_runs(const struct qm_weight *w, int64_t expert, int64_t *firs
 
 /* Weights of a model opened from its config alone: values of the size that trained ones have (uniform in about
  * +-0.06), the same for the same place, so that speed can be measured without a download. They repeat a block of
- * random values from a random start, since drawing each would take longer than reading it from a disk. */
-enum { RANDOM_BYTES = 272 * 64 }; /* whole elements of every type, whole blocks of MXFP4 */
+ * random values from a random start, since drawing each would take longer than reading it from a disk. Embeddings are
+ * greater by so much that what the layers add (attention's mean of many tokens above all) does not drown them: rows
+ * would become alike, and a prompt's tokens would all go to the same few experts. */
+enum {
+    RANDOM_BYTES = 272 * 64, /* whole elements of every type, whole blocks of MXFP4 */
+    EMBEDDING_FACTOR = 1024,
+};
 
 static uint32_t next_random(uint64_t *state) {
     *state = *state * 6364136223846793005u + 1442695040888963407u;
     return (uint32_t)(*state >> 33);
 }
 
-static void random_block(uint8_t *block, enum qm_dtype t, uint64_t *state) {
+static void random_block(uint8_t *block, enum qm_dtype t, float factor, uint64_t *state) {
     if (t == QM_MXFP4) { /* 16 scales of 2^-7, then 256 bytes of codes */
         for (int i = 0; i < RANDOM_BYTES; i++)
             block[i] = i % 272 < 16 ? 120 : (uint8_t)next_random(state);
@@ -205,16 +210,16 @@ static void random_block(uint8_t *block, enum qm_dtype t, uint64_t *state) {
     }
     size_t size = qm_dtype_size(t);
     for (size_t i = 0; i < RANDOM_BYTES / size; i++) {
-        float x = ((float)(next_random(state) & 0xFFFF) - 32767.5f) * 0x1p-19f;
+        float x = ((float)(next_random(state) & 0xFFFF) - 32767.5f) * 0x1p-19f * factor;
         uint16_t half = t == QM_BF16 ? qm_bf16_from_f32(x) : qm_f16_from_f32(x);
         memcpy(block + i * size, t == QM_F32 ? (const void *)&x : &half, size);
     }
 }
 
-static void fill_random(uint8_t *panels, enum qm_dtype t, uint64_t bytes, uint64_t seed) {
+static void fill_random(uint8_t *panels, enum qm_dtype t, float factor, uint64_t bytes, uint64_t seed) {
     uint8_t block[RANDOM_BYTES];
     uint64_t state = seed * 0x9E3779B97F4A7C15u + 1, unit = t == QM_MXFP4 ? 272 : 64;
-    random_block(block, t, &state);
+    random_block(block, t, factor, &state);
     while (bytes) {
         uint64_t from = next_random(&state) % (RANDOM_BYTES / unit) * unit, n = RANDOM_BYTES - from;
         n = n < bytes ? n : bytes;
@@ -287,7 +292,8 @@ static int load_block(struct loader *l, struct worker *k, const struct block *b,
         for (int64_t i = 0; !rc && i < b->runs; i++)
             rc = read_piece(l, w, &w->runs[b->first_run + i], p0, p1, &staging, &k->pieces[i], err);
         for (int64_t p = p0; p < p1 && !l->model->shards; p++) /* panel by panel: MXFP4's are padded */
-            fill_random((uint8_t *)qm_packed_panel(to, b->expert, p), to->type, to->panel_stride,
+            fill_random((uint8_t *)qm_packed_panel(to, b->expert, p), to->type,
+                        w->role == QM_W_EMBED ? EMBEDDING_FACTOR : 1, to->panel_stride,
                         (uint64_t)((b->weight * to->experts + b->expert) * to->panels + p));
         for (int64_t p = p0; !rc && p < p1 && l->model->shards; p++)
             pack_one(l, w, to, b->expert, p, &w->runs[b->first_run], k->pieces, b->runs, k->wide);

@@ -101,6 +101,35 @@ static int collect_reason(void *arg, const char *reason, int64_t count, struct q
     return qm_buf_printf(arg, err, "%s %lld", reason, (long long)count);
 }
 
+static int count_reasons(void *arg, const char *reason, int64_t count, struct qm_error *err) {
+    (void)reason, (void)err;
+    *(int64_t *)arg += count;
+    return QM_OK;
+}
+
+/* Of however many rows. */
+static void test_reasons_take_no_memory(void **state) {
+    (void)state;
+    enum { MANY = 50000 };
+    struct qm_journal *j = open_journal(true);
+    char reason[160];
+    memset(reason, 'x', sizeof reason);
+    reason[159] = 0;
+    for (int64_t i = 1; i <= MANY; i++) {
+        snprintf(reason + 150, 9, "%d", (int)(i % 10));
+        const struct qm_journal_row row = {.number = i, .reason = reason, .text = "", .len = 0};
+        assert_int_equal(qm_journal_add(j, &row, NULL), 0);
+    }
+    assert_int_equal(qm_journal_commit(j, NULL), 0);
+    sqlite3_int64 before = sqlite3_memory_used();
+    sqlite3_memory_highwater(1);
+    int64_t n = 0;
+    assert_int_equal(qm_journal_reasons(j, count_reasons, &n, NULL), 0);
+    assert_int_equal(n, MANY);
+    assert_true(sqlite3_memory_highwater(0) - before < 3 << 20);
+    qm_journal_close(j);
+}
+
 static void test_rows(void **state) {
     (void)state;
     struct qm_journal *j = open_journal(true);
@@ -322,8 +351,13 @@ static void test_reader(void **state) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {TEST(test_values), TEST(test_rows),    TEST(test_tokens_blocks_runs),
-                                       TEST(test_damage), TEST(test_partial), TEST(test_lock),
+    const struct CMUnitTest tests[] = {TEST(test_values),
+                                       TEST(test_rows),
+                                       TEST(test_reasons_take_no_memory),
+                                       TEST(test_tokens_blocks_runs),
+                                       TEST(test_damage),
+                                       TEST(test_partial),
+                                       TEST(test_lock),
                                        TEST(test_reader)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -86,7 +86,7 @@ static void product_region(void *arg, int thread, int threads) {
     if (m == 0)
         return;
     const void *packed = qm_cpu_pack(c, thread, threads, src, ld, rows, m, w, part.n_k, norm);
-    qm_cpu_product(c, thread, packed, m, w, &part, 0, &e);
+    qm_cpu_product(c, thread, packed, m, w, &part, 0, -1, &e);
 }
 
 static void execute(struct qm_backend *b, const struct qm_op *op, const struct qm_batch *batch) {

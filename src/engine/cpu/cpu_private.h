@@ -73,9 +73,10 @@ static inline struct qm_matrix_part qm_matrix_whole(const struct qm_packed_weigh
 }
 
 /* Columns of C = A . W^T for this thread's share of the panels of one expert, rows packed at `a`. Panels that are not
- * all of them are shared out among all threads, wherever they lie. */
+ * all of them are shared out among all threads, wherever they lie. next: the expert that is multiplied by afterwards,
+ * or -1. */
 void qm_cpu_product(const struct qm_cpu *c, int thread, const void *a, int64_t m, const struct qm_packed_weight *w,
-                    const struct qm_matrix_part *part, int64_t expert, const struct qm_epilogue *e);
+                    const struct qm_matrix_part *part, int64_t expert, int64_t next, const struct qm_epilogue *e);
 
 /* Packs rows for a product, inside a region: few rows each thread packs for itself (no barrier), more are
  * shared out in blocks and followed by a barrier. norm: rows are normed first (then the normed rows are

@@ -162,6 +162,13 @@ static int64_t expert_rows(const struct region *r, int64_t e) {
     return r->c->routing.first[e + 1] - r->c->routing.first[e];
 }
 
+/* The first expert from e on that takes part, or -1. */
+static int64_t working_expert(const struct region *r, int64_t e) {
+    while (e < r->c->config->experts && expert_rows(r, e) == 0)
+        e++;
+    return e < r->c->config->experts ? e : -1;
+}
+
 /* Where each expert's packed rows start. Only the caller of the region runs this. */
 static void place_packed(const struct region *r) {
     struct qm_cpu *c = r->c;
@@ -228,15 +235,13 @@ static void up_region(void *arg, int thread, int threads) {
     const struct qm_matrix_part all = qm_matrix_whole(w);
     const void *last = NULL;
     pack_experts(r, thread, threads, &in);
-    for (int64_t e = 0; e < c->config->experts; e++) {
-        int64_t m = expert_rows(r, e);
-        if (m == 0)
-            continue;
+    for (int64_t e = working_expert(r, 0), next; e >= 0; e = next) {
+        next = working_expert(r, e + 1);
         struct qm_epilogue gate = {.kind = QM_GATE,
                                    .out = c->h + c->routing.first[e] * c->layout.ld_ffn,
                                    .ld = c->layout.ld_ffn,
                                    .bias = bias ? qm_packed_vector(bias, e) : NULL};
-        qm_cpu_product(c, thread, packed_expert(r, thread, &in, e, &last), m, w, &all, e, &gate);
+        qm_cpu_product(c, thread, packed_expert(r, thread, &in, e, &last), expert_rows(r, e), w, &all, e, next, &gate);
     }
 }
 
@@ -257,10 +262,12 @@ static void down_columns(const struct region *r, int thread, const struct inputs
     int64_t rows = r->batch->rows;
     const void *last = NULL;
     memset(sum, 0, (size_t)(rows * ld) * sizeof *sum);
-    for (int64_t e = 0; e < c->config->experts; e++) {
+    for (int64_t e = working_expert(r, 0), start = e, next; e >= 0; e = next) {
         int64_t m = expert_rows(r, e), first = c->routing.first[e];
-        if (m == 0)
-            continue;
+        next = working_expert(r, e + 1);
+        const uint8_t *after = next >= 0                    ? qm_packed_panel(w, next, panel)
+                               : panel + panels < w->panels ? qm_packed_panel(w, start, panel + panels)
+                                                            : NULL;
         struct qm_product product = {.a = packed_expert(r, thread, in, e, &last),
                                      .m = m,
                                      .k = w->k,
@@ -268,7 +275,8 @@ static void down_columns(const struct region *r, int thread, const struct inputs
                                      .n_panels = panels,
                                      .panel_stride = w->panel_stride,
                                      .c = block,
-                                     .ldc = ld};
+                                     .ldc = ld,
+                                     .next = after};
         qm_cpu_type(c, w->type)->product(&product);
         for (int64_t i = 0; i < m; i++) {
             if (bias)

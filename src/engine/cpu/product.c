@@ -82,7 +82,7 @@ static void share_of(const struct qm_cpu *c, int thread, const struct qm_packed_
 }
 
 void qm_cpu_product(const struct qm_cpu *c, int thread, const void *a, int64_t m, const struct qm_packed_weight *w,
-                    const struct qm_matrix_part *part, int64_t expert, const struct qm_epilogue *e) {
+                    const struct qm_matrix_part *part, int64_t expert, int64_t next, const struct qm_epilogue *e) {
     int64_t begin, end;
     share_of(c, thread, w, part, &begin, &end);
     int64_t room = (int64_t)(c->layout.product_bytes / sizeof(float)) / (m * QM_PANEL_ROWS) / 2 * 2;
@@ -97,7 +97,8 @@ void qm_cpu_product(const struct qm_cpu *c, int thread, const void *a, int64_t m
                                      .n_panels = panels,
                                      .panel_stride = w->panel_stride,
                                      .c = block,
-                                     .ldc = n};
+                                     .ldc = n,
+                                     .next = p + panels == end && next >= 0 ? qm_packed_panel(w, next, begin) : NULL};
         qm_cpu_type(c, w->type)->product(&product);
         finish(c, e, block, n, m, col, n, min64(n, w->n - col));
     }
