@@ -123,7 +123,7 @@ clean: ## remove what was built
 	rm -rf build
 
 format: ## format the sources in place
-	find src simd numa offload tests bench -name '*.[ch]' -exec clang-format -i {} +
+	find src simd numa $(wildcard offload) tests bench -name '*.[ch]' -exec clang-format -i {} +
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'

@@ -25,7 +25,7 @@ static size_t round_up(size_t n, size_t unit) {
 }
 
 /* The length of the mapping: it follows from the size and the kind of page, so it need not be kept. */
-static size_t mapped_bytes(size_t bytes, enum qm_page_kind pages) {
+size_t qm_memory_mapped(size_t bytes, enum qm_page_kind pages) {
     switch (pages) {
     case QM_PAGES_1G: return round_up(bytes, GIB);
     case QM_PAGES_2M:
@@ -107,7 +107,7 @@ static void bind_pages(struct qm_memory *m, bool strict) {
         return;
     mask[m->node / WORD] = 1ul << m->node % WORD;
     int mode = strict && !reserved(m) ? MPOL_BIND : MPOL_PREFERRED;
-    if (mbind(m->data, mapped_bytes(m->bytes, m->pages), mode, mask, NODES, 0) != 0)
+    if (mbind(m->data, qm_memory_mapped(m->bytes, m->pages), mode, mask, NODES, 0) != 0)
         m->bind_error = errno;
 }
 
@@ -135,11 +135,11 @@ static int fail_fit(struct qm_error *err, size_t bytes, const char *what, bool k
 static bool take_reserved(struct qm_memory *m) {
     if (m->bytes >= GIB && m->bytes <= PTRDIFF_MAX - GIB) {
         m->pages = QM_PAGES_1G;
-        m->data = map_hugetlb(mapped_bytes(m->bytes, m->pages), m->node, HUGE_SHIFT_1G, "hugepages-1048576kB");
+        m->data = map_hugetlb(qm_memory_mapped(m->bytes, m->pages), m->node, HUGE_SHIFT_1G, "hugepages-1048576kB");
     }
     if (!m->data && m->bytes >= ALIGN_BYTES && m->bytes <= PTRDIFF_MAX - GIB) {
         m->pages = QM_PAGES_2M;
-        m->data = map_hugetlb(mapped_bytes(m->bytes, m->pages), m->node, HUGE_SHIFT_2M, "hugepages-2048kB");
+        m->data = map_hugetlb(qm_memory_mapped(m->bytes, m->pages), m->node, HUGE_SHIFT_2M, "hugepages-2048kB");
         m->short_of_reserved = !m->data && (pool_count(-1, "hugepages-2048kB", "free_hugepages") > 0 ||
                                             pool_count(-1, "hugepages-1048576kB", "free_hugepages") > 0);
     }
@@ -164,11 +164,11 @@ int qm_memory_alloc_on(size_t bytes, struct qm_home home, const char *what, stru
     if (bytes <= PTRDIFF_MAX - GIB && (!known || bytes <= available)) {
         /* Less than a huge page is left plain: it would hold a whole one for its sake. */
         out->pages = bytes >= ALIGN_BYTES && thp_enabled() ? QM_PAGES_THP : QM_PAGES_PLAIN;
-        size_t length = mapped_bytes(bytes, out->pages);
+        size_t length = qm_memory_mapped(bytes, out->pages);
         out->data = map_aligned(length);
         if (out->data && out->pages == QM_PAGES_THP && madvise(out->data, length, MADV_HUGEPAGE) != 0) {
             /* The mapping stays as it is but for what plain pages would not have. */
-            size_t plain = mapped_bytes(bytes, QM_PAGES_PLAIN);
+            size_t plain = qm_memory_mapped(bytes, QM_PAGES_PLAIN);
             if (plain < length)
                 munmap((char *)out->data + plain, length - plain);
             out->pages = QM_PAGES_PLAIN;
@@ -192,7 +192,7 @@ bool qm_memory_take(const struct qm_memory *m, size_t begin, size_t end) {
 }
 
 int qm_memory_use_small(struct qm_memory *m, struct qm_home home, struct qm_error *err) {
-    size_t length = mapped_bytes(m->bytes, m->pages), kept = mapped_bytes(m->bytes, QM_PAGES_THP);
+    size_t length = qm_memory_mapped(m->bytes, m->pages), kept = qm_memory_mapped(m->bytes, QM_PAGES_THP);
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
     void *same = mmap(m->data, length, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (same == MAP_FAILED)
@@ -202,7 +202,7 @@ int qm_memory_use_small(struct qm_memory *m, struct qm_home home, struct qm_erro
     m->pages = QM_PAGES_THP;
     m->short_of_reserved = true;
     if (!thp_enabled() || madvise(m->data, kept, MADV_HUGEPAGE) != 0) {
-        size_t plain = mapped_bytes(m->bytes, QM_PAGES_PLAIN);
+        size_t plain = qm_memory_mapped(m->bytes, QM_PAGES_PLAIN);
         if (plain < kept)
             munmap((char *)m->data + plain, kept - plain);
         m->pages = QM_PAGES_PLAIN;
@@ -213,7 +213,7 @@ int qm_memory_use_small(struct qm_memory *m, struct qm_home home, struct qm_erro
 
 void qm_memory_free(struct qm_memory *m) {
     if (m->data)
-        munmap(m->data, mapped_bytes(m->bytes, m->pages));
+        munmap(m->data, qm_memory_mapped(m->bytes, m->pages));
     *m = (struct qm_memory){0};
 }
 

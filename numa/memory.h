@@ -44,6 +44,8 @@ int qm_memory_alloc_on(size_t bytes, struct qm_home home, const char *what, stru
 bool qm_memory_take(const struct qm_memory *m, size_t begin, size_t end);
 /* The same address with other pages, empty. QM_SYSTEM where even that is refused. */
 int qm_memory_use_small(struct qm_memory *m, struct qm_home home, struct qm_error *err);
+/* What an allocation of so many bytes takes in whole pages of a kind. */
+size_t qm_memory_mapped(size_t bytes, enum qm_page_kind pages);
 /* Leaves *m empty; freeing an empty one, as a failed allocation leaves, does nothing. */
 void qm_memory_free(struct qm_memory *m);
 const char *qm_page_kind_name(enum qm_page_kind k);

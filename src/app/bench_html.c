@@ -92,7 +92,7 @@ static int draw_chart(const json_t *rows, bool kernels, int chart, const char *t
     }
     if (n == 0 || !(most > 0))
         return QM_OK;
-    most *= 1.1;
+    most = qm_html_axis_end(most);
     int rc = qm_out_printf(err, "<h2>%s</h2>\n<svg viewBox=\"0 0 %d %d\" role=\"img\">\n", title, WIDTH, HEIGHT);
     for (int i = 0; i <= 4 && !rc; i++) {
         char number[32];

@@ -192,7 +192,7 @@ static int run_type(const struct qm_kernels *kernels, enum qm_dtype type, struct
             if (!rc) {
                 double seconds = qm_bench_median(multiply_once, &j);
                 around[1] = qm_limits_measure(limits);
-                struct qm_limits mean = qm_limits_mean(around, 2);
+                struct qm_limits mean = qm_limits_median(around, 2);
                 rc = qm_rows_add(rows, make_row(&j, seconds, &mean), err);
                 around[0] = around[1]; /* what is after this row is before the next */
             }

@@ -112,7 +112,7 @@ static int run_one(struct call *q, const struct qm_memory *memory, int threads, 
                                      .seconds = qm_bench_median(multiply, q),
                                      .wide = !q->bf16};
         around[1] = qm_limits_measure(limits);
-        struct qm_limits mean = qm_limits_mean(around, 2);
+        struct qm_limits mean = qm_limits_median(around, 2);
         rc = qm_rows_add(rows, qm_bench_kernel_row(&p, &mean), err);
     }
     free(q->a);

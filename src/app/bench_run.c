@@ -9,7 +9,7 @@
 #include "app/offload.h"
 #include "engine/engine.h"
 
-enum { SEED = 1, TOKENS = 1 << 16, QUIET_STEPS = 1000, AROUND = 32 };
+enum { SEED = 1, TOKENS = 1 << 16, QUIET_STEPS = 1000 };
 static const double LOOK_SECONDS = 0.7; /* of a repetition: twice what reading limits takes */
 
 struct runner {
@@ -149,12 +149,12 @@ static enum qm_dtype product_type(const struct qm_config *c) {
 
 /* Read around a case: before, after, and in between where that is not much beside the repetition. */
 struct limits_around {
-    struct qm_limits list[AROUND];
+    struct qm_limits list[QM_LIMITS_LIST];
     int n;
 };
 
 static void look_around(const struct runner *r, struct limits_around *a) {
-    if (a->n < AROUND)
+    if (a->n < QM_LIMITS_LIST)
         a->list[a->n++] = qm_limits_measure(r->limits);
 }
 
@@ -216,7 +216,7 @@ static int run_case(struct runner *r, const struct qm_bench_case *c, struct qm_e
     int rc = repeat(r, out, &around, err);
     if (!rc) {
         look_around(r, &around);
-        out->limits = qm_limits_mean(around.list, around.n);
+        out->limits = qm_limits_median(around.list, around.n);
         out->quiet = qm_engine_quiet(r->engine, &out->quiet_state) && c->n_gen > 0;
         qm_progress_end(r->run->progress);
         rc = r->run->result(r->run->arg, r->engine, out, err);

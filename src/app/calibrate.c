@@ -38,11 +38,6 @@ static double region_seconds(const struct calibration *c, int64_t rows) {
     return (c->profile->region_us + (rows > 4 ? c->profile->barrier_us : 0)) * 1e-6;
 }
 
-static double limit_seconds(const struct qm_rates *l, enum qm_dtype t, double bytes, double flops) {
-    double reading = bytes / l->read, computing = flops / (t == QM_F16 || t == QM_F32 ? l->f32 : l->bf16);
-    return reading > computing ? reading : computing;
-}
-
 /* Bytes and multiply-adds (times 2, a row) of the layers' matrices of some roles, one expert of each. */
 static void count(const struct qm_model *m, bool experts, double *bytes, double *flops) {
     *bytes = *flops = 0;
@@ -73,16 +68,15 @@ static int dense(struct calibration *c, enum qm_dtype type, bool few, struct qm_
              few ? layers_of(c, type == QM_F32 ? 2 * BYTES : BYTES, 4) : MANY_LAYERS, name);
     int rc = qm_calibration_open(c->setup, config, rows[few][2], 0, &m, err);
     for (int i = 0; !rc && i < 3; i++) {
-        double seconds[QM_OP_COUNT], bytes, flops;
-        struct qm_rates limits;
-        rc = qm_calibration_time(&m, 0, rows[few][i], seconds, &limits, err);
+        struct qm_calibration_timing t;
+        double bytes, flops, n = (double)rows[few][i];
+        count(m.model, false, &bytes, &flops);
+        rc = qm_calibration_time(&m, 0, rows[few][i], type, bytes, flops * n, &t, err);
         if (rc)
             break;
-        count(m.model, false, &bytes, &flops);
-        double time = seconds[QM_OP_QKV] + seconds[QM_OP_ATTENTION_OUT] + seconds[QM_OP_FFN_UP] +
-                      seconds[QM_OP_FFN_DOWN] - 4 * (double)m.model->config.layers * region_seconds(c, rows[few][i]);
-        add_point(&c->out->kernel[QM_KERNEL_DENSE][type], (double)rows[few][i],
-                  limit_seconds(&limits, type, bytes, flops * (double)rows[few][i]) / time);
+        double time = t.seconds[QM_OP_QKV] + t.seconds[QM_OP_ATTENTION_OUT] + t.seconds[QM_OP_FFN_UP] +
+                      t.seconds[QM_OP_FFN_DOWN] - 4 * (double)m.model->config.layers * region_seconds(c, rows[few][i]);
+        add_point(&c->out->kernel[QM_KERNEL_DENSE][type], n, t.limit / time);
     }
     qm_calibration_close(&m);
     return rc;
@@ -94,21 +88,20 @@ static int experts(struct calibration *c, enum qm_dtype type, const char *config
     struct qm_calibration_model m;
     int rc = qm_calibration_open(c->setup, config, tokens[n_tokens - 1], 0, &m, err);
     for (size_t i = 0; !rc && i < n_tokens; i++) {
-        double seconds[QM_OP_COUNT], bytes, flops, n = (double)tokens[i];
-        struct qm_rates limits;
-        rc = qm_calibration_time(&m, 0, tokens[i], seconds, &limits, err);
-        if (rc)
-            break;
+        struct qm_calibration_timing t;
+        double bytes, flops, n = (double)tokens[i];
         const struct qm_config *g = &m.model->config;
         double all = (double)g->experts, each = (double)g->experts_per_token, layers = (double)g->layers;
         double touched = all * (1 - pow(1 - each / all, n)), rows = n * each / touched;
         count(m.model, true, &bytes, &flops);
-        double time = seconds[QM_OP_MOE_UP] + seconds[QM_OP_MOE_DOWN] - 2 * layers * region_seconds(c, tokens[i]);
-        add_point(&c->out->kernel[QM_KERNEL_EXPERTS][type], rows,
-                  limit_seconds(&limits, type, touched * bytes, flops * n * each) / time);
+        rc = qm_calibration_time(&m, 0, tokens[i], type, touched * bytes, flops * n * each, &t, err);
+        if (rc)
+            break;
+        double time = t.seconds[QM_OP_MOE_UP] + t.seconds[QM_OP_MOE_DOWN] - 2 * layers * region_seconds(c, tokens[i]);
+        add_point(&c->out->kernel[QM_KERNEL_EXPERTS][type], rows, t.limit / time);
         double share = ceil(n / m.threads), choices = all * each * (each + 1) / 2;
-        double matrix = 2 * all * (double)g->hidden * share / (limits.f32 / m.threads) / 0.8;
-        double left = seconds[QM_OP_ROUTE] / layers - region_seconds(c, tokens[i]) - matrix;
+        double matrix = 2 * all * (double)g->hidden * share / (t.around.f32 / m.threads) / 0.8;
+        double left = t.seconds[QM_OP_ROUTE] / layers - region_seconds(c, tokens[i]) - matrix;
         if (type == QM_BF16) /* the last, of many rows, stays */
             c->out->route_ns = left > 0 ? left / (share * choices) * 1e9 : 0;
     }
@@ -166,18 +159,16 @@ static struct qm_shares *attention_shares(struct calibration *c, int64_t head_di
 static int attention_token(struct calibration *c, int64_t head_dim, int64_t group, struct qm_error *err) {
     enum { DEPTH = 32768, CHUNK = 64 };
     struct qm_calibration_model m;
-    struct qm_rates limits;
-    double seconds[QM_OP_COUNT], hd = (double)head_dim;
+    struct qm_calibration_timing t = {0};
+    double hd = (double)head_dim, keys = DEPTH + QM_KV_PAGE_TOKENS / 2.0;
     double key = 2 * hd * 2 * KV_HEADS, flops = 4 * hd * (double)(KV_HEADS * group); /* of a key, all heads */
     int layers = layers_of(c, (uint64_t)key * DEPTH, 2);
     int rc = open_attention(c, head_dim, group, layers, CHUNK, DEPTH + CHUNK, &m, err);
     if (!rc)
-        rc = qm_calibration_time(&m, DEPTH, 1, seconds, &limits, err);
-    double keys = DEPTH + QM_KV_PAGE_TOKENS / 2.0;
+        rc = qm_calibration_time(&m, DEPTH, 1, QM_BF16, layers * key * keys, layers * flops * keys, &t, err);
     if (!rc)
         add_point(attention_shares(c, head_dim), (double)group,
-                  limit_seconds(&limits, QM_BF16, key * keys, flops * keys) /
-                      (seconds[QM_OP_ATTENTION] / layers - region_seconds(c, 1)));
+                  t.limit / (t.seconds[QM_OP_ATTENTION] - layers * region_seconds(c, 1)));
     qm_calibration_close(&m);
     return rc;
 }
@@ -186,27 +177,25 @@ static int attention_token(struct calibration *c, int64_t head_dim, int64_t grou
 static int attention_prompt(struct calibration *c, int64_t head_dim, struct qm_error *err) {
     enum { DEPTH = 16384, PROMPT = 512, FEW = 64, GROUP = 8, HEADS = KV_HEADS * GROUP };
     struct qm_calibration_model m;
-    struct qm_rates limits = {0}, few_limits = {0};
-    double seconds[QM_OP_COUNT], few[QM_OP_COUNT], hd = (double)head_dim;
-    double key = 2 * hd * 2 * KV_HEADS, flops = 4 * hd * HEADS, token = (HEADS + 2 * KV_HEADS) * hd;
+    struct qm_calibration_timing few = {0}, t = {0};
+    double hd = (double)head_dim, key = 2 * hd * 2 * KV_HEADS, flops = 4 * hd * HEADS;
+    double token = (HEADS + 2 * KV_HEADS) * hd, block = floor(QM_QUERY_ROWS / (double)GROUP);
+    double passes = ceil(PROMPT / block), keys = DEPTH + PROMPT / 2.0 + block / 2 + QM_KV_PAGE_TOKENS / 2.0;
     int rc = open_attention(c, head_dim, GROUP, 1, PROMPT, DEPTH + PROMPT, &m, err);
     if (!rc)
-        rc = qm_calibration_time(&m, 0, FEW, few, &few_limits, err);
+        rc = qm_calibration_time(&m, 0, FEW, QM_BF16, 0, FEW * flops * QM_KV_PAGE_TOKENS, &few, err);
     if (!rc)
-        rc = qm_calibration_time(&m, DEPTH, PROMPT, seconds, &limits, err);
+        rc = qm_calibration_time(&m, DEPTH, PROMPT, QM_BF16, key * keys * passes, flops * block * keys * passes, &t,
+                                 err);
     if (!rc) {
-        double value = (few[QM_OP_ATTENTION] - region_seconds(c, FEW) -
-                        FEW * flops * QM_KV_PAGE_TOKENS / (0.6 * few_limits.bf16)) /
+        double value = (few.seconds[QM_OP_ATTENTION] - region_seconds(c, FEW) - few.limit / 0.6) /
                        (token * ceil(FEW / (double)m.threads));
         value = value > 0 ? value : 0;
         if (head_dim == 128)
             c->out->value_ns = value * 1e9;
-        double block = floor(QM_QUERY_ROWS / (double)GROUP), passes = ceil(PROMPT / block);
-        double keys = DEPTH + PROMPT / 2.0 + block / 2 + QM_KV_PAGE_TOKENS / 2.0;
         double prepare = token * ceil(PROMPT / (double)m.threads) * value;
         add_point(attention_shares(c, head_dim), block * GROUP,
-                  limit_seconds(&limits, QM_BF16, key * keys * passes, flops * block * keys * passes) /
-                      (seconds[QM_OP_ATTENTION] - region_seconds(c, PROMPT) - prepare));
+                  t.limit / (t.seconds[QM_OP_ATTENTION] - region_seconds(c, PROMPT) - prepare));
     }
     qm_calibration_close(&m);
     return rc;

@@ -21,9 +21,10 @@ enum qm_calibration_part {
     QM_PARTS
 };
 
-/* The kept shares, and now what is missing of them, which is kept too. After 45 seconds, or where memory is short,
- * usual shares stand in for the rest, which is said; the next call goes on. profile: of this machine and instruction
- * set. What can't be kept is noted, and no failure. The calling thread must not belong to a team. */
+/* The kept shares, and now what is missing of them, which is kept too. After 45 seconds (90 in the middle of
+ * a part), or where memory is short, usual shares stand in for the rest, which is said; the next call goes on. profile:
+ * of this machine and instruction set. What can't be kept is noted, and no failure. The calling thread must not belong
+ * to a team. */
 int qm_calibration_find(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
                         struct qm_progress *progress, struct qm_efficiency *out, struct qm_error *err);
 

@@ -7,8 +7,6 @@
 #include "app/npy.h"
 #include "app/open_model.h"
 
-static const int64_t PIECE_BYTES = 128 << 20; /* of logits, and of attention, in memory at once */
-
 struct job {
     struct qm_app_model model;
     struct qm_progress progress;
@@ -63,15 +61,14 @@ static int open_outputs(const struct qm_args *args, struct job *j, struct qm_err
     const struct qm_config *c = &j->model.model->config;
     int64_t n = (int64_t)j->ids.len, rows = least(n, qm_args_int(args, QM_OPT_LAST, n));
     j->first = n - rows;
-    int64_t row_bytes = c->vocab * (int64_t)sizeof(float), map_bytes = c->heads * n * (int64_t)sizeof(float);
-    j->piece = qm_engine_chunk(j->model.engine);
-    j->piece = least(j->piece, PIECE_BYTES / row_bytes + 1);
-    if (j->layer >= 0)
-        j->piece = least(j->piece, PIECE_BYTES / map_bytes + 1);
-    j->logits = malloc((size_t)(j->piece * row_bytes));
-    j->attention = j->layer >= 0 ? malloc((size_t)(j->piece * map_bytes)) : NULL;
-    if (!j->logits || (j->layer >= 0 && !j->attention))
-        return qm_fail_memory(err, (unsigned long long)(j->piece * (row_bytes + map_bytes)), "logits and attention");
+    int64_t chunk = qm_engine_chunk(j->model.engine), mapped = j->layer >= 0 ? n : 0;
+    j->piece = qm_attention_map_piece(c, chunk, mapped);
+    uint64_t row_bytes = (uint64_t)(j->piece * c->vocab) * sizeof(float),
+             map_bytes = qm_attention_map_bytes(c, chunk, mapped);
+    j->logits = malloc(row_bytes);
+    j->attention = mapped ? malloc(map_bytes) : NULL;
+    if (!j->logits || (mapped && !j->attention))
+        return qm_fail_memory(err, row_bytes + map_bytes, "logits and attention");
     int rc = qm_npy_open(&j->logits_file, args->option[QM_OPT_OUTPUT].text, (int64_t[]){rows, c->vocab}, 2, err);
     if (!rc && j->layer >= 0)
         rc = qm_npy_open(&j->attention_file, args->option[QM_OPT_ATTENTION].text, (int64_t[]){c->heads, n, n}, 3, err);

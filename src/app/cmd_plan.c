@@ -39,6 +39,7 @@ static int read_ask(const struct qm_args *args, struct qm_plan_ask *ask, struct 
     *ask = (struct qm_plan_ask){.context = qm_args_int(args, QM_OPT_CONTEXT, 0),
                                 .chunk = qm_args_int(args, QM_OPT_CHUNK, 512),
                                 .threads = (int)qm_args_int(args, QM_OPT_THREADS, 0),
+                                .maps = args->option[QM_OPT_ATTENTION_MAPS].set,
                                 .last_layers = -1};
     ask->job = (struct qm_job){.sequences = qm_args_int(args, QM_OPT_PLAN_BATCH, 1),
                                .depth = qm_args_int(args, QM_OPT_PLAN_DEPTH, 0),
@@ -254,12 +255,12 @@ static int run_plan(const struct qm_args *args, struct qm_error *err) {
 }
 
 static const unsigned char plan_options[] = {
-    QM_OPT_CONTEXT,      QM_OPT_PLAN_BATCH,   QM_OPT_PLAN_PROMPT, QM_OPT_GENERATE,   QM_OPT_PLAN_DEPTH,
-    QM_OPT_OUTPUT,       QM_OPT_OFFLOAD,      QM_OPT_PIN,         QM_OPT_DEVICE,     QM_OPT_PROFILE_EXPERTS,
-    QM_OPT_ACCURACY,     QM_OPT_TABLE,        QM_OPT_HTML,        QM_OPT_VRAM,       QM_OPT_RAM,
-    QM_OPT_MACHINE,      QM_OPT_RANDOM,       QM_OPT_LAYERS,      QM_OPT_JSON,       QM_OPT_CHUNK,
-    QM_OPT_THREADS,      QM_OPT_ISA,          QM_OPT_KV_TYPE,     QM_OPT_ROPE_THETA, QM_OPT_EXPERTS_PER_TOKEN,
-    QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_DTYPE,       QM_OPT_END};
+    QM_OPT_CONTEXT,      QM_OPT_PLAN_BATCH,   QM_OPT_PLAN_PROMPT, QM_OPT_GENERATE,       QM_OPT_PLAN_DEPTH,
+    QM_OPT_OUTPUT,       QM_OPT_OFFLOAD,      QM_OPT_PIN,         QM_OPT_DEVICE,         QM_OPT_PROFILE_EXPERTS,
+    QM_OPT_ACCURACY,     QM_OPT_TABLE,        QM_OPT_HTML,        QM_OPT_VRAM,           QM_OPT_RAM,
+    QM_OPT_MACHINE,      QM_OPT_RANDOM,       QM_OPT_LAYERS,      QM_OPT_JSON,           QM_OPT_CHUNK,
+    QM_OPT_THREADS,      QM_OPT_ISA,          QM_OPT_KV_TYPE,     QM_OPT_ROPE_THETA,     QM_OPT_EXPERTS_PER_TOKEN,
+    QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_DTYPE,       QM_OPT_ATTENTION_MAPS, QM_OPT_END};
 
 const struct qm_command qm_cmd_plan = {
     .name = "plan",

@@ -8,7 +8,18 @@
 #include "app/html.h"
 #include "app/out.h"
 
-enum { WIDTH = 720, HEIGHT = 260, LEFT = 70, RIGHT = 20, TOP = 20, BOTTOM = 40, ROW = 26, NAMES = 190 };
+enum {
+    WIDTH = 720,
+    HEIGHT = 260,
+    LEFT = 70,
+    RIGHT = 20,
+    TOP = 20,
+    BOTTOM = 40,
+    ROW = 26,
+    NAMES = 190,
+    NAME_ROOM = 14,
+    LEGEND = 18
+};
 
 static const struct qm_html_chart CHART = {WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM};
 static const char *const COLOURS[QM_COMPARE_CONFIGS] = {"#36a", "#2a8", "#c63", "#93b", "#a80", "#288", "#c36", "#777"};
@@ -33,11 +44,19 @@ static double known(double x) {
     return isfinite(x) ? x : 0;
 }
 
-static int labelled(const struct qm_compare_config *c, double x, double y, const char *anchor, struct qm_error *err) {
+/* A name of more than `room` bytes is cut. */
+static int labelled(const struct qm_compare_config *c, double x, double y, const char *anchor, size_t room,
+                    struct qm_error *err) {
+    size_t n = strlen(c->name);
+    bool cut = n > room;
+    for (n = cut ? room : n; cut && n > 0 && ((unsigned char)c->name[n] & 0xc0) == 0x80;)
+        n--;
+    char name[sizeof c->name];
+    snprintf(name, sizeof name, "%.*s", (int)n, c->name);
     int rc = qm_out_printf(err, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">", x, y, anchor);
-    rc = rc ? rc : qm_html_text(c->name, err);
+    rc = rc ? rc : qm_html_text(name, err);
     return rc ? rc
-              : qm_out_printf(err, "%s</text>\n",
+              : qm_out_printf(err, "%s%s</text>\n", cut ? "…" : "",
                               c->why_not[0]  ? " (predicted)"
                               : c->failed[0] ? " (failed)"
                               : c->emulated  ? " (emulated)"
@@ -64,7 +83,7 @@ static int bars(const struct qm_compare_report *r, bool decode, struct qm_error 
         const struct qm_compare_rate *k = rate_of(c, decode);
         const struct qm_figure *f = &k->measured;
         double y = 4 + i * ROW, x = NAMES + wide * known(f->median) / most;
-        rc = labelled(c, NAMES - 8, y + 16, "end", err);
+        rc = labelled(c, NAMES - 8, y + 16, "end", NAME_ROOM, err);
         if (!rc && f->n)
             rc = qm_out_printf(err,
                                "<rect class=\"bar\" fill=\"%s\" x=\"%d\" y=\"%.1f\" width=\"%.1f\" height=\"%d\"/>"
@@ -92,8 +111,8 @@ static int axes(const struct frame *f, const char *x_name, struct qm_error *err)
         double at = f->x0 + (f->x1 - f->x0) * i / 4;
         rc = qm_html_line(&CHART, i / 4.0, qm_html_number(f->y1 * i / 4, number), err);
         rc = rc ? rc
-                : qm_out_printf(err, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.0f</text>\n", x_at(f, at),
-                                HEIGHT - BOTTOM + 16, at);
+                : qm_out_printf(err, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>\n", x_at(f, at),
+                                HEIGHT - BOTTOM + 16, qm_html_number(at < 100 ? at : rint(at), number));
     }
     return rc ? rc
               : qm_out_printf(err, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%s</text>\n", WIDTH - RIGHT, HEIGHT - 8,
@@ -117,8 +136,10 @@ static int line(const struct qm_compare_point *at, int n, bool predicted, const 
 /* Tokens/s over depth: measured a line, predicted a dashed one. */
 static int curves(const struct qm_compare_report *r, bool decode, struct qm_error *err) {
     struct frame f = {INFINITY, 0, 0};
+    int lines = 0;
     for (int i = 0; i < r->configs; i++) {
         const struct qm_compare_config *c = &r->config[i];
+        lines += (decode ? c->n_decode_at : c->n_prefill_at) > 0;
         for (int k = 0; k < (decode ? c->n_decode_at : c->n_prefill_at); k++) {
             const struct qm_compare_point *at = decode ? &c->decode_at[k] : &c->prefill_at[k];
             f.x0 = fmin(f.x0, at->depth);
@@ -126,11 +147,12 @@ static int curves(const struct qm_compare_report *r, bool decode, struct qm_erro
             f.y1 = fmax(f.y1, fmax(known(at->measured), known(at->predicted)));
         }
     }
-    if (!(f.y1 > 0))
+    if (!(f.y1 > 0 && f.x1 > f.x0)) /* one depth is no curve */
         return QM_OK;
-    f.y1 *= 1.1;
+    f.y1 = qm_html_axis_end(f.y1);
+    int legend = HEIGHT;
     int rc = qm_out_printf(err, "<h2>%s over depth, tokens/s</h2>\n<svg viewBox=\"0 0 %d %d\" role=\"img\">\n",
-                           decode ? "Writing" : "Reading", WIDTH, HEIGHT);
+                           decode ? "Writing" : "Reading", WIDTH, HEIGHT + lines * LEGEND);
     rc = rc ? rc : axes(&f, "tokens before", err);
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i];
@@ -144,9 +166,10 @@ static int curves(const struct qm_compare_report *r, bool decode, struct qm_erro
             rc = qm_out_printf(err, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"/>", x_at(&f, at[k].depth),
                                y_at(&f, known(at[k].measured)), COLOURS[i]);
         if (!rc)
-            rc = qm_out_printf(err, "<rect x=\"%d\" y=\"%d\" width=\"10\" height=\"10\" fill=\"%s\"/>\n", LEFT + 10,
-                               HEIGHT - BOTTOM - 16 - 16 * i, COLOURS[i]);
-        rc = rc ? rc : labelled(c, LEFT + 26, HEIGHT - BOTTOM - 7 - 16 * i, "start", err);
+            rc = qm_out_printf(err, "<rect x=\"%d\" y=\"%d\" width=\"10\" height=\"10\" fill=\"%s\"/>\n", LEFT, legend,
+                               COLOURS[i]);
+        rc = rc ? rc : labelled(c, LEFT + 16, legend + 10, "start", sizeof c->name, err);
+        legend += LEGEND;
     }
     return rc ? rc : qm_out_text("</svg>\n<p>Lines: measured; dashed: predicted.</p>\n", err);
 }
@@ -160,12 +183,14 @@ static int joules(const struct qm_compare_report *r, struct qm_error *err) {
         double v = c->decode.measured.n ? c->decode.measured.median : c->decode.predicted;
         if (!isfinite(j) || !isfinite(v))
             continue;
-        f.x1 = fmax(f.x1, 1.15 * v);
-        f.y1 = fmax(f.y1, 1.15 * j);
+        f.x1 = fmax(f.x1, v);
+        f.y1 = fmax(f.y1, j);
     }
     int rc = qm_out_text("<h2>Joules a token against tokens/s</h2>\n", err);
     if (rc || !(f.x1 > 0 && f.y1 > 0))
         return rc ? rc : qm_out_text("<p>No joules could be read or predicted on this machine.</p>\n", err);
+    f.x1 = qm_html_axis_end(f.x1);
+    f.y1 = qm_html_axis_end(f.y1);
     rc = qm_out_printf(err, "<svg viewBox=\"0 0 %d %d\" role=\"img\">\n", WIDTH, HEIGHT);
     rc = rc ? rc : axes(&f, "tokens/s, writing", err);
     for (int i = 0; i < r->configs && !rc; i++) {
@@ -178,7 +203,8 @@ static int joules(const struct qm_compare_report *r, struct qm_error *err) {
         double x = x_at(&f, v), y = y_at(&f, j);
         rc = qm_out_printf(err, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"6\" fill=\"%s\" stroke=\"%s\"/>\n", x, y,
                            measured ? COLOURS[i] : "none", COLOURS[i]);
-        rc = rc ? rc : labelled(c, x, y - 10, "middle", err);
+        const char *anchor = x < NAMES ? "start" : x > WIDTH - NAMES ? "end" : "middle";
+        rc = rc ? rc : labelled(c, x, i % 2 ? y + 20 : y - 10, anchor, NAME_ROOM, err);
     }
     return rc ? rc : qm_out_text("</svg>\n<p>Dots: measured; rings: predicted.</p>\n", err);
 }
@@ -195,7 +221,7 @@ static int strips(const struct qm_compare_report *r, struct qm_error *err) {
         rc = any ? QM_OK : qm_out_text("<h2>Where layers are</h2>\n", err);
         any = true;
         rc = rc ? rc : qm_out_printf(err, "<svg viewBox=\"0 0 %d 40\" role=\"img\">\n", WIDTH);
-        rc = rc ? rc : labelled(c, NAMES - 8, 22, "end", err);
+        rc = rc ? rc : labelled(c, NAMES - 8, 22, "end", NAME_ROOM, err);
         for (int l = 0; l < c->n_layers && !rc; l++) {
             const struct qm_compare_layer *at = &c->layer[l];
             double x = NAMES + wide * l, filled = 16 * (double)at->away;
@@ -321,9 +347,10 @@ static int head(const struct qm_compare_report *r, const struct qm_compare_repor
         rc = i ? qm_html_text(texts[i], err) : qm_out_text(texts[i], err);
     if (!rc)
         rc = qm_out_printf(err,
-                           "<br>%d prompts of %lld tokens in all, each answered with %lld; %d rounds; %s, within %g "
+                           "<br>%d prompt%s of %lld tokens in all, each answered with %lld; %d round%s; %s, within %g "
                            "nats%s</p>\n",
-                           r->prompts, (long long)r->prompt_tokens, (long long)r->generate, r->rounds,
+                           r->prompts, r->prompts == 1 ? "" : "s", (long long)r->prompt_tokens, (long long)r->generate,
+                           r->rounds, r->rounds == 1 ? "" : "s",
                            r->agree ? "the answers agree" : "the answers do not agree", r->bound,
                            r->reopened ? "; loaded in turn, since they do not fit side by side" : "");
     if (rc || !before)

@@ -286,7 +286,7 @@ static int measure_limits(struct qm_compare_runner *r, int i, struct qm_error *e
     struct qm_limits now = qm_limits_measure(probe);
     qm_limits_close(probe);
     const struct qm_limits both[] = {now, r->limits};
-    r->limits = r->limits_read++ ? qm_limits_mean(both, 2) : now;
+    r->limits = r->limits_read++ ? qm_limits_median(both, 2) : now;
     return QM_OK;
 }
 

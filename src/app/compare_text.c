@@ -1,4 +1,4 @@
-/* A comparison for people: tables of at most 100 columns, then what must be said of the numbers. */
+/* A comparison for people: tables of at most 80 columns, then what must be said of the numbers. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,9 +39,9 @@ static const char *label(const struct qm_compare_config *c, char *out, size_t si
     return out;
 }
 
-/* Words of a text in lines of at most 98 columns, those after the first set in. */
+/* Words of a text in lines of at most 78 columns, those after the first set in. */
 static int wrapped(const char *head, const char *text, struct qm_error *err) {
-    enum { WIDE = 98, IN = NAME + 1 };
+    enum { WIDE = 78, IN = NAME + 1 };
     int rc = qm_out_text(head, err), at = (int)strlen(head);
     while (*text && !rc) {
         int n = (int)strcspn(text, " \n");
@@ -67,43 +67,57 @@ static int print_head(const struct qm_compare_report *r, struct qm_error *err) {
                               (long long)r->generate, r->rounds, r->rounds == 1 ? "" : "s", sampling);
 }
 
-static int print_rate(const struct qm_compare_rate *rate, struct qm_error *err) {
-    char a[32], b[80], c[32];
-    return qm_out_printf(err, " %8s %13s %9s", cell(rate->measured.median, 4, a, sizeof a),
-                         range(&rate->measured, b, sizeof b), cell(rate->predicted, 4, c, sizeof c));
+static int print_rate(const struct qm_compare_config *k, const struct qm_compare_rate *rate, struct qm_error *err) {
+    char name[80], a[32], b[80], c[32];
+    return qm_out_printf(err, "%-*s %8s %15s %9s", NAME, label(k, name, sizeof name),
+                         cell(rate->measured.median, 4, a, sizeof a), range(&rate->measured, b, sizeof b),
+                         cell(rate->predicted, 4, c, sizeof c));
 }
 
-static int print_speeds(const struct qm_compare_report *r, struct qm_error *err) {
-    char name[80], a[32], b[32], c[32];
-    int rc = qm_out_printf(err, "%-*s %32s %32s  first\n%-*s %8s %13s %9s %8s %13s %9s  token, s\n", NAME, "",
-                           "reading, tokens/s", "writing, tokens/s", NAME, "", "median", "range", "predicted", "median",
-                           "range", "predicted");
+static int print_reading(const struct qm_compare_report *r, struct qm_error *err) {
+    char a[32];
+    int rc = qm_out_printf(err, "%-*s %8s %15s %9s  %s\n", NAME, "reading, tokens/s", "median", "range", "predicted",
+                           "first token, s");
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *k = &r->config[i];
-        rc = qm_out_printf(err, "%-*s", NAME, label(k, name, sizeof name));
-        rc = rc ? rc : print_rate(&k->prefill, err);
-        rc = rc ? rc : print_rate(&k->decode, err);
         bool run = k->first.measured.n > 0;
+        rc = print_rate(k, &k->prefill, err);
         rc = rc ? rc
                 : qm_out_printf(err, "  %s%s%s\n", run ? "" : "(",
                                 cell(run ? k->first.measured.median : k->first.predicted, 3, a, sizeof a),
                                 run ? "" : ")");
     }
-    rc = rc ? rc
-            : qm_out_printf(err, "\n%-*s %7s %8s %6s %8s %6s %4s %5s  %s\n", NAME, "", "threads", "GB/s", "limit",
-                            "J/token", "W", "°C", "  fan", "memory, GiB");
+    return rc;
+}
+
+static int print_writing(const struct qm_compare_report *r, struct qm_error *err) {
+    char a[32], share[32];
+    int rc = qm_out_printf(err, "\n%-*s %8s %15s %9s %8s %6s\n", NAME, "writing, tokens/s", "median", "range",
+                           "predicted", "GB/s", "limit");
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *k = &r->config[i];
-        char threads[32] = "-", share[32] = "-", joules[32], watts[32];
+        snprintf(share, sizeof share, "-");
+        if (isfinite(k->decode_share))
+            snprintf(share, sizeof share, "%.0f %%", 100 * k->decode_share);
+        rc = print_rate(k, &k->decode, err);
+        rc = rc ? rc : qm_out_printf(err, " %8s %6s\n", cell(k->gb_s, 3, a, sizeof a), share);
+    }
+    return rc;
+}
+
+static int print_cost(const struct qm_compare_report *r, struct qm_error *err) {
+    char name[80], a[32], b[32];
+    int rc = qm_out_printf(err, "\n%-*s %7s %8s %6s %4s %5s  %s\n", NAME, "", "threads", "J/token", "W", "°C", "  fan",
+                           "memory, GiB");
+    for (int i = 0; i < r->configs && !rc; i++) {
+        const struct qm_compare_config *k = &r->config[i];
+        char threads[32] = "-", joules[32], watts[32];
         if (k->threads)
             snprintf(threads, sizeof threads, k->threads_used < k->threads ? "%d of %d" : "%d", k->threads_used,
                      k->threads);
-        if (isfinite(k->decode_share))
-            snprintf(share, sizeof share, "%.0f %%", 100 * k->decode_share);
-        rc = qm_out_printf(err, "%-*s %7s %8s %6s %8s %6s %4s %5s ", NAME, label(k, name, sizeof name), threads,
-                           cell(k->gb_s, 3, a, sizeof a), share, cell(k->joules_per_token, 3, joules, sizeof joules),
-                           cell(k->watts, 3, watts, sizeof watts), cell(k->celsius, 3, b, sizeof b),
-                           cell(k->fan_rpm, 4, c, sizeof c));
+        rc = qm_out_printf(err, "%-*s %7s %8s %6s %4s %5s ", NAME, label(k, name, sizeof name), threads,
+                           cell(k->joules_per_token, 3, joules, sizeof joules), cell(k->watts, 3, watts, sizeof watts),
+                           cell(k->celsius, 3, a, sizeof a), cell(k->fan_rpm, 4, b, sizeof b));
         for (int m = 0; m < k->n_memory && !rc; m++)
             rc = qm_out_printf(err, "%s %.40s %.2f", m ? "," : "", k->memory[m].device,
                                (double)k->memory[m].total / (double)(1 << 30));
@@ -152,16 +166,16 @@ static int print_agreement(const struct qm_compare_report *r, struct qm_error *e
             rc = qm_out_printf(err, "%-*s what the others are held against\n", NAME, name);
             continue;
         }
-        rc = qm_out_printf(err, "%-*s ", NAME, name);
-        if (!rc && a->first_difference < 0)
-            rc = qm_out_printf(err, "identical, %lld tokens", (long long)a->tokens);
-        else if (!rc)
-            rc = qm_out_printf(err, "%lld of %lld tokens before the first difference, at %lld of answer %d",
-                               (long long)a->same, (long long)a->tokens, (long long)a->first_difference + 1,
-                               a->first_prompt + 1);
-        rc = rc ? rc
-                : qm_out_printf(err, "; KL mean %s, most %s nats\n", cell(a->kl_mean, 2, mean, sizeof mean),
-                                cell(a->kl_max, 2, most, sizeof most));
+        char head[120], text[240], same[120];
+        snprintf(head, sizeof head, "%-*s", NAME, name);
+        if (a->first_difference < 0)
+            snprintf(same, sizeof same, "identical, %lld tokens", (long long)a->tokens);
+        else
+            snprintf(same, sizeof same, "%lld of %lld tokens before the first difference, at %lld of answer %d",
+                     (long long)a->same, (long long)a->tokens, (long long)a->first_difference + 1, a->first_prompt + 1);
+        snprintf(text, sizeof text, "%s; KL mean %s, most %s nats", same, cell(a->kl_mean, 2, mean, sizeof mean),
+                 cell(a->kl_max, 2, most, sizeof most));
+        rc = wrapped(head, text, err);
     }
     if (rc || r->reference < 0)
         return rc;
@@ -210,9 +224,9 @@ static int print_job(const struct qm_compare_report *r, struct qm_error *err) {
     char name[80], time[64], joules[32];
     if (!r->job[0])
         return QM_OK;
-    int rc = qm_out_printf(err, "\njob         %.60s: %lld rows, %lld tokens to read, %lld to write, %lld at once\n",
-                           r->job, (long long)r->job_rows, (long long)r->job_prompt, (long long)r->job_answers,
-                           (long long)r->job_at_once);
+    int rc = qm_out_printf(err, "\njob         %.60s: %lld row%s, %lld tokens to read, %lld to write, %lld at once\n",
+                           r->job, (long long)r->job_rows, r->job_rows == 1 ? "" : "s", (long long)r->job_prompt,
+                           (long long)r->job_answers, (long long)r->job_at_once);
     if (!rc && r->job_bad)
         rc = qm_out_printf(err, "            %lld more rows can't be answered (batch --check says why)\n",
                            (long long)r->job_bad);
@@ -278,8 +292,8 @@ static int print_notes(const struct qm_compare_report *r, struct qm_error *err) 
     for (int i = 0; i < r->configs; i++)
         emulated = emulated || r->config[i].emulated;
     if (emulated)
-        rc = qm_out_text("\n* emulated: computed on the CPU, its times simulated from what the device is said to be;\n"
-                         "  its joules are not measured\n",
+        rc = qm_out_text("\n* emulated: computed on the CPU, its times simulated from what the device is\n"
+                         "  said to be; its joules are not measured\n",
                          err);
     if (!rc && r->reopened)
         rc = qm_out_text("\nthe configurations do not fit in memory side by side: they were loaded in turn\n", err);
@@ -297,7 +311,9 @@ static int print_notes(const struct qm_compare_report *r, struct qm_error *err) 
 
 int qm_compare_text(const struct qm_compare_report *r, const struct qm_compare_report *before, struct qm_error *err) {
     int rc = print_head(r, err);
-    rc = rc ? rc : print_speeds(r, err);
+    rc = rc ? rc : print_reading(r, err);
+    rc = rc ? rc : print_writing(r, err);
+    rc = rc ? rc : print_cost(r, err);
     rc = rc ? rc : print_nodes(r, err);
     rc = rc ? rc : print_agreement(r, err);
     rc = rc ? rc : print_incomplete(r, err);

@@ -1,6 +1,7 @@
 /* What pages of HTML share. */
 #include "app/html.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "app/out.h"
@@ -13,7 +14,7 @@ int qm_html_add_head(struct qm_buf *out, const char *title, const char *extra, s
         "background:#fff}\n"
         "table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}\n"
         "td,th{border-bottom:1px solid #ddd;padding:.3em .6em;text-align:right}\n"
-        "td:first-child,th:first-child{text-align:left}\nsvg{max-width:100%%;height:auto}\n"
+        "td:first-child,th:first-child{text-align:left}\nsvg{max-width:100%%;min-width:34em;height:auto}\n"
         ".axis{stroke:#999}text{font:12px system-ui,sans-serif;fill:#444}\n%s"
         "@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}text{fill:#bbb}td,th{border-color:#444}}"
         "\n</style></head><body>\n<h1>%s</h1>\n",
@@ -55,6 +56,15 @@ int qm_html_text(const char *s, struct qm_error *err) {
 const char *qm_html_number(double x, char out[32]) {
     snprintf(out, 32, x >= 1000 && x < 1e15 ? "%.0f" : "%.4g", x);
     return out;
+}
+
+double qm_html_axis_end(double most) {
+    static const double parts[] = {1, 2, 2.5, 5};
+    double part = most * 1.05 / 4, ten = pow(10, floor(log10(part)));
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (part <= parts[i] * ten)
+            return 4 * parts[i] * ten;
+    return 40 * ten;
 }
 
 int qm_html_line(const struct qm_html_chart *c, double share, const char *value, struct qm_error *err) {

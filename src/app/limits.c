@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "app/compare_stats.h"
+
 struct qm_limits_probe {
     struct qm_team *team;
     const struct qm_kernels *kernels;
@@ -43,17 +45,19 @@ struct qm_limits qm_limits_measure(struct qm_limits_probe *p) {
                               .usual = {read.median, bf16.median, f32.median}};
 }
 
-static void add(struct qm_rates *sum, const struct qm_rates *one, double share) {
-    sum->read += one->read * share;
-    sum->bf16 += one->bf16 * share;
-    sum->f32 += one->f32 * share;
-}
-
-struct qm_limits qm_limits_mean(const struct qm_limits *list, int n) {
-    struct qm_limits mean = {0};
-    for (int i = 0; i < n; i++) {
-        add(&mean.most, &list[i].most, 1.0 / n);
-        add(&mean.usual, &list[i].usual, 1.0 / n);
-    }
-    return mean;
+struct qm_limits qm_limits_median(const struct qm_limits *list, int n) {
+    double read[2][QM_LIMITS_LIST], bf16[2][QM_LIMITS_LIST], f32[2][QM_LIMITS_LIST];
+    struct qm_rates out[2];
+    n = n < QM_LIMITS_LIST ? n : QM_LIMITS_LIST;
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < 2; k++) {
+            const struct qm_rates *r = k ? &list[i].usual : &list[i].most;
+            read[k][i] = r->read;
+            bf16[k][i] = r->bf16;
+            f32[k][i] = r->f32;
+        }
+    for (int k = 0; k < 2; k++)
+        out[k] = (struct qm_rates){qm_figure_of(read[k], n).median, qm_figure_of(bf16[k], n).median,
+                                   qm_figure_of(f32[k], n).median};
+    return (struct qm_limits){.most = out[0], .usual = out[1]};
 }

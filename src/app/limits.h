@@ -22,7 +22,7 @@ struct qm_limits {
 struct qm_limits_probe;
 
 /* Bytes of memory that a thread reads in a pass: milliseconds. */
-enum { QM_LIMITS_BYTES = 32 << 20 };
+enum { QM_LIMITS_BYTES = 32 << 20, QM_LIMITS_LIST = 32 };
 
 /* All threads of the team are in use afterwards, and after qm_limits_measure. */
 int qm_limits_open(struct qm_team *team, const struct qm_kernels *kernels, struct qm_limits_probe **out,
@@ -30,7 +30,7 @@ int qm_limits_open(struct qm_team *team, const struct qm_kernels *kernels, struc
 void qm_limits_close(struct qm_limits_probe *p);
 /* About a quarter of a second. */
 struct qm_limits qm_limits_measure(struct qm_limits_probe *p);
-/* Of n measurements, around something. */
-struct qm_limits qm_limits_mean(const struct qm_limits *list, int n);
+/* Of up to QM_LIMITS_LIST measurements around something, rate by rate: one that was disturbed does not count. */
+struct qm_limits qm_limits_median(const struct qm_limits *list, int n);
 
 #endif

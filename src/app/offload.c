@@ -149,14 +149,40 @@ static int take_devices(struct qm_offload *f, struct qm_error *err) {
     return QM_OK;
 }
 
+/* A device may have less free than what it was planned with. Then it is planned again, with what is free. */
+static int plan_with_free(struct qm_offload *f, const struct qm_model *m, struct qm_progress *progress,
+                          struct qm_error *err) {
+    bool again = false;
+    for (int d = 1; d < f->answer.placement.devices; d++) {
+        struct qm_speed_device *spec = &f->speed.device[d - 1];
+        uint64_t needed = f->answer.memory[d].total + f->answer.slack[d];
+        if (!spec->free || needed <= spec->free)
+            continue;
+        qm_note(progress, "%s has %.2f GiB free, %.2f were planned: planned again with what is free", spec->name,
+                (double)spec->free / 0x1p30, (double)needed / 0x1p30);
+        again = true;
+    }
+    for (int d = 0; d < f->speed.devices; d++)
+        if (f->speed.device[d].free && f->speed.device[d].free < f->speed.device[d].memory)
+            f->devices[d].spec.memory = f->speed.device[d].memory = f->speed.device[d].free;
+    if (!again)
+        return QM_OK;
+    qm_plan_answer_free(&f->answer);
+    f->ask.given = NULL;
+    f->ask.last_layers = -1;
+    return qm_plan_answer(&f->ask, m, "the model", &f->answer, err);
+}
+
 static int find_placement(struct qm_offload *f, const struct qm_args *args, const struct qm_model *m,
-                          struct qm_engine_options *o, struct qm_error *err) {
+                          struct qm_engine_options *o, struct qm_progress *progress, struct qm_error *err) {
     const char *vram = qm_args_text(args, QM_OPT_VRAM, NULL);
     int rc = vram ? qm_size_parse("--vram", vram, &f->ask.vram, err) : QM_OK;
     if (!rc)
         rc = qm_offload_what(args, m, &f->ask, &f->given, err);
     if (!rc)
         rc = qm_plan_answer(&f->ask, m, "the model", &f->answer, err);
+    if (!rc)
+        rc = plan_with_free(f, m, progress, err);
     if (rc)
         return rc;
     o->context = o->context ? o->context : f->answer.workload.context;
@@ -195,12 +221,17 @@ int qm_offload_open(const struct qm_args *args, const struct qm_model *m, const 
         f->ask.job =
             (struct qm_job){.sequences = f->ask.job.sequences, .prompt = room - room / 4, .generate = room / 4};
     int rc = is_given(what) ? unmeasured(&f->speed, err) : qm_offload_machine(args, progress, &f->speed, err);
+    uint64_t available;
+    if (!rc && !qm_memory_available(&available, NULL)) { /* what main memory has now, not what there is of it */
+        available += qm_memory_reserved();
+        f->ask.ram = available < f->speed.memory ? available : f->speed.memory;
+    }
     if (!rc)
         rc = qm_offload_devices(args, &f->speed, err);
     if (!rc)
         rc = take_devices(f, err);
     if (!rc)
-        rc = find_placement(f, args, m, o, err);
+        rc = find_placement(f, args, m, o, progress, err);
     if (rc) {
         qm_offload_free(f);
         return rc;

@@ -130,6 +130,8 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
         "what must be on a device, such as 'layers 0-3' or 'experts 10 on cpu'; may be repeated"},
     [QM_OPT_ACCURACY] = {"accuracy", 0, 0, QM_VALUE_NONE, 0, NONE,
         "show predicted beside measured, of the last runs"},
+    [QM_OPT_ATTENTION_MAPS] = {"attention-maps", 0, 0, QM_VALUE_NONE, 0, NONE,
+        "count what one layer's attention map of the prompt takes (logits --attention)"},
     [QM_OPT_TABLE] = {"table", 0, 0, QM_VALUE_NONE, 0, NONE,
         "show what fits: models by contexts, on this machine, or by sizes of memory and of a card"},
     [QM_OPT_HTML] = {"html", 0, 0, QM_VALUE_NONE, 0, NONE, "print the result as a self-contained page"},

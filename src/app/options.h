@@ -94,6 +94,7 @@ enum qm_option {
     QM_OPT_DEVICE,
     QM_OPT_PROFILE_EXPERTS,
     QM_OPT_ACCURACY,
+    QM_OPT_ATTENTION_MAPS,
     QM_OPT_TABLE,
     QM_OPT_HTML,
     /* compare */

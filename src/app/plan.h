@@ -22,6 +22,7 @@ struct qm_plan_ask {
     int64_t chunk;
     struct qm_job job;
     int kv_type;        /* enum qm_dtype or -1 */
+    bool maps;          /* an attention map of the job's tokens is asked for */
     uint64_t kv_memory; /* of a pool of pages; 0: sequences times context */
     int threads;        /* 0: one a core */
     uint64_t ram, vram; /* 0: what the machine has; vram: of each device */
@@ -51,6 +52,7 @@ struct qm_plan_answer {
     struct qm_workload workload;
     struct qm_placement placement;
     struct qm_device_memory memory[QM_MAX_DEVICES];
+    uint64_t slack[QM_MAX_DEVICES]; /* of whole pages, beside memory[].total */
     uint64_t available[QM_MAX_DEVICES];
     double bound; /* seconds of the job that no placement beats; 0: not known */
     bool exact;

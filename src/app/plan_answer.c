@@ -5,7 +5,7 @@
 #include "app/plan.h"
 #include "plan/units.h"
 
-enum { CONTEXT_STEP = 1024, RESERVE = 256 << 20 };
+enum { CONTEXT_STEP = 1024, RESERVE = 256 << 20, PAGE_ROOM = 4 * (2 << 20) };
 
 const char *qm_plan_device_name(const struct qm_speed *s, int device) {
     return device == QM_DEVICE_CPU ? "cpu" : s->device[device - 1].name;
@@ -21,6 +21,8 @@ static struct qm_workload make_workload(const struct qm_plan_ask *ask, const str
         .sequences = ask->job.sequences,
         .chunk = ask->chunk > ask->job.sequences ? ask->chunk : ask->job.sequences,
         .kv_memory = ask->kv_memory,
+        .nodes = ask->speed->nodes,
+        .map_tokens = ask->maps ? ask->job.depth + ask->job.prompt : 0,
         .kv_type = ask->kv_type < 0 ? qm_kv_default_type(c) : (enum qm_dtype)ask->kv_type,
         .threads = ask->threads ? ask->threads : ask->speed->cores,
     };
@@ -46,7 +48,9 @@ static int refuse(const struct qm_plan_ask *ask, const struct qm_model *m, const
     struct qm_plan_ask less = *ask;
     less.kv_type = QM_BF16;
     int64_t context = largest_context(ask, m, available), with_bf16 = largest_context(&less, m, available);
-    char way[160];
+    char way[160], maps[64] = "";
+    if (t.maps)
+        snprintf(maps, sizeof maps, ", attention maps %.2f", gib(t.maps));
     if (context >= 1)
         snprintf(way, sizeof way, "--context %lld fits", (long long)context);
     else if (with_bf16 >= 1)
@@ -55,9 +59,9 @@ static int refuse(const struct qm_plan_ask *ask, const struct qm_model *m, const
         snprintf(way, sizeof way, "no context fits: the weights need %.2f GiB more memory", gib(t.total - available));
     return qm_fail(err, QM_FIT,
                    "%.2f GiB short: %.2f GiB needed (weights %.2f, keys and values for %lld x %lld tokens "
-                   "%.2f, activations %.2f), %.2f GiB available; %s",
+                   "%.2f, activations %.2f%s), %.2f GiB available; %s",
                    gib(t.total - available), gib(t.total), gib(t.weights), (long long)w->sequences,
-                   (long long)w->context, gib(t.kv), gib(t.scratch), gib(available), way);
+                   (long long)w->context, gib(t.kv), gib(t.scratch), maps, gib(available), way);
 }
 
 static int choose_context(const struct qm_plan_ask *ask, const struct qm_model *m, uint64_t available,
@@ -226,6 +230,8 @@ static int search(const struct qm_plan_ask *ask, struct qm_plan_answer *a, struc
                                  .last_layers = ask->on_cpu ? 0 : ask->last_layers};
     struct qm_search_result found;
     memcpy(look.budget, a->available, sizeof look.budget);
+    for (int d = 1; d <= ask->speed->devices; d++) /* whole pages add less than that to its allocations */
+        look.budget[d] -= look.budget[d] < PAGE_ROOM ? look.budget[d] : PAGE_ROOM;
     int rc = qm_search(&look, &found, err);
     if (rc)
         return rc;
@@ -264,6 +270,11 @@ static int place(const struct qm_plan_ask *ask, struct qm_plan_answer *a, struct
     }
 }
 
+static void take_memory(struct qm_plan_answer *a, int device) {
+    qm_placement_memory(&a->placement, a->model, &a->workload, device, &a->memory[device]);
+    a->slack[device] = qm_placement_slack(&a->placement, a->model, &a->workload, device);
+}
+
 int qm_plan_answer(const struct qm_plan_ask *ask, const struct qm_model *m, const char *name,
                    struct qm_plan_answer *out, struct qm_error *err) {
     *out = (struct qm_plan_answer){.model = m, .name = name};
@@ -272,7 +283,7 @@ int qm_plan_answer(const struct qm_plan_ask *ask, const struct qm_model *m, cons
     if (!rc)
         rc = place(ask, out, err);
     for (int d = 0; d < out->placement.devices && !rc; d++)
-        qm_placement_memory(&out->placement, m, &out->workload, d, &out->memory[d]);
+        take_memory(out, d);
     if (!rc) {
         predict(ask, out);
         rc = find_hints(ask, out, err);

@@ -24,7 +24,11 @@ static int memory_bar(const struct qm_plan_answer *a, int device, int y, struct 
     const struct {
         const char *name;
         uint64_t bytes;
-    } parts[] = {{"weights", m->weights}, {"kv", m->kv}, {"activations", m->activations}, {"workspace", m->workspace}};
+    } parts[] = {{"weights", m->weights},
+                 {"kv", m->kv},
+                 {"activations", m->activations + m->maps},
+                 {"workspace", m->workspace},
+                 {"slack", a->slack[device]}};
     double scale = a->available[device] ? WIDTH / (double)a->available[device] : 0, x = 0;
     int rc = QM_OK;
     for (size_t i = 0; i < sizeof parts / sizeof *parts && !rc; i++) {
@@ -50,7 +54,8 @@ static int memory_bars(const struct qm_plan_ask *ask, const struct qm_plan_answe
         if (!rc)
             rc = qm_html_text(qm_plan_device_name(ask->speed, d), err);
         if (!rc)
-            rc = qm_out_printf(err, ": %.2f of %.2f GiB</text>\n", gib(a->memory[d].total), gib(a->available[d]));
+            rc = qm_out_printf(err, ": %.2f of %.2f GiB</text>\n", gib(a->memory[d].total + a->slack[d]),
+                               gib(a->available[d]));
         if (!rc)
             rc = memory_bar(a, d, y + 20, err);
     }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "app/plan.h"
+#include "plan/nodes.h"
 #include "plan/units.h"
 
 static json_t *integer(uint64_t x) {
@@ -14,18 +15,27 @@ static json_t *real_or_null(double x) {
 }
 
 static json_t *memory_json(const struct qm_plan_ask *ask, const struct qm_plan_answer *a) {
-    json_t *list = json_array();
+    json_t *list = json_array(), *nodes = json_array();
     uint64_t total = 0;
     for (int d = 0; d < a->placement.devices; d++) {
         const struct qm_device_memory *m = &a->memory[d];
-        json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "device",
+        json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "device",
                                               qm_plan_device_name(ask->speed, d), "weights", integer(m->weights), "kv",
                                               integer(m->kv), "activations", integer(m->activations), "workspace",
-                                              integer(m->workspace), "total", integer(m->total), "available",
-                                              integer(a->available[d])));
-        total += m->total;
+                                              integer(m->workspace), "attention_maps", integer(m->maps), "slack",
+                                              integer(a->slack[d]), "total", integer(m->total + a->slack[d]),
+                                              "available", integer(a->available[d])));
+        total += m->total + a->slack[d];
     }
-    return json_pack("{s:o, s:o}", "devices", list, "total", integer(total));
+    for (int node = 0; node < ask->speed->nodes; node++) {
+        struct qm_node_memory m;
+        qm_node_memory(a->model, &a->workload, &a->placement, node, &m);
+        json_array_append_new(nodes,
+                              json_pack("{s:i, s:o, s:o, s:o, s:o, s:o}", "node", node, "weights", integer(m.weights),
+                                        "kv", integer(m.kv), "activations", integer(m.activations), "slack",
+                                        integer(m.slack), "memory", integer(ask->speed->node[node].memory)));
+    }
+    return json_pack("{s:o, s:o, s:o}", "devices", list, "nodes", nodes, "total", integer(total));
 }
 
 /* The bytes of every unit; those of one expert, where a layer has some. */

@@ -6,6 +6,7 @@
 #include "app/out.h"
 #include "app/plan.h"
 #include "app/routing_file.h"
+#include "plan/nodes.h"
 
 static double gib(uint64_t bytes) {
     return (double)bytes / (double)(1 << 30);
@@ -74,40 +75,65 @@ static int print_head(const struct qm_plan_ask *ask, const struct qm_plan_answer
     return rc;
 }
 
-static int print_row(const struct qm_plan_answer *a, const char *head, size_t field, struct qm_error *err) {
+/* A row of the memory table: a device a column, "-" for nothing. */
+static int print_row(const struct qm_plan_answer *a, const char *head, const uint64_t *first, size_t stride,
+                     struct qm_error *err) {
     int rc = qm_out_printf(err, "%-14s", head);
     for (int d = 0; d < a->placement.devices && !rc; d++) {
-        uint64_t bytes = *(const uint64_t *)(const void *)((const char *)&a->memory[d] + field);
+        uint64_t bytes = first[(size_t)d * stride];
         rc = bytes ? qm_out_printf(err, " %14.2f", gib(bytes)) : qm_out_printf(err, " %14s", "-");
     }
     return rc ? rc : qm_out_text("\n", err);
 }
 
+/* Of several NUMA nodes: what each has of the CPU's column. */
+static int print_nodes(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
+    const struct qm_speed *s = ask->speed;
+    int rc = s->nodes > 1 ? qm_out_printf(err, "\n%-14s %14s %14s %14s %14s\n", "node, GiB", "weights", "keys, values",
+                                          "activations", "of memory")
+                          : QM_OK;
+    for (int node = 0; s->nodes > 1 && node < s->nodes && !rc; node++) {
+        struct qm_node_memory m;
+        qm_node_memory(a->model, &a->workload, &a->placement, node, &m);
+        rc = qm_out_printf(err, "%-14d %14.2f %14.2f %14.2f %14.2f\n", node, gib(m.weights), gib(m.kv),
+                           gib(m.activations), gib(s->node[node].memory));
+    }
+    return rc;
+}
+
 static int print_memory(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
+    enum { STRIDE = sizeof *a->memory / sizeof(uint64_t) };
+    const struct qm_device_memory *m = a->memory;
+    uint64_t total[QM_MAX_DEVICES];
     int rc = qm_out_printf(err, "\n%-14s", "memory, GiB");
-    for (int d = 0; d < a->placement.devices && !rc; d++)
+    for (int d = 0; d < a->placement.devices && !rc; d++) {
+        total[d] = m[d].total + a->slack[d];
         rc = qm_out_printf(err, " %14.14s", qm_plan_device_name(ask->speed, d));
+    }
     if (!rc)
         rc = qm_out_text("\n", err);
-    if (!rc)
-        rc = print_row(a, "weights", offsetof(struct qm_device_memory, weights), err);
-    if (!rc)
-        rc = print_row(a, "keys, values", offsetof(struct qm_device_memory, kv), err);
-    if (!rc)
-        rc = print_row(a, "activations", offsetof(struct qm_device_memory, activations), err);
-    if (!rc && a->placement.devices > 1)
-        rc = print_row(a, "workspace", offsetof(struct qm_device_memory, workspace), err);
-    if (!rc)
-        rc = print_row(a, "total", offsetof(struct qm_device_memory, total), err);
+    const struct {
+        const char *head;
+        const uint64_t *first;
+        size_t stride;
+        bool shown;
+    } rows[] = {{"weights", &m->weights, STRIDE, true},
+                {"keys, values", &m->kv, STRIDE, true},
+                {"activations", &m->activations, STRIDE, true},
+                {"attention maps", &m->maps, STRIDE, m->maps > 0},
+                {"workspace", &m->workspace, STRIDE, a->placement.devices > 1},
+                {"slack", a->slack, 1, true},
+                {"total", total, 1, true}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows && !rc; i++)
+        if (rows[i].shown)
+            rc = print_row(a, rows[i].head, rows[i].first, rows[i].stride, err);
     if (!rc)
         rc = qm_out_printf(err, "%-14s", "left");
     for (int d = 0; d < a->placement.devices && !rc; d++)
-        rc = qm_out_printf(err, " %14.2f", gib(a->available[d]) - gib(a->memory[d].total));
-    const struct qm_speed *s = ask->speed;
-    if (!rc && s->nodes > 1 && s->memory)
-        rc = qm_out_printf(err, "\n%-14s %14.2f of %.2f on each of %d nodes", "by node",
-                           gib(a->memory[QM_DEVICE_CPU].total) / s->nodes, gib(s->memory) / s->nodes, s->nodes);
-    return rc ? rc : qm_out_text("\n", err);
+        rc = qm_out_printf(err, " %14.2f", gib(a->available[d]) - gib(total[d]));
+    if (!rc)
+        rc = qm_out_text("\n", err);
+    return rc ? rc : print_nodes(ask, a, err);
 }
 
 static int print_placement(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "engine/homes.h"
 #include "plan/memory.h"
+#include "plan/nodes.h"
 
 enum { BLOCK_BYTES = 4 << 20, PIECE_BYTES = 512 << 10, AHEAD_MOST = 32, FILE_PAGE = 4096 };
 
@@ -405,26 +406,26 @@ static int64_t panels_of(const struct qm_weight *w) {
     return w->vector ? 0 : (w->n + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS;
 }
 
+static struct qm_node_share share_of(const struct qm_team *team, int node) {
+    struct qm_node_share s = {.node = node, .nodes = qm_team_nodes(team), .all = qm_team_threads(team)};
+    int64_t end;
+    qm_team_node_part(team, s.all, node, &s.first, &end);
+    s.threads = end - s.first;
+    return s;
+}
+
 /* Which panels of a matrix are a node's. */
 static struct qm_packed_range range_of(const struct qm_weight *w, const struct qm_team *team, int node) {
+    struct qm_node_share s = share_of(team, node);
     struct qm_packed_range r = {0};
-    int64_t unit = w->role == QM_W_GATE_UP ? 2 : 1, panels = panels_of(w);
-    if (w->role == QM_W_ROUTER) {
-        r.first = node == 0 ? 0 : panels;
-        r.end = panels;
-    } else {
-        qm_team_node_part(team, panels / unit, node, &r.first, &r.end);
-        r.first *= unit;
-        r.end *= unit;
-    }
+    qm_node_panels(w, &s, &r.first, &r.end);
     r.expert_stride = (uint64_t)(r.end - r.first) * (w->vector ? 0 : qm_plan_panel_bytes(qm_packed_type(w), w->k));
     return r;
 }
 
 static uint64_t bytes_on(const struct qm_weight *w, const struct qm_team *team, int node) {
-    if (w->vector)
-        return node == 0 ? qm_weight_bytes(w) : 0;
-    return range_of(w, team, node).expert_stride * (uint64_t)w->experts;
+    struct qm_node_share s = share_of(team, node);
+    return qm_node_weight_bytes(w, w->experts, &s);
 }
 
 uint64_t qm_packed_node_bytes(const struct qm_model *m, const struct qm_team *team, int node) {

@@ -130,6 +130,8 @@ static int device_field(const char *key, const char *value, struct qm_speed_devi
         d->fail_at = (int64_t)op;
         return d->fail_at ? QM_OK : qm_fail(err, QM_USAGE, "--device: fail: expected an op from 1 on");
     }
+    if (!strcmp(key, "free") && d->emulated)
+        return qm_size_parse("--device: free", value, &d->free, err);
     const struct {
         const char *key;
         double unit, *to, *also;

@@ -69,6 +69,7 @@ struct qm_speed_device {
     double launch_us, handover_us; /* of an op; of handing the residual over, besides the bytes */
     double watts, idle_watts;      /* 0: not known */
     int64_t fail_at;               /* of an emulated one: the op (1, 2, ...) at which it fails; 0: it does not */
+    uint64_t free;                 /* of an emulated one: what of its memory turns out to be free; 0: all of it */
 };
 
 /* Where a number comes from. */

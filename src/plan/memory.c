@@ -158,6 +158,17 @@ void qm_scratch_plan(const struct qm_model *m, const struct qm_workload *w, stru
     s->total = s->thread0 + (uint64_t)w->threads * s->thread_bytes;
 }
 
+/* A piece's logits take the more room where the vocabulary is large. */
+int64_t qm_attention_map_piece(const struct qm_config *c, int64_t chunk, int64_t tokens) {
+    enum { PIECE_BYTES = 128 << 20 };
+    int64_t row = max64(c->vocab, c->heads * tokens) * (int64_t)sizeof(float), piece = PIECE_BYTES / row + 1;
+    return piece < chunk ? piece : chunk;
+}
+
+uint64_t qm_attention_map_bytes(const struct qm_config *c, int64_t chunk, int64_t tokens) {
+    return (uint64_t)(qm_attention_map_piece(c, chunk, tokens) * c->heads * tokens) * sizeof(float);
+}
+
 void qm_memory_estimate(const struct qm_model *m, const struct qm_workload *w, struct qm_memory_table *out) {
     const struct qm_config *c = &m->config;
     *out = (struct qm_memory_table){0};
@@ -172,5 +183,6 @@ void qm_memory_estimate(const struct qm_model *m, const struct qm_workload *w, s
     struct qm_scratch_layout scratch;
     qm_scratch_plan(m, w, &scratch);
     out->scratch = scratch.total;
-    out->total = out->weights + out->kv + out->scratch;
+    out->maps = w->map_tokens ? qm_attention_map_bytes(c, w->chunk, w->map_tokens) : 0;
+    out->total = out->weights + out->kv + out->scratch + out->maps;
 }

@@ -21,6 +21,9 @@ struct qm_workload {
     enum qm_dtype kv_type;
     int threads;
     uint64_t kv_memory; /* bytes of the pool of KV pages at most; 0: every sequence's whole context at once */
+    int nodes;          /* for a plan: NUMA nodes that the threads are spread over; 0: one */
+    int64_t
+        map_tokens; /* for a plan: tokens whose attention map is asked for beside (qm_attention_map_bytes); 0: none */
 };
 
 /* Offsets and sizes of the activations of one step of `chunk` tokens, in bytes; each part starts on a 64-byte
@@ -43,6 +46,7 @@ struct qm_memory_table {
     uint64_t kv;           /* the pool of pages */
     uint64_t kv_per_token; /* of the layers that keep the whole context */
     uint64_t scratch;      /* activations of one step */
+    uint64_t maps;         /* an attention map, where one is asked for */
     uint64_t total;
 };
 
@@ -69,6 +73,11 @@ uint64_t qm_kv_key_bytes(enum qm_dtype kv_type, int64_t head_dim);
 uint64_t qm_kv_value_bytes(enum qm_dtype kv_type, int64_t head_dim);
 /* The type KV is kept in unless told otherwise: the weights' own. */
 enum qm_dtype qm_kv_default_type(const struct qm_config *c);
+
+/* Attention probabilities of one layer, asked for with logits of `tokens` tokens: computed and written in pieces of so
+ * many tokens, each [heads][piece][tokens] floats, of so many bytes. */
+int64_t qm_attention_map_piece(const struct qm_config *c, int64_t chunk, int64_t tokens);
+uint64_t qm_attention_map_bytes(const struct qm_config *c, int64_t chunk, int64_t tokens);
 
 void qm_scratch_plan(const struct qm_model *m, const struct qm_workload *w, struct qm_scratch_layout *out);
 void qm_memory_estimate(const struct qm_model *m, const struct qm_workload *w, struct qm_memory_table *out);

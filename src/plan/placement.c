@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "plan/nodes.h"
 #include "plan/units.h"
 
 int qm_placement_open(const struct qm_model *m, int devices, struct qm_placement *out, struct qm_error *err) {
@@ -171,5 +172,23 @@ void qm_placement_memory(const struct qm_placement *p, const struct qm_model *m,
     qm_scratch_plan(m, &of_device, &scratch);
     out->activations = used ? scratch.total : 0;
     out->workspace = 2 * slot;
-    out->total = out->weights + out->kv + out->activations + out->workspace;
+    out->maps =
+        device == QM_DEVICE_CPU && w->map_tokens ? qm_attention_map_bytes(&m->config, w->chunk, w->map_tokens) : 0;
+    out->total = out->weights + out->kv + out->activations + out->workspace + out->maps;
+}
+
+uint64_t qm_placement_slack(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
+                            int device) {
+    uint64_t slack = 0;
+    for (int node = 0; device == QM_DEVICE_CPU && (node == 0 || node < w->nodes); node++) {
+        struct qm_node_memory on;
+        qm_node_memory(m, w, p, node, &on);
+        slack += on.slack;
+    }
+    if (device == QM_DEVICE_CPU)
+        return slack;
+    struct qm_device_memory on;
+    qm_placement_memory(p, m, w, device, &on);
+    return qm_page_slack(on.weights) + qm_page_slack(on.kv) + qm_page_slack(on.activations) +
+           qm_page_slack(on.workspace);
 }

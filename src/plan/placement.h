@@ -69,10 +69,14 @@ struct qm_device_memory {
     uint64_t kv;          /* of its layers, all sequences */
     uint64_t activations; /* of one step (qm_scratch_plan): of the CPU's threads; a device's is that of one thread */
     uint64_t workspace;   /* two slots of the largest unit that is streamed to it, with its keys and values */
+    uint64_t maps;        /* of the CPU: an attention map, where one is asked for */
     uint64_t total;
 };
 /* A device without any unit takes nothing. */
 void qm_placement_memory(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
                          int device, struct qm_device_memory *out);
+/* What whole pages add to weights, keys and values, activations and workspace, on each node of the CPU (nodes.h). */
+uint64_t qm_placement_slack(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
+                            int device);
 
 #endif

@@ -128,17 +128,34 @@ static uint8_t streaming_device(const struct qm_speed *s) {
     return (uint8_t)(best + 1);
 }
 
+/* A layer to the device whose link is done with those before it first, with this one. */
+static uint8_t next_device(const struct qm_search *s, int64_t l, double done[QM_MAX_DEVICES]) {
+    const struct qm_time_setup *t = &s->ask->setup;
+    double bytes = (double)(qm_unit_weight_bytes(t->model, QM_UNIT_FFN, l, 0) +
+                            qm_unit_weight_bytes(t->model, QM_UNIT_EXPERT, l, t->model->config.experts));
+    int best = 1;
+    for (int d = 1; d <= t->speed->devices; d++)
+        if (done[d] + bytes / t->speed->device[d - 1].up < done[best] + bytes / t->speed->device[best - 1].up)
+            best = d;
+    done[best] += bytes / t->speed->device[best - 1].up;
+    return (uint8_t)best;
+}
+
 bool qm_search_stream(const struct qm_search *s, struct qm_placement *p, enum qm_streaming way) {
     const struct qm_time_setup *setup = &s->ask->setup;
-    uint8_t device = streaming_device(setup->speed);
-    bool any = false;
+    bool any = false, each = way >= QM_STREAM_FFN_TO_EACH;
+    double done[QM_MAX_DEVICES] = {0};
+    if (each && setup->speed->devices < 2)
+        return false;
     for (int64_t l = 0; l < p->layers && way != QM_STREAM_NONE; l++) {
         struct qm_layer_placement *at = &p->layer[l];
         bool moe = setup->model->config.layer[l].moe;
         bool ffn = moe ? qm_placement_experts_on(p, l, QM_DEVICE_CPU) > 0
                        : qm_placement_columns_on(p, setup->model, l, QM_DEVICE_CPU) > 0;
+        bool attention = (way == QM_STREAM_ALL || way == QM_STREAM_ALL_TO_EACH) && at->attention == QM_DEVICE_CPU;
+        uint8_t device = !each ? streaming_device(setup->speed) : ffn || attention ? next_device(s, l, done) : 0;
         at->stream_ffn = ffn ? device : 0;
-        at->stream_attention = way == QM_STREAM_ALL && at->attention == QM_DEVICE_CPU ? device : 0;
+        at->stream_attention = attention ? device : 0;
         any |= at->stream_ffn || at->stream_attention;
     }
     struct qm_time_setup t = *setup;

@@ -16,7 +16,15 @@ struct qm_item {
     bool pinned;
 };
 
-enum qm_streaming { QM_STREAM_NONE, QM_STREAM_FFN, QM_STREAM_ALL, QM_STREAM_WAYS };
+/* What is streamed, to the device of the fastest link or to each device some layers. */
+enum qm_streaming {
+    QM_STREAM_NONE,
+    QM_STREAM_FFN,
+    QM_STREAM_ALL,
+    QM_STREAM_FFN_TO_EACH,
+    QM_STREAM_ALL_TO_EACH,
+    QM_STREAM_WAYS
+};
 
 struct qm_search {
     const struct qm_search_ask *ask;

@@ -379,12 +379,13 @@ static bool streams(const struct qm_placement *p, double rows) {
 /* What is left of the CPU's read rate while links carry weights. */
 static double left_while_streaming(const struct qm_time_setup *t) {
     double left = 1;
+    bool busy[QM_MAX_DEVICES] = {0};
     for (int64_t l = 0; l < t->placement->layers; l++) {
-        const uint8_t to[] = {t->placement->layer[l].stream_attention, t->placement->layer[l].stream_ffn};
-        for (int i = 0; i < 2; i++)
-            if (to[i])
-                left = min2(left, t->speed->device[to[i] - 1].cpu_read_busy);
+        busy[t->placement->layer[l].stream_attention] = true;
+        busy[t->placement->layer[l].stream_ffn] = true;
     }
+    for (int d = 1; d < t->placement->devices; d++)
+        left *= busy[d] ? t->speed->device[d - 1].cpu_read_busy : 1;
     return left;
 }
 

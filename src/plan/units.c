@@ -37,18 +37,22 @@ uint64_t qm_unit_tied_bytes(const struct qm_model *m) {
     return m->config.tie_embeddings ? qm_weight_bytes(qm_model_weight(m, -1, QM_W_EMBED)) : 0;
 }
 
+bool qm_unit_ffn_part(struct qm_weight *w, int64_t columns, bool with_bias) {
+    if (w->role == QM_W_GATE_UP || w->role == QM_W_GATE_UP_BIAS)
+        w->n = 2 * ((columns + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS * QM_PANEL_ROWS);
+    if (w->role == QM_W_DOWN)
+        w->k = columns;
+    return columns > 0 && (w->role != QM_W_DOWN_BIAS || with_bias);
+}
+
 uint64_t qm_unit_ffn_bytes(const struct qm_model *m, int64_t l, int64_t columns, bool with_bias) {
     uint64_t bytes = 0;
-    for (int role = 0; role < QM_W_COUNT && columns > 0; role++) {
+    for (int role = 0; role < QM_W_COUNT; role++) {
         int32_t index = m->layer_weight[l][role];
         if (index < 0 || qm_unit_of(m, &m->weights[index]) != QM_UNIT_FFN)
             continue;
         struct qm_weight part = m->weights[index];
-        if (part.role == QM_W_GATE_UP || part.role == QM_W_GATE_UP_BIAS)
-            part.n = 2 * ((columns + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS * QM_PANEL_ROWS);
-        if (part.role == QM_W_DOWN)
-            part.k = columns;
-        if (part.role != QM_W_DOWN_BIAS || with_bias)
+        if (qm_unit_ffn_part(&part, columns, with_bias))
             bytes += qm_weight_part_bytes(&part, 1);
     }
     return bytes;

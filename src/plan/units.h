@@ -25,6 +25,8 @@ uint64_t qm_unit_tied_bytes(const struct qm_model *m);
 /* Bytes of so many columns of a dense layer's FFN, packed by themselves: the norm, their rows of gate and up, their
  * part of the down product, and, with_bias, its bias. All columns: those of the unit. 0 columns: 0. */
 uint64_t qm_unit_ffn_bytes(const struct qm_model *m, int64_t l, int64_t columns, bool with_bias);
+/* Makes *w, a weight of a dense FFN, what of it such columns take; false where that is nothing. */
+bool qm_unit_ffn_part(struct qm_weight *w, int64_t columns, bool with_bias);
 /* Bytes of layer l's keys and values, of all sequences, as the engine keeps them. */
 uint64_t qm_unit_kv_bytes(const struct qm_model *m, const struct qm_workload *w, int64_t l);
 

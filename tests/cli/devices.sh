@@ -22,6 +22,14 @@ check 'the same tokens' grep -qF "$ids" "$T/out"
 check 'where they are' err_has 'emulated: .*layers 2-3'
 check 'marked in the summary' err_has 'emulated: emulated, so are the times; [0-9.]+ GiB'
 check 'marked in JSON' out_has '"devices":\[\{"name":"emulated","emulated":true,"bytes":[1-9]'
+expect 0 'less is free than planned' run $DEMO -p 'The bell' -n 12 --json --offload 2 --device $CARD,free=2MiB
+check 'less is free: planned again, said' err_has 'emulated has 0.00 GiB free, [0-9.]+ were planned: planned again'
+check 'less is free: the same tokens' grep -qF "$ids" "$T/out"
+check 'less is free: not the layers asked for' sh -c "! grep 'layers 2-3' $T/err"
+expect 0 'enough is free' run $DEMO -p 'The bell' -n 12 --json --offload 2 --device $CARD,free=500MiB
+check 'enough is free: as asked' err_has 'emulated: .*layers 2-3'
+check 'enough is free: nothing is said' sh -c "! grep 'planned again' $T/err"
+refuse 2 'free without a size' 'expected a size' run $DEMO -p x -n 1 --device $CARD,free=much
 expect 0 'it fails' run $DEMO -p 'The bell' -n 12 --json --offload 2 --device $CARD,fail=40
 check 'it fails: the same tokens' grep -qF "$ids" "$T/out"
 check 'it fails: said once' test "$(grep -c 'emulated failed at' "$T/err")" = 1

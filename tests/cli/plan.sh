@@ -209,6 +209,15 @@ cat >"$T/config.json" <<EOF
  "decoder_sparse_step": 1, "mlp_only_layers": [], "rms_norm_eps": 1e-6, "rope_theta": 10000,
  "max_position_embeddings": 163840, "hidden_act": "silu", "tie_word_embeddings": false, "torch_dtype": "bfloat16"}
 EOF
+expect 0 'two nodes and an attention map' plan --random qwen3-30b-a3b --machine epyc-9575f-2s --context 8192 --attention-maps
+check 'the map' out_has '^attention maps +0\.0[0-9]$'
+check 'the slack' out_has '^slack +0\.0[0-9]$'
+check 'each node' out_has '^1 +[0-9.]+ +[0-9.]+ +[0-9.]+ +[0-9.]+$'
+expect 0 'in JSON' plan --random qwen3-30b-a3b --machine epyc-9575f-2s --context 8192 --attention-maps --json
+check 'the map in bytes' out_has '"attention_maps": [1-9]'
+check 'nodes' out_has '"node": 1'
+expect 0 'no map' plan --random qwen3-30b-a3b --machine epyc-9575f-2s --context 8192
+check 'is not counted' sh -c "! grep 'attention maps' $T/out"
 expect 0 'many experts' plan "$T/config.json" --machine bench/machines/epyc-9575f-2s.json --ram 2TB --device bench/machines/rtx-pro-6000.json --context 131072 --prompt 100000 --generate 1000
 check 'some are on the card' out_has 'rtx-pro-6000: '
 

@@ -94,6 +94,9 @@ static void test_whole_layers(void **state) {
     }
     p.stream_rows = 7;
     same_bits(&f, &p, 7);
+    for (int64_t l = 0; l < p.layers; l++)
+        p.layer[l].stream_attention = p.layer[l].stream_ffn = (uint8_t)(1 + l % 2);
+    same_bits(&f, &p, 7);
     qm_placement_free(&p);
     fixture_close(&f);
 }

@@ -195,6 +195,39 @@ static void test_parted_ffn(void **state) {
     }
 }
 
+/* Two links carry more than one: layers of a long prompt are streamed to both cards. */
+static void test_streamed_to_each(void **state) {
+    (void)state;
+    struct qm_model *m = plan_model(12, 512, 0);
+    struct qm_speed s = plan_machine();
+    plan_add_card(&s, 0);
+    plan_add_card(&s, 0);
+    struct qm_search_ask a = make_ask(m, &s);
+    a.job = (struct qm_job){.sequences = 1, .prompt = 4096};
+    a.setup.workload.context = 8192;
+    for (int d = 0; d < 2; d++) { /* one link takes longer than the CPU would to compute what it brings, two do not */
+        s.device[d].up_busy = 2e8;
+        s.device[d].cpu_read_busy = 1;
+    }
+    /* room for two slots, and not for a unit beside them */
+    a.budget[1] = a.budget[2] = scratch_bytes(&a) + 2 * qm_unit_weight_bytes(m, QM_UNIT_FFN, 0, 0) + 4096;
+    struct qm_search_result both, one;
+    struct qm_error err;
+    assert_int_equal(qm_search(&a, &both, &err), QM_OK);
+    must_fit(&a, &both.placement);
+    int64_t streamed[3] = {0};
+    for (int64_t l = 0; l < 12; l++)
+        streamed[both.placement.layer[l].stream_ffn]++;
+    assert_int_equal(streamed[1], streamed[2]);
+    assert_true(streamed[1] > 0 && both.placement.stream_rows > 0);
+    a.budget[2] = 0;
+    assert_int_equal(qm_search(&a, &one, &err), QM_OK);
+    assert_true(one.seconds > 1.1 * both.seconds); /* attention, on the CPU in both, is most of it */
+    qm_placement_free(&both.placement);
+    qm_placement_free(&one.placement);
+    qm_model_close(m);
+}
+
 static void test_pins(void **state) {
     (void)state;
     struct qm_model *m = plan_model(12, 512, 8);
@@ -228,8 +261,8 @@ static void test_pins(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_small),      cmocka_unit_test(test_memory), cmocka_unit_test(test_needed),
-        cmocka_unit_test(test_parted_ffn), cmocka_unit_test(test_pins),
+        cmocka_unit_test(test_small),      cmocka_unit_test(test_memory),           cmocka_unit_test(test_needed),
+        cmocka_unit_test(test_parted_ffn), cmocka_unit_test(test_streamed_to_each), cmocka_unit_test(test_pins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

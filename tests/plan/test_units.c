@@ -5,6 +5,7 @@
 
 #include "engine/kv.h"
 #include "engine/packed.h"
+#include "plan/nodes.h"
 #include "plan/placement.h"
 #include "plan/units.h"
 #include "tests/plan/plan_models.h"
@@ -134,6 +135,106 @@ static void placed_on_two(const struct qm_model *m) {
     assert_true(device.activations && !device.workspace && device.activations < cpu.activations);
     qm_placement_free(&p);
     qm_placement_free(&copy);
+}
+
+/* Weights and KV of up to three nodes are those of the arenas there, and whole pages add what the plan says. */
+static void nodes_are_the_arenas(const struct qm_model *m) {
+    enum { NODES = 3 };
+    int cpu[NODES] = {0}, node_of[NODES] = {0, 1, 2}, numbers[NODES] = {-1, -1, -1};
+    const struct qm_home homes[NODES] = {anywhere, anywhere, anywhere};
+    const struct qm_kernels *kernels;
+    struct qm_error err;
+    assert_int_equal(qm_kernels_get(qm_isa_best(), &kernels, &err), QM_OK);
+    for (int nodes = 1; nodes <= NODES; nodes++)
+        for (size_t t = 0; t < sizeof kv_types / sizeof *kv_types; t++) {
+            struct qm_topology topology = {.nodes = nodes,
+                                           .packages = 1,
+                                           .cores = nodes,
+                                           .cpus = nodes,
+                                           .core_cpu = cpu,
+                                           .core_node = node_of,
+                                           .node_number = numbers};
+            struct qm_workload w = workloads[1];
+            struct qm_team *team;
+            struct qm_packed packed;
+            struct qm_forward forward;
+            struct qm_kv kv;
+            struct qm_placement p;
+            struct qm_scratch_layout scratch;
+            struct qm_device_memory cpu_memory;
+            struct qm_node_memory sum = {0}, on;
+            uint64_t slack = 0;
+            w.kv_type = kv_types[t];
+            w.threads = w.nodes = nodes;
+            assert_int_equal(qm_team_create_on(&topology, nodes, &team, &err), QM_OK);
+            const struct qm_packed_setup setup = {.model = m, .kernels = kernels, .team = team, .homes = homes};
+            assert_int_equal(qm_packed_load(&setup, &packed, &err), QM_OK);
+            assert_int_equal(qm_forward_build(m, &forward, &err), QM_OK);
+            assert_int_equal(qm_kv_open(&m->config, &forward, &w, homes, nodes, &kv, &err), QM_OK);
+            qm_scratch_plan(m, &w, &scratch);
+            for (int node = 0; node < nodes; node++) {
+                qm_node_memory(m, &w, NULL, node, &on);
+                assert_int_equal(on.weights, packed.memory[node].bytes);
+                assert_int_equal(on.kv, kv.memory[node].bytes);
+                sum.weights += on.weights;
+                sum.kv += on.kv;
+                sum.activations += on.activations;
+                sum.slack += on.slack;
+                const uint64_t parts[] = {packed.memory[node].bytes, kv.memory[node].bytes, scratch.thread_bytes,
+                                          node ? 0 : scratch.thread0};
+                for (int i = 0; i < 4; i++)
+                    slack += qm_memory_mapped(parts[i], parts[i] < 2 << 20 ? QM_PAGES_PLAIN : QM_PAGES_THP) - parts[i];
+            }
+            assert_int_equal(sum.slack, slack);
+            assert_int_equal(qm_placement_open(m, 2, &p, &err), QM_OK);
+            qm_placement_memory(&p, m, &w, QM_DEVICE_CPU, &cpu_memory);
+            assert_int_equal(sum.weights, cpu_memory.weights);
+            assert_int_equal(sum.kv, cpu_memory.kv);
+            assert_int_equal(sum.activations, cpu_memory.activations);
+            assert_int_equal(qm_placement_slack(&p, m, &w, QM_DEVICE_CPU), slack);
+            for (int64_t l = 0; l < p.layers; l++) { /* what a placement takes away is gone from the nodes too */
+                p.layer[l].attention = 1;
+                if (m->config.layer[l].moe)
+                    p.expert[l * p.experts] = 1;
+                else
+                    p.layer[l].ffn = 1, p.layer[l].ffn_cpu = QM_FFN_UNIT;
+            }
+            qm_placement_memory(&p, m, &w, QM_DEVICE_CPU, &cpu_memory);
+            sum = (struct qm_node_memory){0};
+            for (int node = 0; node < nodes; node++) {
+                qm_node_memory(m, &w, &p, node, &on);
+                sum.weights += on.weights;
+                sum.kv += on.kv;
+            }
+            assert_int_equal(sum.weights, cpu_memory.weights);
+            assert_int_equal(sum.kv, 0);
+            qm_placement_free(&p);
+            qm_kv_close(&kv);
+            qm_forward_free(&forward);
+            qm_packed_free(&packed);
+            qm_team_destroy(team);
+        }
+}
+
+/* An attention map is counted where it is asked for, by what logits allocates. */
+static void maps_are_counted(const struct qm_model *m) {
+    struct qm_workload w = workloads[0];
+    struct qm_memory_table without, with;
+    qm_memory_estimate(m, &w, &without);
+    w.map_tokens = 700;
+    qm_memory_estimate(m, &w, &with);
+    assert_int_equal(without.maps, 0);
+    assert_int_equal(with.maps, 4 * 512 * 700 * m->config.heads);
+    assert_int_equal(with.total, without.total + with.maps);
+    struct qm_config c = m->config;
+    c.vocab = 1 << 17; /* a piece holds 128 MiB of logits at most, and one token */
+    assert_int_equal(qm_attention_map_piece(&c, 512, 700), (128 << 20) / (4 << 17) + 1);
+}
+
+static void test_nodes(void **state) {
+    (void)state;
+    each_model(nodes_are_the_arenas);
+    each_model(maps_are_counted);
 }
 
 static void test_sums(void **state) {
@@ -307,7 +408,8 @@ static void test_check(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sums),      cmocka_unit_test(test_arena),   cmocka_unit_test(test_placed),
-        cmocka_unit_test(test_workspace), cmocka_unit_test(test_columns), cmocka_unit_test(test_check),
+        cmocka_unit_test(test_workspace), cmocka_unit_test(test_columns), cmocka_unit_test(test_nodes),
+        cmocka_unit_test(test_check),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
