@@ -1,6 +1,6 @@
 /* The scheduler's cost and its promise: one line of JSON each on standard output, wanted beside measured.
  *  overhead: the median time of a step outside the engine, 64 sequences of the demonstration model generating; of
- *            which choosing the step, and drawing and telling its tokens (greedy, with text).
+ *            which choosing the step, and drawing and telling its tokens (with text); greedy, and at temperature 1.
  *  stall:    a stream of tokens beside a prompt of 32k of a small random model: its longest wait for a token, in times
  *            of a chunk (the longest of that prompt's chunks when it is computed alone), and the prompt's speed.
  * Usage: bench_scheduler [overhead|stall] */
@@ -61,7 +61,8 @@ static void on_done(void *arg, const struct qm_outcome *o) {
     s->done = qm_now();
 }
 
-static int submit(struct bench *b, struct stream *s, int64_t n_prompt, int64_t max_tokens, int32_t seed) {
+static int submit(struct bench *b, struct stream *s, int64_t n_prompt, int64_t max_tokens, double temperature,
+                  int32_t seed) {
     static int32_t prompt[LONG];
     uint64_t id, random = (uint64_t)seed;
     *s = (struct stream){0};
@@ -78,6 +79,8 @@ static int submit(struct bench *b, struct stream *s, int64_t n_prompt, int64_t m
                            .on_token = on_token,
                            .on_done = on_done,
                            .arg = s};
+    r.sampling.temperature = temperature;
+    r.sampling.seed = (uint64_t)seed;
     return qm_scheduler_submit(b->scheduler, &r, &id, &b->err);
 }
 
@@ -99,7 +102,7 @@ static void close_scheduler(struct bench *b) {
     b->model = NULL;
 }
 
-static int run_overhead(struct bench *b) {
+static int run_overhead(struct bench *b, double temperature) {
     static struct stream streams[SEQUENCES];
     static double outside[STEPS], choosing[STEPS], telling[STEPS];
     struct qm_scheduler_stats last, t;
@@ -110,7 +113,7 @@ static int run_overhead(struct bench *b) {
     if (!rc)
         rc = open_scheduler(b, 2048, SEQUENCES);
     for (int i = 0; !rc && i < SEQUENCES; i++)
-        rc = submit(b, &streams[i], PROMPT, -1, i + 1);
+        rc = submit(b, &streams[i], PROMPT, -1, temperature, i + 1);
     while (!rc && streams[SEQUENCES - 1].tokens < 8)
         rc = qm_scheduler_step(b->scheduler, &worked, &b->err);
     for (int i = 0; !rc && i < STEPS; i++) {
@@ -124,9 +127,11 @@ static int run_overhead(struct bench *b) {
         telling[i] = 1e6 * (t.token_seconds - last.token_seconds);
     }
     if (!rc)
-        printf("{\"bench\":\"scheduler overhead\",%s,\"sequences\":%d,\"wanted_us\":50,\"outside_engine_us\":%.1f,"
+        printf("{\"bench\":\"scheduler "
+               "overhead\",%s,\"sequences\":%d,\"temperature\":%g,\"wanted_us\":50,\"outside_engine_us\":%.1f,"
                "\"choosing_us\":%.1f,\"tokens_us\":%.1f}\n",
-               b->where, SEQUENCES, median(outside, STEPS), median(choosing, STEPS), median(telling, STEPS));
+               b->where, SEQUENCES, temperature, median(outside, STEPS), median(choosing, STEPS),
+               median(telling, STEPS));
     close_scheduler(b);
     qm_tokenizer_free(b->tokenizer);
     b->tokenizer = NULL;
@@ -137,7 +142,7 @@ static int run_overhead(struct bench *b) {
 static int run_alone(struct bench *b, double *all, double *chunk) {
     struct stream prompt = {0};
     bool worked = true;
-    int rc = submit(b, &prompt, LONG, 1, 1);
+    int rc = submit(b, &prompt, LONG, 1, 0, 1);
     double begin = qm_now();
     *chunk = 0;
     while (!rc && !prompt.tokens) {
@@ -165,11 +170,11 @@ static int run_stall(struct bench *b) {
     if (!rc)
         rc = run_alone(b, &alone, &chunk);
     if (!rc)
-        rc = submit(b, &stream, PROMPT, -1, 2);
+        rc = submit(b, &stream, PROMPT, -1, 0, 2);
     while (!rc && stream.tokens < 50)
         rc = qm_scheduler_step(b->scheduler, &worked, &b->err);
     if (!rc)
-        rc = submit(b, &prompt, LONG, 1, 3);
+        rc = submit(b, &prompt, LONG, 1, 0, 3);
     begin = qm_now();
     before = stream.tokens;
     stream.longest = 0;
@@ -197,7 +202,9 @@ int main(int argc, char **argv) {
         qm_topology_free(&topology);
     }
     if (!rc && (argc < 2 || !strcmp(argv[1], "overhead")))
-        rc = run_overhead(&b);
+        rc = run_overhead(&b, 0);
+    if (!rc && (argc < 2 || !strcmp(argv[1], "overhead")))
+        rc = run_overhead(&b, 1);
     if (!rc && (argc < 2 || !strcmp(argv[1], "stall")))
         rc = run_stall(&b);
     if (rc)

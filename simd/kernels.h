@@ -154,6 +154,16 @@ struct qm_kernels {
     /* The index of the first value of n that is not finite, or -1 (bf16, f16, f32). */
     int64_t (*find_nonfinite)(const void *x, enum qm_dtype t, int64_t n);
 
+    /* Drawing a token of n logits; the same bits on every instruction set.
+     * greatest_finite: -INFINITY where none is finite.
+     * sampling_weights: w[i] = 2^((z[i] - max) * scale), where max is the greatest finite z and scale >= 0 is finite;
+     * 0 where z[i] is not finite, or the weight is below 2^-125. Returns their sum, in float64 in 16 lanes by index. A
+     * weight's relative error is below (1.2 + |log2 weight|) x 2^-24; that of max is exactly 1. w may be z.
+     * select_at_least: the indices of x[i] >= least, ascending, to ids, which has room for n + 16; returns how many. */
+    float (*greatest_finite)(const float *x, int64_t n);
+    double (*sampling_weights)(float *w, const float *z, int64_t n, float max, float scale);
+    int64_t (*select_at_least)(int32_t *ids, const float *x, int64_t n, float least);
+
     /* What bounds the entries above, to measure them against.
      * read_lanes: n times one 64-byte line at each of p, p + lane, p + 2 lane, p + 3 lane, p then going on by
      * step; p, lane and step are multiples of 64. Returns a value that depends on all of it.

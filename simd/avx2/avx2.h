@@ -27,4 +27,8 @@ void pack_panel_avx2(void *dst, enum qm_dtype t, const void *const rows[QM_PANEL
                      const uint8_t *const scales[QM_PANEL_ROWS], int64_t k);
 int64_t find_nonfinite_avx2(const void *x, enum qm_dtype t, int64_t n);
 
+float greatest_finite_avx2(const float *x, int64_t n);
+double sampling_weights_avx2(float *w, const float *z, int64_t n, float max, float scale);
+int64_t select_at_least_avx2(int32_t *ids, const float *x, int64_t n, float least);
+
 #endif

@@ -19,6 +19,9 @@ void qm_kernels_overlay_avx2(struct qm_kernels *t) {
     t->merge_split = merge_split_f32_avx2;
     t->pack_panel = pack_panel_avx2;
     t->find_nonfinite = find_nonfinite_avx2;
+    t->greatest_finite = greatest_finite_avx2;
+    t->sampling_weights = sampling_weights_avx2;
+    t->select_at_least = select_at_least_avx2;
     t->read_lanes = read_lanes_avx2;
     t->peak_bf16 = t->peak_f32 = peak_f32_avx2;
 }

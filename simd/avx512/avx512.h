@@ -28,4 +28,8 @@ void pack_panel_avx512(void *dst, enum qm_dtype t, const void *const rows[QM_PAN
                        const uint8_t *const scales[QM_PANEL_ROWS], int64_t k);
 int64_t find_nonfinite_avx512(const void *x, enum qm_dtype t, int64_t n);
 
+float greatest_finite_avx512(const float *x, int64_t n);
+double sampling_weights_avx512(float *w, const float *z, int64_t n, float max, float scale);
+int64_t select_at_least_avx512(int32_t *ids, const float *x, int64_t n, float least);
+
 #endif

@@ -20,6 +20,9 @@ void qm_kernels_overlay_avx512(struct qm_kernels *t) {
     t->attend = attend_avx512;
     t->pack_panel = pack_panel_avx512;
     t->find_nonfinite = find_nonfinite_avx512;
+    t->greatest_finite = greatest_finite_avx512;
+    t->sampling_weights = sampling_weights_avx512;
+    t->select_at_least = select_at_least_avx512;
     t->read_lanes = read_lanes_avx512;
     t->peak_bf16 = t->peak_f32 = peak_f32_avx512;
 }

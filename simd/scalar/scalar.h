@@ -31,6 +31,10 @@ void pack_panel_scalar(void *dst, enum qm_dtype t, const void *const rows[QM_PAN
 void unpack_row_scalar(float *out, enum qm_dtype t, const void *panel, int64_t r, int64_t k);
 int64_t find_nonfinite_scalar(const void *x, enum qm_dtype t, int64_t n);
 
+float greatest_finite_scalar(const float *x, int64_t n);
+double sampling_weights_scalar(float *w, const float *z, int64_t n, float max, float scale);
+int64_t select_at_least_scalar(int32_t *ids, const float *x, int64_t n, float least);
+
 /* exp(x), with 0 where the result would be below the smallest normal number. */
 float exp_f32_scalar(float x);
 

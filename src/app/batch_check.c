@@ -136,11 +136,12 @@ static int print_memory(struct check *c, struct qm_error *err) {
     uint64_t available;
     char weights[32], working[32], longest[32], free[32];
     qm_memory_estimate(c->model.model, &w, &t);
+    uint64_t running = qm_scheduler_bytes(c->model.model->config.vocab, c->settings->sequences, w.threads);
     int rc = qm_memory_available(&available, err);
     return rc ? rc
               : qm_out_printf(err, "memory      weights %s, working %s, the longest row %s; available %s\n",
                               qm_bytes_text((double)t.weights, weights, sizeof weights),
-                              qm_bytes_text((double)t.scratch, working, sizeof working),
+                              qm_bytes_text((double)(t.scratch + running), working, sizeof working),
                               qm_bytes_text((double)t.kv, longest, sizeof longest),
                               qm_bytes_text((double)available, free, sizeof free));
 }

@@ -4,6 +4,7 @@
 #include "app/batch_job.h"
 #include "app/template_args.h"
 #include "numa/memory.h"
+#include "session/scheduler.h"
 
 static int open_documents(const struct qm_args *args, struct qm_batch_rows *out, struct qm_error *err) {
     json_t *body = json_object(), *variables = json_object();
@@ -61,7 +62,8 @@ int qm_batch_kv_memory(const struct qm_args *args, const struct qm_batch_setting
     if ((rc = qm_memory_available(&available, err)))
         return rc;
     uint64_t reserve = available / 20 > least_reserve ? available / 20 : least_reserve;
-    uint64_t others = table.weights + table.scratch + reserve;
+    uint64_t running = qm_scheduler_bytes(m->config.vocab, w.sequences, w.threads);
+    uint64_t others = table.weights + table.scratch + running + reserve;
     if (others + table.kv > available && others < available)
         *out = available - others;
     return QM_OK;

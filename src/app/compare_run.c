@@ -151,7 +151,20 @@ static int read_prompt(struct qm_compare_runner *r, int i, int p, struct qm_erro
     return rc;
 }
 
-static int write_answer(struct qm_compare_runner *r, int i, struct qm_sampler *sampler, int32_t *ids,
+struct drawing {
+    struct qm_sampler sampler;
+    struct qm_sampler_scratch *scratch;
+    struct qm_past_tokens past;
+};
+
+/* The token after those in ids so far. */
+static int draw(const struct qm_compare_runner *r, struct drawing *d, int32_t *ids, struct qm_error *err) {
+    int rc = qm_sampler_next(&d->sampler, d->scratch, &d->past, r->logits, &ids[d->past.n_output], err);
+    d->past.n_output += !rc;
+    return rc;
+}
+
+static int write_answer(struct qm_compare_runner *r, int i, struct drawing *drawing, int32_t *ids,
                         struct qm_error *err) {
     const struct qm_compare_task *t = r->task;
     struct qm_compare_lane *l = &r->lane[i];
@@ -160,7 +173,7 @@ static int write_answer(struct qm_compare_runner *r, int i, struct qm_sampler *s
     for (int k = 0; k < t->prompts; k++)
         low = fmin(low, (double)t->prompt[k].len);
     double start = qm_engine_clock(l->engine);
-    int rc = qm_sampler_next(sampler, r->logits, &ids[0], err);
+    int rc = draw(r, drawing, ids, err);
     s->first_now += qm_engine_clock(l->engine) - start;
     qm_meter_begin(t->meter);
     for (int64_t k = 1; k < t->generate && !rc; k++) {
@@ -168,7 +181,7 @@ static int write_answer(struct qm_compare_runner *r, int i, struct qm_sampler *s
         start = qm_engine_clock(l->engine);
         rc = qm_compare_step(r, l, &ids[k - 1], 1, 1, r->logits, err);
         if (!rc)
-            rc = qm_sampler_next(sampler, r->logits, &ids[k], err);
+            rc = draw(r, drawing, ids, err);
         double seconds = qm_engine_clock(l->engine) - start;
         s->write_now += seconds;
         add_point(&s->decode, depth, low, (double)t->context, 1, seconds);
@@ -189,18 +202,19 @@ static int answer(struct qm_compare_runner *r, int i, int p, int round, struct q
     const struct qm_compare_task *t = r->task;
     struct qm_compare_config *c = &r->report->config[i];
     struct qm_sampling sampling = t->sampling;
-    struct qm_sampler *sampler = NULL;
     int32_t *ids = calloc((size_t)t->generate, sizeof *ids);
+    struct drawing d = {.past = {.prompt = t->prompt[p].data, .n_prompt = (int64_t)t->prompt[p].len, .output = ids}};
     sampling.seed += (uint64_t)p;
-    int rc = ids ? qm_sampler_new(&sampling, t->model->config.vocab, &sampler, err)
+    int rc = qm_sampling_check(&sampling, t->model->config.vocab, err);
+    if (!rc)
+        rc = ids ? qm_sampler_scratch_new(t->model->config.vocab, qm_engine_isa(r->lane[i].engine), &d.scratch, err)
                  : qm_fail_memory(err, (uint64_t)t->generate * sizeof *ids, "an answer");
-    for (size_t k = 0; k < t->prompt[p].len && !rc; k++)
-        qm_sampler_prompt(sampler, t->prompt[p].data[k]);
+    qm_sampler_start(&d.sampler, &sampling);
     if (!rc)
         rc = read_prompt(r, i, p, err);
     if (!rc)
-        rc = write_answer(r, i, sampler, ids, err);
-    qm_sampler_free(sampler);
+        rc = write_answer(r, i, &d, ids, err);
+    qm_sampler_scratch_free(d.scratch);
     if (!rc && round == 0) {
         c->answer[p] = ids;
         c->n_answer[p] = t->generate;

@@ -28,8 +28,12 @@ struct qm_openai_request {
     struct qm_logit_bias *biases;
     char **stop; /* [n_stop] */
     int n_stop;
-    bool ignore_end, skip_special, base64, tools;
-    int top_logprobs; /* -1: none */
+    int32_t stop_ids[QM_MAX_STOP_IDS];
+    int n_stop_ids;
+    int64_t min_tokens;
+    bool include_stop, ignore_end, skip_special, base64, tools, echo;
+    struct qm_buf *echoed; /* [n_prompts] their texts, with echo */
+    int top_logprobs;      /* -1: none */
     enum qm_reasoning_format reasoning;
     bool reasoning_opened;
     struct qm_openai_part *parts; /* [n_prompts * choices] */

@@ -116,6 +116,8 @@ static json_t *template_body(const json_t *body, json_t *messages) {
 static int add_prompts(struct qm_openai_request *r, size_t n, struct qm_error *err) {
     if (!(r->prompts = calloc(n, sizeof *r->prompts)))
         return qm_fail_memory(err, n * sizeof *r->prompts, "the prompts of a request");
+    if (r->echo && !(r->echoed = calloc(n, sizeof *r->echoed)))
+        return qm_fail_memory(err, n * sizeof *r->echoed, "the prompts of a request");
     r->n_prompts = (int)n;
     return QM_OK;
 }
@@ -174,13 +176,22 @@ static int take_ids(struct qm_openai_request *r, const json_t *list, int at, str
 
 static int take_prompt(struct qm_openai_request *r, const json_t *value, bool add_special, int at,
                        struct qm_error *err) {
-    if (json_is_array(value))
-        return take_ids(r, value, at, err);
+    int rc = QM_OK;
+    if (json_is_array(value)) {
+        rc = take_ids(r, value, at, err);
+        if (!rc && r->echo)
+            rc = qm_tokenizer_decode(r->context->tokenizer, r->prompts[at].data, r->prompts[at].len, r->skip_special,
+                                     &r->echoed[at], err);
+        return rc;
+    }
     if (!json_is_string(value))
         return qm_fail(err, QM_INPUT, "prompt %d must be a string or a list of token ids, found %s", at,
                        qm_json_type_name(value));
-    return qm_tokenizer_encode(r->context->tokenizer, json_string_value(value), json_string_length(value), add_special,
-                               true, &r->prompts[at], err);
+    if (r->echo)
+        rc = qm_buf_add(&r->echoed[at], json_string_value(value), json_string_length(value), err);
+    return rc ? rc
+              : qm_tokenizer_encode(r->context->tokenizer, json_string_value(value), json_string_length(value),
+                                    add_special, true, &r->prompts[at], err);
 }
 
 int qm_openai_text_prompts(struct qm_openai_request *r, const json_t *body, const char *key, struct qm_error *err) {

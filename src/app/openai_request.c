@@ -54,10 +54,15 @@ static const struct field fields[] = {
     {"response_format", CHAT | TEXT, FIELD_USED},
     {"stream", CHAT | TEXT, FIELD_USED},
     {"echo", TEXT, FIELD_USED},
+    {"stop_token_ids", CHAT | TEXT, FIELD_USED},
+    {"min_tokens", CHAT | TEXT, FIELD_USED},
+    {"include_stop_str_in_output", CHAT | TEXT, FIELD_USED},
     {"user", CHAT | TEXT | EMBED, FIELD_PASSED_OVER},
-    {"metadata", CHAT, FIELD_PASSED_OVER},
-    {"store", CHAT, FIELD_PASSED_OVER},
-    {"service_tier", CHAT, FIELD_PASSED_OVER},
+    {"metadata", CHAT | TEXT, FIELD_PASSED_OVER},
+    {"store", CHAT | TEXT, FIELD_PASSED_OVER},
+    {"service_tier", CHAT | TEXT, FIELD_PASSED_OVER},
+    {"request_id", CHAT | TEXT | EMBED, FIELD_PASSED_OVER},
+    {"spaces_between_special_tokens", CHAT | TEXT, FIELD_PASSED_OVER},
     {"safety_identifier", CHAT, FIELD_PASSED_OVER},
     {"prompt_cache_key", CHAT, FIELD_PASSED_OVER},
     {"prompt_cache_retention", CHAT, FIELD_PASSED_OVER},
@@ -72,8 +77,14 @@ static const struct field fields[] = {
     {"audio", CHAT, FIELD_MISSING},
     {"prediction", CHAT, FIELD_MISSING},
     {"web_search_options", CHAT, FIELD_MISSING},
-    {"stop_token_ids", CHAT | TEXT, FIELD_MISSING},
-    {"min_tokens", CHAT | TEXT, FIELD_MISSING},
+    {"bad_words", CHAT | TEXT, FIELD_MISSING},
+    {"allowed_token_ids", CHAT | TEXT, FIELD_MISSING},
+    {"use_beam_search", CHAT | TEXT, FIELD_MISSING},
+    {"prompt_logprobs", CHAT | TEXT, FIELD_MISSING},
+    {"truncate_prompt_tokens", CHAT | TEXT | EMBED, FIELD_MISSING},
+    {"return_token_ids", CHAT | TEXT, FIELD_MISSING},
+    {"return_tokens_as_token_ids", CHAT | TEXT, FIELD_MISSING},
+    {"guided_decoding_backend", CHAT | TEXT, FIELD_MISSING},
     {"guided_json", CHAT | TEXT, FIELD_MISSING},
     {"guided_regex", CHAT | TEXT, FIELD_MISSING},
     {"guided_choice", CHAT | TEXT, FIELD_MISSING},
@@ -124,7 +135,7 @@ static int check_fields(enum qm_endpoint endpoint, const json_t *body, struct qm
                 f = &fields[i];
         if (!f)
             return qm_fail(err, QM_INPUT, "\"%.60s\" is not a field of this request", key);
-        if (f->kind == FIELD_MISSING && !json_is_null(value))
+        if (f->kind == FIELD_MISSING && !json_is_null(value) && !json_is_false(value))
             return refuse(err, key, "not implemented");
     }
     return QM_OK;
@@ -132,16 +143,12 @@ static int check_fields(enum qm_endpoint endpoint, const json_t *body, struct qm
 
 /* Fields that are accepted with one value only, the one that changes nothing. */
 static int check_fixed(const json_t *body, struct qm_error *err) {
-    bool stream = false, echo = false;
+    bool stream = false;
     int rc = qm_json_bool(body, "stream", "the body", &stream, err);
-    if (!rc)
-        rc = qm_json_bool(body, "echo", "the body", &echo, err);
     if (rc)
         return rc;
     if (stream)
         return refuse(err, "stream", "a batch has no streamed responses: leave it out");
-    if (echo)
-        return refuse(err, "echo", "not implemented");
     const json_t *format = json_object_get(body, "response_format");
     const char *type = json_string_value(json_object_get(format, "type"));
     if (format && !json_is_null(format) && (!type || strcmp(type, "text") != 0))
@@ -229,6 +236,36 @@ static int read_stops(struct qm_openai_request *r, const json_t *body, struct qm
     return rc;
 }
 
+static int read_stop_ids(struct qm_openai_request *r, const json_t *body, struct qm_error *err) {
+    const json_t *list = json_object_get(body, "stop_token_ids"), *id;
+    if (!list || json_is_null(list))
+        return QM_OK;
+    if (!json_is_array(list) || json_array_size(list) > QM_MAX_STOP_IDS)
+        return qm_fail(err, QM_INPUT, "\"stop_token_ids\": expected a list of at most %d token ids", QM_MAX_STOP_IDS);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        id = json_array_get(list, i);
+        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= r->context->vocab)
+            return qm_fail(err, QM_INPUT, "\"stop_token_ids\": entry %zu must be an id from 0 to %lld", i,
+                           (long long)r->context->vocab - 1);
+        r->stop_ids[r->n_stop_ids++] = (int32_t)json_integer_value(id);
+    }
+    return QM_OK;
+}
+
+/* What ends an answer, and what of that is in its text. */
+static int read_ends(struct qm_openai_request *r, const json_t *body, struct qm_error *err) {
+    int rc = read_stops(r, body, err);
+    if (!rc)
+        rc = read_stop_ids(r, body, err);
+    if (!rc)
+        rc = qm_json_bool(body, "include_stop_str_in_output", "the body", &r->include_stop, err);
+    if (!rc)
+        rc = qm_json_bool(body, "ignore_eos", "the body", &r->ignore_end, err);
+    if (!rc)
+        rc = qm_json_bool(body, "skip_special_tokens", "the body", &r->skip_special, err);
+    return rc;
+}
+
 /* Chat: "logprobs" true and "top_logprobs" 0..20. Completions: "logprobs" is the number. */
 static int read_logprobs(struct qm_openai_request *r, const json_t *body, struct qm_error *err) {
     int64_t n = -1;
@@ -251,7 +288,9 @@ static int read_logprobs(struct qm_openai_request *r, const json_t *body, struct
 static int read_lengths(struct qm_openai_request *r, const json_t *body, struct qm_error *err) {
     int64_t choices = 1, best_of = -1;
     r->max_tokens = r->endpoint == QM_ENDPOINT_COMPLETIONS ? DEFAULT_COMPLETION_TOKENS : -1;
-    int rc = qm_json_int(body, "max_tokens", "the body", 1, INT64_MAX, &r->max_tokens, err);
+    int rc = qm_json_bool(body, "echo", "the body", &r->echo, err);
+    if (!rc)
+        rc = qm_json_int(body, "max_tokens", "the body", !r->echo, INT64_MAX, &r->max_tokens, err);
     if (!rc)
         rc = qm_json_int(body, "max_completion_tokens", "the body", 1, INT64_MAX, &r->max_tokens, err);
     if (!rc)
@@ -260,6 +299,9 @@ static int read_lengths(struct qm_openai_request *r, const json_t *body, struct 
         rc = qm_json_int(body, "best_of", "the body", 1, QM_OPENAI_CHOICES, &best_of, err);
     if (!rc && best_of >= 0 && best_of != choices)
         return refuse(err, "best_of", "not implemented but for the value of \"n\"");
+    if (!rc)
+        rc = qm_json_int(body, "min_tokens", "the body", 0, r->max_tokens < 0 ? INT64_MAX : r->max_tokens,
+                         &r->min_tokens, err);
     r->choices = (int)choices;
     return rc;
 }
@@ -279,13 +321,11 @@ static int read_generation(struct qm_openai_request *r, const json_t *body, uint
             err->code = rc;
     }
     if (!rc)
-        rc = read_stops(r, body, err);
+        rc = read_ends(r, body, err);
     if (!rc)
         rc = read_logprobs(r, body, err);
-    if (!rc)
-        rc = qm_json_bool(body, "ignore_eos", "the body", &r->ignore_end, err);
-    if (!rc)
-        rc = qm_json_bool(body, "skip_special_tokens", "the body", &r->skip_special, err);
+    if (!rc && r->echo && r->top_logprobs >= 0)
+        return refuse(err, "echo", "not implemented together with \"logprobs\"");
     return rc;
 }
 
@@ -369,6 +409,9 @@ void qm_openai_request_free(struct qm_openai_request *r) {
     free(r->parts);
     for (int i = 0; i < r->n_prompts; i++)
         qm_ids_free(&r->prompts[i]);
+    for (int i = 0; r->echoed && i < r->n_prompts; i++)
+        qm_buf_free(&r->echoed[i]);
+    free(r->echoed);
     free(r->prompts);
     for (int i = 0; i < r->n_stop; i++)
         free(r->stop[i]);
@@ -390,6 +433,10 @@ void qm_openai_request_part(const struct qm_openai_request *r, int i, struct qm_
                                .sampling = r->sampling,
                                .stop = (const char *const *)r->stop,
                                .n_stop = r->n_stop,
+                               .stop_ids = r->stop_ids,
+                               .n_stop_ids = r->n_stop_ids,
+                               .include_stop = r->include_stop,
+                               .min_tokens = r->min_tokens,
                                .ignore_end = r->ignore_end,
                                .skip_special = r->skip_special,
                                .top_logprobs = r->top_logprobs,

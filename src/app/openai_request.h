@@ -1,11 +1,11 @@
 /* One request body of the OpenAI API as what the scheduler runs, and the outcomes as a response body. Follows
  * OpenAI's API reference, with vLLM's extra fields where they are common (top_k, min_p, repetition_penalty,
- * ignore_eos, skip_special_tokens, chat_template_kwargs, ...). No sockets and no files here: batch rows are one
- * user of it.
+ * ignore_eos, min_tokens, stop_token_ids, include_stop_str_in_output, skip_special_tokens, chat_template_kwargs, ...).
+ * No sockets and no files here: batch rows are one user of it.
  *
  * A request is n_prompts x n parts (choices); each part is one sequence. Fields that change nothing here (user,
- * metadata, store, ...) are passed over; a field that is known and not implemented, or not known, is QM_INPUT
- * naming it. Bodies are hostile: everything in them is bounded.
+ * metadata, store, ...) are passed over; a field that is known and not implemented (unless it is null
+ * or false), or not known, is QM_INPUT naming it. Bodies are hostile: everything in them is bounded.
  * A request belongs to one thread; tokenizer and chat must outlive it. */
 #ifndef QM_APP_OPENAI_REQUEST_H
 #define QM_APP_OPENAI_REQUEST_H

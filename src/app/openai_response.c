@@ -139,10 +139,23 @@ static json_t *flat_logprobs(const json_t *list) {
                      "text_offset", offsets);
 }
 
-static json_t *text_choice(const struct qm_openai_part *p, int index) {
+/* The prompt's text before the answer's. NULL where memory is short. */
+static json_t *echoed_value(const struct qm_openai_request *r, const struct qm_openai_part *p, int index) {
+    const struct qm_buf *prompt = &r->echoed[index / r->choices];
+    struct qm_buf both = {0};
+    json_t *out = NULL;
+    if (!qm_buf_add(&both, prompt->data, prompt->len, NULL) && !qm_buf_add(&both, p->text.data, p->text.len, NULL))
+        out = text_value(&both);
+    qm_buf_free(&both);
+    return out;
+}
+
+static json_t *text_choice(const struct qm_openai_request *r, int index) {
+    const struct qm_openai_part *p = &r->parts[index];
+    json_t *text = r->echo ? echoed_value(r, p, index) : text_value(&p->text);
     json_t *logprobs = p->logprobs ? flat_logprobs(p->logprobs) : json_null();
-    return json_pack("{s:i, s:o, s:o, s:s}", "index", index, "text", text_value(&p->text), "logprobs", logprobs,
-                     "finish_reason", finish_reason(p->finish));
+    return json_pack("{s:i, s:o, s:o, s:s}", "index", index, "text", text, "logprobs", logprobs, "finish_reason",
+                     finish_reason(p->finish));
 }
 
 /* RFC 4648. */
@@ -201,7 +214,7 @@ int qm_openai_response(const struct qm_openai_request *r, const char *id, int64_
         }
         json_t *one = r->endpoint == QM_ENDPOINT_EMBEDDINGS ? embedding_entry(r, p, i)
                       : r->endpoint == QM_ENDPOINT_CHAT     ? chat_choice(r, id, i, err)
-                                                            : text_choice(p, i);
+                                                            : text_choice(r, i);
         json_array_append_new(list, one);
     }
     if (r->endpoint == QM_ENDPOINT_EMBEDDINGS)

@@ -132,6 +132,8 @@ int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, 
     if (!rc)
         rc = qm_kv_open(&m->config, &e->forward, &e->workload, e->homes, qm_team_nodes(e->team), &e->kv, err);
     if (!rc)
+        rc = qm_engine_open_sequences(e, err);
+    if (!rc)
         rc = qm_homes_take(e->team, e->homes, e->kv.memory, err);
     if (!rc)
         rc = open_batch(e, err);
@@ -153,6 +155,7 @@ void qm_engine_close(struct qm_engine *e) {
     qm_placed_close(e->placed);
     if (e->backend)
         e->backend->close(e->backend);
+    qm_engine_close_sequences(e);
     if (e->kv.groups)
         qm_kv_close(&e->kv);
     qm_forward_free(&e->forward);

@@ -147,7 +147,8 @@ int qm_engine_fall_back(struct qm_engine *e, struct qm_error *err);
 /* What failed since the engine was opened, for people; "" where nothing has. */
 const char *qm_engine_failures(const struct qm_engine *e);
 
-/* A sequence holds no tokens at first. QM_FIT where no pages are left for even one. */
+/* A sequence holds no tokens at first. QM_FIT where as many are open as the engine was opened for. Neither allocates
+ * anything: sequences and their page tables are made with the engine. */
 int qm_sequence_open(struct qm_engine *e, struct qm_sequence **out, struct qm_error *err);
 void qm_sequence_close(struct qm_sequence *s);
 int64_t qm_sequence_length(const struct qm_sequence *s);

@@ -26,8 +26,10 @@ struct qm_engine {
     double elsewhere;         /* seconds that devices took more than the CPU did emulating them */
     bool devices_required;
     char failures[512];
-    int64_t losses; /* times that keys and values were lost with a device */
-    int64_t open_sequences;
+    int64_t losses;                /* times that keys and values were lost with a device */
+    struct qm_sequence *sequences; /* [workload.sequences], the first n_sequences of them with page tables; */
+    int64_t n_sequences;
+    struct qm_sequence *free_sequences; /* those that are not open, a list */
     struct qm_engine_profile *profile;
     struct qm_routing_profile *routing;
     const struct qm_kv_tables *routed; /* the sequence counted last, where a step had only one, */
@@ -49,7 +51,11 @@ struct qm_sequence {
     struct qm_kv_tables tables;
     int64_t losses; /* of the engine when it was last empty */
     bool in_step;
+    struct qm_sequence *next; /* while it is not open */
 };
+
+int qm_engine_open_sequences(struct qm_engine *e, struct qm_error *err);
+void qm_engine_close_sequences(struct qm_engine *e);
 
 /* QM_FIT where the pool has not so many free pages of the main group. */
 int qm_engine_check_pool(const struct qm_engine *e, int64_t missing, struct qm_error *err);

@@ -12,22 +12,38 @@ int qm_engine_check_pool(const struct qm_engine *e, int64_t missing, struct qm_e
                    (long long)missing, QM_KV_PAGE_TOKENS, (long long)n_free);
 }
 
+int qm_engine_open_sequences(struct qm_engine *e, struct qm_error *err) {
+    size_t n = (size_t)e->workload.sequences;
+    e->sequences = calloc(n, sizeof *e->sequences);
+    if (!e->sequences)
+        return qm_fail_memory(err, n * sizeof *e->sequences, "the sequences");
+    while (e->n_sequences < e->workload.sequences) {
+        struct qm_sequence *s = &e->sequences[e->n_sequences];
+        int rc = qm_kv_tables_open(&e->kv, &s->tables, err);
+        if (rc)
+            return rc;
+        e->n_sequences++;
+        s->engine = e;
+        s->next = e->free_sequences;
+        e->free_sequences = s;
+    }
+    return QM_OK;
+}
+
+void qm_engine_close_sequences(struct qm_engine *e) {
+    for (int64_t i = 0; i < e->n_sequences; i++)
+        qm_kv_tables_close(&e->kv, &e->sequences[i].tables);
+    free(e->sequences);
+}
+
 int qm_sequence_open(struct qm_engine *e, struct qm_sequence **out, struct qm_error *err) {
     *out = NULL;
-    if (e->open_sequences >= e->workload.sequences)
-        return qm_fail(err, QM_FIT, "%lld sequences are open already, all that the engine was opened for",
-                       (long long)e->open_sequences);
-    struct qm_sequence *s = calloc(1, sizeof *s);
+    struct qm_sequence *s = e->free_sequences;
     if (!s)
-        return qm_fail_memory(err, sizeof *s, "a sequence");
-    int rc = qm_kv_tables_open(&e->kv, &s->tables, err);
-    if (rc) {
-        free(s);
-        return rc;
-    }
-    s->engine = e;
+        return qm_fail(err, QM_FIT, "%lld sequences are open already, all that the engine was opened for",
+                       (long long)e->workload.sequences);
+    e->free_sequences = s->next;
     s->losses = e->losses;
-    e->open_sequences++;
     *out = s;
     return QM_OK;
 }
@@ -35,9 +51,9 @@ int qm_sequence_open(struct qm_engine *e, struct qm_sequence **out, struct qm_er
 void qm_sequence_close(struct qm_sequence *s) {
     if (!s)
         return;
-    qm_kv_tables_close(&s->engine->kv, &s->tables);
-    s->engine->open_sequences--;
-    free(s);
+    qm_kv_truncate(&s->engine->kv, &s->tables, 0);
+    s->next = s->engine->free_sequences;
+    s->engine->free_sequences = s;
 }
 
 int64_t qm_sequence_length(const struct qm_sequence *s) {

@@ -9,9 +9,12 @@
 enum { TOKEN_BYTES = 256, TEXT_TOKENS = 1 << 17 };
 
 struct qm_decoding {
-    struct qm_decoding_options o; /* its stop strings and biases are not kept */
+    struct qm_decoding_options o; /* its stop strings are not kept */
     const struct qm_config *config;
-    struct qm_sampler *sampler;
+    struct qm_sampler sampler;
+    struct qm_past_tokens past;
+    int32_t *ends; /* [n_ends] end tokens, and then stop_ids */
+    int n_ends;
     struct qm_stream *stream; /* NULL without a tokenizer, and so is stop */
     struct qm_stop *stop;
     int64_t n; /* tokens drawn */
@@ -45,23 +48,50 @@ int qm_decoding_check(const struct qm_decoding_options *o, int64_t vocab, struct
     for (int i = 0; i < o->n_stop; i++)
         if (strnlen(o->stop[i], QM_MAX_STOP_BYTES + 1) > QM_MAX_STOP_BYTES)
             return qm_fail(err, QM_USAGE, "stop string %d is longer than %d bytes", i + 1, QM_MAX_STOP_BYTES);
+    if (o->n_stop_ids < 0 || o->n_stop_ids > QM_MAX_STOP_IDS)
+        return qm_fail(err, QM_USAGE, "%d stop tokens; at most %d are taken", o->n_stop_ids, QM_MAX_STOP_IDS);
+    for (int i = 0; i < o->n_stop_ids; i++)
+        if (o->stop_ids[i] < 0 || o->stop_ids[i] >= vocab)
+            return qm_fail(err, QM_USAGE, "stop token %ld is not in the vocabulary (0 to %lld)", (long)o->stop_ids[i],
+                           (long long)vocab - 1);
+    if (o->min_tokens < 0 || (o->max_tokens >= 0 && o->min_tokens > o->max_tokens))
+        return qm_fail(err, QM_USAGE, "min_tokens must be from 0 to max_tokens, not %lld", (long long)o->min_tokens);
     return qm_sampling_check(&o->sampling, vocab, err);
+}
+
+static int keep_ends(struct qm_decoding *d, struct qm_error *err) {
+    const struct qm_config *c = d->config;
+    size_t n = (size_t)(c->n_end_tokens + d->o.n_stop_ids);
+    d->ends = malloc((n + 1) * sizeof *d->ends);
+    if (!d->ends)
+        return qm_fail_memory(err, (n + 1) * sizeof *d->ends, "the tokens that end a request");
+    for (int i = 0; i < c->n_end_tokens; i++)
+        if (c->end_tokens[i] >= 0 && c->end_tokens[i] < c->vocab)
+            d->ends[d->n_ends++] = c->end_tokens[i];
+    for (int i = 0; i < d->o.n_stop_ids; i++)
+        d->ends[d->n_ends++] = d->o.stop_ids[i];
+    d->o.stop_ids = d->ends + d->n_ends - d->o.n_stop_ids;
+    d->sampler.set.forbidden = d->ends;
+    return QM_OK;
 }
 
 static int open_parts(struct qm_decoding *d, struct qm_error *err) {
     const struct qm_decoding_options *o = &d->o;
     int64_t most = o->max_tokens >= 0 && o->max_tokens < o->room ? o->max_tokens : o->room;
-    int rc = qm_sampler_new(&o->sampling, d->config->vocab, &d->sampler, err);
+    size_t longest = 0;
+    for (int i = 0; i < o->n_stop; i++)
+        longest = strlen(o->stop[i]) > longest ? strlen(o->stop[i]) : longest;
+    int rc = keep_ends(d, err);
     if (!rc)
         rc = qm_buf_reserve(&d->raw, TOKEN_BYTES, err);
     if (!rc)
-        rc = qm_buf_reserve(&d->sure, TOKEN_BYTES + QM_MAX_STOP_BYTES, err);
+        rc = qm_buf_reserve(&d->sure, TOKEN_BYTES + longest, err);
     if (!rc)
-        rc = qm_buf_reserve(&d->text, 8 * (size_t)(most < TEXT_TOKENS ? most : TEXT_TOKENS), err);
+        rc = qm_buf_reserve(&d->text, TOKEN_BYTES + 8 * (size_t)(most < TEXT_TOKENS ? most : TEXT_TOKENS), err);
     if (!rc && o->tokenizer)
         rc = qm_stream_new(o->tokenizer, o->skip_special, &d->stream, err);
     if (!rc && o->tokenizer)
-        rc = qm_stop_new(o->stop, o->n_stop, &d->stop, err);
+        rc = qm_stop_new(o->stop, o->n_stop, o->include_stop, &d->stop, err);
     return rc;
 }
 
@@ -77,9 +107,9 @@ int qm_decoding_new(const struct qm_decoding_options *o, const struct qm_config 
     d->o = *o;
     d->config = config;
     d->n_top = o->top_logprobs < config->vocab ? o->top_logprobs : (int)config->vocab;
+    qm_sampler_start(&d->sampler, &o->sampling);
     rc = open_parts(d, err);
     d->o.stop = NULL;
-    d->o.sampling.bias = NULL;
     if (rc)
         qm_decoding_free(d);
     else
@@ -90,7 +120,7 @@ int qm_decoding_new(const struct qm_decoding_options *o, const struct qm_config 
 void qm_decoding_free(struct qm_decoding *d) {
     if (!d)
         return;
-    qm_sampler_free(d->sampler);
+    free(d->ends);
     qm_stream_free(d->stream);
     qm_stop_free(d->stop);
     qm_buf_free(&d->text);
@@ -99,9 +129,8 @@ void qm_decoding_free(struct qm_decoding *d) {
     free(d);
 }
 
-void qm_decoding_prompt(struct qm_decoding *d, const int32_t *ids, int64_t n) {
-    for (int64_t i = 0; i < n; i++)
-        qm_sampler_prompt(d->sampler, ids[i]);
+void qm_decoding_tokens(struct qm_decoding *d, const int32_t *prompt, int64_t n_prompt, const int32_t *generated) {
+    d->past = (struct qm_past_tokens){.prompt = prompt, .n_prompt = n_prompt, .output = generated};
 }
 
 bool qm_decoding_begins(const struct qm_decoding *d, enum qm_finish *finish) {
@@ -115,15 +144,17 @@ static void drawn(struct qm_decoding *d, const float *logits) {
         qm_logprobs(logits, d->config->vocab, d->id, &d->chosen, d->top, d->n_top);
 }
 
-int qm_decoding_draw(struct qm_decoding *d, const float *logits, struct qm_error *err) {
-    int rc = qm_sampler_next(d->sampler, logits, &d->id, err);
+int qm_decoding_draw(struct qm_decoding *d, struct qm_sampler_scratch *x, const float *logits, struct qm_error *err) {
+    d->past.n_output = d->past.output ? d->n : 0;
+    d->sampler.set.n_forbidden = d->n < d->o.min_tokens ? (size_t)d->n_ends : 0;
+    int rc = qm_sampler_next(&d->sampler, x, &d->past, logits, &d->id, err);
     if (!rc)
         drawn(d, logits);
     return rc;
 }
 
 void qm_decoding_redraw(struct qm_decoding *d, int32_t id, const float *logits) {
-    qm_sampler_redraw(d->sampler, id);
+    qm_sampler_redraw(&d->sampler);
     d->id = id;
     drawn(d, logits);
 }
@@ -141,15 +172,15 @@ static int add_text(struct qm_decoding *d, const int32_t *id, bool last, bool *m
     if (!rc && last)
         rc = qm_stream_flush(d->stream, &d->raw, err);
     if (!rc)
-        rc = qm_stop_push(d->stop, d->raw.data, d->raw.len, &d->sure, matched, err);
+        rc = qm_stop_push(d->stop, d->raw.data, d->raw.len, d->n > d->o.min_tokens, &d->sure, matched, err);
     if (!rc && last)
         rc = qm_stop_flush(d->stop, &d->sure, err);
     return rc ? rc : qm_buf_add(&d->text, d->sure.data, d->sure.len, err);
 }
 
-static bool is_end(const struct qm_config *c, int32_t id) {
-    for (int i = 0; i < c->n_end_tokens; i++) {
-        if (c->end_tokens[i] == id)
+static bool is_end(const struct qm_decoding *d, int32_t id) {
+    for (int i = d->o.ignore_end ? d->n_ends - d->o.n_stop_ids : 0; i < d->n_ends; i++) {
+        if (d->ends[i] == id)
             return true;
     }
     return false;
@@ -157,9 +188,9 @@ static bool is_end(const struct qm_config *c, int32_t id) {
 
 int qm_decoding_take(struct qm_decoding *d, struct qm_generate_token *t, bool *ended, enum qm_finish *finish,
                      struct qm_error *err) {
-    bool matched = false, end = !d->o.ignore_end && is_end(d->config, d->id);
+    bool matched = false, end = is_end(d, d->id);
     bool length = d->n == d->o.max_tokens, full = d->n == d->o.room;
-    int rc = add_text(d, end ? NULL : &d->id, end || length || full, &matched, err);
+    int rc = add_text(d, end && !d->o.include_stop ? NULL : &d->id, end || length || full, &matched, err);
     if (rc)
         return rc;
     *ended = end || matched || length || full;

@@ -16,8 +16,9 @@
 
 enum {
     QM_MAX_TOP_LOGPROBS = 20,
-    QM_MAX_STOPS = 64,       /* stop strings of one request */
-    QM_MAX_STOP_BYTES = 4096 /* of one stop string */
+    QM_MAX_STOPS = 64,        /* stop strings of one request */
+    QM_MAX_STOP_BYTES = 4096, /* of one stop string */
+    QM_MAX_STOP_IDS = 64      /* tokens that end it, of one request */
 };
 
 enum qm_finish { QM_FINISH_STOP, QM_FINISH_LENGTH, QM_FINISH_CONTEXT, QM_FINISH_INTERRUPTED };
@@ -38,8 +39,12 @@ struct qm_decoding_options {
     struct qm_sampling sampling;
     const char *const *stop; /* stop strings, recognised across token borders; copied */
     int n_stop;
-    bool ignore_end;    /* end tokens do not end it */
-    bool skip_special;  /* in the text; the end token that ends it is never in the text */
+    const int32_t *stop_ids; /* tokens that end it too, also with ignore_end; copied */
+    int n_stop_ids;
+    bool include_stop; /* what ends it stays in the text: a stop string, or a token unless skip_special leaves it out */
+    bool ignore_end;   /* end tokens do not end it */
+    bool skip_special; /* in the text; without include_stop the token that ends it is never in the text */
+    int64_t min_tokens; /* before so many, end tokens and stop_ids are not drawn, and no stop string ends it */
     int top_logprobs;   /* -1: none (logprob and top are then not set); 0..QM_MAX_TOP_LOGPROBS */
     int64_t max_tokens; /* -1: until an end token or the context is full */
     int64_t room;       /* tokens that the context has room for after the prompt */
@@ -49,18 +54,19 @@ struct qm_decoding_options {
 int qm_decoding_check(const struct qm_decoding_options *o, int64_t vocab, struct qm_error *err);
 
 struct qm_decoding;
-/* Checks, and allocates what its tokens need: later only a text of more than 8 bytes a token makes its buffer
- * grow. The config and the tokenizer must outlive it. */
+/* Checks, and allocates what its tokens need: later only a text of more than 8 bytes a token, or a token of more than
+ * 256 bytes, makes a buffer grow. The config, the tokenizer and the biases must outlive it. */
 int qm_decoding_new(const struct qm_decoding_options *o, const struct qm_config *config, struct qm_decoding **out,
                     struct qm_error *err);
 void qm_decoding_free(struct qm_decoding *d);
-/* Tells the penalties of n tokens of the prompt, or before it. */
-void qm_decoding_prompt(struct qm_decoding *d, const int32_t *ids, int64_t n);
+/* What penalties count, lent: the prompt, and where the caller keeps the tokens that are generated; at each draw all of
+ * them so far are there. Without this, nothing is counted. */
+void qm_decoding_tokens(struct qm_decoding *d, const int32_t *prompt, int64_t n_prompt, const int32_t *generated);
 
 /* Whether there is a first token to draw; if not, *finish says why. */
 bool qm_decoding_begins(const struct qm_decoding *d, enum qm_finish *finish);
-/* Draws the next token from logits[vocab]. */
-int qm_decoding_draw(struct qm_decoding *d, const float *logits, struct qm_error *err);
+/* Draws the next token from logits[vocab], with the calling thread's scratch. */
+int qm_decoding_draw(struct qm_decoding *d, struct qm_sampler_scratch *x, const float *logits, struct qm_error *err);
 /* The next token is known from before: everything becomes as if it had been drawn. logits may be NULL where no
  * log-probabilities are asked for. */
 void qm_decoding_redraw(struct qm_decoding *d, int32_t id, const float *logits);

@@ -3,6 +3,7 @@
 #include "session/generate.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct run {
     const struct qm_generate *g;
@@ -10,6 +11,8 @@ struct run {
     struct qm_error *err;
     int64_t room; /* for generated tokens, in the context */
     float *logits;
+    int32_t *past; /* history and prompt, for the penalties */
+    struct qm_sampler_scratch *scratch;
     struct qm_decoding *decoding;
 };
 
@@ -41,25 +44,33 @@ static int prepare(struct run *r) {
                                           .sampling = g->sampling,
                                           .stop = g->stop,
                                           .n_stop = g->n_stop,
+                                          .stop_ids = g->stop_ids,
+                                          .n_stop_ids = g->n_stop_ids,
+                                          .include_stop = g->include_stop,
+                                          .min_tokens = g->min_tokens,
                                           .ignore_end = g->ignore_end,
                                           .skip_special = g->skip_special,
                                           .top_logprobs = g->top_logprobs,
                                           .max_tokens = g->max_tokens,
                                           .room = r->room};
     int rc = qm_decoding_new(&o, config, &r->decoding, r->err);
+    if (!rc)
+        rc = qm_sampler_scratch_new(config->vocab, qm_engine_isa(g->engine), &r->scratch, r->err);
     if (rc)
         return rc;
-    if (g->history)
-        qm_decoding_prompt(r->decoding, g->history, g->n_history);
-    qm_decoding_prompt(r->decoding, g->prompt, g->n_prompt);
-
     size_t n_ids = (size_t)(g->max_tokens >= 0 && g->max_tokens < r->room ? g->max_tokens : r->room);
     size_t bytes = (size_t)config->vocab * sizeof *r->logits;
     r->logits = malloc(bytes);
     r->out->ids.data = malloc((n_ids + 1) * sizeof *r->out->ids.data);
-    if (!r->logits || !r->out->ids.data)
-        return qm_fail_memory(r->err, bytes + (n_ids + 1) * sizeof *r->out->ids.data, "a token's logits and the ids");
+    size_t n_history = g->history ? (size_t)g->n_history : 0, n_past = n_history + (size_t)g->n_prompt;
+    r->past = malloc(n_past * sizeof *r->past);
+    if (!r->logits || !r->out->ids.data || !r->past)
+        return qm_fail_memory(r->err, bytes + (n_ids + n_past) * sizeof *r->past, "a token's logits and the ids");
     r->out->ids.cap = n_ids + 1;
+    if (n_history)
+        memcpy(r->past, g->history, n_history * sizeof *r->past);
+    memcpy(r->past + n_history, g->prompt, (size_t)g->n_prompt * sizeof *r->past);
+    qm_decoding_tokens(r->decoding, r->past, (int64_t)n_past, r->out->ids.data);
     return QM_OK;
 }
 
@@ -144,7 +155,7 @@ static int take_token(struct run *r, bool *ended) {
     const struct qm_generate *g = r->g;
     struct qm_generate_result *out = r->out;
     struct qm_generate_token t = {0};
-    int rc = qm_decoding_draw(r->decoding, r->logits, r->err);
+    int rc = qm_decoding_draw(r->decoding, r->scratch, r->logits, r->err);
     if (!rc)
         rc = qm_decoding_take(r->decoding, &t, ended, &out->finish, r->err);
     if (!rc)
@@ -192,6 +203,8 @@ int qm_generate(const struct qm_generate *g, struct qm_generate_result *out, str
         *qm_decoding_text(r.decoding) = (struct qm_buf){0};
     }
     free(r.logits);
+    free(r.past);
+    qm_sampler_scratch_free(r.scratch);
     qm_decoding_free(r.decoding);
     if (rc)
         qm_generate_result_free(out);

@@ -25,9 +25,11 @@ struct qm_generate {
     struct qm_sampling sampling;
     const char *const *stop; /* stop strings, recognised across token borders */
     int n_stop;
-    bool ignore_end;   /* end tokens do not end it */
-    bool skip_special; /* in the text; the end token that ends it is never in the text */
-    int top_logprobs;  /* -1: none (logprob and top are then not set); 0..QM_MAX_TOP_LOGPROBS */
+    const int32_t *stop_ids; /* this and what follows: see struct qm_decoding_options */
+    int n_stop_ids;
+    bool include_stop, ignore_end, skip_special;
+    int64_t min_tokens;
+    int top_logprobs; /* -1: none (logprob and top are then not set); 0..QM_MAX_TOP_LOGPROBS */
     /* Called for each token, in order; the pointers live for the call. Nonzero interrupts. May be NULL. */
     int (*on_token)(void *arg, const struct qm_generate_token *t);
     /* Called after each chunk of the prompt. Nonzero interrupts. May be NULL. */

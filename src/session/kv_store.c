@@ -18,7 +18,7 @@
 #define FILE_MAGIC 0x3130564B4D51FEu /* as bytes: FE "QMKV01" 00 */
 #define SLOT_MAGIC 0x31304B4C424DFEu
 
-enum { UNIT = 4096, MOST_BLOCK_TOKENS = 4096 };
+enum { UNIT = 4096, MOST_BLOCK_TOKENS = 4096, MOST_SLOTS = 1 << 22 };
 
 struct file_head {
     uint64_t magic, key, block_bytes, block_tokens, checksum; /* checksum: of what is before it */
@@ -44,7 +44,7 @@ struct qm_kv_store {
     int fd;
     bool off;
     uint64_t head_bytes, slot_bytes; /* head and tokens; with the block, in whole UNITs */
-    int64_t most, n, room, valid;    /* slots: that max_bytes holds, in the file, in the table, with a block */
+    int64_t most, n, valid;          /* slots: that max_bytes holds, in the file, with a block */
     struct slot *slots;
     int32_t *buckets, free; /* [mask + 1] */
     uint64_t mask, clock, epoch;
@@ -158,32 +158,17 @@ static void forget(struct qm_kv_store *s, int32_t i) {
     leave_free(s, i);
 }
 
-/* Room in the table for n slots. */
-static int grow(struct qm_kv_store *s, int64_t n, struct qm_error *err) {
-    if (n <= s->room)
-        return QM_OK;
-    int64_t room = s->room ? s->room : 64;
-    while (room < n)
-        room *= 2;
-    struct slot *slots = realloc(s->slots, (size_t)room * sizeof *slots);
-    if (slots)
-        s->slots = slots;
-    int32_t *buckets = malloc((size_t)room * sizeof *buckets);
-    if (!slots || !buckets) {
-        free(buckets);
-        return qm_fail_memory(err, (uint64_t)room * sizeof *slots, "the table of stored blocks");
-    }
-    free(s->buckets);
-    s->buckets = buckets;
-    s->room = room;
-    s->mask = (uint64_t)room - 1;
-    memset(buckets, 0xFF, (size_t)room * sizeof *buckets);
-    for (int32_t i = 0; i < s->n; i++)
-        if (s->slots[i].valid) {
-            int32_t *bucket = &buckets[s->slots[i].hash.lo & s->mask];
-            s->slots[i].chain = *bucket;
-            *bucket = i;
-        }
+/* The table, for as many slots as there can be: it never grows. */
+static int make_table(struct qm_kv_store *s, struct qm_error *err) {
+    uint64_t buckets = 64;
+    while (buckets < (uint64_t)s->most)
+        buckets *= 2;
+    s->mask = buckets - 1;
+    s->slots = calloc((size_t)s->most, sizeof *s->slots);
+    s->buckets = malloc((size_t)buckets * sizeof *s->buckets);
+    if (!s->slots || !s->buckets)
+        return qm_fail_memory(err, (uint64_t)s->most * sizeof *s->slots, "the table of stored blocks");
+    memset(s->buckets, 0xFF, (size_t)buckets * sizeof *s->buckets);
     return QM_OK;
 }
 
@@ -234,7 +219,7 @@ static int read_file_head(struct qm_kv_store *s, uint64_t size) {
 }
 
 /* The heads of the slots that are there. */
-static int read_slots(struct qm_kv_store *s, uint64_t size, struct qm_error *err) {
+static void read_slots(struct qm_kv_store *s, uint64_t size) {
     int64_t damaged = 0, n = size > UNIT ? (int64_t)((size - UNIT) / s->slot_bytes) : 0;
     if (n > s->most) {
         add_note(s, "%lld blocks beyond the size allowed are dropped", (long long)(n - s->most));
@@ -242,8 +227,7 @@ static int read_slots(struct qm_kv_store *s, uint64_t size, struct qm_error *err
         if (ftruncate(s->fd, (off_t)slot_at(s, n)))
             turn_off(s, "cannot be made smaller", NULL);
     }
-    int rc = grow(s, n, err);
-    for (int32_t i = 0; !rc && i < n; i++) {
+    for (int32_t i = 0; i < n; i++) {
         struct slot_head h = {0};
         int got = read_at(s, s->head, s->head_bytes, slot_at(s, i));
         if (got > 0)
@@ -259,7 +243,6 @@ static int read_slots(struct qm_kv_store *s, uint64_t size, struct qm_error *err
     }
     if (damaged)
         add_note(s, "%lld damaged blocks are ignored", (long long)damaged);
-    return rc;
 }
 
 static int open_file(struct qm_kv_store *s, const char *path, struct qm_error *err) {
@@ -275,12 +258,9 @@ static int open_file(struct qm_kv_store *s, const char *path, struct qm_error *e
     if (fstat(s->fd, &st)) /* its size, now that nobody else writes */
         return qm_fail_errno(err, "%s", path);
     int ours = read_file_head(s, (uint64_t)st.st_size);
-    int rc = grow(s, 1, err);
-    if (!rc && ours > 0)
-        rc = read_slots(s, (uint64_t)st.st_size, err);
-    else if (!rc && ours == 0)
-        rc = write_file_head(s, NULL);
-    return rc;
+    if (ours > 0)
+        read_slots(s, (uint64_t)st.st_size);
+    return ours == 0 ? write_file_head(s, NULL) : QM_OK;
 }
 
 int qm_kv_store_open(const struct qm_kv_store_options *o, struct qm_kv_store **out, struct qm_error *err) {
@@ -300,7 +280,7 @@ int qm_kv_store_open(const struct qm_kv_store_options *o, struct qm_kv_store **o
     s->slot_bytes = (s->head_bytes + o->block_bytes + UNIT - 1) / UNIT * UNIT;
     uint64_t bytes = o->max_bytes < (uint64_t)INT64_MAX ? o->max_bytes : (uint64_t)INT64_MAX;
     uint64_t most = bytes > UNIT ? (bytes - UNIT) / s->slot_bytes : 0;
-    s->most = (int64_t)(most < (1 << 30) ? most : (1 << 30));
+    s->most = (int64_t)(most < MOST_SLOTS ? most : MOST_SLOTS);
     int rc = QM_OK;
     if (s->most == 0)
         rc = qm_fail(err, QM_FIT, "%s: %llu bytes hold no block of keys and values: one takes %llu", o->path,
@@ -308,6 +288,8 @@ int qm_kv_store_open(const struct qm_kv_store_options *o, struct qm_kv_store **o
     s->head = rc ? NULL : malloc((size_t)s->head_bytes);
     if (!rc && !s->head)
         rc = qm_fail_memory(err, s->head_bytes, "the store of keys and values");
+    if (!rc)
+        rc = make_table(s, err);
     if (!rc)
         rc = open_file(s, o->path, err);
     if (rc) {
@@ -366,10 +348,8 @@ static int take_slot(struct qm_kv_store *s, int32_t *out, struct qm_error *err) 
         return QM_OK;
     }
     if (s->n < s->most) {
-        int rc = grow(s, s->n + 1, err);
-        if (!rc)
-            *out = (int32_t)s->n++;
-        return rc;
+        *out = (int32_t)s->n++;
+        return QM_OK;
     }
     int32_t oldest = 0;
     for (int32_t i = 1; i < s->n; i++)

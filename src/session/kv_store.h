@@ -7,9 +7,10 @@
  * middle of a write loses that slot only, and nothing read is trusted before its checksum and tokens have been
  * compared. Opening reads the heads of the slots, not the blocks.
  *
- * The file grows to max_bytes; then the block that was used longest ago is written over, but none that was used since
- * qm_kv_store_begin. Where there is no room on the disk, or it fails, the store turns itself off, and the note says so.
- * One process at a time has a file open. Not thread-safe; one caller. */
+ * The file grows to max_bytes, at most 4194304 blocks; then the block that was used longest ago is written over, but
+ * none that was used since qm_kv_store_begin. Where there is no room on the disk, or it fails, the store turns itself
+ * off, and the note says so. One process at a time has a file open. Nothing is allocated after opening. Not
+ * thread-safe; one caller. */
 #ifndef QM_SESSION_KV_STORE_H
 #define QM_SESSION_KV_STORE_H
 

@@ -14,6 +14,7 @@ struct node {
     int32_t older, newer;     /* by use: a node is always older than its parent */
     qm_block block;
     bool pinned; /* part of what is being attached */
+    bool read;   /* from the store, and not attached since */
 };
 
 struct qm_prefix_cache {
@@ -238,7 +239,7 @@ int64_t qm_prefix_cache_find(const struct qm_prefix_cache *c, const int32_t *tok
     return qm_blocks_usable(c->engine, c->blocks, known) * c->block_tokens;
 }
 
-/* Goes on from the store, after `known` blocks in c->path; returns how many there are then. */
+/* Goes on from the store, after `known` blocks in c->path, up to n; returns how many there are then. */
 static int64_t read_store(struct qm_prefix_cache *c, const int32_t *tokens, int64_t known, int64_t n,
                           struct qm_kv_hash hash) {
     if (!c->store || qm_kv_store_off(c->store))
@@ -255,13 +256,22 @@ static int64_t read_store(struct qm_prefix_cache *c, const int32_t *tokens, int6
             break;
         int32_t parent = known ? c->path[known - 1] : -1;
         c->path[known] = insert(c, next, parent, own, c->blocks[known]);
-        c->nodes[c->path[known]].pinned = true;
+        c->nodes[c->path[known]].pinned = c->nodes[c->path[known]].read = true;
         c->stats.blocks_read++;
         hash = next;
     }
     for (int64_t i = 0; i < known; i++)
         c->nodes[c->path[i]].pinned = false;
     return known;
+}
+
+int64_t qm_prefix_cache_read(struct qm_prefix_cache *c, const int32_t *tokens, int64_t n, int64_t most) {
+    int64_t blocks = n > 0 ? (n - 1) / c->block_tokens : 0;
+    struct qm_kv_hash hash;
+    int64_t known = walk(c, tokens, blocks, &hash);
+    int64_t all = read_store(c, tokens, known, most < blocks - known ? known + most : blocks, hash);
+    touch(c, all);
+    return all - known;
 }
 
 int qm_prefix_cache_attach(struct qm_prefix_cache *c, struct qm_sequence *s, const int32_t *tokens, int64_t n,
@@ -271,13 +281,17 @@ int qm_prefix_cache_attach(struct qm_prefix_cache *c, struct qm_sequence *s, con
     int64_t known = walk(c, tokens, most, &hash), all = read_store(c, tokens, known, most, hash);
     touch(c, all);
     int64_t usable = qm_blocks_usable(c->engine, c->blocks, all);
-    int64_t read = usable > known ? (usable - known) * c->block_tokens : 0;
+    int64_t read = 0;
     *held = 0;
     if (from_disk)
         *from_disk = 0;
     int rc = qm_sequence_attach(s, c->blocks, usable, err);
     if (rc)
         return rc;
+    for (int64_t i = 0; i < usable; i++) {
+        read += c->nodes[c->path[i]].read ? c->block_tokens : 0;
+        c->nodes[c->path[i]].read = false;
+    }
     *held = usable * c->block_tokens;
     if (from_disk)
         *from_disk = read;

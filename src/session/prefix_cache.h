@@ -30,6 +30,10 @@ void qm_prefix_cache_set_spill(struct qm_prefix_cache *c, bool on);
  * if it were not there. */
 int qm_prefix_cache_attach(struct qm_prefix_cache *c, struct qm_sequence *s, const int32_t *tokens, int64_t n,
                            int64_t *held, int64_t *from_disk, struct qm_error *err);
+/* Reads at most `most` blocks of the store that go on where the longest beginning of tokens[0..n) in memory ends; as
+ * attach does, which then finds them. Returns how many: fewer where there are no more, or no room. So a caller whose
+ * other sequences must not wait reads a long beginning little by little. */
+int64_t qm_prefix_cache_read(struct qm_prefix_cache *c, const int32_t *tokens, int64_t n, int64_t most);
 /* How many tokens attach would find in memory. */
 int64_t qm_prefix_cache_find(const struct qm_prefix_cache *c, const int32_t *tokens, int64_t n);
 /* Tells the cache of the blocks that s has filled by now; s holds the first qm_sequence_length tokens of `tokens`.

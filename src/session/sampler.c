@@ -1,5 +1,5 @@
-/* Sampling: adjusts a token's logits, keeps the candidates that the settings leave, draws one. No candidate
- * list is ever sorted whole: top-k is a heap of k values, top-p and the draw are selections by cumulative
+/* Sampling: adjusts a token's logits, weighs them, keeps the candidates that the settings leave, draws one. No
+ * candidate list is ever sorted whole: top-k is a heap of k values, top-p and the draw are selections by cumulative
  * weight, first among those few that have most of it. Batching and text are not here (generate.c, the scheduler). */
 #include "session/sampler.h"
 
@@ -9,12 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "session/pcg32.h"
+#include "simd/kernels.h"
 
-enum { LANES = 32 };
+enum { LANES = 32, SELECT_ROOM = 16 };
 
-/* Of the most probable token's weight: what is more is looked at first. */
-static const double HEAD_WEIGHT = 0x1p-14;
+/* Few of a vocabulary have most of the weight. Those of at least so much, the most probable having 1, are looked at
+ * until they do; the last is less than any weight but 0. */
+static const float steps[] = {0x1p-3f, 0x1p-7f, 0x1p-14f, FLT_MIN};
 
 static const uint64_t sampling_stream = 0xda3e39cb94b95bdbu;
 
@@ -27,19 +28,14 @@ struct candidate {
     double weight; /* exp((logit - greatest logit) / temperature) */
 };
 
-struct qm_sampler {
-    struct qm_sampling set;
+struct qm_sampler_scratch {
+    const struct qm_kernels *kernels;
     int64_t vocab;
-    struct qm_logit_bias *bias;
-    bool penalties; /* one at least is on */
-    struct qm_pcg32 random;
-    float *z;    /* [vocab] logits with penalties and bias */
-    float *heap; /* [top_k] or NULL: the greatest logits, the least of them first */
-    struct candidate *candidate;
-    int32_t *seen; /* the n_seen different ids of prompt and output */
-    int64_t n_seen;
-    bool *is_seen;   /* [vocab] */
-    int32_t *output; /* [vocab] how often an id was put out */
+    float *z;                    /* [vocab] logits with penalties and bias */
+    float *w;                    /* [vocab] weights; before that the heap of top-k, the least first */
+    int32_t *ids;                /* [vocab + SELECT_ROOM] */
+    struct candidate *candidate; /* [vocab] */
+    int32_t *times;              /* [vocab] 0 but while penalties are counted */
 };
 
 static int out_of_range(struct qm_error *err, const char *name, double value, const char *range) {
@@ -73,64 +69,46 @@ int qm_sampling_check(const struct qm_sampling *s, int64_t vocab, struct qm_erro
     return QM_OK;
 }
 
-int qm_sampler_new(const struct qm_sampling *s, int64_t vocab, struct qm_sampler **out, struct qm_error *err) {
+int qm_sampler_scratch_new(int64_t vocab, enum qm_isa isa, struct qm_sampler_scratch **out, struct qm_error *err) {
     *out = NULL;
-    int rc = qm_sampling_check(s, vocab, err);
-    if (rc)
-        return rc;
     size_t n = (size_t)vocab;
-    bool top_k = s->top_k > 0 && s->top_k < vocab;
-    struct qm_sampler *p = calloc(1, sizeof *p);
-    if (p) {
-        *p = (struct qm_sampler){.set = *s, .vocab = vocab};
-        p->z = malloc(n * sizeof *p->z);
-        p->heap = top_k ? malloc((size_t)s->top_k * sizeof *p->heap) : NULL;
-        p->candidate = malloc(n * sizeof *p->candidate);
-        p->seen = malloc(n * sizeof *p->seen);
-        p->is_seen = calloc(n, sizeof *p->is_seen);
-        p->output = calloc(n, sizeof *p->output);
-        p->bias = s->n_bias ? malloc(s->n_bias * sizeof *p->bias) : NULL;
-    }
-    if (!p || !p->z || (top_k && !p->heap) || !p->candidate || !p->seen || !p->is_seen || !p->output ||
-        (s->n_bias && !p->bias)) {
-        qm_sampler_free(p);
-        return qm_fail_memory(err, n * (sizeof *p->z + sizeof *p->candidate), "a sampler");
-    }
-    if (s->n_bias)
-        memcpy(p->bias, s->bias, s->n_bias * sizeof *p->bias);
-    p->set.bias = p->bias;
-    p->penalties = s->repetition_penalty != 1 || s->presence_penalty != 0 || s->frequency_penalty != 0;
-    qm_pcg32_seed(&p->random, s->seed, sampling_stream);
-    *out = p;
-    return QM_OK;
+    struct qm_sampler_scratch *x = calloc(1, sizeof *x);
+    if (!x)
+        return qm_fail_memory(err, sizeof *x, "what drawing a token needs");
+    int rc = qm_kernels_get(isa, &x->kernels, err);
+    x->vocab = vocab;
+    x->z = malloc(n * sizeof *x->z);
+    x->w = malloc(n * sizeof *x->w);
+    x->ids = malloc((n + SELECT_ROOM) * sizeof *x->ids);
+    x->candidate = malloc(n * sizeof *x->candidate);
+    x->times = calloc(n, sizeof *x->times);
+    if (!rc && (!x->z || !x->w || !x->ids || !x->candidate || !x->times))
+        rc = qm_fail_memory(err, qm_sampler_scratch_bytes(vocab), "what drawing a token needs");
+    if (rc)
+        qm_sampler_scratch_free(x);
+    else
+        *out = x;
+    return rc;
 }
 
-void qm_sampler_free(struct qm_sampler *s) {
-    if (!s)
+void qm_sampler_scratch_free(struct qm_sampler_scratch *x) {
+    if (!x)
         return;
-    free(s->z);
-    free(s->heap);
-    free(s->candidate);
-    free(s->seen);
-    free(s->is_seen);
-    free(s->output);
-    free(s->bias);
-    free(s);
+    free(x->z);
+    free(x->w);
+    free(x->ids);
+    free(x->candidate);
+    free(x->times);
+    free(x);
 }
 
-void qm_sampler_prompt(struct qm_sampler *s, int32_t id) {
-    if (id < 0 || id >= s->vocab || s->is_seen[id])
-        return;
-    s->is_seen[id] = true;
-    s->seen[s->n_seen++] = id;
+uint64_t qm_sampler_scratch_bytes(int64_t vocab) {
+    return (uint64_t)vocab * (2 * sizeof(float) + 2 * sizeof(int32_t) + sizeof(struct candidate));
 }
 
-void qm_sampler_output(struct qm_sampler *s, int32_t id) {
-    if (id < 0 || id >= s->vocab)
-        return;
-    qm_sampler_prompt(s, id);
-    if (s->output[id] < INT32_MAX)
-        s->output[id]++;
+void qm_sampler_start(struct qm_sampler *s, const struct qm_sampling *set) {
+    s->set = *set;
+    qm_pcg32_seed(&s->random, set->seed, sampling_stream);
 }
 
 /* z = x where that is finite, else -infinity, and no negative zero. In blocks and by bits, so that every compiler makes
@@ -145,49 +123,52 @@ static inline __attribute__((always_inline)) void finite_block(float z[LANES], c
         z[j] += 0.0f;
 }
 
-/* Fills s->z: finite or -infinity, no negative zero. In float32, as the published processors compute. */
-static void adjust(struct qm_sampler *s, const float *logits) {
-    float *z = s->z;
-    int64_t whole = s->vocab / LANES * LANES;
+static bool penalties(const struct qm_sampling *s) {
+    return s->repetition_penalty != 1 || s->presence_penalty != 0 || s->frequency_penalty != 0;
+}
+
+/* Penalties of the tokens among ids that have none yet: times is how often they were put out, -1 afterwards. */
+static void penalise(const struct qm_sampling *set, struct qm_sampler_scratch *x, const int32_t *ids, int64_t n) {
+    float repetition = (float)set->repetition_penalty;
+    float presence = (float)set->presence_penalty, frequency = (float)set->frequency_penalty;
+    for (int64_t i = 0; i < n; i++) {
+        int32_t id = ids[i];
+        if (id < 0 || id >= x->vocab || x->times[id] < 0)
+            continue;
+        float z = x->z[id] < 0 ? x->z[id] * repetition : x->z[id] / repetition;
+        if (x->times[id])
+            z = z - presence - frequency * (float)x->times[id];
+        x->z[id] = fminf(z + 0.0f, FLT_MAX);
+        x->times[id] = -1;
+    }
+}
+
+static void set_times(struct qm_sampler_scratch *x, const int32_t *ids, int64_t n, bool count) {
+    for (int64_t i = 0; i < n; i++)
+        if (ids[i] >= 0 && ids[i] < x->vocab)
+            x->times[ids[i]] = count ? x->times[ids[i]] + 1 : 0;
+}
+
+/* Fills x->z: finite or -infinity, no negative zero. In float32, as the published processors compute. */
+static void adjust(const struct qm_sampling *set, struct qm_sampler_scratch *x, const struct qm_past_tokens *past,
+                   const float *logits) {
+    float *z = x->z;
+    int64_t whole = x->vocab / LANES * LANES;
     for (int64_t i = 0; i < whole; i += LANES)
         finite_block(z + i, logits + i);
-    for (int64_t i = whole; i < s->vocab; i++)
+    for (int64_t i = whole; i < x->vocab; i++)
         z[i] = fabsf(logits[i]) <= FLT_MAX ? logits[i] + 0.0f : -INFINITY;
-    float repetition = (float)s->set.repetition_penalty;
-    float presence = (float)s->set.presence_penalty, frequency = (float)s->set.frequency_penalty;
-    for (int64_t i = 0; s->penalties && i < s->n_seen; i++) {
-        int32_t id = s->seen[i];
-        float x = z[id] < 0 ? z[id] * repetition : z[id] / repetition;
-        if (s->output[id])
-            x = x - presence - frequency * (float)s->output[id];
-        z[id] = fminf(x + 0.0f, FLT_MAX);
+    if (past && penalties(set)) {
+        set_times(x, past->output, past->n_output, true);
+        penalise(set, x, past->prompt, past->n_prompt);
+        penalise(set, x, past->output, past->n_output);
+        set_times(x, past->prompt, past->n_prompt, false);
+        set_times(x, past->output, past->n_output, false);
     }
-    for (size_t i = 0; i < s->set.n_bias; i++)
-        z[s->bias[i].id] = fminf(z[s->bias[i].id] + s->bias[i].bias + 0.0f, FLT_MAX);
-}
-
-/* The greatest of x[n], NaN passed over; -infinity where there is none. Written so that every compiler makes it one
- * vector instruction for each load: with many sequences it is most of a greedy token's cost beside the engine. */
-static float greatest(const float *x, int64_t n) {
-    float lanes[LANES], max = -INFINITY;
-    int64_t whole = n / LANES * LANES;
-    for (int j = 0; j < LANES; j++)
-        lanes[j] = -INFINITY;
-    for (int64_t i = 0; i < whole; i += LANES)
-        for (int j = 0; j < LANES; j++)
-            lanes[j] = x[i + j] > lanes[j] ? x[i + j] : lanes[j];
-    for (int j = 0; j < LANES; j++)
-        max = lanes[j] > max ? lanes[j] : max;
-    for (int64_t i = whole; i < n; i++)
-        max = x[i] > max ? x[i] : max;
-    return max;
-}
-
-static float greatest_finite(const float *x, int64_t n) {
-    float max = -INFINITY;
-    for (int64_t i = 0; i < n; i++)
-        max = x[i] > max && x[i] <= FLT_MAX ? x[i] : max;
-    return max;
+    for (size_t i = 0; i < set->n_bias; i++)
+        z[set->bias[i].id] = fminf(z[set->bias[i].id] + set->bias[i].bias + 0.0f, FLT_MAX);
+    for (size_t i = 0; i < set->n_forbidden; i++)
+        z[set->forbidden[i]] = -INFINITY;
 }
 
 /* The first of x[n] that equals v, which is there. */
@@ -202,14 +183,6 @@ static int64_t find(const float *x, int64_t n, float v) {
     while (x[i] != v)
         i++;
     return i;
-}
-
-/* The lowest id of the greatest finite z, or -1 where there is none. */
-static int32_t best(const float *z, int64_t n) {
-    float max = greatest(z, n);
-    if (max > FLT_MAX)
-        max = greatest_finite(z, n);
-    return max == -INFINITY ? -1 : (int32_t)find(z, n, max);
 }
 
 static inline bool any_above(const float x[LANES], float v) {
@@ -231,20 +204,20 @@ static void sink(float *heap, int64_t n, int64_t at, float x) {
 }
 
 /* The k-th greatest adjusted logit. */
-static float kth_greatest(struct qm_sampler *s) {
-    int64_t k = s->set.top_k;
-    memcpy(s->heap, s->z, (size_t)k * sizeof *s->heap);
+static float kth_greatest(struct qm_sampler_scratch *x, int64_t k) {
+    float *heap = x->w;
+    memcpy(heap, x->z, (size_t)k * sizeof *heap);
     for (int64_t i = k / 2; i-- > 0;)
-        sink(s->heap, k, i, s->heap[i]);
-    for (int64_t i = k, end; i < s->vocab; i = end) {
-        end = i + LANES < s->vocab ? i + LANES : s->vocab;
-        if (end == i + LANES && !any_above(s->z + i, s->heap[0]))
+        sink(heap, k, i, heap[i]);
+    for (int64_t i = k, end; i < x->vocab; i = end) {
+        end = i + LANES < x->vocab ? i + LANES : x->vocab;
+        if (end == i + LANES && !any_above(x->z + i, heap[0]))
             continue;
         for (int64_t j = i; j < end; j++)
-            if (s->z[j] > s->heap[0])
-                sink(s->heap, k, 0, s->z[j]);
+            if (x->z[j] > heap[0])
+                sink(heap, k, 0, x->z[j]);
     }
-    return s->heap[0];
+    return heap[0];
 }
 
 static uint64_t key_of(float x, int32_t id) {
@@ -256,27 +229,6 @@ static uint64_t key_of(float x, int32_t id) {
 
 static int32_t id_of(const struct candidate *c) {
     return (int32_t) ~(uint32_t)c->key;
-}
-
-/* Two doubles: every x86-64 has instructions for them. */
-typedef double pair __attribute__((vector_size(16)));
-typedef uint64_t pair_bits __attribute__((vector_size(16)));
-
-/* exp(x), x at most 0, to about an ulp; 0 below -708. Multiplications and additions alone, so that its bits are the
- * same with every compiler and C library: 2^k e^r with x = k ln 2 + r, and e^r by its series, whose next term is below
- * 2^-57. */
-static inline pair exp_of(pair x) {
-    static const double log2_e = 0x1.71547652b82fep+0, ln2_high = 0x1.62e42fefa0000p-1, ln2_low = 0x1.cf79abc9e3b39p-40;
-    static const double round = 0x1.8p52; /* adding it leaves an integer in the low bits */
-    static const double inverse[] = {
-        1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040,
-        1.0 / 720,        1.0 / 120,       1.0 / 24,       1.0 / 6,       1.0 / 2,      1,           1};
-    pair_bits in_range = (pair_bits)(x >= -708);
-    pair low = (pair)(((pair_bits)x & in_range)), t = low * log2_e + round, k = t - round;
-    pair r = low - k * ln2_high - k * ln2_low, p = r * inverse[0] + inverse[1];
-    for (size_t i = 2; i < sizeof inverse / sizeof *inverse; i++)
-        p = p * r + inverse[i];
-    return (pair)(((pair_bits)p + ((pair_bits)t << 52)) & in_range);
 }
 
 static void swap(struct candidate *a, struct candidate *b) {
@@ -335,134 +287,132 @@ static size_t keep_min_p(struct candidate *c, size_t n, double min_p) {
     return kept;
 }
 
-/* What may be drawn: s->candidate[0..n). */
+/* What may be drawn: x->candidate[0..n). */
 struct kept {
     size_t n;
     double total;    /* their weight */
-    bool head;       /* more may be drawn than are there: the most probable are, and total is the weight of all, */
-    double gathered; /* this that of those there */
+    bool all;        /* whatever has a weight may be drawn: nothing is gathered yet */
+    double gathered; /* the weight of those there */
     const float *z;  /* adjusted logits, and the greatest of them */
-    double max;
+    float max;
 };
 
-static double weight_of(const struct qm_sampler *s, const struct kept *k, float z) {
-    double x = (z - k->max) / s->set.temperature;
-    pair both = {x, x}, weight = exp_of(both);
-    return weight[0];
+static float scale_of(const struct qm_sampling *set) {
+    double scale = 1.4426950408889634 / set->temperature; /* weights are powers of 2 */
+    return scale < FLT_MAX ? (float)scale : FLT_MAX;
 }
 
-/* The weight of all together. */
-static double weigh(const struct qm_sampler *s, const struct kept *k) {
-    pair sum = {0, 0}, temperature = {s->set.temperature, s->set.temperature};
-    int64_t i = 0;
-    for (; i + 2 <= s->vocab; i += 2) {
-        pair z = {k->z[i], k->z[i + 1]};
-        sum += exp_of((z - k->max) / temperature);
-    }
-    return sum[0] + sum[1] + (i < s->vocab ? weight_of(s, k, k->z[i]) : 0);
-}
-
-/* Fills s->candidate with those whose adjusted logit is finite and at least `least`. */
-static void gather(struct qm_sampler *s, struct kept *k, float least) {
-    float below = nextafterf(least, -INFINITY);
-    k->n = 0;
+/* The tokens x->ids[0..n), of these weights. */
+static void take(struct qm_sampler_scratch *x, struct kept *k, int64_t n, const float *weight, bool by_id) {
+    k->n = (size_t)n;
     k->gathered = 0;
-    for (int64_t i = 0, end; i < s->vocab; i = end) {
-        end = i + LANES < s->vocab ? i + LANES : s->vocab;
-        if (end == i + LANES && !any_above(k->z + i, below))
-            continue;
-        for (int64_t j = i; j < end; j++) {
-            if (!(k->z[j] > below))
-                continue;
-            double weight = weight_of(s, k, k->z[j]);
-            s->candidate[k->n++] = (struct candidate){.key = key_of(k->z[j], (int32_t)j), .weight = weight};
-            k->gathered += weight;
-        }
+    for (int64_t i = 0; i < n; i++) {
+        int32_t id = x->ids[i];
+        double w = (double)weight[by_id ? id : i];
+        x->candidate[i] = (struct candidate){.key = key_of(k->z[id] + 0.0f, id), .weight = w};
+        k->gathered += w;
     }
 }
 
-/* The adjusted logit of a weight, a little less. */
-static float logit_of(const struct qm_sampler *s, const struct kept *k, double weight) {
-    double z = k->max + s->set.temperature * (log(weight) - 0.01) - 1e-6 * fabs(k->max);
-    return z > -FLT_MAX ? (float)z : -FLT_MAX;
+/* Those of at least this weight, which is more than 0; x->w has all weights. */
+static void gather(struct qm_sampler_scratch *x, struct kept *k, float least) {
+    take(x, k, x->kernels->select_at_least(x->ids, x->w, x->vocab, least), x->w, true);
 }
 
-/* Where no top-k is set. Few of a vocabulary have most of the weight: the rest is looked at where they do not do. */
-static void keep_of_all(struct qm_sampler *s, struct kept *k) {
-    double wanted = s->set.top_p * (k->total = weigh(s, k));
-    double least = s->set.top_p == 1 && s->set.min_p > 0 ? s->set.min_p : HEAD_WEIGHT;
-    gather(s, k, logit_of(s, k, least));
-    k->head = s->set.top_p == 1 && s->set.min_p == 0;
-    if (s->set.top_p < 1 && k->gathered < wanted)
-        gather(s, k, -FLT_MAX);
-    if (s->set.top_p < 1)
-        k->n = crossing(s->candidate, k->n, wanted, false);
+/* The most probable ones, until they weigh more than that (or all are there). */
+static void gather_beyond(struct qm_sampler_scratch *x, struct kept *k, double weight) {
+    k->gathered = 0;
+    for (size_t i = 0; i < sizeof steps / sizeof *steps && k->gathered <= weight; i++)
+        gather(x, k, steps[i]);
 }
 
-/* *k: n is 0 where every adjusted logit is -infinity. */
-static void keep_candidates(struct qm_sampler *s, const float *logits, struct kept *k) {
-    struct candidate *c = s->candidate;
-    *k = (struct kept){.z = logits, .total = 1}; /* greedy takes them as they are, if it may */
-    if (s->set.temperature > 0 || s->penalties || s->set.n_bias) {
-        adjust(s, logits);
-        k->z = s->z;
+/* Where no top-k is set. */
+static void keep_of_all(const struct qm_sampling *set, struct qm_sampler_scratch *x, struct kept *k) {
+    k->total = x->kernels->sampling_weights(x->w, k->z, x->vocab, k->max, scale_of(set));
+    k->all = set->top_p == 1 && set->min_p == 0;
+    if (set->top_p < 1) {
+        gather_beyond(x, k, set->top_p * k->total);
+        k->n = crossing(x->candidate, k->n, set->top_p * k->total, false);
+    } else if (set->min_p > 0) {
+        gather(x, k, fmaxf(nextafterf((float)set->min_p, 0), FLT_MIN));
     }
-    int32_t first = best(k->z, s->vocab);
-    if (first < 0)
+}
+
+/* The top_k greatest, and what is equal to the least of them; fewer by top-p. x->z has all. */
+static void keep_top_k(const struct qm_sampling *set, struct qm_sampler_scratch *x, struct kept *k) {
+    float least = fmaxf(kth_greatest(x, set->top_k), -FLT_MAX);
+    int64_t n = x->kernels->select_at_least(x->ids, x->z, x->vocab, least);
+    for (int64_t i = 0; i < n; i++)
+        x->w[i] = x->z[x->ids[i]];
+    x->kernels->sampling_weights(x->w, x->w, n, k->max, scale_of(set));
+    take(x, k, n, x->w, false);
+    k->total = k->gathered;
+    if (set->top_p < 1)
+        k->n = crossing(x->candidate, k->n, set->top_p * k->total, false);
+}
+
+/* *k: n is 0, and all not set, where every adjusted logit is -infinity. */
+static void keep_candidates(const struct qm_sampling *set, struct qm_sampler_scratch *x,
+                            const struct qm_past_tokens *past, const float *logits, struct kept *k) {
+    struct candidate *c = x->candidate;
+    bool top_k = set->temperature > 0 && set->top_k > 0 && set->top_k < x->vocab;
+    *k = (struct kept){.z = logits, .total = 1}; /* they are taken as they are, if they may */
+    if (top_k || penalties(set) || set->n_bias || set->n_forbidden) {
+        adjust(set, x, past, logits);
+        k->z = x->z;
+    }
+    k->max = x->kernels->greatest_finite(k->z, x->vocab);
+    if (k->max == -INFINITY)
         return;
-    k->max = k->z[first];
-    if (s->set.temperature == 0) {
-        c[k->n++] = (struct candidate){.key = key_of(k->z[first], first), .weight = 1};
+    if (set->temperature == 0) {
+        int32_t first = (int32_t)find(k->z, x->vocab, k->max);
+        c[k->n++] = (struct candidate){.key = key_of(k->max, first), .weight = 1};
         return;
     }
-    if (s->heap) {
-        gather(s, k, fmaxf(kth_greatest(s), -FLT_MAX));
-        k->total = k->gathered;
-        if (s->set.top_p < 1)
-            k->n = crossing(c, k->n, s->set.top_p * k->total, false);
-    } else {
-        keep_of_all(s, k);
-    }
-    if (s->set.min_p > 0)
-        k->n = keep_min_p(c, k->n, s->set.min_p);
-    if (s->set.top_p == 1 && s->set.min_p == 0)
+    if (top_k)
+        keep_top_k(set, x, k);
+    else
+        keep_of_all(set, x, k);
+    if (set->min_p > 0)
+        k->n = keep_min_p(c, k->n, set->min_p);
+    if (set->top_p == 1 && set->min_p == 0)
         return;
     k->total = 0;
     for (size_t i = 0; i < k->n; i++)
         k->total += c[i].weight;
 }
 
-void qm_sampler_probabilities(struct qm_sampler *s, const float *logits, float *probs) {
+void qm_sampler_probabilities(const struct qm_sampler *s, struct qm_sampler_scratch *x,
+                              const struct qm_past_tokens *past, const float *logits, float *probs) {
     struct kept k;
-    keep_candidates(s, logits, &k);
-    if (k.head)
-        gather(s, &k, -FLT_MAX);
-    memset(probs, 0, (size_t)s->vocab * sizeof *probs);
+    keep_candidates(&s->set, x, past, logits, &k);
+    if (k.all)
+        gather(x, &k, FLT_MIN);
+    memset(probs, 0, (size_t)x->vocab * sizeof *probs);
     for (size_t i = 0; i < k.n; i++)
-        probs[id_of(&s->candidate[i])] = (float)(s->candidate[i].weight / k.total);
+        probs[id_of(&x->candidate[i])] = (float)(x->candidate[i].weight / k.total);
 }
 
-int qm_sampler_next(struct qm_sampler *s, const float *logits, int32_t *id, struct qm_error *err) {
+int qm_sampler_next(struct qm_sampler *s, struct qm_sampler_scratch *x, const struct qm_past_tokens *past,
+                    const float *logits, int32_t *id, struct qm_error *err) {
     struct kept k;
-    keep_candidates(s, logits, &k);
-    if (!k.n)
-        return qm_fail(err, QM_SYSTEM, "no token can be drawn: none of the %lld logits is finite", (long long)s->vocab);
+    keep_candidates(&s->set, x, past, logits, &k);
+    if (!k.n && !k.all)
+        return qm_fail(err, QM_SYSTEM, "no token can be drawn: none of the %lld logits is finite", (long long)x->vocab);
     size_t m = 1;
     if (s->set.temperature > 0) { /* the draw is below 1 by more than any rounding of the sum: a crossing exists */
         double drawn = qm_pcg32_next(&s->random) * 0x1p-32 * k.total;
-        if (k.head && k.gathered <= drawn)
-            gather(s, &k, -FLT_MAX);
-        m = crossing(s->candidate, k.n, drawn, true);
+        if (k.all)
+            gather_beyond(x, &k, drawn);
+        m = crossing(x->candidate, k.n, drawn, true);
     }
-    *id = id_of(&s->candidate[m - 1]);
-    qm_sampler_output(s, *id);
+    *id = id_of(&x->candidate[m - 1]);
     return QM_OK;
 }
 
-void qm_sampler_redraw(struct qm_sampler *s, int32_t id) {
+void qm_sampler_redraw(struct qm_sampler *s) {
     if (s->set.temperature > 0)
         qm_pcg32_next(&s->random);
-    qm_sampler_output(s, id);
 }
 
 static float finite_or_none(float x) {

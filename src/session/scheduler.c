@@ -8,6 +8,12 @@
 
 enum { DEFAULT_WAITING = 1024, MORE_LOGITS = 7 };
 
+uint64_t qm_scheduler_bytes(int64_t vocab, int64_t sequences, int threads) {
+    uint64_t logits = (uint64_t)(sequences + MORE_LOGITS) * (uint64_t)vocab * sizeof(float);
+    uint64_t slot = sizeof(struct qm_step) + 3 * sizeof(struct scheduled *);
+    return logits + (uint64_t)sequences * slot + (uint64_t)threads * qm_sampler_scratch_bytes(vocab);
+}
+
 static double engine_clock(void *arg) {
     return qm_engine_clock(arg);
 }
@@ -19,9 +25,13 @@ static int allocate(struct qm_scheduler *s, struct qm_error *err) {
     s->drawing = calloc(slots, sizeof *s->drawing);
     s->steps = calloc(slots, sizeof *s->steps);
     s->logits = malloc(logits);
-    if (s->running && s->in_step && s->drawing && s->steps && s->logits)
-        return QM_OK;
-    return qm_fail_memory(err, logits, "the scheduler's logits");
+    s->scratch = calloc((size_t)s->threads, sizeof *s->scratch);
+    if (!s->running || !s->in_step || !s->drawing || !s->steps || !s->logits || !s->scratch)
+        return qm_fail_memory(err, logits, "the scheduler's logits");
+    int rc = QM_OK;
+    for (int i = 0; i < s->threads && !rc; i++)
+        rc = qm_sampler_scratch_new(s->vocab, qm_engine_isa(s->o.engine), &s->scratch[i], err);
+    return rc;
 }
 
 int qm_scheduler_open(const struct qm_scheduler_options *o, struct qm_scheduler **out, struct qm_error *err) {
@@ -45,6 +55,7 @@ int qm_scheduler_open(const struct qm_scheduler_options *o, struct qm_scheduler 
     s->vocab = qm_engine_model(o->engine)->config.vocab;
     s->slots = sequences < s->chunk ? sequences : s->chunk; /* each has a token in every step */
     s->n_logit_rows = s->slots + MORE_LOGITS;
+    s->threads = qm_engine_threads(o->engine);
     int rc = allocate(s, err);
     if (rc)
         qm_scheduler_close(s);
@@ -66,6 +77,9 @@ void qm_scheduler_close(struct qm_scheduler *s) {
     free(s->drawing);
     free(s->steps);
     free(s->logits);
+    for (int i = 0; s->scratch && i < s->threads; i++)
+        qm_sampler_scratch_free(s->scratch[i]);
+    free(s->scratch);
     free(s);
 }
 

@@ -11,11 +11,19 @@
  *
  * Steps. Each step takes the next token of every sequence that generates, and fills up with prompts. A step is at
  * most qm_engine_chunk() tokens, so a prompt of any length delays the next token of another sequence by one chunk's
- * time at most.
+ * time at most; and while others run, as many tokens (or a block) at most are read from the cache's store before one,
+ * which takes less than computing them where the store is of any use.
  *
  * One thread calls it. Callbacks run inside qm_scheduler_step, _submit, _cancel and _close; they may submit and cancel,
- * but not step or close. Nothing is allocated in a step except where a request is admitted or its text grows beyond 8
- * bytes a token. */
+ * but not step or close.
+ *
+ * Memory. What running takes is made by qm_scheduler_open and the engine before it: sequences and their page tables,
+ * one scratch of drawing a thread, logits of a step (qm_scheduler_bytes). A request's own is made by
+ * qm_scheduler_submit and freed when it ends: its prompt with room for the tokens that it may generate (4 bytes each),
+ * biases, stop strings, and room for its text, 256 bytes and 8 a token; pages of that which are not written yet are not
+ * resident. So nothing is allocated in a step, by admission, preemption or anything else, except where a request's text
+ * comes to be longer than its room, or one token is longer than 256 bytes; and in a step's callbacks what they submit.
+ */
 #ifndef QM_SESSION_SCHEDULER_H
 #define QM_SESSION_SCHEDULER_H
 
@@ -63,7 +71,10 @@ struct qm_request {
     struct qm_sampling sampling;
     const char *const *stop; /* at most QM_MAX_STOPS of at most QM_MAX_STOP_BYTES */
     int n_stop;
-    bool ignore_end, skip_special;
+    const int32_t *stop_ids; /* at most QM_MAX_STOP_IDS; they and what follows: see struct qm_decoding_options */
+    int n_stop_ids;
+    bool include_stop, ignore_end, skip_special;
+    int64_t min_tokens;
     int top_logprobs; /* -1: none; 0..QM_MAX_TOP_LOGPROBS */
     bool embed;       /* only the hidden state of the prompt's last token after the final norm; no tokens */
     int priority;     /* higher first */
@@ -98,6 +109,8 @@ struct qm_outcome {
     double decode_seconds;      /* from the first token to the end */
 };
 
+/* Bytes that a scheduler takes beside the engine, the cache and the requests. */
+uint64_t qm_scheduler_bytes(int64_t vocab, int64_t sequences, int threads);
 /* The engine, the tokenizer and the cache must outlive it. */
 int qm_scheduler_open(const struct qm_scheduler_options *o, struct qm_scheduler **out, struct qm_error *err);
 /* Cancels what is left. */

@@ -1,5 +1,6 @@
 /* Who joins: in order, while there are sequences and pages. One whose beginning is just being computed by another
- * waits for it, so that it is computed once; those behind it may go first. One that does not fit lets nobody pass. */
+ * waits for it, so that it is computed once; those behind it may go first. One that does not fit lets nobody pass, and
+ * neither does one whose beginning is being read from the cache's store, a chunk's tokens a step. */
 #include <string.h>
 
 #include "session/scheduler_internal.h"
@@ -64,6 +65,8 @@ static bool admit(struct qm_scheduler *s, struct scheduled *q) {
         if (!displace(s, q))
             return false;
     }
+    if (scheduled_reads(s, q))
+        return false;
     int rc = scheduled_prepare(s, q, &err);
     if (!rc && !scheduler_fits(s, q))
         rc = qm_fail(&err, QM_FIT, "the KV cache has no room for %lld tokens", (long long)q->n_tokens);
@@ -84,6 +87,7 @@ static bool admit(struct qm_scheduler *s, struct scheduled *q) {
 
 void scheduler_admit(struct qm_scheduler *s) {
     struct scheduled *q = s->first;
+    s->may_read = s->chunk > s->block_tokens ? s->chunk / s->block_tokens : 1;
     while (q) {
         if (held_back(s, q))
             q = q->next;

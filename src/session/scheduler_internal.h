@@ -11,20 +11,19 @@
 struct scheduled {
     struct scheduled *prev, *next; /* in the waiting list, in order */
     uint64_t id;                   /* ascending by arrival */
-    struct qm_request r;           /* prompt, generated and bias are not kept; stop strings are copies */
+    struct qm_request r;           /* of its lists only bias is kept, a copy */
     enum qm_request_state state;
     bool admitted; /* before */
     bool ended;    /* told of; its memory is freed when the scheduler is not busy */
 
-    int32_t *tokens;  /* the prompt, then what is generated */
+    int32_t *tokens;  /* the prompt, then what is generated, with room for all of it */
     int64_t n_tokens; /* known */
     int64_t told;     /* of the generated ones */
     int64_t room;     /* generated tokens at most */
     struct qm_logit_bias *bias;
-    char **stop;
 
     struct qm_sequence *sequence; /* NULL while it waits */
-    struct qm_decoding *decoding; /* from the first admission on; NULL where it embeds, */
+    struct qm_decoding *decoding; /* NULL where it embeds, */
     float *hidden;                /* and then this is not: [hidden] */
     int64_t n_cached;             /* blocks that the prefix cache knows of */
     /* while it waits */
@@ -64,6 +63,7 @@ struct qm_scheduler {
     int64_t n_waiting, n_preempted;
     uint64_t n_closed; /* sequences, and 1 */
     int64_t claimed;   /* blocks of the pool that the step's pieces take */
+    int64_t may_read;  /* blocks of the cache's store, before this step's tokens */
     int busy;          /* steps and callbacks that run, one in another */
     bool closing;
 
@@ -71,7 +71,9 @@ struct qm_scheduler {
     struct scheduled **in_step; /* [slots] whose they are */
     struct scheduled **drawing; /* [slots] those of them that draw a new token */
     int64_t n_steps, n_drawing;
-    float *logits; /* [n_logit_rows][vocab] */
+    struct qm_sampler_scratch **scratch; /* [threads] */
+    int threads;                         /* of the engine's team */
+    float *logits;                       /* [n_logit_rows][vocab] */
     int64_t n_logit_rows;
     struct rates rates;
     struct qm_scheduler_stats stats;
@@ -97,7 +99,9 @@ void scheduled_free(struct scheduled *q);
 /* Into the waiting list or out of it. */
 void scheduled_wait(struct qm_scheduler *s, struct scheduled *q);
 void scheduled_unwait(struct qm_scheduler *s, struct scheduled *q);
-/* What it needs to run: its decoding where it has none yet, and a sequence that holds what the cache knows. */
+/* Whether the cache's store may have more of its beginning than this step can read while others run. */
+bool scheduled_reads(struct qm_scheduler *s, const struct scheduled *q);
+/* What it needs to run: a sequence that holds what the cache knows. */
 int scheduled_prepare(struct qm_scheduler *s, struct scheduled *q, struct qm_error *err);
 /* Takes one that is prepared from the waiting to the running ones. */
 void scheduled_start(struct qm_scheduler *s, struct scheduled *q);
@@ -114,9 +118,9 @@ void scheduler_admit(struct qm_scheduler *s);
 /* Pages for the next n tokens of a running request, or for fewer (of its prompt), or for none: what the cache can
  * give up, then what those behind it have. Returns for how many; they count as taken until the next step. */
 int64_t scheduler_claim(struct qm_scheduler *s, struct scheduled *q, int64_t n);
-/* Whether there are pages for all known tokens of those that run, and for those of q and a block more. What the cache
- * must give up for them it has then given up. */
-bool scheduler_fits(struct qm_scheduler *s, const struct scheduled *q);
+/* Whether there are pages for all known tokens of those that run, and for those of q and a block more, those that the
+ * cache can give up included. */
+bool scheduler_fits(const struct qm_scheduler *s, const struct scheduled *q);
 /* Fills steps; n_steps is 0 where there is nothing to do. */
 void scheduler_compose(struct qm_scheduler *s);
 /* Draws and tells the tokens of the step that was computed. */

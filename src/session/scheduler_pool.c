@@ -47,13 +47,13 @@ int64_t scheduler_claim(struct qm_scheduler *s, struct scheduled *q, int64_t n) 
     }
 }
 
-bool scheduler_fits(struct qm_scheduler *s, const struct scheduled *q) {
+bool scheduler_fits(const struct qm_scheduler *s, const struct scheduled *q) {
     int64_t room = s->context - q->n_tokens, more = room < s->block_tokens ? room : s->block_tokens;
     int64_t need = qm_sequence_needs(q->sequence, scheduled_missing(q) + more);
     for (int64_t i = 0; i < s->n_running; i++)
         need += qm_sequence_needs(s->running[i]->sequence, scheduled_missing(s->running[i]));
     int64_t missing = need - free_blocks(s);
-    if (missing > 0 && s->o.cache && missing <= qm_prefix_cache_idle(s->o.cache))
-        missing -= qm_prefix_cache_shrink(s->o.cache, missing);
+    if (missing > 0 && s->o.cache)
+        missing -= qm_prefix_cache_idle(s->o.cache);
     return missing <= 0;
 }

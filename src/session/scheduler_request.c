@@ -10,6 +10,10 @@ static struct qm_decoding_options decoding_options(const struct qm_scheduler *s,
                                         .sampling = r->sampling,
                                         .stop = r->stop,
                                         .n_stop = r->n_stop,
+                                        .stop_ids = r->stop_ids,
+                                        .n_stop_ids = r->n_stop_ids,
+                                        .include_stop = r->include_stop,
+                                        .min_tokens = r->min_tokens,
                                         .ignore_end = r->ignore_end,
                                         .skip_special = r->skip_special,
                                         .top_logprobs = r->top_logprobs,
@@ -46,25 +50,38 @@ static int check_request(const struct qm_scheduler *s, const struct qm_request *
     return rc ? rc : check_ids(s, "tokens generated before", r->generated, r->n_generated, err);
 }
 
-static bool copy_request(struct scheduled *q, const struct qm_request *r) {
-    size_t n_stop = r->embed ? 0 : (size_t)r->n_stop, n_bias = r->embed ? 0 : r->sampling.n_bias;
+/* Copies of what it is given, with room for what it generates. */
+static int copy_request(struct scheduled *q, const struct qm_request *r, struct qm_error *err) {
+    size_t n_bias = r->embed ? 0 : r->sampling.n_bias;
+    int64_t most = r->embed ? 0 : r->max_tokens >= 0 && r->max_tokens < q->room ? r->max_tokens : q->room;
+    most = most > r->n_generated ? most : r->n_generated;
+    size_t bytes = (size_t)(r->n_prompt + most) * sizeof *q->tokens;
     q->n_tokens = r->n_prompt + r->n_generated;
-    q->tokens = malloc((size_t)q->n_tokens * sizeof *q->tokens);
+    q->tokens = malloc(bytes);
     q->bias = n_bias ? malloc(n_bias * sizeof *q->bias) : NULL;
-    q->stop = n_stop ? calloc(n_stop, sizeof *q->stop) : NULL;
-    q->r.sampling.n_bias = n_bias;
-    q->r.n_stop = (int)n_stop;
-    if (!q->tokens || (n_bias && !q->bias) || (n_stop && !q->stop))
-        return false;
+    if (!q->tokens || (n_bias && !q->bias))
+        return qm_fail_memory(err, bytes, "a request's tokens");
     memcpy(q->tokens, r->prompt, (size_t)r->n_prompt * sizeof *q->tokens);
     if (r->n_generated)
         memcpy(q->tokens + r->n_prompt, r->generated, (size_t)r->n_generated * sizeof *q->tokens);
     if (n_bias)
         memcpy(q->bias, r->sampling.bias, n_bias * sizeof *q->bias);
-    for (size_t i = 0; i < n_stop; i++)
-        if (!(q->stop[i] = strdup(r->stop[i])))
-            return false;
-    return true;
+    q->r.sampling.bias = q->bias;
+    q->r.sampling.n_bias = n_bias;
+    return QM_OK;
+}
+
+/* What its results need. */
+static int prepare_results(const struct qm_scheduler *s, struct scheduled *q, struct qm_error *err) {
+    const struct qm_config *config = &qm_engine_model(s->o.engine)->config;
+    size_t bytes = (size_t)config->hidden * sizeof *q->hidden;
+    if (q->r.embed)
+        return (q->hidden = malloc(bytes)) ? QM_OK : qm_fail_memory(err, bytes, "an embedding");
+    struct qm_decoding_options o = decoding_options(s, &q->r, q->room);
+    int rc = qm_decoding_new(&o, config, &q->decoding, err);
+    if (!rc)
+        qm_decoding_tokens(q->decoding, q->tokens, q->r.n_prompt, q->tokens + q->r.n_prompt);
+    return rc;
 }
 
 int scheduled_new(struct qm_scheduler *s, const struct qm_request *r, struct scheduled **out, struct qm_error *err) {
@@ -77,22 +94,21 @@ int scheduled_new(struct qm_scheduler *s, const struct qm_request *r, struct sch
         return qm_fail_memory(err, sizeof *q, "a request");
     q->r = *r;
     q->room = r->embed ? 0 : s->context - r->n_prompt;
-    if (!copy_request(q, r)) {
+    rc = copy_request(q, r, err);
+    if (!rc)
+        rc = prepare_results(s, q, err);
+    if (rc) {
         scheduled_free(q);
-        return qm_fail_memory(err, (uint64_t)(r->n_prompt + r->n_generated) * sizeof *q->tokens, "a request");
+        return rc;
     }
-    q->r.prompt = q->r.generated = NULL;
-    q->r.sampling.bias = q->bias;
-    q->r.stop = (const char *const *)q->stop;
+    q->r.prompt = q->r.generated = q->r.stop_ids = NULL;
+    q->r.stop = NULL;
     q->submitted = scheduler_now(s);
     *out = q;
     return QM_OK;
 }
 
 void scheduled_free(struct scheduled *q) {
-    for (int i = 0; q->stop && i < q->r.n_stop; i++)
-        free(q->stop[i]);
-    free(q->stop);
     free(q->bias);
     free(q->tokens);
     free(q->hidden);
@@ -120,39 +136,27 @@ void scheduled_unwait(struct qm_scheduler *s, struct scheduled *q) {
     s->n_preempted -= q->admitted;
 }
 
-/* What its results need, before the first of them. */
-static int prepare_results(struct qm_scheduler *s, struct scheduled *q, struct qm_error *err) {
-    const struct qm_config *config = &qm_engine_model(s->o.engine)->config;
-    size_t bytes = (size_t)config->hidden * sizeof *q->hidden;
-    if (q->decoding || q->hidden)
-        return QM_OK;
-    if (q->r.embed)
-        return (q->hidden = malloc(bytes)) ? QM_OK : qm_fail_memory(err, bytes, "an embedding");
-    struct qm_decoding_options o = decoding_options(s, &q->r, q->room);
-    int64_t most = q->r.max_tokens >= 0 && q->r.max_tokens < q->room ? q->r.max_tokens : q->room;
-    bytes = (size_t)(q->r.n_prompt + (most > q->r.n_generated ? most : q->r.n_generated)) * sizeof *q->tokens;
-    int32_t *tokens = realloc(q->tokens, bytes);
-    if (!tokens)
-        return qm_fail_memory(err, bytes, "a request's tokens");
-    q->tokens = tokens;
-    int rc = qm_decoding_new(&o, config, &q->decoding, err);
-    if (!rc)
-        qm_decoding_prompt(q->decoding, q->tokens, q->r.n_prompt);
-    return rc;
+/* Known tokens that the cache may have; those whose log-probabilities are still to be told have to be computed. */
+static int64_t attachable(const struct scheduled *q) {
+    bool retold = q->r.top_logprobs >= 0 && q->r.n_prompt + q->told < q->n_tokens;
+    return retold ? q->r.n_prompt : q->n_tokens;
+}
+
+bool scheduled_reads(struct qm_scheduler *s, const struct scheduled *q) {
+    if (!s->o.cache || !s->n_running)
+        return false;
+    if (s->may_read > 0)
+        s->may_read -= qm_prefix_cache_read(s->o.cache, q->tokens, attachable(q), s->may_read);
+    return s->may_read == 0;
 }
 
 int scheduled_prepare(struct qm_scheduler *s, struct scheduled *q, struct qm_error *err) {
-    int rc = prepare_results(s, q, err);
-    if (!rc)
-        rc = qm_sequence_open(s->o.engine, &q->sequence, err);
+    int rc = qm_sequence_open(s->o.engine, &q->sequence, err);
     q->n_cached = 0;
     if (rc || !s->o.cache)
         return rc;
-    /* known tokens whose log-probabilities are still to be told have to be computed */
-    bool retold = q->r.top_logprobs >= 0 && q->r.n_prompt + q->told < q->n_tokens;
     int64_t held;
-    rc = qm_prefix_cache_attach(s->o.cache, q->sequence, q->tokens, retold ? q->r.n_prompt : q->n_tokens, &held, NULL,
-                                err);
+    rc = qm_prefix_cache_attach(s->o.cache, q->sequence, q->tokens, attachable(q), &held, NULL, err);
     q->n_cached = rc ? 0 : held / s->block_tokens;
     return rc;
 }

@@ -10,8 +10,8 @@ static void take(struct scheduled *q) {
     q->rc = qm_decoding_take(q->decoding, &q->token, &q->last, &q->finish, &q->err);
 }
 
-static void draw(struct scheduled *q, const float *logits) {
-    q->rc = qm_decoding_draw(q->decoding, logits, &q->err);
+static void draw(struct scheduled *q, struct qm_sampler_scratch *scratch, const float *logits) {
+    q->rc = qm_decoding_draw(q->decoding, scratch, logits, &q->err);
     if (!q->rc)
         take(q);
 }
@@ -26,7 +26,7 @@ static void draw_region(void *arg, int thread, int threads) {
     int64_t begin, end;
     qm_team_share(s->n_drawing, thread, threads, &begin, &end);
     for (int64_t i = begin; i < end; i++)
-        draw(s->drawing[i], s->drawing[i]->logits);
+        draw(s->drawing[i], s->scratch[thread], s->drawing[i]->logits);
 }
 
 /* Tells of the token that was drawn, or drawn again. It may have been the last. */
@@ -65,7 +65,7 @@ static void tell_piece(struct qm_scheduler *s, struct scheduled *q) {
         if (replay)
             redraw(q, q->logits + i * s->vocab);
         else if (i > 0) /* not among those that were drawn at once */
-            draw(q, q->logits + i * s->vocab);
+            draw(q, s->scratch[0], q->logits + i * s->vocab);
         tell(s, q, replay);
     }
 }
@@ -100,7 +100,7 @@ void scheduler_tokens(struct qm_scheduler *s) {
     if (s->n_drawing > 1)
         qm_team_run(qm_engine_team(s->o.engine), draw_region, s);
     else if (s->n_drawing)
-        draw(s->drawing[0], s->drawing[0]->logits);
+        draw(s->drawing[0], s->scratch[0], s->drawing[0]->logits);
     for (int64_t i = 0; i < s->n_steps; i++)
         if (!s->in_step[i]->ended)
             finish_piece(s, s->in_step[i]);

@@ -17,7 +17,7 @@ struct string {
 struct qm_stop {
     struct string *string;
     int n;
-    bool done;
+    bool include, done;
 };
 
 static size_t advance(const struct string *s, size_t matched, char c) {
@@ -42,7 +42,7 @@ static int prepare(struct string *s, const char *text, struct qm_error *err) {
     return QM_OK;
 }
 
-int qm_stop_new(const char *const *strings, int n, struct qm_stop **out, struct qm_error *err) {
+int qm_stop_new(const char *const *strings, int n, bool include, struct qm_stop **out, struct qm_error *err) {
     *out = NULL;
     struct qm_stop *s = calloc(1, sizeof *s);
     struct string *list = n > 0 ? calloc((size_t)n, sizeof *list) : NULL;
@@ -51,7 +51,7 @@ int qm_stop_new(const char *const *strings, int n, struct qm_stop **out, struct 
         free(list);
         return qm_fail_memory(err, sizeof *s + (size_t)n * sizeof *list, "stop strings");
     }
-    *s = (struct qm_stop){.string = list, .n = n};
+    *s = (struct qm_stop){.string = list, .n = n, .include = include};
     int rc = QM_OK;
     for (int i = 0; i < n && !rc; i++)
         rc = prepare(&list[i], strings[i], err);
@@ -91,7 +91,7 @@ static int give(const struct string *held, size_t n_held, const char *text, size
     return rc ? rc : qm_buf_add(out, text, n - first, err);
 }
 
-int qm_stop_push(struct qm_stop *s, const char *text, size_t len, struct qm_buf *out, bool *matched,
+int qm_stop_push(struct qm_stop *s, const char *text, size_t len, bool armed, struct qm_buf *out, bool *matched,
                  struct qm_error *err) {
     *matched = s->done;
     if (s->done)
@@ -103,12 +103,15 @@ int qm_stop_push(struct qm_stop *s, const char *text, size_t len, struct qm_buf 
         for (int i = 0; i < s->n; i++) {
             struct string *p = &s->string[i];
             p->matched = advance(p, p->matched, text[at]);
-            if (p->matched == p->len && p->len > longest)
+            if (p->matched < p->len)
+                continue;
+            if (armed && p->len > longest)
                 longest = p->len;
+            p->matched = p->shorter[p->len - 1];
         }
         if (longest) {
             *matched = s->done = true;
-            return give(held, n_held, text, at + 1, longest, out, err);
+            return give(held, n_held, text, at + 1, s->include ? 0 : longest, out, err);
         }
     }
     const struct string *now = furthest(s);

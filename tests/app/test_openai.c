@@ -182,7 +182,13 @@ static void refusals(void **state) {
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"response_format\": {\"type\": \"json_object\"}"), "response_format");
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"tool_choice\": \"required\""), "tool_choice");
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"stream\": true"), "stream");
-    refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"min_tokens\": 3"), "min_tokens");
+    refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"min_tokens\": 3, \"max_tokens\": 2"), "min_tokens");
+    refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"min_tokens\": -1"), "min_tokens");
+    refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"stop_token_ids\": 5"), "stop_token_ids");
+    refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"stop_token_ids\": [5, 1024]"), "stop_token_ids");
+    refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"echo\": false"), "echo");
+    refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"bad_words\": [\"x\"]"), "bad_words");
+    refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"use_beam_search\": true"), "use_beam_search");
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"temperature\": \"hot\""), "temperature");
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"temperature\": -1"), "temperature");
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"top_p\": 2"), "top_p");
@@ -200,7 +206,8 @@ static void refusals(void **state) {
     refused(QM_ENDPOINT_COMPLETIONS, "{\"prompt\": [5, 1024]}", "token 1");
     refused(QM_ENDPOINT_COMPLETIONS, "{\"prompt\": \"\"}", "no tokens");
     refused(QM_ENDPOINT_COMPLETIONS, "{\"prompt\": \"x\", \"best_of\": 3}", "best_of");
-    refused(QM_ENDPOINT_COMPLETIONS, "{\"prompt\": \"x\", \"echo\": true}", "echo");
+    refused(QM_ENDPOINT_COMPLETIONS, "{\"prompt\": \"x\", \"echo\": true, \"logprobs\": 1}", "echo");
+    refused(QM_ENDPOINT_COMPLETIONS, "{\"prompt\": \"x\", \"max_tokens\": 0}", "max_tokens");
     refused(QM_ENDPOINT_EMBEDDINGS, "{\"input\": \"x\", \"encoding_format\": \"hex\"}", "encoding_format");
     refused(QM_ENDPOINT_EMBEDDINGS, "{\"input\": \"x\", \"dimensions\": 3}", "dimensions");
     context.context = 2;
@@ -339,6 +346,110 @@ static void text_response(void **state) {
     qm_openai_request_free(r);
 }
 
+/* The prompt as it was given, or as its tokens read. */
+static void echoed(void **state) {
+    (void)state;
+    struct qm_openai_request *r =
+        taken(QM_ENDPOINT_COMPLETIONS, "{\"prompt\": \"H\\u00e9llo.\", \"echo\": true, \"max_tokens\": 0}");
+    finish(r, 0, QM_FINISH_LENGTH, "", 0);
+    json_t *response;
+    struct qm_error err;
+    assert_int_equal(qm_openai_response(r, "id-1", 1, &response, &err), QM_OK);
+    const json_t *choices = json_object_get(response, "choices");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(choices, 0), "text")), "H\u00e9llo.");
+    json_decref(response);
+    qm_openai_request_free(r);
+
+    struct qm_buf body = {0};
+    int32_t a = qm_tokenizer_id(tokenizer, "a", 1), b = qm_tokenizer_id(tokenizer, "b", 1);
+    assert_int_equal(qm_buf_printf(&body, &err, "{\"prompt\": [[%d], [%d, %d]], \"echo\": true, \"n\": 2}", a, b, a),
+                     QM_OK);
+    r = taken(QM_ENDPOINT_COMPLETIONS, body.data);
+    static const char *const answers_of[] = {"1", "2", "3", "4"}, *const want[] = {"a1", "a2", "ba3", "ba4"};
+    for (int i = 0; i < 4; i++)
+        finish(r, i, QM_FINISH_STOP, answers_of[i], 1);
+    assert_int_equal(qm_openai_response(r, "id-1", 1, &response, &err), QM_OK);
+    choices = json_object_get(response, "choices");
+    for (size_t i = 0; i < 4; i++)
+        assert_string_equal(json_string_value(json_object_get(json_array_get(choices, i), "text")), want[i]);
+    json_decref(response);
+    qm_buf_free(&body);
+    qm_openai_request_free(r);
+}
+
+/* What files of vLLM and OpenAI's own clients carry: what changes decoding arrives, what changes nothing is taken, and
+ * null is as if it were not there, whatever the field. */
+static void carried_along(void **state) {
+    (void)state;
+    static const char *const nulls[] = {
+        "model",
+        "max_tokens",
+        "max_completion_tokens",
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "repetition_penalty",
+        "presence_penalty",
+        "frequency_penalty",
+        "logit_bias",
+        "seed",
+        "n",
+        "stop",
+        "ignore_eos",
+        "min_tokens",
+        "stop_token_ids",
+        "skip_special_tokens",
+        "logprobs",
+        "top_logprobs",
+        "tools",
+        "tool_choice",
+        "documents",
+        "reasoning_effort",
+        "chat_template_kwargs",
+        "stream",
+        "stream_options",
+        "response_format",
+        "user",
+        "metadata",
+        "store",
+        "service_tier",
+        "functions",
+        "function_call",
+        "modalities",
+        "audio",
+        "prediction",
+        "guided_json",
+        "guided_regex",
+        "bad_words",
+        "prompt_logprobs",
+        "allowed_token_ids",
+        "parallel_tool_calls",
+        "add_generation_prompt",
+    };
+    char body[200];
+    for (size_t i = 0; i < sizeof nulls / sizeof *nulls; i++) {
+        snprintf(body, sizeof body, CHAT_OF(", \"%s\": null"), nulls[i]);
+        qm_openai_request_free(taken(QM_ENDPOINT_CHAT, body));
+    }
+    struct qm_request q;
+    struct qm_openai_request *r =
+        taken(QM_ENDPOINT_CHAT,
+              CHAT_OF(", \"stop_token_ids\": [7, 9], \"min_tokens\": 4, \"max_completion_tokens\": 4, "
+                      "\"include_stop_str_in_output\": true, \"stream\": false, \"store\": true, \"user\": \"u\", "
+                      "\"metadata\": {\"a\": \"b\"}, \"service_tier\": \"auto\", \"use_beam_search\": false, "
+                      "\"response_format\": {\"type\": \"text\"}, \"stream_options\": {\"include_usage\": true}"));
+    qm_openai_request_part(r, 0, &q);
+    assert_int_equal(q.n_stop_ids, 2);
+    assert_true(q.stop_ids[0] == 7 && q.stop_ids[1] == 9 && q.include_stop);
+    assert_true(q.min_tokens == 4 && q.max_tokens == 4);
+    qm_openai_request_free(r);
+    r = taken(QM_ENDPOINT_COMPLETIONS, "{\"prompt\": \"x\", \"metadata\": {}, \"store\": false, \"echo\": null}");
+    qm_openai_request_part(r, 0, &q);
+    assert_true(q.n_stop_ids == 0 && q.min_tokens == 0 && !q.include_stop);
+    qm_openai_request_free(r);
+}
+
 static void embedding_response(void **state) {
     (void)state;
     static const float hidden[] = {3, -4}, none[] = {0, 0};
@@ -385,6 +496,8 @@ int main(void) {
         cmocka_unit_test(chat_response),
         cmocka_unit_test(tool_calls),
         cmocka_unit_test(text_response),
+        cmocka_unit_test(echoed),
+        cmocka_unit_test(carried_along),
         cmocka_unit_test(embedding_response),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,4 +1,5 @@
-/* Nothing is allocated while an engine computes, nor while blocks are kept, attached, copied, exported and imported. */
+/* Nothing is allocated while an engine computes, nor while sequences are opened and closed, nor while blocks are kept,
+ * attached, copied, exported and imported. */
 #include <string.h>
 
 #include "engine/engine.h"
@@ -18,9 +19,13 @@ static void step(struct qm_engine *e, struct qm_sequence *s, int64_t n) {
 }
 
 /* Two sequences share blocks, write into one of them, and slide on. */
-static void use(struct qm_engine *e, struct qm_sequence *s, struct qm_sequence *t, uint8_t *bytes) {
+static void use(struct qm_engine *e, uint8_t *bytes) {
     struct qm_error err;
+    struct qm_sequence *s, *t;
     qm_block blocks[3];
+    assert_int_equal(qm_sequence_open(e, &s, &err), QM_OK);
+    assert_int_equal(qm_sequence_open(e, &t, &err), QM_OK);
+    assert_int_equal(qm_sequence_length(s) + qm_sequence_length(t), 0);
     for (int i = 0; i < 2; i++) {
         step(e, s, 100);
         step(e, s, 28);
@@ -34,14 +39,15 @@ static void use(struct qm_engine *e, struct qm_sequence *s, struct qm_sequence *
     assert_int_equal(qm_block_import(e, bytes, &blocks[2], &err), QM_OK);
     for (int i = 0; i < 3; i++)
         qm_block_release(e, blocks[i]);
-    qm_sequence_truncate(s, 0);
-    qm_sequence_truncate(t, 0);
+    qm_sequence_close(s);
+    qm_sequence_close(t);
+    struct qm_pool_state pool;
+    qm_engine_pool(e, &pool);
+    assert_int_equal(pool.free_blocks, pool.blocks);
 }
 
 static void test_nothing_allocated(void **state) {
     struct run_model m;
-    struct qm_error err;
-    struct qm_sequence *s, *t;
     run_model_open(&m, *state, NULL,
                    (struct qm_engine_options){.threads = 2,
                                               .isa = qm_isa_best(),
@@ -51,20 +57,16 @@ static void test_nothing_allocated(void **state) {
                                               .kv_type = -1,
                                               .kv_memory = 8 << 20});
     uint8_t *bytes = malloc(qm_engine_block_bytes(m.engine));
-    assert_int_equal(qm_sequence_open(m.engine, &s, &err), QM_OK);
-    assert_int_equal(qm_sequence_open(m.engine, &t, &err), QM_OK);
-    use(m.engine, s, t, bytes);
+    use(m.engine, bytes);
 
     atomic_store(&counting, true);
     char *volatile one = malloc(1); /* it does count */
     free(one);
     assert_true(atomic_exchange(&allocations, 0) == 1);
-    use(m.engine, s, t, bytes);
+    use(m.engine, bytes);
     atomic_store(&counting, false);
     assert_int_equal(atomic_load(&allocations), 0);
 
-    qm_sequence_close(s);
-    qm_sequence_close(t);
     free(bytes);
     run_model_close(&m);
 }

@@ -23,6 +23,8 @@
 #define qm_engine_block_tokens fake_engine_block_tokens
 #define qm_engine_pool fake_engine_pool
 #define qm_engine_team fake_engine_team
+#define qm_engine_threads fake_engine_threads
+#define qm_engine_isa fake_engine_isa
 #define qm_engine_decode_bytes fake_engine_decode_bytes
 #define qm_engine_step fake_engine_step
 #define qm_sequence_open fake_sequence_open
@@ -31,6 +33,7 @@
 #define qm_sequence_needs fake_sequence_needs
 #define qm_team_run fake_team_run
 #define qm_prefix_cache_attach fake_prefix_cache_attach
+#define qm_prefix_cache_read fake_prefix_cache_read
 #define qm_prefix_cache_find fake_prefix_cache_find
 #define qm_prefix_cache_add fake_prefix_cache_add
 #define qm_prefix_cache_idle fake_prefix_cache_idle
@@ -42,7 +45,7 @@
 #define qm_decoding_check fake_decoding_check
 #define qm_decoding_new fake_decoding_new
 #define qm_decoding_free fake_decoding_free
-#define qm_decoding_prompt fake_decoding_prompt
+#define qm_decoding_tokens fake_decoding_tokens
 #define qm_decoding_begins fake_decoding_begins
 #define qm_decoding_draw fake_decoding_draw
 #define qm_decoding_redraw fake_decoding_redraw
@@ -50,6 +53,7 @@
 #define qm_decoding_interrupt fake_decoding_interrupt
 #define qm_decoding_text fake_decoding_text
 #define qm_scheduler_open fake_scheduler_open
+#define qm_scheduler_bytes fake_scheduler_bytes
 #define qm_scheduler_close fake_scheduler_close
 #define qm_scheduler_context fake_scheduler_context
 #define qm_scheduler_submit fake_scheduler_submit
@@ -63,6 +67,7 @@
 #define scheduled_wait fake_scheduled_wait
 #define scheduled_unwait fake_scheduled_unwait
 #define scheduled_prepare fake_scheduled_prepare
+#define scheduled_reads fake_scheduled_reads
 #define scheduled_start fake_scheduled_start
 #define scheduled_preempt fake_scheduled_preempt
 #define scheduled_end fake_scheduled_end
@@ -91,7 +96,7 @@
 #include "session/scheduler_tokens.c"
 #include "tests/support/load.c"
 
-enum { VOCAB = 61, BLOCK = 8, HIDDEN = 4 };
+enum { VOCAB = 61, BLOCK = 8, HIDDEN = 4, FAKE_THREADS = 3 };
 
 struct qm_engine {
     struct qm_model model;
@@ -114,6 +119,8 @@ struct qm_sequence {
 struct qm_prefix_cache {
     struct qm_engine *engine;
     int64_t idle, shrunk;
+    int64_t stored;   /* blocks of every beginning that are in its store; */
+    double read_cost; /* seconds to read one */
 };
 
 const struct qm_model *fake_engine_model(const struct qm_engine *e) {
@@ -155,8 +162,18 @@ struct qm_team *fake_engine_team(const struct qm_engine *e) {
 
 void fake_team_run(struct qm_team *team, qm_region_fn *fn, void *arg) {
     (void)team;
-    for (int thread = 0; thread < 3; thread++)
-        fn(arg, thread, 3);
+    for (int thread = 0; thread < FAKE_THREADS; thread++)
+        fn(arg, thread, FAKE_THREADS);
+}
+
+int fake_engine_threads(const struct qm_engine *e) {
+    (void)e;
+    return FAKE_THREADS;
+}
+
+enum qm_isa fake_engine_isa(const struct qm_engine *e) {
+    (void)e;
+    return QM_ISA_SCALAR;
 }
 
 uint64_t fake_engine_decode_bytes(const struct qm_engine *e, int64_t depth) {
@@ -190,10 +207,20 @@ int64_t fake_sequence_needs(const struct qm_sequence *s, int64_t n) {
     return all > s->blocks ? all - s->blocks : 0;
 }
 
+/* What is read once stays, and holds no pages. */
+int64_t fake_prefix_cache_read(struct qm_prefix_cache *c, const int32_t *tokens, int64_t n, int64_t most) {
+    (void)tokens;
+    int64_t blocks = n / BLOCK < c->stored ? n / BLOCK : c->stored;
+    most = most < blocks ? most : blocks;
+    c->stored -= most;
+    c->engine->clock += (double)most * c->read_cost;
+    return most;
+}
+
 int fake_prefix_cache_attach(struct qm_prefix_cache *c, struct qm_sequence *s, const int32_t *tokens, int64_t n,
                              int64_t *held, int64_t *from_disk, struct qm_error *err) {
-    (void)c, (void)s, (void)tokens, (void)n, (void)err;
-    (void)from_disk;
+    (void)s, (void)err, (void)from_disk;
+    fake_prefix_cache_read(c, tokens, n, n);
     *held = 0;
     return QM_OK;
 }

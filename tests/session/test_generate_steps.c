@@ -14,7 +14,7 @@
 #define qm_decoding_check fake_decoding_check
 #define qm_decoding_new fake_decoding_new
 #define qm_decoding_free fake_decoding_free
-#define qm_decoding_prompt fake_decoding_prompt
+#define qm_decoding_tokens fake_decoding_tokens
 #define qm_decoding_begins fake_decoding_begins
 #define qm_decoding_draw fake_decoding_draw
 #define qm_decoding_redraw fake_decoding_redraw
@@ -25,6 +25,7 @@
 #define qm_engine_context fake_engine_context
 #define qm_engine_chunk fake_engine_chunk
 #define qm_engine_decode_bytes fake_engine_decode_bytes
+#define qm_engine_isa fake_engine_isa
 #define qm_engine_step fake_engine_step
 #define qm_sequence_length fake_sequence_length
 #define qm_tokenizer_size fake_tokenizer_size
@@ -72,6 +73,11 @@ int64_t fake_engine_context(const struct qm_engine *e) {
 int64_t fake_engine_chunk(const struct qm_engine *e) {
     (void)e;
     return CHUNK;
+}
+
+enum qm_isa fake_engine_isa(const struct qm_engine *e) {
+    (void)e;
+    return QM_ISA_SCALAR;
 }
 
 uint64_t fake_engine_decode_bytes(const struct qm_engine *e, int64_t depth) {

@@ -262,6 +262,10 @@ static void test_store(void **state) {
         assert_int_equal(qm_kv_store_open(&o, &store, &err), QM_OK);
         struct qm_prefix_cache *c = cache(m.engine, store);
         struct qm_sequence *s = sequence(m.engine);
+        for (int64_t read = 2; round && read <= 4; read += 2) { /* little by little first */
+            assert_int_equal(qm_prefix_cache_read(c, ids, LONG, 2), 2);
+            assert_int_equal(qm_prefix_cache_find(c, ids, LONG), read * BLOCK);
+        }
         int64_t from_disk, known = 0, held = attach(c, s, ids, LONG, &from_disk);
         /* the last of them damaged in the third round */
         assert_int_equal(held, (round == 0 ? 0 : round == 1 ? 5 : 4) * BLOCK);

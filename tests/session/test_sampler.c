@@ -13,16 +13,55 @@
 #include <cmocka.h>
 
 #include "base/json.h"
-#include "session/pcg32.h"
 
-enum { VOCAB = 48, MAX_BIAS = 8 };
+enum { VOCAB = 48, MAX_BIAS = 8, MOST_PAST = 256 };
 
 static double number(const json_t *params, const char *key, double otherwise) {
     const json_t *v = json_object_get(params, key);
     return v ? json_number_value(v) : otherwise;
 }
 
-static struct qm_sampler *open_case(json_t *c, struct qm_logit_bias *bias) {
+/* A sampler, scratch for it, and the tokens that it has drawn and been told of. */
+struct drawer {
+    struct qm_sampler sampler;
+    struct qm_sampler_scratch *scratch;
+    int32_t prompt[MOST_PAST], output[MOST_PAST];
+    struct qm_past_tokens past;
+};
+
+static struct drawer *drawer(struct qm_sampling set, int64_t vocab) {
+    struct qm_error err;
+    struct drawer *d = calloc(1, sizeof *d);
+    assert_int_equal(qm_sampling_check(&set, vocab, &err), QM_OK);
+    assert_int_equal(qm_sampler_scratch_new(vocab, qm_isa_best(), &d->scratch, &err), QM_OK);
+    qm_sampler_start(&d->sampler, &set);
+    d->past = (struct qm_past_tokens){.prompt = d->prompt, .output = d->output};
+    return d;
+}
+
+static void drawer_free(struct drawer *d) {
+    qm_sampler_scratch_free(d->scratch);
+    free(d);
+}
+
+static void put_out(struct drawer *d, int32_t id) {
+    assert_true(d->past.n_output < MOST_PAST);
+    d->output[d->past.n_output++] = id;
+}
+
+static void probabilities(struct drawer *d, const float *logits, float *probs) {
+    qm_sampler_probabilities(&d->sampler, d->scratch, &d->past, logits, probs);
+}
+
+static int try_next(struct drawer *d, const float *logits, int32_t *id) {
+    struct qm_error err;
+    int rc = qm_sampler_next(&d->sampler, d->scratch, &d->past, logits, id, &err);
+    if (!rc)
+        put_out(d, *id);
+    return rc;
+}
+
+static struct drawer *open_case(json_t *c, struct qm_logit_bias *bias) {
     json_t *p = json_object_get(c, "params");
     struct qm_sampling s = {.temperature = number(p, "temperature", 1),
                             .top_k = (int64_t)number(p, "top_k", 0),
@@ -38,15 +77,13 @@ static struct qm_sampler *open_case(json_t *c, struct qm_logit_bias *bias) {
         assert_true(s.n_bias < MAX_BIAS);
         bias[s.n_bias++] = (struct qm_logit_bias){.id = atoi(key), .bias = (float)json_number_value(v)};
     }
-    struct qm_sampler *out;
-    struct qm_error err;
-    assert_int_equal(qm_sampler_new(&s, VOCAB, &out, &err), QM_OK);
+    struct drawer *out = drawer(s, VOCAB);
     size_t i;
     json_array_foreach(json_object_get(c, "prompt"), i, v) {
-        qm_sampler_prompt(out, (int32_t)json_integer_value(v));
+        out->prompt[out->past.n_prompt++] = (int32_t)json_integer_value(v);
     }
     json_array_foreach(json_object_get(c, "output"), i, v) {
-        qm_sampler_output(out, (int32_t)json_integer_value(v));
+        put_out(out, (int32_t)json_integer_value(v));
     }
     return out;
 }
@@ -60,17 +97,17 @@ static void test_reference(void **state) {
     size_t i;
     json_array_foreach(cases, i, c) {
         struct qm_logit_bias bias[MAX_BIAS];
-        struct qm_sampler *s = open_case(c, bias);
+        struct drawer *s = open_case(c, bias);
         float logits[VOCAB], probs[VOCAB];
         for (size_t j = 0; j < VOCAB; j++)
             logits[j] = (float)json_number_value(json_array_get(json_object_get(c, "logits"), j));
-        qm_sampler_probabilities(s, logits, probs);
+        probabilities(s, logits, probs);
         for (size_t j = 0; j < VOCAB; j++) {
             double want = json_number_value(json_array_get(json_object_get(c, "probs"), j));
             if (!(fabs(probs[j] - want) <= 1e-5))
                 fail_msg("case %zu, token %zu: %.8f, expected %.8f", i, j, (double)probs[j], want);
         }
-        qm_sampler_free(s);
+        drawer_free(s);
     }
     json_decref(cases);
 }
@@ -85,17 +122,9 @@ static void test_pcg32(void **state) {
         assert_int_equal(qm_pcg32_next(&g), expected[i]);
 }
 
-static struct qm_sampler *sampler(struct qm_sampling s, int64_t vocab) {
-    struct qm_sampler *out;
-    struct qm_error err;
-    assert_int_equal(qm_sampler_new(&s, vocab, &out, &err), QM_OK);
-    return out;
-}
-
-static int32_t next(struct qm_sampler *s, const float *logits) {
+static int32_t next(struct drawer *d, const float *logits) {
     int32_t id = -1;
-    struct qm_error err;
-    assert_int_equal(qm_sampler_next(s, logits, &id, &err), QM_OK);
+    assert_int_equal(try_next(d, logits, &id), QM_OK);
     return id;
 }
 
@@ -123,7 +152,7 @@ static void test_draw(void **state) {
         set.top_p = variant == 1 ? 0.9 : variant == 4 ? 0.99 : 1;
         set.top_k = variant == 2 ? 40 : 0;
         bool steep = variant > 2; /* one has most of the weight, and the others little each */
-        struct qm_sampler *s = sampler(set, N);
+        struct drawer *s = drawer(set, N);
         struct qm_pcg32 g, noise = {.state = 1, .increment = 1};
         qm_pcg32_seed(&g, 12345, 0xda3e39cb94b95bdbu);
         for (int t = 0; t < 200; t++) {
@@ -131,7 +160,7 @@ static void test_draw(void **state) {
                 logits[i] = (float)(qm_pcg32_next(&noise) % (steep ? 8 : 64)) / 8; /* many are equal */
             if (steep)
                 logits[t] = 10.7f;
-            qm_sampler_probabilities(s, logits, probs);
+            probabilities(s, logits, probs);
             for (int i = 0; i < N; i++)
                 order[i] = (struct by_probability){probs[i], i};
             qsort(order, N, sizeof *order, compare);
@@ -145,7 +174,7 @@ static void test_draw(void **state) {
                 assert_int_equal(id, order[at].id);
             beyond += steep && id != t;
         }
-        qm_sampler_free(s);
+        drawer_free(s);
     }
     assert_in_range(beyond, 5, 40);
 }
@@ -200,14 +229,14 @@ static void test_definition(void **state) {
         set.top_k = qm_pcg32_next(&noise) % 2 ? qm_pcg32_next(&noise) % 100 : 0;
         set.top_p = qm_pcg32_next(&noise) % 2 ? qm_pcg32_next(&noise) * 0x1p-32 : 1;
         set.min_p = qm_pcg32_next(&noise) % 2 ? qm_pcg32_next(&noise) * 0x1p-34 : 0;
-        struct qm_sampler *s = sampler(set, n);
-        qm_sampler_probabilities(s, logits, probs);
+        struct drawer *s = drawer(set, n);
+        probabilities(s, logits, probs);
         define(&set, logits, n, expected);
         for (int i = 0; i < n; i++) {
             if (!(fabs((double)probs[i] - expected[i]) < 1e-6))
                 fail_msg("round %d, token %d: %.8f, expected %.8f", round, i, (double)probs[i], expected[i]);
         }
-        qm_sampler_free(s);
+        drawer_free(s);
     }
 }
 
@@ -222,10 +251,10 @@ static void test_seed(void **state) {
     int32_t ids[3][64];
     for (int r = 0; r < 3; r++) {
         set.seed = r == 2 ? 8 : 7;
-        struct qm_sampler *s = sampler(set, VOCAB);
+        struct drawer *s = drawer(set, VOCAB);
         for (int i = 0; i < 64; i++)
             ids[r][i] = next(s, logits);
-        qm_sampler_free(s);
+        drawer_free(s);
     }
     assert_memory_equal(ids[0], ids[1], sizeof ids[0]);
     assert_memory_not_equal(ids[0], ids[2], sizeof ids[0]);
@@ -236,15 +265,15 @@ static void test_greedy(void **state) {
     float logits[4] = {1, 3, 3, 2}, probs[4];
     struct qm_sampling set = qm_sampling_default;
     set.frequency_penalty = 1;
-    struct qm_sampler *s = sampler(set, 4);
-    qm_sampler_probabilities(s, logits, probs);
+    struct drawer *s = drawer(set, 4);
+    probabilities(s, logits, probs);
     assert_true(probs[1] == 1 && probs[2] == 0);
     assert_int_equal(next(s, logits), 1); /* the lowest id among equals; then each draw counts */
     assert_int_equal(next(s, logits), 2);
     assert_int_equal(next(s, logits), 1); /* 2, 2, 2 */
     assert_int_equal(next(s, logits), 2); /* 1, 2, 2 */
     assert_int_equal(next(s, logits), 3); /* 1, 1, 2 */
-    qm_sampler_free(s);
+    drawer_free(s);
 }
 
 /* Every size of vocabulary, values that are not finite anywhere; with a penalty (logits are adjusted) and without. */
@@ -265,12 +294,11 @@ static void test_greedy_anywhere(void **state) {
             }
             struct qm_sampling set = qm_sampling_default;
             set.presence_penalty = round % 2;
-            struct qm_sampler *s = sampler(set, n);
-            struct qm_error err;
+            struct drawer *s = drawer(set, n);
             int32_t id = -1;
-            assert_int_equal(qm_sampler_next(s, logits, &id, &err), expected < 0 ? QM_SYSTEM : QM_OK);
+            assert_int_equal(try_next(s, logits, &id), expected < 0 ? QM_SYSTEM : QM_OK);
             assert_int_equal(id, expected);
-            qm_sampler_free(s);
+            drawer_free(s);
         }
 }
 
@@ -284,16 +312,18 @@ static void test_redraw(void **state) {
             set.temperature = temperature;
             set.frequency_penalty = 0.5;
             set.seed = 9;
-            struct qm_sampler *a = sampler(set, 6), *b = sampler(set, 6);
+            struct drawer *a = drawer(set, 6), *b = drawer(set, 6);
             for (int i = 0; i < 24; i++) {
                 int32_t id = next(a, logits);
-                if (i < known)
-                    qm_sampler_redraw(b, id);
-                else
+                if (i < known) {
+                    qm_sampler_redraw(&b->sampler);
+                    put_out(b, id);
+                } else {
                     assert_int_equal(next(b, logits), id);
+                }
             }
-            qm_sampler_free(a);
-            qm_sampler_free(b);
+            drawer_free(a);
+            drawer_free(b);
         }
 }
 
@@ -302,46 +332,45 @@ static void test_limits_of_values(void **state) {
     float logits[6] = {NAN, INFINITY, -INFINITY, 1e30f, -1e30f, 0}, probs[6];
     struct qm_sampling set = qm_sampling_default;
     set.temperature = 1e-300;
-    struct qm_sampler *s = sampler(set, 6);
+    struct drawer *s = drawer(set, 6);
     for (int i = 0; i < 20; i++)
         assert_int_equal(next(s, logits), 3);
-    qm_sampler_free(s);
+    drawer_free(s);
 
     set.temperature = 1e300; /* flat over what is finite */
     set.top_k = 1000;
-    s = sampler(set, 6);
-    qm_sampler_probabilities(s, logits, probs);
+    s = drawer(set, 6);
+    probabilities(s, logits, probs);
     for (int i = 0; i < 6; i++)
         assert_true(fabsf(probs[i] - (i < 3 ? 0 : 1 / 3.0f)) < 1e-6f);
-    qm_sampler_free(s);
+    drawer_free(s);
 
     set = qm_sampling_default;
     set.temperature = 1;
     set.top_p = 0; /* keeps one: of equals, the lowest id */
-    s = sampler(set, 6);
-    qm_sampler_probabilities(s, (float[]){1, 5, 5, 0, 2, 3}, probs);
+    s = drawer(set, 6);
+    probabilities(s, (float[]){1, 5, 5, 0, 2, 3}, probs);
     assert_true(probs[1] == 1);
-    qm_sampler_free(s);
+    drawer_free(s);
 
     const struct qm_logit_bias bias[] = {{0, -100}, {1, 100}};
     set = qm_sampling_default;
     set.temperature = 1;
     set.bias = bias;
     set.n_bias = 2;
-    s = sampler(set, 6);
-    qm_sampler_probabilities(s, (float[]){50, 0, 0, 0, 0, 0}, probs);
+    s = drawer(set, 6);
+    probabilities(s, (float[]){50, 0, 0, 0, 0, 0}, probs);
     assert_true(probs[1] > 0.9999f && probs[0] < 1e-5f);
-    qm_sampler_free(s);
+    drawer_free(s);
 
-    struct qm_error err;
     int32_t id;
-    s = sampler(set, 6);
+    s = drawer(set, 6);
     const float none[6] = {NAN, INFINITY, -INFINITY, -INFINITY, NAN, NAN};
-    assert_int_equal(qm_sampler_next(s, none, &id, &err), QM_SYSTEM);
-    qm_sampler_probabilities(s, none, probs);
+    assert_int_equal(try_next(s, none, &id), QM_SYSTEM);
+    probabilities(s, none, probs);
     for (int i = 0; i < 6; i++)
         assert_true(probs[i] == 0);
-    qm_sampler_free(s);
+    drawer_free(s);
 }
 
 static void test_top_k_ties(void **state) {
@@ -350,11 +379,66 @@ static void test_top_k_ties(void **state) {
     struct qm_sampling set = qm_sampling_default;
     set.temperature = 1;
     set.top_k = 2;
-    struct qm_sampler *s = sampler(set, 6);
-    qm_sampler_probabilities(s, (float[]){1, 4, 1, 3, 3, 3}, probs);
+    struct drawer *s = drawer(set, 6);
+    probabilities(s, (float[]){1, 4, 1, 3, 3, 3}, probs);
     assert_true(probs[0] == 0 && probs[2] == 0 && probs[1] > 0);
     assert_true(probs[3] > 0 && probs[3] == probs[4] && probs[4] == probs[5]);
-    qm_sampler_free(s);
+    drawer_free(s);
+}
+
+/* Not drawn, greedy or sampled, however probable; the others are as if they were not there. */
+static void test_forbidden(void **state) {
+    (void)state;
+    const int32_t forbidden[] = {1, 3};
+    float probs[6];
+    for (int variant = 0; variant < 3; variant++) {
+        struct qm_sampling set = qm_sampling_default;
+        set.temperature = variant > 0;
+        set.top_k = variant == 2 ? 3 : 0;
+        set.forbidden = forbidden;
+        set.n_forbidden = 2;
+        struct drawer *s = drawer(set, 6);
+        probabilities(s, (float[]){1, 9, 2, 8, 0, 1}, probs);
+        assert_true(probs[1] == 0 && probs[3] == 0 && probs[2] > 0.4f);
+        for (int i = 0; i < 40; i++) {
+            int32_t id = next(s, (float[]){1, 9, 2, 8, 0, 1});
+            assert_true(id != 1 && id != 3 && (variant > 0 || id == 2));
+        }
+        drawer_free(s);
+    }
+}
+
+/* The same tokens on every instruction set that runs here. */
+static void test_same_everywhere(void **state) {
+    (void)state;
+    enum { N = 1003, TOKENS = 60 };
+    static float logits[N];
+    int32_t ids[2][TOKENS];
+    struct qm_error err;
+    for (int variant = 0; variant < 4; variant++)
+        for (int isa = 0; isa < QM_ISA_COUNT; isa++) {
+            struct qm_pcg32 noise = {.state = 9, .increment = 1};
+            struct qm_sampling set = qm_sampling_default;
+            set.temperature = 1.1;
+            set.top_p = variant == 1 ? 0.8 : 1;
+            set.top_k = variant == 2 ? 30 : 0;
+            set.min_p = variant == 3 ? 0.01 : 0;
+            struct drawer *s = drawer(set, N);
+            qm_sampler_scratch_free(s->scratch);
+            s->scratch = NULL;
+            if (qm_isa_check((enum qm_isa)isa, &err) ||
+                qm_sampler_scratch_new(N, (enum qm_isa)isa, &s->scratch, &err)) {
+                drawer_free(s);
+                continue;
+            }
+            for (int t = 0; t < TOKENS; t++) {
+                for (int i = 0; i < N; i++)
+                    logits[i] = (float)qm_pcg32_next(&noise) * 0x1p-29f;
+                ids[isa > 0][t] = next(s, logits);
+            }
+            assert_memory_equal(ids[0], ids[isa > 0], sizeof ids[0]);
+            drawer_free(s);
+        }
 }
 
 static void test_check(void **state) {
@@ -424,6 +508,8 @@ int main(void) {
         cmocka_unit_test(test_logprobs),
         cmocka_unit_test(test_greedy_anywhere),
         cmocka_unit_test(test_redraw),
+        cmocka_unit_test(test_forbidden),
+        cmocka_unit_test(test_same_everywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

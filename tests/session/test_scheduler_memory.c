@@ -1,105 +1,165 @@
-/* Nothing is allocated in the scheduler's steps once requests are admitted: every allocation of the process, by any
- * thread, is counted while sequences generate (sampling, penalties, stop strings, log-probabilities, text) beside a
- * long prompt, over page borders, with the prefix cache. */
+/* Nothing is allocated in the scheduler's steps: every allocation of the process, by any thread, is counted while
+ * requests of every kind (sampling, penalties, stop strings, log-probabilities, text, embeddings, resumed ones) are
+ * admitted, generate, run short of pages, are preempted and computed again, cancelled, and end; with a prefix cache
+ * that writes what it gives up to a file and reads it back. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "session/kv_store.h"
 #include "session/prefix_cache.h"
 #include "session/scheduler.h"
 #include "tests/support/allocations.h"
 #include "tests/support/run_model.h"
 #include "tests/support/support.h"
 
-enum { SEQUENCES = 6, PROMPT = 120, LONG = 3000 };
+enum { SEQUENCES = 6, JOBS = 90, BLOCKS = 10, CONTEXT = 900, RESUMED = 6 };
+
+struct world {
+    struct run_model m;
+    struct qm_tokenizer *tokenizer;
+    struct qm_kv_store *store;
+    struct qm_prefix_cache *cache;
+    struct qm_scheduler *s;
+    uint64_t random, ids[JOBS];
+    int submitted, done;
+    long in_steps;
+};
+
+static int64_t below(struct world *w, int64_t n) {
+    w->random = w->random * 6364136223846793005u + 1442695040888963407u;
+    return (int64_t)(w->random >> 33) % n;
+}
 
 static int on_token(void *arg, const struct qm_generate_token *t, bool replay) {
-    (void)t, (void)replay;
-    ++*(int64_t *)arg;
+    (void)arg, (void)t, (void)replay;
     return 0;
 }
 
-static void submit(struct qm_scheduler *s, int i, int64_t n_prompt, int64_t *tokens) {
+static void on_done(void *arg, const struct qm_outcome *o) {
+    struct world *w = arg;
+    if (o->rc)
+        fail_msg("%s", o->error->message);
+    w->done++;
+}
+
+/* Half of the prompts begin alike. */
+static void submit(struct world *w) {
     static const char *const stop[] = {"never in this text", "nor this"};
-    static int32_t prompt[LONG];
+    static const struct qm_logit_bias bias[] = {{5, -100}, {77, 2}};
+    static const int32_t stop_ids[] = {9, 11};
+    static int32_t prompt[CONTEXT], generated[RESUMED];
     struct qm_error err;
-    uint64_t id;
+    int i = w->submitted;
+    int64_t shared = i % 2 ? 300 : 0;
     struct qm_request r = {.prompt = prompt,
-                           .n_prompt = n_prompt,
-                           .max_tokens = -1,
+                           .n_prompt = shared + 1 + below(w, i % 7 ? 90 : 400),
+                           .max_tokens = 1 + below(w, i % 3 ? 40 : 300),
                            .sampling = qm_sampling_default,
                            .stop = stop,
-                           .n_stop = i % 2 ? 2 : 0,
+                           .n_stop = i % 3 ? 2 : 0,
+                           .stop_ids = stop_ids,
+                           .n_stop_ids = i % 4 ? 0 : 2,
                            .ignore_end = true,
                            .top_logprobs = i % 3 ? -1 : 5,
+                           .embed = i % 11 == 10,
+                           .priority = (int)below(w, 3),
                            .on_token = on_token,
-                           .arg = tokens};
+                           .on_done = on_done,
+                           .arg = w};
+    r.min_tokens = i % 4 && r.max_tokens > 2 ? 2 : 0;
     r.sampling.temperature = i % 2;
-    r.sampling.top_p = 0.9;
-    r.sampling.top_k = i == 3 ? 40 : 0;
-    r.sampling.repetition_penalty = 1.1;
-    for (int64_t k = 0; k < n_prompt; k++)
-        prompt[k] = (int32_t)((k * 7 + i * (k + 1) * 13) % 1000);
-    if (qm_scheduler_submit(s, &r, &id, &err))
+    r.sampling.seed = (uint64_t)i;
+    r.sampling.top_p = i % 5 ? 1 : 0.9;
+    r.sampling.top_k = i % 6 ? 0 : 40;
+    r.sampling.min_p = i % 9 ? 0 : 0.05;
+    r.sampling.repetition_penalty = i % 4 ? 1 : 1.1;
+    r.sampling.bias = bias;
+    r.sampling.n_bias = i % 8 ? 0 : 2;
+    if (i % 10 == 3 && !r.embed && r.max_tokens > RESUMED) {
+        r.generated = generated;
+        r.n_generated = RESUMED;
+    }
+    for (int64_t k = 0; k < r.n_prompt; k++)
+        prompt[k] = (int32_t)(k < shared ? k * 7 % 1000 : (k * 13 + i * (k + 1) * 17) % 1000);
+    for (int64_t k = 0; k < RESUMED; k++)
+        generated[k] = (int32_t)(100 + k * i);
+    if (qm_scheduler_submit(w->s, &r, &w->ids[w->submitted++], &err))
         fail_msg("%s", err.message);
 }
 
-static void steps(struct qm_scheduler *s, int n) {
+static bool step(struct world *w) {
     struct qm_error err;
     bool worked;
-    for (int i = 0; i < n; i++) {
-        if (qm_scheduler_step(s, &worked, &err))
-            fail_msg("%s", err.message);
-        assert_true(worked);
-    }
+    atomic_store(&counting, true);
+    int rc = qm_scheduler_step(w->s, &worked, &err);
+    if (below(w, 40) == 0 && w->submitted)
+        qm_scheduler_cancel(w->s, w->ids[below(w, w->submitted)]); /* it may be done already */
+    atomic_store(&counting, false);
+    if (rc)
+        fail_msg("%s", err.message);
+    w->in_steps += atomic_exchange(&allocations, 0);
+    return worked;
+}
+
+static void open_world(struct world *w, const char *store) {
+    struct qm_error err;
+    struct qm_engine_options o = {
+        .threads = 2, .isa = qm_isa_best(), .context = CONTEXT, .sequences = SEQUENCES, .chunk = 64, .kv_type = -1};
+    run_model_open(&w->m, "data/demo", NULL, o);
+    uint64_t block = qm_engine_block_bytes(w->m.engine);
+    run_model_close(&w->m);
+    o.kv_memory = BLOCKS * block;
+    run_model_open(&w->m, "data/demo", NULL, o);
+    struct qm_kv_store_options so = {.path = store,
+                                     .max_bytes = 40 * block,
+                                     .key = 1,
+                                     .block_bytes = qm_engine_block_bytes(w->m.engine),
+                                     .block_tokens = qm_engine_block_tokens(w->m.engine)};
+    assert_int_equal(qm_tokenizer_load("data/demo", &w->tokenizer, &err), 0);
+    assert_int_equal(qm_kv_store_open(&so, &w->store, &err), 0);
+    assert_int_equal(qm_prefix_cache_open(w->m.engine, w->store, &w->cache, &err), 0);
+    qm_prefix_cache_set_spill(w->cache, true);
+    const struct qm_scheduler_options options = {
+        .engine = w->m.engine, .tokenizer = w->tokenizer, .cache = w->cache, .prefill_tokens = 32};
+    assert_int_equal(qm_scheduler_open(&options, &w->s, &err), 0);
 }
 
 static void test_nothing_allocated(void **state) {
     (void)state;
-    struct run_model m;
-    struct qm_tokenizer *tokenizer;
-    struct qm_prefix_cache *cache;
-    struct qm_scheduler *s;
-    struct qm_error err;
-    int64_t tokens[SEQUENCES + 1] = {0};
+    char dir[TEST_PATH], path[TEST_PATH];
+    struct world *w = calloc(1, sizeof *w);
     watch_allocations();
-    run_model_open(&m, "data/demo", NULL,
-                   (struct qm_engine_options){.threads = 2,
-                                              .isa = qm_isa_best(),
-                                              .context = 4096,
-                                              .sequences = SEQUENCES + 1,
-                                              .chunk = 64,
-                                              .kv_type = -1});
-    assert_int_equal(qm_tokenizer_load("data/demo", &tokenizer, &err), 0);
-    assert_int_equal(qm_prefix_cache_open(m.engine, NULL, &cache, &err), 0);
-    const struct qm_scheduler_options o = {.engine = m.engine, .tokenizer = tokenizer, .cache = cache};
-    assert_int_equal(qm_scheduler_open(&o, &s, &err), 0);
-    for (int i = 0; i < SEQUENCES; i++)
-        submit(s, i, PROMPT, &tokens[i]);
-    while (!tokens[SEQUENCES - 1])
-        steps(s, 1);
-
+    test_temp_dir(dir);
+    test_path(path, dir, "kv");
+    open_world(w, path);
     atomic_store(&counting, true);
     char *volatile one = malloc(1); /* it does count */
     free(one);
+    atomic_store(&counting, false);
     assert_true(atomic_exchange(&allocations, 0) == 1);
-    steps(s, 40);
-    atomic_store(&counting, false);
-    assert_int_equal(atomic_load(&allocations), 0);
 
-    submit(s, SEQUENCES, LONG, &tokens[SEQUENCES]);
-    steps(s, 1);
-    atomic_store(&counting, true);
-    steps(s, 40);
-    atomic_store(&counting, false);
-    assert_int_equal(atomic_load(&allocations), 0);
-    assert_int_equal(tokens[SEQUENCES], 0); /* still in its prompt */
-    for (int i = 0; i < SEQUENCES; i++)
-        assert_true(tokens[i] > 80);
+    bool worked = true;
+    while (w->submitted < JOBS || worked) {
+        for (int64_t more = below(w, 3); more > 0 && w->submitted < JOBS; more--)
+            submit(w);
+        worked = step(w);
+    }
+    assert_int_equal(w->done, JOBS);
+    assert_int_equal(w->in_steps, 0);
 
-    qm_scheduler_close(s);
-    qm_prefix_cache_close(cache);
-    qm_tokenizer_free(tokenizer);
-    run_model_close(&m);
+    struct qm_scheduler_stats stats;
+    struct qm_prefix_cache_stats cached;
+    qm_scheduler_stats(w->s, &stats);
+    qm_prefix_cache_stats(w->cache, &cached);
+    assert_true(stats.preemptions > 5 && stats.prefix_tokens > 0);
+    assert_true(cached.blocks_written > 0 && cached.blocks_read > 0 && cached.given_up > 0);
+    qm_scheduler_close(w->s);
+    qm_prefix_cache_close(w->cache);
+    qm_kv_store_close(w->store);
+    qm_tokenizer_free(w->tokenizer);
+    run_model_close(&w->m);
+    test_remove_tree(dir);
+    free(w);
 }
 
 int main(void) {

@@ -155,6 +155,42 @@ static void test_stall(void **state) {
     qm_scheduler_close(s);
 }
 
+/* A beginning of 120,000 tokens comes from the store while others generate: read in one piece it would take 100 chunks'
+ * time. Where nobody waits for a token it is read at once. */
+static void test_read_beside(void **state) {
+    (void)state;
+    struct qm_engine e = engine(140000, 512, 8, 40000);
+    struct qm_prefix_cache cache = {.engine = &e, .stored = 15000, .read_cost = 0.5 * BLOCK};
+    struct qm_scheduler_options o = options(&e);
+    struct watched w[4];
+    struct qm_request_view v;
+    o.cache = &cache;
+    struct qm_scheduler *s = open_scheduler(&o);
+    struct qm_request r = request(&w[3], &e, 128000, 3);
+    add(s, &w[3], &r);
+    assert_true(one_step(s));
+    assert_int_equal(cache.stored, 0);
+    assert_int_equal(qm_scheduler_cancel(s, w[3].id), QM_OK);
+    for (int i = 0; i < 3; i++) {
+        r = request(&w[i], &e, 20, 9000);
+        add(s, &w[i], &r);
+    }
+    for (int i = 0; i < 20; i++)
+        assert_true(one_step(s));
+    cache.stored = 15000;
+    e.longest = 0;
+    r = request(&w[3], &e, 128000, 3);
+    add(s, &w[3], &r);
+    do
+        assert_true(one_step(s));
+    while (!qm_scheduler_view(s, w[3].id, &v) && v.state == QM_REQUEST_WAITING);
+    assert_int_equal(v.state, QM_REQUEST_PREFILL);
+    assert_int_equal(cache.stored, 0);
+    for (int i = 0; i < 3; i++)
+        assert_true(w[i].tokens > 200 && w[i].longest_gap <= 2 * e.longest);
+    qm_scheduler_close(s);
+}
+
 /* The same for random loads with room for all: no gap between two tokens is over a chunk's time. */
 static void test_gaps(void **state) {
     (void)state;
@@ -541,11 +577,14 @@ static void test_share(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_loads),        cmocka_unit_test(test_resumed_together), cmocka_unit_test(test_stall),
-        cmocka_unit_test(test_gaps),         cmocka_unit_test(test_first_proceeds),   cmocka_unit_test(test_order),
-        cmocka_unit_test(test_displaces),    cmocka_unit_test(test_short_pool),       cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_cancel),       cmocka_unit_test(test_from_callbacks),   cmocka_unit_test(test_embedding),
-        cmocka_unit_test(test_engine_fails), cmocka_unit_test(test_one_fails),        cmocka_unit_test(test_share),
+        cmocka_unit_test(test_loads),      cmocka_unit_test(test_resumed_together),
+        cmocka_unit_test(test_stall),      cmocka_unit_test(test_read_beside),
+        cmocka_unit_test(test_gaps),       cmocka_unit_test(test_first_proceeds),
+        cmocka_unit_test(test_order),      cmocka_unit_test(test_displaces),
+        cmocka_unit_test(test_short_pool), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_cancel),     cmocka_unit_test(test_from_callbacks),
+        cmocka_unit_test(test_embedding),  cmocka_unit_test(test_engine_fails),
+        cmocka_unit_test(test_one_fails),  cmocka_unit_test(test_share),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,10 +15,11 @@ static bool run(const char *const *stop, int n, const char *text, size_t piece, 
     struct qm_buf out = {0};
     struct qm_error err;
     bool matched = false;
-    assert_int_equal(qm_stop_new(stop, n, &s, &err), QM_OK);
+    assert_int_equal(qm_stop_new(stop, n, false, &s, &err), QM_OK);
     size_t len = strlen(text);
     for (size_t i = 0; i < len; i += piece) {
-        assert_int_equal(qm_stop_push(s, text + i, len - i < piece ? len - i : piece, &out, &matched, &err), QM_OK);
+        assert_int_equal(qm_stop_push(s, text + i, len - i < piece ? len - i : piece, true, &out, &matched, &err),
+                         QM_OK);
         assert_true(out.len <= strlen(expected) && memcmp(out.data ? out.data : "", expected, out.len) == 0);
     }
     if (flush)
@@ -78,9 +79,9 @@ static void test_after_match(void **state) {
     struct qm_buf out = {0};
     struct qm_error err;
     bool matched;
-    assert_int_equal(qm_stop_new((const char *[]){"."}, 1, &s, &err), QM_OK);
-    assert_int_equal(qm_stop_push(s, "a.b", 3, &out, &matched, &err), QM_OK);
-    assert_int_equal(qm_stop_push(s, "c", 1, &out, &matched, &err), QM_OK);
+    assert_int_equal(qm_stop_new((const char *[]){"."}, 1, false, &s, &err), QM_OK);
+    assert_int_equal(qm_stop_push(s, "a.b", 3, true, &out, &matched, &err), QM_OK);
+    assert_int_equal(qm_stop_push(s, "c", 1, true, &out, &matched, &err), QM_OK);
     assert_true(matched);
     assert_int_equal(qm_stop_flush(s, &out, &err), QM_OK);
     assert_string_equal(out.data, "a");
@@ -92,8 +93,8 @@ static void test_refused(void **state) {
     (void)state;
     struct qm_stop *s;
     struct qm_error err;
-    assert_int_equal(qm_stop_new((const char *[]){"ok", ""}, 2, &s, &err), QM_USAGE);
-    assert_int_equal(qm_stop_new((const char *[]){"\xC3"}, 1, &s, &err), QM_USAGE);
+    assert_int_equal(qm_stop_new((const char *[]){"ok", ""}, 2, false, &s, &err), QM_USAGE);
+    assert_int_equal(qm_stop_new((const char *[]){"\xC3"}, 1, false, &s, &err), QM_USAGE);
     assert_null(s);
 }
 
@@ -131,11 +132,57 @@ static void test_random(void **state) {
     }
 }
 
+/* A string that is completed while it does not count is text; one that only begins there counts. */
+static void test_armed(void **state) {
+    (void)state;
+    static const struct {
+        const char *before, *after, *text;
+        bool matched;
+    } cases[] = {
+        {"aXYb", "cXYd", "aXYbc", true}, {"aX", "Yb", "a", true},       {"aXY", "b", "aXYb", false},
+        {"aXYX", "Yb", "aXY", true},     {"XYXY", "XYb", "XYXY", true}, {"aX", "b", "aXb", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct qm_stop *s;
+        struct qm_error err;
+        struct qm_buf out = {0};
+        bool matched;
+        assert_int_equal(qm_stop_new((const char *[]){"XY"}, 1, false, &s, &err), QM_OK);
+        assert_int_equal(qm_stop_push(s, cases[i].before, strlen(cases[i].before), false, &out, &matched, &err), QM_OK);
+        assert_false(matched);
+        assert_int_equal(qm_stop_push(s, cases[i].after, strlen(cases[i].after), true, &out, &matched, &err), QM_OK);
+        assert_int_equal(matched, cases[i].matched);
+        assert_int_equal(qm_stop_flush(s, &out, &err), QM_OK);
+        assert_string_equal(out.data, cases[i].text);
+        qm_stop_free(s);
+        qm_buf_free(&out);
+    }
+}
+
+/* The string stays, wherever the pieces are cut; what comes after it does not. */
+static void test_included(void **state) {
+    (void)state;
+    const char text[] = "ab END of it";
+    for (size_t cut = 0; cut < sizeof text; cut++) {
+        struct qm_stop *s;
+        struct qm_error err;
+        struct qm_buf out = {0};
+        bool matched;
+        assert_int_equal(qm_stop_new((const char *[]){"END", "never"}, 2, true, &s, &err), QM_OK);
+        assert_int_equal(qm_stop_push(s, text, cut, true, &out, &matched, &err), QM_OK);
+        assert_int_equal(qm_stop_push(s, text + cut, strlen(text + cut), true, &out, &matched, &err), QM_OK);
+        assert_true(matched);
+        assert_string_equal(out.data, "ab END");
+        qm_stop_free(s);
+        qm_buf_free(&out);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cuts),      cmocka_unit_test(test_several),     cmocka_unit_test(test_held),
         cmocka_unit_test(test_utf8_held), cmocka_unit_test(test_after_match), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_random),    cmocka_unit_test(test_armed),       cmocka_unit_test(test_included),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

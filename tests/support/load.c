@@ -20,6 +20,7 @@ struct job {
     bool shares;
     struct qm_request r;
     int32_t *prompt;
+    int32_t stop_ids[2];
     char stop[16];
     const char *stops[1];
     /* alone */
@@ -76,6 +77,10 @@ static void generate_alone(struct job *j) {
                             .sampling = j->r.sampling,
                             .stop = j->r.stop,
                             .n_stop = j->r.n_stop,
+                            .stop_ids = j->r.stop_ids,
+                            .n_stop_ids = j->r.n_stop_ids,
+                            .include_stop = j->r.include_stop,
+                            .min_tokens = j->r.min_tokens,
                             .ignore_end = j->r.ignore_end,
                             .skip_special = j->r.skip_special,
                             .top_logprobs = j->r.top_logprobs,
@@ -126,6 +131,21 @@ static void vary(struct job *j, uint64_t *random) {
         j->r.top_logprobs = TOP;
     j->r.ignore_end = next(random) % 2;
     j->r.skip_special = next(random) % 2;
+    j->r.include_stop = next(random) % 2;
+    if (next(random) % 3 == 0)
+        j->r.min_tokens = below(random, j->r.max_tokens + 1);
+}
+
+/* Two of the tokens that come without them. */
+static void choose_stop_ids(struct job *j, uint64_t *random) {
+    int64_t n = (int64_t)j->alone.ids.len;
+    if (n < 8 || next(random) % 3)
+        return;
+    for (int i = 0; i < 2; i++)
+        j->stop_ids[i] = j->alone.ids.data[below(random, n)];
+    j->r.stop_ids = j->stop_ids;
+    j->r.n_stop_ids = 2;
+    generate_alone(j);
 }
 
 static void make(struct load *l, struct job *j, const struct load_shape *shape, const int32_t *head) {
@@ -147,6 +167,8 @@ static void make(struct load *l, struct job *j, const struct load_shape *shape, 
     vary(j, &l->random);
     j->r.ignore_end |= shape->endless;
     generate_alone(j);
+    if (!shape->endless)
+        choose_stop_ids(j, &l->random);
     if (l->tokenizer && !shape->endless)
         choose_stop(j, &l->random);
 }

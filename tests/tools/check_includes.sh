@@ -40,7 +40,7 @@ BEGIN {
     may["model"] = "base model"
     may["plan"] = "base model plan simd numa"
     may["engine"] = "base model plan engine simd numa"
-    may["session"] = "base model engine session"
+    may["session"] = "base model engine session simd"
     may["app"] = "base model plan engine session app simd numa"
     may["simd"] = "base simd"
     may["numa"] = "base numa"
