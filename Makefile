@@ -41,7 +41,7 @@ isa_flags       = $(ISA_$(notdir $(patsubst %/,%,$(dir $1)))) $(call san_flags,$
 KERNEL_FILES := $(sort $(wildcard simd/*.[ch] simd/*/*.[ch] src/engine/*.[ch] src/engine/*/*.[ch] numa/team.[ch]))
 KERNELS = $(eval KERNELS := $(shell (echo '$(CC) $(CFLAGS)'; $(CC) -dumpfullversion; cat $(KERNEL_FILES)) 2>&1 | \
           cksum | tr ' ' -))$(KERNELS)
-KERNELS_SRC := src/app/calibrate_file.c
+KERNELS_SRC := src/app/machine/calibrate_file.c
 
 LIB_SRC := $(filter-out src/app/%,$(shell find src -name '*.c')) $(shell find simd numa -name '*.c' 2>/dev/null)
 APP_SRC := $(shell find src/app -name '*.c' ! -name main.c 2>/dev/null)

@@ -2,8 +2,8 @@
 #include <time.h>
 
 #include "app/app.h"
-#include "app/batch_job.h"
-#include "app/batch_look.h"
+#include "app/batch/job.h"
+#include "app/batch/look.h"
 
 static int run_batch(const struct qm_args *args, struct qm_error *err) {
     struct qm_progress progress;

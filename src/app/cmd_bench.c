@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "app/app.h"
-#include "app/bench.h"
+#include "app/bench/bench.h"
 #include "app/open_model.h"
 #include "app/out.h"
 #include "app/predictor.h"

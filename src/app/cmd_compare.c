@@ -5,8 +5,8 @@
 #include <time.h>
 
 #include "app/app.h"
-#include "app/batch_hash.h"
-#include "app/compare_run.h"
+#include "app/batch/hash.h"
+#include "app/compare/run.h"
 #include "app/offload.h"
 #include "app/open_model.h"
 #include "app/out.h"

@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "app/app.h"
-#include "app/calibrate.h"
-#include "app/machine_find.h"
-#include "app/machine_picture.h"
+#include "app/machine/calibrate.h"
+#include "app/machine/find.h"
+#include "app/machine/picture.h"
 #include "app/open_model.h"
 #include "app/out.h"
 

@@ -9,7 +9,7 @@
 #include "app/offload.h"
 #include "app/open_model.h"
 #include "app/out.h"
-#include "app/plan.h"
+#include "app/plan/plan.h"
 #include "app/routing_file.h"
 #include "app/shapes.h"
 #include "base/file.h"

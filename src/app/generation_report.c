@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "app/limits.h"
+#include "app/machine/limits.h"
 #include "app/quiet.h"
 #include "base/utf8.h"
 

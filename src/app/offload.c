@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include "app/beside.h"
-#include "app/calibrate.h"
-#include "app/machine_find.h"
+#include "app/machine/calibrate.h"
+#include "app/machine/find.h"
 #include "app/open_model.h"
 #include "base/file.h"
 #include "numa/memory.h"

@@ -5,7 +5,7 @@
 #define QM_APP_OFFLOAD_H
 
 #include "app/options.h"
-#include "app/plan.h"
+#include "app/plan/plan.h"
 #include "app/progress.h"
 #include "engine/engine.h"
 

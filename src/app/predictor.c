@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/calibrate.h"
 #include "app/history.h"
-#include "app/machine_find.h"
+#include "app/machine/calibrate.h"
+#include "app/machine/find.h"
 
 struct qm_predictor {
     struct qm_speed speed;

@@ -3,7 +3,7 @@
 #ifndef QM_APP_PREDICTOR_H
 #define QM_APP_PREDICTOR_H
 
-#include "app/limits.h"
+#include "app/machine/limits.h"
 #include "app/progress.h"
 #include "engine/engine.h"
 #include "plan/time.h"

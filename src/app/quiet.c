@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/machine_find.h"
+#include "app/machine/find.h"
 #include "numa/priority.h"
 
 static const double USUAL = 97, LEAST = 10;

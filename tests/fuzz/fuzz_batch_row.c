@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "app/batch_input.h"
-#include "app/batch_row.h"
+#include "app/batch/input.h"
+#include "app/batch/row.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,7 +1,7 @@
 /* Fuzz target: kept shares of kernels. What is accepted are shares that can be divided by. */
 #include <stdlib.h>
 
-#include "app/calibrate.h"
+#include "app/machine/calibrate.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

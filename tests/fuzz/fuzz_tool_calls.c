@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "app/openai_tools.h"
+#include "app/openai/tools.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,0 +1,260 @@
+/* --check: every row as far as the scheduler's door, and what the job will take; the model's weights are not read.
+ *
+ * Lengths are counted, shared beginnings are found by comparing each prompt with the last ones before it, and time is
+ * what the counted work takes at the limits that `quietmind machine` has measured: the least it can be. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/batch/job.h"
+#include "app/batch/journal.h"
+#include "app/batch/line.h"
+#include "app/batch/row.h"
+#include "app/batch/show.h"
+#include "app/machine/find.h"
+#include "app/openai/request.h"
+#include "app/out.h"
+#include "numa/memory.h"
+#include "plan/work.h"
+
+enum { RECENT = 32, OPEN_ANSWER = 512 };
+
+struct check {
+    const struct qm_args *args;
+    const struct qm_batch_settings *settings;
+    struct qm_app_model model;
+    struct qm_chat *chat;
+    struct qm_batch_rows rows;
+    struct qm_journal *seen; /* names and failures, in a file that is gone afterwards */
+    struct qm_openai_context openai;
+    enum qm_dtype kv_type;
+    struct qm_ids recent[RECENT]; /* prompts */
+    int64_t n, bad, sequences, open;
+    int64_t prompts, shared, answers;          /* tokens */
+    int64_t longest, longest_row, longest_all; /* prompt; prompt and answer */
+    struct qm_work prefill;
+};
+
+static int64_t common(const struct qm_ids *a, const int32_t *b, int64_t n) {
+    int64_t i = 0;
+    while (i < n && i < (int64_t)a->len && a->data[i] == b[i])
+        i++;
+    return i;
+}
+
+/* How much of the prompt was there before; keeps it for those that follow. */
+static int share(struct check *c, const struct qm_request *r, int64_t *shared, struct qm_error *err) {
+    struct qm_ids *slot = &c->recent[c->sequences % RECENT];
+    *shared = 0;
+    for (int i = 0; i < RECENT; i++) {
+        int64_t n = common(&c->recent[i], r->prompt, r->n_prompt - 1) / QM_KV_PAGE_TOKENS * QM_KV_PAGE_TOKENS;
+        *shared = n > *shared ? n : *shared;
+    }
+    int32_t *copy = realloc(slot->data, (size_t)r->n_prompt * sizeof *copy);
+    if (!copy)
+        return qm_fail_memory(err, (uint64_t)r->n_prompt * sizeof *copy, "a prompt");
+    memcpy(copy, r->prompt, (size_t)r->n_prompt * sizeof *copy);
+    *slot = (struct qm_ids){.data = copy, .len = (size_t)r->n_prompt, .cap = (size_t)r->n_prompt};
+    return QM_OK;
+}
+
+static int count_part(struct check *c, int64_t row, const struct qm_request *r, struct qm_error *err) {
+    int64_t shared, room = c->openai.context - r->n_prompt, answer = r->embed ? 0 : r->max_tokens;
+    int rc = share(c, r, &shared, err);
+    if (answer < 0) {
+        c->open++;
+        answer = OPEN_ANSWER;
+    }
+    answer = answer < room ? answer : room;
+    c->sequences++;
+    c->prompts += r->n_prompt;
+    c->shared += shared;
+    c->answers += answer;
+    if (r->n_prompt > c->longest) {
+        c->longest = r->n_prompt;
+        c->longest_row = row;
+    }
+    c->longest_all = r->n_prompt + answer > c->longest_all ? r->n_prompt + answer : c->longest_all;
+    qm_work_add_step(c->model.model, c->kv_type, 1, shared, r->n_prompt - shared, 1, &c->prefill);
+    return rc;
+}
+
+static int check_row(struct check *c, const struct qm_batch_line *line, struct qm_error *err) {
+    struct qm_batch_row row = {0};
+    struct qm_openai_request *request = NULL;
+    struct qm_error why = {0};
+    char name[48], reason[160];
+    bool again = false;
+    int rc = QM_OK;
+    snprintf(name, sizeof name, "row %lld", (long long)line->number);
+    if (!line->text)
+        qm_fail(&why, QM_INPUT, "%s: longer than the limit for a row", name);
+    else if (!qm_batch_row_parse(line->text, line->length, name, &row, &why))
+        rc = qm_journal_named_before(c->seen, row.custom_id, line->number, &again, err);
+    if (again)
+        qm_fail(&why, QM_INPUT, "%s: a row before it has the same custom_id", name);
+    if (!rc && !why.code)
+        qm_openai_request_new(&c->openai, row.endpoint, row.body, 0, &request, &why);
+    if (!rc && why.code == QM_SYSTEM) {
+        *err = why;
+        rc = why.code;
+    }
+    for (int i = 0; !rc && request && i < qm_openai_request_parts(request); i++) {
+        struct qm_request r;
+        qm_openai_request_part(request, i, &r);
+        rc = count_part(c, line->number, &r, err);
+    }
+    qm_batch_reason(why.message, reason);
+    struct qm_journal_row entry = {
+        .number = line->number, .custom_id = row.custom_id, .reason = why.code ? reason : NULL, .text = ""};
+    rc = rc ? rc : qm_journal_add(c->seen, &entry, err);
+    c->n++;
+    c->bad += why.code != 0;
+    if (!rc && why.code && c->bad <= 10) {
+        size_t n = strlen(name);
+        const char *what = !strncmp(why.message, name, n) && why.message[n] == ':' ? why.message + n + 2 : why.message;
+        rc = row.custom_id ? qm_out_printf(err, "%s (%s): %s\n", name, row.custom_id, what)
+                           : qm_out_printf(err, "%s: %s\n", name, what);
+    }
+    qm_openai_request_free(request);
+    qm_batch_row_free(&row);
+    return rc;
+}
+
+static int print_reason(void *arg, const char *reason, int64_t count, struct qm_error *err) {
+    (void)arg;
+    return qm_out_printf(err, "  %8lld  %s\n", (long long)count, reason);
+}
+
+static int print_memory(struct check *c, struct qm_error *err) {
+    struct qm_workload w = {.context = c->longest_all,
+                            .sequences = 1,
+                            .chunk = c->settings->chunk ? c->settings->chunk : 512,
+                            .kv_type = c->kv_type,
+                            .threads = 64};
+    struct qm_memory_table t;
+    uint64_t available;
+    char weights[32], working[32], longest[32], free[32];
+    qm_memory_estimate(c->model.model, &w, &t);
+    uint64_t running = qm_scheduler_bytes(c->model.model->config.vocab, c->settings->sequences, w.threads);
+    int rc = qm_memory_available(&available, err);
+    return rc ? rc
+              : qm_out_printf(err, "memory      weights %s, working %s, the longest row %s; available %s\n",
+                              qm_bytes_text((double)t.weights, weights, sizeof weights),
+                              qm_bytes_text((double)(t.scratch + running), working, sizeof working),
+                              qm_bytes_text((double)t.kv, longest, sizeof longest),
+                              qm_bytes_text((double)available, free, sizeof free));
+}
+
+/* The limits measured before, if there are any for this machine and instruction set. */
+static bool find_limits(const struct check *c, struct qm_machine_profile *p) {
+    struct qm_machine *machine = malloc(sizeof *machine);
+    bool found = false;
+    enum qm_isa isa;
+    if (machine && !qm_app_isa(c->args, &isa, NULL) && !qm_machine_describe(machine, NULL)) {
+        found = qm_machine_kept(machine, isa, p);
+        qm_machine_free(machine);
+    }
+    free(machine);
+    return found;
+}
+
+static int print_time(struct check *c, struct qm_error *err) {
+    struct qm_machine_profile *p = malloc(sizeof *p);
+    if (!p)
+        return qm_fail_memory(err, sizeof *p, "the machine's profile");
+    if (!find_limits(c, p)) {
+        free(p);
+        return qm_out_text("time        not known: quietmind machine measures what it takes to tell\n", err);
+    }
+    double flops = c->model.model->config.dtype == QM_BF16 ? p->bf16 : p->f32, read = p->read;
+    free(p);
+    int64_t at_once = c->settings->sequences < c->sequences ? c->settings->sequences : c->sequences;
+    struct qm_work step = {0};
+    double prompts = qm_work_seconds(&c->prefill, read, flops), answers = 0;
+    if (at_once > 0) {
+        qm_work_add_step(c->model.model, c->kv_type, at_once, (c->prompts + c->answers / 2) / c->sequences, 1, at_once,
+                         &step);
+        answers = (double)c->answers / (double)at_once * qm_work_seconds(&step, read, flops);
+    }
+    char all[64], a[64], b[64];
+    return qm_out_printf(err, "time        at least %s: prompts %s, answers %s (by this machine's measured limits)\n",
+                         qm_duration_text(prompts + answers, all, sizeof all), qm_duration_text(prompts, a, sizeof a),
+                         qm_duration_text(answers, b, sizeof b));
+}
+
+static int print_all(struct check *c, struct qm_error *err) {
+    int rc =
+        qm_out_printf(err, "rows        %lld, %lld of them can't be answered\n", (long long)c->n, (long long)c->bad);
+    if (!rc && c->bad)
+        rc = qm_journal_reasons(c->seen, print_reason, NULL, err);
+    rc = rc ? rc
+            : qm_out_printf(err, "prompts     %lld tokens, %lld of them shared", (long long)c->prompts,
+                            (long long)c->shared);
+    if (!rc && c->longest_row)
+        rc = qm_out_printf(err, "; the longest %lld, in row %lld", (long long)c->longest, (long long)c->longest_row);
+    rc = rc ? rc : qm_out_text("\n", err);
+    rc = rc ? rc : qm_out_printf(err, "answers     at most %lld tokens", (long long)c->answers);
+    if (!rc && c->open)
+        rc = qm_out_printf(err, "; %lld without a max_tokens counted with %d", (long long)c->open, OPEN_ANSWER);
+    rc = rc ? rc : qm_out_text("\n", err);
+    rc = rc ? rc : print_memory(c, err);
+    return rc ? rc : print_time(c, err);
+}
+
+static int open_all(struct check *c, struct qm_progress *progress, struct qm_error *err) {
+    const char *template_file = qm_args_text(c->args, QM_OPT_CHAT_TEMPLATE, NULL);
+    struct qm_error no_chat = {0};
+    int kv_type;
+    bool created;
+    int rc = qm_batch_rows_open(c->args, c->settings, &c->rows, err);
+    rc = rc ? rc : qm_app_kv_type(c->args, &kv_type, err);
+    rc = rc ? rc : qm_app_open(c->args, QM_TOKENIZER_YES, progress, &c->model, err);
+    rc = rc ? rc : qm_journal_open("", &c->seen, &created, err);
+    if (rc)
+        return rc;
+    if (qm_chat_load(c->model.dir, template_file, &c->chat, &no_chat) && template_file) {
+        *err = no_chat;
+        return no_chat.code;
+    }
+    const struct qm_config *config = &c->model.model->config;
+    int64_t context = qm_args_int(c->args, QM_OPT_CONTEXT, 0);
+    c->kv_type = kv_type < 0 ? qm_kv_default_type(config) : (enum qm_dtype)kv_type;
+    c->openai = (struct qm_openai_context){.tokenizer = c->model.tokenizer,
+                                           .chat = c->chat,
+                                           .vocab = config->vocab,
+                                           .context = context ? context : config->max_positions,
+                                           .sampling = qm_openai_sampling(&c->model.defaults),
+                                           .model = c->args->model};
+    return QM_OK;
+}
+
+int qm_batch_check(const struct qm_args *args, const struct qm_batch_settings *s, struct qm_progress *progress,
+                   struct qm_error *err) {
+    struct check c = {.args = args, .settings = s};
+    struct tm now;
+    time_t seconds = time(NULL);
+    bool end = false;
+    int rc = open_all(&c, progress, err);
+    c.openai.now = localtime_r(&seconds, &now);
+    while (!rc) {
+        struct qm_batch_line line;
+        rc = c.rows.source.next(c.rows.source.self, &line, &end, err);
+        if (rc || end)
+            break;
+        rc = check_row(&c, &line, err);
+        if (line.number % 1000 == 0)
+            qm_progress_update(progress, "checking", c.rows.source.size ? line.offset : (uint64_t)line.number,
+                               c.rows.source.size ? c.rows.source.size : (uint64_t)c.rows.source.rows,
+                               c.rows.source.size ? QM_UNIT_BYTES : QM_UNIT_STEPS);
+    }
+    qm_progress_end(progress);
+    rc = rc ? rc : print_all(&c, err);
+    for (int i = 0; i < RECENT; i++)
+        qm_ids_free(&c.recent[i]);
+    qm_journal_close(c.seen);
+    qm_chat_free(c.chat);
+    qm_app_close(&c.model);
+    qm_batch_rows_close(&c.rows);
+    return !rc && s->strict && c.bad ? QM_DISAGREE : rc;
+}

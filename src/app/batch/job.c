@@ -1,0 +1,390 @@
+/* Opening, running and ending a job. */
+#include "app/batch/job.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "app/batch/manifest.h"
+#include "app/batch/power.h"
+#include "app/batch/report.h"
+#include "app/batch/run.h"
+#include "app/batch/store.h"
+#include "app/signals.h"
+#include "base/file.h"
+
+struct job {
+    const struct qm_args *args;
+    const struct qm_batch_settings *settings;
+    struct qm_progress *progress;
+    struct qm_batch_rows rows;
+    struct qm_batch_paths paths;
+    int lock;
+    struct qm_app_model model;
+    struct qm_chat *chat;
+    struct qm_journal *journal;
+    bool created;
+    struct qm_manifest manifest;
+    char job[QM_HASH_TEXT];
+    int64_t begun;            /* seconds since 1970, of the first run; */
+    struct qm_buf began_with; /* its version */
+    struct qm_buf model_name; /* as the first run was told it: lines must not depend on where another stands */
+    int64_t context;
+    struct qm_batch_store store;
+    struct qm_scheduler *scheduler;
+    struct qm_batch_output *output;
+    struct qm_batch_work *work;
+};
+
+/* --- before the model is loaded --- */
+
+static int remove_file(const char *path, struct qm_error *err) {
+    return unlink(path) == 0 || errno == ENOENT ? QM_OK : qm_fail_errno(err, "%s: cannot be removed", path);
+}
+
+static int remove_beside(const char *path, const char *suffix, struct qm_error *err) {
+    char name[4200];
+    snprintf(name, sizeof name, "%s%s", path, suffix);
+    return remove_file(name, err);
+}
+
+/* The journal goes first: without it nothing of the old job is believed. */
+static int start_over(struct job *j, struct qm_error *err) {
+    int rc = remove_file(j->paths.journal, err);
+    rc = rc ? rc : remove_beside(j->paths.journal, "-wal", err);
+    rc = rc ? rc : remove_beside(j->paths.journal, "-shm", err);
+    rc = rc ? rc : remove_file(j->paths.partial, err);
+    rc = rc ? rc : remove_file(j->paths.kv, err);
+    return rc ? rc : remove_file(j->paths.out, err);
+}
+
+static int check_apart(const struct job *j, const char *path, struct qm_error *err) {
+    struct stat in, out;
+    bool same = path && stat(path, &in) == 0 && stat(j->paths.out, &out) == 0 && in.st_dev == out.st_dev &&
+                in.st_ino == out.st_ino;
+    return same ? qm_fail(err, QM_INPUT, "%s is what is read; name another output", j->paths.out) : QM_OK;
+}
+
+/* An output that is one of the files that are read would be lost at --restart, and so would a device. */
+static int check_output(const struct job *j, struct qm_error *err) {
+    const struct qm_arg *documents = &j->args->option[QM_OPT_DOCUMENT];
+    struct stat out;
+    size_t n = strlen(j->paths.out);
+    bool there = stat(j->paths.out, &out) == 0;
+    if ((there && S_ISDIR(out.st_mode)) || (n && j->paths.out[n - 1] == '/'))
+        return qm_fail(err, QM_INPUT, "%s is a folder; name a file in it", j->paths.out);
+    if (there && !S_ISREG(out.st_mode))
+        return qm_fail(err, QM_INPUT, "%s is not a regular file; name another output", j->paths.out);
+    int rc = check_apart(j, j->settings->input, err);
+    rc = rc ? rc : check_apart(j, j->args->option[QM_OPT_ASK].text, err);
+    for (int i = 0; i < (int)documents->n_list && !rc; i++)
+        rc = check_apart(j, documents->list[i], err);
+    return rc;
+}
+
+static int open_journal(struct job *j, struct qm_error *err) {
+    int rc = check_output(j, err);
+    rc = rc ? rc : qm_batch_lock(j->paths.lock, &j->lock, err);
+    if (!rc && j->settings->restart)
+        rc = start_over(j, err);
+    if (!rc && access(j->paths.journal, F_OK) != 0 && access(j->paths.out, F_OK) == 0)
+        rc = qm_fail(err, QM_INPUT,
+                     "%s is there, and no journal of a job that wrote it: name another output, or replace it with "
+                     "--restart",
+                     j->paths.out);
+    if (!rc)
+        rc = qm_journal_open(j->paths.journal, &j->journal, &j->created, err);
+    return rc;
+}
+
+static int add_knobs(struct job *j, struct qm_error *err) {
+    const struct qm_args *a = j->args;
+    struct qm_manifest *m = &j->manifest;
+    int kv_type, rc = qm_app_kv_type(a, &kv_type, err);
+    if (kv_type < 0)
+        kv_type = (int)qm_kv_default_type(&j->model.model->config);
+    qm_manifest_add_number(m, "seed", "--seed", (double)qm_args_int(a, QM_OPT_SEED, 0), false);
+    qm_manifest_add_number(m, "experts_per_token", "--experts-per-token",
+                           (double)qm_args_int(a, QM_OPT_EXPERTS_PER_TOKEN, 0), false);
+    qm_manifest_add_number(m, "rope_theta", "--rope-theta", qm_args_real(a, QM_OPT_ROPE_THETA, 0), false);
+    qm_manifest_add(m, "rope_scaling", "--rope-scaling", qm_args_text(a, QM_OPT_ROPE_SCALING, ""), false);
+    qm_manifest_add_number(m, "context", "--context", (double)qm_args_int(a, QM_OPT_CONTEXT, 0), false);
+    qm_manifest_add(m, "kv_type", "--kv-type", qm_dtype_name((enum qm_dtype)kv_type), true);
+    qm_manifest_add(m, "isa", "the instruction set", qm_args_text(a, QM_OPT_ISA, qm_isa_name(qm_isa_auto())), true);
+    qm_manifest_add(m, "version", "quietmind's version", QM_VERSION, true);
+    return rc;
+}
+
+static int add_input(struct job *j) {
+    char text[QM_HASH_TEXT + 32];
+    if (j->rows.documents) {
+        qm_batch_documents_hash(j->rows.documents, text);
+        qm_manifest_add(&j->manifest, "input", "the documents, the questions or how they are asked", text, false);
+        return QM_OK;
+    }
+    const struct qm_batch_identity *id = qm_batch_input_identity(j->rows.input);
+    snprintf(text, sizeof text, "%s %llu", id->sample, (unsigned long long)id->size);
+    qm_manifest_add(&j->manifest, "input", "the input's content", text, false);
+    return QM_OK;
+}
+
+/* An input of the same size and samples but another time is read once more from its beginning, and compared block by
+ * block with what was read before. */
+static int settle_time(struct job *j, struct qm_error *err) {
+    int64_t before, now = j->rows.input ? qm_batch_input_identity(j->rows.input)->modified : 0;
+    int rc = qm_journal_get_int(j->journal, "input_modified", now, &before, err);
+    if (!rc && before != now) {
+        qm_note(j->progress, "%s has another time than when this job ran last: it is compared from its beginning",
+                j->settings->input);
+        rc = qm_journal_set_int(j->journal, "position_row", 1, err);
+        rc = rc ? rc : qm_journal_set_int(j->journal, "position_offset", 0, err);
+    }
+    return rc ? rc : qm_journal_set_int(j->journal, "input_modified", now, err);
+}
+
+static int settle(struct job *j, struct qm_error *err) {
+    const char *template_file = qm_args_text(j->args, QM_OPT_CHAT_TEMPLATE, NULL);
+    bool found = false;
+    int rc = qm_manifest_add_model(&j->manifest, j->model.dir, template_file, err);
+    rc = rc ? rc : add_knobs(j, err);
+    rc = rc ? rc : add_input(j);
+    rc = rc ? rc : qm_manifest_settle(&j->manifest, j->journal, j->created, j->progress, err);
+    qm_manifest_job(&j->manifest, j->job);
+    rc = rc ? rc
+            : qm_journal_get_int(j->journal, "created", (int64_t)qm_batch_real(&qm_batch_system_clock), &j->begun, err);
+    rc = rc ? rc : qm_journal_set_int(j->journal, "created", j->begun, err);
+    rc = rc ? rc : qm_journal_get(j->journal, "created_version", &j->began_with, &found, err);
+    if (!rc && !found)
+        rc = qm_journal_set(j->journal, "created_version", QM_VERSION, err);
+    rc = rc ? rc : qm_journal_get(j->journal, "model_name", &j->model_name, &found, err);
+    if (!rc && !found)
+        rc = qm_buf_str(&j->model_name, j->args->model, err);
+    rc = rc ? rc : qm_journal_set(j->journal, "model_name", j->model_name.data, err);
+    rc = rc ? rc : settle_time(j, err);
+    /* as large as it was, whatever is free today: which rows are too long must not change */
+    rc = rc ? rc : qm_journal_get_int(j->journal, "context_used", 0, &j->context, err);
+    rc = rc ? rc : qm_journal_set(j->journal, "state", "starting", err);
+    rc = rc ? rc : qm_journal_commit(j->journal, err);
+    return rc ? rc : qm_sync_folder(j->paths.journal, err);
+}
+
+/* What an earlier run has done. */
+static int tell_resumed(struct job *j, struct qm_error *err) {
+    struct qm_journal_totals t;
+    char begun[64];
+    int rc = qm_journal_totals(j->journal, &t, err);
+    if (!rc)
+        qm_note(j->progress, "resuming the job begun %s (quietmind %s): %lld rows are finished, %lld of them failed",
+                qm_batch_time_text(j->begun, begun, sizeof begun), j->began_with.data ? j->began_with.data : "?",
+                (long long)t.rows, (long long)t.failed);
+    return rc;
+}
+
+static int keep_block(void *arg, int64_t block, const char *hash, struct qm_error *err) {
+    return qm_journal_block(arg, block, hash, err);
+}
+
+/* --- with the model --- */
+
+static int open_engine(struct job *j, struct qm_error *err) {
+    struct qm_app_engine wanted = {
+        .chunk = j->settings->chunk, .sequences = j->settings->sequences, .context = j->context};
+    int rc = qm_batch_kv_memory(j->args, j->settings, j->model.model, &wanted.kv_memory, err);
+    rc = rc ? rc : qm_app_load_engine(j->args, &wanted, j->progress, &j->model, err);
+    if (!rc)
+        rc = qm_journal_set_int(j->journal, "context_used", qm_engine_context(j->model.engine), err);
+    rc = rc ? rc
+            : qm_batch_store_open(&j->store, j->settings, &j->paths, &j->manifest, j->model.engine, j->progress, err);
+    struct qm_scheduler_options o = {
+        .engine = j->model.engine, .tokenizer = j->model.tokenizer, .cache = j->store.cache};
+    return rc ? rc : qm_scheduler_open(&o, &j->scheduler, err);
+}
+
+static int run(struct job *j, struct qm_error *err) {
+    time_t begun = (time_t)j->begun;
+    struct tm now;
+    struct qm_openai_context openai = {
+        .tokenizer = j->model.tokenizer,
+        .chat = j->chat,
+        .vocab = j->model.model->config.vocab,
+        .context = qm_scheduler_context(j->scheduler),
+        .sampling = qm_openai_sampling(&j->model.defaults),
+        .now = localtime_r(&begun, &now), /* what templates print must not change when the job resumes */
+        .model = j->model_name.data,
+    };
+    struct qm_batch_work_options o = {
+        .source = &j->rows.source,
+        .journal = j->journal,
+        .output = j->output,
+        .scheduler = j->scheduler,
+        .openai = &openai,
+        .look_ahead = j->settings->look_ahead,
+        .in_flight = j->settings->sequences + (j->settings->sequences + 3) / 4,
+        .seed = (uint64_t)qm_args_int(j->args, QM_OPT_SEED, 0),
+        .job = j->job,
+        .created = j->begun,
+        .clock = &qm_batch_system_clock,
+    };
+    struct qm_inhibitor inhibitor;
+    struct qm_energy *energy = NULL;
+    struct qm_batch_checkpoint checkpoint =
+        qm_batch_store_checkpoint(&j->store, j->settings, j->model.engine, j->scheduler, j->progress);
+    int rc = qm_batch_work_new(&o, &j->work, err);
+    if (rc)
+        return rc;
+    struct qm_batch_run r = {
+        .work = j->work,
+        .scheduler = j->scheduler,
+        .journal = j->journal,
+        .checkpoint = &checkpoint,
+        .times = j->settings->times,
+        .show = {.progress = j->progress},
+        .interrupt = qm_signals_flag(),
+        .clock = &qm_batch_system_clock,
+        .rows_known = j->rows.source.rows,
+    };
+    r.energy = qm_energy_open("", &energy, NULL) ? NULL : energy;
+    qm_inhibit_sleep(&inhibitor);
+    rc = qm_batch_run(&r, err);
+    qm_inhibit_end(&inhibitor);
+    qm_energy_close(energy);
+    return rc ? rc : j->rows.source.unchanged(j->rows.source.self, err);
+}
+
+/* --- after it --- */
+
+static int write_output(struct job *j, struct qm_error *err) {
+    struct qm_batch_markdown markdown = {.documents = j->rows.documents, .document = -1};
+    enum qm_journal_order order =
+        j->settings->as_completed && !j->settings->markdown ? QM_JOURNAL_BY_COMPLETION : QM_JOURNAL_BY_INPUT;
+    int rc = qm_batch_output_finish(&j->paths, j->journal, order, j->settings->markdown ? qm_batch_markdown : NULL,
+                                    &markdown, err);
+    rc = rc ? rc : qm_journal_set_int(j->journal, "complete", 1, err);
+    return rc ? rc : qm_journal_commit(j->journal, err);
+}
+
+/* The command's failure is told; the job is done all the same. */
+static void run_on_done(struct job *j, int64_t failed) {
+    char count[32];
+    snprintf(count, sizeof count, "%lld", (long long)failed);
+    if (setenv("QUIETMIND_OUT", j->settings->output, 1) != 0 || setenv("QUIETMIND_FAILED", count, 1) != 0)
+        return;
+    int status = system(j->settings->on_done);
+    if (status != 0)
+        qm_note(j->progress, "--on-done: the command ended with %d",
+                WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+}
+
+static int finish(struct job *j, struct qm_error *err) {
+    struct qm_journal_totals t;
+    int rc = write_output(j, err);
+    rc = rc ? rc : remove_file(j->paths.partial, err);
+    rc = rc ? rc : qm_journal_totals(j->journal, &t, err);
+    rc = rc ? rc : qm_batch_report(j->journal, j->settings->output, j->progress, err);
+    if (!rc && j->settings->report)
+        rc = qm_batch_report_html(j->journal, j->settings->output, j->settings->report, err);
+    if (!rc && j->settings->on_done)
+        run_on_done(j, t.failed);
+    return !rc && j->settings->strict && t.failed ? QM_DISAGREE : rc;
+}
+
+/* Complete before: nothing is computed, but what is missing is written again. */
+static int already_complete(struct job *j, struct qm_error *err) {
+    struct qm_journal_totals t;
+    int rc = access(j->paths.out, F_OK) == 0 ? QM_OK : write_output(j, err);
+    rc = rc ? rc : remove_file(j->paths.partial, err);
+    rc = rc ? rc : qm_journal_totals(j->journal, &t, err);
+    if (!rc && j->settings->report)
+        rc = qm_batch_report_html(j->journal, j->settings->output, j->settings->report, err);
+    if (!rc)
+        qm_note(j->progress, "%s is complete: %lld rows, %lld failed", j->settings->output, (long long)t.rows,
+                (long long)t.failed);
+    return !rc && j->settings->strict && t.failed ? QM_DISAGREE : rc;
+}
+
+/* The command line as it was typed, for a shell. */
+static void tell_how_to_resume(struct qm_progress *progress) {
+    struct qm_buf words = {0}, line = {0};
+    if (!qm_read_file("/proc/self/cmdline", 1 << 20, &words, NULL)) {
+        for (const char *w = words.data; w < words.data + words.len; w += strlen(w) + 1) {
+            bool plain = *w && strspn(w, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,+@%") ==
+                                   strlen(w);
+            if (!strcmp(w, "--restart"))
+                continue;
+            qm_buf_str(&line, line.len ? " " : "", NULL);
+            qm_buf_str(&line, plain ? "" : "'", NULL);
+            for (const char *c = w; *c; c++)
+                qm_buf_str(&line, *c == '\'' ? "'\\''" : (char[]){*c, 0}, NULL);
+            qm_buf_str(&line, plain ? "" : "'", NULL);
+        }
+        qm_note(progress, "resume with: %s", line.data ? line.data : "");
+    }
+    qm_buf_free(&words);
+    qm_buf_free(&line);
+}
+
+static void close_job(struct job *j) {
+    qm_batch_work_free(j->work);
+    qm_scheduler_close(j->scheduler);
+    qm_batch_store_close(&j->store);
+    qm_batch_output_close(j->output);
+    qm_journal_close(j->journal);
+    qm_chat_free(j->chat);
+    qm_app_close(&j->model);
+    qm_batch_rows_close(&j->rows);
+    qm_batch_unlock(j->paths.lock, j->lock);
+    qm_batch_paths_free(&j->paths);
+    qm_buf_free(&j->began_with);
+    qm_buf_free(&j->model_name);
+}
+
+static int open_rows(struct job *j, struct qm_error *err) {
+    const char *template_file = qm_args_text(j->args, QM_OPT_CHAT_TEMPLATE, NULL);
+    int rc = qm_batch_rows_open(j->args, j->settings, &j->rows, err);
+    rc = rc ? rc : qm_app_open(j->args, QM_TOKENIZER_YES, j->progress, &j->model, err);
+    /* a model without a template still completes texts; chat rows then say why they can't be answered */
+    struct qm_error no_chat = {0};
+    if (!rc && qm_chat_load(j->model.dir, template_file, &j->chat, &no_chat) && template_file) {
+        *err = no_chat;
+        rc = no_chat.code;
+    }
+    rc = rc ? rc : qm_batch_paths(j->settings->output, &j->paths, err);
+    rc = rc ? rc : open_journal(j, err);
+    return rc ? rc : settle(j, err);
+}
+
+int qm_batch_job(const struct qm_args *args, const struct qm_batch_settings *s, struct qm_progress *progress,
+                 struct qm_error *err) {
+    struct job j = {.args = args, .settings = s, .progress = progress, .lock = -1};
+    int64_t complete = 0;
+    int rc = open_rows(&j, err);
+    rc = rc ? rc : qm_journal_get_int(j.journal, "complete", 0, &complete, err);
+    if (!rc && complete) {
+        rc = already_complete(&j, err);
+        close_job(&j);
+        return rc;
+    }
+    if (!rc && !j.created)
+        rc = tell_resumed(&j, err);
+    if (!rc && j.rows.input)
+        qm_batch_input_on_block(j.rows.input, keep_block, j.journal);
+    qm_signals_hold(); /* from here on there is something to say: loading ends early, rows are saved */
+    rc = rc ? rc : open_engine(&j, err);
+    rc = rc ? rc : qm_batch_output_open(&j.paths, j.journal, &j.output, err);
+    rc = rc ? rc : run(&j, err);
+    qm_signals_release();
+    rc = rc ? rc : finish(&j, err);
+    bool done = rc == QM_OK || rc == QM_DISAGREE;
+    if (done)
+        qm_batch_store_done(&j.store);
+    else if (rc == QM_STOPPED || rc == QM_INTERRUPTED)
+        tell_how_to_resume(progress);
+    close_job(&j);
+    return rc;
+}

@@ -1,0 +1,33 @@
+/* A batch job from beginning to end: opens the input, the journal, the model and the scheduler, runs the rows, and
+ * writes the output. Everything that needs no model is looked at before one is loaded. */
+#ifndef QM_APP_BATCH_JOB_H
+#define QM_APP_BATCH_JOB_H
+
+#include "app/batch/document.h"
+#include "app/batch/input.h"
+#include "app/batch/settings.h"
+#include "app/open_model.h"
+
+/* Where the rows come from, of one kind or the other. Zero-initialise, then qm_batch_rows_close. */
+struct qm_batch_rows {
+    struct qm_batch_input *input;
+    struct qm_batch_documents *documents;
+    struct qm_batch_source source;
+};
+int qm_batch_rows_open(const struct qm_args *args, const struct qm_batch_settings *s, struct qm_batch_rows *out,
+                       struct qm_error *err);
+void qm_batch_rows_close(struct qm_batch_rows *r);
+
+/* QM_OK, QM_DISAGREE with --strict where rows failed, QM_STOPPED, QM_INTERRUPTED, or an error. */
+int qm_batch_job(const struct qm_args *args, const struct qm_batch_settings *s, struct qm_progress *progress,
+                 struct qm_error *err);
+/* --check: validates every row and estimates, on standard output; --strict as above. */
+int qm_batch_check(const struct qm_args *args, const struct qm_batch_settings *s, struct qm_progress *progress,
+                   struct qm_error *err);
+
+/* Bytes for keys and values: --kv-memory, or what every sequence could need, or what is free beside the weights, less a
+ * reserve, where that is less. 0: what every sequence could need. */
+int qm_batch_kv_memory(const struct qm_args *args, const struct qm_batch_settings *s, const struct qm_model *m,
+                       uint64_t *out, struct qm_error *err);
+
+#endif

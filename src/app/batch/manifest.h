@@ -1,0 +1,38 @@
+/* What a batch job is: fingerprints of its input and its model, its knobs, seed and version, kept in the journal when
+ * the job begins. A job resumes only as what it was; what may change without changing a result (another instruction
+ * set, another type of KV cache, a newer version) is told instead, since rows from then on are computed by it. */
+#ifndef QM_APP_BATCH_MANIFEST_H
+#define QM_APP_BATCH_MANIFEST_H
+
+#include <stdbool.h>
+
+#include "app/batch/hash.h"
+#include "app/batch/journal.h"
+#include "app/progress.h"
+
+enum { QM_MANIFEST_ITEMS = 24 };
+
+struct qm_manifest {
+    int n;
+    struct qm_manifest_item {
+        const char *key, *what; /* in the journal; for people */
+        char value[256];        /* a longer one is kept as its fingerprint */
+        bool may_change;
+    } item[QM_MANIFEST_ITEMS];
+};
+
+/* key and what are lent. */
+void qm_manifest_add(struct qm_manifest *m, const char *key, const char *what, const char *value, bool may_change);
+void qm_manifest_add_number(struct qm_manifest *m, const char *key, const char *what, double value, bool may_change);
+
+/* Fingerprints of a model's files: config, index and weights (size, header and samples of each shard); and of what
+ * decides about text: tokenizer, chat template (template_file where not NULL), generation_config.json. */
+int qm_manifest_add_model(struct qm_manifest *m, const char *dir, const char *template_file, struct qm_error *err);
+
+/* A new job: keeps it (with the next commit). Else compares; QM_INPUT names everything that differs and must not. */
+int qm_manifest_settle(const struct qm_manifest *m, struct qm_journal *j, bool created, struct qm_progress *progress,
+                       struct qm_error *err);
+/* The fingerprint of all that must not change. */
+void qm_manifest_job(const struct qm_manifest *m, char out[QM_HASH_TEXT]);
+
+#endif

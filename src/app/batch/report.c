@@ -1,0 +1,92 @@
+/* The report at the end of a job, as text. */
+#include "app/batch/report.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "app/batch/pace.h"
+#include "app/batch/show.h"
+
+struct slowest {
+    struct qm_batch_pace pace;
+    struct qm_batch_slow *row;
+    int n;
+};
+
+static int take_slow(void *arg, const struct qm_journal_row *row, struct qm_error *err) {
+    struct slowest *s = arg;
+    (void)err;
+    double seconds = row->started > 0
+                         ? qm_batch_pace_worked(&s->pace, row->finished) - qm_batch_pace_worked(&s->pace, row->started)
+                         : 0;
+    if (seconds <= 0 || (s->n == QM_BATCH_SLOWEST && seconds <= s->row[s->n - 1].seconds))
+        return QM_OK;
+    s->n += s->n < QM_BATCH_SLOWEST;
+    int at = s->n - 1;
+    for (; at > 0 && s->row[at - 1].seconds < seconds; at--)
+        s->row[at] = s->row[at - 1];
+    s->row[at] = (struct qm_batch_slow){row->number, row->prompt, row->generated, seconds, ""};
+    char *name = s->row[at].custom_id;
+    snprintf(name, sizeof s->row[at].custom_id, "%.63s", row->custom_id ? row->custom_id : "");
+    /* not in the middle of a character */
+    for (size_t n = strlen(name); row->custom_id && n && ((unsigned char)row->custom_id[n] & 0xC0) == 0x80;)
+        name[--n] = 0;
+    return QM_OK;
+}
+
+int qm_batch_slowest(struct qm_journal *j, struct qm_batch_slow out[QM_BATCH_SLOWEST], int *n, struct qm_error *err) {
+    struct slowest s = {.row = out};
+    int rc = qm_batch_pace_load(j, &s.pace, err);
+    rc = rc ? rc : qm_journal_each(j, QM_JOURNAL_BY_COMPLETION, false, take_slow, &s, err);
+    qm_batch_pace_free(&s.pace);
+    *n = s.n;
+    return rc;
+}
+
+static int print_reason(void *arg, const char *reason, int64_t count, struct qm_error *err) {
+    (void)err;
+    qm_note(arg, "  %6lld  %s", (long long)count, reason);
+    return QM_OK;
+}
+
+static void print_speed(const struct qm_journal_totals *t, const struct qm_journal_run *run, int runs,
+                        struct qm_progress *p) {
+    char text[64], energy[128] = "";
+    double seconds = run->seconds > 0 ? run->seconds : 1e-9;
+    if (run->joules >= 0 && t->generated > 0)
+        snprintf(energy, sizeof energy, "; %.0f J, %.2f J a token written", run->joules,
+                 run->joules / (double)t->generated);
+    qm_note(p,
+            "%s of work in %d run%s: %lld prompt tokens (%lld of them shared), %lld written; %.1f and %.1f tokens/s%s",
+            qm_duration_text(run->seconds, text, sizeof text), runs, runs == 1 ? "" : "s", (long long)t->prompt,
+            (long long)t->cached, (long long)t->generated, (double)(t->prompt - t->cached) / seconds,
+            (double)t->generated / seconds, energy);
+}
+
+int qm_batch_report(struct qm_journal *j, const char *output, struct qm_progress *p, struct qm_error *err) {
+    struct qm_journal_totals t;
+    struct qm_journal_run run;
+    struct qm_batch_slow slow[QM_BATCH_SLOWEST];
+    int runs, n;
+    if (p->quiet)
+        return QM_OK;
+    int rc = qm_journal_totals(j, &t, err);
+    if (!rc)
+        rc = qm_journal_runs(j, &run, &runs, err);
+    if (!rc)
+        rc = qm_batch_slowest(j, slow, &n, err);
+    if (rc)
+        return rc;
+    qm_note(p, "%s: %lld rows, %lld failed", output, (long long)t.rows, (long long)t.failed);
+    print_speed(&t, &run, runs, p);
+    if (t.failed)
+        rc = qm_journal_reasons(j, print_reason, p, err);
+    for (int i = 0; i < n && t.rows > QM_BATCH_SLOWEST && !rc; i++) {
+        char text[64];
+        qm_note(p, "%s row %lld (%s): %s, %lld and %lld tokens",
+                i ? "            " : "the slowest:", (long long)slow[i].number, slow[i].custom_id,
+                qm_duration_text(slow[i].seconds, text, sizeof text), (long long)slow[i].prompt,
+                (long long)slow[i].generated);
+    }
+    return rc;
+}

@@ -1,0 +1,38 @@
+/* A batch job's main loop: feed, step, write, commit, save; and when to do so: the hours it may work, signals, the
+ * battery. Whatever ends it, what is finished is committed and what is worth it is saved. */
+#ifndef QM_APP_BATCH_RUN_H
+#define QM_APP_BATCH_RUN_H
+
+#include <signal.h>
+#include <time.h>
+
+#include "app/batch/checkpoint.h"
+#include "app/batch/clock.h"
+#include "app/batch/hours.h"
+#include "app/batch/journal.h"
+#include "app/batch/show.h"
+#include "app/batch/work.h"
+#include "numa/energy.h"
+
+struct qm_batch_run {
+    struct qm_batch_work *work;
+    struct qm_scheduler *scheduler;
+    struct qm_journal *journal;
+    struct qm_batch_checkpoint *checkpoint;
+    struct qm_batch_times times;
+    struct qm_batch_show show;
+    struct qm_energy *energy; /* NULL: not readable */
+    const volatile sig_atomic_t *interrupt;
+    const struct qm_batch_clock *clock;
+    int64_t
+        rows_known; /* how many rows there are, where the source knows or an earlier run has seen the end; else -1 */
+
+    /* the loop's own */
+    struct qm_journal_run totals, earlier; /* of this run; of those before it */
+    double began, paused, looked, committed, commit_cost, status_kept, pace_kept;
+};
+
+/* QM_OK: every row is finished and committed. QM_STOPPED: by --until. QM_INTERRUPTED: by a signal. */
+int qm_batch_run(struct qm_batch_run *r, struct qm_error *err);
+
+#endif

@@ -1,0 +1,187 @@
+/* Panel and lines. */
+#include "app/batch/show.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+static const double PANEL_SECONDS = 0.5, LINE_SECONDS = 60;
+
+const char *qm_duration_text(double seconds, char *out, int size) {
+    long long s = (long long)(seconds + 0.5);
+    if (seconds < 9.95)
+        snprintf(out, (size_t)size, "%.1f s", seconds);
+    else if (s >= 48 * 3600)
+        snprintf(out, (size_t)size, "%lld days %lld h", s / 86400, s / 3600 % 24);
+    else if (s >= 3600)
+        snprintf(out, (size_t)size, "%lld h %lld min", s / 3600, s / 60 % 60);
+    else if (s >= 60)
+        snprintf(out, (size_t)size, "%lld min %lld s", s / 60, s % 60);
+    else
+        snprintf(out, (size_t)size, "%lld s", s);
+    return out;
+}
+
+struct ahead {
+    struct qm_batch_facts *f;
+    double generated;      /* tokens of an answer, expected */
+    double prompt, answer; /* tokens to go, of sequences in flight */
+    double prompts;        /* tokens of their prompts */
+    int64_t n;
+};
+
+static int add_sequence(void *arg, int64_t row, const struct qm_request_view *v, struct qm_error *err) {
+    struct ahead *a = arg;
+    (void)err;
+    bool decoding = v->state == QM_REQUEST_DECODE;
+    int64_t known = v->n_prompt + v->n_generated, held = v->sequence ? v->held : 0;
+    double left = a->generated - (double)v->n_generated;
+    a->prompt += decoding ? 0 : (double)(known - held);
+    a->answer += left > 1 ? left : 1;
+    a->prompts += (double)v->n_prompt;
+    a->n++;
+    if (v->state == QM_REQUEST_PREFILL && known > a->f->long_total) {
+        a->f->long_row = row;
+        a->f->long_done = held;
+        a->f->long_total = known;
+    }
+    return QM_OK;
+}
+
+static double resident(void) {
+    long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (!f)
+        return -1;
+    int n = fscanf(f, "%*s %ld", &pages);
+    fclose(f);
+    return n == 1 ? (double)pages * (double)sysconf(_SC_PAGESIZE) : -1;
+}
+
+/* Prompts at the rate of prompts, answers at the rate of answers; rows not begun are taken to be like those that have
+ * finished, or else like those at work. */
+static void estimate(struct qm_batch_facts *f, const struct ahead *a) {
+    const struct qm_batch_counts *c = &f->counts;
+    double rows = (double)(f->rows - c->done - c->in_flight), good = (double)(c->done - c->failed);
+    rows = rows > 0 ? rows : 0;
+    double prompt = good > 0 ? (double)(c->prompt - c->cached) / good : a->n ? a->prompts / (double)a->n : 0;
+    double prompts = a->prompt + rows * prompt, answers = a->answer + rows * a->generated;
+    /* beside prompts answers have no rate of their own: what they came to so far, then */
+    double writing = f->decode_rate > 0 ? f->decode_rate : f->decode_overall;
+    f->left = -1;
+    if (good <= 0 || (prompts > 0 && f->prefill_rate <= 0) || (answers > 0 && writing <= 0))
+        return;
+    f->left = (prompts > 0 ? prompts / f->prefill_rate : 0) + (answers > 0 ? answers / writing : 0);
+}
+
+void qm_batch_facts_take(struct qm_batch_facts *f, const struct qm_batch_work *w, const struct qm_scheduler *s,
+                         int64_t rows_known, double working, double joules) {
+    struct qm_scheduler_stats st;
+    qm_scheduler_stats(s, &st);
+    *f = (struct qm_batch_facts){.counts = qm_batch_work_counts(w),
+                                 .prefill_rate = st.prefill_rate,
+                                 .decode_rate = st.decode_rate,
+                                 .running = st.running,
+                                 .waiting = st.waiting + st.preempted,
+                                 .working = working,
+                                 .joules = joules,
+                                 .memory = resident()};
+    f->prefill_overall = working > 0 ? (double)st.prompt_tokens / working : 0;
+    f->decode_overall = working > 0 ? (double)st.generated_tokens / working : 0;
+    const struct qm_batch_counts *c = &f->counts;
+    f->rows_known = c->all_read || rows_known >= 0;
+    f->rows = c->all_read ? c->read : rows_known;
+    if (!f->rows_known)
+        f->rows = c->read_bytes ? (int64_t)((double)c->read * (double)c->input_bytes / (double)c->read_bytes) : 0;
+    int64_t good = c->done - c->failed;
+    struct ahead a = {.f = f, .generated = good > 0 ? (double)c->generated / (double)good : 0};
+    qm_batch_work_each(w, add_sequence, &a, NULL);
+    estimate(f, &a);
+}
+
+static int rows_text(const struct qm_batch_facts *f, struct qm_buf *out, struct qm_error *err) {
+    const struct qm_batch_counts *c = &f->counts;
+    int rc = qm_buf_printf(out, err, "%lld of %s%lld rows", (long long)c->done, f->rows_known ? "" : "about ",
+                           (long long)f->rows);
+    if (!rc && f->rows > 0)
+        rc = qm_buf_printf(out, err, " (%.0f %%)", 100.0 * (double)c->done / (double)f->rows);
+    if (!rc && c->failed)
+        rc = qm_buf_printf(out, err, ", %lld failed", (long long)c->failed);
+    return rc;
+}
+
+static int left_text(const struct qm_batch_facts *f, struct qm_buf *out, struct qm_error *err) {
+    char text[64];
+    if (f->left < 0)
+        return qm_buf_str(out, "not known yet", err);
+    return qm_buf_printf(out, err, "about %s", qm_duration_text(f->left, text, sizeof text));
+}
+
+int qm_batch_facts_text(const struct qm_batch_facts *f, struct qm_buf *out, struct qm_error *err) {
+    char text[64];
+    int rc = qm_buf_str(out, "done     ", err);
+    rc = rc ? rc : rows_text(f, out, err);
+    rc = rc ? rc
+            : qm_buf_printf(out, err, "\nat work  %lld rows, %lld sequences, %lld waiting\n",
+                            (long long)f->counts.in_flight, (long long)f->running, (long long)f->waiting);
+    if (!rc && f->long_row)
+        rc = qm_buf_printf(out, err, "prompt   row %lld: %.0f %% of %lld tokens\n", (long long)f->long_row,
+                           100.0 * (double)f->long_done / (double)f->long_total, (long long)f->long_total);
+    rc = rc ? rc
+            : qm_buf_printf(out, err, "speed    prompts %.1f, answers %.1f tokens/s; overall %.1f and %.1f\nleft     ",
+                            f->prefill_rate, f->decode_rate, f->prefill_overall, f->decode_overall);
+    rc = rc ? rc : left_text(f, out, err);
+    rc = rc ? rc : qm_buf_printf(out, err, ", after %s of work\n", qm_duration_text(f->working, text, sizeof text));
+    if (!rc && f->memory >= 0)
+        rc = qm_buf_printf(out, err, "memory   %s", qm_bytes_text(f->memory, text, sizeof text));
+    if (!rc && f->joules >= 0)
+        rc = qm_buf_printf(out, err, ", energy %.0f J", f->joules);
+    return rc ? rc : qm_buf_str(out, "\n", err);
+}
+
+int qm_batch_facts_line(const struct qm_batch_facts *f, struct qm_buf *out, struct qm_error *err) {
+    int rc = rows_text(f, out, err);
+    if (!rc && f->long_row)
+        rc = qm_buf_printf(out, err, "; row %lld's prompt %.0f %% of %lld tokens", (long long)f->long_row,
+                           100.0 * (double)f->long_done / (double)f->long_total, (long long)f->long_total);
+    rc = rc ? rc
+            : qm_buf_printf(out, err, "; prompts %.1f, answers %.1f tokens/s; left: ", f->prefill_rate, f->decode_rate);
+    return rc ? rc : left_text(f, out, err);
+}
+
+bool qm_batch_show_due(const struct qm_batch_show *s) {
+    return !s->progress->quiet && qm_now() - s->spoken >= (s->progress->live ? PANEL_SECONDS : LINE_SECONDS);
+}
+
+void qm_batch_show_clear(struct qm_batch_show *s) {
+    for (; s->lines > 0; s->lines--)
+        fputs("\033[A\r\033[K", stderr);
+    fflush(stderr);
+}
+
+/* No line may wrap, or the panel would not be found again. */
+static void draw_panel(struct qm_batch_show *s, const char *text) {
+    struct winsize size;
+    int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1 : 79;
+    qm_batch_show_clear(s);
+    while (*text) {
+        int n = (int)strcspn(text, "\n");
+        fprintf(stderr, "%.*s\n", n < columns ? n : columns, text);
+        text += n + (text[n] == '\n');
+        s->lines++;
+    }
+    fflush(stderr);
+}
+
+void qm_batch_show(struct qm_batch_show *s, const struct qm_batch_facts *f, bool now) {
+    if (s->progress->quiet || (!now && !qm_batch_show_due(s)))
+        return;
+    struct qm_buf text = {0};
+    s->spoken = qm_now();
+    if (!s->progress->live && !qm_batch_facts_line(f, &text, NULL))
+        qm_note(s->progress, "%s", text.data);
+    else if (s->progress->live && !qm_batch_facts_text(f, &text, NULL))
+        draw_panel(s, text.data);
+    qm_buf_free(&text);
+}

@@ -1,0 +1,33 @@
+/* Where the rows of a batch job come from, one after another: a file of JSON lines (batch/input.h), or documents and
+ * questions (batch/document.h). A row is a line of an OpenAI batch file, known by its number; the runner asks for rows
+ * in order, and later once more for the text of one. */
+#ifndef QM_APP_BATCH_SOURCE_H
+#define QM_APP_BATCH_SOURCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+
+struct qm_batch_line {
+    int64_t number;          /* from 1; empty lines of a file do not count */
+    uint64_t offset, length; /* where it is: of a file bytes */
+    const char *text;        /* until the next call; NULL: longer than the limit */
+};
+
+struct qm_batch_source {
+    void *self;
+    /* *end: there was none. */
+    int (*next)(void *self, struct qm_batch_line *out, bool *end, struct qm_error *err);
+    /* The next row is the one with this number and offset. */
+    int (*seek)(void *self, int64_t number, uint64_t offset, struct qm_error *err);
+    /* The text of a row that next() gave before. */
+    int (*read)(void *self, const struct qm_batch_line *line, struct qm_buf *out, struct qm_error *err);
+    /* QM_INPUT where what next() has read may have changed meanwhile. */
+    int (*unchanged)(void *self, struct qm_error *err);
+    uint64_t size; /* what offsets end at */
+    int64_t rows;  /* how many there are, -1: not known */
+};
+
+#endif

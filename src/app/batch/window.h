@@ -1,0 +1,38 @@
+/* The rows that a batch job has read and not yet finished: at most as many as it may look ahead. Which of them is next
+ * is decided here: the one whose prompt shares the longest beginning with the one taken before it, the first of those
+ * in the input. Since the window begins at the first unfinished row, no row waits for ever.
+ * Not thread-safe. */
+#ifndef QM_APP_BATCH_WINDOW_H
+#define QM_APP_BATCH_WINDOW_H
+
+#include <stdbool.h>
+
+#include "app/batch/row.h"
+#include "app/batch/source.h"
+
+struct qm_batch_pending {
+    struct qm_batch_line line; /* its text is NULL */
+    struct qm_batch_prefix prefix;
+    char *custom_id;
+    bool taken;
+};
+
+struct qm_batch_window;
+
+int qm_batch_window_new(int64_t capacity, struct qm_batch_window **out, struct qm_error *err);
+void qm_batch_window_free(struct qm_batch_window *w);
+
+/* Whether a row of this number may be read: it is less than `capacity` lines after the first unfinished one. */
+bool qm_batch_window_room(const struct qm_batch_window *w, int64_t number);
+/* Rows come in ascending order. */
+int qm_batch_window_add(struct qm_batch_window *w, const struct qm_batch_line *line, const char *custom_id,
+                        const struct qm_batch_prefix *prefix, struct qm_error *err);
+/* Of the rows in it, the one with this name, or NULL. */
+const struct qm_batch_pending *qm_batch_window_named(const struct qm_batch_window *w, const char *custom_id);
+/* The next row to work on, marked as taken; NULL: none waits. It lives until it is removed. */
+struct qm_batch_pending *qm_batch_window_take(struct qm_batch_window *w);
+void qm_batch_window_remove(struct qm_batch_window *w, int64_t number);
+/* The first row in it, or NULL. */
+const struct qm_batch_pending *qm_batch_window_first(const struct qm_batch_window *w);
+
+#endif

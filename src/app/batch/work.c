@@ -1,0 +1,465 @@
+/* Rows from the input to the scheduler, and from there to the journal. */
+#include "app/batch/work.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/batch/hash.h"
+#include "app/batch/line.h"
+#include "app/batch/row.h"
+#include "app/batch/window.h"
+
+/* A row that the scheduler has, or some of whose parts it has. */
+struct active {
+    struct qm_batch_work *work;
+    struct active *next;
+    int64_t number;
+    struct qm_batch_row row;
+    struct qm_openai_request *request;
+    int parts, submitted, ended;
+    struct part {
+        struct active *row;
+        uint64_t id; /* the scheduler's; 0: not submitted, or ended */
+    } * part;
+    struct qm_error failed; /* code QM_OK: nothing has */
+    int64_t prompt, cached, generated;
+    double started, first, finished;
+};
+
+struct qm_batch_work {
+    struct qm_batch_work_options o;
+    struct qm_batch_window *window;
+    struct active *active; /* a list */
+    int64_t n_active, in_flight;
+    bool closing;
+    int64_t next_number; /* of the row read next */
+    int64_t noted;       /* rows done when the position was noted last */
+    struct qm_batch_counts counts;
+    struct qm_buf line;     /* the output line being made */
+    struct qm_error system; /* what concerns the job, met inside a callback */
+};
+
+static int write_line(struct qm_batch_work *w, struct qm_journal_row *row, struct qm_error *err) {
+    row->text = w->line.data;
+    row->len = w->line.len;
+    int rc = qm_batch_output_add(w->o.output, row->text, row->len, err);
+    if (!rc)
+        rc = qm_journal_add(w->o.journal, row, err);
+    w->counts.done++;
+    w->counts.failed += row->reason != NULL;
+    w->counts.prompt += row->prompt;
+    w->counts.cached += row->cached;
+    w->counts.generated += row->generated;
+    return rc;
+}
+
+/* A row that never reached the scheduler, or failed there. */
+static int write_error(struct qm_batch_work *w, int64_t number, const char *custom_id, const struct qm_error *why,
+                       struct qm_error *err) {
+    char reason[160];
+    qm_batch_reason(why->message, reason);
+    struct qm_journal_row row = {
+        .number = number, .custom_id = custom_id, .reason = reason, .finished = qm_batch_real(w->o.clock)};
+    w->line.len = 0;
+    int rc = qm_batch_line_error(w->o.job, number, custom_id, why, &w->line, err);
+    return rc ? rc : write_line(w, &row, err);
+}
+
+/* What is the row's fault becomes its error line; anything else is the job's. */
+static bool is_rows(int rc) {
+    return rc == QM_INPUT || rc == QM_USAGE || rc == QM_FIT;
+}
+
+/* --- reading ahead --- */
+
+static int check_name(struct qm_batch_work *w, int64_t number, const char *custom_id, struct qm_error *why,
+                      struct qm_error *err) {
+    const struct qm_batch_pending *same = qm_batch_window_named(w->window, custom_id);
+    bool before = same != NULL;
+    int rc = before ? QM_OK : qm_journal_named_before(w->o.journal, custom_id, number, &before, err);
+    if (!rc && before)
+        qm_fail(why, QM_INPUT, "row %lld: a row before it has the same custom_id", (long long)number);
+    return rc;
+}
+
+static int read_one(struct qm_batch_work *w, const struct qm_batch_line *line, struct qm_error *err) {
+    struct qm_batch_row row = {0};
+    struct qm_batch_prefix prefix;
+    struct qm_error why = {0};
+    char name[48];
+    int rc = QM_OK;
+    snprintf(name, sizeof name, "row %lld", (long long)line->number);
+    if (!line->text)
+        qm_fail(&why, QM_INPUT, "%s: longer than the limit for a row: %llu bytes", name,
+                (unsigned long long)line->length);
+    else
+        qm_batch_row_parse(line->text, line->length, name, &row, &why);
+    if (!why.code)
+        rc = check_name(w, line->number, row.custom_id, &why, err);
+    if (!rc && !why.code)
+        rc = qm_batch_row_prefix(&row, &prefix, err);
+    if (!rc && !why.code)
+        rc = qm_batch_window_add(w->window, line, row.custom_id, &prefix, err);
+    else if (!rc && is_rows(why.code))
+        rc = write_error(w, line->number, row.custom_id, &why, err);
+    else if (!rc) {
+        *err = why;
+        rc = why.code;
+    }
+    qm_batch_row_free(&row);
+    return rc;
+}
+
+/* One more row; *more false: none, or no room. */
+static int read_ahead(struct qm_batch_work *w, bool *more, struct qm_error *err) {
+    struct qm_batch_line line;
+    bool end, known;
+    *more = !w->counts.all_read && qm_batch_window_room(w->window, w->next_number);
+    if (!*more)
+        return QM_OK;
+    int rc = w->o.source->next(w->o.source->self, &line, &end, err);
+    if (rc)
+        return rc;
+    if (end) {
+        w->counts.all_read = true;
+        w->counts.read_bytes = w->counts.input_bytes;
+        *more = false;
+        return qm_journal_set_int(w->o.journal, "rows", w->counts.read, err);
+    }
+    w->next_number = line.number + 1;
+    w->counts.read = line.number;
+    w->counts.read_bytes = line.offset + line.length;
+    rc = qm_journal_has(w->o.journal, line.number, &known, err);
+    if (!rc && !known)
+        rc = read_one(w, &line, err);
+    return rc;
+}
+
+/* --- to the scheduler --- */
+
+static int on_token(void *arg, const struct qm_generate_token *t, bool replay) {
+    struct part *p = arg;
+    struct qm_batch_work *w = p->row->work;
+    (void)replay;
+    if (!w->system.code)
+        qm_openai_request_token(p->row->request, (int)(p - p->row->part), t, &w->system);
+    return w->system.code;
+}
+
+static void on_done(void *arg, const struct qm_outcome *o) {
+    struct part *p = arg;
+    struct active *a = p->row;
+    struct qm_batch_work *w = a->work;
+    p->id = 0;
+    a->ended++;
+    w->in_flight--;
+    if (w->closing || w->system.code)
+        return;
+    if (o->rc && is_rows(o->rc)) {
+        if (!a->failed.code)
+            a->failed = *o->error;
+    } else if (o->rc) {
+        w->system = *o->error;
+    } else if (o->finish != QM_FINISH_INTERRUPTED) {
+        qm_openai_request_done(a->request, (int)(p - a->part), o, &w->system);
+    }
+    double now = qm_batch_real(w->o.clock), decoded = now - o->decode_seconds, admitted = decoded - o->prefill_seconds;
+    a->started = a->started == 0 || admitted < a->started ? admitted : a->started;
+    a->first = a->first == 0 || decoded < a->first ? decoded : a->first;
+    a->finished = now;
+    a->prompt += o->prompt_tokens;
+    /* of a row that resumes its answer was found as well */
+    a->cached += o->prefix_tokens < o->prompt_tokens ? o->prefix_tokens : o->prompt_tokens;
+    a->generated += o->n_ids;
+}
+
+/* Tokens that an earlier run has generated, as far as they make sense. */
+static int saved_tokens(struct qm_batch_work *w, const struct active *a, int part, struct qm_buf *ids,
+                        struct qm_request *r, struct qm_error *err) {
+    int rc = qm_journal_tokens(w->o.journal, a->number, part, ids, err);
+    int64_t n = (int64_t)(ids->len / sizeof(int32_t));
+    const int32_t *data = (const int32_t *)(const void *)ids->data;
+    bool good = r->max_tokens < 0 || n < r->max_tokens;
+    for (int64_t i = 0; i < n && good; i++)
+        good = data[i] >= 0 && data[i] < w->o.openai->vocab;
+    if (!rc && good && n) {
+        r->generated = data;
+        r->n_generated = n;
+    }
+    return rc;
+}
+
+/* The next part of a row. *room false: the scheduler takes no more now. */
+static int submit_part(struct qm_batch_work *w, struct active *a, bool *room, struct qm_error *err) {
+    int i = a->submitted;
+    struct qm_request r;
+    struct qm_buf ids = {0};
+    qm_openai_request_part(a->request, i, &r);
+    r.on_token = on_token;
+    r.on_done = on_done;
+    r.arg = &a->part[i];
+    int rc = saved_tokens(w, a, i, &ids, &r, err);
+    if (!rc) {
+        struct qm_error why = {0};
+        w->in_flight++;
+        int submitted = qm_scheduler_submit(w->o.scheduler, &r, &a->part[i].id, &why);
+        if (submitted) {
+            w->in_flight--;
+            a->part[i].id = 0;
+        }
+        *room = submitted != QM_FIT;
+        if (!submitted) {
+            a->submitted++;
+        } else if (submitted == QM_INPUT || submitted == QM_USAGE) {
+            a->failed = why;
+        } else if (submitted != QM_FIT) {
+            *err = why;
+            rc = submitted;
+        }
+    }
+    qm_buf_free(&ids);
+    return rc;
+}
+
+static void free_active(struct active *a) {
+    if (!a)
+        return;
+    qm_openai_request_free(a->request);
+    qm_batch_row_free(&a->row);
+    free(a->part);
+    free(a);
+}
+
+/* Parses the row again, now with its prompt in tokens. A row's own fault is in a->failed. */
+static int prepare(struct qm_batch_work *w, const struct qm_batch_pending *pending, struct active *a,
+                   struct qm_error *err) {
+    struct qm_buf text = {0};
+    struct qm_error why = {0};
+    char name[48];
+    snprintf(name, sizeof name, "row %lld", (long long)pending->line.number);
+    int rc = w->o.source->read(w->o.source->self, &pending->line, &text, err);
+    if (!rc && !qm_batch_row_parse(text.data, text.len, name, &a->row, &why))
+        qm_openai_request_new(w->o.openai, a->row.endpoint, a->row.body,
+                              qm_hash64(pending->custom_id, strlen(pending->custom_id), w->o.seed), &a->request, &why);
+    qm_buf_free(&text);
+    if (!rc && why.code && !is_rows(why.code)) {
+        *err = why;
+        rc = why.code;
+    }
+    if (rc || why.code) {
+        a->failed = why;
+        return rc;
+    }
+    a->parts = qm_openai_request_parts(a->request);
+    a->part = calloc((size_t)a->parts, sizeof *a->part);
+    if (!a->part)
+        return qm_fail_memory(err, (uint64_t)a->parts * sizeof *a->part, "a row");
+    for (int i = 0; i < a->parts; i++)
+        a->part[i].row = a;
+    return QM_OK;
+}
+
+static int begin_row(struct qm_batch_work *w, const struct qm_batch_pending *pending, struct qm_error *err) {
+    struct active *a = calloc(1, sizeof *a);
+    if (!a)
+        return qm_fail_memory(err, sizeof *a, "a row");
+    a->work = w;
+    a->number = pending->line.number;
+    a->next = w->active;
+    w->active = a;
+    w->n_active++;
+    return prepare(w, pending, a, err);
+}
+
+/* *more false: nothing is left to give, or no room to give it to. */
+static int give(struct qm_batch_work *w, bool *more, struct qm_error *err) {
+    *more = w->in_flight < w->o.in_flight;
+    if (!*more)
+        return QM_OK;
+    for (struct active *a = w->active; a; a = a->next)
+        if (!a->failed.code && a->submitted < a->parts)
+            return submit_part(w, a, more, err);
+    const struct qm_batch_pending *pending = qm_batch_window_take(w->window);
+    *more = pending != NULL;
+    return pending ? begin_row(w, pending, err) : QM_OK;
+}
+
+int qm_batch_work_feed(struct qm_batch_work *w, double seconds, struct qm_error *err) {
+    double end = qm_batch_real(w->o.clock) + seconds;
+    bool reading = true, giving = true;
+    int rc = QM_OK;
+    while (!rc && (reading || giving)) {
+        if (reading)
+            rc = read_ahead(w, &reading, err);
+        /* the order is chosen among all that may be looked at: read first, unless time presses */
+        bool late = qm_batch_real(w->o.clock) >= end;
+        if (!rc && giving && (!reading || late))
+            rc = give(w, &giving, err);
+        if (late)
+            break;
+    }
+    return rc;
+}
+
+/* --- to the journal --- */
+
+static int answer(struct qm_batch_work *w, struct active *a, struct qm_error *err) {
+    json_t *body = NULL;
+    char id[64];
+    qm_batch_body_id(w->o.job, a->number, a->row.endpoint, id);
+    struct qm_journal_row row = {.number = a->number,
+                                 .custom_id = a->row.custom_id,
+                                 .prompt = a->prompt,
+                                 .cached = a->cached,
+                                 .generated = a->generated,
+                                 .started = a->started,
+                                 .first = a->first,
+                                 .finished = a->finished};
+    w->line.len = 0;
+    int rc = qm_openai_response(a->request, id, w->o.created, &body, err);
+    if (!rc)
+        rc = qm_batch_line_answer(w->o.job, a->number, row.custom_id, body, &w->line, err);
+    return rc ? rc : write_line(w, &row, err);
+}
+
+/* Where reading may begin when the job resumes: at the first row that is not finished. */
+static int note_position(struct qm_batch_work *w, struct qm_error *err) {
+    if (w->noted == w->counts.done)
+        return QM_OK;
+    w->noted = w->counts.done;
+    const struct qm_batch_pending *first = qm_batch_window_first(w->window);
+    int64_t number = first ? first->line.number : w->next_number;
+    uint64_t offset = first ? first->line.offset : w->counts.read_bytes;
+    int rc = qm_journal_set_int(w->o.journal, "position_row", number, err);
+    return rc ? rc : qm_journal_set_int(w->o.journal, "position_offset", (int64_t)offset, err);
+}
+
+static int collect_one(struct qm_batch_work *w, struct active *a, bool *gone, struct qm_error *err) {
+    for (int i = 0; a->failed.code && i < a->submitted; i++)
+        if (a->part[i].id)
+            qm_scheduler_cancel(w->o.scheduler, a->part[i].id);
+    *gone = a->ended == a->submitted && (a->failed.code || (a->parts > 0 && a->submitted == a->parts));
+    if (!*gone)
+        return QM_OK;
+    int rc = a->failed.code ? write_error(w, a->number, a->row.custom_id, &a->failed, err) : answer(w, a, err);
+    qm_batch_window_remove(w->window, a->number);
+    return rc;
+}
+
+int qm_batch_work_collect(struct qm_batch_work *w, struct qm_error *err) {
+    struct active **link = &w->active;
+    int rc = QM_OK;
+    while (*link && !rc && !w->system.code) {
+        struct active *a = *link;
+        bool gone;
+        rc = collect_one(w, a, &gone, err);
+        if (gone) {
+            *link = a->next;
+            w->n_active--;
+            free_active(a);
+        } else {
+            link = &a->next;
+        }
+    }
+    if (!rc && w->system.code) {
+        *err = w->system;
+        rc = w->system.code;
+    }
+    return rc ? rc : note_position(w, err);
+}
+
+bool qm_batch_work_done(const struct qm_batch_work *w) {
+    return w->counts.all_read && !w->active && !qm_batch_window_first(w->window);
+}
+
+int qm_batch_work_each(const struct qm_batch_work *w, qm_batch_sequence_fn *each, void *arg, struct qm_error *err) {
+    int rc = QM_OK;
+    for (const struct active *a = w->active; a && !rc; a = a->next)
+        for (int i = 0; i < a->submitted && !rc; i++) {
+            struct qm_request_view v;
+            if (a->part[i].id && !qm_scheduler_view(w->o.scheduler, a->part[i].id, &v))
+                rc = each(arg, a->number, &v, err);
+        }
+    return rc;
+}
+
+int qm_batch_work_save_tokens(struct qm_batch_work *w, struct qm_error *err) {
+    int rc = QM_OK;
+    for (const struct active *a = w->active; a && !rc; a = a->next)
+        for (int i = 0; i < a->submitted && !rc; i++) {
+            struct qm_request_view v;
+            if (a->part[i].id && !qm_scheduler_view(w->o.scheduler, a->part[i].id, &v) && v.n_generated > 0)
+                rc = qm_journal_save_tokens(w->o.journal, a->number, i, v.tokens + v.n_prompt, v.n_generated, err);
+        }
+    return rc;
+}
+
+struct qm_batch_counts qm_batch_work_counts(const struct qm_batch_work *w) {
+    struct qm_batch_counts c = w->counts;
+    c.in_flight = w->n_active;
+    return c;
+}
+
+/* --- beginning and end --- */
+
+static int resume(struct qm_batch_work *w, struct qm_error *err) {
+    struct qm_journal_totals t;
+    int64_t number, offset, rows;
+    int rc = qm_journal_totals(w->o.journal, &t, err);
+    if (!rc)
+        rc = qm_journal_get_int(w->o.journal, "position_row", 1, &number, err);
+    if (!rc)
+        rc = qm_journal_get_int(w->o.journal, "position_offset", 0, &offset, err);
+    if (!rc)
+        rc = qm_journal_get_int(w->o.journal, "rows", -1, &rows, err);
+    if (!rc)
+        rc = w->o.source->seek(w->o.source->self, number, (uint64_t)offset, err);
+    if (rc)
+        return rc;
+    w->next_number = number;
+    w->noted = t.rows;
+    w->counts = (struct qm_batch_counts){.done = t.rows,
+                                         .failed = t.failed,
+                                         .read = number - 1,
+                                         .read_bytes = (uint64_t)offset,
+                                         .input_bytes = w->o.source->size,
+                                         .prompt = t.prompt,
+                                         .cached = t.cached,
+                                         .generated = t.generated};
+    return QM_OK;
+}
+
+int qm_batch_work_new(const struct qm_batch_work_options *o, struct qm_batch_work **out, struct qm_error *err) {
+    struct qm_batch_work *w = calloc(1, sizeof *w);
+    *out = NULL;
+    if (!w)
+        return qm_fail_memory(err, sizeof *w, "the job");
+    w->o = *o;
+    int rc = qm_batch_window_new(o->look_ahead, &w->window, err);
+    if (!rc)
+        rc = resume(w, err);
+    if (rc) {
+        qm_batch_work_free(w);
+        return rc;
+    }
+    *out = w;
+    return QM_OK;
+}
+
+void qm_batch_work_free(struct qm_batch_work *w) {
+    if (!w)
+        return;
+    w->closing = true;
+    while (w->active) {
+        struct active *a = w->active;
+        for (int i = 0; i < a->submitted; i++)
+            if (a->part[i].id)
+                qm_scheduler_cancel(w->o.scheduler, a->part[i].id);
+        w->active = a->next;
+        free_active(a);
+    }
+    qm_batch_window_free(w->window);
+    qm_buf_free(&w->line);
+    free(w);
+}

@@ -1,0 +1,61 @@
+/* The rows of a batch job at work: read ahead, put in order, given to the scheduler, and, as they finish, written as
+ * output lines to the journal and OUT.partial. What can't be answered becomes an error line of its own; only what
+ * concerns the whole job (disk, memory, the engine) is an error here. When to stop, pause or save is batch/run.h's.
+ * Not thread-safe. */
+#ifndef QM_APP_BATCH_WORK_H
+#define QM_APP_BATCH_WORK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "app/batch/clock.h"
+#include "app/batch/journal.h"
+#include "app/batch/output.h"
+#include "app/batch/source.h"
+#include "app/openai/request.h"
+#include "session/scheduler.h"
+
+struct qm_batch_work_options {
+    const struct qm_batch_source *source;
+    struct qm_journal *journal;
+    struct qm_batch_output *output;
+    struct qm_scheduler *scheduler;
+    const struct qm_openai_context *openai;
+    int64_t look_ahead; /* rows */
+    int64_t in_flight;  /* sequences given to the scheduler at once, those that wait included */
+    uint64_t seed;      /* of the job */
+    const char *job;    /* its fingerprint, which ids are made of */
+    int64_t created;    /* seconds since 1970 */
+    const struct qm_batch_clock *clock;
+};
+
+struct qm_batch_work;
+
+int qm_batch_work_new(const struct qm_batch_work_options *o, struct qm_batch_work **out, struct qm_error *err);
+/* What is in flight is cancelled; its saved tokens stay in the journal. */
+void qm_batch_work_free(struct qm_batch_work *w);
+
+/* Reads rows and gives sequences to the scheduler as far as there is room, for about so many seconds at most. */
+int qm_batch_work_feed(struct qm_batch_work *w, double seconds, struct qm_error *err);
+/* Writes what has finished; takes effect with the next commit. To be called between the scheduler's steps. */
+int qm_batch_work_collect(struct qm_batch_work *w, struct qm_error *err);
+/* Every row is written. */
+bool qm_batch_work_done(const struct qm_batch_work *w);
+/* Saves the tokens of what is being generated, with the next commit. */
+int qm_batch_work_save_tokens(struct qm_batch_work *w, struct qm_error *err);
+
+/* The sequences in flight, in no order. */
+typedef int qm_batch_sequence_fn(void *arg, int64_t row, const struct qm_request_view *v, struct qm_error *err);
+int qm_batch_work_each(const struct qm_batch_work *w, qm_batch_sequence_fn *each, void *arg, struct qm_error *err);
+
+struct qm_batch_counts {
+    int64_t done, failed;              /* rows, those of earlier runs included */
+    int64_t read;                      /* rows read so far */
+    bool all_read;                     /* then `read` is how many there are */
+    uint64_t read_bytes, input_bytes;  /* where reading has come to, and the end */
+    int64_t in_flight;                 /* rows */
+    int64_t prompt, cached, generated; /* tokens of finished rows, those of earlier runs included */
+};
+struct qm_batch_counts qm_batch_work_counts(const struct qm_batch_work *w);
+
+#endif

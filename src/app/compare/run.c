@@ -1,0 +1,445 @@
+/* Measuring a comparison: engines that are opened side by side where they fit, else one after another; rounds in which
+ * every configuration reads and answers the same prompts, every other round in the other order, so that what drifts
+ * hits all alike; and the limits of the machine, measured once a round. Agreement is compare/logits.c's. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/compare/compare_private.h"
+#include "app/machine/limits.h"
+#include "numa/memory.h"
+#include "plan/work.h"
+
+enum { QUIET_STEPS = 1000 };
+
+static int load_progress(void *arg, const char *what, uint64_t done, uint64_t total) {
+    const struct qm_compare_task *t = arg;
+    qm_progress_update(t->progress, what, done, total, QM_UNIT_BYTES);
+    return *t->stop;
+}
+
+static void close_lane(struct qm_compare_lane *l) {
+    qm_sequence_close(l->sequence);
+    qm_engine_close(l->engine);
+    *l = (struct qm_compare_lane){0};
+}
+
+static bool has_devices(const struct qm_compare_spec *s) {
+    return s->plan.placement.devices > 1;
+}
+
+/* cpu and quiet differ in threads alone: one engine is enough for both. */
+static bool take_over(struct qm_compare_runner *r, int i, struct qm_error *err, int *rc) {
+    for (int j = 0; j < r->task->specs; j++)
+        if (r->lane[j].engine && !has_devices(&r->task->spec[i]) && !has_devices(&r->task->spec[j])) {
+            r->lane[i] = r->lane[j];
+            r->lane[j] = (struct qm_compare_lane){0};
+            r->lane[i].warm = false;
+            *rc = qm_engine_set_quiet(r->lane[i].engine, r->task->spec[i].share, false, 0, err);
+            return true;
+        }
+    return false;
+}
+
+static int open_lane(struct qm_compare_runner *r, int i, struct qm_error *err) {
+    struct qm_compare_task *t = r->task;
+    struct qm_compare_lane *l = &r->lane[i];
+    struct qm_engine_options options = {.threads = t->threads,
+                                        .numa = t->numa,
+                                        .topology = &r->topology,
+                                        .isa = t->isa,
+                                        .context = t->context,
+                                        .sequences = 1,
+                                        .chunk = t->chunk,
+                                        .kv_type = t->kv_type,
+                                        .progress = load_progress,
+                                        .progress_arg = t};
+    int rc = QM_OK;
+    if (l->engine)
+        return QM_OK;
+    if (!r->keep && take_over(r, i, err, &rc))
+        return rc;
+    for (int j = 0; j < t->specs && !r->keep; j++)
+        close_lane(&r->lane[j]);
+    struct qm_device_setup devices[QM_MAX_DEVICES];
+    if (has_devices(&t->spec[i])) {
+        for (int d = 0; d < t->spec[i].speed->devices; d++)
+            devices[d] = (struct qm_device_setup){.spec = t->spec[i].speed->device[d],
+                                                  .fail_after = t->spec[i].speed->device[d].fail_at - 1};
+        options.placement = &t->spec[i].plan.placement;
+        options.devices = devices;
+        options.devices_required = true;
+    }
+    rc = qm_engine_open(t->model, &options, &l->engine, err);
+    qm_progress_end(t->progress);
+    if (!rc && t->spec[i].share > 0)
+        rc = qm_engine_set_quiet(l->engine, t->spec[i].share, false, 0, err);
+    return rc ? rc : qm_sequence_open(l->engine, &l->sequence, err);
+}
+
+int qm_compare_step(struct qm_compare_runner *r, struct qm_compare_lane *l, const int32_t *tokens, int64_t n,
+                    int64_t n_logits, float *logits, struct qm_error *err) {
+    struct qm_step step = {.sequence = l->sequence, .tokens = tokens, .n = n, .n_logits = n_logits, .logits = logits};
+    if (*r->task->stop)
+        return qm_fail(err, QM_INTERRUPTED, "interrupted");
+    qm_meter_tick(r->task->meter);
+    return qm_engine_step(l->engine, &step, 1, err);
+}
+
+int qm_compare_settle(struct qm_compare_runner *r, struct qm_compare_lane *l, const struct qm_ids *prompt, int64_t n,
+                      struct qm_error *err) {
+    int rc = QM_OK;
+    for (int64_t held = qm_sequence_truncate(l->sequence, n), more; held < n && !rc; held += more) {
+        more = n - held < r->task->chunk ? n - held : r->task->chunk;
+        rc = qm_compare_step(r, l, prompt->data + held, more, 0, NULL, err);
+    }
+    return rc;
+}
+
+/* Pages mapped, threads awake, the fewest threads found. */
+static int warm_up(struct qm_compare_runner *r, int i, struct qm_error *err) {
+    const struct qm_compare_task *t = r->task;
+    struct qm_compare_lane *l = &r->lane[i];
+    const struct qm_ids *prompt = &t->prompt[0];
+    struct qm_quiet_state quiet;
+    int64_t n = (int64_t)prompt->len;
+    int rc = l->warm ? QM_OK : qm_compare_settle(r, l, prompt, n, err);
+    for (int64_t steps = 0; !l->warm && steps < QUIET_STEPS && !rc; steps++) {
+        /* some steps, then back, as the answers that are measured */
+        if (qm_sequence_length(l->sequence) == t->context || (steps > 0 && steps % (t->generate - 1) == 0))
+            rc = qm_compare_settle(r, l, prompt, n, err);
+        if (!rc)
+            rc = qm_compare_step(r, l, prompt->data, 1, 1, r->logits, err);
+        if (t->spec[i].share <= 0 || (qm_engine_quiet(l->engine, &quiet) && quiet.found))
+            break;
+        qm_progress_update(t->progress, "finding the fewest threads", (uint64_t)steps, QUIET_STEPS, QM_UNIT_STEPS);
+    }
+    l->warm = true;
+    return rc;
+}
+
+static void add_point(struct qm_compare_curve *curve, double depth, double low, double high, double tokens,
+                      double seconds) {
+    int at = high > low ? (int)((depth - low) / (high - low) * QM_COMPARE_POINTS) : 0;
+    at = at < 0 ? 0 : at < QM_COMPARE_POINTS ? at : QM_COMPARE_POINTS - 1;
+    curve->depth[at] += depth * tokens;
+    curve->tokens[at] += tokens;
+    curve->seconds[at] += seconds;
+}
+
+static int read_prompt(struct qm_compare_runner *r, int i, int p, struct qm_error *err) {
+    const struct qm_compare_task *t = r->task;
+    struct qm_compare_lane *l = &r->lane[i];
+    struct qm_compare_samples *s = &r->samples[i];
+    int64_t n = (int64_t)t->prompt[p].len;
+    int rc = QM_OK;
+    qm_sequence_truncate(l->sequence, 0);
+    qm_meter_begin(t->meter);
+    for (int64_t at = 0, more; at < n && !rc; at += more) {
+        more = n - at < t->chunk ? n - at : t->chunk;
+        double start = qm_engine_clock(l->engine);
+        rc = qm_compare_step(r, l, t->prompt[p].data + at, more, at + more == n, r->logits, err);
+        double seconds = qm_engine_clock(l->engine) - start;
+        s->read_now += seconds;
+        add_point(&s->prefill, (double)(at + more), 0, (double)t->context, (double)more, seconds);
+        if (!rc)
+            qm_work_add_step(t->model, qm_engine_kv_type(l->engine), 1, at, more, at + more == n, &s->prefill_work);
+    }
+    qm_meter_end(t->meter);
+    s->read_joules += t->meter->joules;
+    s->read_tokens += (double)n;
+    return rc;
+}
+
+struct drawing {
+    struct qm_sampler sampler;
+    struct qm_sampler_scratch *scratch;
+    struct qm_past_tokens past;
+};
+
+/* The token after those in ids so far. */
+static int draw(const struct qm_compare_runner *r, struct drawing *d, int32_t *ids, struct qm_error *err) {
+    int rc = qm_sampler_next(&d->sampler, d->scratch, &d->past, r->logits, &ids[d->past.n_output], err);
+    d->past.n_output += !rc;
+    return rc;
+}
+
+static int write_answer(struct qm_compare_runner *r, int i, struct drawing *drawing, int32_t *ids,
+                        struct qm_error *err) {
+    const struct qm_compare_task *t = r->task;
+    struct qm_compare_lane *l = &r->lane[i];
+    struct qm_compare_samples *s = &r->samples[i];
+    double low = (double)t->prompt[0].len;
+    for (int k = 0; k < t->prompts; k++)
+        low = fmin(low, (double)t->prompt[k].len);
+    double start = qm_engine_clock(l->engine);
+    int rc = draw(r, drawing, ids, err);
+    s->first_now += qm_engine_clock(l->engine) - start;
+    qm_meter_begin(t->meter);
+    for (int64_t k = 1; k < t->generate && !rc; k++) {
+        double depth = (double)qm_sequence_length(l->sequence);
+        start = qm_engine_clock(l->engine);
+        rc = qm_compare_step(r, l, &ids[k - 1], 1, 1, r->logits, err);
+        if (!rc)
+            rc = draw(r, drawing, ids, err);
+        double seconds = qm_engine_clock(l->engine) - start;
+        s->write_now += seconds;
+        add_point(&s->decode, depth, low, (double)t->context, 1, seconds);
+        if (!rc)
+            qm_work_add_step(t->model, qm_engine_kv_type(l->engine), 1, (int64_t)depth, 1, 1, &s->decode_work);
+    }
+    qm_meter_end(t->meter);
+    s->write_joules += t->meter->joules;
+    s->write_metered += t->meter->seconds;
+    s->written += (double)(t->generate - 1);
+    r->report->config[i].celsius = fmax(r->report->config[i].celsius, t->meter->celsius);
+    r->report->config[i].fan_rpm = fmax(r->report->config[i].fan_rpm, t->meter->fan_rpm);
+    return rc;
+}
+
+/* One prompt read and answered, with the same seed every time. */
+static int answer(struct qm_compare_runner *r, int i, int p, int round, struct qm_error *err) {
+    const struct qm_compare_task *t = r->task;
+    struct qm_compare_config *c = &r->report->config[i];
+    struct qm_sampling sampling = t->sampling;
+    int32_t *ids = calloc((size_t)t->generate, sizeof *ids);
+    struct drawing d = {.past = {.prompt = t->prompt[p].data, .n_prompt = (int64_t)t->prompt[p].len, .output = ids}};
+    sampling.seed += (uint64_t)p;
+    int rc = qm_sampling_check(&sampling, t->model->config.vocab, err);
+    if (!rc)
+        rc = ids ? qm_sampler_scratch_new(t->model->config.vocab, qm_engine_isa(r->lane[i].engine), &d.scratch, err)
+                 : qm_fail_memory(err, (uint64_t)t->generate * sizeof *ids, "an answer");
+    qm_sampler_start(&d.sampler, &sampling);
+    if (!rc)
+        rc = read_prompt(r, i, p, err);
+    if (!rc)
+        rc = write_answer(r, i, &d, ids, err);
+    qm_sampler_scratch_free(d.scratch);
+    if (!rc && round == 0) {
+        c->answer[p] = ids;
+        c->n_answer[p] = t->generate;
+        return QM_OK;
+    }
+    if (!rc && qm_first_difference(c->answer[p], t->generate, ids, t->generate) >= 0)
+        c->unsteady = true;
+    free(ids);
+    return rc;
+}
+
+static void look_at_nodes(const struct qm_engine *e, struct qm_compare_config *c) {
+    for (; c->n_nodes < qm_engine_nodes(e) && c->n_nodes < QM_COMPARE_NODES; c->n_nodes++) {
+        struct qm_engine_node n = qm_engine_node(e, c->n_nodes);
+        double pages = (double)(n.in_weights.pages + n.in_kv.pages);
+        c->node[c->n_nodes] = (struct qm_compare_node){
+            .number = n.number,
+            .weights = n.weights.data ? n.weights.bytes : 0,
+            .kv = n.kv.data ? n.kv.bytes : 0,
+            .placed = pages > 0 ? (double)(n.in_weights.in_place + n.in_kv.in_place) / pages : NAN};
+    }
+}
+
+/* Threads, the quiet ones, and memory, while the engine is there. */
+static void look_at(struct qm_compare_runner *r, int i) {
+    struct qm_compare_config *c = &r->report->config[i];
+    struct qm_quiet_state quiet;
+    const struct qm_engine *e = r->lane[i].engine;
+    c->threads = c->threads_used = qm_engine_threads(e);
+    if (qm_engine_quiet(e, &quiet))
+        c->threads_used = quiet.use.threads;
+    look_at_nodes(e, c);
+    const struct qm_memory_table *m = qm_engine_memory(e);
+    if (c->n_memory == 1)
+        c->memory[0] = (struct qm_compare_memory){
+            .device = "cpu", .weights = m->weights, .kv = m->kv, .activations = m->scratch, .total = m->total};
+}
+
+static int run_turn(struct qm_compare_runner *r, int i, int round, struct qm_error *err) {
+    const struct qm_compare_task *t = r->task;
+    struct qm_compare_samples *s = &r->samples[i];
+    int rc = open_lane(r, i, err);
+    if (!rc)
+        rc = warm_up(r, i, err);
+    s->read_now = s->write_now = s->first_now = 0;
+    for (int p = 0; p < t->prompts && !rc; p++)
+        rc = answer(r, i, p, round, err);
+    if (rc)
+        return rc;
+    s->prefill_tps[round] = (double)r->report->prompt_tokens / s->read_now;
+    s->decode_tps[round] = (double)(t->prompts * (t->generate - 1)) / s->write_now;
+    s->first[round] = (s->read_now + s->first_now) / t->prompts;
+    s->read_seconds += s->read_now;
+    s->write_seconds += s->write_now;
+    look_at(r, i);
+    return round == 0 ? qm_compare_logits(r, i, err) : QM_OK;
+}
+
+static int measure_limits(struct qm_compare_runner *r, int i, struct qm_error *err) {
+    struct qm_limits_probe *probe = NULL;
+    const struct qm_kernels *kernels;
+    int rc = open_lane(r, i, err);
+    if (!rc)
+        rc = qm_kernels_get(r->task->isa, &kernels, err);
+    if (!rc)
+        rc = qm_limits_open(qm_engine_team(r->lane[i].engine), kernels, &probe, err);
+    if (rc)
+        return rc;
+    struct qm_limits now = qm_limits_measure(probe);
+    qm_limits_close(probe);
+    const struct qm_limits both[] = {now, r->limits};
+    r->limits = r->limits_read++ ? qm_limits_median(both, 2) : now;
+    return QM_OK;
+}
+
+static bool can_run(const struct qm_compare_config *c) {
+    return !c->why_not[0] && !c->failed[0];
+}
+
+/* What it did in this round does not count. Nothing to be held against it comes of a first round that is not whole, nor
+ * anything to hold others against: that is the next one's to give. */
+static void set_aside(struct qm_compare_runner *r, int i, int round, const struct qm_error *why) {
+    struct qm_compare_config *c = &r->report->config[i];
+    if (!r->failure.code)
+        r->failure = *why;
+    snprintf(c->failed, sizeof c->failed, "round %d: %.230s", round + 1, why->message);
+    if (!r->keep)
+        close_lane(&r->lane[i]);
+    if (round > 0)
+        return;
+    c->agreement = (struct qm_agreement){.first_difference = -1, .kl_mean = NAN, .kl_max = NAN};
+    c->unsteady = false;
+    for (int p = 0; p < r->task->prompts; p++) {
+        free(c->answer[p]);
+        c->answer[p] = NULL;
+        c->n_answer[p] = 0;
+    }
+    if (i != r->report->reference)
+        return;
+    qm_compare_logits_free(r);
+    do
+        r->report->reference++;
+    while (r->report->reference < r->report->configs && !can_run(&r->report->config[r->report->reference]));
+    if (r->report->reference == r->report->configs)
+        r->report->reference = -1;
+}
+
+/* One configuration's part of a round. Where the system or a device fails, the others go on. */
+static int take_turn(struct qm_compare_runner *r, int i, int round, bool *limits_read, struct qm_error *err) {
+    struct qm_compare_samples before = r->samples[i];
+    struct qm_error why = {0};
+    int rc = *limits_read ? QM_OK : measure_limits(r, i, &why);
+    *limits_read = *limits_read || !rc;
+    if (!rc)
+        rc = run_turn(r, i, round, &why);
+    if (rc == QM_SYSTEM || rc == QM_FIT) {
+        r->samples[i] = before;
+        set_aside(r, i, round, &why);
+        return QM_OK;
+    }
+    r->samples[i].rounds = round + 1;
+    if (rc)
+        *err = why;
+    return rc;
+}
+
+static int run_rounds(struct qm_compare_runner *r, struct qm_error *err) {
+    const struct qm_compare_task *t = r->task;
+    int rc = QM_OK;
+    for (int round = 0; round < t->rounds && !rc; round++) {
+        bool limits_read = false;
+        for (int k = 0; k < t->specs && !rc; k++) {
+            int i = round % 2 ? t->specs - 1 - k : k;
+            if (!can_run(&r->report->config[i]))
+                continue;
+            rc = take_turn(r, i, round, &limits_read, err);
+            if (!rc)
+                qm_progress_update(t->progress, "comparing", (uint64_t)(round * t->specs + k + 1),
+                                   (uint64_t)(t->rounds * t->specs), QM_UNIT_STEPS);
+        }
+    }
+    if (rc || r->report->reference >= 0)
+        return rc;
+    *err = r->failure; /* of every one */
+    return err->code;
+}
+
+static int take_curve(const struct qm_compare_curve *curve, struct qm_compare_point *out) {
+    int n = 0;
+    for (int k = 0; k < QM_COMPARE_POINTS; k++)
+        if (curve->tokens[k] > 0 && curve->seconds[k] > 0)
+            out[n++] = (struct qm_compare_point){round(curve->depth[k] / curve->tokens[k]),
+                                                 curve->tokens[k] / curve->seconds[k], NAN};
+    return n;
+}
+
+static void conclude(struct qm_compare_runner *r, int i) {
+    const struct qm_compare_samples *s = &r->samples[i];
+    struct qm_compare_config *c = &r->report->config[i];
+    const struct qm_config *model = &r->task->model->config;
+    enum qm_dtype product = model->experts ? model->expert_dtype : model->dtype;
+    bool devices = has_devices(&r->task->spec[i]);
+    double flops = product == QM_F32 || product == QM_F16 ? r->limits.most.f32 : r->limits.most.bf16;
+    c->prefill.measured = qm_figure_of(s->prefill_tps, s->rounds);
+    c->decode.measured = qm_figure_of(s->decode_tps, s->rounds);
+    c->first.measured = qm_figure_of(s->first, s->rounds);
+    c->n_prefill_at = take_curve(&s->prefill, c->prefill_at);
+    c->n_decode_at = take_curve(&s->decode, c->decode_at);
+    if (!devices) {
+        c->gb_s = (s->decode_work.weight_bytes + s->decode_work.kv_bytes) / s->write_seconds * 1e-9;
+        c->limit_gb_s = r->limits.most.read * 1e-9;
+        c->decode_share = qm_work_seconds(&s->decode_work, r->limits.most.read, flops) / s->write_seconds;
+        c->prefill_share = qm_work_seconds(&s->prefill_work, r->limits.most.read, flops) / s->read_seconds;
+        c->joules_per_token = s->write_joules / s->written;
+        c->joules_per_prompt_token = s->read_joules / s->read_tokens;
+        c->watts = s->write_joules / s->write_metered;
+    }
+    qm_compare_predict(r->task, i, c->threads_used, c);
+}
+
+/* Whether all engines fit side by side, with some left. An emulated device's memory is this machine's. */
+static int choose_keep(struct qm_compare_runner *r, struct qm_error *err) {
+    uint64_t available, wanted = 0;
+    for (int i = 0; i < r->report->configs; i++)
+        for (int d = 0; d < r->report->config[i].n_memory && !r->report->config[i].why_not[0]; d++)
+            wanted += r->report->config[i].memory[d].total;
+    int rc = qm_memory_available(&available, err);
+    r->keep = wanted <= available - available / 10;
+    r->report->reopened = !r->keep;
+    return rc;
+}
+
+int qm_compare_run(struct qm_compare_task *t, struct qm_compare_report *report, struct qm_error *err) {
+    struct qm_compare_runner *r = calloc(1, sizeof *r);
+    if (!r)
+        return qm_fail_memory(err, sizeof *r, "the comparison");
+    *r = (struct qm_compare_runner){.task = t, .report = report};
+    report->reference = -1;
+    for (int i = report->configs - 1; i >= 0; i--)
+        report->reference = report->config[i].why_not[0] ? report->reference : i;
+    int64_t vocab = t->model->config.vocab;
+    /* as this thread sees it before the first engine pins it to a core */
+    int rc = qm_topology_load(&t->numa, &r->topology, err);
+    if (!rc)
+        rc = choose_keep(r, err);
+    if (!rc && !(r->logits = malloc((size_t)vocab * sizeof *r->logits)))
+        rc = qm_fail_memory(err, (uint64_t)vocab * sizeof *r->logits, "logits");
+    if (!rc && report->reference >= 0)
+        rc = run_rounds(r, err);
+    qm_progress_end(t->progress);
+    for (int i = 0; i < report->configs; i++)
+        if (!rc && r->samples[i].rounds)
+            conclude(r, i);
+    report->agree = report->reference >= 0;
+    for (int i = 0; i < report->configs; i++) {
+        const struct qm_compare_config *c = &report->config[i];
+        if (c->unsteady || (c->agreement.compared && !qm_agreement_holds(&c->agreement, report->bound)))
+            report->agree = false;
+    }
+    /* the last one first: each gives back the affinity that it found */
+    for (int i = t->specs - 1; i >= 0; i--)
+        close_lane(&r->lane[i]);
+    qm_topology_free(&r->topology);
+    qm_compare_logits_free(r);
+    free(r->logits);
+    free(r);
+    return rc;
+}

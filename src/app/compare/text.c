@@ -1,0 +1,410 @@
+/* A comparison for people: tables of at most 80 columns, then what must be said of the numbers. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "app/batch/show.h"
+#include "app/compare/compare.h"
+#include "app/out.h"
+
+enum { NAME = 18 };
+
+/* The number in `digits` significant ones, or "-". */
+static const char *cell(double x, int digits, char *out, size_t size) {
+    if (!isfinite(x))
+        snprintf(out, size, "-");
+    else if (fabs(x) >= 1e6)
+        snprintf(out, size, "%.*gM", digits, x * 1e-6);
+    else if (fabs(x) >= pow(10, digits - 1))
+        snprintf(out, size, "%.0f", x);
+    else
+        snprintf(out, size, "%.*g", digits, x);
+    return out;
+}
+
+static const char *range(const struct qm_figure *f, char *out, size_t size) {
+    snprintf(out, size, "-");
+    if (f->n > 1) {
+        char low[32], high[32];
+        snprintf(out, size, "%s-%s", cell(f->low, 4, low, sizeof low), cell(f->high, 4, high, sizeof high));
+    }
+    return out;
+}
+
+/* A name that may be long: cut, "*" where a device is emulated. */
+static const char *label(const struct qm_compare_config *c, char *out, size_t size) {
+    size_t n = strlen(c->name), most = NAME - 1 - c->emulated;
+    snprintf(out, size, "%.*s%s%s", (int)(n > most ? most - 2 : n), c->name, n > most ? ".." : "",
+             c->emulated ? "*" : "");
+    return out;
+}
+
+/* Words of a text in lines of at most 78 columns, those after the first set in. */
+static int wrapped(const char *head, const char *text, struct qm_error *err) {
+    enum { WIDE = 78, IN = NAME + 1 };
+    int rc = qm_out_text(head, err), at = (int)strlen(head);
+    while (*text && !rc) {
+        int n = (int)strcspn(text, " \n");
+        bool wrap = at + 1 + n > WIDE;
+        rc = wrap ? qm_out_printf(err, "\n%*s%.*s", IN, "", n, text) : qm_out_printf(err, " %.*s", n, text);
+        at = (wrap ? IN : at + 1) + n;
+        text += n;
+        text += strspn(text, " \n");
+    }
+    return rc ? rc : qm_out_text("\n", err);
+}
+
+static int print_head(const struct qm_compare_report *r, struct qm_error *err) {
+    const char *slash = strrchr(r->model, '/');
+    char sampling[48] = "greedy";
+    if (r->temperature > 0)
+        snprintf(sampling, sizeof sampling, "temperature %g, seed %lld", r->temperature, (long long)r->seed);
+    int rc = qm_out_printf(err, "model       %s\nmachine     %s, %s\n", slash && slash[1] ? slash + 1 : r->model,
+                           r->machine, r->isa);
+    return rc ? rc
+              : qm_out_printf(err, "work        %d prompt%s, %lld tokens, each answered with %lld; %d round%s; %s\n\n",
+                              r->prompts, r->prompts == 1 ? "" : "s", (long long)r->prompt_tokens,
+                              (long long)r->generate, r->rounds, r->rounds == 1 ? "" : "s", sampling);
+}
+
+static int print_rate(const struct qm_compare_config *k, const struct qm_compare_rate *rate, struct qm_error *err) {
+    char name[80], a[32], b[80], c[32];
+    return qm_out_printf(err, "%-*s %8s %15s %9s", NAME, label(k, name, sizeof name),
+                         cell(rate->measured.median, 4, a, sizeof a), range(&rate->measured, b, sizeof b),
+                         cell(rate->predicted, 4, c, sizeof c));
+}
+
+static int print_reading(const struct qm_compare_report *r, struct qm_error *err) {
+    char a[32];
+    int rc = qm_out_printf(err, "%-*s %8s %15s %9s  %s\n", NAME, "reading, tokens/s", "median", "range", "predicted",
+                           "first token, s");
+    for (int i = 0; i < r->configs && !rc; i++) {
+        const struct qm_compare_config *k = &r->config[i];
+        bool run = k->first.measured.n > 0;
+        rc = print_rate(k, &k->prefill, err);
+        rc = rc ? rc
+                : qm_out_printf(err, "  %s%s%s\n", run ? "" : "(",
+                                cell(run ? k->first.measured.median : k->first.predicted, 3, a, sizeof a),
+                                run ? "" : ")");
+    }
+    return rc;
+}
+
+static int print_writing(const struct qm_compare_report *r, struct qm_error *err) {
+    char a[32], share[32];
+    int rc = qm_out_printf(err, "\n%-*s %8s %15s %9s %8s %6s\n", NAME, "writing, tokens/s", "median", "range",
+                           "predicted", "GB/s", "limit");
+    for (int i = 0; i < r->configs && !rc; i++) {
+        const struct qm_compare_config *k = &r->config[i];
+        snprintf(share, sizeof share, "-");
+        if (isfinite(k->decode_share))
+            snprintf(share, sizeof share, "%.0f %%", 100 * k->decode_share);
+        rc = print_rate(k, &k->decode, err);
+        rc = rc ? rc : qm_out_printf(err, " %8s %6s\n", cell(k->gb_s, 3, a, sizeof a), share);
+    }
+    return rc;
+}
+
+static int print_cost(const struct qm_compare_report *r, struct qm_error *err) {
+    char name[80], a[32], b[32];
+    int rc = qm_out_printf(err, "\n%-*s %7s %8s %6s %4s %5s  %s\n", NAME, "", "threads", "J/token", "W", "°C", "  fan",
+                           "memory, GiB");
+    for (int i = 0; i < r->configs && !rc; i++) {
+        const struct qm_compare_config *k = &r->config[i];
+        char threads[32] = "-", joules[32], watts[32];
+        if (k->threads)
+            snprintf(threads, sizeof threads, k->threads_used < k->threads ? "%d of %d" : "%d", k->threads_used,
+                     k->threads);
+        rc = qm_out_printf(err, "%-*s %7s %8s %6s %4s %5s ", NAME, label(k, name, sizeof name), threads,
+                           cell(k->joules_per_token, 3, joules, sizeof joules), cell(k->watts, 3, watts, sizeof watts),
+                           cell(k->celsius, 3, a, sizeof a), cell(k->fan_rpm, 4, b, sizeof b));
+        for (int m = 0; m < k->n_memory && !rc; m++)
+            rc = qm_out_printf(err, "%s %.40s %.2f", m ? "," : "", k->memory[m].device,
+                               (double)k->memory[m].total / (double)(1 << 30));
+        rc = rc ? rc : qm_out_text("\n", err);
+    }
+    return rc;
+}
+
+static int print_nodes(const struct qm_compare_report *r, struct qm_error *err) {
+    char name[80], head[120], parts[QM_COMPARE_NODES * 96], a[32], b[32];
+    bool told = false;
+    int rc = QM_OK;
+    for (int i = 0; i < r->configs && !rc; i++) {
+        const struct qm_compare_config *c = &r->config[i];
+        size_t n = 0;
+        if (c->n_nodes < 2)
+            continue;
+        rc = told ? QM_OK : qm_out_text("\nmemory of nodes, GiB: weights + keys and values; how much is there\n", err);
+        told = true;
+        for (int k = 0; k < c->n_nodes; k++) {
+            const struct qm_compare_node *at = &c->node[k];
+            n += (size_t)snprintf(parts + n, sizeof parts - n, "%snode %d: %s + %s", k ? ", " : "", at->number,
+                                  cell((double)at->weights / (double)(1 << 30), 3, a, sizeof a),
+                                  cell((double)at->kv / (double)(1 << 30), 3, b, sizeof b));
+            if (isfinite(at->placed))
+                n += (size_t)snprintf(parts + n, sizeof parts - n, " (%.0f %%)", 100 * at->placed);
+        }
+        snprintf(head, sizeof head, "%-*s", NAME, label(c, name, sizeof name));
+        rc = rc ? rc : wrapped(head, parts, err);
+    }
+    return rc;
+}
+
+static int print_agreement(const struct qm_compare_report *r, struct qm_error *err) {
+    char name[80], mean[32], most[32];
+    int rc = qm_out_text("\nanswers\n", err);
+    for (int i = 0; i < r->configs && !rc; i++) {
+        const struct qm_compare_config *c = &r->config[i];
+        const struct qm_agreement *a = &c->agreement;
+        label(c, name, sizeof name);
+        if (c->unsteady)
+            rc = qm_out_printf(err, "%-*s not the same in every round\n", NAME, name);
+        if (rc || c->why_not[0] || (c->failed[0] && !c->answer[0]))
+            continue;
+        if (!a->compared) {
+            rc = qm_out_printf(err, "%-*s what the others are held against\n", NAME, name);
+            continue;
+        }
+        char head[120], text[240], same[120];
+        snprintf(head, sizeof head, "%-*s", NAME, name);
+        if (a->first_difference < 0)
+            snprintf(same, sizeof same, "identical, %lld tokens", (long long)a->tokens);
+        else
+            snprintf(same, sizeof same, "%lld of %lld tokens before the first difference, at %lld of answer %d",
+                     (long long)a->same, (long long)a->tokens, (long long)a->first_difference + 1, a->first_prompt + 1);
+        snprintf(text, sizeof text, "%s; KL mean %s, most %s nats", same, cell(a->kl_mean, 2, mean, sizeof mean),
+                 cell(a->kl_max, 2, most, sizeof most));
+        rc = wrapped(head, text, err);
+    }
+    if (rc || r->reference < 0)
+        return rc;
+    return qm_out_printf(err, "%-*s %s, within %g nats along the same beginning\n", NAME, "",
+                         r->agree ? "they agree" : "they do NOT agree", r->bound);
+}
+
+static int print_incomplete(const struct qm_compare_report *r, struct qm_error *err) {
+    char name[80], head[120];
+    int rc = QM_OK;
+    for (int i = 0; i < r->configs && !rc; i++) {
+        const struct qm_compare_config *c = &r->config[i];
+        bool ran = !c->why_not[0];
+        snprintf(head, sizeof head, "%-*s %s", NAME, label(c, name, sizeof name),
+                 ran ? "FAILED in" : "predicted only:");
+        if (!ran || c->failed[0])
+            rc = wrapped(head, ran ? c->failed : c->why_not, err);
+    }
+    return rc;
+}
+
+static int print_placements(const struct qm_compare_report *r, struct qm_error *err) {
+    char name[80];
+    int rc = QM_OK;
+    for (int i = 0; i < r->configs && !rc; i++) {
+        const char *at = r->config[i].placement;
+        if (*at)
+            rc = qm_out_printf(err, "\nplacement of %s\n", label(&r->config[i], name, sizeof name));
+        while (*at && !rc) {
+            int n = (int)strcspn(at, "\n");
+            rc = qm_out_printf(err, "  %.*s\n", n, at);
+            at += n + (at[n] == '\n');
+        }
+    }
+    return rc;
+}
+
+static const char *duration(double seconds, char *out, int size) {
+    if (seconds >= 100)
+        return qm_duration_text(seconds, out, size);
+    snprintf(out, (size_t)size, "%.3g s", seconds);
+    return out;
+}
+
+static int print_job(const struct qm_compare_report *r, struct qm_error *err) {
+    char name[80], time[64], joules[32];
+    if (!r->job[0])
+        return QM_OK;
+    int rc = qm_out_printf(err, "\njob         %.60s: %lld row%s, %lld tokens to read, %lld to write, %lld at once\n",
+                           r->job, (long long)r->job_rows, r->job_rows == 1 ? "" : "s", (long long)r->job_prompt,
+                           (long long)r->job_answers, (long long)r->job_at_once);
+    if (!rc && r->job_bad)
+        rc = qm_out_printf(err, "            %lld more rows can't be answered (batch --check says why)\n",
+                           (long long)r->job_bad);
+    if (!rc && r->job_open)
+        rc = qm_out_printf(err, "            %lld without a max_tokens are counted with 512\n", (long long)r->job_open);
+    for (int i = 0; i < r->configs && !rc; i++) {
+        const struct qm_compare_config *c = &r->config[i];
+        bool known = isfinite(c->job.seconds);
+        rc = qm_out_printf(err, "%-*s %s", NAME, label(c, name, sizeof name),
+                           known ? duration(c->job.seconds, time, sizeof time) : "-");
+        if (!rc && isfinite(c->job.joules))
+            rc = qm_out_printf(err, ", %s %sJ",
+                               cell(c->job.joules / (c->job.joules < 1e4 ? 1 : 1e3), 3, joules, sizeof joules),
+                               c->job.joules < 1e4 ? "" : "k");
+        rc = rc ? rc : qm_out_printf(err, "%s\n", known && !qm_compare_measured(c) ? " (predicted only)" : "");
+    }
+    return rc;
+}
+
+static int print_change(double now, double then, struct qm_error *err) {
+    char a[32], b[32];
+    int rc = qm_out_printf(err, " %8s %8s", cell(then, 4, a, sizeof a), cell(now, 4, b, sizeof b));
+    if (rc)
+        return rc;
+    return isfinite(now) && then > 0 ? qm_out_printf(err, " %+5.0f %%", 100 * (now / then - 1))
+                                     : qm_out_printf(err, " %7s", "-");
+}
+
+static int print_before(const struct qm_compare_report *r, const struct qm_compare_report *b, struct qm_error *err) {
+    char name[80];
+    if (!b)
+        return QM_OK;
+    int rc = qm_out_printf(err, "\nbefore      %s: %s, %s\n", b->when, b->machine, b->isa);
+    if (!rc && (r->prompt_tokens != b->prompt_tokens || r->generate != b->generate))
+        rc = qm_out_printf(err, "            other work: %lld tokens read, %lld written an answer\n",
+                           (long long)b->prompt_tokens, (long long)b->generate);
+    if (!rc && strcmp(r->model, b->model) != 0)
+        rc = qm_out_printf(err, "            another model's folder: %.80s\n", b->model);
+    rc = rc ? rc
+            : qm_out_printf(err, "%-*s %25s %25s\n%-*s %8s %8s %7s %8s %8s %7s  answers\n", NAME, "",
+                            "reading, tokens/s", "writing, tokens/s", NAME, "", "then", "now", "", "then", "now", "");
+    for (int i = 0; i < r->configs && !rc; i++) {
+        const struct qm_compare_config *c = &r->config[i], *old = qm_compare_find(b, c->name);
+        struct qm_agreement a;
+        if (!old)
+            continue;
+        rc = qm_out_printf(err, "%-*s", NAME, label(c, name, sizeof name));
+        rc = rc ? rc : print_change(c->prefill.measured.median, old->prefill.measured.median, err);
+        rc = rc ? rc : print_change(c->decode.measured.median, old->decode.measured.median, err);
+        if (rc || !qm_compare_answers(r, c, b, old, &a))
+            rc = rc ? rc : qm_out_text("  not comparable\n", err);
+        else if (a.first_difference < 0)
+            rc = qm_out_text("  identical\n", err);
+        else
+            rc = qm_out_printf(err, "  differ from token %lld on\n", (long long)a.first_difference + 1);
+    }
+    return rc;
+}
+
+static int print_notes(const struct qm_compare_report *r, struct qm_error *err) {
+    bool emulated = false;
+    int rc = QM_OK;
+    for (int i = 0; i < r->configs; i++)
+        emulated = emulated || r->config[i].emulated;
+    if (emulated)
+        rc = qm_out_text("\n* emulated: computed on the CPU, its times simulated from what the device is\n"
+                         "  said to be; its joules are not measured\n",
+                         err);
+    if (!rc && r->reopened)
+        rc = qm_out_text("\nthe configurations do not fit in memory side by side: they were loaded in turn\n", err);
+    if (!rc && r->not_readable[0])
+        rc = qm_out_text("\n", err);
+    for (const char *at = r->not_readable; *at && !rc;) {
+        char reason[400];
+        int n = (int)strcspn(at, "\n");
+        snprintf(reason, sizeof reason, "%.*s", n, at);
+        rc = wrapped("not readable:", reason, err);
+        at += n + (at[n] == '\n');
+    }
+    return rc;
+}
+
+int qm_compare_text(const struct qm_compare_report *r, const struct qm_compare_report *before, struct qm_error *err) {
+    int rc = print_head(r, err);
+    rc = rc ? rc : print_reading(r, err);
+    rc = rc ? rc : print_writing(r, err);
+    rc = rc ? rc : print_cost(r, err);
+    rc = rc ? rc : print_nodes(r, err);
+    rc = rc ? rc : print_agreement(r, err);
+    rc = rc ? rc : print_incomplete(r, err);
+    rc = rc ? rc : print_placements(r, err);
+    rc = rc ? rc : print_job(r, err);
+    rc = rc ? rc : print_before(r, before, err);
+    return rc ? rc : print_notes(r, err);
+}
+
+/* A text as CSV has it: in quotes, quotes doubled. */
+static int quoted(const char *s, struct qm_error *err) {
+    int rc = qm_out_text("\"", err);
+    for (; *s && !rc; s++)
+        rc = qm_out_printf(err, *s == '"' ? "\"%c" : "%c", *s);
+    return rc ? rc : qm_out_text("\"", err);
+}
+
+static int csv_number(double x, struct qm_error *err) {
+    return isfinite(x) ? qm_out_printf(err, ",%.9g", x) : qm_out_text(",", err);
+}
+
+/* Two fields: "cpu=BYTES;emulated=BYTES" and "0=BYTES;1=BYTES": weights, keys and values by a node's
+ * number, -1 where nodes are not told apart. */
+static int csv_memory(const struct qm_compare_config *c, struct qm_error *err) {
+    char text[QM_COMPARE_NODES * 32] = "";
+    size_t n = 0;
+    for (int m = 0; m < c->n_memory; m++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%s=%llu", m ? ";" : "", c->memory[m].device,
+                              (unsigned long long)c->memory[m].total);
+    int rc = qm_out_text(",", err);
+    rc = rc ? rc : quoted(text, err);
+    text[0] = 0;
+    n = 0;
+    for (int k = 0; k < c->n_nodes; k++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%d=%llu", k ? ";" : "", c->node[k].number,
+                              (unsigned long long)(c->node[k].weights + c->node[k].kv));
+    rc = rc ? rc : qm_out_text(",", err);
+    return rc ? rc : quoted(text, err);
+}
+
+int qm_compare_csv(const struct qm_compare_report *r, struct qm_error *err) {
+    static const char names[] =
+        "config,measured,emulated,threads_used,prefill_tps,prefill_low,prefill_high,prefill_predicted,decode_tps,"
+        "decode_low,decode_high,decode_predicted,first_token_seconds,first_token_predicted,gb_s,decode_limit_share,"
+        "prefill_limit_share,joules_per_token,watts,celsius,fan_rpm,memory_bytes,identical,first_difference,kl_mean,"
+        "kl_max,job_seconds,job_joules,model,machine,when,memory_devices,memory_nodes,"
+        "failed\n";
+    int rc = qm_out_text(names, err);
+    for (int i = 0; i < r->configs && !rc; i++) {
+        const struct qm_compare_config *c = &r->config[i];
+        const struct qm_agreement *a = &c->agreement;
+        double bytes = 0;
+        for (int m = 0; m < c->n_memory; m++)
+            bytes += (double)c->memory[m].total;
+        const double numbers[] = {c->prefill.measured.median,
+                                  c->prefill.measured.low,
+                                  c->prefill.measured.high,
+                                  c->prefill.predicted,
+                                  c->decode.measured.median,
+                                  c->decode.measured.low,
+                                  c->decode.measured.high,
+                                  c->decode.predicted,
+                                  c->first.measured.median,
+                                  c->first.predicted,
+                                  c->gb_s,
+                                  c->decode_share,
+                                  c->prefill_share,
+                                  c->joules_per_token,
+                                  c->watts,
+                                  c->celsius,
+                                  c->fan_rpm,
+                                  bytes,
+                                  a->compared ? a->first_difference < 0 : NAN,
+                                  a->compared && a->first_difference >= 0 ? (double)a->first_difference : NAN,
+                                  a->kl_mean,
+                                  a->kl_max,
+                                  c->job.seconds,
+                                  c->job.joules};
+        rc = quoted(c->name, err);
+        rc = rc ? rc : qm_out_printf(err, ",%d,%d,%d", qm_compare_measured(c), c->emulated, c->threads_used);
+        for (size_t k = 0; k < sizeof numbers / sizeof *numbers && !rc; k++)
+            rc = csv_number(numbers[k], err);
+        const char *texts[] = {r->model, r->machine, r->when};
+        for (size_t k = 0; k < 3 && !rc; k++) {
+            rc = qm_out_text(",", err);
+            rc = rc ? rc : quoted(texts[k], err);
+        }
+        rc = rc ? rc : csv_memory(c, err);
+        rc = rc ? rc : qm_out_text(",", err);
+        rc = rc ? rc : quoted(c->failed, err);
+        rc = rc ? rc : qm_out_text("\n", err);
+    }
+    return rc;
+}

@@ -1,0 +1,181 @@
+/* The kept shares: kernels-HASH.json beside the machine's profile. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "app/machine/calibrate.h"
+#include "app/machine/calibrate_model.h"
+#include "base/file.h"
+#include "base/json.h"
+
+enum { VERSION = 2, FIELDS = 6, FILE_LIMIT = 1 << 20 };
+static const double SECONDS = 45; /* after which no part is begun; after twice as many none is finished */
+
+static const struct {
+    const char *name;
+    enum qm_kernel_class kernel;
+    enum qm_dtype type;
+} parts[QM_PARTS] = {
+    [QM_PART_DENSE_BF16] = {"products of BF16", QM_KERNEL_DENSE, QM_BF16},
+    [QM_PART_ATTENTION_128] = {"attention with heads of 128", QM_KERNEL_ATTENTION_128, QM_BF16},
+    [QM_PART_EXPERTS_BF16] = {"experts of BF16", QM_KERNEL_EXPERTS, QM_BF16},
+    [QM_PART_ATTENTION_64] = {"attention with heads of 64", QM_KERNEL_ATTENTION_64, QM_BF16},
+    [QM_PART_EXPERTS_MXFP4] = {"experts of MXFP4", QM_KERNEL_EXPERTS, QM_MXFP4},
+    [QM_PART_DENSE_F16] = {"products of F16", QM_KERNEL_DENSE, QM_F16},
+    [QM_PART_DENSE_F32] = {"products of F32", QM_KERNEL_DENSE, QM_F32},
+};
+
+const char *qm_calibration_build(void) {
+    return QM_KERNELS;
+}
+
+int qm_calibration_parse(const char *text, size_t len, const char *name, const char *identity, const char *isa,
+                         const char *build, struct qm_efficiency *out, struct qm_error *err) {
+    json_t *root = NULL;
+    int64_t version = 0;
+    const char *of = NULL, *with = NULL, *by = NULL, *measured = NULL;
+    int rc = qm_json_parse(text, len, name, &root, err);
+    if (!rc && !json_is_object(root))
+        rc = qm_fail(err, QM_INPUT, "%s: expected an object, found %s", name, qm_json_type_name(root));
+    if (!rc)
+        rc = qm_json_int(root, "version", name, VERSION, VERSION, &version, err);
+    if (!rc)
+        rc = qm_json_string(root, "identity", name, &of, err);
+    if (!rc)
+        rc = qm_json_string(root, "isa", name, &with, err);
+    if (!rc)
+        rc = qm_json_string(root, "build", name, &by, err);
+    if (!rc)
+        rc = qm_json_string(root, "measured", name, &measured, err);
+    if (!rc && (!version || !of || !with || !by || !measured || json_object_size(root) != FIELDS))
+        rc = qm_fail(err, QM_INPUT, "%s: expected version, identity, isa, build, measured and efficiency", name);
+    if (!rc && (strcmp(of, identity) != 0 || strcmp(with, isa) != 0))
+        rc = qm_fail(err, QM_INPUT, "%s is of another machine or instruction set: \"%s\", %s", name, of, with);
+    if (!rc && strcmp(by, build) != 0)
+        rc = qm_fail(err, QM_INPUT, "%s is of another build of the kernels", name);
+    if (!rc)
+        rc = qm_efficiency_parse(json_object_get(root, "efficiency"), name, out, err);
+    json_decref(root);
+    return rc;
+}
+
+static int load(const char *path, const char *identity, const char *isa, struct qm_efficiency *out, bool *found,
+                struct qm_error *err) {
+    struct qm_buf text = {0};
+    *found = false;
+    if (access(path, F_OK) != 0)
+        return QM_OK;
+    int rc = qm_read_file(path, FILE_LIMIT, &text, err);
+    if (!rc)
+        rc = qm_calibration_parse(text.data ? text.data : "", text.len, path, identity, isa, QM_KERNELS, out, err);
+    qm_buf_free(&text);
+    *found = rc == QM_OK;
+    return rc;
+}
+
+static int save(const char *path, const char *identity, const char *isa, const struct qm_efficiency *e,
+                struct qm_error *err) {
+    char measured[32];
+    time_t now = time(NULL);
+    struct tm utc;
+    strftime(measured, sizeof measured, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+    json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:s, s:o}", "version", VERSION, "identity", identity, "isa", isa,
+                             "build", QM_KERNELS, "measured", measured, "efficiency", qm_efficiency_json(e));
+    char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
+    struct qm_out out = {0};
+    json_decref(root);
+    int rc = text ? qm_out_open(&out, path, err) : qm_fail_memory(err, 4096, "the kernels' shares");
+    if (!rc && fprintf(out.file, "%s\n", text) < 0) {
+        rc = qm_fail_errno(err, "%s", path);
+        qm_out_abort(&out);
+    } else if (!rc) {
+        rc = qm_out_commit(&out, err);
+    }
+    free(text);
+    return rc;
+}
+
+/* machine-HASH.json becomes kernels-HASH.json. */
+static bool path_of(const char *identity, const char *isa, char *out, size_t size) {
+    static const char was[] = "machine-", is[] = "kernels-"; /* equally long */
+    if (qm_machine_profile_path(identity, isa, getenv("XDG_CACHE_HOME"), getenv("HOME"), out, size, NULL))
+        return false;
+    memcpy(strrchr(out, '/') + 1, is, sizeof was - 1);
+    return true;
+}
+
+static bool has(const struct qm_efficiency *e, int part) {
+    return e->kernel[parts[part].kernel][parts[part].type].n > 0;
+}
+
+/* Usual shares where none are measured. */
+static void fill_up(struct qm_efficiency *e) {
+    struct qm_efficiency usual;
+    qm_efficiency_usual(&usual);
+    if (!has(e, QM_PART_ATTENTION_128))
+        e->value_ns = usual.value_ns;
+    if (!has(e, QM_PART_EXPERTS_BF16))
+        e->route_ns = usual.route_ns;
+    qm_efficiency_fill(e);
+}
+
+bool qm_calibration_kept(const char *identity, enum qm_isa isa, struct qm_efficiency *out) {
+    char path[4200];
+    bool found = false;
+    if (!path_of(identity, qm_isa_name(isa), path, sizeof path) ||
+        load(path, identity, qm_isa_name(isa), out, &found, NULL) || !found)
+        return false;
+    fill_up(out);
+    return true;
+}
+
+static void say_missing(const struct qm_efficiency *e, struct qm_progress *progress, const char *why) {
+    char list[256] = "";
+    size_t at = 0;
+    for (int i = 0; i < QM_PARTS; i++)
+        if (!has(e, i))
+            at += (size_t)snprintf(list + at, sizeof list - at, "%s%s", at ? ", " : "", parts[i].name);
+    if (at)
+        qm_note(progress, "not measured yet, usual shares are taken: %s (%s; the next time goes on)", list, why);
+}
+
+int qm_calibration_find(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
+                        struct qm_progress *progress, struct qm_efficiency *out, struct qm_error *err) {
+    char path[4200];
+    const char *name = qm_isa_name(isa);
+    struct qm_error why = {0};
+    struct qm_calibration_setup setup = {.isa = isa, .progress = progress};
+    double begin = qm_now();
+    setup.until = begin + 2 * SECONDS;
+    bool found = false, keep = path_of(m->identity, name, path, sizeof path), said = false;
+    int rc = QM_OK;
+    *out = (struct qm_efficiency){0};
+    if (keep && load(path, m->identity, name, out, &found, &why)) {
+        qm_note(progress, "measuring the kernels again: %s", why.message);
+        *out = (struct qm_efficiency){0};
+    }
+    why = (struct qm_error){.message = "it takes long"};
+    for (int i = 0; i < QM_PARTS && !rc && qm_now() - begin < SECONDS; i++) {
+        if (has(out, i))
+            continue;
+        if (!said)
+            qm_note(progress, "measuring the kernels: about a minute, once for this build of them");
+        said = true;
+        qm_progress_update(progress, "measuring the kernels", (uint64_t)i, QM_PARTS, QM_UNIT_STEPS);
+        rc = qm_calibrate_part((enum qm_calibration_part)i, m, profile, &setup, out, &why);
+        if (!rc && keep && save(path, m->identity, name, out, err)) {
+            qm_note(progress, "the kernels' shares are not kept: %s", err->message);
+            keep = false;
+        }
+    }
+    qm_progress_end(progress);
+    if (rc && rc != QM_FIT && rc != QM_STOPPED) {
+        *err = why;
+        return rc;
+    }
+    say_missing(out, progress, why.message);
+    fill_up(out);
+    return QM_OK;
+}

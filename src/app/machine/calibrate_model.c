@@ -1,0 +1,137 @@
+/* Opening a small model of random weights, and timing steps of it. */
+#include "app/machine/calibrate_model.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/compare/stats.h"
+#include "base/json.h"
+
+enum { WINDOWS = 3, STEPS = 16, MIN_STEPS = 2 };
+static const double SECONDS = 0.1 /* of a window */, ALIKE = 1.04;
+
+int qm_calibration_open(struct qm_calibration_setup *s, const char *config, int64_t chunk, int64_t context,
+                        struct qm_calibration_model *out, struct qm_error *err) {
+    json_t *root = NULL;
+    const struct qm_kernels *kernels;
+    *out = (struct qm_calibration_model){.state = 1, .chunk = chunk, .until = s->until};
+    int rc = qm_json_parse(config, strlen(config), "calibration", &root, err);
+    if (!rc)
+        rc = qm_model_from_config(root, "calibration", NULL, &out->model, err);
+    json_decref(root);
+    if (rc)
+        return rc;
+    struct qm_engine_options options = {.isa = s->isa,
+                                        .context = context ? context : out->model->config.max_positions,
+                                        .sequences = 1,
+                                        .chunk = chunk,
+                                        .kv_type = -1};
+    out->logits = calloc((size_t)out->model->config.vocab, sizeof *out->logits);
+    out->tokens = calloc((size_t)chunk, sizeof *out->tokens);
+    if (!out->logits || !out->tokens)
+        return qm_fail_memory(err, (uint64_t)chunk * 4, "calibration");
+    rc = qm_engine_open(out->model, &options, &out->engine, err);
+    if (!rc)
+        rc = qm_sequence_open(out->engine, &out->sequence, err);
+    if (!rc)
+        rc = qm_kernels_get(s->isa, &kernels, err);
+    if (!rc)
+        rc = qm_limits_open(qm_engine_team(out->engine), kernels, &out->probe, err);
+    if (rc)
+        return rc;
+    out->threads = qm_engine_threads(out->engine);
+    return QM_OK;
+}
+
+void qm_calibration_close(struct qm_calibration_model *m) {
+    qm_limits_close(m->probe);
+    qm_sequence_close(m->sequence);
+    qm_engine_close(m->engine);
+    qm_model_close(m->model);
+    free(m->logits);
+    free(m->tokens);
+    *m = (struct qm_calibration_model){0};
+}
+
+static int one_step(struct qm_calibration_model *m, int64_t n, struct qm_error *err) {
+    for (int64_t i = 0; i < n; i++) {
+        m->state = m->state * 1664525u + 1013904223u;
+        m->tokens[i] = (int32_t)((m->state >> 8) % (uint32_t)m->model->config.vocab);
+    }
+    struct qm_step step = {.sequence = m->sequence, .tokens = m->tokens, .n = n, .n_logits = 1, .logits = m->logits};
+    return qm_engine_step(m->engine, &step, 1, err);
+}
+
+/* Median seconds by kind of op. */
+static int time_window(struct qm_calibration_model *m, int64_t depth, int64_t n, double seconds[QM_OP_COUNT],
+                       struct qm_error *err) {
+    double samples[QM_OP_COUNT][STEPS], begin = qm_now();
+    int rc = QM_OK, steps = 0;
+    for (; !rc && steps < STEPS && (steps < MIN_STEPS || qm_now() - begin < SECONDS); steps++) {
+        struct qm_engine_profile profile = {0};
+        qm_sequence_truncate(m->sequence, depth);
+        qm_engine_set_profile(m->engine, &profile);
+        rc = one_step(m, n, err);
+        qm_engine_set_profile(m->engine, NULL);
+        for (int k = 0; k < QM_OP_COUNT; k++)
+            samples[k][steps] = profile.seconds[k];
+    }
+    for (int k = 0; k < QM_OP_COUNT; k++)
+        seconds[k] = qm_figure_of(samples[k], steps).median;
+    return rc;
+}
+
+/* One window, and what of the limits around it counts. */
+struct window {
+    double seconds[QM_OP_COUNT], sum, limit;
+    struct qm_limits around;
+};
+
+static bool alike(const struct window *a, const struct window *b) {
+    double x = a->sum / a->limit, y = b->sum / b->limit;
+    return x < y * ALIKE && y < x * ALIKE;
+}
+
+static void take_middle(const struct window *w, int n, struct qm_calibration_timing *out) {
+    double values[WINDOWS];
+    struct qm_limits around[WINDOWS];
+    for (int i = 0; i < n; i++) {
+        values[i] = w[i].limit;
+        around[i] = w[i].around;
+    }
+    out->limit = qm_figure_of(values, n).median;
+    out->around = qm_limits_median(around, n).usual;
+    for (int k = 0; k < QM_OP_COUNT; k++) {
+        for (int i = 0; i < n; i++)
+            values[i] = w[i].seconds[k] / w[i].limit;
+        out->seconds[k] = qm_figure_of(values, n).median * out->limit;
+    }
+}
+
+int qm_calibration_time(struct qm_calibration_model *m, int64_t depth, int64_t n, enum qm_dtype type, double bytes,
+                        double flops, struct qm_calibration_timing *out, struct qm_error *err) {
+    struct window w[WINDOWS] = {0};
+    qm_sequence_truncate(m->sequence, 0);
+    int rc = qm_sequence_fill_random(m->sequence, depth, 1, err), windows = 0;
+    if (!rc)
+        rc = one_step(m, n, err); /* warms up */
+    struct qm_limits before = qm_limits_measure(m->probe);
+    for (; windows < WINDOWS && !rc && !(windows == 2 && alike(&w[0], &w[1])); windows++) {
+        struct window *now = &w[windows];
+        if (qm_now() > m->until)
+            return qm_fail(err, QM_STOPPED, "it takes long");
+        rc = time_window(m, depth, n, now->seconds, err);
+        struct qm_limits after = qm_limits_measure(m->probe), both[] = {before, after};
+        now->around = qm_limits_median(both, 2);
+        double computing = type == QM_F16 || type == QM_F32 ? now->around.usual.f32 : now->around.usual.bf16;
+        now->limit = fmax(bytes / now->around.usual.read, flops / computing);
+        for (int k = 0; k < QM_OP_COUNT; k++)
+            now->sum += now->seconds[k];
+        before = after;
+    }
+    if (!rc)
+        take_middle(w, windows, out);
+    return rc;
+}

@@ -1,0 +1,122 @@
+/* From the cache, or from measuring, to the profile of this machine. */
+#include "app/machine/find.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "app/machine/limits.h"
+#include "app/machine/measure.h"
+
+static const double CLEARLY = 1.25;
+
+int qm_machine_find(const struct qm_machine *m, enum qm_isa isa, bool refresh, const char *disk,
+                    struct qm_progress *progress, struct qm_machine_found *out, struct qm_error *err) {
+    struct qm_error why = {0};
+    bool found = false;
+    *out = (struct qm_machine_found){0};
+    if (qm_machine_profile_path(m->identity, qm_isa_name(isa), getenv("XDG_CACHE_HOME"), getenv("HOME"), out->path,
+                                sizeof out->path, &why)) {
+        out->path[0] = 0;
+        qm_note(progress, "the profile is not kept: %s", why.message);
+    } else if (!refresh &&
+               qm_machine_profile_load(out->path, m->identity, qm_isa_name(isa), &out->profile, &found, &why)) {
+        qm_note(progress, "measuring again: %s", why.message);
+        found = false;
+    }
+    if (found && !disk)
+        return QM_OK;
+    if (!found)
+        qm_note(progress, "measuring this machine: a few seconds");
+    int rc = qm_machine_measure(m, isa, disk, progress, found ? NULL : &out->profile, &out->disk, err);
+    out->measured = !found;
+    if (!rc && !found && out->path[0] && qm_machine_profile_save(out->path, &out->profile, &why)) {
+        qm_note(progress, "the profile is not kept: %s", why.message);
+        out->path[0] = 0;
+    }
+    return rc;
+}
+
+bool qm_machine_kept(const struct qm_machine *m, enum qm_isa isa, struct qm_machine_profile *out) {
+    const char *name = qm_isa_name(isa);
+    char path[4200];
+    bool found = false;
+    return !qm_machine_profile_path(m->identity, name, getenv("XDG_CACHE_HOME"), getenv("HOME"), path, sizeof path,
+                                    NULL) &&
+           !qm_machine_profile_load(path, m->identity, name, out, &found, NULL) && found;
+}
+
+/* Memory of the nodes in the topology's order is not known where some have no core: then all share it. */
+static void take_nodes(const struct qm_machine *m, const struct qm_machine_profile *p, struct qm_speed *out) {
+    const struct qm_topology *t = &m->topology;
+    out->nodes = p->nodes < QM_SPEED_NODES ? p->nodes : QM_SPEED_NODES;
+    for (int i = 0; i < out->nodes; i++) {
+        struct qm_speed_node *node = &out->node[i];
+        const struct qm_scaling *s = &p->scaling[i];
+        for (int c = 0; c < t->cores; c++)
+            node->cores += t->core_node[c] == i;
+        node->memory = m->n_nodes == p->nodes ? m->nodes[i].memory : m->memory / (uint64_t)p->nodes;
+        for (node->n = 0; node->n < s->n && node->n < QM_SPEED_POINTS; node->n++) {
+            node->read[node->n].threads = s->point[node->n].threads;
+            node->read[node->n].rate = s->point[node->n].rate;
+        }
+    }
+}
+
+void qm_machine_speed(const struct qm_machine *m, const struct qm_machine_profile *p, struct qm_speed *out) {
+    *out = (struct qm_speed){.memory = m->available,
+                             .cores = m->topology.cores,
+                             .read = p->usual_read,
+                             .bf16 = p->usual_bf16,
+                             .f32 = p->usual_f32,
+                             .region_us = p->region_us,
+                             .barrier_us = p->barrier_us};
+    snprintf(out->name, sizeof out->name, "%s", m->topology.cpu_model);
+    snprintf(out->isa, sizeof out->isa, "%s", p->isa);
+    take_nodes(m, p, out);
+    qm_efficiency_usual(&out->efficiency);
+}
+
+static int rates_now(enum qm_isa isa, int cores, struct qm_rates *out, struct qm_error *err) {
+    const struct qm_kernels *kernels;
+    struct qm_team *team = NULL;
+    struct qm_limits_probe *probe = NULL;
+    int rc = qm_kernels_get(isa, &kernels, err);
+    if (!rc)
+        rc = qm_team_create(cores, &team, err);
+    if (!rc)
+        rc = qm_limits_open(team, kernels, &probe, err);
+    if (!rc)
+        *out = qm_limits_measure(probe).usual;
+    qm_limits_close(probe);
+    qm_team_destroy(team);
+    return rc;
+}
+
+int qm_machine_check(const struct qm_machine *m, enum qm_isa isa, struct qm_progress *progress,
+                     struct qm_machine_found *found, struct qm_speed *speed, struct qm_error *err) {
+    const struct qm_machine_profile *p = &found->profile;
+    struct qm_rates now;
+    qm_machine_speed(m, p, speed);
+    if (found->measured)
+        return QM_OK;
+    int rc = rates_now(isa, m->topology.cores, &now, err);
+    if (rc)
+        return rc;
+    double read = now.read / p->usual_read, bf16 = now.bf16 / p->usual_bf16, f32 = now.f32 / p->usual_f32;
+    bool more = read > CLEARLY || bf16 > CLEARLY || f32 > CLEARLY;
+    if (!more && read * CLEARLY > 1 && bf16 * CLEARLY > 1 && f32 * CLEARLY > 1)
+        return QM_OK;
+    qm_note(progress, "the profile of %s says %.1f GB/s and %.0f GFLOP/s, now it is %.1f and %.0f: %s", p->measured,
+            p->usual_read * 1e-9, p->usual_bf16 * 1e-9, now.read * 1e-9, now.bf16 * 1e-9,
+            more ? "it is measured again" : "predictions are for now (is the machine busy?)");
+    if (!more) {
+        speed->read = now.read;
+        speed->bf16 = now.bf16;
+        speed->f32 = now.f32;
+        return QM_OK;
+    }
+    rc = qm_machine_find(m, isa, true, NULL, progress, found, err);
+    if (!rc)
+        qm_machine_speed(m, p, speed);
+    return rc;
+}

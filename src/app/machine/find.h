@@ -1,0 +1,35 @@
+/* This machine's profile: the one that is kept, or measured now and kept. */
+#ifndef QM_APP_MACHINE_FIND_H
+#define QM_APP_MACHINE_FIND_H
+
+#include "app/machine/profile.h"
+#include "app/progress.h"
+#include "numa/probe.h"
+#include "plan/machine.h"
+#include "simd/isa.h"
+
+struct qm_machine_found {
+    struct qm_machine_profile profile;
+    struct qm_probe_disk disk; /* rate 0: not measured */
+    char path[4200];           /* of the profile; "": nowhere to keep it */
+    bool measured;             /* now */
+};
+
+/* refresh: measured in any case. disk: also measures how fast this path is read, or NULL. What can't be kept is noted,
+ * and no failure. The calling thread must not belong to a team. */
+int qm_machine_find(const struct qm_machine *m, enum qm_isa isa, bool refresh, const char *disk,
+                    struct qm_progress *progress, struct qm_machine_found *out, struct qm_error *err);
+
+/* The kept profile alone; false where there is none that fits. */
+bool qm_machine_kept(const struct qm_machine *m, enum qm_isa isa, struct qm_machine_profile *out);
+
+/* What the planner wants to know, of the machine and its profile. Rates are the usual ones. */
+void qm_machine_speed(const struct qm_machine *m, const struct qm_machine_profile *p, struct qm_speed *out);
+
+/* Looks whether a kept profile still holds, in half a second. Where the machine now gives clearly more, the profile was
+ * taken while it was busy or slow, and it is measured again and kept. Where it gives clearly less, predictions are for
+ * that: *speed takes the rates that are read now, and the profile stays. Both are noted. */
+int qm_machine_check(const struct qm_machine *m, enum qm_isa isa, struct qm_progress *progress,
+                     struct qm_machine_found *found, struct qm_speed *speed, struct qm_error *err);
+
+#endif

@@ -1,0 +1,144 @@
+/* The answer as one page: bars of memory, a strip of layers by device, tokens/s over depth. One file, no network,
+ * nothing executed. */
+#include <stdio.h>
+#include <string.h>
+
+#include "app/html.h"
+#include "app/out.h"
+#include "app/plan/plan.h"
+
+enum { WIDTH = 720, BAR = 26, STRIP = 34 };
+
+static const char STYLE[] =
+    ".frame{fill:none;stroke:#999}\n"
+    ".weights{fill:#36a}.kv{fill:#2a8}.activations{fill:#c83}.workspace{fill:#a5a}\n"
+    ".d0{fill:#9ab}.d1{fill:#36a}.d2{fill:#2a8}.d3{fill:#c83}.d4{fill:#a5a}.d5{fill:#c33}.d6{fill:#583}.d7{fill:#068}"
+    ".d8{fill:#860}\n";
+
+static double gib(uint64_t bytes) {
+    return (double)bytes / (double)(1 << 30);
+}
+
+static int memory_bar(const struct qm_plan_answer *a, int device, int y, struct qm_error *err) {
+    const struct qm_device_memory *m = &a->memory[device];
+    const struct {
+        const char *name;
+        uint64_t bytes;
+    } parts[] = {{"weights", m->weights},
+                 {"kv", m->kv},
+                 {"activations", m->activations + m->maps},
+                 {"workspace", m->workspace},
+                 {"slack", a->slack[device]}};
+    double scale = a->available[device] ? WIDTH / (double)a->available[device] : 0, x = 0;
+    int rc = QM_OK;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts && !rc; i++) {
+        double width = scale * (double)parts[i].bytes;
+        rc = qm_out_printf(err,
+                           "<rect class=\"%s\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\"><title>%s: %.2f "
+                           "GiB</title></rect>\n",
+                           parts[i].name, x, y, width, BAR, parts[i].name, gib(parts[i].bytes));
+        x += width;
+    }
+    return rc ? rc
+              : qm_out_printf(err, "<rect class=\"frame\" x=\"0.5\" y=\"%d\" width=\"%d\" height=\"%d\"/>\n", y,
+                              WIDTH - 1, BAR);
+}
+
+static int memory_bars(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
+    int devices = a->placement.devices;
+    int rc =
+        qm_out_printf(err, "<h2>Memory</h2>\n<svg viewBox=\"0 0 %d %d\" role=\"img\">\n", WIDTH, devices * (BAR + 24));
+    for (int d = 0; d < devices && !rc; d++) {
+        int y = d * (BAR + 24);
+        rc = qm_out_printf(err, "<text x=\"0\" y=\"%d\">", y + 14);
+        if (!rc)
+            rc = qm_html_text(qm_plan_device_name(ask->speed, d), err);
+        if (!rc)
+            rc = qm_out_printf(err, ": %.2f of %.2f GiB</text>\n", gib(a->memory[d].total + a->slack[d]),
+                               gib(a->available[d]));
+        if (!rc)
+            rc = memory_bar(a, d, y + 20, err);
+    }
+    return rc ? rc
+              : qm_out_text("</svg>\n<p>Weights (blue), keys and values (green), activations (orange), workspace "
+                            "(purple); the frame is what is available.</p>\n",
+                            err);
+}
+
+/* The share of a layer's FFN or experts that each device has, from the top down. */
+static int strip_layer(const struct qm_plan_answer *a, int64_t l, double x, double width, struct qm_error *err) {
+    const struct qm_placement *p = &a->placement;
+    int rc = qm_out_printf(err, "<rect class=\"d%d\" x=\"%.2f\" y=\"16\" width=\"%.2f\" height=\"%d\"/>\n",
+                           p->layer[l].attention, x, width, STRIP);
+    double y = 16 + STRIP + 20;
+    for (int d = 0; d < p->devices && !rc; d++) {
+        bool moe = a->model->config.layer[l].moe;
+        double share = moe ? (double)qm_placement_experts_on(p, l, d) / (double)p->experts
+                           : (double)qm_placement_columns_on(p, a->model, l, d) / (double)a->model->config.ffn;
+        if (share <= 0)
+            continue;
+        rc = qm_out_printf(err, "<rect class=\"d%d\" x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\"/>\n", d, x, y,
+                           width, share * STRIP);
+        y += share * STRIP;
+    }
+    return rc;
+}
+
+static int strip(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
+    int64_t layers = a->placement.layers;
+    double each = WIDTH / (double)layers;
+    int rc =
+        qm_out_printf(err,
+                      "<h2>Layers by device</h2>\n<svg viewBox=\"0 0 %d %d\" role=\"img\">\n<text x=\"0\" y=\"12\">"
+                      "attention, keys and values</text>\n<text x=\"0\" y=\"%d\">FFN or experts</text>\n",
+                      WIDTH, 2 * STRIP + 40, STRIP + 32);
+    for (int64_t l = 0; l < layers && !rc; l++)
+        rc = strip_layer(a, l, each * (double)l, each > 3 ? each - 1 : each, err);
+    if (!rc)
+        rc = qm_out_text("</svg>\n<p>", err);
+    for (int d = 0; d < a->placement.devices && !rc; d++) {
+        rc = qm_out_printf(err,
+                           "%s<svg width=\"12\" height=\"12\"><rect class=\"d%d\" width=\"12\" height=\"12\"/></svg> ",
+                           d ? ", " : "", d);
+        if (!rc)
+            rc = qm_html_text(qm_plan_device_name(ask->speed, d), err);
+    }
+    return rc ? rc : qm_out_text("</p>\n", err);
+}
+
+static int speeds(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
+    int rc = qm_out_text(
+        "<h2>Predicted tokens/s</h2>\n<table><tr><th>depth</th><th>reading</th><th>writing</th></tr>\n", err);
+    for (int i = 0; i < a->n_at && !rc; i++)
+        rc = qm_out_printf(err, "<tr><td>%lld</td><td>%.1f</td><td>%.2f</td></tr>\n", (long long)a->at[i].depth,
+                           a->at[i].prefill_tps, a->at[i].decode_tps);
+    double seconds = a->job.prefill.seconds + a->job.decode.seconds;
+    return rc ? rc
+              : qm_out_printf(err, "</table>\n<p>%lld x %lld tokens read and %lld written in %.1f s.</p>\n",
+                              (long long)ask->job.sequences, (long long)ask->job.prompt, (long long)ask->job.generate,
+                              seconds);
+}
+
+int qm_plan_html(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
+    int rc = qm_html_head("quietmind plan", STYLE, err);
+    if (!rc)
+        rc = qm_out_text("<p>", err);
+    if (!rc)
+        rc = qm_html_text(a->name, err);
+    if (!rc)
+        rc = qm_out_text(" on ", err);
+    if (!rc)
+        rc = qm_html_text(ask->speed->name, err);
+    for (int d = 0; d < ask->speed->devices && !rc; d++)
+        if (ask->speed->device[d].emulated)
+            rc = qm_out_text(" with an emulated device", err);
+    if (!rc)
+        rc = qm_out_text("</p>\n", err);
+    if (!rc)
+        rc = memory_bars(ask, a, err);
+    if (!rc)
+        rc = strip(ask, a, err);
+    if (!rc)
+        rc = speeds(ask, a, err);
+    return rc ? rc : qm_out_text("</body></html>\n", err);
+}

@@ -1,0 +1,221 @@
+/* The answer for people: lines of at most 80 columns. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "app/out.h"
+#include "app/plan/plan.h"
+#include "app/routing_file.h"
+#include "plan/nodes.h"
+
+static double gib(uint64_t bytes) {
+    return (double)bytes / (double)(1 << 30);
+}
+
+/* "850 ms", "12.3 s", "4 min 10 s", "3 h 25 min". */
+static const char *duration(double seconds, char *out, size_t size) {
+    long long s = (long long)(seconds + 0.5);
+    if (seconds < 1)
+        snprintf(out, size, "%.0f ms", seconds * 1e3);
+    else if (seconds < 100)
+        snprintf(out, size, "%.1f s", seconds);
+    else if (s < 7200)
+        snprintf(out, size, "%lld min %lld s", s / 60, s % 60);
+    else
+        snprintf(out, size, "%lld h %lld min", s / 3600, s % 3600 / 60);
+    return out;
+}
+
+static const char *rate(double x, char *out, size_t size) {
+    static const char *const units[] = {"G", "T", "P"};
+    int u = 0;
+    for (x *= 1e-9; x >= 1000 && u < 2; u++)
+        x *= 1e-3;
+    snprintf(out, size, x < 100 ? "%.1f %s" : "%.0f %s", x, units[u]);
+    return out;
+}
+
+static int print_head(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
+    const struct qm_config *c = &a->model->config;
+    const struct qm_speed *s = ask->speed;
+    char read[32], bf16[32];
+    const char *slash = strrchr(a->name, '/');
+    bool billions = a->model->parameters >= 1000000000;
+    double unit = billions ? 1e-9 : 1e-6;
+    int rc = qm_out_printf(err, "model          %s: %s, %lld layers, %.2f %s parameters, %.2f %s active\n",
+                           slash && slash[1] ? slash + 1 : a->name, c->model_type, (long long)c->layers,
+                           (double)a->model->parameters * unit, billions ? "B" : "M",
+                           (double)a->model->active_parameters * unit, billions ? "B" : "M");
+    if (!rc)
+        rc = qm_out_printf(
+            err, "machine        %s, %d cores, %.1f GiB\n               reads %sB/s (%s), BF16 %sFLOP/s (%s)\n",
+            s->name, s->cores, gib(s->memory), rate(s->read, read, sizeof read), qm_mark_name(s->read_mark),
+            rate(s->bf16, bf16, sizeof bf16), qm_mark_name(s->bf16_mark));
+    for (int d = 0; d < s->devices && !rc; d++) {
+        const struct qm_speed_device *v = &s->device[d];
+        rc = qm_out_printf(err, "%s %s%s, %.1f GiB, reads %sB/s, BF16 %sFLOP/s\n",
+                           d ? "              " : "devices       ", v->name, v->emulated ? " (emulated)" : "",
+                           gib(v->memory), rate(v->read, read, sizeof read), rate(v->bf16, bf16, sizeof bf16));
+    }
+    if (!rc)
+        rc = qm_out_printf(
+            err, "workload       %lld sequence%s of %lld tokens, %lld at once in a prompt, KV %s, %d thread%s\n",
+            (long long)a->workload.sequences, a->workload.sequences == 1 ? "" : "s", (long long)a->workload.context,
+            (long long)a->workload.chunk, qm_dtype_name(a->workload.kv_type), a->workload.threads,
+            a->workload.threads == 1 ? "" : "s");
+    if (!rc && c->experts && !ask->routing)
+        rc = qm_out_text("routing        uniform: no profile was given (run --profile-experts FILE makes one)\n", err);
+    if (!rc && ask->routing) {
+        char routing[200];
+        const char *text = qm_routing_text(ask->routing, routing, sizeof routing), *half = strstr(text, "; a token");
+        int n = half ? (int)(half - text) : (int)strlen(text);
+        rc = qm_out_printf(err, "routing        %.*s%s%s\n", n, text, half ? "\n               " : "",
+                           half ? half + 2 : "");
+    }
+    return rc;
+}
+
+/* A row of the memory table: a device a column, "-" for nothing. */
+static int print_row(const struct qm_plan_answer *a, const char *head, const uint64_t *first, size_t stride,
+                     struct qm_error *err) {
+    int rc = qm_out_printf(err, "%-14s", head);
+    for (int d = 0; d < a->placement.devices && !rc; d++) {
+        uint64_t bytes = first[(size_t)d * stride];
+        rc = bytes ? qm_out_printf(err, " %14.2f", gib(bytes)) : qm_out_printf(err, " %14s", "-");
+    }
+    return rc ? rc : qm_out_text("\n", err);
+}
+
+/* Of several NUMA nodes: what each has of the CPU's column. */
+static int print_nodes(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
+    const struct qm_speed *s = ask->speed;
+    int rc = s->nodes > 1 ? qm_out_printf(err, "\n%-14s %14s %14s %14s %14s\n", "node, GiB", "weights", "keys, values",
+                                          "activations", "of memory")
+                          : QM_OK;
+    for (int node = 0; s->nodes > 1 && node < s->nodes && !rc; node++) {
+        struct qm_node_memory m;
+        qm_node_memory(a->model, &a->workload, &a->placement, node, &m);
+        rc = qm_out_printf(err, "%-14d %14.2f %14.2f %14.2f %14.2f\n", node, gib(m.weights), gib(m.kv),
+                           gib(m.activations), gib(s->node[node].memory));
+    }
+    return rc;
+}
+
+static int print_memory(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
+    enum { STRIDE = sizeof *a->memory / sizeof(uint64_t) };
+    const struct qm_device_memory *m = a->memory;
+    uint64_t total[QM_MAX_DEVICES];
+    int rc = qm_out_printf(err, "\n%-14s", "memory, GiB");
+    for (int d = 0; d < a->placement.devices && !rc; d++) {
+        total[d] = m[d].total + a->slack[d];
+        rc = qm_out_printf(err, " %14.14s", qm_plan_device_name(ask->speed, d));
+    }
+    if (!rc)
+        rc = qm_out_text("\n", err);
+    const struct {
+        const char *head;
+        const uint64_t *first;
+        size_t stride;
+        bool shown;
+    } rows[] = {{"weights", &m->weights, STRIDE, true},
+                {"keys, values", &m->kv, STRIDE, true},
+                {"activations", &m->activations, STRIDE, true},
+                {"attention maps", &m->maps, STRIDE, m->maps > 0},
+                {"workspace", &m->workspace, STRIDE, a->placement.devices > 1},
+                {"slack", a->slack, 1, true},
+                {"total", total, 1, true}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows && !rc; i++)
+        if (rows[i].shown)
+            rc = print_row(a, rows[i].head, rows[i].first, rows[i].stride, err);
+    if (!rc)
+        rc = qm_out_printf(err, "%-14s", "left");
+    for (int d = 0; d < a->placement.devices && !rc; d++)
+        rc = qm_out_printf(err, " %14.2f", gib(a->available[d]) - gib(total[d]));
+    if (!rc)
+        rc = qm_out_text("\n", err);
+    return rc ? rc : print_nodes(ask, a, err);
+}
+
+static int print_placement(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
+    struct qm_buf text = {0};
+    int rc = qm_plan_placement_text(ask, a, &text, err);
+    const char *at = text.data ? text.data : "";
+    for (int first = 1; *at && !rc; first = 0) {
+        int n = (int)strcspn(at, "\n");
+        rc = qm_out_printf(err, "%s%-14s %.*s\n", first ? "\n" : "", first ? "placement" : "", n, at);
+        at += n + (at[n] == '\n');
+    }
+    qm_buf_free(&text);
+    double seconds = a->job.prefill.seconds + a->job.decode.seconds;
+    if (!rc && a->exact)
+        rc = qm_out_printf(err, "%-14s the best of all, %lld tried\n", "search", (long long)a->tried);
+    else if (!rc && a->bound > 0)
+        rc = qm_out_printf(err, "%-14s best of %lld tried; no placement takes less than %.0f %% of its time\n",
+                           "search", (long long)a->tried, 100 * a->bound / seconds);
+    return rc;
+}
+
+static int print_speeds(const struct qm_plan_answer *a, struct qm_error *err) {
+    int rc = qm_out_text("\ntokens/s       ", err);
+    for (int i = 0; i < a->n_at && !rc; i++) {
+        char head[32];
+        snprintf(head, sizeof head, "depth %lld%s", (long long)a->at[i].depth / (a->at[i].depth ? 1024 : 1),
+                 a->at[i].depth ? "k" : "");
+        rc = qm_out_printf(err, " %12s", head);
+    }
+    if (!rc)
+        rc = qm_out_text("\nreading        ", err);
+    for (int i = 0; i < a->n_at && !rc; i++)
+        rc = qm_out_printf(err, " %12.1f", a->at[i].prefill_tps);
+    if (!rc)
+        rc = qm_out_text("\nwriting        ", err);
+    for (int i = 0; i < a->n_at && !rc; i++)
+        rc = qm_out_printf(err, " %12.2f", a->at[i].decode_tps);
+    return rc ? rc : qm_out_text("\n", err);
+}
+
+static int print_bounds(const char *head, const struct qm_step_time *t, struct qm_error *err) {
+    struct qm_plan_bound bound[QM_PLAN_BOUNDS];
+    int n = qm_plan_bounds(t, bound), rc = QM_OK;
+    if (n)
+        rc = qm_out_printf(err, "%-14s ", head);
+    for (int i = 0; i < n && i < 3 && !rc; i++)
+        rc = qm_out_printf(err, "%s%s %.0f %%", i ? ", " : "", bound[i].what, 100 * bound[i].share);
+    return rc || !n ? rc : qm_out_text("\n", err);
+}
+
+static int print_job(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
+    char read[32], write[32], all[32];
+    const struct qm_job *j = &ask->job;
+    double seconds = a->job.prefill.seconds + a->job.decode.seconds;
+    int rc =
+        qm_out_printf(err, "\njob            %lld x %lld tokens read in %s (%.1f/s), %lld written in %s (%.2f/s)\n",
+                      (long long)j->sequences, (long long)j->prompt,
+                      duration(a->job.prefill.seconds, read, sizeof read), a->job.prefill_tps, (long long)j->generate,
+                      duration(a->job.decode.seconds, write, sizeof write), a->job.decode_tps);
+    if (!rc)
+        rc = qm_out_printf(err, "               %s in all", duration(seconds, all, sizeof all));
+    if (!rc && isfinite(a->job.joules))
+        rc = qm_out_printf(err, ", %.0f J", a->job.joules);
+    if (!rc)
+        rc = qm_out_text("\n", err);
+    if (!rc)
+        rc = print_bounds("reading", &a->job.prefill, err);
+    if (!rc)
+        rc = print_bounds("writing", &a->job.decode, err);
+    for (int i = 0; i < a->n_hints && !rc; i++)
+        rc = qm_out_printf(err, "%-14s %s: %.0f %% less time\n", i ? "" : "would help", a->hint[i].change,
+                           100 * (1 - a->hint[i].seconds / seconds));
+    return rc;
+}
+
+int qm_plan_text(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
+    int rc = print_head(ask, a, err);
+    if (!rc)
+        rc = print_memory(ask, a, err);
+    if (!rc && a->placement.devices > 1)
+        rc = print_placement(ask, a, err);
+    if (!rc)
+        rc = print_speeds(a, err);
+    return rc ? rc : print_job(ask, a, err);
+}

@@ -1,0 +1,145 @@
+/* The machine profile: kept and read back, and refused when it is damaged or another machine's. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/machine/profile.h"
+#include "tests/support/support.h"
+
+static struct qm_machine_profile example(void) {
+    struct qm_machine_profile p = {.identity = "a CPU; cores 4",
+                                   .isa = "avx512",
+                                   .measured = "2026-01-15T12:00:00Z",
+                                   .nodes = 2,
+                                   .read = 9e10,
+                                   .bf16_core = 5e11,
+                                   .bf16 = 2e12,
+                                   .f32_core = 2e11,
+                                   .f32 = 8e11,
+                                   .usual_read = 8e10,
+                                   .usual_bf16 = 1.8e12,
+                                   .usual_f32 = 7e11,
+                                   .region_us = 1.5,
+                                   .barrier_us = 0.5};
+    for (int n = 0; n < 2; n++) {
+        p.scaling[n].n = 2;
+        for (int i = 0; i < 2; i++) {
+            p.scaling[n].point[i].threads = i + 1;
+            p.scaling[n].point[i].rate = 2e10 * (i + 1);
+            p.between[n][i] = 1e10 * (1 + n + i);
+        }
+    }
+    return p;
+}
+
+static int parse(const char *text, struct qm_machine_profile *p, struct qm_error *err) {
+    return qm_machine_profile_parse(text, strlen(text), "profile", p, err);
+}
+
+static void test_round_trip(void **state) {
+    (void)state;
+    struct qm_machine_profile p = example(), back;
+    struct qm_error err;
+    char dir[TEST_PATH], path[512];
+    bool found;
+    test_temp_dir(dir);
+    assert_int_equal(qm_machine_profile_path(p.identity, p.isa, dir, NULL, path, sizeof path, &err), QM_OK);
+    assert_int_equal(qm_machine_profile_load(path, p.identity, "avx512", &back, &found, &err), QM_OK);
+    assert_false(found);
+    assert_int_equal(qm_machine_profile_save(path, &p, &err), QM_OK);
+    if (qm_machine_profile_load(path, p.identity, "avx512", &back, &found, &err))
+        fail_msg("%s", err.message);
+    assert_true(found);
+    assert_memory_equal(&p, &back, sizeof p);
+    assert_int_equal(qm_machine_profile_load(path, "another", "avx512", &back, &found, &err), QM_INPUT);
+    assert_non_null(strstr(err.message, "another machine"));
+    assert_int_equal(qm_machine_profile_load(path, p.identity, "avx2", &back, &found, &err), QM_INPUT);
+    test_write_file(path, "{", 1);
+    assert_int_equal(qm_machine_profile_load(path, p.identity, "avx512", &back, &found, &err), QM_INPUT);
+    test_write_file(path, "", 0);
+    assert_int_equal(qm_machine_profile_load(path, p.identity, "avx512", &back, &found, &err), QM_INPUT);
+    test_remove_tree(dir);
+}
+
+/* The fewest threads that read a node's memory at a share of its best, as many on each node. */
+static void test_fewest_threads(void **state) {
+    (void)state;
+    struct qm_machine_profile p = example();
+    assert_int_equal(qm_machine_profile_threads(&p, 0.97), 4);
+    assert_int_equal(qm_machine_profile_threads(&p, 0.5), 2);
+    p.scaling[0].point[0].rate = 3.9e10;
+    assert_int_equal(qm_machine_profile_threads(&p, 0.97), 4); /* the other node needs two */
+    p.scaling[1].point[0].rate = 5e10;
+    assert_int_equal(qm_machine_profile_threads(&p, 0.97), 2);
+}
+
+/* Cut anywhere, or with any value replaced by nonsense, it is refused. */
+static void test_damaged(void **state) {
+    (void)state;
+    struct qm_machine_profile p = example(), back;
+    struct qm_error err;
+    json_t *root = qm_machine_profile_json(&p);
+    char *text = json_dumps(root, JSON_COMPACT);
+    for (size_t n = 0; n < strlen(text); n++)
+        assert_int_equal(qm_machine_profile_parse(text, n, "profile", &back, &err), QM_INPUT);
+    static const char *const keys[] = {
+        "version", "identity", "isa", "measured",  "read_by_threads", "read_between_nodes", "read",       "bf16_core",
+        "bf16",    "f32_core", "f32", "region_us", "barrier_us",      "usual_read",         "usual_bf16", "usual_f32"};
+    static const char *const nonsense[] = {"null",
+                                           "-1",
+                                           "0",
+                                           "\"\"",
+                                           "[]",
+                                           "{}",
+                                           "[[]]",
+                                           "1e300",
+                                           "true",
+                                           "[[[1,1]],[[1,0]]]",
+                                           "[[[2,1],[1,1]],[[1,1]]]",
+                                           "[[1,1],[1]]"};
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+        json_t *one = json_deep_copy(root);
+        json_object_del(one, keys[k]);
+        char *cut = json_dumps(one, 0);
+        assert_int_equal(parse(cut, &back, &err), QM_INPUT);
+        free(cut);
+        for (size_t i = 0; i < sizeof nonsense / sizeof *nonsense; i++) {
+            json_object_set_new(one, keys[k], json_loads(nonsense[i], JSON_DECODE_ANY, NULL));
+            cut = json_dumps(one, 0);
+            assert_int_equal(parse(cut, &back, &err), QM_INPUT);
+            free(cut);
+        }
+        json_decref(one);
+    }
+    json_object_set_new(root, "more", json_integer(1));
+    char *more = json_dumps(root, 0);
+    assert_int_equal(parse(more, &back, &err), QM_INPUT);
+    free(more);
+    free(text);
+    json_decref(root);
+}
+
+static void test_path_of_cache(void **state) {
+    (void)state;
+    char a[512], b[512];
+    struct qm_error err;
+    assert_int_equal(qm_machine_profile_path("x", "avx2", "/cache", "/home/u", a, sizeof a, &err), QM_OK);
+    assert_non_null(strstr(a, "/cache/quietmind/machine-"));
+    assert_int_equal(qm_machine_profile_path("x", "avx2", NULL, "/home/u", a, sizeof a, &err), QM_OK);
+    assert_non_null(strstr(a, "/home/u/.cache/quietmind/machine-"));
+    assert_int_equal(qm_machine_profile_path("x", "avx2", "relative", "/home/u", b, sizeof b, &err), QM_OK);
+    assert_string_equal(a, b);
+    assert_int_equal(qm_machine_profile_path("x", "avx512", NULL, "/home/u", b, sizeof b, &err), QM_OK);
+    assert_string_not_equal(a, b);
+    assert_int_equal(qm_machine_profile_path("x", "avx2", NULL, NULL, a, sizeof a, &err), QM_INPUT);
+    assert_int_equal(qm_machine_profile_path("x", "avx2", "/cache", NULL, a, 20, &err), QM_INPUT);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_fewest_threads),
+        cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_path_of_cache),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
