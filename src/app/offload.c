@@ -149,24 +149,48 @@ static int take_devices(struct qm_offload *f, struct qm_error *err) {
     return QM_OK;
 }
 
-/* A device may have less free than what it was planned with. Then it is planned again, with what is free. */
-static int plan_with_free(struct qm_offload *f, const struct qm_model *m, struct qm_progress *progress,
-                          struct qm_error *err) {
-    bool again = false;
-    for (int d = 1; d < f->answer.placement.devices; d++) {
-        struct qm_speed_device *spec = &f->speed.device[d - 1];
-        uint64_t needed = f->answer.memory[d].total + f->answer.slack[d];
+bool qm_offload_take_free(struct qm_speed *s, const struct qm_plan_answer *a, struct qm_progress *progress) {
+    bool shorter = false;
+    for (int d = 1; d < a->placement.devices; d++) {
+        const struct qm_speed_device *spec = &s->device[d - 1];
+        uint64_t needed = a->memory[d].total + a->slack[d];
         if (!spec->free || needed <= spec->free)
             continue;
         qm_note(progress, "%s has %.2f GiB free, %.2f were planned: planned again with what is free", spec->name,
                 (double)spec->free / 0x1p30, (double)needed / 0x1p30);
-        again = true;
+        shorter = true;
     }
+    for (int d = 0; d < s->devices; d++)
+        if (s->device[d].free && s->device[d].free < s->device[d].memory)
+            s->device[d].memory = s->device[d].free;
+    return shorter;
+}
+
+/* A plan that was given needed no rates; another in its place does. */
+static int measure_after_all(struct qm_offload *f, const struct qm_args *args, struct qm_progress *progress,
+                             struct qm_error *err) {
+    struct qm_speed *measured = malloc(sizeof *measured);
+    int rc = measured ? qm_offload_machine(args, progress, measured, err)
+                      : qm_fail_memory(err, sizeof *measured, "the machine");
+    if (!rc) {
+        measured->devices = f->speed.devices;
+        memcpy(measured->device, f->speed.device, sizeof measured->device);
+        f->speed = *measured;
+    }
+    free(measured);
+    return rc;
+}
+
+static int plan_with_free(struct qm_offload *f, const struct qm_args *args, const struct qm_model *m,
+                          struct qm_progress *progress, struct qm_error *err) {
+    bool again = qm_offload_take_free(&f->speed, &f->answer, progress);
     for (int d = 0; d < f->speed.devices; d++)
-        if (f->speed.device[d].free && f->speed.device[d].free < f->speed.device[d].memory)
-            f->devices[d].spec.memory = f->speed.device[d].memory = f->speed.device[d].free;
+        f->devices[d].spec.memory = f->speed.device[d].memory;
     if (!again)
         return QM_OK;
+    int rc = is_given(qm_args_text(args, QM_OPT_OFFLOAD, NULL)) ? measure_after_all(f, args, progress, err) : QM_OK;
+    if (rc)
+        return rc;
     qm_plan_answer_free(&f->answer);
     f->ask.given = NULL;
     f->ask.last_layers = -1;
@@ -182,7 +206,7 @@ static int find_placement(struct qm_offload *f, const struct qm_args *args, cons
     if (!rc)
         rc = qm_plan_answer(&f->ask, m, "the model", &f->answer, err);
     if (!rc)
-        rc = plan_with_free(f, m, progress, err);
+        rc = plan_with_free(f, args, m, progress, err);
     if (rc)
         return rc;
     o->context = o->context ? o->context : f->answer.workload.context;

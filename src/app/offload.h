@@ -21,6 +21,10 @@ int qm_offload_devices(const struct qm_args *args, struct qm_speed *s, struct qm
 int qm_offload_what(const struct qm_args *args, const struct qm_model *m, struct qm_plan_ask *ask,
                     struct qm_placement *given, struct qm_error *err);
 
+/* Whether a device has less free than the answer planned with (which is said): then it is to be planned again. From
+ * now on each device has only what is free of it. */
+bool qm_offload_take_free(struct qm_speed *s, const struct qm_plan_answer *a, struct qm_progress *progress);
+
 struct qm_offload;
 
 /* What the engine is to do, for the job told: its placement, devices, and, where o->context is 0, the context that

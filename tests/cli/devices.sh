@@ -38,6 +38,10 @@ refuse 4 'require needs a device' 'there is no device' run $DEMO -p x -n 1 --off
 expect 0 'a plan' plan $DEMO --context 512 -p 64 -n 16 --offload 3 --device $CARD -o "$T/plan.json"
 expect 0 'the plan executed' run $DEMO -p 'The bell' -n 12 --context 512 --json --offload "$T/plan.json" --device $CARD
 check 'the plan executed: the same tokens' grep -qF "$ids" "$T/out"
+expect 0 'a plan, and less is free' run $DEMO -p 'The bell' -n 12 --context 512 --json --offload "$T/plan.json" \
+    --device $CARD,free=2MiB
+check 'a plan, and less is free: planned again, said' err_has 'emulated has .* free, .* planned: planned again'
+check 'a plan, and less is free: the same tokens' grep -qF "$ids" "$T/out"
 IDS="--ids $T/ids -n 12 --context 128 --json" LLAMA=$REFERENCE/llama
 echo 1 2 3 4 5 6 7 >"$T/ids"
 expect 0 'a plan of a dense model' plan $LLAMA --context 128 -p 64 -n 16 --offload 3 --device $CARD -o "$T/whole.json"

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "app/compare/run.h"
+#include "app/offload.h"
 #include "plan/units.h"
 
 static const double QUIET_PERCENT = 97, LEAST_PERCENT = 10;
@@ -93,7 +94,7 @@ static int own_device(const struct qm_compare_task *t, const struct qm_compare_s
     qm_memory_estimate(t->model, &w, &m);
     snprintf(text, sizeof text, "%.*s:1GiB", (int)strcspn(s->name, ":"), s->name);
     int rc = qm_speed_device_parse(text, out, err);
-    out->memory = m.total / 2 + m.scratch;
+    out->memory = m.total / 2 + m.scratch + QM_PLAN_PAGE_ROOM;
     return rc;
 }
 
@@ -184,6 +185,10 @@ static int plan_one(struct qm_compare_task *t, int i, struct qm_compare_config *
                                   .speed = s->speed};
     why_not(s, c);
     rc = qm_plan_answer(&s->ask, t->model, t->model_name, &s->plan, &why);
+    if (!rc && qm_offload_take_free(s->speed, &s->plan, t->progress)) {
+        qm_plan_answer_free(&s->plan);
+        rc = qm_plan_answer(&s->ask, t->model, t->model_name, &s->plan, &why);
+    }
     if (rc == QM_FIT) {
         snprintf(c->why_not, sizeof c->why_not, "%.255s", why.message);
         qm_plan_answer_free(&s->plan);

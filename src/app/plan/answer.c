@@ -5,7 +5,7 @@
 #include "app/plan/plan.h"
 #include "plan/units.h"
 
-enum { CONTEXT_STEP = 1024, RESERVE = 256 << 20, PAGE_ROOM = 4 * (2 << 20) };
+enum { CONTEXT_STEP = 1024, RESERVE = 256 << 20 };
 
 const char *qm_plan_device_name(const struct qm_speed *s, int device) {
     return device == QM_DEVICE_CPU ? "cpu" : s->device[device - 1].name;
@@ -230,8 +230,8 @@ static int search(const struct qm_plan_ask *ask, struct qm_plan_answer *a, struc
                                  .last_layers = ask->on_cpu ? 0 : ask->last_layers};
     struct qm_search_result found;
     memcpy(look.budget, a->available, sizeof look.budget);
-    for (int d = 1; d <= ask->speed->devices; d++) /* whole pages add less than that to its allocations */
-        look.budget[d] -= look.budget[d] < PAGE_ROOM ? look.budget[d] : PAGE_ROOM;
+    for (int d = 1; d <= ask->speed->devices; d++)
+        look.budget[d] -= look.budget[d] < QM_PLAN_PAGE_ROOM ? look.budget[d] : QM_PLAN_PAGE_ROOM;
     int rc = qm_search(&look, &found, err);
     if (rc)
         return rc;

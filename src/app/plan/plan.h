@@ -17,6 +17,9 @@
 
 enum { QM_PLAN_DEPTHS = 5, QM_PLAN_HINTS = 4 };
 
+/* Of a device's memory, left to what whole pages of 2 MiB add to its four allocations. */
+enum { QM_PLAN_PAGE_ROOM = 4 * (2 << 20) };
+
 struct qm_plan_ask {
     int64_t context; /* 0: the model's maximum, or what fits */
     int64_t chunk;
