@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -27,6 +28,20 @@ int qm_out_printf(struct qm_error *err, const char *format, ...) {
     int n = vprintf(format, args);
     va_end(args);
     return n >= 0 ? QM_OK : failed(err);
+}
+
+int qm_out_wrapped(const char *head, const char *text, int indent, struct qm_error *err) {
+    enum { WIDE = 78 };
+    int rc = qm_out_text(head, err), at = (int)strlen(head);
+    while (*text && !rc) {
+        int n = (int)strcspn(text, " \n");
+        bool wrap = at + 1 + n > WIDE;
+        rc = wrap ? qm_out_printf(err, "\n%*s%.*s", indent, "", n, text) : qm_out_printf(err, " %.*s", n, text);
+        at = (wrap ? indent : at + 1) + n;
+        text += n;
+        text += strspn(text, " \n");
+    }
+    return rc ? rc : qm_out_text("\n", err);
 }
 
 int qm_out_flush(struct qm_error *err) {

@@ -13,6 +13,8 @@ enum { QM_PIPE_CLOSED = 1000 };
 int qm_out_write(const void *bytes, size_t n, struct qm_error *err);
 int qm_out_text(const char *s, struct qm_error *err);
 int qm_out_printf(struct qm_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The words of text after head in lines of at most 78 columns, those after the first set in by so many columns. */
+int qm_out_wrapped(const char *head, const char *text, int indent, struct qm_error *err);
 /* Hands what was written to the system. */
 int qm_out_flush(struct qm_error *err);
 /* A newline where standard output is a terminal, so that the prompt starts on a line of its own. */

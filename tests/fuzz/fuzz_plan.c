@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const char config[] =
     "{\"model_type\":\"qwen3_moe\",\"architectures\":[\"Qwen3MoeForCausalLM\"],\"vocab_size\":64,\"hidden_size\":32,"
     "\"num_hidden_layers\":3,\"num_attention_heads\":4,\"num_key_value_heads\":2,\"head_dim\":8,"
-    "\"intermediate_size\":32,\"moe_intermediate_size\":16,\"num_experts\":8,\"num_experts_per_tok\":2,"
+    "\"intermediate_size\":64,\"moe_intermediate_size\":16,\"num_experts\":8,\"num_experts_per_tok\":2,"
     "\"norm_topk_prob\":true,\"decoder_sparse_step\":1,\"mlp_only_layers\":[1],\"rms_norm_eps\":1e-6,"
     "\"rope_theta\":10000,\"max_position_embeddings\":128,\"hidden_act\":\"silu\",\"tie_word_embeddings\":false,"
     "\"torch_dtype\":\"bfloat16\"}";

@@ -39,21 +39,6 @@ static const char *label(const struct qm_compare_config *c, char *out, size_t si
     return out;
 }
 
-/* Words of a text in lines of at most 78 columns, those after the first set in. */
-static int wrapped(const char *head, const char *text, struct qm_error *err) {
-    enum { WIDE = 78, IN = NAME + 1 };
-    int rc = qm_out_text(head, err), at = (int)strlen(head);
-    while (*text && !rc) {
-        int n = (int)strcspn(text, " \n");
-        bool wrap = at + 1 + n > WIDE;
-        rc = wrap ? qm_out_printf(err, "\n%*s%.*s", IN, "", n, text) : qm_out_printf(err, " %.*s", n, text);
-        at = (wrap ? IN : at + 1) + n;
-        text += n;
-        text += strspn(text, " \n");
-    }
-    return rc ? rc : qm_out_text("\n", err);
-}
-
 static int print_head(const struct qm_compare_report *r, struct qm_error *err) {
     const char *slash = strrchr(r->model, '/');
     char sampling[48] = "greedy";
@@ -146,7 +131,7 @@ static int print_nodes(const struct qm_compare_report *r, struct qm_error *err) 
                 n += (size_t)snprintf(parts + n, sizeof parts - n, " (%.0f %%)", 100 * at->placed);
         }
         snprintf(head, sizeof head, "%-*s", NAME, label(c, name, sizeof name));
-        rc = rc ? rc : wrapped(head, parts, err);
+        rc = rc ? rc : qm_out_wrapped(head, parts, NAME + 1, err);
     }
     return rc;
 }
@@ -175,7 +160,7 @@ static int print_agreement(const struct qm_compare_report *r, struct qm_error *e
                      (long long)a->same, (long long)a->tokens, (long long)a->first_difference + 1, a->first_prompt + 1);
         snprintf(text, sizeof text, "%s; KL mean %s, most %s nats", same, cell(a->kl_mean, 2, mean, sizeof mean),
                  cell(a->kl_max, 2, most, sizeof most));
-        rc = wrapped(head, text, err);
+        rc = qm_out_wrapped(head, text, NAME + 1, err);
     }
     if (rc || r->reference < 0)
         return rc;
@@ -192,7 +177,7 @@ static int print_incomplete(const struct qm_compare_report *r, struct qm_error *
         snprintf(head, sizeof head, "%-*s %s", NAME, label(c, name, sizeof name),
                  ran ? "FAILED in" : "predicted only:");
         if (!ran || c->failed[0])
-            rc = wrapped(head, ran ? c->failed : c->why_not, err);
+            rc = qm_out_wrapped(head, ran ? c->failed : c->why_not, NAME + 1, err);
     }
     return rc;
 }
@@ -303,7 +288,7 @@ static int print_notes(const struct qm_compare_report *r, struct qm_error *err) 
         char reason[400];
         int n = (int)strcspn(at, "\n");
         snprintf(reason, sizeof reason, "%.*s", n, at);
-        rc = wrapped("not readable:", reason, err);
+        rc = qm_out_wrapped("not readable:", reason, NAME + 1, err);
         at += n + (at[n] == '\n');
     }
     return rc;

@@ -58,8 +58,11 @@ static int print_processors(const struct qm_machine *m, struct qm_error *err) {
 static int print_sensor(const struct qm_machine *m, enum qm_sensor which, struct qm_error *err) {
     const char *name = qm_sensor_name(which), *why = m->not_readable[which];
     double value = m->reading.value[which];
-    if (why[0])
-        return qm_out_printf(err, "%-14s not readable: %s\n", name, why);
+    if (why[0]) {
+        char head[32];
+        snprintf(head, sizeof head, "%-14s not readable:", name);
+        return qm_out_wrapped(head, why, 15, err);
+    }
     if (which == QM_SENSOR_TEMPERATURE)
         return qm_out_printf(err, "%-14s %.0f °C\n", name, value);
     if (which == QM_SENSOR_FAN)
