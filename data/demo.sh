@@ -37,6 +37,8 @@ narrow() {
         printf '%-15.15s%s\n' "$line" "$rest"
     done
 }
+# The machine's lines that begin so, an energy's reason whole.
+of_machine() { awk -v begin="$1" '/^ / { if (energy) print; next } { energy = /^energy/ && $0 ~ begin } $0 ~ begin' "$scratch/machine"; }
 failed() { # failed CODE WHAT
     echo "$2 failed (exit code $1):"
     cat "$scratch/log"
@@ -52,7 +54,7 @@ title 'This machine (measured once, and kept)'
 shown "$quietmind machine"
 : >"$scratch/log"
 "$quietmind" machine >"$scratch/machine" || failed $? machine
-grep -E '^(processor|instructions|memory  |energy|read|BF16)' "$scratch/machine" | narrow
+of_machine '^(processor|instructions|memory  |energy|read|BF16)' | narrow
 
 title 'Before anything is loaded: what fits, and how fast it will be'
 shown "$quietmind plan $model"
@@ -147,7 +149,7 @@ told() { sed -n "s/$pattern/$1/p" "$scratch/log"; }
     echo "prompts        $(told '\3') tokens; $(told '\4') of them not computed again: questions about the same logbook share them (prefix cache)"
     echo "speed          $(told '\6') tokens/s of prompts computed, $(told '\7') of answers written, over $(told '\1') of work in $(told '\2')"
     joules=$(told '\8')
-    [ -n "$joules" ] && echo "energy         $joules" || grep '^energy' "$scratch/machine"
+    [ -n "$joules" ] && echo "energy         $joules" || of_machine '^energy'
     echo "answers        $out"
     echo "report         $report"
 } | narrow

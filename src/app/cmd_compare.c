@@ -133,7 +133,8 @@ static int look_at_machine(const struct qm_args *args, struct compare *c, struct
         return rc;
     snprintf(c->report.machine, sizeof c->report.machine, "%s", topology.cpu_model);
     qm_topology_free(&topology);
-    rc = file ? qm_offload_described(file, speed, err) : qm_offload_machine(args, &c->progress, speed, err);
+    rc = file ? qm_offload_described(file, speed, err)
+              : qm_offload_machine(args, c->task.model, &c->progress, speed, err);
     if (!rc)
         rc = qm_offload_devices(args, speed, err);
     return rc ? rc : qm_meter_open("", &c->meter, err);

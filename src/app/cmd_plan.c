@@ -237,7 +237,8 @@ static int run_plan(const struct qm_args *args, struct qm_error *err) {
     if (!rc && !tables(args))
         rc = open_model(args, j, err);
     if (!rc)
-        rc = file ? qm_offload_described(file, &j->speed, err) : qm_offload_machine(args, &j->progress, &j->speed, err);
+        rc = file ? qm_offload_described(file, &j->speed, err)
+                  : qm_offload_machine(args, j->model, &j->progress, &j->speed, err);
     j->ask.speed = &j->speed;
     if (!rc)
         rc = qm_offload_devices(args, &j->speed, err);

@@ -63,8 +63,8 @@ static int check_devices(const struct qm_args *args, struct qm_error *err) {
     return rc;
 }
 
-int qm_offload_machine(const struct qm_args *args, struct qm_progress *progress, struct qm_speed *out,
-                       struct qm_error *err) {
+int qm_offload_machine(const struct qm_args *args, const struct qm_model *m, struct qm_progress *progress,
+                       struct qm_speed *out, struct qm_error *err) {
     struct qm_machine *machine = malloc(sizeof *machine);
     struct qm_machine_found *found = malloc(sizeof *found);
     enum qm_isa isa = QM_ISA_SCALAR;
@@ -78,7 +78,8 @@ int qm_offload_machine(const struct qm_args *args, struct qm_progress *progress,
         if (!rc)
             rc = qm_machine_check(machine, isa, progress, found, out, err);
         if (!rc)
-            rc = qm_calibration_find(machine, &found->profile, isa, progress, &out->efficiency, err);
+            rc = qm_calibration_find(machine, &found->profile, isa, qm_calibration_needs(m), progress, &out->efficiency,
+                                     err);
         qm_machine_free(machine);
     }
     free(machine);
@@ -167,10 +168,10 @@ bool qm_offload_take_free(struct qm_speed *s, const struct qm_plan_answer *a, st
 }
 
 /* A plan that was given needed no rates; another in its place does. */
-static int measure_after_all(struct qm_offload *f, const struct qm_args *args, struct qm_progress *progress,
-                             struct qm_error *err) {
+static int measure_after_all(struct qm_offload *f, const struct qm_args *args, const struct qm_model *m,
+                             struct qm_progress *progress, struct qm_error *err) {
     struct qm_speed *measured = malloc(sizeof *measured);
-    int rc = measured ? qm_offload_machine(args, progress, measured, err)
+    int rc = measured ? qm_offload_machine(args, m, progress, measured, err)
                       : qm_fail_memory(err, sizeof *measured, "the machine");
     if (!rc) {
         measured->devices = f->speed.devices;
@@ -188,7 +189,7 @@ static int plan_with_free(struct qm_offload *f, const struct qm_args *args, cons
         f->devices[d].spec.memory = f->speed.device[d].memory;
     if (!again)
         return QM_OK;
-    int rc = is_given(qm_args_text(args, QM_OPT_OFFLOAD, NULL)) ? measure_after_all(f, args, progress, err) : QM_OK;
+    int rc = is_given(qm_args_text(args, QM_OPT_OFFLOAD, NULL)) ? measure_after_all(f, args, m, progress, err) : QM_OK;
     if (rc)
         return rc;
     qm_plan_answer_free(&f->answer);
@@ -244,7 +245,7 @@ int qm_offload_open(const struct qm_args *args, const struct qm_model *m, const 
     if (job->prompt + job->generate > room)
         f->ask.job =
             (struct qm_job){.sequences = f->ask.job.sequences, .prompt = room - room / 4, .generate = room / 4};
-    int rc = is_given(what) ? unmeasured(&f->speed, err) : qm_offload_machine(args, progress, &f->speed, err);
+    int rc = is_given(what) ? unmeasured(&f->speed, err) : qm_offload_machine(args, m, progress, &f->speed, err);
     uint64_t available;
     if (!rc && !qm_memory_available(&available, NULL)) { /* what main memory has now, not what there is of it */
         available += qm_memory_reserved();

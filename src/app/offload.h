@@ -9,10 +9,10 @@
 #include "app/progress.h"
 #include "engine/engine.h"
 
-/* This machine as the time model knows it: its profile and kernels' shares, measured now where that has not been done.
- */
-int qm_offload_machine(const struct qm_args *args, struct qm_progress *progress, struct qm_speed *out,
-                       struct qm_error *err);
+/* This machine as the time model knows it: its profile and the shares of the kernels that the model needs (NULL: of
+ * all), measured now where that has not been done. */
+int qm_offload_machine(const struct qm_args *args, const struct qm_model *m, struct qm_progress *progress,
+                       struct qm_speed *out, struct qm_error *err);
 /* --machine: a described one, by its file or name. */
 int qm_offload_described(const char *name, struct qm_speed *out, struct qm_error *err);
 /* --device: added to the machine's devices. */

@@ -24,10 +24,12 @@ EOF
 whole=', "F32": [[1, 0.9]]'
 if [ "${QM_TEST_SLOW:-1}" = 0 ]; then shares "$build" "$whole"; else shares "$build" ''; fi
 expect 0 'plan of the demonstration model' plan
+check 'what it does not need is not measured' sh -c "! grep 'measuring the kernels' $T/err"
 if [ "${QM_TEST_SLOW:-1}" != 0 ]; then
-    check 'what is missing of the shares is measured' err_has '^measuring the kernels: '
+    expect 0 'plan of a model that needs more' plan --random qwen3-0.6b --layers 1 --dtype f32
+    check 'what is missing of the shares is measured' err_has '^measuring the kernels'
     check 'and kept beside what was there' sh -c "tr -d ' \n' <'$KERNELS' | grep -q '\"F16\":\[\[1.0,0.9.*\"F32\":\[\[1.0,'"
-    expect 0 'once' plan
+    expect 0 'once' plan --random qwen3-0.6b --layers 1 --dtype f32
     check 'not again' sh -c "! grep 'measuring the kernels' $T/err"
     shares "of other kernels" "$whole"
     expect 0 'a run with shares of another build' run $DEMO -p 'The house of' -n 2

@@ -191,7 +191,7 @@ static int attention_prompt(struct calibration *c, int64_t head_dim, struct qm_e
         double value = (few.seconds[QM_OP_ATTENTION] - region_seconds(c, FEW) - few.limit / 0.6) /
                        (token * ceil(FEW / (double)m.threads));
         value = value > 0 ? value : 0;
-        if (head_dim == 128)
+        if (head_dim == 128 || !(c->out->value_ns > 0))
             c->out->value_ns = value * 1e9;
         double prepare = token * ceil(PROMPT / (double)m.threads) * value;
         add_point(attention_shares(c, head_dim), block * GROUP,

@@ -6,6 +6,7 @@
 
 #include "app/machine/profile.h"
 #include "app/progress.h"
+#include "model/model.h"
 #include "plan/machine.h"
 #include "simd/isa.h"
 
@@ -21,12 +22,15 @@ enum qm_calibration_part {
     QM_PARTS
 };
 
-/* The kept shares, and now what is missing of them, which is kept too. After 45 seconds (90 in the middle of
- * a part), or where memory is short, usual shares stand in for the rest, which is said; the next call goes on. profile:
- * of this machine and instruction set. What can't be kept is noted, and no failure. The calling thread must not belong
- * to a team. */
+/* The parts whose shares the times of a model depend on: bits 1 << enum qm_calibration_part. NULL: all. */
+unsigned qm_calibration_needs(const struct qm_model *m);
+
+/* The kept shares, and now those of the parts needed that are missing, which are kept too. After 45 seconds (90 in the
+ * middle of a part), or where memory is short, usual shares stand in for the rest, which is said; the next call goes
+ * on. profile: of this machine and instruction set. What can't be kept is noted, and no failure. The calling thread
+ * must not belong to a team. */
 int qm_calibration_find(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
-                        struct qm_progress *progress, struct qm_efficiency *out, struct qm_error *err);
+                        unsigned needed, struct qm_progress *progress, struct qm_efficiency *out, struct qm_error *err);
 
 /* The kept shares alone, usual ones for what is missing; false where there are none that fit. */
 bool qm_calibration_kept(const char *identity, enum qm_isa isa, struct qm_efficiency *out);

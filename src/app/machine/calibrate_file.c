@@ -114,7 +114,7 @@ static bool has(const struct qm_efficiency *e, int part) {
 static void fill_up(struct qm_efficiency *e) {
     struct qm_efficiency usual;
     qm_efficiency_usual(&usual);
-    if (!has(e, QM_PART_ATTENTION_128))
+    if (!has(e, QM_PART_ATTENTION_128) && !has(e, QM_PART_ATTENTION_64))
         e->value_ns = usual.value_ns;
     if (!has(e, QM_PART_EXPERTS_BF16))
         e->route_ns = usual.route_ns;
@@ -131,18 +131,36 @@ bool qm_calibration_kept(const char *identity, enum qm_isa isa, struct qm_effici
     return true;
 }
 
-static void say_missing(const struct qm_efficiency *e, struct qm_progress *progress, const char *why) {
+unsigned qm_calibration_needs(const struct qm_model *m) {
+    unsigned needed = 0;
+    if (!m)
+        return (1U << QM_PARTS) - 1;
+    for (int64_t i = 0; i < m->n_weights; i++) {
+        const struct qm_weight *w = &m->weights[i];
+        bool matrix = w->role == QM_W_QKV || w->role == QM_W_O || w->role == QM_W_GATE_UP || w->role == QM_W_DOWN ||
+                      w->role == QM_W_HEAD || w->role == QM_W_EMBED;
+        if (matrix && w->experts > 1) /* routing is measured with experts of BF16 */
+            needed |= 1U << QM_PART_EXPERTS_BF16 | (w->dtype == QM_MXFP4 ? 1U << QM_PART_EXPERTS_MXFP4 : 0);
+        for (int p = 0; p < QM_PARTS && matrix && w->experts == 1; p++)
+            if (parts[p].kernel == QM_KERNEL_DENSE && parts[p].type == w->dtype)
+                needed |= 1U << p;
+    }
+    return needed | 1U << (m->config.head_dim < 96 ? QM_PART_ATTENTION_64 : QM_PART_ATTENTION_128);
+}
+
+static void say_missing(const struct qm_efficiency *e, unsigned needed, struct qm_progress *progress, const char *why) {
     char list[256] = "";
     size_t at = 0;
     for (int i = 0; i < QM_PARTS; i++)
-        if (!has(e, i))
+        if (needed >> i & 1 && !has(e, i))
             at += (size_t)snprintf(list + at, sizeof list - at, "%s%s", at ? ", " : "", parts[i].name);
     if (at)
         qm_note(progress, "not measured yet, usual shares are taken: %s (%s; the next time goes on)", list, why);
 }
 
 int qm_calibration_find(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
-                        struct qm_progress *progress, struct qm_efficiency *out, struct qm_error *err) {
+                        unsigned needed, struct qm_progress *progress, struct qm_efficiency *out,
+                        struct qm_error *err) {
     char path[4200];
     const char *name = qm_isa_name(isa);
     struct qm_error why = {0};
@@ -158,10 +176,10 @@ int qm_calibration_find(const struct qm_machine *m, const struct qm_machine_prof
     }
     why = (struct qm_error){.message = "it takes long"};
     for (int i = 0; i < QM_PARTS && !rc && qm_now() - begin < SECONDS; i++) {
-        if (has(out, i))
+        if (!(needed >> i & 1) || has(out, i))
             continue;
         if (!said)
-            qm_note(progress, "measuring the kernels: about a minute, once for this build of them");
+            qm_note(progress, "measuring the kernels that are needed: up to a minute, once for this build of them");
         said = true;
         qm_progress_update(progress, "measuring the kernels", (uint64_t)i, QM_PARTS, QM_UNIT_STEPS);
         rc = qm_calibrate_part((enum qm_calibration_part)i, m, profile, &setup, out, &why);
@@ -175,7 +193,7 @@ int qm_calibration_find(const struct qm_machine *m, const struct qm_machine_prof
         *err = why;
         return rc;
     }
-    say_missing(out, progress, why.message);
+    say_missing(out, needed, progress, why.message);
     fill_up(out);
     return QM_OK;
 }

@@ -1,0 +1,36 @@
+/* Which kernels' shares a model's times depend on. */
+#include "app/machine/calibrate.h"
+#include "app/shapes.h"
+#include "tests/support/support.h"
+
+enum { BIT_DENSE = 1 << QM_PART_DENSE_BF16, BIT_F16 = 1 << QM_PART_DENSE_F16, BIT_128 = 1 << QM_PART_ATTENTION_128 };
+enum { BIT_64 = 1 << QM_PART_ATTENTION_64, BIT_EXPERTS = 1 << QM_PART_EXPERTS_BF16 };
+enum { BIT_MXFP4 = 1 << QM_PART_EXPERTS_MXFP4 };
+
+static void test_needs(void **state) {
+    (void)state;
+    static const struct {
+        const char *shape, *dtype;
+        unsigned needed;
+    } cases[] = {
+        {"qwen3-4b", NULL, BIT_DENSE | BIT_128},
+        {"qwen3-4b", "f16", BIT_F16 | BIT_128},
+        {"qwen3-30b-a3b", NULL, BIT_DENSE | BIT_EXPERTS | BIT_128},
+        {"gpt-oss-20b", NULL, BIT_DENSE | BIT_EXPERTS | BIT_MXFP4 | BIT_64},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct qm_model *m;
+        struct qm_error err;
+        if (qm_shape_open(cases[i].shape, 1, cases[i].dtype, NULL, &m, &err))
+            fail_msg("%s", err.message);
+        if (qm_calibration_needs(m) != cases[i].needed)
+            fail_msg("%s: %#x, expected %#x", cases[i].shape, qm_calibration_needs(m), cases[i].needed);
+        qm_model_close(m);
+    }
+    assert_int_equal(qm_calibration_needs(NULL), (1 << QM_PARTS) - 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_needs)};
+    return cmocka_run_group_tests_name("calibration", tests, NULL, NULL);
+}
