@@ -29,6 +29,9 @@ check 'where a line is wrong' grep -q 'row 2: not valid JSON at column 18: contr
 check 'lines that are no JSON are counted together' err_has '^ +4  not valid JSON$'
 code 'checked before' 0 run "$T/odd.jsonl" --check
 check 'the same is found' out_has '^ +4  not valid JSON$'
+code 'a report that cannot be written' 3 run "$T/odd.jsonl" -o "$T/late.out" --report "$T/nowhere/report.html"
+check 'is said by its name' err_has 'nowhere/report.html: cannot write here'
+check 'before anything is begun' test ! -e "$T/late.out.journal"
 : >"$T/zero.jsonl"
 printf '\n\r\n' >"$T/blank.jsonl"
 for input in zero blank; do
