@@ -14,7 +14,8 @@ int qm_html_add_head(struct qm_buf *out, const char *title, const char *extra, s
         "background:#fff}\n"
         "table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}\n"
         "td,th{border-bottom:1px solid #ddd;padding:.3em .6em;text-align:right}\n"
-        "td:first-child,th:first-child{text-align:left}\nsvg{max-width:100%%;min-width:34em;height:auto}\n"
+        "td:first-child,th:first-child{text-align:left}\nsvg[role=img]{max-width:100%%;min-width:34em;height:auto}pre{"
+        "white-space:pre-wrap}\n"
         ".axis{stroke:#999}text{font:12px system-ui,sans-serif;fill:#444}\n%s"
         "@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}text{fill:#bbb}td,th{border-color:#444}}"
         "\n</style></head><body>\n<h1>%s</h1>\n",

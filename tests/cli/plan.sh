@@ -202,6 +202,8 @@ check 'both' out_has '"model": "demo"'
 refuse 2 'sizes of memory' 'expected a size' plan --table --machine "$MACHINE" --ram 60GiB,much
 expect 0 'a page' plan $BIG --vram 24GiB --html
 check 'whole' sh -c "tail -n 1 $T/out | grep -q '</html>'"
+check 'its legend keeps its size' sh -c "grep -q '<svg width=\"12' $T/out && ! grep -qE '(^|})svg\{' $T/out"
+check 'the placement in words' out_has '^<pre>cpu: '
 
 # A config of 61 layers of 256 experts, alone.
 cat >"$T/config.json" <<EOF

@@ -11,7 +11,7 @@ enum { WIDTH = 720, BAR = 26, STRIP = 34 };
 
 static const char STYLE[] =
     ".frame{fill:none;stroke:#999}\n"
-    ".weights{fill:#36a}.kv{fill:#2a8}.activations{fill:#c83}.workspace{fill:#a5a}\n"
+    ".weights{fill:#36a}.kv{fill:#2a8}.activations{fill:#c83}.workspace{fill:#a5a}.slack{fill:#888}\n"
     ".d0{fill:#9ab}.d1{fill:#36a}.d2{fill:#2a8}.d3{fill:#c83}.d4{fill:#a5a}.d5{fill:#c33}.d6{fill:#583}.d7{fill:#068}"
     ".d8{fill:#860}\n";
 
@@ -61,7 +61,7 @@ static int memory_bars(const struct qm_plan_ask *ask, const struct qm_plan_answe
     }
     return rc ? rc
               : qm_out_text("</svg>\n<p>Weights (blue), keys and values (green), activations (orange), workspace "
-                            "(purple); the frame is what is available.</p>\n",
+                            "(purple), slack of whole pages (grey); the frame is what is available.</p>\n",
                             err);
 }
 
@@ -103,7 +103,12 @@ static int strip(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, 
         if (!rc)
             rc = qm_html_text(qm_plan_device_name(ask->speed, d), err);
     }
-    return rc ? rc : qm_out_text("</p>\n", err);
+    struct qm_buf lines = {0};
+    rc = rc ? rc : qm_out_text("</p>\n<pre>", err);
+    rc = rc ? rc : qm_plan_placement_text(ask, a, &lines, err);
+    rc = rc ? rc : qm_html_text(lines.data ? lines.data : "", err);
+    qm_buf_free(&lines);
+    return rc ? rc : qm_out_text("</pre>\n", err);
 }
 
 static int speeds(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
