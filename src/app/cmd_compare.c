@@ -135,6 +135,7 @@ static int look_at_machine(const struct qm_args *args, struct compare *c, struct
     qm_topology_free(&topology);
     rc = file ? qm_offload_described(file, speed, err)
               : qm_offload_machine(args, c->task.model, &c->progress, speed, err);
+    c->task.ram = file ? 0 : qm_offload_ram(speed);
     if (!rc)
         rc = qm_offload_devices(args, speed, err);
     return rc ? rc : qm_meter_open("", &c->meter, err);

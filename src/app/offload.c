@@ -217,6 +217,14 @@ static int find_placement(struct qm_offload *f, const struct qm_args *args, cons
     return QM_OK;
 }
 
+uint64_t qm_offload_ram(const struct qm_speed *s) {
+    uint64_t available;
+    if (qm_memory_available(&available, NULL))
+        return s->memory;
+    available += qm_memory_reserved();
+    return available < s->memory ? available : s->memory;
+}
+
 int qm_offload_open(const struct qm_args *args, const struct qm_model *m, const struct qm_job *job,
                     struct qm_engine_options *o, struct qm_progress *progress, struct qm_offload **out,
                     struct qm_error *err) {
@@ -246,11 +254,8 @@ int qm_offload_open(const struct qm_args *args, const struct qm_model *m, const 
         f->ask.job =
             (struct qm_job){.sequences = f->ask.job.sequences, .prompt = room - room / 4, .generate = room / 4};
     int rc = is_given(what) ? unmeasured(&f->speed, err) : qm_offload_machine(args, m, progress, &f->speed, err);
-    uint64_t available;
-    if (!rc && !qm_memory_available(&available, NULL)) { /* what main memory has now, not what there is of it */
-        available += qm_memory_reserved();
-        f->ask.ram = available < f->speed.memory ? available : f->speed.memory;
-    }
+    if (!rc)
+        f->ask.ram = qm_offload_ram(&f->speed);
     if (!rc)
         rc = qm_offload_devices(args, &f->speed, err);
     if (!rc)

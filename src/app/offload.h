@@ -25,6 +25,9 @@ int qm_offload_what(const struct qm_args *args, const struct qm_model *m, struct
  * now on each device has only what is free of it. */
 bool qm_offload_take_free(struct qm_speed *s, const struct qm_plan_answer *a, struct qm_progress *progress);
 
+/* Bytes of main memory to plan with on this machine: what is available now, not what there is. */
+uint64_t qm_offload_ram(const struct qm_speed *s);
+
 struct qm_offload;
 
 /* What the engine is to do, for the job told: its placement, devices, and, where o->context is 0, the context that

@@ -181,6 +181,7 @@ static int plan_one(struct qm_compare_task *t, int i, struct qm_compare_config *
                                   .job = {.sequences = 1, .prompt = longest, .generate = t->generate},
                                   .kv_type = t->kv_type,
                                   .threads = t->threads,
+                                  .ram = t->ram,
                                   .last_layers = -1,
                                   .speed = s->speed};
     why_not(s, c);

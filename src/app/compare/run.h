@@ -43,6 +43,7 @@ struct qm_compare_task {
     struct qm_numa numa;
     struct qm_sampling sampling;
     struct qm_speed speed; /* of this machine, with --device's devices */
+    uint64_t ram;          /* to plan with; 0: what the machine described has */
     struct qm_compare_spec spec[QM_COMPARE_CONFIGS];
     int specs;
     struct qm_progress *progress;
