@@ -59,6 +59,9 @@ int qm_json_int(const json_t *obj, const char *key, const char *where, int64_t m
     if (!json_is_integer(v) && (real != floor(real) || fabs(real) > 9e15))
         return qm_fail(err, QM_INPUT, "%s: \"%s\" must be an integer, found %s", where, key, qm_json_type_name(v));
     int64_t x = json_is_integer(v) ? (int64_t)json_integer_value(v) : (int64_t)real;
+    if (x < min && max == INT64_MAX)
+        return qm_fail(err, QM_INPUT, "%s: \"%s\" must be at least %lld, found %lld", where, key, (long long)min,
+                       (long long)x);
     if (x < min || x > max)
         return qm_fail(err, QM_INPUT, "%s: \"%s\" must be from %lld to %lld, found %lld", where, key, (long long)min,
                        (long long)max, (long long)x);

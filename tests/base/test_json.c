@@ -155,6 +155,8 @@ static void values_of_another_type_are_named(void **state) {
     assert_int_equal(qm_json_int(o, "n", "rope", 0, 9, &n, &e), QM_INPUT);
     assert_string_equal(e.message, "rope: \"n\" must be from 0 to 9, found 10");
     assert_int_equal(qm_json_int(o, "n", "rope", 11, 12, &n, &e), QM_INPUT);
+    assert_int_equal(qm_json_int(o, "n", "rope", 11, INT64_MAX, &n, &e), QM_INPUT);
+    assert_string_equal(e.message, "rope: \"n\" must be at least 11, found 10");
     assert_int_equal(qm_json_double(o, "text", "rope", &d, &e), QM_INPUT);
     assert_string_equal(e.message, "rope: \"text\" must be a number, found a string");
     assert_int_equal(qm_json_bool(o, "n", "rope", &b, &e), QM_INPUT);
