@@ -35,7 +35,7 @@ static void generate(const char *dir, const struct qm_placement *p, const struct
     int32_t prompt[HISTORY + PROMPT];
     run_model_open(&m, dir, NULL,
                    (struct qm_engine_options){.threads = 1,
-                                              .isa = qm_isa_best(),
+                                              .isa = run_model_isa(),
                                               .context = 128,
                                               .chunk = 8,
                                               .kv_type = -1,
@@ -107,7 +107,7 @@ static void test_scheduler(void **state) {
     const char *dir = *state;
     struct qm_placement p;
     struct run_model alone, many;
-    struct qm_engine_options o = {.threads = 1, .isa = qm_isa_best(), .context = 1024, .chunk = 64, .kv_type = -1};
+    struct qm_engine_options o = {.threads = 1, .isa = run_model_isa(), .context = 1024, .chunk = 64, .kv_type = -1};
     place(dir, &p);
     run_model_open(&alone, dir, NULL, o);
     struct load_shape shape = {.jobs = 16, .prompt_max = 300, .tokens_max = 16, .seed = 3};

@@ -102,7 +102,7 @@ static void test_random(void **state) {
     struct qm_error err;
     struct world *w = calloc(1, sizeof *w);
     struct qm_engine_options o = {
-        .threads = 1, .isa = qm_isa_best(), .context = CONTEXT, .sequences = SEQUENCES, .chunk = 100, .kv_type = -1};
+        .threads = 1, .isa = run_model_isa(), .context = CONTEXT, .sequences = SEQUENCES, .chunk = 100, .kv_type = -1};
     run_model_open(&w->alone, *state, NULL, o);
     uint64_t one = qm_engine_block_bytes(w->alone.engine);
     o.kv_memory = 11 * one;

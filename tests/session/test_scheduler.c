@@ -21,7 +21,7 @@ struct place {
 static void place_open(struct place *p, const char *dir, struct qm_engine_options many, struct load_shape shape) {
     struct qm_error err;
     struct qm_engine_options one = alone;
-    one.isa = many.isa = qm_isa_best();
+    one.isa = many.isa = run_model_isa();
     p->tokenizer = NULL;
     run_model_open(&p->alone, dir, NULL, one);
     run_model_open(&p->many, dir, NULL, many);

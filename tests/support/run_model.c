@@ -9,6 +9,12 @@
 
 #include <cmocka.h>
 
+#include "tests/support/support.h"
+
+enum qm_isa run_model_isa(void) {
+    return test_slow() || qm_isa_check(QM_ISA_AVX2, NULL) ? qm_isa_best() : QM_ISA_AVX2;
+}
+
 const struct qm_device_setup test_card = {
     .spec = {.name = "card",
              .emulated = true,

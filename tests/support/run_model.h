@@ -7,6 +7,10 @@
 /* An emulated device of 1 GiB that never fails and is faster than any CPU. */
 extern const struct qm_device_setup test_card;
 
+/* For tests whose subject is not the kernels: the best instruction set, but AVX2 where test_slow() is false, since
+ * sanitizers slow AVX-512 down most. */
+enum qm_isa run_model_isa(void);
+
 struct run_model {
     struct qm_model *model;
     struct qm_engine *engine;
