@@ -77,7 +77,7 @@ static int dense(struct calibration *c, enum qm_dtype type, int first, int end, 
              first == 0 ? layers_of(c, type == QM_F32 ? 2 * BYTES : BYTES, 4) : MANY_LAYERS, name);
     int rc = qm_calibration_open(c->setup, config, rows[end - 1], 0, &m, err);
     for (int i = first; !rc && i < end; i++) {
-        struct qm_calibration_timing t;
+        struct qm_calibration_timing t = {0};
         double bytes, flops;
         if (!wanted(c, i))
             continue;
@@ -110,7 +110,7 @@ static int experts(struct calibration *c, enum qm_dtype type, const char *config
     struct qm_calibration_model m;
     int rc = qm_calibration_open(c->setup, config, tokens[POINTS - 1], 0, &m, err);
     for (int i = 0; !rc && i < POINTS; i++) {
-        struct qm_calibration_timing t;
+        struct qm_calibration_timing t = {0};
         double bytes, flops, n = (double)tokens[i];
         if (!wanted(c, i))
             continue;
@@ -178,7 +178,7 @@ static int attention_token(struct calibration *c, int64_t head_dim, int point, s
     enum { DEPTH = 32768, CHUNK = 64 };
     int64_t group = (int64_t)1 << point;
     struct qm_calibration_model m;
-    struct qm_calibration_timing t;
+    struct qm_calibration_timing t = {0};
     double hd = (double)head_dim, keys = DEPTH + QM_KV_PAGE_TOKENS / 2.0;
     double key = 2 * hd * 2 * KV_HEADS, flops = 4 * hd * (double)(KV_HEADS * group); /* of a key, all heads */
     int layers = layers_of(c, (uint64_t)key * DEPTH, 2);
@@ -195,7 +195,7 @@ static int attention_token(struct calibration *c, int64_t head_dim, int point, s
 static int attention_prompt(struct calibration *c, int64_t head_dim, int point, struct qm_error *err) {
     enum { DEPTH = 16384, PROMPT = 512, FEW = 64, GROUP = 8, HEADS = KV_HEADS * GROUP };
     struct qm_calibration_model m;
-    struct qm_calibration_timing few, t;
+    struct qm_calibration_timing few = {0}, t = {0};
     double hd = (double)head_dim, key = 2 * hd * 2 * KV_HEADS, flops = 4 * hd * HEADS;
     double token = (HEADS + 2 * KV_HEADS) * hd, block = floor(QM_QUERY_ROWS / (double)GROUP);
     double passes = ceil(PROMPT / block), keys = DEPTH + PROMPT / 2.0 + block / 2 + QM_KV_PAGE_TOKENS / 2.0;

@@ -45,9 +45,9 @@ void qm_calibration_conclude(enum qm_calibration_part part, const struct qm_cali
 unsigned qm_calibration_needs(const struct qm_model *m);
 
 /* The kept shares, and now those of the parts needed that are missing, which are kept too. After 45 seconds no
- * part is begun, after 100 none is finished; for those, and where memory is short, usual shares stand in, which is said,
- * and the next call goes on. profile: of this machine and instruction set. What can't be kept is noted, and no failure.
- * The calling thread must not belong to a team. */
+ * part is begun, after 100 none is finished; for those, and where memory is short, usual shares stand in, which is
+ * said, and the next call goes on. profile: of this machine and instruction set. What can't be kept is noted, and no
+ * failure. The calling thread must not belong to a team. */
 int qm_calibration_find(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
                         unsigned needed, struct qm_progress *progress, struct qm_efficiency *out, struct qm_error *err);
 
