@@ -64,20 +64,22 @@ static int print_json(const struct job *j, struct qm_error *err) {
     const struct qm_machine *m = &j->machine;
     const struct qm_topology *t = &m->topology;
     json_t *disk = json_null();
+    char noise[512];
+    qm_machine_profile_noisy(&j->found.profile, noise, sizeof noise);
     if (j->found.disk.rate > 0)
         disk = json_pack("{s:s, s:f, s:I, s:b}", "file", j->found.disk.file, "bytes_per_second", j->found.disk.rate,
                          "bytes", (json_int_t)j->found.disk.bytes, "direct", j->found.disk.direct);
     json_t *root = json_pack(
         "{s:s, s:s, s:o, s:s, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, "
-        "s:o, s:b, s:s}",
+        "s:o, s:b, s:o, s:s}",
         "identity", m->identity, "cpu", t->cpu_model, "microcode", text_or_null(m->microcode), "isa",
         qm_isa_name(j->isa), "packages", t->packages, "nodes", t->nodes, "cores", t->cores, "cpus", t->cpus,
         "cpus_of_machine", m->cpus_online, "cpu_quota", m->cpu_quota > 0 ? json_real(m->cpu_quota) : json_null(),
         "caches", caches_json(m), "memory", (json_int_t)m->memory, "available", (json_int_t)m->available,
         "memory_nodes", nodes_json(m), "transparent_huge_pages", text_or_null(m->thp), "governor",
         text_or_null(m->governor), "sensors", sensors_json(m), "limits", qm_machine_profile_json(&j->found.profile),
-        "disk", disk, "profile", text_or_null(j->found.path), "measured_now", j->found.measured, "kernels_build",
-        qm_calibration_build());
+        "disk", disk, "profile", text_or_null(j->found.path), "measured_now", j->found.measured, "noisy",
+        text_or_null(noise), "kernels_build", qm_calibration_build());
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     int rc = text ? qm_out_printf(err, "%s\n", text) : qm_fail(err, QM_SYSTEM, "the machine's name is not UTF-8");
@@ -126,7 +128,9 @@ const struct qm_command qm_cmd_machine = {
                "them, and limits: reads of memory by 1 to all threads of each node and between\n"
                "nodes, BF16 and F32 multiply-adds, what a parallel region and a barrier cost.\n"
                "Measured once (a few seconds) and kept in $XDG_CACHE_HOME/quietmind or\n"
-               "~/.cache/quietmind, by the machine's identity; --refresh measures again.\n",
+               "~/.cache/quietmind, by the machine's identity; --refresh measures again.\n"
+               "A profile that was taken while others used the processors or memory is marked\n"
+               "noisy, and says how that shows.\n",
     .example = "quietmind machine\n"
                "quietmind machine --disk ~/models/Qwen3-4B --json\n",
     .options = machine_options,

@@ -60,7 +60,7 @@ const char *qm_html_number(double x, char out[32]) {
 }
 
 double qm_html_axis_end(double most) {
-    static const double parts[] = {1, 2, 2.5, 5};
+    static const double parts[] = {1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8};
     double part = most * 1.05 / 4, ten = pow(10, floor(log10(part)));
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (part <= parts[i] * ten)

@@ -15,8 +15,8 @@ int qm_html_text(const char *s, struct qm_error *err);
 /* A number for people: "0.0123", "45.67", "21390"; written to out, which is returned. */
 const char *qm_html_number(double x, char out[32]);
 
-/* Where an axis of four parts ends that shows `most` (above 0) with some room: its parts are 1, 2, 2.5 or 5 times a
- * power of ten. */
+/* Where an axis of four parts ends that shows `most` (above 0) with some room: its parts are short numbers, and
+ * at least half of it is used. */
 double qm_html_axis_end(double most);
 
 /* A chart's picture and the margins around what is drawn, in its units. */

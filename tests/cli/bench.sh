@@ -17,6 +17,19 @@ check 'nothing is measured' test ! -s "$T/err"
 expect 0 'machine --refresh' machine --json --refresh --quiet-output
 check 'measured again' out_has '"measured_now": true'
 check 'quiet' test ! -s "$T/err"
+if grep -q '^cpu ' /proc/stat; then
+    spinners=()
+    for ((i = 0; i < $(nproc --all); i++)); do
+        while :; do :; done &
+        spinners+=($!)
+    done
+    expect 0 'machine beside others' machine --json --refresh
+    kill "${spinners[@]}"
+    check 'noise is marked' out_has '"noisy": "other programs used [0-9]+ % of'
+    check 'and kept' grep -q '"others": 0\.' "$PROFILE"
+    expect 0 'machine after noise' machine
+    check 'it says so, and what helps' sh -c "grep -q '^noisy  *other programs' '$T/out' && grep -q -e '--refresh' '$T/out'"
+fi
 echo '{' >"$PROFILE"
 expect 0 'a damaged profile' machine --json
 check 'a damaged profile is said' err_has 'measuring again: .*machine-'

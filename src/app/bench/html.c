@@ -12,7 +12,8 @@ enum { WIDTH = 720, HEIGHT = 300, LEFT = 70, RIGHT = 20, TOP = 20, BOTTOM = 40 }
 
 static const struct qm_html_chart CHART = {WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM};
 
-static const char STYLE[] = ".limit{stroke:#c33;stroke-dasharray:6 4;fill:none}.bar{fill:#36a}\n";
+static const char STYLE[] = ".limit{stroke:#c33;stroke-dasharray:6 4;fill:none}.bar{fill:#36a}text.in{fill:#fff}\n"
+                            "body{max-width:80em}svg{max-width:60em}td{white-space:nowrap}\n";
 
 static double number(const json_t *row, const char *key) {
     return json_number_value(json_object_get(row, key));
@@ -50,6 +51,13 @@ static bool in_chart(const json_t *row, bool kernels, int chart) {
     return (number(row, "n_gen") > 0) == (chart == 1);
 }
 
+/* In the bar where it is high enough, so that the limit's line does not cross it; else above. */
+static int share_text(double x, double top, double height, double percent, struct qm_error *err) {
+    bool in = height >= 20;
+    return qm_out_printf(err, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\"%s>%.0f %%</text>\n", x,
+                         in ? top + 14 : top - 4, in ? " class=\"in\"" : "", percent);
+}
+
 /* A bar a row, the limit as a dashed line above it. */
 static int draw_rows(const json_t *rows, bool kernels, int chart, int n, double most, struct qm_error *err) {
     double step = (double)(WIDTH - LEFT - RIGHT) / n, bar = step * 0.7, height = HEIGHT - TOP - BOTTOM;
@@ -69,8 +77,7 @@ static int draw_rows(const json_t *rows, bool kernels, int chart, int n, double 
                            "<path class=\"limit\" d=\"M%.1f %.1fh%.1f\"/></g>\n",
                            name, value, limit, x, y, bar, TOP + height - y, x - step * 0.1, top, step * 0.9);
         if (!rc && n <= 16)
-            rc = qm_out_printf(err, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%.0f %%</text>\n", x + bar / 2,
-                               y - 4, 100 * value / limit);
+            rc = share_text(x + bar / 2, y, TOP + height - y, 100 * value / limit, err);
         if (!rc && n <= 16)
             rc = qm_out_printf(err, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%d</text>\n", x + bar / 2,
                                HEIGHT - BOTTOM + 16, (int)i + 1);

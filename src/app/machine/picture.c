@@ -146,6 +146,11 @@ int qm_picture_profile(const struct qm_machine_profile *p, struct qm_error *err)
                            p->read * 1e-9, p->usual_read * 1e-9, p->bf16 * 1e-9, p->usual_bf16 * 1e-9,
                            p->bf16_core * 1e-9, p->f32 * 1e-9, p->usual_f32 * 1e-9, p->f32_core * 1e-9, p->region_us,
                            p->barrier_us);
+    char noise[512];
+    if (!rc && qm_machine_profile_noisy(p, noise, sizeof noise))
+        rc = qm_out_wrapped("noisy         ", noise, 15, err);
+    if (!rc && noise[0])
+        rc = qm_out_text("               The machine gives more than this: --refresh when it is quiet.\n", err);
     return rc;
 }
 

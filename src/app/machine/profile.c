@@ -11,13 +11,17 @@
 #include "base/file.h"
 #include "base/json.h"
 
-enum { FILE_LIMIT = 1 << 20, FIELDS = 16 };
+enum { FILE_LIMIT = 1 << 20, FIELDS = 18 };
 
 static json_t *scaling_json(const struct qm_scaling *s) {
     json_t *list = json_array();
     for (int i = 0; i < s->n; i++)
         json_array_append_new(list, json_pack("[i, f]", s->point[i].threads, s->point[i].rate));
     return list;
+}
+
+static json_t *share_json(double share) {
+    return share < 0 ? json_null() : json_real(share);
 }
 
 json_t *qm_machine_profile_json(const struct qm_machine_profile *p) {
@@ -29,12 +33,12 @@ json_t *qm_machine_profile_json(const struct qm_machine_profile *p) {
         json_array_append_new(between, row);
         json_array_append_new(scaling, scaling_json(&p->scaling[n]));
     }
-    return json_pack("{s:i, s:s, s:s, s:s, s:o, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "version",
-                     QM_PROFILE_VERSION, "identity", p->identity, "isa", p->isa, "measured", p->measured,
+    return json_pack("{s:i, s:s, s:s, s:s, s:o, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:o}",
+                     "version", QM_PROFILE_VERSION, "identity", p->identity, "isa", p->isa, "measured", p->measured,
                      "read_by_threads", scaling, "read_between_nodes", between, "read", p->read, "bf16_core",
                      p->bf16_core, "bf16", p->bf16, "f32_core", p->f32_core, "f32", p->f32, "usual_read", p->usual_read,
                      "usual_bf16", p->usual_bf16, "usual_f32", p->usual_f32, "region_us", p->region_us, "barrier_us",
-                     p->barrier_us);
+                     p->barrier_us, "others", share_json(p->others), "stolen", share_json(p->stolen));
 }
 
 static int positive(const json_t *v, const char *key, const char *name, double *out, struct qm_error *err) {
@@ -46,6 +50,14 @@ static int positive(const json_t *v, const char *key, const char *name, double *
 
 static int number_field(const json_t *root, const char *key, const char *name, double *out, struct qm_error *err) {
     return positive(json_object_get(root, key), key, name, out, err);
+}
+
+static int share_field(const json_t *root, const char *key, const char *name, double *out, struct qm_error *err) {
+    const json_t *v = json_object_get(root, key);
+    *out = json_is_null(v) ? -1 : json_number_value(v);
+    if (json_is_null(v) || (json_is_number(v) && *out >= 0 && *out <= 1))
+        return QM_OK;
+    return qm_fail(err, QM_INPUT, "%s: \"%s\": expected a share from 0 to 1, or null", name, key);
 }
 
 static int text_field(const json_t *root, const char *key, const char *name, char *out, size_t size,
@@ -125,6 +137,10 @@ static int parse_fields(const json_t *root, const char *name, struct qm_machine_
         rc = text_field(root, "measured", name, out->measured, sizeof out->measured, err);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers && !rc; i++)
         rc = number_field(root, numbers[i].key, name, numbers[i].to, err);
+    if (!rc)
+        rc = share_field(root, "others", name, &out->others, err);
+    if (!rc)
+        rc = share_field(root, "stolen", name, &out->stolen, err);
     return rc ? rc : parse_nodes(root, name, out, err);
 }
 
@@ -139,6 +155,27 @@ int qm_machine_profile_parse(const char *text, size_t len, const char *name, str
         rc = parse_fields(root, name, out, err);
     json_decref(root);
     return rc;
+}
+
+bool qm_machine_profile_noisy(const struct qm_machine_profile *p, char *out, size_t size) {
+    static const double OTHERS = 0.05, STOLEN = 0.02, PASSES = 1.25;
+    const struct {
+        const char *what;
+        double best, median;
+    } rates[] = {
+        {"reading memory", p->read, p->usual_read}, {"BF16", p->bf16, p->usual_bf16}, {"F32", p->f32, p->usual_f32}};
+    size_t n = 0;
+    out[0] = 0;
+    if (p->others > OTHERS)
+        n += (size_t)snprintf(out, size, "other programs used %.0f %% of the CPUs' time", 100 * p->others);
+    if (p->stolen > STOLEN && n < size)
+        n += (size_t)snprintf(out + n, size - n, "%sthe hypervisor took %.0f %% of the CPUs' time", n ? "; " : "",
+                              100 * p->stolen);
+    for (size_t i = 0; i < sizeof rates / sizeof *rates && n < size; i++)
+        if (rates[i].best > PASSES * rates[i].median)
+            n += (size_t)snprintf(out + n, size - n, "%s%s: the best pass is %.2f times the median one", n ? "; " : "",
+                                  rates[i].what, rates[i].best / rates[i].median);
+    return n > 0;
 }
 
 static int node_threads(const struct qm_scaling *s, double share) {

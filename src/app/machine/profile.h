@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "numa/machine.h"
 
-enum { QM_SCALING_POINTS = 16, QM_PROFILE_VERSION = 2 };
+enum { QM_SCALING_POINTS = 16, QM_PROFILE_VERSION = 3 };
 
 /* Bytes a second that so many threads of a node read from its memory, in ascending order of threads. */
 struct qm_scaling {
@@ -31,6 +31,8 @@ struct qm_machine_profile {
     double bf16_core, bf16, f32_core, f32;      /* multiply-adds of one core, of all */
     double usual_read, usual_bf16, usual_f32;   /* of all, in the median pass; the others are of the best */
     double region_us, barrier_us;
+    double others, stolen; /* shares of the machine's CPU time, while it was measured, that other programs used and the
+                              hypervisor took; -1: not readable */
 };
 
 /* The profile as a JSON object (NULL: out of memory), and back. Untrusted: every field must be there with a value
@@ -38,6 +40,11 @@ struct qm_machine_profile {
 json_t *qm_machine_profile_json(const struct qm_machine_profile *p);
 int qm_machine_profile_parse(const char *text, size_t len, const char *name, struct qm_machine_profile *out,
                              struct qm_error *err);
+
+/* Whether others may have spoiled it, and how that shows, in words: true where other programs used more than 5 % of the
+ * machine's CPU time meanwhile, the hypervisor took more than 2 %, or the best pass of a rate is more than a quarter
+ * above the median one. Else false and "". */
+bool qm_machine_profile_noisy(const struct qm_machine_profile *p, char *out, size_t size);
 
 /* The fewest threads, as many on each node, with which every node's memory is read at this share of its best. */
 int qm_machine_profile_threads(const struct qm_machine_profile *p, double share);

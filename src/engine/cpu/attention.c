@@ -235,7 +235,7 @@ static void merge(const struct region *r, const struct unit *u, const struct buf
 
 /* Attention probabilities for those who ask to see them: the splits' again, against the final maximum and sum. */
 static void capture(const struct region *r, const struct unit *u, const struct buffers *b) {
-    const struct qm_step *s = u->part->step;
+    const struct qm_batch_part *s = u->part;
     int64_t last = (u->position + u->tokens - 1) / QM_ATTENTION_SPLIT, rows = u->tokens * r->group;
     for (int64_t split = 0; split <= last; split++) {
         int64_t start = split * QM_ATTENTION_SPLIT, from, to, first = 0;
@@ -257,7 +257,7 @@ static void capture(const struct region *r, const struct unit *u, const struct b
 }
 
 static bool captured(const struct region *r, const struct unit *u) {
-    return u->part->step->attention && u->part->step->attention_layer == r->op->layer;
+    return u->part->attention && u->part->attention_layer == r->op->layer;
 }
 
 /* All splits of a unit by one thread. */

@@ -19,7 +19,9 @@ static struct qm_machine_profile example(void) {
                                    .usual_bf16 = 1.8e12,
                                    .usual_f32 = 7e11,
                                    .region_us = 1.5,
-                                   .barrier_us = 0.5};
+                                   .barrier_us = 0.5,
+                                   .others = 0.01,
+                                   .stolen = -1};
     for (int n = 0; n < 2; n++) {
         p.scaling[n].n = 2;
         for (int i = 0; i < 2; i++) {
@@ -70,6 +72,44 @@ static void test_fewest_threads(void **state) {
     assert_int_equal(qm_machine_profile_threads(&p, 0.97), 4); /* the other node needs two */
     p.scaling[1].point[0].rate = 5e10;
     assert_int_equal(qm_machine_profile_threads(&p, 0.97), 2);
+}
+
+/* What shows that others were there, in words; on the edge nothing is said. */
+static void test_noise(void **state) {
+    (void)state;
+    struct qm_machine_profile p = example();
+    char why[512];
+    p.others = 0.05, p.stolen = 0.02, p.usual_read = p.read / 1.25;
+    assert_false(qm_machine_profile_noisy(&p, why, sizeof why));
+    assert_string_equal(why, "");
+    p.others = 0.31, p.stolen = 0.04, p.usual_read = p.read / 2;
+    assert_true(qm_machine_profile_noisy(&p, why, sizeof why));
+    assert_string_equal(why, "other programs used 31 % of the CPUs' time; the hypervisor took 4 % of the CPUs' time; "
+                             "reading memory: the best pass is 2.00 times the median one");
+    assert_true(qm_machine_profile_noisy(&p, why, 20)); /* cut, not written past */
+    assert_int_equal(strlen(why), 19);
+    p.others = p.stolen = -1;
+    assert_true(qm_machine_profile_noisy(&p, why, sizeof why));
+    assert_string_equal(why, "reading memory: the best pass is 2.00 times the median one");
+}
+
+/* A share of time is one, or not known. */
+static void test_shares(void **state) {
+    (void)state;
+    static const char *const keys[] = {"others", "stolen"}, *const nonsense[] = {"-0.1", "1.01", "\"\"", "[]", "true"};
+    struct qm_machine_profile p = example(), back;
+    struct qm_error err;
+    for (int k = 0; k < 2; k++)
+        for (int i = -1; i < 5; i++) {
+            json_t *root = qm_machine_profile_json(&p);
+            json_object_del(root, keys[k]);
+            if (i >= 0)
+                json_object_set_new(root, keys[k], json_loads(nonsense[i], JSON_DECODE_ANY, NULL));
+            char *text = json_dumps(root, 0);
+            assert_int_equal(parse(text, &back, &err), QM_INPUT);
+            free(text);
+            json_decref(root);
+        }
 }
 
 /* Cut anywhere, or with any value replaced by nonsense, it is refused. */
@@ -136,10 +176,8 @@ static void test_path_of_cache(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_fewest_threads),
-        cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_path_of_cache),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_fewest_threads), cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_shares),     cmocka_unit_test(test_damaged),        cmocka_unit_test(test_path_of_cache),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
