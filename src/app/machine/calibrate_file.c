@@ -12,8 +12,8 @@
 #include "base/json.h"
 
 enum { VERSION = 3, FIELDS = 6, FILE_LIMIT = 1 << 20 };
-/* Seconds after which no part is begun, no third turn, and nothing is finished. */
-static const double BEGIN = 45, THIRD = 60, END = 100;
+/* Seconds after which no part is begun, no turn more than needed, and nothing is finished. */
+static const double BEGIN = 45, MORE = 70, END = 110;
 static const double ALIKE = 1.04;
 
 static const struct {
@@ -161,9 +161,28 @@ static void say_missing(const struct qm_efficiency *e, unsigned needed, struct q
         qm_note(progress, "not measured yet, usual shares are taken: %s (%s; the next time goes on)", list, why);
 }
 
+/* The two highest, of two at least. */
+static void highest(const struct qm_calibration_point *p, double two[2]) {
+    two[0] = two[1] = 0;
+    for (int i = 0; i < p->n; i++) {
+        double x = p->share[i], below = x < two[0] ? x : two[0];
+        two[0] = x > two[0] ? x : two[0];
+        two[1] = below > two[1] ? below : two[1];
+    }
+}
+
 bool qm_calibration_settled(const struct qm_calibration_point *p) {
-    return p->n == QM_CALIBRATION_TURNS ||
-           (p->n == 2 && p->share[0] < p->share[1] * ALIKE && p->share[1] < p->share[0] * ALIKE);
+    double two[2];
+    highest(p, two);
+    return p->n == QM_CALIBRATION_TURNS || (p->n >= QM_CALIBRATION_LEAST && two[0] < two[1] * ALIKE);
+}
+
+/* What disturbs a machine takes from a share. More than a kernel's own is read only where the limits beside it were
+ * disturbed, so that the highest of all counts only where another agrees. */
+static double share_of(const struct qm_calibration_point *p) {
+    double two[2];
+    highest(p, two);
+    return two[0] < two[1] * ALIKE ? (two[0] + two[1]) / 2 : two[1];
 }
 
 void qm_calibration_conclude(enum qm_calibration_part part, const struct qm_calibration_samples *s,
@@ -171,10 +190,10 @@ void qm_calibration_conclude(enum qm_calibration_part part, const struct qm_cali
     struct qm_shares *to = &out->kernel[parts[part].kernel][parts[part].type];
     to->n = 0;
     for (int i = 0; i < s->points; i++) {
-        if (s->point[i].n == 0)
+        if (s->point[i].n < 2)
             continue;
         to->rows[to->n] = s->point[i].rows;
-        to->share[to->n++] = qm_figure_of(s->point[i].share, s->point[i].n).median;
+        to->share[to->n++] = share_of(&s->point[i]);
     }
     bool values = part == QM_PART_ATTENTION_128 || !(out->value_ns > 0);
     if (s->values && values)
@@ -190,8 +209,7 @@ static bool part_settled(const struct qm_calibration_samples *s) {
     return s->points > 0;
 }
 
-/* Turns over the parts that are missing: each one, then each of those once more, and where two were not alike a third
- * time. turns: of each part. */
+/* Turns over the parts that are missing, until all their points are settled. turns: of each part. */
 static int take_turns(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
                       unsigned missing, struct qm_progress *progress, struct qm_calibration_samples *samples,
                       int turns[QM_PARTS], struct qm_error *err) {
@@ -204,7 +222,7 @@ static int take_turns(const struct qm_machine *m, const struct qm_machine_profil
         for (int i = 0; i < QM_PARTS && !rc; i++) {
             if (!(missing >> i & 1))
                 continue;
-            double until = turn == 0 ? BEGIN : turn == 1 ? END : THIRD;
+            double until = turn == 0 ? BEGIN : turn < QM_CALIBRATION_LEAST ? END : MORE;
             qm_progress_update(progress, "measuring the kernels", (uint64_t)step++, (uint64_t)steps, QM_UNIT_STEPS);
             if (turns[i] < turn || part_settled(&samples[i]) || qm_now() - begin > until)
                 continue;
@@ -223,7 +241,7 @@ static int measure_missing(const struct qm_machine *m, const struct qm_machine_p
     int turns[QM_PARTS] = {0};
     if (!samples)
         return qm_fail_memory(err, QM_PARTS * sizeof *samples, "calibration");
-    qm_note(progress, "measuring the kernels that are needed: up to a minute, once for this build of them");
+    qm_note(progress, "measuring the kernels that are needed: about a minute, once for this build of them");
     int rc = take_turns(m, profile, isa, missing, progress, samples, turns, err);
     for (int i = 0; i < QM_PARTS; i++)
         if (turns[i] > 1)
