@@ -190,6 +190,17 @@ static const uint8_t *first_page(const struct region *r, const struct unit *u, i
                                               : NULL;
 }
 
+/* Blocks of a fixed length, which compilers make vectors of. */
+static void divide(float *restrict to, const float *restrict from, float by, int64_t n) {
+    enum { BLOCK = 16 };
+    int64_t i = 0;
+    for (; i + BLOCK <= n; i += BLOCK)
+        for (int j = 0; j < BLOCK; j++)
+            to[i + j] = from[i + j] / by;
+    for (; i < n; i++)
+        to[i] = from[i] / by;
+}
+
 /* The sink joins the sum (gpt-oss); then the division, and the rows go to c->attended. */
 static void finish_rows(const struct region *r, const struct unit *u, const struct buffers *b) {
     const struct qm_cpu *c = r->c;
@@ -201,8 +212,7 @@ static void finish_rows(const struct region *r, const struct unit *u, const stru
         if (sinks)
             c->kernels->merge_split(o, &b->merged_max[i], sum, b->zeros, qm_packed_vector(sinks, 0)[head], 1.0f, hd);
         float *to = c->attended + (u->row + i / r->group) * c->layout.ld_q + head * hd;
-        for (int64_t d = 0; d < hd; d++)
-            to[d] = o[d] / *sum;
+        divide(to, o, *sum, hd);
     }
 }
 

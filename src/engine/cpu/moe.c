@@ -5,18 +5,18 @@
 #include <math.h>
 #include <string.h>
 
-/* The k greatest, equal ones by lower index first; then in ascending order of expert. */
+/* The k greatest, equal ones by lower index first; then in ascending order of expert. One pass, the best so far kept in
+ * order: most scores are only held against the least of them. */
 static void choose(const float *score, int64_t experts, int64_t k, int32_t *chosen) {
-    for (int64_t i = 0; i < k; i++) {
-        int32_t best = -1;
-        for (int32_t e = 0; e < experts; e++) {
-            bool taken = false;
-            for (int64_t j = 0; j < i; j++)
-                taken |= chosen[j] == e;
-            if (!taken && (best < 0 || score[e] > score[best]))
-                best = e;
+    for (int32_t e = 0; e < experts; e++) {
+        int64_t at = e < k ? e : k;
+        while (at > 0 && score[e] > score[chosen[at - 1]]) {
+            if (at < k)
+                chosen[at] = chosen[at - 1];
+            at--;
         }
-        chosen[i] = best;
+        if (at < k)
+            chosen[at] = e;
     }
     for (int64_t i = 1; i < k; i++)
         for (int64_t j = i; j > 0 && chosen[j] < chosen[j - 1]; j--) {
