@@ -1,10 +1,10 @@
 /* The walk over a product's tiles. One strip of rows: each group of panels is read once, over all of k.
- * Several: a group of panels is taken through k in blocks, so that a pair of panels' block stays in L1 and the
- * activations' block in L2 while the group's part of C stays in L2. */
+ * Several: a group of panels is taken through k in blocks, so that a pair of panels' block stays in L1 (a long expanded
+ * one in L2), and the activations' block and the group's part of C in L2. */
 #include "simd/tiling.h"
 
 /* EXPANDED_BYTES holds the decoded block of the panels that a tile takes at once. */
-enum { LINE = 64, GROUP_PANELS = 32, BLOCK_ROWS = 516, LEAST_ROWS = 6, EXPANDED_BYTES = 40 * 1024 };
+enum { LINE = 64, GROUP_PANELS = 32, BLOCK_ROWS = 516, LEAST_ROWS = 6, EXPANDED_BYTES = 128 * 1024 };
 
 static const char *panel(const struct qm_product *p, int64_t n) {
     return (const char *)p->b + (size_t)n * p->panel_stride;

@@ -39,7 +39,7 @@ struct qm_tiling {
     int k_step;        /* k of one step of a tile */
     int a_step;        /* bytes of one row of packed activations in one step */
     int b_step;        /* bytes of a panel in one step */
-    int block_steps;   /* steps that one walk over the strips takes, so that its panels stay in L1 */
+    int block_steps;   /* steps that one walk over the strips takes, so that its panels stay in L1 or L2 */
     int expanded_step; /* 0, or bytes of a step once the first of several strips has decoded it for the others */
     /* By rows; [0] unused. */
     struct qm_tiles one_strip[QM_TILE_ROWS + 1];

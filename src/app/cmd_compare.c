@@ -291,9 +291,10 @@ const struct qm_command qm_cmd_compare = {
     .summary = "Run the same prompts under several configurations: speed, joules, agreement",
     .details = "Configurations: cpu; quiet or quiet:PERCENT (the fewest threads that keep\n"
                "97 % of the speed); auto (the planner's placement on the devices of --device);\n"
-               "gpu (a card of this machine); emulated:auto (a card for half of the model) or\n"
-               "emulated:SIZE,bandwidth=GB/s,... as --device has it. What can't be run here is\n"
-               "shown with its prediction, and says so.\n"
+               "gpu (a card of this machine); emulated:auto (the emulated devices of --device,\n"
+               "else a card for half of the model) or emulated:SIZE,bandwidth=GB/s,... as\n"
+               "--device has it. What can't be run here is shown with its prediction, and says\n"
+               "so.\n"
                "Rounds take turns, every other one backwards; the median is shown with the\n"
                "lowest and the highest, beside what the planner predicts. Answers have as many\n"
                "tokens as --generate says, end tokens or not, with the same seed everywhere.\n"

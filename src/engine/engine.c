@@ -1,4 +1,4 @@
-/* The engine: opens a backend over a model, keeps sequences, and flattens a step into a batch. */
+/* The engine: opens the CPU's kernels and devices over a model, keeps sequences, and flattens a step into a batch. */
 #include "base/clock.h"
 #include "engine/engine_private.h"
 
@@ -71,18 +71,18 @@ static bool cache_in_the_way(const struct qm_engine *e) {
     return qm_memory_available(&available, NULL) == QM_OK && e->memory.total + files > available;
 }
 
-static int open_backend(struct qm_engine *e, const struct qm_engine_options *o, struct qm_error *err) {
-    struct qm_backend_setup setup = {.model = e->model,
-                                     .workload = e->workload,
-                                     .isa = o->isa,
-                                     .team = e->team,
-                                     .homes = e->homes,
-                                     .kv = &e->kv,
-                                     .drop_cache = e->load.dropped_cache,
-                                     .progress = o->progress,
-                                     .progress_arg = o->progress_arg};
+static int open_cpu(struct qm_engine *e, const struct qm_engine_options *o, struct qm_error *err) {
+    struct qm_cpu_setup setup = {.model = e->model,
+                                 .workload = e->workload,
+                                 .isa = o->isa,
+                                 .team = e->team,
+                                 .homes = e->homes,
+                                 .kv = &e->kv,
+                                 .drop_cache = e->load.dropped_cache,
+                                 .progress = o->progress,
+                                 .progress_arg = o->progress_arg};
     double begin = qm_now();
-    int rc = qm_cpu_backend_open(&setup, &e->backend, err);
+    int rc = qm_cpu_open(&setup, &e->cpu, err);
     e->load.bytes = e->memory.weights;
     e->load.seconds = qm_now() - begin;
     return rc;
@@ -99,12 +99,19 @@ static int open_placed(struct qm_engine *e, const struct qm_engine_options *o, s
     struct qm_placed_setup setup = {.model = e->model,
                                     .forward = &e->forward,
                                     .workload = e->workload,
-                                    .cpu = e->backend,
+                                    .cpu = e->cpu,
                                     .kv = &e->kv,
+                                    .clock = &e->clock,
                                     .placement = o->placement,
                                     .devices = o->devices};
     e->devices_required = o->devices_required;
-    return qm_placed_open(&setup, &e->placed, err);
+    int rc = qm_placed_open(&setup, &e->placed, err);
+    if (rc)
+        return rc;
+    uint64_t sums = qm_placement_sum_bytes(o->placement, e->model, &e->workload, QM_DEVICE_CPU);
+    e->memory.scratch += sums;
+    e->memory.total += sums;
+    return QM_OK;
 }
 
 int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, struct qm_engine **out,
@@ -138,7 +145,7 @@ int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, 
     if (!rc)
         rc = open_batch(e, err);
     if (!rc)
-        rc = open_backend(e, o, err);
+        rc = open_cpu(e, o, err);
     if (!rc)
         rc = open_placed(e, o, err);
     if (rc) {
@@ -153,8 +160,7 @@ void qm_engine_close(struct qm_engine *e) {
     if (!e)
         return;
     qm_placed_close(e->placed);
-    if (e->backend)
-        e->backend->close(e->backend);
+    qm_cpu_close(e->cpu);
     qm_engine_close_sequences(e);
     if (e->kv.groups)
         qm_kv_close(&e->kv);
@@ -188,7 +194,7 @@ struct qm_engine_node qm_engine_node(const struct qm_engine *e, int node) {
     int64_t begin, end;
     qm_team_node_part(e->team, e->workload.threads, node, &begin, &end);
     struct qm_engine_node n = {.number = qm_team_node_number(e->team, node), .threads = (int)(end - begin)};
-    const struct qm_memory *weights = e->backend->weights(e->backend, node);
+    const struct qm_memory *weights = qm_cpu_weights(e->cpu, node);
     if (weights)
         n.weights = *weights;
     n.kv = e->kv.memory[node];
@@ -362,8 +368,14 @@ static void flatten(struct qm_engine *e, const struct qm_step *steps, int n_step
     for (int i = 0; i < n_steps; i++) {
         const struct qm_step *s = &steps[i];
         int64_t position = s->sequence->tables.length;
-        e->parts[i] = (struct qm_batch_part){
-            .step = s, .tables = &s->sequence->tables, .row = b->rows, .n = s->n, .position = position};
+        e->parts[i] = (struct qm_batch_part){.tables = &s->sequence->tables,
+                                             .row = b->rows,
+                                             .n = s->n,
+                                             .position = position,
+                                             .hidden = s->hidden,
+                                             .attention = s->attention,
+                                             .attention_layer = s->attention_layer,
+                                             .attention_ld = s->attention_ld};
         for (int64_t t = 0; t < s->n; t++) {
             e->token[b->rows + t] = s->tokens[t];
             e->position[b->rows + t] = position + t;
@@ -387,7 +399,7 @@ static void count_routing(struct qm_engine *e, struct qm_batch *b) {
 }
 
 double qm_engine_clock(const struct qm_engine *e) {
-    return qm_now() + e->elsewhere;
+    return qm_host_now(&e->clock);
 }
 
 static void execute_profiled(struct qm_engine *e, const struct qm_batch *batch) {
@@ -397,7 +409,7 @@ static void execute_profiled(struct qm_engine *e, const struct qm_batch *batch) 
         const struct qm_op *op = &e->forward.ops[i];
         uint64_t barriers = qm_team_barriers(e->team);
         double begin = qm_now();
-        e->backend->execute(e->backend, op, batch);
+        qm_cpu_execute(e->cpu, op, NULL, batch, NULL);
         p->seconds[op->kind] += qm_now() - begin;
         p->barriers[op->kind] += qm_team_barriers(e->team) - barriers;
         if (e->cap)
@@ -417,10 +429,8 @@ double qm_profile_layer_barriers(const struct qm_engine_profile *p) {
 
 static int execute(struct qm_engine *e, const struct qm_batch *batch, struct qm_error *err) {
     if (e->placed) {
-        double elsewhere;
         struct qm_error failure;
-        int rc = qm_placed_execute(e->placed, batch, e->profile, &elsewhere, &failure);
-        e->elsewhere += elsewhere;
+        int rc = qm_placed_execute(e->placed, batch, e->profile, &failure);
         if (!rc)
             return QM_OK;
         size_t n = strlen(e->failures);
@@ -431,7 +441,7 @@ static int execute(struct qm_engine *e, const struct qm_batch *batch, struct qm_
         execute_profiled(e, batch);
     for (int i = 0; !e->profile && i < e->forward.n_ops; i++) {
         double begin = e->cap ? qm_now() : 0;
-        e->backend->execute(e->backend, &e->forward.ops[i], batch);
+        qm_cpu_execute(e->cpu, &e->forward.ops[i], NULL, batch, NULL);
         if (e->cap)
             e->paused += qm_power_cap_worked(e->cap, qm_now() - begin);
     }

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "engine/device_report.h"
 #include "model/model.h"
 #include "numa/memory.h"
 #include "numa/power_cap.h"
@@ -31,10 +32,10 @@ struct qm_sequence;
 /* Called now and then while loading, on the calling thread. Returning nonzero interrupts the load. */
 typedef int qm_progress_fn(void *arg, const char *what, uint64_t done, uint64_t total);
 
-/* A device beside the CPU. Only emulated ones so far (placed.h). */
+/* A device beside the CPU. There are drivers of emulated ones only (emulated/emulated.h). */
 struct qm_device_setup {
-    struct qm_speed_device spec; /* its memory is a limit, its rates its clock */
-    int64_t fail_after;          /* ops until it fails; -1: never */
+    struct qm_speed_device spec; /* its memory is a limit; of an emulated one, its rates its clock */
+    int64_t fail_after;          /* of an emulated one: ops and hand-overs until it fails; -1: never */
 };
 
 struct qm_engine_options {
@@ -127,14 +128,6 @@ const struct qm_power_cap *qm_engine_power_cap(const struct qm_engine *e);
  * take instead of what emulating them takes. */
 double qm_engine_clock(const struct qm_engine *e);
 
-/* What a device has done since the engine was opened. */
-struct qm_device_report {
-    const char *name; /* lives as long as the engine */
-    struct qm_device_memory memory;
-    uint64_t ops;
-    double work_seconds, up_seconds, down_seconds; /* computing; each way of its link */
-    bool failed;
-};
 /* Devices beside the CPU; 0: none. device: 1..qm_engine_devices(). */
 int qm_engine_devices(const struct qm_engine *e);
 void qm_engine_device_report(const struct qm_engine *e, int device, struct qm_device_report *out);

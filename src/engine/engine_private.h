@@ -3,7 +3,7 @@
 #define QM_ENGINE_ENGINE_PRIVATE_H
 
 #include "base/buf.h"
-#include "engine/backend.h"
+#include "engine/cpu/cpu.h"
 #include "engine/engine.h"
 #include "engine/kv.h"
 #include "engine/placed.h"
@@ -21,9 +21,9 @@ struct qm_engine {
     struct qm_buf notes;
     struct qm_engine_load load;
     struct qm_kv kv;
-    struct qm_backend *backend;
+    struct qm_cpu *cpu;
     struct qm_placed *placed; /* NULL: everything on the CPU */
-    double elsewhere;         /* seconds that devices took more than the CPU did emulating them */
+    struct qm_host_clock clock;
     bool devices_required;
     char failures[512];
     int64_t losses;                /* times that keys and values were lost with a device */

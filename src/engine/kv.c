@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/device.h"
+
 enum { NOISE = 4096 };
 
 /* A group's lists: all pages free, none in a block. */
@@ -97,9 +99,11 @@ int qm_kv_open(const struct qm_config *c, const struct qm_forward *f, const stru
     out->groups = calloc(n, sizeof *out->groups);
     out->group_of = calloc(n, sizeof *out->group_of);
     out->base = calloc(n * (size_t)(out->kv_heads * out->ranges), sizeof *out->base);
+    out->keeper = calloc(n, sizeof *out->keeper);
     out->memory = calloc((size_t)nodes, sizeof *out->memory);
-    int rc =
-        out->groups && out->group_of && out->base && out->memory ? QM_OK : qm_fail_memory(err, n * 64, "the KV cache");
+    int rc = out->groups && out->group_of && out->base && out->keeper && out->memory
+                 ? QM_OK
+                 : qm_fail_memory(err, n * 64, "the KV cache");
     if (!rc)
         rc = find_groups(c, f, w, out, err);
     for (int node = 0; !rc && node < nodes; node++) {
@@ -126,6 +130,7 @@ void qm_kv_close(struct qm_kv *kv) {
     free(kv->groups);
     free(kv->block_refs);
     free(kv->group_of);
+    free(kv->keeper);
     free(kv->base);
     for (int node = 0; kv->memory && node < kv->nodes; node++)
         qm_memory_free(&kv->memory[node]);
@@ -176,12 +181,17 @@ void qm_kv_tables_close(struct qm_kv *kv, struct qm_kv_tables *t) {
 /* A page that another sequence wrote is cleared: attention multiplies the values of slots not yet filled by 0,
  * which gives 0 only where they are finite. With `from`, that page's content instead. */
 static void prepare_page(struct qm_kv *kv, int g, int64_t page, int64_t from) {
-    for (int s = 0; s < kv->n_states; s++)
-        for (int64_t h = 0; kv->group_of[s] == g && h < kv->kv_heads; h++)
+    for (int s = 0; s < kv->n_states; s++) {
+        if (kv->group_of[s] != g)
+            continue;
+        if (kv->keeper[s])
+            kv->keeper[s]->page_copy(kv->keeper[s], s, from, page);
+        for (int64_t h = 0; !kv->keeper[s] && h < kv->kv_heads; h++)
             if (from < 0)
                 memset(qm_kv_at(kv, s, h, page), 0, kv->page_bytes);
             else
                 memcpy(qm_kv_at(kv, s, h, page), qm_kv_at(kv, s, h, from), kv->page_bytes);
+    }
 }
 
 /* Logical pages that the next n positions touch, each place of the ring once. */
@@ -251,6 +261,10 @@ struct filling {
     uint64_t seed;
     const struct qm_kernels *kernels;
     const float *noise; /* [NOISE + head_dim] */
+    /* of a state that a device has: one of its pages, the part of the positions that is in it */
+    int state;
+    uint8_t *page; /* [kv_heads][page_bytes] */
+    int64_t begin, end;
 };
 
 /* A vector is a stretch of the noise that starts where a hash of its state, head and position says. */
@@ -261,35 +275,74 @@ static const float *random_vector(const struct filling *f, int64_t unit, int64_t
     return f->noise + (h ^ h >> 31) % NOISE;
 }
 
+/* Key and value of one position, to its page. unit: state and head. */
+static void fill_position(const struct filling *f, int64_t unit, int64_t position, uint8_t *page) {
+    const struct qm_kv *kv = f->kv;
+    int64_t slot = position % QM_KV_PAGE_TOKENS;
+    f->kernels->store_k(page, kv->type, slot, random_vector(f, unit, position, 0), kv->head_dim);
+    f->kernels->store_v(page + kv->key_bytes, kv->type, slot, QM_KV_PAGE_TOKENS, random_vector(f, unit, position, 1),
+                        kv->head_dim);
+}
+
 static void fill_region(void *arg, int thread, int threads) {
     const struct filling *f = arg;
     struct qm_kv *kv = f->kv;
     int64_t begin, end;
     qm_team_share(kv->n_states * kv->kv_heads, thread, threads, &begin, &end);
     for (int64_t unit = begin; unit < end; unit++)
-        for (int64_t i = 0; i < f->n; i++) {
-            int64_t position = f->tables->length + i, slot = position % QM_KV_PAGE_TOKENS;
-            uint8_t *page = qm_kv_page(kv, f->tables, (int)(unit / kv->kv_heads), unit % kv->kv_heads, position);
-            f->kernels->store_k(page, kv->type, slot, random_vector(f, unit, position, 0), kv->head_dim);
-            f->kernels->store_v(page + kv->key_bytes, kv->type, slot, QM_KV_PAGE_TOKENS,
-                                random_vector(f, unit, position, 1), kv->head_dim);
+        for (int64_t i = 0; i < f->n && !kv->keeper[unit / kv->kv_heads]; i++) {
+            int64_t position = f->tables->length + i;
+            fill_position(f, unit, position,
+                          qm_kv_page(kv, f->tables, (int)(unit / kv->kv_heads), unit % kv->kv_heads, position));
         }
+}
+
+static void fill_page_region(void *arg, int thread, int threads) {
+    const struct filling *f = arg;
+    int64_t begin, end, heads = f->kv->kv_heads;
+    qm_team_share(heads, thread, threads, &begin, &end);
+    for (int64_t h = begin; h < end; h++)
+        for (int64_t position = f->begin; position < f->end; position++)
+            fill_position(f, f->state * heads + h, position, f->page + (uint64_t)h * f->kv->page_bytes);
+}
+
+/* Of the states that devices have: page by page. */
+static void fill_kept(struct filling *f, struct qm_team *team) {
+    const struct qm_kv *kv = f->kv;
+    int64_t end = f->tables->length + f->n;
+    for (f->state = 0; f->state < kv->n_states; f->state++) {
+        struct qm_device *keeper = kv->keeper[f->state];
+        int g = kv->group_of[f->state];
+        for (f->begin = f->tables->length; keeper && f->begin < end; f->begin = f->end) {
+            int64_t page = f->begin / QM_KV_PAGE_TOKENS, number = f->tables->table[g][page % kv->groups[g].held];
+            f->end = (page + 1) * QM_KV_PAGE_TOKENS < end ? (page + 1) * QM_KV_PAGE_TOKENS : end;
+            keeper->page_read(keeper, f->state, number, f->page);
+            qm_team_run(team, fill_page_region, f);
+            keeper->page_write(keeper, f->state, number, f->page);
+        }
+    }
 }
 
 int qm_kv_fill_random(struct qm_kv *kv, const struct qm_kv_tables *t, int64_t n, uint64_t seed, struct qm_team *team,
                       const struct qm_kernels *kernels, struct qm_error *err) {
-    size_t floats = (size_t)(NOISE + kv->head_dim);
+    size_t floats = (size_t)(NOISE + kv->head_dim), page = (size_t)kv->kv_heads * kv->page_bytes;
     float *noise = malloc(floats * sizeof *noise);
-    if (!noise)
-        return qm_fail_memory(err, floats * sizeof *noise, "random keys and values");
+    struct filling f = {.kv = kv, .tables = t, .n = n, .seed = seed, .kernels = kernels, .noise = noise};
+    f.page = aligned_alloc(64, page); /* pages are whole lines */
+    if (!noise || !f.page) {
+        free(noise);
+        free(f.page);
+        return qm_fail_memory(err, floats * sizeof *noise + page, "random keys and values");
+    }
     uint64_t state = seed;
     for (size_t i = 0; i < floats; i++) {
         state = state * 6364136223846793005u + 1442695040888963407u;
         noise[i] = ((float)(state >> 40) - 8388607.5f) * 0x1p-26f; /* uniform in (-1/8, 1/8) */
     }
-    struct filling f = {.kv = kv, .tables = t, .n = n, .seed = seed, .kernels = kernels, .noise = noise};
     qm_team_run(team, fill_region, &f);
+    fill_kept(&f, team);
     free(noise);
+    free(f.page);
     return QM_OK;
 }
 
@@ -317,7 +370,33 @@ int64_t qm_kv_truncate(struct qm_kv *kv, struct qm_kv_tables *t, int64_t n) {
 }
 
 void qm_kv_spoil(struct qm_kv *kv, int state) {
+    kv->keeper[state] = NULL;
     for (int64_t head = 0; head < kv->kv_heads; head++)
         for (int64_t page = 0; page < kv->groups[kv->group_of[state]].pages; page++)
             memset(qm_kv_at(kv, state, head, page), 0xFF, kv->page_bytes);
+}
+
+uint64_t qm_kv_state_bytes(const struct qm_kv *kv, int state) {
+    return (uint64_t)(kv->groups[kv->group_of[state]].pages * kv->kv_heads) * kv->page_bytes;
+}
+
+int qm_kv_mirror_open(const struct qm_kv *kv, struct qm_kv *out, struct qm_error *err) {
+    size_t units = (size_t)(kv->n_states * kv->kv_heads);
+    *out = *kv;
+    out->keeper = NULL;
+    out->memory = NULL;
+    out->nodes = out->ranges = 1;
+    out->base = calloc(units + 1, sizeof *out->base);
+    return out->base ? QM_OK : qm_fail_memory(err, units * sizeof *out->base, "the pages of a device");
+}
+
+void qm_kv_mirror_close(struct qm_kv *mirror) {
+    free(mirror->base);
+    *mirror = (struct qm_kv){0};
+}
+
+void qm_kv_mirror_put(struct qm_kv *mirror, int state, uint8_t *at) {
+    uint64_t head = (uint64_t)mirror->groups[mirror->group_of[state]].pages * mirror->page_bytes;
+    for (int64_t h = 0; h < mirror->kv_heads; h++)
+        mirror->base[state * mirror->kv_heads + h] = at + (uint64_t)h * head;
 }

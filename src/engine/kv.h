@@ -19,6 +19,9 @@
  * a range of page numbers of all heads, and a sequence takes its pages from the nodes by turns, QM_ATTENTION_SPLIT
  * tokens of each. Where a page lies changes no result.
  *
+ * A state whose layer is on a device has its pages there (keeper), under the same numbers: here are the tables and
+ * counts of all, and room for when the device is lost.
+ *
  * Not thread-safe but for reading; everything is allocated at the start. */
 #ifndef QM_ENGINE_KV_H
 #define QM_ENGINE_KV_H
@@ -32,6 +35,8 @@
 #include "plan/forward.h"
 #include "plan/memory.h"
 #include "simd/kernels.h"
+
+struct qm_device;
 
 struct qm_kv_group {
     int64_t window;
@@ -55,9 +60,10 @@ struct qm_kv {
     uint64_t key_bytes, page_bytes;
     struct qm_kv_group *groups;
     int n_groups, main;
-    int32_t *block_refs; /* [pages of the main group] references to a block; 0: there is no such block */
-    int *group_of;       /* [states] */
-    uint8_t **base;      /* [states][kv_heads][ranges]: the first page of a range */
+    int32_t *block_refs;       /* [pages of the main group] references to a block; 0: there is no such block */
+    int *group_of;             /* [states] */
+    uint8_t **base;            /* [states][kv_heads][ranges]: the first page of a range */
+    struct qm_device **keeper; /* [states] the device that has its pages; NULL: they are here */
     int n_states;
     struct qm_memory *memory; /* [nodes] */
 };
@@ -125,8 +131,16 @@ static inline uint8_t *qm_kv_at(const struct qm_kv *kv, int state, int64_t head,
            (uint64_t)(page - group->pages * r / kv->ranges) * kv->page_bytes;
 }
 
-/* All keys and values of one state are lost: each becomes NaN. */
+/* A state's keeper is lost, and its keys and values with it: from now on they are here, each of them NaN. */
 void qm_kv_spoil(struct qm_kv *kv, int state);
+
+/* The same pages by number somewhere else, for who computes there: *out has the groups of kv, which must outlive it,
+ * and no memory until states are put somewhere. */
+int qm_kv_mirror_open(const struct qm_kv *kv, struct qm_kv *out, struct qm_error *err);
+void qm_kv_mirror_close(struct qm_kv *mirror);
+/* All pages of a state are from `at` on, head by head; their bytes. */
+void qm_kv_mirror_put(struct qm_kv *mirror, int state, uint8_t *at);
+uint64_t qm_kv_state_bytes(const struct qm_kv *kv, int state);
 
 /* The page that holds `position`. */
 static inline uint8_t *qm_kv_page(const struct qm_kv *kv, const struct qm_kv_tables *t, int state, int64_t head,

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "engine/device.h"
 #include "engine/kv.h"
 
 enum { KEPT_WINDOWS = 8, HEADER_UNIT = 64 };
@@ -183,14 +184,16 @@ void qm_kv_export(const struct qm_kv *kv, int32_t block, void *out) {
     memset(has, 0, header_bytes(kv));
     for (int g = 0; g < kv->n_groups; g++)
         has[g] = block_page(kv, g, block) >= 0;
-    for (int s = 0; s < kv->n_states; s++)
-        for (int64_t h = 0; h < kv->kv_heads; h++, to += kv->page_bytes) {
-            int g = kv->group_of[s];
-            if (has[g])
-                memcpy(to, qm_kv_at(kv, s, h, block_page(kv, g, block)), kv->page_bytes);
-            else
-                memset(to, 0, kv->page_bytes);
-        }
+    uint64_t all_heads = (uint64_t)kv->kv_heads * kv->page_bytes;
+    for (int s = 0; s < kv->n_states; s++, to += all_heads) {
+        int32_t page = block_page(kv, kv->group_of[s], block);
+        if (page < 0)
+            memset(to, 0, all_heads);
+        else if (kv->keeper[s])
+            kv->keeper[s]->page_read(kv->keeper[s], s, page, to);
+        for (int64_t h = 0; page >= 0 && !kv->keeper[s] && h < kv->kv_heads; h++)
+            memcpy(to + (uint64_t)h * kv->page_bytes, qm_kv_at(kv, s, h, page), kv->page_bytes);
+    }
 }
 
 int qm_kv_import(struct qm_kv *kv, const void *bytes, int32_t *out, struct qm_error *err) {
@@ -211,12 +214,14 @@ int qm_kv_import(struct qm_kv *kv, const void *bytes, int32_t *out, struct qm_er
         lend(&kv->groups[g], page, block);
         link_page(&kv->groups[g], page, false);
     }
-    for (int s = 0; s < kv->n_states; s++)
-        for (int64_t h = 0; h < kv->kv_heads; h++, from += kv->page_bytes) {
-            int32_t page = block_page(kv, kv->group_of[s], block);
-            if (page >= 0)
-                memcpy(qm_kv_at(kv, s, h, page), from, kv->page_bytes);
-        }
+    uint64_t all_heads = (uint64_t)kv->kv_heads * kv->page_bytes;
+    for (int s = 0; s < kv->n_states; s++, from += all_heads) {
+        int32_t page = block_page(kv, kv->group_of[s], block);
+        if (page >= 0 && kv->keeper[s])
+            kv->keeper[s]->page_write(kv->keeper[s], s, page, from);
+        for (int64_t h = 0; page >= 0 && !kv->keeper[s] && h < kv->kv_heads; h++)
+            memcpy(qm_kv_at(kv, s, h, page), from + (uint64_t)h * kv->page_bytes, kv->page_bytes);
+    }
     *out = block;
     return QM_OK;
 }

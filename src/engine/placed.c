@@ -1,294 +1,311 @@
-/* A step by its placement: who computes an op, what is handed over before it, and what the clock says. */
-#include "engine/placed.h"
-
-#include <stdlib.h>
+/* A step by its placement: who computes an op, and what is handed over before and after it. */
 #include <string.h>
 
-#include "base/clock.h"
-#include "engine/emulated.h"
-
-struct device {
-    struct qm_device_setup setup;
-    struct qm_device_memory memory;
-    struct qm_device_report report;
-    int64_t ops; /* begun since it was opened */
-    bool failed;
-};
-
-/* A device's experts or columns of an FFN: between their two products. */
-struct share {
-    double seconds, streamed;
-};
-
-struct qm_placed {
-    const struct qm_model *model;
-    const struct qm_forward *forward;
-    struct qm_backend *cpu;
-    struct qm_kv *kv;
-    enum qm_dtype kv_type;
-    struct qm_placement placement;
-    struct qm_speed_device specs[QM_MAX_DEVICES];
-    struct device device[QM_MAX_DEVICES]; /* [0] is the CPU and not used */
-    struct qm_timeline timeline;
-    struct share share[QM_MAX_DEVICES];
-    int failed;
-};
-
-static int check_memory(const struct qm_placed *p, const struct qm_workload *w, int d, struct qm_error *err) {
-    const struct qm_device_memory *m = &p->device[d].memory;
-    const struct qm_speed_device *spec = &p->specs[d - 1];
-    if (m->total <= spec->memory)
-        return QM_OK;
-    return qm_fail(
-        err, QM_FIT,
-        "%s: %.2f GiB placed there (weights %.2f, KV cache for %lld tokens %.2f, activations %.2f, streaming "
-        "%.2f), but it has %.2f GiB; place less there, or use --offload auto",
-        spec->name, (double)m->total / 0x1p30, (double)m->weights / 0x1p30, (long long)(w->context * w->sequences),
-        (double)m->kv / 0x1p30, (double)m->activations / 0x1p30, (double)m->workspace / 0x1p30,
-        (double)spec->memory / 0x1p30);
-}
-
-int qm_placed_open(const struct qm_placed_setup *s, struct qm_placed **out, struct qm_error *err) {
-    *out = NULL;
-    int rc = qm_placement_check(s->placement, s->model, err);
-    if (rc)
-        return rc;
-    struct qm_placed *p = calloc(1, sizeof *p);
-    if (!p)
-        return qm_fail_memory(err, sizeof *p, "a placement");
-    p->model = s->model;
-    p->forward = s->forward;
-    p->cpu = s->cpu;
-    p->kv = s->kv;
-    p->kv_type = s->workload.kv_type;
-    rc = qm_placement_copy(s->placement, &p->placement, err);
-    for (int d = 1; d < p->placement.devices && !rc; d++) {
-        p->device[d].setup = s->devices[d - 1];
-        p->specs[d - 1] = s->devices[d - 1].spec;
-        qm_placement_memory(&p->placement, s->model, &s->workload, d, &p->device[d].memory);
-        rc = check_memory(p, &s->workload, d, err);
-    }
-    if (rc) {
-        qm_placed_close(p);
-        return rc;
-    }
-    *out = p;
-    return QM_OK;
-}
-
-void qm_placed_close(struct qm_placed *p) {
-    if (!p)
-        return;
-    qm_placement_free(&p->placement);
-    free(p);
-}
+#include "engine/placed_private.h"
 
 /* Where a unit of the CPU or of a device is computed now. */
-static int computes(const struct qm_placed *p, int device, int stream, int64_t rows, bool *streamed) {
-    *streamed = device == QM_DEVICE_CPU && stream && p->placement.stream_rows && rows >= p->placement.stream_rows &&
-                !p->device[stream].failed;
+static int computes(const struct qm_placed *p, int device, int stream, bool *streamed) {
+    *streamed = device == QM_DEVICE_CPU && p->device[stream] && p->placement.stream_rows &&
+                p->batch->rows >= p->placement.stream_rows;
     if (*streamed)
         return stream;
-    return p->device[device].failed ? QM_DEVICE_CPU : device;
+    return p->device[device] ? device : QM_DEVICE_CPU;
 }
 
-static int op_device(const struct qm_placed *p, const struct qm_op *op, int64_t rows, bool *streamed) {
+static int op_device(const struct qm_placed *p, const struct qm_op *op, bool *streamed) {
     *streamed = false;
     if (op->kind == QM_OP_EMBED)
         return QM_DEVICE_CPU;
     if (op->kind == QM_OP_HEAD)
-        return computes(p, p->placement.head, 0, rows, streamed);
+        return computes(p, p->placement.head, QM_DEVICE_CPU, streamed);
     const struct qm_layer_placement *l = &p->placement.layer[op->layer];
     if (op->kind == QM_OP_FFN_UP || op->kind == QM_OP_FFN_DOWN)
-        return computes(p, l->ffn, l->stream_ffn, rows, streamed);
-    return computes(p, l->attention, l->stream_attention, rows, streamed);
+        return computes(p, l->ffn, l->stream_ffn, streamed);
+    return computes(p, l->attention, l->stream_attention, streamed);
 }
 
-static int fail(struct qm_placed *p, int d, const struct qm_op *op, struct qm_error *err) {
-    p->device[d].failed = true;
-    p->failed = d;
-    for (int i = 0; i < p->forward->n_ops; i++) {
-        const struct qm_op *o = &p->forward->ops[i];
-        if (o->kind == QM_OP_ATTENTION && p->placement.layer[o->layer].attention == d)
-            qm_kv_spoil(p->kv, o->state);
-    }
-    const char *card = p->specs[d - 1].name, *what = qm_op_name(op->kind);
-    return op->layer < 0 ? qm_fail(err, QM_SYSTEM, "%s failed at the %s", card, what)
-                         : qm_fail(err, QM_SYSTEM, "%s failed at %s of layer %d", card, what, op->layer);
+/* --- the two kinds of who computes -------------------------------------------------------------------------- */
+
+static void on_the_cpu(struct qm_placed *p, const struct qm_op *op, const struct qm_op_part *part, float *sum) {
+    double begin = p->profile ? qm_now() : 0;
+    qm_cpu_execute(p->cpu, op, part, p->batch, sum);
+    if (p->profile)
+        p->profile->seconds[op->kind] += qm_now() - begin;
 }
 
-/* Computes an op for a device, or for the CPU: *seconds by the clock of whoever it is. */
-static int compute(struct qm_placed *p, int d, const struct qm_op *op, const struct qm_batch *batch, double *seconds,
-                   struct qm_error *err) {
-    struct device *device = &p->device[d];
-    if (d != QM_DEVICE_CPU) {
-        if (device->setup.fail_after >= 0 && device->ops >= device->setup.fail_after)
-            return fail(p, d, op, err);
-        device->ops++;
-    }
-    double begin = qm_now();
-    p->cpu->execute(p->cpu, op, batch);
-    *seconds = qm_now() - begin;
-    if (d != QM_DEVICE_CPU) {
-        *seconds = qm_emulated_seconds(&p->specs[d - 1], p->model, p->kv_type, op, batch, p->cpu->expert_first);
-        device->report.ops++;
-        device->report.work_seconds += *seconds;
-    }
-    return QM_OK;
-}
-
-static double residual_bytes(const struct qm_placed *p, const struct qm_batch *batch) {
-    return 4.0 * (double)batch->rows * (double)p->model->config.hidden;
-}
-
-/* Which expert each row goes to, and by what weight. */
-static double routing_bytes(const struct qm_placed *p, const struct qm_batch *batch) {
-    return 8.0 * (double)batch->rows * (double)p->model->config.experts_per_token;
-}
-
-static int run_op(struct qm_placed *p, const struct qm_op *op, const struct qm_batch *batch, double *seconds,
-                  struct qm_error *err) {
-    bool streamed;
-    int d = op_device(p, op, batch->rows, &streamed);
-    double up = 0, added = 0;
-    qm_timeline_move(&p->timeline, d, residual_bytes(p, batch));
-    int rc = compute(p, d, op, batch, seconds, err);
+static void on_a_device(struct qm_placed *p, int d, const struct qm_op *op, const struct qm_op_part *part,
+                        bool streamed, enum qm_sum_to to) {
     if (streamed)
-        up = op->kind == QM_OP_ATTENTION ? qm_emulated_kv_bytes(p->model, p->kv_type, op, batch, &added)
-                                         : qm_emulated_weight_bytes(p->model, op, batch);
-    qm_timeline_work(&p->timeline, *seconds, up);
-    if (added > 0)
-        qm_timeline_down(&p->timeline, d, added);
-    if (op->kind == QM_OP_HEAD && d != QM_DEVICE_CPU)
-        qm_timeline_down(&p->timeline, d, 4.0 * (double)batch->n_logits * (double)p->model->config.vocab);
+        p->device[d]->stream(p->device[d], op, part);
+    p->device[d]->enqueue(p->device[d], op, part, to);
+}
+
+static int check(struct qm_placed *p, int d, int rc) {
+    if (rc && !p->failed)
+        p->failed = d;
     return rc;
 }
+
+static int wait_for(struct qm_placed *p, int d, qm_ticket t, struct qm_error *err) {
+    return check(p, d, p->device[d]->wait(p->device[d], t, err));
+}
+
+static qm_ticket send(struct qm_placed *p, int d, enum qm_hand what, struct qm_hand_over from) {
+    return p->device[d]->send(p->device[d], what, &from);
+}
+
+static qm_ticket receive(struct qm_placed *p, int d, enum qm_hand what, struct qm_hand_over to) {
+    return p->device[d]->receive(p->device[d], what, &to);
+}
+
+/* The residual goes where the next op is. What was sent is not written here before it has come back. */
+static int move(struct qm_placed *p, int to, struct qm_error *err) {
+    struct qm_hand_over x = qm_cpu_residual(p->cpu);
+    int rc = QM_OK, from = p->where;
+    if (from == to)
+        return QM_OK;
+    if (from != QM_DEVICE_CPU)
+        rc = wait_for(p, from, receive(p, from, QM_HAND_RESIDUAL, x), err);
+    if (to != QM_DEVICE_CPU)
+        send(p, to, QM_HAND_RESIDUAL, x);
+    p->where = to;
+    return rc;
+}
+
+/* The CPU has the rows and experts that a device has routed. */
+static int take_routes(struct qm_placed *p, qm_ticket t, struct qm_error *err) {
+    int rc = wait_for(p, p->where, t, err);
+    if (!rc)
+        qm_cpu_take_routes(p->cpu, p->batch->rows);
+    p->routed = !rc;
+    return rc;
+}
+
+static int run_op(struct qm_placed *p, const struct qm_op *op, struct qm_error *err) {
+    static const struct qm_op_part all = {0};
+    bool streamed;
+    int d = op_device(p, op, &streamed), rc = move(p, d, err);
+    if (rc)
+        return rc;
+    if (op->kind == QM_OP_ROUTE)
+        p->routed = false;
+    if (d == QM_DEVICE_CPU) {
+        on_the_cpu(p, op, &all, NULL);
+        return QM_OK;
+    }
+    on_a_device(p, d, op, &all, streamed, QM_TO_RESIDUAL);
+    if (op->kind != QM_OP_ROUTE || !p->batch->routing)
+        return QM_OK;
+    rc = take_routes(p, receive(p, d, QM_HAND_ROUTED, qm_cpu_routed(p->cpu)), err);
+    if (!rc)
+        qm_cpu_count_routes(p->cpu, op->layer, p->batch);
+    return rc;
+}
+
+/* --- a layer whose experts, or whose FFN's columns, may be on several --------------------------------------- */
+
+/* Parts by the device that they are placed on, and who computes them now. */
+struct parted {
+    const struct qm_op *up, *down;
+    bool experts;
+    bool has[QM_MAX_DEVICES], streamed[QM_MAX_DEVICES];
+    int by[QM_MAX_DEVICES];
+    int n, others;                   /* parts; those that are not computed where the residual is */
+    int begun;                       /* the part that is enqueued ahead of its turn where the residual is; -1: none */
+    qm_ticket sum[QM_MAX_DEVICES];   /* of those that a device computes away from the residual */
+    qm_ticket given[QM_MAX_DEVICES]; /* by device: what it was given; 0: nothing */
+};
 
 static bool of_experts(const struct qm_op *op) {
     return op->kind == QM_OP_MOE_UP || op->kind == QM_OP_MOE_DOWN;
 }
 
-/* Products of a layer that several devices may have parts of. */
 static bool can_be_parted(const struct qm_placed *p, const struct qm_op *op) {
-    bool dense = op->kind == QM_OP_FFN_UP || op->kind == QM_OP_FFN_DOWN;
-    return of_experts(op) || (dense && p->placement.layer[op->layer].ffn_cpu);
+    return of_experts(op) || (op->kind == QM_OP_FFN_UP && p->placement.layer[op->layer].ffn_cpu) ||
+           (op->kind == QM_OP_FFN_DOWN && p->placement.layer[op->layer].ffn_cpu);
 }
 
-/* Bit d: device d has experts, or columns of the FFN, of the layer. */
-static unsigned devices_of(const struct qm_placed *p, const struct qm_op *op) {
-    if (!of_experts(op))
-        return 1u << QM_DEVICE_CPU | 1u << p->placement.layer[op->layer].ffn;
-    unsigned mask = 0;
-    for (int64_t e = 0; e < p->placement.experts; e++)
-        mask |= 1u << qm_placement_expert(&p->placement, op->layer, e);
-    return mask;
-}
-
-/* What of the batch is a device's. */
-static void take_part(const struct qm_placed *p, const struct qm_op *op, int device, struct qm_batch *part) {
-    int64_t here = p->placement.layer[op->layer].ffn_cpu;
-    if (of_experts(op)) {
-        part->expert_on = p->placement.expert + (int64_t)op->layer * p->placement.experts;
-        part->device = (uint8_t)device;
-    } else if (device == QM_DEVICE_CPU) {
-        part->columns = here;
-    } else {
-        part->column = here;
-        part->columns = p->model->config.ffn - here;
+static void find_parts(const struct qm_placed *p, const struct qm_op *up, struct parted *w) {
+    const struct qm_layer_placement *l = &p->placement.layer[up->layer];
+    *w = (struct parted){.up = up, .down = up + 1, .experts = of_experts(up), .begun = -1};
+    for (int g = 0; g < p->placement.devices; g++) {
+        w->has[g] =
+            w->experts ? qm_placement_experts_on(&p->placement, up->layer, g) > 0 : g == QM_DEVICE_CPU || g == l->ffn;
+        if (!w->has[g])
+            continue;
+        w->by[g] = computes(p, g, l->stream_ffn, &w->streamed[g]);
+        w->n++;
+        w->others += w->by[g] != p->where;
     }
 }
 
-/* One product of a layer that is parted, device by device. The time of both is put on the clock after the second. */
-static int run_parted(struct qm_placed *p, const struct qm_op *op, const struct qm_batch *batch, double *seconds,
-                      struct qm_error *err) {
-    const struct qm_layer_placement *l = &p->placement.layer[op->layer];
-    bool first = op->kind == QM_OP_MOE_UP || op->kind == QM_OP_FFN_UP;
-    unsigned mask = devices_of(p, op);
-    struct qm_batch part = *batch;
-    struct qm_parts parts;
-    int rc = QM_OK, groups = __builtin_popcount(mask);
-    double residual = residual_bytes(p, batch), there = residual;
-    if (of_experts(op)) /* the normed rows, as BF16, and who takes which */
-        there = residual / 2 + routing_bytes(p, batch);
-    if (groups > 1)
-        qm_timeline_part_begin(&p->timeline, &parts);
-    for (int group = 0; group < p->placement.devices && !rc; group++) {
-        struct share *share = &p->share[group];
-        bool streamed;
-        double one = 0;
-        if (!(mask >> group & 1))
-            continue;
-        if (first)
-            *share = (struct share){0};
-        take_part(p, op, group, &part);
-        int d = computes(p, group, l->stream_ffn, batch->rows, &streamed);
-        rc = compute(p, d, op, &part, &one, err);
-        *seconds += one;
-        share->seconds += one;
-        share->streamed += streamed ? qm_emulated_weight_bytes(p->model, op, &part) : 0;
-        if (first)
-            continue;
-        if (groups == 1) {
-            qm_timeline_move(&p->timeline, d, residual + routing_bytes(p, batch));
-            qm_timeline_work(&p->timeline, share->seconds, share->streamed);
-        } else {
-            qm_timeline_part(&p->timeline, &parts, d, share->seconds, share->streamed, there, residual);
+static float *sum_of(const struct qm_placed *p, int g) {
+    return (float *)(void *)((uint8_t *)p->sums.data + (uint64_t)g * p->sum_bytes);
+}
+
+static struct qm_hand_over sum_hand(const struct qm_placed *p, int g) {
+    return (struct qm_hand_over){.rows = sum_of(p, g)};
+}
+
+static void enqueue_part(struct qm_placed *p, const struct parted *w, int g, enum qm_sum_to to) {
+    struct qm_op_part up, down;
+    qm_placed_part(p, w->up, g, &up);
+    qm_placed_part(p, w->down, g, &down);
+    on_a_device(p, w->by[g], w->up, &up, w->streamed[g], to);
+    on_a_device(p, w->by[g], w->down, &down, w->streamed[g], to);
+}
+
+/* Where the residual is, its first part is enqueued at once; others are given what they need from there. */
+static int hand_out(struct qm_placed *p, struct parted *w, struct qm_error *err) {
+    enum qm_hand what = w->experts ? QM_HAND_ROUTED : QM_HAND_RESIDUAL;
+    struct qm_hand_over hand = w->experts ? qm_cpu_routed(p->cpu) : qm_cpu_residual(p->cpu);
+    qm_ticket t = 0;
+    int rc = QM_OK;
+    if (p->where != QM_DEVICE_CPU && w->others && !(w->experts && p->routed))
+        t = receive(p, p->where, what, hand);
+    for (int g = 0; g < p->placement.devices && p->where != QM_DEVICE_CPU && w->begun < 0; g++)
+        if (w->has[g] && w->by[g] == p->where) {
+            enqueue_part(p, w, g, w->n > 1 ? QM_TO_SUM : QM_TO_RESIDUAL);
+            w->begun = g;
         }
+    if (t)
+        rc = w->experts ? take_routes(p, t, err) : wait_for(p, p->where, t, err);
+    for (int g = 0; g < p->placement.devices && !rc; g++) {
+        int d = w->by[g];
+        if (!w->has[g] || d == p->where || d == QM_DEVICE_CPU)
+            continue;
+        if (!w->given[d])
+            w->given[d] = send(p, d, what, hand);
+        enqueue_part(p, w, g, QM_TO_SUM);
+        w->sum[g] = receive(p, d, QM_HAND_SUM, sum_hand(p, g));
     }
-    if (groups > 1)
-        qm_timeline_part_end(&p->timeline, &parts);
     return rc;
 }
 
-static void add_lanes(struct qm_placed *p) {
+/* The CPU's own up products, while devices work; then what it gave away may be changed. */
+static int compute_up(struct qm_placed *p, const struct parted *w, struct qm_error *err) {
+    int rc = QM_OK;
+    for (int g = 0; g < p->placement.devices; g++)
+        if (w->has[g] && w->by[g] == QM_DEVICE_CPU) {
+            struct qm_op_part part;
+            qm_placed_part(p, w->up, g, &part);
+            on_the_cpu(p, w->up, &part, NULL);
+        }
+    for (int d = 1; d < p->placement.devices && !rc && !w->experts; d++)
+        if (w->given[d])
+            rc = wait_for(p, d, w->given[d], err);
+    return rc;
+}
+
+/* A part's sum is added to the residual, on the CPU. */
+static int add_here(struct qm_placed *p, const struct parted *w, int g, struct qm_error *err) {
+    struct qm_op_part part;
+    if (w->by[g] == QM_DEVICE_CPU) {
+        qm_placed_part(p, w->down, g, &part);
+        on_the_cpu(p, w->down, &part, NULL);
+        return QM_OK;
+    }
+    int rc = wait_for(p, w->by[g], w->sum[g], err);
+    if (!rc)
+        qm_cpu_add(p->cpu, sum_of(p, g), p->batch->rows);
+    return rc;
+}
+
+/* The same where the residual is on a device. */
+static int add_there(struct qm_placed *p, const struct parted *w, int g, struct qm_error *err) {
+    struct qm_device *device = p->device[p->where];
+    if (w->by[g] == p->where) {
+        if (g != w->begun)
+            enqueue_part(p, w, g, QM_TO_SUM);
+        device->add(device);
+        return QM_OK;
+    }
+    int rc = QM_OK;
+    if (w->by[g] == QM_DEVICE_CPU) {
+        struct qm_op_part part;
+        qm_placed_part(p, w->down, g, &part);
+        memset(sum_of(p, g), 0, (size_t)p->sum_bytes);
+        on_the_cpu(p, w->down, &part, sum_of(p, g));
+    } else {
+        rc = wait_for(p, w->by[g], w->sum[g], err);
+    }
+    send(p, p->where, QM_HAND_SUM, sum_hand(p, g));
+    return rc;
+}
+
+static int run_parted(struct qm_placed *p, const struct qm_op *up, struct qm_error *err) {
+    struct parted w;
+    find_parts(p, up, &w);
+    int rc = hand_out(p, &w, err);
+    if (rc || (w.begun >= 0 && w.n == 1))
+        return rc;
+    rc = compute_up(p, &w, err);
+    for (int g = 0; g < p->placement.devices && !rc; g++)
+        if (w.has[g])
+            rc = p->where == QM_DEVICE_CPU ? add_here(p, &w, g, err) : add_there(p, &w, g, err);
+    return rc;
+}
+
+/* --- a step ------------------------------------------------------------------------------------------------- */
+
+/* The head has nothing to do in most steps of a prompt. */
+static bool is_asked(const struct qm_batch *b, const struct qm_op *op) {
+    bool asked = op->kind != QM_OP_HEAD || b->n_logits > 0;
+    for (int i = 0; i < b->n_parts && !asked; i++)
+        asked = b->parts[i].hidden != NULL;
+    return asked;
+}
+
+static int run(struct qm_placed *p, struct qm_error *err) {
+    int rc = QM_OK;
+    for (int i = 0; i < p->forward->n_ops && !rc; i++) {
+        const struct qm_op *op = &p->forward->ops[i];
+        if (p->profile)
+            p->profile->calls[op->kind]++;
+        if (op->kind == QM_OP_MOE_UP || (op->kind == QM_OP_FFN_UP && can_be_parted(p, op)))
+            rc = run_parted(p, op, err);
+        else if (!can_be_parted(p, op) && is_asked(p->batch, op))
+            rc = run_op(p, op, err);
+    }
+    return rc;
+}
+
+/* Ends the step on all devices, also after one has failed. */
+static int finish(struct qm_placed *p, int rc, struct qm_error *err) {
     for (int d = 1; d < p->placement.devices; d++) {
-        p->device[d].report.up_seconds += p->timeline.lane[d].up_busy;
-        p->device[d].report.down_seconds += p->timeline.lane[d].down_busy;
+        struct qm_error other;
+        if (!p->device[d])
+            continue;
+        int ended = p->device[d]->finish(p->device[d], rc ? &other : err);
+        rc = rc ? rc : check(p, d, ended);
+    }
+    return rc;
+}
+
+/* What devices computed, by kind of op: added (sign 1) or taken away (-1). */
+static void add_device_seconds(struct qm_placed *p, double sign) {
+    for (int d = 1; d < p->placement.devices && p->profile; d++) {
+        struct qm_device_report r;
+        if (!p->device[d])
+            continue;
+        p->device[d]->report(p->device[d], &r);
+        for (int kind = 0; kind < QM_OP_COUNT; kind++)
+            p->profile->seconds[kind] += sign * r.seconds[kind];
     }
 }
 
 int qm_placed_execute(struct qm_placed *p, const struct qm_batch *batch, struct qm_engine_profile *profile,
-                      double *elsewhere, struct qm_error *err) {
-    double begin = qm_now();
-    int rc = QM_OK;
-    *elsewhere = 0;
-    qm_timeline_begin(&p->timeline, p->specs);
-    for (int i = 0; i < p->forward->n_ops && !rc; i++) {
-        const struct qm_op *op = &p->forward->ops[i];
-        double seconds = 0;
-        if (can_be_parted(p, op))
-            rc = run_parted(p, op, batch, &seconds, err);
-        else
-            rc = run_op(p, op, batch, &seconds, err);
-        if (profile) {
-            profile->seconds[op->kind] += seconds;
-            profile->calls[op->kind]++;
-        }
-    }
-    double took = qm_timeline_end(&p->timeline);
-    add_lanes(p);
-    if (!rc)
-        *elsewhere = took - (qm_now() - begin);
+                      struct qm_error *err) {
+    p->batch = batch;
+    p->profile = profile;
+    p->where = QM_DEVICE_CPU;
+    add_device_seconds(p, -1);
+    for (int d = 1; d < p->placement.devices; d++)
+        if (p->device[d])
+            p->device[d]->begin(p->device[d], batch);
+    int rc = finish(p, run(p, err), err);
+    add_device_seconds(p, 1);
     if (profile)
         profile->steps++;
     return rc;
-}
-
-int qm_placed_failed(const struct qm_placed *p) {
-    return p->failed;
-}
-
-void qm_placed_fall_back(struct qm_placed *p) {
-    p->failed = 0; /* its units are computed on the CPU, in the same groups, by device[].failed */
-}
-
-void qm_placed_report(const struct qm_placed *p, int device, struct qm_device_report *out) {
-    *out = p->device[device].report;
-    out->name = p->specs[device - 1].name;
-    out->memory = p->device[device].memory;
-    out->failed = p->device[device].failed;
-}
-
-const struct qm_placement *qm_placed_placement(const struct qm_placed *p) {
-    return &p->placement;
 }

@@ -146,6 +146,30 @@ static uint64_t head_bytes(const struct qm_placement *p, const struct qm_model *
     return qm_unit_weight_bytes(m, QM_UNIT_HEAD, -1, 0) + (device == QM_DEVICE_CPU ? 0 : qm_unit_tied_bytes(m));
 }
 
+static bool is_parted(const struct qm_placement *p, const struct qm_model *m, int64_t l) {
+    const struct qm_layer_placement *at = &p->layer[l];
+    if (!m->config.layer[l].moe)
+        return at->ffn_cpu > 0;
+    bool streams = p->stream_rows && at->stream_ffn != at->stream_attention;
+    for (int64_t e = 0; e < p->experts; e++) {
+        int on = qm_placement_expert(p, l, e);
+        if (on != at->attention || (on == QM_DEVICE_CPU && streams))
+            return true;
+    }
+    return false;
+}
+
+uint64_t qm_placement_sum_bytes(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
+                                int device) {
+    struct qm_scratch_layout scratch;
+    qm_scratch_plan(m, w, &scratch);
+    uint64_t one = (uint64_t)(w->chunk * scratch.ld_hidden) * sizeof(float);
+    for (int64_t l = 0; l < p->layers; l++)
+        if (is_parted(p, m, l))
+            return device == QM_DEVICE_CPU ? (uint64_t)p->devices * one : one;
+    return 0;
+}
+
 void qm_placement_memory(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
                          int device, struct qm_device_memory *out) {
     *out = (struct qm_device_memory){.weights = head_bytes(p, m, device)};
@@ -170,7 +194,7 @@ void qm_placement_memory(const struct qm_placement *p, const struct qm_model *m,
         of_device.threads = 1;
     struct qm_scratch_layout scratch;
     qm_scratch_plan(m, &of_device, &scratch);
-    out->activations = used ? scratch.total : 0;
+    out->activations = used ? scratch.total + qm_placement_sum_bytes(p, m, w, device) : 0;
     out->workspace = 2 * slot;
     out->maps =
         device == QM_DEVICE_CPU && w->map_tokens ? qm_attention_map_bytes(&m->config, w->chunk, w->map_tokens) : 0;

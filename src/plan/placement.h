@@ -72,6 +72,11 @@ struct qm_device_memory {
     uint64_t maps;        /* of the CPU: an attention map, where one is asked for */
     uint64_t total;
 };
+/* Of the activations, those for handing sums of parts over, where a layer is parted: on a device its own, on the CPU
+ * one for each device of the list. A layer is parted where whoever has the residual in it does not compute all of its
+ * experts, or where its FFN's columns are on two. */
+uint64_t qm_placement_sum_bytes(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
+                                int device);
 /* A device without any unit takes nothing. */
 void qm_placement_memory(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
                          int device, struct qm_device_memory *out);

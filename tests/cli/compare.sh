@@ -36,6 +36,10 @@ assert total == cpu["memory"][0]["weights"] + cpu["memory"][0]["kv"], total
 assert [m["device"] for m in card["memory"]] == ["cpu", "emulated"]
 EOS
 
+expect 0 'an emulated card that is described' compare $DEMO $FAST --configs cpu,emulated:auto \
+    --device emulated-card:64MiB,bandwidth=300
+check 'takes the place of the usual one' out_has '^  emulated-card: .*layers'
+
 expect 0 'against the report' compare $DEMO $FAST --configs cpu --with "$T/first.json"
 check 'the other day' out_has '^before +20[0-9-]+T'
 check 'the same answers' out_has '^cpu .* identical$'

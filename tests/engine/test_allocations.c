@@ -46,16 +46,18 @@ static void use(struct qm_engine *e, uint8_t *bytes) {
     assert_int_equal(pool.free_blocks, pool.blocks);
 }
 
-static void test_nothing_allocated(void **state) {
+static void check(const char *dir, const struct qm_placement *p) {
     struct run_model m;
-    run_model_open(&m, *state, NULL,
+    run_model_open(&m, dir, NULL,
                    (struct qm_engine_options){.threads = 2,
                                               .isa = qm_isa_best(),
                                               .context = CONTEXT,
                                               .sequences = 2,
                                               .chunk = 100,
                                               .kv_type = -1,
-                                              .kv_memory = 8 << 20});
+                                              .kv_memory = 8 << 20,
+                                              .placement = p,
+                                              .devices = &test_card});
     uint8_t *bytes = malloc(qm_engine_block_bytes(m.engine));
     use(m.engine, bytes);
 
@@ -71,6 +73,27 @@ static void test_nothing_allocated(void **state) {
     run_model_close(&m);
 }
 
+static void test_nothing_allocated(void **state) {
+    check(*state, NULL);
+}
+
+/* A layer on a device, the experts of another on both, the others streamed in long steps. */
+static void test_with_a_device(void **state) {
+    struct qm_error err;
+    struct qm_model *m;
+    struct qm_placement p;
+    assert_int_equal(qm_model_open(*state, NULL, &m, &err), QM_OK);
+    assert_int_equal(qm_placement_open(m, 2, &p, &err), QM_OK);
+    for (int64_t l = 0; l < p.layers; l++)
+        *(l == 0 ? &p.layer[l].attention : &p.layer[l].stream_attention) = 1;
+    for (int64_t x = 0; x < p.experts; x += 2)
+        p.expert[p.experts + x] = 1;
+    p.stream_rows = 50;
+    check(*state, &p);
+    qm_placement_free(&p);
+    qm_model_close(m);
+}
+
 static int watch(void **state) {
     (void)state;
     watch_allocations(); /* once: the sanitizers add hooks up */
@@ -82,6 +105,7 @@ int main(void) {
         {"whole context", test_nothing_allocated, NULL, NULL, "tests/data/reference/qwen3"},
         {"experts and windows", test_nothing_allocated, NULL, NULL, "tests/data/reference/gpt_oss"},
         {"windows only", test_nothing_allocated, NULL, NULL, "tests/data/reference/mistral"},
+        {"on a device", test_with_a_device, NULL, NULL, "tests/data/reference/gpt_oss"},
     };
     return cmocka_run_group_tests(tests, watch, NULL);
 }

@@ -44,7 +44,7 @@ BEGIN {
     may["app"] = "base model plan engine session app simd numa"
     may["simd"] = "base simd"
     may["numa"] = "base numa"
-    may["offload"] = "base model plan offload src/engine/backend.h"
+    may["offload"] = "base model plan offload src/engine/device.h"
 }
 {
     n++
@@ -75,14 +75,14 @@ self_test() {
     # shellcheck disable=SC2064 # the name of now
     trap "rm -rf '$dir'" EXIT
     mkdir -p "$dir"/src/{base,model/arch,plan,engine/private,session,app} "$dir"/{simd/avx2,numa,offload,tests}
-    for h in src/base/error.h src/model/model.h src/plan/memory.h src/engine/engine.h src/engine/backend.h \
+    for h in src/base/error.h src/model/model.h src/plan/memory.h src/engine/engine.h src/engine/device.h \
         src/engine/private/kv.h src/session/sampler.h simd/kernels.h simd/tables_internal.h numa/team.h; do
         echo >"$dir/$h"
     done
     printf '#include <stdio.h>\n#include "base/error.h"\n' >"$dir/src/base/good.c"
     printf '#include "simd/kernels.h"\n#include "numa/team.h"\n' >"$dir/src/plan/good.c"
     printf '#include "private/kv.h"\n#include "../plan/memory.h"\n' >"$dir/src/engine/good.c"
-    printf '#include "engine/backend.h"\n' >"$dir/offload/good.c"
+    printf '#include "engine/device.h"\n' >"$dir/offload/good.c"
     printf '#include "../tables_internal.h"\n' >"$dir/simd/avx2/good.c"
     printf '#include "simd/tables_internal.h"\n' >"$dir/tests/anything.c"
     said=$(check "$dir") || { echo "self-test: a tree without fault was refused: $said"; failed=1; }

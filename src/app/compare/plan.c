@@ -99,16 +99,17 @@ static int own_device(const struct qm_compare_task *t, const struct qm_compare_s
 }
 
 static int choose_devices(const struct qm_compare_task *t, struct qm_compare_spec *s, struct qm_error *err) {
-    bool own = s->kind == QM_COMPARE_EMULATED || s->kind == QM_COMPARE_GPU;
+    bool emulated = s->kind == QM_COMPARE_EMULATED, own = emulated || s->kind == QM_COMPARE_GPU;
+    bool any = own && (!emulated || !strcmp(strchr(s->name, ':') + 1, "auto"));
     if (!(s->speed = malloc(sizeof *s->speed)))
         return qm_fail_memory(err, sizeof *s->speed, "a configuration");
     *s->speed = t->speed;
     if (s->kind == QM_COMPARE_AUTO)
         return QM_OK;
     s->speed->devices = 0;
-    /* a described card tells more than a usual one */
-    for (int d = 0; d < t->speed.devices && s->kind == QM_COMPARE_GPU; d++)
-        if (!t->speed.device[d].emulated)
+    /* described cards tell more than a usual one */
+    for (int d = 0; d < t->speed.devices && any; d++)
+        if (t->speed.device[d].emulated == emulated)
             s->speed->device[s->speed->devices++] = t->speed.device[d];
     if (!own || s->speed->devices)
         return QM_OK;

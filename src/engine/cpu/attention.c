@@ -190,6 +190,17 @@ static const uint8_t *first_page(const struct region *r, const struct unit *u, i
                                               : NULL;
 }
 
+/* Blocks of a fixed length, which compilers make vectors of. */
+static void divide(float *restrict to, const float *restrict from, float by, int64_t n) {
+    enum { BLOCK = 16 };
+    int64_t i = 0;
+    for (; i + BLOCK <= n; i += BLOCK)
+        for (int j = 0; j < BLOCK; j++)
+            to[i + j] = from[i + j] / by;
+    for (; i < n; i++)
+        to[i] = from[i] / by;
+}
+
 /* The sink joins the sum (gpt-oss); then the division, and the rows go to c->attended. */
 static void finish_rows(const struct region *r, const struct unit *u, const struct buffers *b) {
     const struct qm_cpu *c = r->c;
@@ -201,8 +212,7 @@ static void finish_rows(const struct region *r, const struct unit *u, const stru
         if (sinks)
             c->kernels->merge_split(o, &b->merged_max[i], sum, b->zeros, qm_packed_vector(sinks, 0)[head], 1.0f, hd);
         float *to = c->attended + (u->row + i / r->group) * c->layout.ld_q + head * hd;
-        for (int64_t d = 0; d < hd; d++)
-            to[d] = o[d] / *sum;
+        divide(to, o, *sum, hd);
     }
 }
 
@@ -225,7 +235,7 @@ static void merge(const struct region *r, const struct unit *u, const struct buf
 
 /* Attention probabilities for those who ask to see them: the splits' again, against the final maximum and sum. */
 static void capture(const struct region *r, const struct unit *u, const struct buffers *b) {
-    const struct qm_step *s = u->part->step;
+    const struct qm_batch_part *s = u->part;
     int64_t last = (u->position + u->tokens - 1) / QM_ATTENTION_SPLIT, rows = u->tokens * r->group;
     for (int64_t split = 0; split <= last; split++) {
         int64_t start = split * QM_ATTENTION_SPLIT, from, to, first = 0;
@@ -247,7 +257,7 @@ static void capture(const struct region *r, const struct unit *u, const struct b
 }
 
 static bool captured(const struct region *r, const struct unit *u) {
-    return u->part->step->attention && u->part->step->attention_layer == r->op->layer;
+    return u->part->attention && u->part->attention_layer == r->op->layer;
 }
 
 /* All splits of a unit by one thread. */

@@ -3,7 +3,7 @@
 #ifndef QM_ENGINE_CPU_CPU_PRIVATE_H
 #define QM_ENGINE_CPU_CPU_PRIVATE_H
 
-#include "engine/backend.h"
+#include "engine/cpu/cpu.h"
 #include "engine/packed.h"
 #include "numa/team.h"
 #include "simd/kernels.h"
@@ -20,17 +20,17 @@ struct qm_routes {
 };
 
 struct qm_cpu {
-    struct qm_backend backend;
     const struct qm_model *model;
     const struct qm_config *config;
     struct qm_workload workload;
     const struct qm_kernels *kernels;
     struct qm_team *team;
     struct qm_kv *kv;
-    struct qm_packed packed;
+    struct qm_packed packed; /* empty where weights are lent */
+    const struct qm_packed_weight *weights;
     struct qm_scratch_layout layout;
     struct qm_memory scratch;          /* what all threads share */
-    struct qm_memory *private_scratch; /* [nodes of the team]: the parts of their threads */
+    struct qm_memory *private_scratch; /* [nodes of the team]: the parts of their threads; NULL: lent */
     uint8_t **private_part;            /* [threads] */
     float *x, *normed, *qkv, *attended, *h, *rope, *partial;
     uint8_t *packed_rows;
@@ -47,7 +47,7 @@ static inline uint8_t *qm_cpu_private(const struct qm_cpu *c, int thread, uint64
 }
 
 static inline const struct qm_packed_weight *qm_cpu_weight(const struct qm_cpu *c, int32_t index) {
-    return index < 0 ? NULL : &c->packed.weights[index];
+    return index < 0 ? NULL : &c->weights[index];
 }
 
 /* The kernels that multiply a weight or cache of this type. */
@@ -86,9 +86,18 @@ const void *qm_cpu_pack(const struct qm_cpu *c, int thread, int threads, const f
                         const int32_t *rows, int64_t m, const struct qm_packed_weight *w, int64_t k,
                         const struct qm_packed_weight *norm);
 
+/* An op, or a part of one, over a batch: what its region is given. */
+struct qm_cpu_work {
+    struct qm_cpu *c;
+    const struct qm_op *op;
+    const struct qm_op_part *part;
+    const struct qm_batch *batch;
+    float *sum; /* where a down product is added to */
+};
+
 void qm_cpu_attention(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch);
 void qm_cpu_route(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch);
-void qm_cpu_moe_up(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch);
-void qm_cpu_moe_down(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch);
+void qm_cpu_moe_up(const struct qm_cpu_work *work);
+void qm_cpu_moe_down(const struct qm_cpu_work *work);
 
 #endif

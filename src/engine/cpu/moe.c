@@ -5,24 +5,18 @@
 #include <math.h>
 #include <string.h>
 
-struct region {
-    struct qm_cpu *c;
-    const struct qm_op *op;
-    const struct qm_batch *batch;
-};
-
-/* The k greatest, equal ones by lower index first; then in ascending order of expert. */
+/* The k greatest, equal ones by lower index first; then in ascending order of expert. One pass, the best so far kept in
+ * order: most scores are only held against the least of them. */
 static void choose(const float *score, int64_t experts, int64_t k, int32_t *chosen) {
-    for (int64_t i = 0; i < k; i++) {
-        int32_t best = -1;
-        for (int32_t e = 0; e < experts; e++) {
-            bool taken = false;
-            for (int64_t j = 0; j < i; j++)
-                taken |= chosen[j] == e;
-            if (!taken && (best < 0 || score[e] > score[best]))
-                best = e;
+    for (int32_t e = 0; e < experts; e++) {
+        int64_t at = e < k ? e : k;
+        while (at > 0 && score[e] > score[chosen[at - 1]]) {
+            if (at < k)
+                chosen[at] = chosen[at - 1];
+            at--;
         }
-        chosen[i] = best;
+        if (at < k)
+            chosen[at] = e;
     }
     for (int64_t i = 1; i < k; i++)
         for (int64_t j = i; j > 0 && chosen[j] < chosen[j - 1]; j--) {
@@ -67,7 +61,7 @@ static void group_rows(struct qm_cpu *c, int64_t rows) {
 }
 
 /* Norms n rows from `first` on to `normed` and packs them for the router. */
-static void pack_routed(const struct region *r, float *normed, void *packed, int64_t first, int64_t n) {
+static void pack_routed(const struct qm_cpu_work *r, float *normed, void *packed, int64_t first, int64_t n) {
     const struct qm_cpu *c = r->c;
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix), *norm = qm_cpu_weight(c, r->op->norm);
     int64_t ld = c->layout.ld_hidden;
@@ -78,7 +72,7 @@ static void pack_routed(const struct region *r, float *normed, void *packed, int
 }
 
 /* Router logits of n packed rows from `first` on, for panels [begin, end). */
-static void route_columns(const struct region *r, const void *packed, int64_t first, int64_t n, int64_t begin,
+static void route_columns(const struct qm_cpu_work *r, const void *packed, int64_t first, int64_t n, int64_t begin,
                           int64_t end) {
     struct qm_cpu *c = r->c;
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix);
@@ -97,7 +91,7 @@ static void route_columns(const struct region *r, const void *packed, int64_t fi
     }
 }
 
-static void choose_experts(const struct region *r, int64_t first, int64_t n) {
+static void choose_experts(const struct qm_cpu_work *r, int64_t first, int64_t n) {
     struct qm_cpu *c = r->c;
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix), *bias = qm_cpu_weight(c, r->op->bias);
     int64_t ld = w->panels * QM_PANEL_ROWS, k = c->config->experts_per_token;
@@ -111,7 +105,7 @@ static void choose_experts(const struct region *r, int64_t first, int64_t n) {
 
 /* Few rows: their logits are shared out by panels, since one thread alone would read the router for all. Who wants the
  * normed rows finds them in c->normed. */
-static void route_few(const struct region *r, int thread, void *packed) {
+static void route_few(const struct qm_cpu_work *r, int thread, void *packed) {
     struct qm_cpu *c = r->c;
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix);
     float *normed = (float *)(void *)qm_cpu_private(c, thread, c->layout.accumulator);
@@ -126,7 +120,7 @@ static void route_few(const struct region *r, int thread, void *packed) {
 }
 
 static void route_region(void *arg, int thread, int threads) {
-    const struct region *r = arg;
+    const struct qm_cpu_work *r = arg;
     const struct qm_cpu *c = r->c;
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix);
     void *packed = qm_cpu_private(c, thread, c->layout.private_rows);
@@ -147,33 +141,40 @@ static void route_region(void *arg, int thread, int threads) {
 }
 
 void qm_cpu_route(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch) {
-    struct region r = {c, op, batch};
+    struct qm_cpu_work r = {.c = c, .op = op, .batch = batch};
     qm_team_run(c->team, route_region, &r);
     if (batch->rows <= QM_PRIVATE_ROWS)
         choose_experts(&r, 0, batch->rows);
     group_rows(c, batch->rows);
+    qm_cpu_count_routes(c, op->layer, batch);
+}
+
+void qm_cpu_count_routes(const struct qm_cpu *c, int layer, const struct qm_batch *batch) {
     for (int i = 0; i < batch->n_parts && batch->routing; i++)
-        qm_routing_count(batch->routing, op->layer,
-                         c->routing.chosen + batch->parts[i].row * c->config->experts_per_token, batch->parts[i].n,
-                         i == 0 && batch->routing_continues);
+        qm_routing_count(batch->routing, layer, c->routing.chosen + batch->parts[i].row * c->config->experts_per_token,
+                         batch->parts[i].n, i == 0 && batch->routing_continues);
+}
+
+void qm_cpu_take_routes(struct qm_cpu *c, int64_t rows) {
+    group_rows(c, rows);
 }
 
 /* Rows of an expert, none where it takes no part. */
-static int64_t expert_rows(const struct region *r, int64_t e) {
-    if (r->batch->expert_on && r->batch->expert_on[e] != r->batch->device)
+static int64_t expert_rows(const struct qm_cpu_work *r, int64_t e) {
+    if (r->part->expert_on && r->part->expert_on[e] != r->part->number)
         return 0;
     return r->c->routing.first[e + 1] - r->c->routing.first[e];
 }
 
 /* The first expert from e on that takes part, or -1. */
-static int64_t working_expert(const struct region *r, int64_t e) {
+static int64_t working_expert(const struct qm_cpu_work *r, int64_t e) {
     while (e < r->c->config->experts && expert_rows(r, e) == 0)
         e++;
     return e < r->c->config->experts ? e : -1;
 }
 
 /* Where each expert's packed rows start. Only the caller of the region runs this. */
-static void place_packed(const struct region *r) {
+static void place_packed(const struct qm_cpu_work *r) {
     struct qm_cpu *c = r->c;
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix);
     uint64_t at = 0;
@@ -201,7 +202,7 @@ static void pack_slots(const struct qm_cpu *c, const struct inputs *in, int64_t 
 
 /* Packs every expert's rows, shared out by blocks of rows over threads; a barrier follows. Steps of few rows do without
  * both: packed_expert() packs them then. */
-static void pack_experts(const struct region *r, int thread, int threads, const struct inputs *in) {
+static void pack_experts(const struct qm_cpu_work *r, int thread, int threads, const struct inputs *in) {
     const struct qm_cpu *c = r->c;
     int64_t block = 0;
     if (r->batch->rows <= QM_PRIVATE_ROWS)
@@ -219,7 +220,7 @@ static void pack_experts(const struct region *r, int thread, int threads, const 
 
 /* Expert e's packed rows. *last: NULL, or what this thread packed last, which is the same rows where a token is alone
  * and its row is gathered. */
-static const void *packed_expert(const struct region *r, int thread, const struct inputs *in, int64_t e,
+static const void *packed_expert(const struct qm_cpu_work *r, int thread, const struct inputs *in, int64_t e,
                                  const void **last) {
     const struct qm_cpu *c = r->c;
     if (r->batch->rows > QM_PRIVATE_ROWS)
@@ -231,7 +232,7 @@ static const void *packed_expert(const struct region *r, int thread, const struc
 }
 
 static void up_region(void *arg, int thread, int threads) {
-    const struct region *r = arg;
+    const struct qm_cpu_work *r = arg;
     struct qm_cpu *c = r->c;
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix), *bias = qm_cpu_weight(c, r->op->bias);
     const struct inputs in = {c->normed, c->layout.ld_hidden, c->routing.slot_row, w};
@@ -248,15 +249,16 @@ static void up_region(void *arg, int thread, int threads) {
     }
 }
 
-void qm_cpu_moe_up(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch) {
-    struct region r = {c, op, batch};
+void qm_cpu_moe_up(const struct qm_cpu_work *work) {
+    struct qm_cpu_work r = *work;
     place_packed(&r);
-    qm_team_run(c->team, up_region, &r);
+    qm_team_run(r.c->team, up_region, &r);
 }
 
 /* One block of columns: the experts' outputs, weighted, summed from zero in ascending order of expert, then added
- * to the residual stream. */
-static void down_columns(const struct region *r, int thread, const struct inputs *in, int64_t panel, int64_t panels) {
+ * to where the sum goes. */
+static void down_columns(const struct qm_cpu_work *r, int thread, const struct inputs *in, int64_t panel,
+                         int64_t panels) {
     const struct qm_cpu *c = r->c;
     const struct qm_packed_weight *w = in->w, *bias = qm_cpu_weight(c, r->op->bias);
     float *block = (float *)(void *)qm_cpu_private(c, thread, c->layout.product);
@@ -289,11 +291,11 @@ static void down_columns(const struct region *r, int thread, const struct inputs
         }
     }
     for (int64_t i = 0; i < rows; i++)
-        c->kernels->add(c->x + i * c->layout.ld_hidden + col, sum + i * ld, n);
+        c->kernels->add(r->sum + i * c->layout.ld_hidden + col, sum + i * ld, n);
 }
 
 static void down_region(void *arg, int thread, int threads) {
-    const struct region *r = arg;
+    const struct qm_cpu_work *r = arg;
     struct qm_cpu *c = r->c;
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix);
     const struct inputs in = {c->h, c->layout.ld_ffn, NULL, w};
@@ -307,8 +309,8 @@ static void down_region(void *arg, int thread, int threads) {
     }
 }
 
-void qm_cpu_moe_down(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch) {
-    struct region r = {c, op, batch};
+void qm_cpu_moe_down(const struct qm_cpu_work *work) {
+    struct qm_cpu_work r = *work;
     place_packed(&r);
-    qm_team_run(c->team, down_region, &r);
+    qm_team_run(r.c->team, down_region, &r);
 }

@@ -1,50 +1,81 @@
-/* The CPU backend: opening (weights, scratch), and the dispatch of ops to regions. */
+/* Opening (weights, scratch), the dispatch of ops to regions, and what is handed over. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/cpu/cpu_private.h"
 
-struct region {
-    struct qm_cpu *c;
-    const struct qm_op *op;
-    const struct qm_batch *batch;
-};
+/* A row's rotation: cosines, then sines, of double precision angles. */
+static void rotate_row(struct qm_cpu *c, const struct qm_batch *batch, int64_t row) {
+    int64_t half = c->config->head_dim / 2;
+    float *cs = c->rope + row * 2 * half;
+    for (int64_t d = 0; d < half; d++) {
+        double angle = (double)batch->position[row] * c->inv_freq[d];
+        cs[d] = (float)(cos(angle) * c->attention_factor);
+        cs[half + d] = (float)(sin(angle) * c->attention_factor);
+    }
+}
 
-/* Embedding rows, and each row's rotation: cosines, then sines, of double precision angles. */
 static void embed_region(void *arg, int thread, int threads) {
-    const struct region *r = arg;
+    const struct qm_cpu_work *r = arg;
     struct qm_cpu *c = r->c;
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix);
-    int64_t begin, end, half = c->config->head_dim / 2;
+    int64_t begin, end;
     qm_team_share(r->batch->rows, thread, threads, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         int64_t id = r->batch->token[i];
         c->kernels->unpack_row(c->x + i * c->layout.ld_hidden, w->type, qm_packed_panel(w, 0, id / QM_PANEL_ROWS),
                                id % QM_PANEL_ROWS, w->k);
-        float *cs = c->rope + i * 2 * half;
-        for (int64_t d = 0; d < half; d++) {
-            double angle = (double)r->batch->position[i] * c->inv_freq[d];
-            cs[d] = (float)(cos(angle) * c->attention_factor);
-            cs[half + d] = (float)(sin(angle) * c->attention_factor);
-        }
+        rotate_row(c, r->batch, i);
     }
 }
 
+static void rotate_region(void *arg, int thread, int threads) {
+    const struct qm_cpu_work *r = arg;
+    int64_t begin, end;
+    qm_team_share(r->batch->rows, thread, threads, &begin, &end);
+    for (int64_t i = begin; i < end; i++)
+        rotate_row(r->c, r->batch, i);
+}
+
+void qm_cpu_rotate(struct qm_cpu *c, const struct qm_batch *batch) {
+    struct qm_cpu_work r = {.c = c, .batch = batch};
+    qm_team_run(c->team, rotate_region, &r);
+}
+
+struct addition {
+    const struct qm_cpu *c;
+    const float *sum;
+    int64_t rows;
+};
+
+static void add_region(void *arg, int thread, int threads) {
+    const struct addition *a = arg;
+    int64_t begin, end, ld = a->c->layout.ld_hidden;
+    qm_team_share(a->rows, thread, threads, &begin, &end);
+    for (int64_t i = begin; i < end; i++)
+        a->c->kernels->add(a->c->x + i * ld, a->sum + i * ld, a->c->config->hidden);
+}
+
+void qm_cpu_add(struct qm_cpu *c, const float *sum, int64_t rows) {
+    struct addition a = {c, sum, rows};
+    qm_team_run(c->team, add_region, &a);
+}
+
 /* The last tokens' hidden states after the final norm, for those who ask for them. */
-static void hidden_states(const struct region *r, int thread, int threads) {
+static void hidden_states(const struct qm_cpu_work *r, int thread, int threads) {
     const struct qm_cpu *c = r->c;
     const struct qm_packed_weight *norm = qm_cpu_weight(c, r->op->norm);
     for (int i = thread; i < r->batch->n_parts; i += threads) {
         const struct qm_batch_part *part = &r->batch->parts[i];
-        if (part->step->hidden)
-            c->kernels->rmsnorm(part->step->hidden, c->x + (part->row + part->n - 1) * c->layout.ld_hidden,
+        if (part->hidden)
+            c->kernels->rmsnorm(part->hidden, c->x + (part->row + part->n - 1) * c->layout.ld_hidden,
                                 qm_packed_vector(norm, 0), c->config->hidden, (float)c->config->rms_eps);
     }
 }
 
-/* What of the matrix the batch wants of a dense FFN's columns: rows of gate and up, or columns of the down product. */
-static struct qm_matrix_part matrix_part(const struct qm_batch *b, enum qm_op_kind kind,
+/* What of the matrix a part of a dense FFN's columns takes: rows of gate and up, or columns of the down product. */
+static struct qm_matrix_part matrix_part(const struct qm_op_part *b, enum qm_op_kind kind,
                                          const struct qm_packed_weight *w) {
     struct qm_matrix_part part = qm_matrix_whole(w);
     if (b->columns && kind == QM_OP_FFN_UP) {
@@ -59,12 +90,12 @@ static struct qm_matrix_part matrix_part(const struct qm_batch *b, enum qm_op_ki
 
 /* Every op that is one product of normed or plain rows. */
 static void product_region(void *arg, int thread, int threads) {
-    const struct region *r = arg;
+    const struct qm_cpu_work *r = arg;
     struct qm_cpu *c = r->c;
     const struct qm_scratch_layout *l = &c->layout;
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix), *norm = qm_cpu_weight(c, r->op->norm);
     const struct qm_packed_weight *bias = qm_cpu_weight(c, r->op->bias);
-    const struct qm_matrix_part part = matrix_part(r->batch, r->op->kind, w);
+    const struct qm_matrix_part part = matrix_part(r->part, r->op->kind, w);
     if (part.k)
         bias = NULL;
     struct qm_epilogue e = {.bias = bias ? qm_packed_vector(bias, 0) : NULL};
@@ -77,7 +108,9 @@ static void product_region(void *arg, int thread, int threads) {
         e.kind = QM_ADD, e.out = c->x, e.ld = l->ld_hidden, src = c->attended, ld = l->ld_q;
         break;
     case QM_OP_FFN_UP: e.kind = QM_GATE, e.out = c->h, e.ld = l->ld_ffn; break;
-    case QM_OP_FFN_DOWN: e.kind = QM_ADD, e.out = c->x, e.ld = l->ld_hidden, src = c->h + part.k, ld = l->ld_ffn; break;
+    case QM_OP_FFN_DOWN:
+        e.kind = QM_ADD, e.out = r->sum, e.ld = l->ld_hidden, src = c->h + part.k, ld = l->ld_ffn;
+        break;
     default:
         hidden_states(r, thread, threads);
         e.kind = QM_SCATTER, e.rows = r->batch->logit_out, rows = r->batch->logit_row, m = r->batch->n_logits;
@@ -89,21 +122,23 @@ static void product_region(void *arg, int thread, int threads) {
     qm_cpu_product(c, thread, packed, m, w, &part, 0, -1, &e);
 }
 
-static void execute(struct qm_backend *b, const struct qm_op *op, const struct qm_batch *batch) {
-    struct qm_cpu *c = (struct qm_cpu *)b;
-    struct region r = {c, op, batch};
+void qm_cpu_execute(struct qm_cpu *c, const struct qm_op *op, const struct qm_op_part *part,
+                    const struct qm_batch *batch, float *sum) {
+    static const struct qm_op_part all = {0};
+    struct qm_cpu_work r = {c, op, part ? part : &all, batch, sum ? sum : c->x};
     switch (op->kind) {
     case QM_OP_EMBED: qm_team_run(c->team, embed_region, &r); break;
     case QM_OP_ATTENTION: qm_cpu_attention(c, op, batch); break;
     case QM_OP_ROUTE: qm_cpu_route(c, op, batch); break;
-    case QM_OP_MOE_UP: qm_cpu_moe_up(c, op, batch); break;
-    case QM_OP_MOE_DOWN: qm_cpu_moe_down(c, op, batch); break;
+    case QM_OP_MOE_UP: qm_cpu_moe_up(&r); break;
+    case QM_OP_MOE_DOWN: qm_cpu_moe_down(&r); break;
     default: qm_team_run(c->team, product_region, &r); break;
     }
 }
 
-static void close_cpu(struct qm_backend *b) {
-    struct qm_cpu *c = (struct qm_cpu *)b;
+void qm_cpu_close(struct qm_cpu *c) {
+    if (!c)
+        return;
     qm_packed_free(&c->packed);
     qm_memory_free(&c->scratch);
     for (int node = 0; c->private_scratch && node < qm_team_nodes(c->team); node++)
@@ -116,8 +151,24 @@ static void close_cpu(struct qm_backend *b) {
     free(c);
 }
 
-static const struct qm_memory *weights_of(const struct qm_backend *b, int node) {
-    return &((const struct qm_cpu *)b)->packed.memory[node];
+const struct qm_memory *qm_cpu_weights(const struct qm_cpu *c, int node) {
+    return &c->packed.memory[node];
+}
+
+const struct qm_packed_weight *qm_cpu_panels(const struct qm_cpu *c) {
+    return c->weights;
+}
+
+struct qm_hand_over qm_cpu_residual(const struct qm_cpu *c) {
+    return (struct qm_hand_over){.rows = c->x};
+}
+
+struct qm_hand_over qm_cpu_routed(const struct qm_cpu *c) {
+    return (struct qm_hand_over){c->normed, c->routing.chosen, c->routing.weight};
+}
+
+const int64_t *qm_cpu_expert_first(const struct qm_cpu *c) {
+    return c->routing.first;
 }
 
 static float *part(const struct qm_cpu *c, uint64_t offset) {
@@ -149,10 +200,8 @@ static int open_private(struct qm_cpu *c, const struct qm_home *homes, struct qm
     return rc;
 }
 
-static int open_scratch(struct qm_cpu *c, const struct qm_home *homes, struct qm_error *err) {
+static int open_scratch(struct qm_cpu *c, struct qm_error *err) {
     int rc = alloc_scratch(c->layout.thread0, (struct qm_home){.node = -1}, &c->scratch, err);
-    if (!rc)
-        rc = open_private(c, homes, err);
     if (rc)
         return rc;
     const struct qm_scratch_layout *l = &c->layout;
@@ -180,7 +229,7 @@ static int open_scratch(struct qm_cpu *c, const struct qm_home *homes, struct qm
     return QM_OK;
 }
 
-static int load(struct qm_cpu *c, const struct qm_backend_setup *s, struct qm_error *err) {
+static int load(struct qm_cpu *c, const struct qm_cpu_setup *s, struct qm_error *err) {
     struct qm_packed_setup setup = {.model = s->model,
                                     .kernels = c->kernels,
                                     .team = s->team,
@@ -188,34 +237,63 @@ static int load(struct qm_cpu *c, const struct qm_backend_setup *s, struct qm_er
                                     .drop_cache = s->drop_cache,
                                     .progress = s->progress,
                                     .progress_arg = s->progress_arg};
-    return qm_packed_load(&setup, &c->packed, err);
+    int rc = qm_packed_load(&setup, &c->packed, err);
+    c->weights = c->packed.weights;
+    return rc;
 }
 
-int qm_cpu_backend_open(const struct qm_backend_setup *s, struct qm_backend **out, struct qm_error *err) {
+static int new_cpu(const struct qm_model *m, const struct qm_workload *w, struct qm_team *team, struct qm_kv *kv,
+                   struct qm_cpu **out, struct qm_error *err) {
+    struct qm_cpu *c = *out = calloc(1, sizeof *c);
+    if (!c)
+        return qm_fail_memory(err, sizeof *c, "the activations");
+    c->model = m;
+    c->config = &m->config;
+    c->workload = *w;
+    c->team = team;
+    c->kv = kv;
+    qm_scratch_plan(m, w, &c->layout);
+    return QM_OK;
+}
+
+static int finish_open(int rc, struct qm_cpu **out) {
+    if (rc) {
+        qm_cpu_close(*out);
+        *out = NULL;
+    }
+    return rc;
+}
+
+int qm_cpu_open(const struct qm_cpu_setup *s, struct qm_cpu **out, struct qm_error *err) {
     *out = NULL;
     if (s->model->config.heads / s->model->config.kv_heads > QM_MAX_GROUP)
         return qm_fail(err, QM_INPUT, "%lld query heads for %lld KV heads: at most %d for one are supported",
                        (long long)s->model->config.heads, (long long)s->model->config.kv_heads, QM_MAX_GROUP);
-    struct qm_cpu *c = calloc(1, sizeof *c);
-    if (!c)
-        return qm_fail_memory(err, sizeof *c, "the CPU backend");
-    c->backend = (struct qm_backend){.name = "cpu", .execute = execute, .weights = weights_of, .close = close_cpu};
-    c->model = s->model;
-    c->config = &s->model->config;
-    c->workload = s->workload;
-    c->team = s->team;
-    c->kv = s->kv;
-    qm_scratch_plan(s->model, &s->workload, &c->layout);
-    int rc = qm_kernels_get(s->isa, &c->kernels, err);
+    int rc = new_cpu(s->model, &s->workload, s->team, s->kv, out, err);
     if (!rc)
-        rc = load(c, s, err);
+        rc = qm_kernels_get(s->isa, &(*out)->kernels, err);
     if (!rc)
-        rc = open_scratch(c, s->homes, err);
-    if (rc) {
-        close_cpu(&c->backend);
+        rc = load(*out, s, err);
+    if (!rc)
+        rc = open_scratch(*out, err);
+    if (!rc)
+        rc = open_private(*out, s->homes, err);
+    return finish_open(rc, out);
+}
+
+int qm_cpu_open_beside(const struct qm_cpu *of, const struct qm_packed_weight *weights, struct qm_kv *kv,
+                       struct qm_cpu **out, struct qm_error *err) {
+    int rc = new_cpu(of->model, &of->workload, of->team, kv, out, err);
+    if (rc)
         return rc;
-    }
-    c->backend.expert_first = c->routing.first;
-    *out = &c->backend;
-    return QM_OK;
+    struct qm_cpu *c = *out;
+    c->kernels = of->kernels;
+    c->weights = weights;
+    rc = open_scratch(c, err);
+    size_t threads = (size_t)qm_team_threads(c->team);
+    if (!rc && !(c->private_part = calloc(threads, sizeof *c->private_part)))
+        rc = qm_fail_memory(err, threads * sizeof *c->private_part, "activations");
+    for (size_t t = 0; t < threads && !rc; t++)
+        c->private_part[t] = of->private_part[t];
+    return finish_open(rc, out);
 }

@@ -1,17 +1,20 @@
 /* How long a device would take for an op: the simulation behind an emulated device. Written from the op and the
  * published weights alone, in another way than plan/time.h: tiles are whole, every part of a batch is counted, experts
  * by the rows that were really routed to them. Pure functions. */
-#ifndef QM_ENGINE_EMULATED_H
-#define QM_ENGINE_EMULATED_H
+#ifndef QM_ENGINE_EMULATED_SECONDS_H
+#define QM_ENGINE_EMULATED_SECONDS_H
 
-#include "engine/backend.h"
+#include "engine/batch.h"
 #include "plan/machine.h"
 
-/* Seconds of one op over the batch; of ops of experts, of those that batch->expert_on says. */
+/* Seconds of a part of one op over the batch. expert_first: as qm_cpu_expert_first. */
 double qm_emulated_seconds(const struct qm_speed_device *d, const struct qm_model *m, enum qm_dtype kv_type,
-                           const struct qm_op *op, const struct qm_batch *batch, const int64_t *expert_first);
-/* Bytes of an op's weights as they are on a device, for streaming them to it; of experts, of those that take part. */
-double qm_emulated_weight_bytes(const struct qm_model *m, const struct qm_op *op, const struct qm_batch *batch);
+                           const struct qm_op *op, const struct qm_op_part *part, const struct qm_batch *batch,
+                           const int64_t *expert_first);
+/* Of adding rows to the residual. */
+double qm_emulated_add_seconds(const struct qm_speed_device *d, const struct qm_model *m, int64_t rows);
+/* Bytes of a part of an op's weights as they are on a device, for streaming them to it. */
+double qm_emulated_weight_bytes(const struct qm_model *m, const struct qm_op *op, const struct qm_op_part *part);
 /* Keys and values that the batch's sequences have in one layer, and those that it adds. */
 double qm_emulated_kv_bytes(const struct qm_model *m, enum qm_dtype kv_type, const struct qm_op *op,
                             const struct qm_batch *batch, double *added);

@@ -1,5 +1,5 @@
 /* The simulation: bytes and multiply-adds of an op in whole tiles, against the rates of the device. */
-#include "engine/emulated.h"
+#include "engine/emulated/seconds.h"
 
 enum { TILE_ROWS = 16, TILE_COLUMNS = 64, PAGE_TOKENS = 64 };
 
@@ -26,7 +26,7 @@ static void add_product(struct load *l, enum qm_dtype type, int64_t n, int64_t k
 }
 
 /* Rows and columns of an op's matrix that take part: of an FFN maybe some of its intermediate columns. */
-static void extent(const struct qm_weight *w, const struct qm_op *op, const struct qm_batch *b, int64_t *n,
+static void extent(const struct qm_weight *w, const struct qm_op *op, const struct qm_op_part *b, int64_t *n,
                    int64_t *k) {
     *n = b->columns && op->kind == QM_OP_FFN_UP ? 2 * b->columns : w->n;
     *k = b->columns && op->kind == QM_OP_FFN_DOWN ? b->columns : w->k;
@@ -37,8 +37,8 @@ static double seconds_of(const struct qm_speed_device *d, const struct load *l, 
     return 1e-6 * d->launch_us + (reading > computing ? reading : computing);
 }
 
-static bool takes_part(const struct qm_batch *b, int64_t expert) {
-    return !b->expert_on || b->expert_on[expert] == b->device;
+static bool takes_part(const struct qm_op_part *b, int64_t expert) {
+    return !b->expert_on || b->expert_on[expert] == b->number;
 }
 
 /* Tokens that are seen by positions [position, position + n) together, and the oldest that any of them sees. */
@@ -80,17 +80,18 @@ static double attention_seconds(const struct qm_speed_device *d, const struct qm
 }
 
 double qm_emulated_seconds(const struct qm_speed_device *d, const struct qm_model *m, enum qm_dtype kv_type,
-                           const struct qm_op *op, const struct qm_batch *batch, const int64_t *expert_first) {
+                           const struct qm_op *op, const struct qm_op_part *part, const struct qm_batch *batch,
+                           const int64_t *expert_first) {
     struct load l = {0};
     if (op->kind == QM_OP_ATTENTION)
         return attention_seconds(d, m, kv_type, op, batch);
     const struct qm_weight *w = &m->weights[op->matrix];
     int64_t n, k;
-    extent(w, op, batch, &n, &k);
+    extent(w, op, part, &n, &k);
     double rate = w->dtype == QM_F32 ? d->f32 : d->bf16;
     if (op->kind == QM_OP_MOE_UP || op->kind == QM_OP_MOE_DOWN) {
         for (int64_t e = 0; e < w->experts; e++)
-            if (takes_part(batch, e) && expert_first[e + 1] > expert_first[e])
+            if (takes_part(part, e) && expert_first[e + 1] > expert_first[e])
                 add_product(&l, w->dtype, n, k, expert_first[e + 1] - expert_first[e]);
     } else if (op->kind == QM_OP_HEAD) {
         add_product(&l, w->dtype, n, k, batch->n_logits);
@@ -101,13 +102,18 @@ double qm_emulated_seconds(const struct qm_speed_device *d, const struct qm_mode
     return seconds_of(d, &l, rate, d->share_flops);
 }
 
-double qm_emulated_weight_bytes(const struct qm_model *m, const struct qm_op *op, const struct qm_batch *batch) {
+double qm_emulated_add_seconds(const struct qm_speed_device *d, const struct qm_model *m, int64_t rows) {
+    struct load l = {.bytes = 12.0 * (double)rows * (double)m->config.hidden};
+    return seconds_of(d, &l, d->f32, d->share_flops);
+}
+
+double qm_emulated_weight_bytes(const struct qm_model *m, const struct qm_op *op, const struct qm_op_part *part) {
     if (op->matrix < 0)
         return 0;
     const struct qm_weight *w = &m->weights[op->matrix];
     int64_t experts = 0, n, k;
-    extent(w, op, batch, &n, &k);
+    extent(w, op, part, &n, &k);
     for (int64_t e = 0; e < w->experts; e++)
-        experts += w->experts == 1 || takes_part(batch, e);
+        experts += w->experts == 1 || takes_part(part, e);
     return (double)experts * (double)n * (double)k * bytes_each(w->dtype);
 }

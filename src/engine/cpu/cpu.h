@@ -1,0 +1,61 @@
+/* Computing ops by the CPU's kernels: weights in panels, the activations of one step, and each op as one parallel
+ * region of the team. The engine has one of these, which loads the weights; an emulated device has one beside it, with
+ * activations, keys and values of its own and the same panels.
+ *
+ * Results are the same bits whatever the batch's composition. One call at a time of all that share a team. */
+#ifndef QM_ENGINE_CPU_CPU_H
+#define QM_ENGINE_CPU_CPU_H
+
+#include "base/error.h"
+#include "engine/batch.h"
+#include "engine/device.h"
+#include "engine/engine.h"
+#include "engine/panels.h"
+#include "plan/forward.h"
+
+struct qm_cpu;
+
+struct qm_cpu_setup {
+    const struct qm_model *model;
+    struct qm_workload workload;
+    enum qm_isa isa;
+    struct qm_team *team;
+    const struct qm_home *homes; /* [nodes of the team] */
+    struct qm_kv *kv;
+    bool drop_cache; /* weights that have been read do not stay in the page cache */
+    qm_progress_fn *progress;
+    void *progress_arg;
+};
+
+/* Loads the weights. */
+int qm_cpu_open(const struct qm_cpu_setup *s, struct qm_cpu **out, struct qm_error *err);
+/* Another one with activations of its own, on these weights [of the model] and keys and values, which are lent as
+ * `of`'s team, kernels and threads' parts are: to be closed before all of them. */
+int qm_cpu_open_beside(const struct qm_cpu *of, const struct qm_packed_weight *weights, struct qm_kv *kv,
+                       struct qm_cpu **out, struct qm_error *err);
+void qm_cpu_close(struct qm_cpu *c);
+
+/* Executes a part of an op over the batch (NULL: all of it). sum: where the part of a down product is added to, rows
+ * ld_hidden apart (qm_scratch_plan); NULL: the residual. */
+void qm_cpu_execute(struct qm_cpu *c, const struct qm_op *op, const struct qm_op_part *part,
+                    const struct qm_batch *batch, float *sum);
+
+/* The weights of a node of the team, NULL where it holds none there; all of the model's [n_weights], as they lie. */
+const struct qm_memory *qm_cpu_weights(const struct qm_cpu *c, int node);
+const struct qm_packed_weight *qm_cpu_panels(const struct qm_cpu *c);
+
+/* Where activations are handed over: the residual; the rows normed by ROUTE with their experts. */
+struct qm_hand_over qm_cpu_residual(const struct qm_cpu *c);
+struct qm_hand_over qm_cpu_routed(const struct qm_cpu *c);
+/* Somebody else's ROUTE has been written there: the rows are sorted by expert. */
+void qm_cpu_take_routes(struct qm_cpu *c, int64_t rows);
+/* Counts the experts of the layer in batch->routing, where that is there. */
+void qm_cpu_count_routes(const struct qm_cpu *c, int layer, const struct qm_batch *batch);
+/* [experts + 1]: expert e has first[e + 1] - first[e] rows. */
+const int64_t *qm_cpu_expert_first(const struct qm_cpu *c);
+/* Adds rows, ld_hidden apart, to the residual. */
+void qm_cpu_add(struct qm_cpu *c, const float *sum, int64_t rows);
+/* What EMBED does beside the rows of the embedding: each row's rotation. */
+void qm_cpu_rotate(struct qm_cpu *c, const struct qm_batch *batch);
+
+#endif

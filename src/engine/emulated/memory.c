@@ -1,0 +1,221 @@
+/* What an emulated device holds: its budget, weights that are placed or streamed (the CPU's panels, lent), pages of
+ * keys and values (its own). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/emulated/emulated_private.h"
+#include "plan/units.h"
+
+enum { WEIGHTS_AN_OP = 6 };
+
+static void weights_of(const struct qm_op *op, int32_t index[WEIGHTS_AN_OP]) {
+    const int32_t all[WEIGHTS_AN_OP] = {op->norm, op->matrix, op->bias, op->q_norm, op->k_norm, op->sinks};
+    memcpy(index, all, sizeof all);
+}
+
+static bool of_experts(const struct qm_op *op) {
+    return op->kind == QM_OP_MOE_UP || op->kind == QM_OP_MOE_DOWN;
+}
+
+/* A part without column 0 does without the bias of the down product. */
+static bool is_needed(const struct qm_op *op, const struct qm_op_part *part, int32_t index) {
+    return index >= 0 && !(index == op->bias && op->kind == QM_OP_FFN_DOWN && part->column > 0);
+}
+
+/* Bytes of a weight, as far as the op's part takes it. */
+static uint64_t part_bytes(const struct qm_emulated *e, const struct qm_op *op, const struct qm_op_part *part,
+                           int32_t index) {
+    struct qm_weight w = e->model->weights[index];
+    int64_t experts = 0;
+    for (int64_t x = 0; x < w.experts; x++)
+        experts += !part->expert_on || part->expert_on[x] == part->number;
+    if (of_experts(op))
+        return qm_weight_part_bytes(&w, experts);
+    if (part->columns)
+        return qm_unit_ffn_part(&w, part->columns, part->column == 0) ? qm_weight_part_bytes(&w, 1) : 0;
+    return qm_weight_bytes(&w);
+}
+
+/* Pages of a state, from its memory. */
+static int keep(struct qm_emulated *e, const struct qm_op *op, struct qm_error *err) {
+    uint64_t bytes = qm_kv_state_bytes(e->kv, op->state);
+    if (e->kept[op->state])
+        return QM_OK;
+    if (bytes > e->memory.kv - e->kv_used)
+        return qm_fail(err, QM_FIT, "%s: the keys and values of layer %d are more than the memory taken for them",
+                       e->spec.name, op->layer);
+    qm_kv_mirror_put(&e->mirror, op->state, (uint8_t *)e->pages.data + e->kv_used);
+    e->kv_used += bytes;
+    e->kept[op->state] = true;
+    return QM_OK;
+}
+
+int qm_emulated_place(struct qm_device *d, const struct qm_op *op, const struct qm_op_part *part,
+                      struct qm_error *err) {
+    struct qm_emulated *e = (struct qm_emulated *)d;
+    int32_t index[WEIGHTS_AN_OP];
+    weights_of(op, index);
+    for (int i = 0; i < WEIGHTS_AN_OP; i++) {
+        if (!is_needed(op, part, index[i]) || e->placed[index[i]])
+            continue;
+        uint64_t bytes = part_bytes(e, op, part, index[i]);
+        if (bytes > e->memory.weights - e->weights_used)
+            return qm_fail(err, QM_FIT, "%s: %s of layer %d is more than the memory taken for weights", e->spec.name,
+                           qm_op_name(op->kind), op->layer);
+        e->weights_used += bytes;
+        e->weights[index[i]] = e->lent[index[i]];
+        e->placed[index[i]] = true;
+    }
+    return op->kind == QM_OP_ATTENTION ? keep(e, op, err) : QM_OK;
+}
+
+/* --- streamed weights and pages ----------------------------------------------------------------------------- */
+
+static bool same_part(const struct qm_op_part *a, const struct qm_op_part *b) {
+    return a->expert_on == b->expert_on && a->number == b->number && a->column == b->column && a->columns == b->columns;
+}
+
+int qm_emulated_find_place(const struct qm_emulated *e, const struct qm_op *op, const struct qm_op_part *part) {
+    for (int place = 0; place < 2; place++)
+        if (e->place[place].op == op && same_part(&e->place[place].part, part))
+            return place;
+    return -1;
+}
+
+bool qm_emulated_has(const struct qm_emulated *e, const struct qm_op *op, const struct qm_op_part *part, int place) {
+    int32_t index[WEIGHTS_AN_OP];
+    weights_of(op, index);
+    for (int i = 0; i < WEIGHTS_AN_OP; i++)
+        if (is_needed(op, part, index[i]) && e->weights[index[i]].n == 0)
+            return false;
+    return op->kind != QM_OP_ATTENTION || place >= 0 || e->kept[op->state];
+}
+
+/* Copies the pages of positions [from(part), position + n) of each part, to the device or back. */
+static void copy_pages(const struct qm_emulated *e, const struct qm_op *op, bool back) {
+    for (int i = 0; i < e->batch.n_parts; i++) {
+        const struct qm_batch_part *part = &e->batch.parts[i];
+        int64_t seen = op->window && part->position + 1 > op->window ? part->position + 1 - op->window : 0;
+        int64_t first = (back ? part->position : seen) / QM_KV_PAGE_TOKENS * QM_KV_PAGE_TOKENS;
+        for (int64_t at = first; at < part->position + part->n; at += QM_KV_PAGE_TOKENS)
+            for (int64_t h = 0; h < e->kv->kv_heads; h++) {
+                uint8_t *here = qm_kv_page(&e->mirror, part->tables, op->state, h, at);
+                uint8_t *there = qm_kv_page(e->kv, part->tables, op->state, h, at);
+                memcpy(back ? there : here, back ? here : there, e->kv->page_bytes);
+            }
+    }
+}
+
+void qm_emulated_fill_place(struct qm_emulated *e, int place, const struct qm_op *op, const struct qm_op_part *part) {
+    int32_t index[WEIGHTS_AN_OP];
+    weights_of(op, index);
+    for (int i = 0; i < WEIGHTS_AN_OP; i++)
+        if (is_needed(op, part, index[i]))
+            e->weights[index[i]] = e->lent[index[i]];
+    e->place[place].op = op;
+    e->place[place].part = *part;
+    if (op->kind != QM_OP_ATTENTION)
+        return;
+    qm_kv_mirror_put(&e->mirror, op->state,
+                     (uint8_t *)e->pages.data + e->memory.kv + (uint64_t)place * (e->memory.workspace / 2));
+    copy_pages(e, op, false);
+}
+
+void qm_emulated_empty_place(struct qm_emulated *e, int place) {
+    if (place < 0)
+        return;
+    const struct qm_op *op = e->place[place].op;
+    int32_t index[WEIGHTS_AN_OP];
+    weights_of(op, index);
+    for (int i = 0; i < WEIGHTS_AN_OP; i++)
+        if (index[i] >= 0 && !e->placed[index[i]])
+            e->weights[index[i]] = (struct qm_packed_weight){0};
+    if (op->kind == QM_OP_ATTENTION)
+        copy_pages(e, op, true);
+    e->place[place].op = NULL;
+}
+
+/* --- pages between steps ------------------------------------------------------------------------------------ */
+
+/* What was begun then took so many seconds instead. */
+static void took(struct qm_emulated *e, double begin, double seconds) {
+    e->clock->ahead += seconds - (qm_now() - begin);
+}
+
+static double state_page_bytes(const struct qm_emulated *e) {
+    return (double)e->kv->kv_heads * (double)e->kv->page_bytes;
+}
+
+void qm_emulated_page_copy(struct qm_device *d, int state, int64_t from, int64_t to) {
+    struct qm_emulated *e = (struct qm_emulated *)d;
+    double begin = qm_now();
+    for (int64_t h = 0; h < e->kv->kv_heads; h++)
+        if (from < 0)
+            memset(qm_kv_at(&e->mirror, state, h, to), 0, e->kv->page_bytes);
+        else
+            memcpy(qm_kv_at(&e->mirror, state, h, to), qm_kv_at(&e->mirror, state, h, from), e->kv->page_bytes);
+    took(e, begin, 2 * state_page_bytes(e) / e->spec.read);
+}
+
+void qm_emulated_page_write(struct qm_device *d, int state, int64_t page, const void *bytes) {
+    struct qm_emulated *e = (struct qm_emulated *)d;
+    double begin = qm_now();
+    const uint8_t *from = bytes;
+    for (int64_t h = 0; h < e->kv->kv_heads; h++)
+        memcpy(qm_kv_at(&e->mirror, state, h, page), from + (uint64_t)h * e->kv->page_bytes, e->kv->page_bytes);
+    took(e, begin, state_page_bytes(e) / e->spec.up);
+}
+
+void qm_emulated_page_read(struct qm_device *d, int state, int64_t page, void *bytes) {
+    struct qm_emulated *e = (struct qm_emulated *)d;
+    double begin = qm_now();
+    uint8_t *to = bytes;
+    for (int64_t h = 0; h < e->kv->kv_heads && !e->report.failed; h++)
+        memcpy(to + (uint64_t)h * e->kv->page_bytes, qm_kv_at(&e->mirror, state, h, page), e->kv->page_bytes);
+    if (e->report.failed)
+        memset(to, 0xFF, (size_t)e->kv->kv_heads * e->kv->page_bytes);
+    took(e, begin, state_page_bytes(e) / e->spec.down);
+}
+
+/* --- opening ------------------------------------------------------------------------------------------------ */
+
+/* Reserved huge pages are taken at once: a limit on them shows here, not when they are written. */
+static int take(uint64_t bytes, const char *what, struct qm_memory *out, struct qm_error *err) {
+    const struct qm_home anywhere = {.node = -1};
+    int rc = bytes ? qm_memory_alloc_on(bytes, anywhere, what, out, err) : QM_OK;
+    return !rc && bytes && !qm_memory_take(out, 0, bytes) ? qm_memory_use_small(out, anywhere, err) : rc;
+}
+
+int qm_emulated_take_memory(struct qm_emulated *e, const struct qm_device_load *load, const struct qm_cpu *cpu,
+                            struct qm_error *err) {
+    struct qm_scratch_layout scratch;
+    size_t n_weights = (size_t)load->model->n_weights, n_states = (size_t)load->kv->n_states;
+    qm_scratch_plan(load->model, &load->workload, &scratch);
+    e->ld_hidden = scratch.ld_hidden;
+    e->lent = load->weights;
+    e->weights = calloc(n_weights, sizeof *e->weights);
+    e->placed = calloc(n_weights, sizeof *e->placed);
+    e->kept = calloc(n_states, sizeof *e->kept);
+    if (!e->weights || !e->placed || !e->kept)
+        return qm_fail_memory(err, n_weights * sizeof *e->weights, "an emulated device's weights");
+    int rc = qm_kv_mirror_open(load->kv, &e->mirror, err);
+    if (!rc)
+        rc = take(e->memory.kv + e->memory.workspace, "an emulated device's pages", &e->pages, err);
+    if (!rc)
+        rc = take((uint64_t)(load->workload.chunk * e->ld_hidden) * sizeof *e->sum, "an emulated device's sum",
+                  &e->sum_memory, err);
+    if (!rc)
+        rc = qm_cpu_open_beside(cpu, e->weights, &e->mirror, &e->cpu, err);
+    e->sum = e->sum_memory.data;
+    return rc;
+}
+
+void qm_emulated_free_memory(struct qm_emulated *e) {
+    qm_cpu_close(e->cpu);
+    qm_memory_free(&e->sum_memory);
+    qm_memory_free(&e->pages);
+    qm_kv_mirror_close(&e->mirror);
+    free(e->weights);
+    free(e->placed);
+    free(e->kept);
+}
