@@ -31,10 +31,13 @@ ISA_avx2       := -mavx2 -mfma -mf16c -mbmi2
 ISA_avx512     := $(ISA_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl
 ISA_avx512bf16 := $(ISA_avx512) -mavx512bf16
 ISA_amx        := $(ISA_avx512bf16) -mamx-tile -mamx-bf16
-# The fuzzers try parsers: kernels go without instruments there. UndefinedBehaviorSanitizer keeps all its checks in
-# kernels, but clang takes minutes over what it makes of their unrolled loops unless it leaves it as it is (-O0).
+# The fuzzers try parsers: kernels go without instruments there. Over what UndefinedBehaviorSanitizer makes of unrolled
+# loops clang takes minutes, unless it leaves it as it is (-O0): so the kernels of 512 bits have all checks. AVX2's
+# products, which other tests run long loads on, are optimized, without the three checks that cost.
 san_flags       = $(if $(filter simd/%,$1),$(if $(findstring fuzzer,$(SAN)),-fno-sanitize=all,$(if \
-                  $(findstring undefined,$(SAN)),$(if $(filter simd/avx512% simd/amx/%,$1),-O0))))
+                  $(findstring undefined,$(SAN)),$(if $(filter simd/avx512% simd/amx/%,$1),-O0,$(if \
+                  $(filter simd/avx2/product%,$1),-fno-sanitize=signed-integer-overflow$(comma)pointer-overflow$(comma)object-size)))))
+comma           := ,
 isa_flags       = $(ISA_$(notdir $(patsubst %/,%,$(dir $1)))) $(call san_flags,$1)
 
 # What decides how fast kernels are: measured shares are kept with it, and measured again when it differs.

@@ -72,15 +72,15 @@ static int submit(struct bench *b, struct stream *s, int64_t n_prompt, int64_t m
     }
     struct qm_request r = {.prompt = prompt,
                            .n_prompt = n_prompt,
-                           .max_tokens = max_tokens,
-                           .sampling = qm_sampling_default,
-                           .ignore_end = true,
-                           .top_logprobs = -1,
+                           .decoding.max_tokens = max_tokens,
+                           .decoding.sampling = qm_sampling_default,
+                           .decoding.ignore_end = true,
+                           .decoding.top_logprobs = -1,
                            .on_token = on_token,
                            .on_done = on_done,
                            .arg = s};
-    r.sampling.temperature = temperature;
-    r.sampling.seed = (uint64_t)seed;
+    r.decoding.sampling.temperature = temperature;
+    r.decoding.sampling.seed = (uint64_t)seed;
     return qm_scheduler_submit(b->scheduler, &r, &id, &b->err);
 }
 

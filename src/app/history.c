@@ -111,7 +111,8 @@ static int write_history(const char *path, write_fn *write, const void *what, st
     struct history h;
     *aside = (struct qm_error){0};
     int rc = open_history(&h, path, true, err);
-    bool damaged = (rc = rc ? rc : write(&h, what, err)) && h.damaged;
+    rc = rc ? rc : write(&h, what, err);
+    bool damaged = rc && h.damaged;
     rc = close_history(&h, rc, err);
     if (!damaged || h.damaged)
         return rc;

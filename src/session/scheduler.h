@@ -67,17 +67,9 @@ struct qm_request {
      * and everything goes on as if they had just been drawn. */
     const int32_t *generated;
     int64_t n_generated;
-    int64_t max_tokens; /* -1: until an end token or the context is full */
-    struct qm_sampling sampling;
-    const char *const *stop; /* at most QM_MAX_STOPS of at most QM_MAX_STOP_BYTES */
-    int n_stop;
-    const int32_t *stop_ids; /* at most QM_MAX_STOP_IDS; they and what follows: see struct qm_decoding_options */
-    int n_stop_ids;
-    bool include_stop, ignore_end, skip_special;
-    int64_t min_tokens;
-    int top_logprobs; /* -1: none; 0..QM_MAX_TOP_LOGPROBS */
-    bool embed;       /* only the hidden state of the prompt's last token after the final norm; no tokens */
-    int priority;     /* higher first */
+    struct qm_decoding_options decoding; /* its tokenizer and room are the scheduler's to set */
+    bool embed;   /* only the hidden state of the prompt's last token after the final norm; no tokens */
+    int priority; /* higher first */
 
     /* Each token, in order, once (replayed ones count); what it points to lives for the call. Nonzero cancels. */
     int (*on_token)(void *arg, const struct qm_generate_token *t, bool replay); /* may be NULL */

@@ -6,19 +6,10 @@
 
 static struct qm_decoding_options decoding_options(const struct qm_scheduler *s, const struct qm_request *r,
                                                    int64_t room) {
-    return (struct qm_decoding_options){.tokenizer = s->o.tokenizer,
-                                        .sampling = r->sampling,
-                                        .stop = r->stop,
-                                        .n_stop = r->n_stop,
-                                        .stop_ids = r->stop_ids,
-                                        .n_stop_ids = r->n_stop_ids,
-                                        .include_stop = r->include_stop,
-                                        .min_tokens = r->min_tokens,
-                                        .ignore_end = r->ignore_end,
-                                        .skip_special = r->skip_special,
-                                        .top_logprobs = r->top_logprobs,
-                                        .max_tokens = r->max_tokens,
-                                        .room = room};
+    struct qm_decoding_options o = r->decoding;
+    o.tokenizer = s->o.tokenizer;
+    o.room = room;
+    return o;
 }
 
 static int check_ids(const struct qm_scheduler *s, const char *what, const int32_t *ids, int64_t n,
@@ -52,8 +43,10 @@ static int check_request(const struct qm_scheduler *s, const struct qm_request *
 
 /* Copies of what it is given, with room for what it generates. */
 static int copy_request(struct scheduled *q, const struct qm_request *r, struct qm_error *err) {
-    size_t n_bias = r->embed ? 0 : r->sampling.n_bias;
-    int64_t most = r->embed ? 0 : r->max_tokens >= 0 && r->max_tokens < q->room ? r->max_tokens : q->room;
+    size_t n_bias = r->embed ? 0 : r->decoding.sampling.n_bias;
+    int64_t most = r->embed                                                          ? 0
+                   : r->decoding.max_tokens >= 0 && r->decoding.max_tokens < q->room ? r->decoding.max_tokens
+                                                                                     : q->room;
     most = most > r->n_generated ? most : r->n_generated;
     size_t bytes = (size_t)(r->n_prompt + most) * sizeof *q->tokens;
     q->n_tokens = r->n_prompt + r->n_generated;
@@ -65,9 +58,9 @@ static int copy_request(struct scheduled *q, const struct qm_request *r, struct 
     if (r->n_generated)
         memcpy(q->tokens + r->n_prompt, r->generated, (size_t)r->n_generated * sizeof *q->tokens);
     if (n_bias)
-        memcpy(q->bias, r->sampling.bias, n_bias * sizeof *q->bias);
-    q->r.sampling.bias = q->bias;
-    q->r.sampling.n_bias = n_bias;
+        memcpy(q->bias, r->decoding.sampling.bias, n_bias * sizeof *q->bias);
+    q->r.decoding.sampling.bias = q->bias;
+    q->r.decoding.sampling.n_bias = n_bias;
     return QM_OK;
 }
 
@@ -101,8 +94,8 @@ int scheduled_new(struct qm_scheduler *s, const struct qm_request *r, struct sch
         scheduled_free(q);
         return rc;
     }
-    q->r.prompt = q->r.generated = q->r.stop_ids = NULL;
-    q->r.stop = NULL;
+    q->r.prompt = q->r.generated = q->r.decoding.stop_ids = NULL;
+    q->r.decoding.stop = NULL;
     q->submitted = scheduler_now(s);
     *out = q;
     return QM_OK;
@@ -138,7 +131,7 @@ void scheduled_unwait(struct qm_scheduler *s, struct scheduled *q) {
 
 /* Known tokens that the cache may have; those whose log-probabilities are still to be told have to be computed. */
 static int64_t attachable(const struct scheduled *q) {
-    bool retold = q->r.top_logprobs >= 0 && q->r.n_prompt + q->told < q->n_tokens;
+    bool retold = q->r.decoding.top_logprobs >= 0 && q->r.n_prompt + q->told < q->n_tokens;
     return retold ? q->r.n_prompt : q->n_tokens;
 }
 

@@ -50,7 +50,7 @@ static void tell(struct qm_scheduler *s, struct scheduled *q, bool replay) {
 
 void scheduler_replay(struct qm_scheduler *s, struct scheduled *q) {
     s->busy++;
-    while (!q->ended && !q->r.embed && q->r.top_logprobs < 0 && q->r.n_prompt + q->told < q->n_tokens) {
+    while (!q->ended && !q->r.embed && q->r.decoding.top_logprobs < 0 && q->r.n_prompt + q->told < q->n_tokens) {
         redraw(q, NULL);
         tell(s, q, true);
     }

@@ -53,29 +53,29 @@ static void submit(struct world *w) {
     int64_t shared = i % 2 ? 300 : 0;
     struct qm_request r = {.prompt = prompt,
                            .n_prompt = shared + 1 + below(w, i % 7 ? 90 : 400),
-                           .max_tokens = 1 + below(w, i % 3 ? 40 : 300),
-                           .sampling = qm_sampling_default,
-                           .stop = stop,
-                           .n_stop = i % 3 ? 2 : 0,
-                           .stop_ids = stop_ids,
-                           .n_stop_ids = i % 4 ? 0 : 2,
-                           .ignore_end = true,
-                           .top_logprobs = i % 3 ? -1 : 5,
+                           .decoding.max_tokens = 1 + below(w, i % 3 ? 40 : 300),
+                           .decoding.sampling = qm_sampling_default,
+                           .decoding.stop = stop,
+                           .decoding.n_stop = i % 3 ? 2 : 0,
+                           .decoding.stop_ids = stop_ids,
+                           .decoding.n_stop_ids = i % 4 ? 0 : 2,
+                           .decoding.ignore_end = true,
+                           .decoding.top_logprobs = i % 3 ? -1 : 5,
                            .embed = i % 11 == 10,
                            .priority = (int)below(w, 3),
                            .on_token = on_token,
                            .on_done = on_done,
                            .arg = w};
-    r.min_tokens = i % 4 && r.max_tokens > 2 ? 2 : 0;
-    r.sampling.temperature = i % 2;
-    r.sampling.seed = (uint64_t)i;
-    r.sampling.top_p = i % 5 ? 1 : 0.9;
-    r.sampling.top_k = i % 6 ? 0 : 40;
-    r.sampling.min_p = i % 9 ? 0 : 0.05;
-    r.sampling.repetition_penalty = i % 4 ? 1 : 1.1;
-    r.sampling.bias = bias;
-    r.sampling.n_bias = i % 8 ? 0 : 2;
-    if (i % 10 == 3 && !r.embed && r.max_tokens > RESUMED) {
+    r.decoding.min_tokens = i % 4 && r.decoding.max_tokens > 2 ? 2 : 0;
+    r.decoding.sampling.temperature = i % 2;
+    r.decoding.sampling.seed = (uint64_t)i;
+    r.decoding.sampling.top_p = i % 5 ? 1 : 0.9;
+    r.decoding.sampling.top_k = i % 6 ? 0 : 40;
+    r.decoding.sampling.min_p = i % 9 ? 0 : 0.05;
+    r.decoding.sampling.repetition_penalty = i % 4 ? 1 : 1.1;
+    r.decoding.sampling.bias = bias;
+    r.decoding.sampling.n_bias = i % 8 ? 0 : 2;
+    if (i % 10 == 3 && !r.embed && r.decoding.max_tokens > RESUMED) {
         r.generated = generated;
         r.n_generated = RESUMED;
     }

@@ -91,10 +91,10 @@ static struct qm_request request(struct watched *w, const struct qm_engine *e, i
     *w = (struct watched){.e = e};
     return (struct qm_request){.prompt = zeros,
                                .n_prompt = prompt,
-                               .max_tokens = tokens,
-                               .sampling = qm_sampling_default,
-                               .ignore_end = true,
-                               .top_logprobs = -1,
+                               .decoding.max_tokens = tokens,
+                               .decoding.sampling = qm_sampling_default,
+                               .decoding.ignore_end = true,
+                               .decoding.top_logprobs = -1,
                                .on_token = watch_token,
                                .on_done = watch_done,
                                .arg = w};
@@ -359,8 +359,8 @@ static void test_refusals(void **state) {
     r = request(&w, &e, 2, -2);
     assert_int_equal(qm_scheduler_submit(s, &r, &id, &err), QM_USAGE);
     r = request(&w, &e, 2, 1);
-    r.stop = stop;
-    r.n_stop = 1;
+    r.decoding.stop = stop;
+    r.decoding.n_stop = 1;
     assert_int_equal(qm_scheduler_submit(s, &r, &id, &err), QM_USAGE); /* no tokenizer */
     r = request(&w, &e, 2, 1);
     r.generated = wrong;

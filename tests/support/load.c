@@ -73,17 +73,17 @@ static void generate_alone(struct job *j) {
                             .tokenizer = j->load->tokenizer,
                             .prompt = j->prompt,
                             .n_prompt = j->r.n_prompt,
-                            .max_tokens = j->r.max_tokens,
-                            .sampling = j->r.sampling,
-                            .stop = j->r.stop,
-                            .n_stop = j->r.n_stop,
-                            .stop_ids = j->r.stop_ids,
-                            .n_stop_ids = j->r.n_stop_ids,
-                            .include_stop = j->r.include_stop,
-                            .min_tokens = j->r.min_tokens,
-                            .ignore_end = j->r.ignore_end,
-                            .skip_special = j->r.skip_special,
-                            .top_logprobs = j->r.top_logprobs,
+                            .max_tokens = j->r.decoding.max_tokens,
+                            .sampling = j->r.decoding.sampling,
+                            .stop = j->r.decoding.stop,
+                            .n_stop = j->r.decoding.n_stop,
+                            .stop_ids = j->r.decoding.stop_ids,
+                            .n_stop_ids = j->r.decoding.n_stop_ids,
+                            .include_stop = j->r.decoding.include_stop,
+                            .min_tokens = j->r.decoding.min_tokens,
+                            .ignore_end = j->r.decoding.ignore_end,
+                            .skip_special = j->r.decoding.skip_special,
+                            .top_logprobs = j->r.decoding.top_logprobs,
                             .on_token = note,
                             .arg = j};
     qm_generate_result_free(&j->alone);
@@ -108,13 +108,13 @@ static void choose_stop(struct job *j, uint64_t *random) {
         return;
     memcpy(j->stop, text->data + at, n);
     j->stops[0] = j->stop;
-    j->r.stop = j->stops;
-    j->r.n_stop = 1;
+    j->r.decoding.stop = j->stops;
+    j->r.decoding.n_stop = 1;
     generate_alone(j);
 }
 
 static void vary(struct job *j, uint64_t *random) {
-    struct qm_sampling *s = &j->r.sampling;
+    struct qm_sampling *s = &j->r.decoding.sampling;
     if (next(random) % 3) {
         s->temperature = 0.5 + (double)(next(random) % 100) / 50;
         s->top_p = next(random) % 2 ? 0.9 : 1;
@@ -128,12 +128,12 @@ static void vary(struct job *j, uint64_t *random) {
         s->frequency_penalty = 0.25;
     }
     if (next(random) % 3 == 0)
-        j->r.top_logprobs = TOP;
-    j->r.ignore_end = next(random) % 2;
-    j->r.skip_special = next(random) % 2;
-    j->r.include_stop = next(random) % 2;
+        j->r.decoding.top_logprobs = TOP;
+    j->r.decoding.ignore_end = next(random) % 2;
+    j->r.decoding.skip_special = next(random) % 2;
+    j->r.decoding.include_stop = next(random) % 2;
     if (next(random) % 3 == 0)
-        j->r.min_tokens = below(random, j->r.max_tokens + 1);
+        j->r.decoding.min_tokens = below(random, j->r.decoding.max_tokens + 1);
 }
 
 /* Two of the tokens that come without them. */
@@ -143,8 +143,8 @@ static void choose_stop_ids(struct job *j, uint64_t *random) {
         return;
     for (int i = 0; i < 2; i++)
         j->stop_ids[i] = j->alone.ids.data[below(random, n)];
-    j->r.stop_ids = j->stop_ids;
-    j->r.n_stop_ids = 2;
+    j->r.decoding.stop_ids = j->stop_ids;
+    j->r.decoding.n_stop_ids = 2;
     generate_alone(j);
 }
 
@@ -154,9 +154,9 @@ static void make(struct load *l, struct job *j, const struct load_shape *shape, 
     j->load = l;
     j->shares = shares;
     j->r = (struct qm_request){.n_prompt = shares ? shape->head + n : n,
-                               .max_tokens = below(&l->random, shape->tokens_max + 1),
-                               .sampling = qm_sampling_default,
-                               .top_logprobs = -1};
+                               .decoding.max_tokens = below(&l->random, shape->tokens_max + 1),
+                               .decoding.sampling = qm_sampling_default,
+                               .decoding.top_logprobs = -1};
     j->prompt = malloc((size_t)j->r.n_prompt * sizeof *j->prompt);
     j->tokens = calloc((size_t)shape->tokens_max + 1, sizeof *j->tokens);
     if (shares)
@@ -165,7 +165,7 @@ static void make(struct load *l, struct job *j, const struct load_shape *shape, 
         j->prompt[i] = (int32_t)below(&l->random, vocab);
     j->r.prompt = j->prompt;
     vary(j, &l->random);
-    j->r.ignore_end |= shape->endless;
+    j->r.decoding.ignore_end |= shape->endless;
     generate_alone(j);
     if (!shape->endless)
         choose_stop_ids(j, &l->random);
@@ -246,7 +246,7 @@ static void on_done(void *arg, const struct qm_outcome *o) {
     assert_memory_equal(o->ids, j->alone.ids.data, (size_t)o->n_ids * sizeof *o->ids);
     assert_int_equal(o->prompt_tokens, j->r.n_prompt);
     if (j->cancelled && o->finish == QM_FINISH_INTERRUPTED) {
-        assert_true(o->n_ids < (int64_t)j->alone.ids.len || j->r.max_tokens == 0);
+        assert_true(o->n_ids < (int64_t)j->alone.ids.len || j->r.decoding.max_tokens == 0);
         return;
     }
     assert_int_equal(o->finish, j->alone.finish);

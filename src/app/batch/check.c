@@ -59,7 +59,7 @@ static int share(struct check *c, const struct qm_request *r, int64_t *shared, s
 }
 
 static int count_part(struct check *c, int64_t row, const struct qm_request *r, struct qm_error *err) {
-    int64_t shared, room = c->openai.context - r->n_prompt, answer = r->embed ? 0 : r->max_tokens;
+    int64_t shared, room = c->openai.context - r->n_prompt, answer = r->embed ? 0 : r->decoding.max_tokens;
     int rc = share(c, r, &shared, err);
     if (answer < 0) {
         c->open++;

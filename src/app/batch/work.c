@@ -180,7 +180,7 @@ static int saved_tokens(struct qm_batch_work *w, const struct active *a, int par
     int rc = qm_journal_tokens(w->o.journal, a->number, part, ids, err);
     int64_t n = (int64_t)(ids->len / sizeof(int32_t));
     const int32_t *data = (const int32_t *)(const void *)ids->data;
-    bool good = r->max_tokens < 0 || n < r->max_tokens;
+    bool good = r->decoding.max_tokens < 0 || n < r->decoding.max_tokens;
     for (int64_t i = 0; i < n && good; i++)
         good = data[i] >= 0 && data[i] < w->o.openai->vocab;
     if (!rc && good && n) {

@@ -22,7 +22,7 @@ static void count_row(const struct qm_openai_context *openai, const struct qm_ba
     for (int i = 0; good && i < qm_openai_request_parts(request); i++) {
         struct qm_request r;
         qm_openai_request_part(request, i, &r);
-        int64_t room = openai->context - r.n_prompt, answer = r.embed ? 0 : r.max_tokens;
+        int64_t room = openai->context - r.n_prompt, answer = r.embed ? 0 : r.decoding.max_tokens;
         n->open += answer < 0;
         answer = answer < 0 ? OPEN_ANSWER : answer;
         n->answers += answer < room ? answer : room;

@@ -23,17 +23,12 @@ struct qm_openai_request {
     char *model;
     struct qm_ids *prompts; /* [n_prompts] */
     int n_prompts, choices;
-    int64_t max_tokens; /* -1: to the end of the context */
-    struct qm_sampling sampling;
+    struct qm_decoding_options decoding; /* of these three lists */
     struct qm_logit_bias *biases;
-    char **stop; /* [n_stop] */
-    int n_stop;
+    char **stop; /* [decoding.n_stop] */
     int32_t stop_ids[QM_MAX_STOP_IDS];
-    int n_stop_ids;
-    int64_t min_tokens;
-    bool include_stop, ignore_end, skip_special, base64, tools, echo;
+    bool base64, tools, echo;
     struct qm_buf *echoed; /* [n_prompts] their texts, with echo */
-    int top_logprobs;      /* -1: none */
     enum qm_reasoning_format reasoning;
     bool reasoning_opened;
     struct qm_openai_part *parts; /* [n_prompts * choices] */

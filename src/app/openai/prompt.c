@@ -131,7 +131,7 @@ static int render(struct qm_openai_request *r, const json_t *body, bool add_spec
         bool keep_special;
         r->reasoning = qm_reasoning_detect(r->context->tokenizer, &keep_special);
         r->reasoning_opened = qm_reasoning_opened(text.data, text.len);
-        r->skip_special = r->skip_special && !keep_special;
+        r->decoding.skip_special = r->decoding.skip_special && !keep_special;
         r->tools = qm_openai_has_tools(body);
         rc = qm_tokenizer_encode(r->context->tokenizer, text.data, text.len, add_special, true, &r->prompts[0], err);
     }
@@ -180,8 +180,8 @@ static int take_prompt(struct qm_openai_request *r, const json_t *value, bool ad
     if (json_is_array(value)) {
         rc = take_ids(r, value, at, err);
         if (!rc && r->echo)
-            rc = qm_tokenizer_decode(r->context->tokenizer, r->prompts[at].data, r->prompts[at].len, r->skip_special,
-                                     &r->echoed[at], err);
+            rc = qm_tokenizer_decode(r->context->tokenizer, r->prompts[at].data, r->prompts[at].len,
+                                     r->decoding.skip_special, &r->echoed[at], err);
         return rc;
     }
     if (!json_is_string(value))

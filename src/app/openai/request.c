@@ -161,7 +161,7 @@ static int check_fixed(const json_t *body, struct qm_error *err) {
 }
 
 static int read_sampling(struct qm_openai_request *r, const json_t *body, uint64_t default_seed, struct qm_error *err) {
-    struct qm_sampling *s = &r->sampling;
+    struct qm_sampling *s = &r->decoding.sampling;
     const char *where = "the body";
     int64_t seed = (int64_t)default_seed;
     int rc = qm_json_double(body, "temperature", where, &s->temperature, err);
@@ -202,9 +202,9 @@ static int read_biases(struct qm_openai_request *r, const json_t *body, struct q
             return qm_fail(err, QM_INPUT,
                            "\"logit_bias\": expected token ids from 0 to %lld with numbers, found \"%.40s\"",
                            (long long)r->context->vocab - 1, key);
-        r->biases[r->sampling.n_bias++] = (struct qm_logit_bias){(int32_t)id, (float)json_number_value(value)};
+        r->biases[r->decoding.sampling.n_bias++] = (struct qm_logit_bias){(int32_t)id, (float)json_number_value(value)};
     }
-    r->sampling.bias = r->biases;
+    r->decoding.sampling.bias = r->biases;
     return QM_OK;
 }
 
@@ -212,9 +212,9 @@ static int add_stop(struct qm_openai_request *r, const json_t *value, struct qm_
     size_t len = json_string_length(value);
     if (!json_is_string(value) || !len || len > QM_MAX_STOP_BYTES || strlen(json_string_value(value)) != len)
         return qm_fail(err, QM_INPUT, "\"stop\": expected strings of 1 to %d bytes", QM_MAX_STOP_BYTES);
-    if (!(r->stop[r->n_stop] = strdup(json_string_value(value))))
+    if (!(r->stop[r->decoding.n_stop] = strdup(json_string_value(value))))
         return qm_fail_memory(err, len, "a stop string");
-    r->n_stop++;
+    r->decoding.n_stop++;
     return QM_OK;
 }
 
@@ -247,7 +247,7 @@ static int read_stop_ids(struct qm_openai_request *r, const json_t *body, struct
         if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= r->context->vocab)
             return qm_fail(err, QM_INPUT, "\"stop_token_ids\": entry %zu must be an id from 0 to %lld", i,
                            (long long)r->context->vocab - 1);
-        r->stop_ids[r->n_stop_ids++] = (int32_t)json_integer_value(id);
+        r->stop_ids[r->decoding.n_stop_ids++] = (int32_t)json_integer_value(id);
     }
     return QM_OK;
 }
@@ -258,11 +258,11 @@ static int read_ends(struct qm_openai_request *r, const json_t *body, struct qm_
     if (!rc)
         rc = read_stop_ids(r, body, err);
     if (!rc)
-        rc = qm_json_bool(body, "include_stop_str_in_output", "the body", &r->include_stop, err);
+        rc = qm_json_bool(body, "include_stop_str_in_output", "the body", &r->decoding.include_stop, err);
     if (!rc)
-        rc = qm_json_bool(body, "ignore_eos", "the body", &r->ignore_end, err);
+        rc = qm_json_bool(body, "ignore_eos", "the body", &r->decoding.ignore_end, err);
     if (!rc)
-        rc = qm_json_bool(body, "skip_special_tokens", "the body", &r->skip_special, err);
+        rc = qm_json_bool(body, "skip_special_tokens", "the body", &r->decoding.skip_special, err);
     return rc;
 }
 
@@ -281,18 +281,18 @@ static int read_logprobs(struct qm_openai_request *r, const json_t *body, struct
             return refuse(err, "top_logprobs", "needs \"logprobs\": true");
         n = wanted ? (n < 0 ? 0 : n) : -1;
     }
-    r->top_logprobs = (int)(n < r->context->vocab ? n : r->context->vocab);
+    r->decoding.top_logprobs = (int)(n < r->context->vocab ? n : r->context->vocab);
     return rc;
 }
 
 static int read_lengths(struct qm_openai_request *r, const json_t *body, struct qm_error *err) {
     int64_t choices = 1, best_of = -1;
-    r->max_tokens = r->endpoint == QM_ENDPOINT_COMPLETIONS ? DEFAULT_COMPLETION_TOKENS : -1;
+    r->decoding.max_tokens = r->endpoint == QM_ENDPOINT_COMPLETIONS ? DEFAULT_COMPLETION_TOKENS : -1;
     int rc = qm_json_bool(body, "echo", "the body", &r->echo, err);
     if (!rc)
-        rc = qm_json_int(body, "max_tokens", "the body", !r->echo, INT64_MAX, &r->max_tokens, err);
+        rc = qm_json_int(body, "max_tokens", "the body", !r->echo, INT64_MAX, &r->decoding.max_tokens, err);
     if (!rc)
-        rc = qm_json_int(body, "max_completion_tokens", "the body", 1, INT64_MAX, &r->max_tokens, err);
+        rc = qm_json_int(body, "max_completion_tokens", "the body", 1, INT64_MAX, &r->decoding.max_tokens, err);
     if (!rc)
         rc = qm_json_int(body, "n", "the body", 1, QM_OPENAI_CHOICES, &choices, err);
     if (!rc)
@@ -300,8 +300,8 @@ static int read_lengths(struct qm_openai_request *r, const json_t *body, struct 
     if (!rc && best_of >= 0 && best_of != choices)
         return refuse(err, "best_of", "not implemented but for the value of \"n\"");
     if (!rc)
-        rc = qm_json_int(body, "min_tokens", "the body", 0, r->max_tokens < 0 ? INT64_MAX : r->max_tokens,
-                         &r->min_tokens, err);
+        rc = qm_json_int(body, "min_tokens", "the body", 0,
+                         r->decoding.max_tokens < 0 ? INT64_MAX : r->decoding.max_tokens, &r->decoding.min_tokens, err);
     r->choices = (int)choices;
     return rc;
 }
@@ -315,7 +315,7 @@ static int read_generation(struct qm_openai_request *r, const json_t *body, uint
         rc = read_sampling(r, body, default_seed, err);
     if (!rc)
         rc = read_biases(r, body, err);
-    if (!rc && qm_sampling_check(&r->sampling, r->context->vocab, err)) { /* a request's mistake, not usage */
+    if (!rc && qm_sampling_check(&r->decoding.sampling, r->context->vocab, err)) { /* a request's mistake, not usage */
         rc = QM_INPUT;
         if (err)
             err->code = rc;
@@ -324,7 +324,7 @@ static int read_generation(struct qm_openai_request *r, const json_t *body, uint
         rc = read_ends(r, body, err);
     if (!rc)
         rc = read_logprobs(r, body, err);
-    if (!rc && r->echo && r->top_logprobs >= 0)
+    if (!rc && r->echo && r->decoding.top_logprobs >= 0)
         return refuse(err, "echo", "not implemented together with \"logprobs\"");
     return rc;
 }
@@ -369,10 +369,10 @@ int qm_openai_request_new(const struct qm_openai_context *c, enum qm_endpoint en
     *r = (struct qm_openai_request){.context = c,
                                     .endpoint = endpoint,
                                     .choices = 1,
-                                    .max_tokens = -1,
-                                    .sampling = c->sampling,
-                                    .skip_special = true,
-                                    .top_logprobs = -1};
+                                    .decoding.max_tokens = -1,
+                                    .decoding.sampling = c->sampling,
+                                    .decoding.skip_special = true,
+                                    .decoding.top_logprobs = -1};
     const char *model = c->model;
     int rc = check_fields(endpoint, body, err);
     if (!rc)
@@ -413,7 +413,7 @@ void qm_openai_request_free(struct qm_openai_request *r) {
         qm_buf_free(&r->echoed[i]);
     free(r->echoed);
     free(r->prompts);
-    for (int i = 0; i < r->n_stop; i++)
+    for (int i = 0; i < r->decoding.n_stop; i++)
         free(r->stop[i]);
     free(r->stop);
     free(r->biases);
@@ -429,17 +429,9 @@ void qm_openai_request_part(const struct qm_openai_request *r, int i, struct qm_
     const struct qm_ids *prompt = &r->prompts[i / r->choices];
     *out = (struct qm_request){.prompt = prompt->data,
                                .n_prompt = (int64_t)prompt->len,
-                               .max_tokens = r->max_tokens,
-                               .sampling = r->sampling,
-                               .stop = (const char *const *)r->stop,
-                               .n_stop = r->n_stop,
-                               .stop_ids = r->stop_ids,
-                               .n_stop_ids = r->n_stop_ids,
-                               .include_stop = r->include_stop,
-                               .min_tokens = r->min_tokens,
-                               .ignore_end = r->ignore_end,
-                               .skip_special = r->skip_special,
-                               .top_logprobs = r->top_logprobs,
+                               .decoding = r->decoding,
                                .embed = r->endpoint == QM_ENDPOINT_EMBEDDINGS};
-    out->sampling.seed += (uint64_t)(i % r->choices);
+    out->decoding.stop = (const char *const *)r->stop;
+    out->decoding.stop_ids = r->stop_ids;
+    out->decoding.sampling.seed += (uint64_t)(i % r->choices);
 }

@@ -11,7 +11,7 @@
 int qm_openai_request_token(struct qm_openai_request *r, int i, const struct qm_generate_token *t,
                             struct qm_error *err) {
     struct qm_openai_part *p = &r->parts[i];
-    if (r->top_logprobs < 0)
+    if (r->decoding.top_logprobs < 0)
         return QM_OK;
     if (!p->logprobs && !(p->logprobs = json_array()))
         return qm_fail_memory(err, 64, "log-probabilities");

@@ -94,10 +94,10 @@ static void chat_is_rendered(void **state) {
     assert_int_equal(qm_openai_request_parts(r), 1);
     assert_prompt(r, 0, "<|im_start|>user\nHello.<|im_end|>\n<|im_start|>assistant\n");
     qm_openai_request_part(r, 0, &q);
-    assert_int_equal(q.max_tokens, -1);
-    assert_int_equal(q.top_logprobs, -1);
-    assert_true(q.sampling.temperature == 0); /* the publisher's do_sample is false */
-    assert_int_equal(q.sampling.seed, 7);
+    assert_int_equal(q.decoding.max_tokens, -1);
+    assert_int_equal(q.decoding.top_logprobs, -1);
+    assert_true(q.decoding.sampling.temperature == 0); /* the publisher's do_sample is false */
+    assert_int_equal(q.decoding.sampling.seed, 7);
     assert_false(q.embed);
     qm_openai_request_free(r);
 
@@ -120,26 +120,28 @@ static void settings(void **state) {
     assert_int_equal(qm_openai_request_parts(r), 3);
     for (int i = 0; i < 3; i++) {
         qm_openai_request_part(r, i, &q);
-        assert_true(q.sampling.seed == (uint64_t)-1 + (uint64_t)i);
+        assert_true(q.decoding.sampling.seed == (uint64_t)-1 + (uint64_t)i);
     }
-    assert_true(q.sampling.temperature == 0.5 && q.sampling.top_p == 0.9 && q.sampling.top_k == 0);
-    assert_true(q.sampling.min_p == 0.1 && q.sampling.presence_penalty == 1 && q.sampling.frequency_penalty == -1);
-    assert_true(q.sampling.repetition_penalty == 1.1);
-    assert_int_equal(q.max_tokens, 5);
-    assert_int_equal(q.n_stop, 2);
-    assert_string_equal(q.stop[1], "bc");
-    assert_int_equal(q.sampling.n_bias, 2);
-    assert_int_equal(q.sampling.bias[1].id, 6);
-    assert_true(q.sampling.bias[1].bias == 2.5f);
-    assert_int_equal(q.top_logprobs, 2);
-    assert_true(q.ignore_end);
-    assert_false(q.skip_special);
+    assert_true(q.decoding.sampling.temperature == 0.5 && q.decoding.sampling.top_p == 0.9 &&
+                q.decoding.sampling.top_k == 0);
+    assert_true(q.decoding.sampling.min_p == 0.1 && q.decoding.sampling.presence_penalty == 1 &&
+                q.decoding.sampling.frequency_penalty == -1);
+    assert_true(q.decoding.sampling.repetition_penalty == 1.1);
+    assert_int_equal(q.decoding.max_tokens, 5);
+    assert_int_equal(q.decoding.n_stop, 2);
+    assert_string_equal(q.decoding.stop[1], "bc");
+    assert_int_equal(q.decoding.sampling.n_bias, 2);
+    assert_int_equal(q.decoding.sampling.bias[1].id, 6);
+    assert_true(q.decoding.sampling.bias[1].bias == 2.5f);
+    assert_int_equal(q.decoding.top_logprobs, 2);
+    assert_true(q.decoding.ignore_end);
+    assert_false(q.decoding.skip_special);
     qm_openai_request_free(r);
 
     r = taken(QM_ENDPOINT_COMPLETIONS, "{\"prompt\": \"Hello.\", \"logprobs\": 0}");
     qm_openai_request_part(r, 0, &q);
-    assert_int_equal(q.max_tokens, 16);
-    assert_int_equal(q.top_logprobs, 0);
+    assert_int_equal(q.decoding.max_tokens, 16);
+    assert_int_equal(q.decoding.top_logprobs, 0);
     qm_openai_request_free(r);
 }
 
@@ -440,13 +442,13 @@ static void carried_along(void **state) {
                       "\"metadata\": {\"a\": \"b\"}, \"service_tier\": \"auto\", \"use_beam_search\": false, "
                       "\"response_format\": {\"type\": \"text\"}, \"stream_options\": {\"include_usage\": true}"));
     qm_openai_request_part(r, 0, &q);
-    assert_int_equal(q.n_stop_ids, 2);
-    assert_true(q.stop_ids[0] == 7 && q.stop_ids[1] == 9 && q.include_stop);
-    assert_true(q.min_tokens == 4 && q.max_tokens == 4);
+    assert_int_equal(q.decoding.n_stop_ids, 2);
+    assert_true(q.decoding.stop_ids[0] == 7 && q.decoding.stop_ids[1] == 9 && q.decoding.include_stop);
+    assert_true(q.decoding.min_tokens == 4 && q.decoding.max_tokens == 4);
     qm_openai_request_free(r);
     r = taken(QM_ENDPOINT_COMPLETIONS, "{\"prompt\": \"x\", \"metadata\": {}, \"store\": false, \"echo\": null}");
     qm_openai_request_part(r, 0, &q);
-    assert_true(q.n_stop_ids == 0 && q.min_tokens == 0 && !q.include_stop);
+    assert_true(q.decoding.n_stop_ids == 0 && q.decoding.min_tokens == 0 && !q.decoding.include_stop);
     qm_openai_request_free(r);
 }
 
