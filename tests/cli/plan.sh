@@ -265,6 +265,24 @@ check 'whole' sh -c "tail -n 1 $T/out | grep -q '</html>'"
 check 'its legend keeps its size' sh -c "grep -q '<svg width=\"12' $T/out && ! grep -qE '(^|})svg\{' $T/out"
 check 'the placement in words' out_has '^<pre>cpu: '
 
+# What is planned is what a process then takes: of shapes of 2 GiB and more within 1 % and 64 MiB.
+resident() { # resident SHAPE LAYERS
+    "$QUIETMIND" plan --random "$1" --layers "$2" --context 64 -p 16 -n 0 --threads 1 --offload none --ram 900GB --machine "$MACHINE" --json |
+        python3 -c '
+import json, os, subprocess, sys
+cpu = json.load(sys.stdin)["memory"]["devices"][0]
+bench = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+_, status, usage = os.wait4(bench.pid, 0)
+taken = usage.ru_maxrss * 1024
+assert status == 0 and cpu["total"] > 2 << 30, (status, cpu)
+assert abs(taken - cpu["total"]) <= cpu["total"] / 100 + (64 << 20), (taken, cpu)' \
+            "$QUIETMIND" bench --random "$1" --layers "$2" -p 16 -n 0 -d 48 --fill-depth -r 1 --threads 1
+}
+if [ "${QM_TEST_SLOW:-1}" != 0 ]; then
+    check 'resident memory, dense' resident qwen3-4b 8
+    check 'resident memory, experts' resident gpt-oss-20b 4
+fi
+
 # A config of 61 layers of 256 experts, alone.
 cat >"$T/config.json" <<EOF
 {"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "vocab_size": 129280, "hidden_size": 7168,
