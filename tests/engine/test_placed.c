@@ -24,7 +24,7 @@ static struct qm_engine *open_with(const struct qm_model *m, const struct qm_pla
     struct qm_error err = {0};
     struct qm_engine *e;
     struct qm_engine_options o = {.threads = threads,
-                                  .isa = qm_isa_best(),
+                                  .isa = run_model_isa(),
                                   .context = 256,
                                   .chunk = TOKENS,
                                   .kv_type = -1,
@@ -292,7 +292,7 @@ static void test_memory(void **state) {
     whole(&p, f.model, 1, 1);
     struct qm_device_setup device = test_card;
     struct qm_engine_options o = {
-        .threads = 1, .isa = qm_isa_best(), .context = 256, .kv_type = -1, .placement = &p, .devices = &device};
+        .threads = 1, .isa = run_model_isa(), .context = 256, .kv_type = -1, .placement = &p, .devices = &device};
     assert_int_equal(qm_engine_open(f.model, &o, &e, &err), QM_OK);
     struct qm_device_report report;
     qm_engine_device_report(e, 1, &report);
