@@ -8,6 +8,7 @@ struct walk {
     const struct qm_split *s;
     const struct qm_attend_kernels *t;
     int64_t strips;
+    int64_t seen;                    /* slots that any row sees: of those behind them nothing is computed */
     size_t key_stride, value_stride; /* of panels */
     size_t key_bytes, value_bytes;   /* of the halves of a page */
     int64_t half;                    /* what is fetched next: keys of pages, values of pages, the next split's */
@@ -71,7 +72,8 @@ static void page_scores(struct walk *w, int64_t page) {
     const struct qm_split *s = w->s;
     const struct qm_attend_kernels *t = w->t;
     int64_t padded = (s->head_dim + t->k_step - 1) / t->k_step * t->k_step;
-    for (int64_t n = 0; n < QM_KV_PAGE_TOKENS / QM_PANEL_ROWS; n += 2)
+    int64_t seen = w->seen - page * QM_KV_PAGE_TOKENS;
+    for (int64_t n = 0; n < QM_KV_PAGE_TOKENS / QM_PANEL_ROWS && n * QM_PANEL_ROWS < seen; n += 2)
         for (int64_t k = 0; k < padded; k += BLOCK_K) {
             struct run run = {.narrow = t->keys,
                               .wide = t->wide_keys,
@@ -88,7 +90,8 @@ static void page_scores(struct walk *w, int64_t page) {
 static void page_values(struct walk *w, int64_t page) {
     const struct qm_split *s = w->s;
     const struct qm_attend_kernels *t = w->t;
-    int64_t panels = (s->head_dim + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS;
+    int64_t panels = (s->head_dim + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS, seen = w->seen - page * QM_KV_PAGE_TOKENS;
+    int64_t tokens = seen < 0 ? 0 : seen < QM_KV_PAGE_TOKENS ? seen : QM_KV_PAGE_TOKENS;
     const char *a = (const char *)s->scores + page * QM_KV_PAGE_TOKENS * t->a_bytes;
     for (int64_t n = 0; n < panels; n += 2) {
         struct run run = {.narrow = t->values,
@@ -96,7 +99,7 @@ static void page_values(struct walk *w, int64_t page) {
                           .b = (const char *)s->pages[page] + s->value_offset + (size_t)n * w->value_stride,
                           .stride = w->value_stride,
                           .panels = panels - n < 2 ? 1 : 2,
-                          .steps = QM_KV_PAGE_TOKENS / t->k_step,
+                          .steps = (tokens + t->k_step - 1) / t->k_step,
                           .accumulate = page > 0};
         run_strips(w, &run, a, QM_SCORES_LD * (int64_t)sizeof(float), 0, s->out + n * QM_PANEL_ROWS,
                    panels * QM_PANEL_ROWS);
@@ -113,6 +116,8 @@ void attend_by_tiles_avx512(enum qm_dtype t, const struct qm_split *s, const str
                      .half = 1};
     w.key_bytes = QM_KV_PAGE_TOKENS / QM_PANEL_ROWS * w.key_stride;
     w.value_bytes = (size_t)panels * w.value_stride;
+    for (int64_t r = 0; r < s->rows; r++)
+        w.seen = s->hi[r] > w.seen ? s->hi[r] : w.seen;
     for (int64_t i = 0; i < s->n_pages; i++)
         page_scores(&w, i);
     for (int64_t r = 0; r < s->rows; r++) {

@@ -194,7 +194,10 @@ static int print(const struct qm_args *args, const struct compare *c, struct qm_
 }
 
 /* The result is printed by now: the code and a line tell what it lacks. */
-static int judge(const struct qm_compare_report *r, struct qm_error *err) {
+static int judge(const struct qm_compare_report *r, int rounds, struct qm_error *err) {
+    if (r->rounds < rounds)
+        return qm_fail(err, QM_INTERRUPTED, "interrupted in round %d: the result is that of the %d before",
+                       r->rounds + 1, r->rounds);
     for (int i = 0; i < r->configs; i++)
         if (r->config[i].failed[0])
             return qm_fail(err, QM_SYSTEM, "%s failed in %s; the result has what the others did", r->config[i].name,
@@ -211,7 +214,10 @@ static int compare(const struct qm_args *args, struct compare *c, struct qm_erro
     t->model_name = c->opened.dir;
     if (!rc)
         rc = read_prompts(args, c, err);
-    /* before anything long begins: what is no report is refused at once */
+    /* before anything long begins: what can't be written, and what is no report, is refused at once */
+    const char *to = qm_args_text(args, QM_OPT_OUTPUT, NULL);
+    if (!rc && to)
+        rc = qm_out_try(to, err);
     if (!rc && args->option[QM_OPT_WITH].set)
         rc = qm_compare_before(args->option[QM_OPT_WITH].text, &c->report, c->opened.dir, &c->before, err);
     if (!rc)
@@ -234,7 +240,7 @@ static int compare(const struct qm_args *args, struct compare *c, struct qm_erro
         rc = print(args, c, err);
     if (!rc && c->report.reference >= 0)
         qm_compare_keep(&c->report, &c->progress);
-    return rc ? rc : judge(&c->report, err);
+    return rc ? rc : judge(&c->report, t->rounds, err);
 }
 
 static int run_compare(const struct qm_args *args, struct qm_error *err) {

@@ -210,45 +210,72 @@ static int print(const struct qm_args *args, const struct job *j, const struct q
     return rc;
 }
 
-static int plan_one(const struct qm_args *args, struct job *j, struct qm_plan_answer *answer, struct qm_error *err) {
-    const char *to = qm_args_text(args, QM_OPT_OUTPUT, NULL);
+/* What is wrong about the wishes is said before anything is measured, which takes a while. */
+static int read_wishes(const struct qm_args *args, struct job *j, struct qm_error *err) {
     int rc = read_pins(args, j, err);
     if (!rc)
         rc = qm_offload_what(args, j->model, &j->ask, &j->given, err);
     if (!rc)
         rc = read_routing(args, j, err);
+    return rc ? rc : qm_plan_check(&j->ask, j->model, err);
+}
+
+/* The machine's memory and cores, or all of it where it is described; and its devices. */
+static int look_at_machine(const struct qm_args *args, struct job *j, struct qm_error *err) {
+    const char *file = qm_args_text(args, QM_OPT_MACHINE, NULL);
+    int rc = file ? qm_offload_described(file, &j->speed, err) : qm_offload_unmeasured(&j->speed, err);
+    return rc ? rc : qm_offload_devices(args, &j->speed, err);
+}
+
+static int measure_machine(const struct qm_args *args, struct job *j, struct qm_error *err) {
+    if (qm_args_text(args, QM_OPT_MACHINE, NULL))
+        return QM_OK;
+    int rc = qm_offload_machine(args, j->model, &j->progress, &j->speed, err);
+    return rc ? rc : qm_offload_devices(args, &j->speed, err);
+}
+
+static int plan_one(const struct qm_args *args, struct job *j, struct qm_error *err) {
+    const char *to = qm_args_text(args, QM_OPT_OUTPUT, NULL);
+    struct qm_plan_answer answer = {0};
+    int rc = to ? qm_out_try(to, err) : QM_OK;
     if (!rc)
-        rc = qm_plan_answer(&j->ask, j->model, j->name, answer, err);
+        rc = open_model(args, j, err);
+    if (!rc)
+        rc = look_at_machine(args, j, err);
+    if (!rc)
+        rc = read_wishes(args, j, err);
+    if (!rc)
+        rc = measure_machine(args, j, err);
+    if (!rc)
+        rc = qm_plan_answer(&j->ask, j->model, j->name, &answer, err);
     if (!rc && to)
-        rc = write_plan_file(j, answer, to, err);
-    return rc ? rc : print(args, j, answer, err);
+        rc = write_plan_file(j, &answer, to, err);
+    if (!rc)
+        rc = print(args, j, &answer, err);
+    qm_plan_answer_free(&answer);
+    return rc;
+}
+
+static int plan_table(const struct qm_args *args, struct job *j, struct qm_error *err) {
+    int rc = look_at_machine(args, j, err);
+    if (!rc)
+        rc = measure_machine(args, j, err);
+    return rc ? rc : print_table(args, j, err);
 }
 
 static int run_plan(const struct qm_args *args, struct qm_error *err) {
     if (args->option[QM_OPT_ACCURACY].set)
         return qm_plan_accuracy(args->option[QM_OPT_JSON].set, err);
     struct job *j = calloc(1, sizeof *j);
-    struct qm_plan_answer answer = {0};
     if (!j)
         return qm_fail_memory(err, sizeof *j, "the plan");
     qm_progress_init(&j->progress, args);
     int rc = read_ask(args, &j->ask, err);
-    const char *file = qm_args_text(args, QM_OPT_MACHINE, NULL);
-    if (!rc && !tables(args))
-        rc = open_model(args, j, err);
-    if (!rc)
-        rc = file ? qm_offload_described(file, &j->speed, err)
-                  : qm_offload_machine(args, j->model, &j->progress, &j->speed, err);
     j->ask.speed = &j->speed;
     if (!rc)
-        rc = qm_offload_devices(args, &j->speed, err);
-    if (!rc && tables(args))
-        rc = print_table(args, j, err);
-    else if (!rc)
-        rc = plan_one(args, j, &answer, err);
+        rc = tables(args) ? plan_table(args, j, err) : plan_one(args, j, err);
     qm_placement_free(&j->given);
     qm_routing_profile_free(&j->routing);
-    qm_plan_answer_free(&answer);
     qm_model_close(j->shape);
     qm_app_close(&j->opened);
     free(j);

@@ -9,13 +9,14 @@
 int qm_html_add_head(struct qm_buf *out, const char *title, const char *extra, struct qm_error *err) {
     return qm_buf_printf(
         out, err,
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%s</title>\n<style>\n"
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+        "content=\"width=device-width\"><title>%s</title>\n<style>\n"
         "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:60em;padding:0 1em;color:#222;"
         "background:#fff}\n"
         "table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}\n"
         "td,th{border-bottom:1px solid #ddd;padding:.3em .6em;text-align:right}\n"
-        "td:first-child,th:first-child{text-align:left}\nsvg[role=img]{max-width:100%%;min-width:34em;height:auto}pre{"
-        "white-space:pre-wrap}\n"
+        "td:first-child,th:first-child{text-align:left}\npre{white-space:pre-wrap}\n"
+        ".wide{overflow-x:auto}.wide svg{width:100%%;min-width:34em;height:auto}\n"
         ".axis{stroke:#999}text{font:12px system-ui,sans-serif;fill:#444}\n%s"
         "@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}text{fill:#bbb}td,th{border-color:#444}}"
         "\n</style></head><body>\n<h1>%s</h1>\n",

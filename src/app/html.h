@@ -5,7 +5,8 @@
 #include "base/buf.h"
 #include "base/error.h"
 
-/* The beginning of a page up to its heading; extra: more rules of CSS. */
+/* The beginning of a page up to its heading; extra: more rules of CSS. What is in a <div class="wide"> scrolls by
+ * itself where the screen is narrow. */
 int qm_html_add_head(struct qm_buf *out, const char *title, const char *extra, struct qm_error *err);
 /* A text of which nothing becomes markup. */
 int qm_html_add_text(struct qm_buf *out, const char *s, struct qm_error *err);

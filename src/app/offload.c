@@ -118,8 +118,7 @@ int qm_offload_what(const struct qm_args *args, const struct qm_model *m, struct
     return QM_OK;
 }
 
-/* For a placement that is given nothing need be measured: only memory and cores are of this machine. */
-static int unmeasured(struct qm_speed *out, struct qm_error *err) {
+int qm_offload_unmeasured(struct qm_speed *out, struct qm_error *err) {
     *out = (struct qm_speed){.name = "this machine",
                              .nodes = 1,
                              .cores = (int)sysconf(_SC_NPROCESSORS_ONLN),
@@ -253,7 +252,9 @@ int qm_offload_open(const struct qm_args *args, const struct qm_model *m, const 
     if (job->prompt + job->generate > room)
         f->ask.job =
             (struct qm_job){.sequences = f->ask.job.sequences, .prompt = room - room / 4, .generate = room / 4};
-    int rc = is_given(what) ? unmeasured(&f->speed, err) : qm_offload_machine(args, m, progress, &f->speed, err);
+    int rc = is_given(what) /* nothing need be measured */
+                 ? qm_offload_unmeasured(&f->speed, err)
+                 : qm_offload_machine(args, m, progress, &f->speed, err);
     if (!rc)
         f->ask.ram = qm_offload_ram(&f->speed);
     if (!rc)

@@ -13,6 +13,8 @@
  * all), measured now where that has not been done. */
 int qm_offload_machine(const struct qm_args *args, const struct qm_model *m, struct qm_progress *progress,
                        struct qm_speed *out, struct qm_error *err);
+/* This machine before anything is measured: its memory and cores alone, with rates that mean nothing. */
+int qm_offload_unmeasured(struct qm_speed *out, struct qm_error *err);
 /* --machine: a described one, by its file or name. */
 int qm_offload_described(const char *name, struct qm_speed *out, struct qm_error *err);
 /* --device: added to the machine's devices. */

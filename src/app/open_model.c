@@ -176,6 +176,12 @@ static int open_engine(const struct qm_args *args, struct qm_engine_options *o, 
     return rc;
 }
 
+/* What was counted before, and whether it can be written in the end: seen before weights are read. */
+static int open_routing(const char *path, struct qm_app_model *m, struct qm_error *err) {
+    int rc = qm_out_try(path, err);
+    return rc ? rc : qm_routing_file_open(path, &m->model->config, &m->routing, err);
+}
+
 int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *wanted, struct qm_progress *progress,
                        struct qm_app_model *m, struct qm_error *err) {
     struct qm_engine_options options = {
@@ -196,14 +202,14 @@ int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *w
     if (!rc)
         rc = qm_app_numa(args, &options.numa, err);
     bool context_given = options.context != 0;
+    const char *routing = qm_args_text(args, QM_OPT_PROFILE_EXPERTS, NULL);
+    if (!rc && routing)
+        rc = open_routing(routing, m, err);
     if (!rc)
         rc = open_engine(args, &options, progress, m, err);
     if (!rc)
         rc = qm_quiet_apply(&quiet, progress, m->engine, err);
     if (rc)
-        return rc;
-    const char *routing = qm_args_text(args, QM_OPT_PROFILE_EXPERTS, NULL);
-    if (routing && (rc = qm_routing_file_open(routing, &m->model->config, &m->routing, err)))
         return rc;
     if (routing)
         qm_engine_set_routing(m->engine, &m->routing);

@@ -144,6 +144,16 @@ void qm_out_abort(struct qm_out *o) {
     release(o);
 }
 
+int qm_out_try(const char *path, struct qm_error *err) {
+    struct qm_out trial = {0};
+    struct stat there;
+    if (stat(path, &there) == 0 && !S_ISREG(there.st_mode) && !S_ISDIR(there.st_mode))
+        return QM_OK;
+    int rc = qm_out_open(&trial, path, err);
+    qm_out_abort(&trial);
+    return rc;
+}
+
 void qm_out_abort_all(void) {
     for (int i = 0; i < OUT_SLOTS; i++) {
         char *temporary = atomic_load(&open_outputs[i]);

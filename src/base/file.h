@@ -29,6 +29,8 @@ int qm_out_open(struct qm_out *o, const char *path, struct qm_error *err);
 int qm_out_commit(struct qm_out *o, struct qm_error *err);
 void qm_out_abort(struct qm_out *o);
 void qm_out_abort_all(void);
+/* Whether a file that is written at the end can be, seen before the work; nothing of it is left. */
+int qm_out_try(const char *path, struct qm_error *err);
 
 /* Makes the directories above the file `path`, where they are missing. */
 int qm_make_directories(const char *path, struct qm_error *err);

@@ -2,6 +2,7 @@
 #include "plan/plan_file.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,9 +103,11 @@ static int find_device(const struct reader *r, const json_t *v, const char *key,
             *out = (uint8_t)d;
             return QM_OK;
         }
-    return qm_fail(err, QM_INPUT,
-                   "%s: layer %" PRId64 ": \"%s\": expected the name of a device that is there, found %s%s%s", r->name,
-                   r->layer, key, text ? "\"" : "",
+    char where[40] = "";
+    if (r->layer >= 0)
+        snprintf(where, sizeof where, "layer %" PRId64 ": ", r->layer);
+    return qm_fail(err, QM_INPUT, "%s: %s\"%s\": expected the name of a device that is there, found %s%s%s", r->name,
+                   where, key, text ? "\"" : "",
                    text ? text
                    : v  ? qm_json_type_name(v)
                         : "nothing",
@@ -246,7 +249,7 @@ static int parse_plan(struct reader *r, const json_t *root, struct qm_error *err
         rc = check_model(r, json_object_get(root, "model"), err);
     if (!rc)
         rc = qm_json_int(root, "stream_rows", r->name, 0, 1 << 20, &r->out->stream_rows, err);
-    r->layer = -1;
+    r->layer = -1; /* none yet */
     if (!rc)
         rc = find_device(r, json_object_get(root, "head"), "head", &r->out->head, err);
     if (!rc && json_array_size(layers) != (size_t)r->out->layers)

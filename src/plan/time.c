@@ -429,6 +429,8 @@ double qm_time_unit(const struct qm_time_setup *t, enum qm_unit_kind k, int64_t 
     case QM_UNIT_FFN: return ffn_unit(&s, device, l, t->model->config.ffn);
     case QM_UNIT_EXPERT: {
         double touched = 1 - pow(1 - p, s.rows), rows = p * s.rows;
+        if (touched <= 0)
+            return 0;
         double time = product(&s, device, QM_KERNEL_EXPERTS, weight(&s, l, QM_W_GATE_UP), touched, rows / touched);
         return time + product(&s, device, QM_KERNEL_EXPERTS, weight(&s, l, QM_W_DOWN), touched, rows / touched);
     }

@@ -155,12 +155,23 @@ expect 0 'csv' compare $DEMO $SHORT --prompt-tokens 20 --configs cpu,gpu --csv
 check 'a line a configuration' test "$(wc -l <"$T/out")" = 3
 check 'memory by device and node' out_has '"cpu=[0-9]+","-?[0-9]+=[0-9]+",""$'
 check 'as many fields in each' sh -c "awk -F, '{print NF}' $T/out | sort -u | wc -l | grep -qx 1"
-interrupted() { # two seconds into rounds that take minutes
-    timeout -s INT 2 "$QUIETMIND" compare $DEMO --machine "$SLOW" --prompt-tokens 2000 -n 4000 -r 100 --configs cpu,quiet -o "$T/cut.json" \
-        >"$T/out" 2>"$T/err"
-    test $? = 124 && grep -qx 'quietmind: interrupted' "$T/err" && test ! -s "$T/out" && ! ls "$T"/cut.json* 2>/dev/null
-}
-check 'Ctrl-C: nothing is shown, nothing is left' interrupted
+LONG="--machine $SLOW --prompt-tokens 400 -n 2000 -r 100 --configs cpu,quiet"
+interrupt 130 'Ctrl-C in the first round' 'planned again' compare $DEMO --machine "$SLOW" --prompt-tokens 400 -n 7000 -r 100 \
+    --configs "cpu,$CARD,free=1MiB" -o "$T/cut.json"
+check 'is said' err_has '^quietmind: interrupted in the first round: nothing is shown or kept'
+check 'nothing is shown, nothing is left' sh -c "! test -s $T/out && ! ls $T/cut.json* 2>/dev/null"
+interrupt 130 'Ctrl-C later' 'comparing: [3-9][0-9]* of 200' compare $DEMO $LONG -o "$T/cut.json"
+check 'is said' err_has '^quietmind: interrupted in round [0-9]+: the result is that of the [0-9]+ before'
+check 'the rounds before are shown' out_has '^work .*; [0-9]+ rounds?;'
+check 'and agree' out_has '^quiet +identical, 2000 tokens'
+check 'each configuration of as many' python3 - "$T/cut.json" <<'EOS'
+import json, sys
+report = json.load(open(sys.argv[1]))
+assert 1 <= report["rounds"] < 100
+assert [c["decode_tps"]["n"] for c in report["configs"]] == [report["rounds"]] * 2
+EOS
+expect 0 'they are kept' compare --history
+check 'as the last one' sh -c "tail -n 1 $T/out | grep -q ' demo *400+2000: cpu '"
 expect 0 'html' compare $DEMO $SHORT --prompt-tokens 20 --configs cpu,emulated:auto,gpu --html --with "$T/first.json"
 check 'bars' out_has 'class="bar"'
 check 'memory by device' out_has '<td>emulated</td><td>[0-9]'
@@ -168,6 +179,7 @@ check 'a strip' out_has 'layer 0: attention on'
 check 'nothing is loaded' sh -c "! grep -Eq 'src=|href=|<script|http' $T/out"
 check 'ends' out_has '</html>'
 
+refuse 3 'a result to nowhere' 'nowhere/x.json: cannot write here' compare $DEMO $SHORT --configs cpu -o "$T/nowhere/x.json"
 refuse 2 'an unknown configuration' '--configs: expected cpu, quiet' compare $DEMO --configs tpu
 refuse 2 'two forms' 'expected one of --json' compare $DEMO --json --csv
 refuse 2 'more than the context' "the model's context is" compare $DEMO $SHORT --prompt-tokens 20000

@@ -45,6 +45,37 @@ refuse() {
     check "$name: no result" test ! -s "$T/out"
 }
 
+# interrupt CODE NAME PATTERN ARGUMENT...: runs the program with a terminal for standard error, and presses Ctrl-C a
+# fifth of a second after the PATTERN is shown.
+interrupt() {
+    local code=$1 name=$2 rc
+    shift 2
+    timeout 120 python3 - "$T" "$1" "$QUIETMIND" "${@:2}" <<'EOS'
+import os, pty, re, signal, subprocess, sys, time
+folder, pattern, *command = sys.argv[1:]
+master, slave = pty.openpty()
+program = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=open(folder + "/out", "wb"), stderr=slave)
+os.close(slave)
+shown, pressed = b"", False
+while True:
+    try:
+        more = os.read(master, 4096)
+    except OSError:
+        break
+    shown += more
+    if not more:
+        break
+    if not pressed and re.search(pattern.encode(), shown):
+        time.sleep(0.2)
+        program.send_signal(signal.SIGINT)
+        pressed = True
+open(folder + "/err", "wb").write(re.sub(rb"\r(\n|\x1b\[K)", rb"\n", shown))
+sys.exit(program.wait() if pressed else 99)
+EOS
+    rc=$?
+    if [ $rc = "$code" ]; then ok "$name"; else bad "$name" "expected exit code $code, found $rc"; fi
+}
+
 # usual_shares: the machine is measured, and its kernels' shares are made up: measuring them, which takes a minute, is
 # tried in plan's own test.
 usual_shares() {
@@ -56,7 +87,7 @@ usual_shares() {
         isa=$(sed -n 's/.*"isa": *"\([^"]*\)".*/\1/p' "$profile" | head -n 1)
         identity=$(sed -n 's/.*"identity": *"\([^"]*\)".*/\1/p' "$profile" | head -n 1)
         cat >"${profile/machine-/kernels-}" <<EOF
-{"version": 2, "identity": "$identity", "isa": "$isa", "build": "$build", "measured": "2026-01-01T00:00:00Z",
+{"version": 3, "identity": "$identity", "isa": "$isa", "build": "$build", "measured": "2026-01-01T00:00:00Z",
  "efficiency": {"dense": $all, "experts": $all, "attention_64": $some, "attention_128": $some, "value_ns": 0, "route_ns": 0}}
 EOF
     done

@@ -15,7 +15,7 @@ build=$(sed -n 's/.*"kernels_build": "\(.*\)".*/\1/p' "$T/out")
 shares() { # shares BUILD DENSE...
     local of=$1 dense=$2
     cat >"$KERNELS" <<EOF
-{"version": 2, "identity": "$(field identity)", "isa": "$(field isa)", "build": "$of", "measured": "now", "efficiency":
+{"version": 3, "identity": "$(field identity)", "isa": "$(field isa)", "build": "$of", "measured": "now", "efficiency":
  {"value_ns": 1, "route_ns": 1, "dense": {"BF16": [[1, 0.9]], "F16": [[1, 0.9]]$dense},
   "experts": {"BF16": [[1, 0.9]], "MXFP4": [[1, 0.9]]},
   "attention_64": {"BF16": [[1, 0.8]]}, "attention_128": {"BF16": [[1, 0.8]]}}}
@@ -130,6 +130,42 @@ refuse 3 'a plan for other devices' 'the name of a device' plan --random qwen3-3
 sed '/^ *{"attention"/{H;x;s/^\n//;x;}' "$T/plan.json" | sed '6d' >"$T/short.json"
 refuse 3 'a plan with a layer missing' 'expected a list of 48 layers, found 47' plan $BIG --offload "$T/short.json"
 
+refuse 3 'a plan whose head is nowhere' ': "head": expected the name of a device' plan $BIG --offload <(sed 's/"head": "card"/"head": "moon"/' "$T/plan.json")
+refuse 3 'a plan with an expert twice' 'expert 2 is placed twice' \
+    plan $BIG --offload <(sed '0,/"experts": {[^}]*}/s//"experts": {"card": "0-3,2"}/' "$T/plan.json")
+refuse 3 'a plan of another version' '"version" must be from 1 to 1' plan $BIG --offload <(sed 's/"version": 1/"version": 2/' "$T/plan.json")
+refuse 3 'a negative number in a plan' '"stream_rows" must be from 0' plan $BIG --offload <(sed 's/"stream_rows": [0-9]*/"stream_rows": -1/' "$T/plan.json")
+refuse 3 'half a plan' 'not valid JSON' plan $BIG --offload <(head -c 1000 "$T/plan.json")
+refuse 3 'a folder for a plan' 'Is a directory' plan $BIG --offload "$T"
+ln -s plan.json "$T/link.json"
+expect 0 'a plan by a link' plan $BIG --vram 24GiB --prompt 4000 --offload "$T/link.json"
+mkfifo "$T/fifo"
+cat "$T/plan.json" >"$T/fifo" &
+expect 0 'a plan out of a pipe' plan $BIG --vram 24GiB --prompt 4000 --offload "$T/fifo"
+wait
+refuse 3 'a plan to nowhere' 'nowhere/plan.json: cannot write here' plan $BIG -o "$T/nowhere/plan.json"
+refuse 3 'a plan to a folder' 'Is a directory' plan $BIG -o "$T"
+refuse 5 'a plan to a full disk' '/dev/full: No space left' plan $BIG -o /dev/full
+echo before >"$T/there.json"
+expect 0 'a plan over a file' plan $BIG -o "$T/there.json"
+check 'which it replaces' grep -q '"layer"' "$T/there.json"
+for form in '' --json --html; do
+    "$QUIETMIND" plan $BIG $form 2>"$T/err" >/dev/full
+    check "a full disk for the answer $form: exit code 5" test $? = 5
+    check "a full disk for the answer $form: said" err_has 'standard output: No space left'
+done
+
+# What is wrong is said before anything is measured.
+KEEP=$XDG_CACHE_HOME
+export XDG_CACHE_HOME=$T/unmeasured
+refuse 4 'what does not fit' 'GiB short' plan --random llama-3-70b --context 100000000
+refuse 3 'another plan' 'a plan of another model' plan --random qwen3-4b --layers 1 --offload "$T/plan.json" --device emulated:1GiB
+refuse 2 'another pin' 'has layers 0-0' plan --random qwen3-4b --layers 1 --pin 'layers 7' --device emulated:1GiB
+check 'nothing was measured' sh -c "! grep measuring '$T/err' && ! test -e '$T/unmeasured'"
+interrupt 130 'Ctrl-C while it measures' 'measuring' plan
+check 'nothing half written' sh -c "! find '$T/unmeasured' -type f ! -name 'machine-*.json' | grep ."
+export XDG_CACHE_HOME=$KEEP
+
 # Counted routing.
 expect 0 'experts are counted' run $DEMO -p 'The house of' -n 8 --profile-experts "$T/routing.json"
 check 'it says what it shows' err_has 'experts: [0-9]+ tokens counted; the busiest'
@@ -140,8 +176,32 @@ expect 0 'plan reads it' plan $DEMO --machine "$MACHINE" --profile-experts "$T/r
 check 'and says so' out_has '^routing +[0-9]+ tokens counted'
 expect 0 'without one' plan $DEMO --machine "$MACHINE"
 check 'uniform' out_has '^routing +uniform'
+# Two experts of each layer are nearly always the same ones: those go to the card.
+python3 - "$T/routing.json" "$T/skewed.json" <<'EOS' || exit 5
+import json, sys
+p = json.load(open(sys.argv[1]))
+p["count"] = [[p["tokens"] if e in (5, 6) else 0 for e in range(p["experts"])] for _ in p["count"]]
+json.dump(p, open(sys.argv[2], "w"))
+EOS
+SMALL="$DEMO --machine $T/slow.json --device emulated:10MiB,bandwidth=900,launch=0.01,handover=0.01 --chunk 16 --context 256 -p 0 -n 64"
+python3 - "$MACHINE" "$T/slow.json" <<'EOS' || exit 5
+import json, sys
+m = json.load(open(sys.argv[1]))
+m.pop("devices")
+m["read"] = 6e7
+m["nodes"][0]["read_by_threads"] = [[1, 2e7], [4, 6e7]]
+json.dump(m, open(sys.argv[2], "w"))
+EOS
+expect 0 'experts that are chosen alike' plan $SMALL -o "$T/even.json" --json
+EVEN=$(number decode_tps)
+expect 0 'experts of which two are chosen' plan $SMALL --profile-experts "$T/skewed.json" -o "$T/skew.json" --json
+check 'the placement is another' sh -c "! cmp -s $T/even.json $T/skew.json"
+check 'and faster' python3 -c 'import sys; sys.exit(not float(sys.argv[2]) > float(sys.argv[1]))' "$EVEN" "$(number decode_tps)"
 refuse 3 'of another model' 'of a model with' plan --random qwen3-30b-a3b --machine "$MACHINE" --profile-experts "$T/routing.json"
 refuse 2 'a model without experts' 'no experts' run $REFERENCE/qwen3 --ids <(echo 1 2 3) -n 2 --profile-experts "$T/none.json"
+refuse 3 'counts to nowhere' 'nowhere/r.json: cannot write here' run $DEMO -p x -n 1 --profile-experts "$T/nowhere/r.json"
+: >"$T/empty.json"
+refuse 3 'an empty profile' 'not valid JSON' run $DEMO -p x -n 1 --profile-experts "$T/empty.json"
 refuse 3 'a profile that is not there' 'No such file' plan $DEMO --machine "$MACHINE" --profile-experts "$T/none.json"
 sed 's/"pairs": [0-9]*/"pairs": -1/' "$T/routing.json" >"$T/bad.json"
 refuse 3 'a damaged profile' '"pairs"' plan $DEMO --machine "$MACHINE" --profile-experts "$T/bad.json"

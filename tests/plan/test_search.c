@@ -81,6 +81,40 @@ static void test_small(void **state) {
     qm_model_close(m);
 }
 
+/* Two of eight experts are always chosen, the others never: the card takes those two, and the bound holds. */
+static void test_counted(void **state) {
+    (void)state;
+    enum { LAYERS = 12, EXPERTS = 8, FIRST = 5 };
+    struct qm_model *m = plan_model(LAYERS, 512, EXPERTS);
+    struct qm_speed s = plan_machine();
+    struct qm_routing_profile p;
+    struct qm_error err;
+    plan_add_card(&s, 0);
+    struct qm_search_ask a = make_ask(m, &s);
+    struct qm_search_result r;
+    assert_int_equal(qm_routing_profile_open(&m->config, &p, &err), QM_OK);
+    p.tokens = 100;
+    for (int64_t l = 0; l < LAYERS; l++)
+        p.count[l * EXPERTS + FIRST] = p.count[l * EXPERTS + FIRST + 1] = 100;
+    uint64_t one = qm_unit_weight_bytes(m, QM_UNIT_EXPERT, 0, 1);
+    for (uint64_t experts = 0; experts <= 3 * LAYERS; experts += LAYERS / 2) {
+        a.budget[1] = scratch_bytes(&a) + experts * one;
+        a.setup.routing = NULL;
+        double even = find(&a, &r);
+        a.setup.routing = &p;
+        assert_true(experts == 0 || find(&a, &r) < even);
+        assert_int_equal(qm_search(&a, &r, &err), QM_OK);
+        for (int64_t e = 0; e < LAYERS * EXPERTS; e++) { /* others only to have the whole layer there */
+            const uint8_t *layer = &r.placement.expert[e / EXPERTS * EXPERTS];
+            assert_true(r.placement.expert[e] == 0 || (layer[FIRST] && layer[FIRST + 1]) || e % EXPERTS == FIRST ||
+                        e % EXPERTS == FIRST + 1);
+        }
+        qm_placement_free(&r.placement);
+    }
+    qm_routing_profile_free(&p);
+    qm_model_close(m);
+}
+
 /* More memory on the card is never slower; a card that holds everything gets everything that pays. */
 static void test_memory(void **state) {
     (void)state;
@@ -261,8 +295,9 @@ static void test_pins(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_small),      cmocka_unit_test(test_memory),           cmocka_unit_test(test_needed),
-        cmocka_unit_test(test_parted_ffn), cmocka_unit_test(test_streamed_to_each), cmocka_unit_test(test_pins),
+        cmocka_unit_test(test_small),  cmocka_unit_test(test_counted),    cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_needed), cmocka_unit_test(test_parted_ffn), cmocka_unit_test(test_streamed_to_each),
+        cmocka_unit_test(test_pins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@ static const double STEPS = 60;
 
 static const char STYLE[] =
     "body{max-width:62em}td,th{text-align:left}\n"
-    ".wide{overflow-x:auto}.wide svg{min-width:640px}\n"
+    ".wide svg{min-width:640px}\n"
     ".axis{fill:none}.run{stroke:#999;stroke-dasharray:3 3}.p{fill:#36a}.a{fill:#2a8}\n"
     "b.p,b.a{display:inline-block;width:.8em;height:.8em}b.p{background:#36a}b.a{background:#2a8}\n";
 
@@ -215,7 +215,7 @@ static int totals_table(struct qm_journal *j, const char *output, struct qm_buf 
     if (rc)
         return rc;
     rc = qm_buf_printf(out, err,
-                       "</p>\n<table><tr><th>begun</th><td>%s</td></tr>\n"
+                       "</p>\n<div class=\"wide\"><table><tr><th>begun</th><td>%s</td></tr>\n"
                        "<tr><th>rows</th><td>%lld, %lld failed</td></tr>\n"
                        "<tr><th>prompt tokens</th><td>%lld, %lld of them shared</td></tr>\n"
                        "<tr><th>tokens written</th><td>%lld</td></tr>\n"
@@ -228,12 +228,12 @@ static int totals_table(struct qm_journal *j, const char *output, struct qm_buf 
                            (double)(t.prompt - t.cached) / run.seconds, (double)t.generated / run.seconds);
     if (!rc && run.joules >= 0)
         rc = qm_buf_printf(out, err, "<tr><th>energy</th><td>%.0f J</td></tr>\n", run.joules);
-    rc = rc ? rc : qm_buf_str(out, "</table>\n", err);
+    rc = rc ? rc : qm_buf_str(out, "</table></div>\n", err);
     if (rc || !t.failed)
         return rc;
-    rc = qm_buf_str(out, "<h2>Failures</h2>\n<table><tr><th>rows</th><th>reason</th></tr>\n", err);
+    rc = qm_buf_str(out, "<h2>Failures</h2>\n<div class=\"wide\"><table><tr><th>rows</th><th>reason</th></tr>\n", err);
     rc = rc ? rc : qm_journal_reasons(j, reason_row, out, err);
-    return rc ? rc : qm_buf_str(out, "</table>\n", err);
+    return rc ? rc : qm_buf_str(out, "</table></div>\n", err);
 }
 
 static int slow_table(struct qm_journal *j, struct qm_buf *out, struct qm_error *err) {
@@ -241,10 +241,11 @@ static int slow_table(struct qm_journal *j, struct qm_buf *out, struct qm_error 
     int n, rc = qm_batch_slowest(j, slow, &n, err);
     if (rc || n == 0)
         return rc;
-    rc = qm_buf_str(out,
-                    "<h2>Slowest rows</h2>\n<table><tr><th>row</th><th>custom_id</th><th>seconds</th>"
-                    "<th>prompt tokens</th><th>answer tokens</th></tr>\n",
-                    err);
+    rc = qm_buf_str(
+        out,
+        "<h2>Slowest rows</h2>\n<div class=\"wide\"><table><tr><th>row</th><th>custom_id</th><th>seconds</th>"
+        "<th>prompt tokens</th><th>answer tokens</th></tr>\n",
+        err);
     for (int i = 0; i < n && !rc; i++) {
         rc = qm_buf_printf(out, err, "<tr><td>%lld</td><td>", (long long)slow[i].number);
         rc = rc ? rc : qm_html_add_text(out, slow[i].custom_id, err);
@@ -252,7 +253,7 @@ static int slow_table(struct qm_journal *j, struct qm_buf *out, struct qm_error 
                 : qm_buf_printf(out, err, "</td><td>%.1f</td><td>%lld</td><td>%lld</td></tr>\n", slow[i].seconds,
                                 (long long)slow[i].prompt, (long long)slow[i].generated);
     }
-    return rc ? rc : qm_buf_str(out, "</table>\n", err);
+    return rc ? rc : qm_buf_str(out, "</table></div>\n", err);
 }
 
 static int draw(struct qm_journal *j, struct page *p, struct qm_buf *out, struct qm_error *err) {

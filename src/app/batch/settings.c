@@ -2,7 +2,6 @@
 #include "app/batch/settings.h"
 
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/file.h"
 #include "plan/machine.h"
@@ -77,17 +76,6 @@ static int take_input(const struct qm_args *args, struct qm_batch_settings *s, s
     return QM_OK;
 }
 
-/* The report is written at the end: that it can be is seen now. */
-static int try_report(const char *path, struct qm_error *err) {
-    struct qm_out trial = {0};
-    struct stat there;
-    if (stat(path, &there) == 0 && !S_ISREG(there.st_mode) && !S_ISDIR(there.st_mode))
-        return QM_OK;
-    int rc = qm_out_open(&trial, path, err);
-    qm_out_abort(&trial);
-    return rc;
-}
-
 int qm_batch_settings_take(const struct qm_args *args, time_t now, struct qm_batch_settings *s, struct qm_error *err) {
     *s = (struct qm_batch_settings){
         .check = args->option[QM_OPT_CHECK].set,
@@ -106,6 +94,6 @@ int qm_batch_settings_take(const struct qm_args *args, time_t now, struct qm_bat
     if (!rc)
         rc = take_store(args, s, err);
     if (!rc && s->report && !s->check)
-        rc = try_report(s->report, err);
+        rc = qm_out_try(s->report, err);
     return rc ? rc : take_times(args, now, &s->times, err);
 }

@@ -100,7 +100,8 @@ static int draw_chart(const json_t *rows, bool kernels, int chart, const char *t
     if (n == 0 || !(most > 0))
         return QM_OK;
     most = qm_html_axis_end(most);
-    int rc = qm_out_printf(err, "<h2>%s</h2>\n<svg viewBox=\"0 0 %d %d\" role=\"img\">\n", title, WIDTH, HEIGHT);
+    int rc = qm_out_printf(err, "<h2>%s</h2>\n<div class=\"wide\"><svg viewBox=\"0 0 %d %d\" role=\"img\">\n", title,
+                           WIDTH, HEIGHT);
     for (int i = 0; i <= 4 && !rc; i++) {
         char number[32];
         rc = qm_html_line(&CHART, i / 4.0, qm_html_number(most * i / 4, number), err);
@@ -108,13 +109,13 @@ static int draw_chart(const json_t *rows, bool kernels, int chart, const char *t
     if (!rc)
         rc = draw_rows(rows, kernels, chart, n, most, err);
     return rc ? rc
-              : qm_out_text("</svg>\n<p>Bars: measured, by number of the row below; dashed: the limit measured "
+              : qm_out_text("</svg></div>\n<p>Bars: measured, by number of the row below; dashed: the limit measured "
                             "just before and after; above: the share.</p>\n",
                             err);
 }
 
 static int table(const json_t *rows, const struct qm_column *columns, struct qm_error *err) {
-    int rc = qm_out_text("<h2>Rows</h2>\n<table><tr><th>row</th>", err);
+    int rc = qm_out_text("<h2>Rows</h2>\n<div class=\"wide\"><table><tr><th>row</th>", err);
     for (const struct qm_column *c = columns; c->title && !rc; c++)
         rc = qm_out_printf(err, "<th>%s</th>", c->title);
     for (size_t i = 0; i < json_array_size(rows) && !rc; i++) {
@@ -131,7 +132,7 @@ static int table(const json_t *rows, const struct qm_column *columns, struct qm_
             qm_buf_free(&cell);
         }
     }
-    return rc ? rc : qm_out_text("</tr></table>\n", err);
+    return rc ? rc : qm_out_text("</tr></table></div>\n", err);
 }
 
 int qm_bench_html(const json_t *rows, bool kernels, struct qm_error *err) {

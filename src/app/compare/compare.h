@@ -95,8 +95,8 @@ struct qm_compare_config {
 
 struct qm_compare_report {
     char model[256], machine[256], isa[16], when[32], build[32];
-    char text_hash[40]; /* of the prompts' tokens: two reports with the same one have the same prompts */
-    int prompts, rounds;
+    char text_hash[40];              /* of the prompts' tokens: two reports with the same one have the same prompts */
+    int prompts, rounds;             /* rounds: that were measured */
     int64_t prompt_tokens, generate; /* of all prompts; of each answer */
     int64_t seed;
     double temperature, bound; /* bound: nats */

@@ -34,6 +34,7 @@ struct qm_compare_runner {
     struct qm_compare_report *report;
     struct qm_compare_lane lane[QM_COMPARE_CONFIGS];
     struct qm_compare_samples samples[QM_COMPARE_CONFIGS];
+    struct qm_compare_samples whole[QM_COMPARE_CONFIGS]; /* of the rounds that are complete */
     struct qm_topology topology;
     bool keep;     /* engines stay open side by side */
     float *logits; /* [vocab] */

@@ -76,7 +76,7 @@ static int bars(const struct qm_compare_report *r, bool decode, struct qm_error 
     }
     if (!(most > 0))
         return QM_OK;
-    int rc = qm_out_printf(err, "<h2>%s, tokens/s</h2>\n<svg viewBox=\"0 0 %d %d\" role=\"img\">\n",
+    int rc = qm_out_printf(err, "<h2>%s, tokens/s</h2>\n<div class=\"wide\"><svg viewBox=\"0 0 %d %d\" role=\"img\">\n",
                            decode ? "Writing" : "Reading", WIDTH, r->configs * ROW + 8);
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i];
@@ -99,7 +99,7 @@ static int bars(const struct qm_compare_report *r, bool decode, struct qm_error 
                                qm_html_number(f->n ? f->median : known(k->predicted), number), f->n ? "" : " p.");
     }
     return rc ? rc
-              : qm_out_text("</svg>\n<p>Bars: the median of the rounds; the line across: lowest to highest; red: "
+              : qm_out_text("</svg></div>\n<p>Bars: the median of the rounds; the line across: lowest to highest; red: "
                             "predicted.</p>\n",
                             err);
 }
@@ -151,8 +151,9 @@ static int curves(const struct qm_compare_report *r, bool decode, struct qm_erro
         return QM_OK;
     f.y1 = qm_html_axis_end(f.y1);
     int legend = HEIGHT;
-    int rc = qm_out_printf(err, "<h2>%s over depth, tokens/s</h2>\n<svg viewBox=\"0 0 %d %d\" role=\"img\">\n",
-                           decode ? "Writing" : "Reading", WIDTH, HEIGHT + lines * LEGEND);
+    int rc = qm_out_printf(
+        err, "<h2>%s over depth, tokens/s</h2>\n<div class=\"wide\"><svg viewBox=\"0 0 %d %d\" role=\"img\">\n",
+        decode ? "Writing" : "Reading", WIDTH, HEIGHT + lines * LEGEND);
     rc = rc ? rc : axes(&f, "tokens before", err);
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i];
@@ -171,7 +172,7 @@ static int curves(const struct qm_compare_report *r, bool decode, struct qm_erro
         rc = rc ? rc : labelled(c, LEFT + 16, legend + 10, "start", sizeof c->name, err);
         legend += LEGEND;
     }
-    return rc ? rc : qm_out_text("</svg>\n<p>Lines: measured; dashed: predicted.</p>\n", err);
+    return rc ? rc : qm_out_text("</svg></div>\n<p>Lines: measured; dashed: predicted.</p>\n", err);
 }
 
 /* A dot a configuration. What was not measured is a ring where the planner knows the watts. */
@@ -191,7 +192,7 @@ static int joules(const struct qm_compare_report *r, struct qm_error *err) {
         return rc ? rc : qm_out_text("<p>No joules could be read or predicted on this machine.</p>\n", err);
     f.x1 = qm_html_axis_end(f.x1);
     f.y1 = qm_html_axis_end(f.y1);
-    rc = qm_out_printf(err, "<svg viewBox=\"0 0 %d %d\" role=\"img\">\n", WIDTH, HEIGHT);
+    rc = qm_out_printf(err, "<div class=\"wide\"><svg viewBox=\"0 0 %d %d\" role=\"img\">\n", WIDTH, HEIGHT);
     rc = rc ? rc : axes(&f, "tokens/s, writing", err);
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i];
@@ -206,7 +207,7 @@ static int joules(const struct qm_compare_report *r, struct qm_error *err) {
         const char *anchor = x < NAMES ? "start" : x > WIDTH - NAMES ? "end" : "middle";
         rc = rc ? rc : labelled(c, x, i % 2 ? y + 20 : y - 10, anchor, NAME_ROOM, err);
     }
-    return rc ? rc : qm_out_text("</svg>\n<p>Dots: measured; rings: predicted.</p>\n", err);
+    return rc ? rc : qm_out_text("</svg></div>\n<p>Dots: measured; rings: predicted.</p>\n", err);
 }
 
 /* Layers from left to right: above the attention's device, below how much of the FFN or the experts is on devices. */
@@ -220,7 +221,7 @@ static int strips(const struct qm_compare_report *r, struct qm_error *err) {
             continue;
         rc = any ? QM_OK : qm_out_text("<h2>Where layers are</h2>\n", err);
         any = true;
-        rc = rc ? rc : qm_out_printf(err, "<svg viewBox=\"0 0 %d 40\" role=\"img\">\n", WIDTH);
+        rc = rc ? rc : qm_out_printf(err, "<div class=\"wide\"><svg viewBox=\"0 0 %d 40\" role=\"img\">\n", WIDTH);
         rc = rc ? rc : labelled(c, NAMES - 8, 22, "end", NAME_ROOM, err);
         for (int l = 0; l < c->n_layers && !rc; l++) {
             const struct qm_compare_layer *at = &c->layer[l];
@@ -234,7 +235,7 @@ static int strips(const struct qm_compare_report *r, struct qm_error *err) {
                                at->attention ? COLOURS[i] : "#ccc", x, wide * 0.92, x, 36 - filled, wide * 0.92, filled,
                                COLOURS[i]);
         }
-        rc = rc ? rc : qm_out_text("</svg>\n<pre>", err);
+        rc = rc ? rc : qm_out_text("</svg></div>\n<pre>", err);
         rc = rc ? rc : qm_html_text(c->placement, err);
         rc = rc ? rc : qm_out_text("</pre>\n", err);
     }
@@ -247,12 +248,13 @@ static int number_cell(double x, struct qm_error *err) {
 }
 
 static int table(const struct qm_compare_report *r, const struct qm_compare_report *before, struct qm_error *err) {
-    int rc = qm_out_printf(err,
-                           "<h2>Numbers</h2>\n<table><tr><th>configuration</th><th>reading, t/s</th><th>predicted</th>"
-                           "<th>writing, t/s</th><th>predicted</th>%s<th>first token, s</th><th>GB/s</th>"
-                           "<th>limit, %%</th><th>J/token</th><th>W</th><th>°C</th><th>fan</th>"
-                           "<th>KL, most</th><th>answers</th>%s</tr>\n",
-                           before ? "<th>writing, before</th>" : "", r->job[0] ? "<th>job, s</th><th>job, J</th>" : "");
+    int rc = qm_out_printf(
+        err,
+        "<h2>Numbers</h2>\n<div class=\"wide\"><table><tr><th>configuration</th><th>reading, t/s</th><th>predicted</th>"
+        "<th>writing, t/s</th><th>predicted</th>%s<th>first token, s</th><th>GB/s</th>"
+        "<th>limit, %%</th><th>J/token</th><th>W</th><th>°C</th><th>fan</th>"
+        "<th>KL, most</th><th>answers</th>%s</tr>\n",
+        before ? "<th>writing, before</th>" : "", r->job[0] ? "<th>job, s</th><th>job, J</th>" : "");
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i], *old = before ? qm_compare_find(before, c->name) : NULL;
         rc = qm_out_text("<tr><td>", err);
@@ -290,7 +292,7 @@ static int table(const struct qm_compare_report *r, const struct qm_compare_repo
             rc = number_cell(c->job.joules, err);
         rc = rc ? rc : qm_out_text("</tr>\n", err);
     }
-    return rc ? rc : qm_out_text("</table>\n", err);
+    return rc ? rc : qm_out_text("</table></div>\n", err);
 }
 
 static double gib(uint64_t bytes) {
@@ -313,10 +315,10 @@ static int memory_row(const struct qm_compare_config *c, const char *where, uint
 /* A row a device, and below them a row a NUMA node. */
 static int memory(const struct qm_compare_report *r, struct qm_error *err) {
     bool nodes = false;
-    int rc =
-        qm_out_text("<h2>Memory, GiB</h2>\n<table><tr><th>configuration</th><th>where</th><th>weights</th><th>keys "
-                    "and values</th><th>activations, workspace</th><th>total</th><th>there, %</th></tr>\n",
-                    err);
+    int rc = qm_out_text("<h2>Memory, GiB</h2>\n<div "
+                         "class=\"wide\"><table><tr><th>configuration</th><th>where</th><th>weights</th><th>keys "
+                         "and values</th><th>activations, workspace</th><th>total</th><th>there, %</th></tr>\n",
+                         err);
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i];
         for (int m = 0; m < c->n_memory && !rc; m++) {
@@ -332,7 +334,7 @@ static int memory(const struct qm_compare_report *r, struct qm_error *err) {
             rc = memory_row(c, name, at->weights, at->kv, NAN, gib(at->weights + at->kv), at->placed, err);
         }
     }
-    rc = rc ? rc : qm_out_text("</table>\n", err);
+    rc = rc ? rc : qm_out_text("</table></div>\n", err);
     return rc || !nodes
                ? rc
                : qm_out_text("<p>Nodes: what was allocated there, and how much of it is there; what an emulated "

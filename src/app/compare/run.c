@@ -341,11 +341,21 @@ static int take_turn(struct qm_compare_runner *r, int i, int round, bool *limits
     return rc;
 }
 
+/* Ctrl-C: the result is that of the rounds before, if there are any. */
+static int end_early(struct qm_compare_runner *r, int rounds, struct qm_error *err) {
+    if (rounds == 0)
+        return qm_fail(err, QM_INTERRUPTED, "interrupted in the first round: nothing is shown or kept");
+    memcpy(r->samples, r->whole, sizeof r->samples);
+    r->report->rounds = rounds;
+    return QM_OK;
+}
+
 static int run_rounds(struct qm_compare_runner *r, struct qm_error *err) {
     const struct qm_compare_task *t = r->task;
     int rc = QM_OK;
     for (int round = 0; round < t->rounds && !rc; round++) {
         bool limits_read = false;
+        memcpy(r->whole, r->samples, sizeof r->whole);
         for (int k = 0; k < t->specs && !rc; k++) {
             int i = round % 2 ? t->specs - 1 - k : k;
             if (!can_run(&r->report->config[i]))
@@ -355,6 +365,8 @@ static int run_rounds(struct qm_compare_runner *r, struct qm_error *err) {
                 qm_progress_update(t->progress, "comparing", (uint64_t)(round * t->specs + k + 1),
                                    (uint64_t)(t->rounds * t->specs), QM_UNIT_STEPS);
         }
+        if (rc == QM_INTERRUPTED)
+            return end_early(r, round, err);
     }
     if (rc || r->report->reference >= 0)
         return rc;

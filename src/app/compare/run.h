@@ -64,7 +64,8 @@ void qm_compare_predict(const struct qm_compare_task *t, int config, int decode_
 void qm_compare_predict_job(const struct qm_compare_task *t, int config, int decode_threads, const struct qm_job *job,
                             struct qm_job_time *out);
 
-/* Runs every configuration that can be run. *task->stop: QM_INTERRUPTED. */
+/* Runs every configuration that can be run. Where *task->stop ends it, report->rounds are those that were complete; in
+ * the first one QM_INTERRUPTED. */
 int qm_compare_run(struct qm_compare_task *t, struct qm_compare_report *r, struct qm_error *err);
 
 /* --job: what the rows of a batch file would take under each configuration: the model's prediction, corrected by what

@@ -17,7 +17,7 @@ struct calibration {
     const struct qm_machine *machine;
     const struct qm_machine_profile *profile;
     struct qm_calibration_setup *setup;
-    struct qm_efficiency *out;
+    struct qm_calibration_samples *samples;
 };
 
 /* As many layers as hold `times` the caches, so that they are read from memory. */
@@ -27,11 +27,16 @@ static int layers_of(const struct calibration *c, uint64_t bytes, int times) {
     return layers < FEWEST_LAYERS ? FEWEST_LAYERS : layers > MOST_LAYERS ? MOST_LAYERS : (int)layers;
 }
 
-static void add_point(struct qm_shares *s, double rows, double share) {
-    if (s->n == QM_SHARE_POINTS || !(share > 0))
-        return;
-    s->rows[s->n] = rows;
-    s->share[s->n++] = share < 0.001 ? 0.001 : share > 1.5 ? 1.5 : share;
+static bool wanted(const struct calibration *c, int point) {
+    return !qm_calibration_settled(&c->samples->point[point]);
+}
+
+static void add_share(struct calibration *c, int point, double rows, double share) {
+    struct qm_calibration_point *p = &c->samples->point[point];
+    p->rows = rows;
+    if (share > 0)
+        p->share[p->n++] = share < 0.001 ? 0.001 : share > 1.5 ? 1.5 : share;
+    c->samples->points = point < c->samples->points ? c->samples->points : point + 1;
 }
 
 static double region_seconds(const struct calibration *c, int64_t rows) {
@@ -52,10 +57,14 @@ static void count(const struct qm_model *m, bool experts, double *bytes, double 
     }
 }
 
-/* Few rows are bound by reading: of many layers. Many rows by computing, which takes its time. */
-static int dense(struct calibration *c, enum qm_dtype type, bool few, struct qm_error *err) {
+enum { FEW_ROWS = 6, DENSE_POINTS = 9 };
+
+/* Points [first, end): few rows are bound by reading, of many layers; many rows by computing, which takes its time. The
+ * share falls and rises with how rows fill the kernels' strips (of 8 and 12), so that points are dense where strips are
+ * few. */
+static int dense(struct calibration *c, enum qm_dtype type, int first, int end, struct qm_error *err) {
     enum { BYTES = 69 << 20, MANY_LAYERS = 3 };
-    static const int64_t rows[2][3] = {{64, 256, 512}, {1, 4, 16}};
+    static const int64_t rows[DENSE_POINTS] = {1, 4, 8, 12, 16, 32, 64, 256, 512};
     const char *name = type == QM_BF16 ? "bfloat16" : type == QM_F16 ? "float16" : "float32";
     char config[CONFIG];
     struct qm_calibration_model m;
@@ -65,45 +74,58 @@ static int dense(struct calibration *c, enum qm_dtype type, bool few, struct qm_
              "\"head_dim\":128,\"intermediate_size\":6144,\"rms_norm_eps\":1e-5,\"rope_theta\":10000,"
              "\"max_position_embeddings\":4096,\"hidden_act\":\"silu\",\"tie_word_embeddings\":true,"
              "\"torch_dtype\":\"%s\"}",
-             few ? layers_of(c, type == QM_F32 ? 2 * BYTES : BYTES, 4) : MANY_LAYERS, name);
-    int rc = qm_calibration_open(c->setup, config, rows[few][2], 0, &m, err);
-    for (int i = 0; !rc && i < 3; i++) {
-        struct qm_calibration_timing t;
-        double bytes, flops, n = (double)rows[few][i];
+             first == 0 ? layers_of(c, type == QM_F32 ? 2 * BYTES : BYTES, 4) : MANY_LAYERS, name);
+    int rc = qm_calibration_open(c->setup, config, rows[end - 1], 0, &m, err);
+    for (int i = first; !rc && i < end; i++) {
+        struct qm_calibration_timing t = {0};
+        double bytes, flops;
+        if (!wanted(c, i))
+            continue;
         count(m.model, false, &bytes, &flops);
-        rc = qm_calibration_time(&m, 0, rows[few][i], type, bytes, flops * n, &t, err);
+        rc = qm_calibration_time(&m, 0, rows[i], type, bytes, flops * (double)rows[i], &t, err);
         if (rc)
             break;
         double time = t.seconds[QM_OP_QKV] + t.seconds[QM_OP_ATTENTION_OUT] + t.seconds[QM_OP_FFN_UP] +
-                      t.seconds[QM_OP_FFN_DOWN] - 4 * (double)m.model->config.layers * region_seconds(c, rows[few][i]);
-        add_point(&c->out->kernel[QM_KERNEL_DENSE][type], n, t.limit / time);
+                      t.seconds[QM_OP_FFN_DOWN] - 4 * (double)m.model->config.layers * region_seconds(c, rows[i]);
+        add_share(c, i, (double)rows[i], t.limit / time);
     }
     qm_calibration_close(&m);
     return rc;
 }
 
+/* What choosing experts costs, of a step of many rows. */
+static void add_route(struct calibration *c, const struct qm_calibration_model *m, double n,
+                      const struct qm_calibration_timing *t) {
+    const struct qm_config *g = &m->model->config;
+    double all = (double)g->experts, each = (double)g->experts_per_token;
+    double share = ceil(n / m->threads), choices = all * each * (each + 1) / 2;
+    double matrix = 2 * all * (double)g->hidden * share / (t->around.f32 / m->threads) / 0.8;
+    double left = t->seconds[QM_OP_ROUTE] / (double)g->layers - region_seconds(c, (int64_t)n) - matrix;
+    c->samples->route_ns[c->samples->routes++] = left > 0 ? left / (share * choices) * 1e9 : 0;
+}
+
 static int experts(struct calibration *c, enum qm_dtype type, const char *config, struct qm_error *err) {
-    static const int64_t tokens[] = {1, 16, 64, 256, 512};
-    const size_t n_tokens = sizeof tokens / sizeof *tokens;
+    enum { POINTS = 5 };
+    static const int64_t tokens[POINTS] = {1, 16, 64, 256, 512};
     struct qm_calibration_model m;
-    int rc = qm_calibration_open(c->setup, config, tokens[n_tokens - 1], 0, &m, err);
-    for (size_t i = 0; !rc && i < n_tokens; i++) {
-        struct qm_calibration_timing t;
+    int rc = qm_calibration_open(c->setup, config, tokens[POINTS - 1], 0, &m, err);
+    for (int i = 0; !rc && i < POINTS; i++) {
+        struct qm_calibration_timing t = {0};
         double bytes, flops, n = (double)tokens[i];
+        if (!wanted(c, i))
+            continue;
         const struct qm_config *g = &m.model->config;
-        double all = (double)g->experts, each = (double)g->experts_per_token, layers = (double)g->layers;
-        double touched = all * (1 - pow(1 - each / all, n)), rows = n * each / touched;
+        double all = (double)g->experts, each = (double)g->experts_per_token;
+        double touched = all * (1 - pow(1 - each / all, n));
         count(m.model, true, &bytes, &flops);
         rc = qm_calibration_time(&m, 0, tokens[i], type, touched * bytes, flops * n * each, &t, err);
         if (rc)
             break;
-        double time = t.seconds[QM_OP_MOE_UP] + t.seconds[QM_OP_MOE_DOWN] - 2 * layers * region_seconds(c, tokens[i]);
-        add_point(&c->out->kernel[QM_KERNEL_EXPERTS][type], rows, t.limit / time);
-        double share = ceil(n / m.threads), choices = all * each * (each + 1) / 2;
-        double matrix = 2 * all * (double)g->hidden * share / (t.around.f32 / m.threads) / 0.8;
-        double left = t.seconds[QM_OP_ROUTE] / layers - region_seconds(c, tokens[i]) - matrix;
-        if (type == QM_BF16) /* the last, of many rows, stays */
-            c->out->route_ns = left > 0 ? left / (share * choices) * 1e9 : 0;
+        double time =
+            t.seconds[QM_OP_MOE_UP] + t.seconds[QM_OP_MOE_DOWN] - 2 * (double)g->layers * region_seconds(c, tokens[i]);
+        add_share(c, i, n * each / touched, t.limit / time);
+        if (i == POINTS - 1)
+            add_route(c, &m, n, &t);
     }
     qm_calibration_close(&m);
     return rc;
@@ -151,13 +173,10 @@ static int open_attention(struct calibration *c, int64_t head_dim, int64_t group
     return qm_calibration_open(c->setup, config, chunk, context, m, err);
 }
 
-static struct qm_shares *attention_shares(struct calibration *c, int64_t head_dim) {
-    return &c->out->kernel[head_dim < 96 ? QM_KERNEL_ATTENTION_64 : QM_KERNEL_ATTENTION_128][QM_BF16];
-}
-
 /* A token deep in a context, whose keys and values no cache holds. */
-static int attention_token(struct calibration *c, int64_t head_dim, int64_t group, struct qm_error *err) {
+static int attention_token(struct calibration *c, int64_t head_dim, int point, struct qm_error *err) {
     enum { DEPTH = 32768, CHUNK = 64 };
+    int64_t group = (int64_t)1 << point;
     struct qm_calibration_model m;
     struct qm_calibration_timing t = {0};
     double hd = (double)head_dim, keys = DEPTH + QM_KV_PAGE_TOKENS / 2.0;
@@ -167,14 +186,13 @@ static int attention_token(struct calibration *c, int64_t head_dim, int64_t grou
     if (!rc)
         rc = qm_calibration_time(&m, DEPTH, 1, QM_BF16, layers * key * keys, layers * flops * keys, &t, err);
     if (!rc)
-        add_point(attention_shares(c, head_dim), (double)group,
-                  t.limit / (t.seconds[QM_OP_ATTENTION] - layers * region_seconds(c, 1)));
+        add_share(c, point, (double)group, t.limit / (t.seconds[QM_OP_ATTENTION] - layers * region_seconds(c, 1)));
     qm_calibration_close(&m);
     return rc;
 }
 
 /* A prompt, whose queries are taken in blocks of QM_QUERY_ROWS rows, and the cost of a value. */
-static int attention_prompt(struct calibration *c, int64_t head_dim, struct qm_error *err) {
+static int attention_prompt(struct calibration *c, int64_t head_dim, int point, struct qm_error *err) {
     enum { DEPTH = 16384, PROMPT = 512, FEW = 64, GROUP = 8, HEADS = KV_HEADS * GROUP };
     struct qm_calibration_model m;
     struct qm_calibration_timing few = {0}, t = {0};
@@ -191,10 +209,9 @@ static int attention_prompt(struct calibration *c, int64_t head_dim, struct qm_e
         double value = (few.seconds[QM_OP_ATTENTION] - region_seconds(c, FEW) - few.limit / 0.6) /
                        (token * ceil(FEW / (double)m.threads));
         value = value > 0 ? value : 0;
-        if (head_dim == 128 || !(c->out->value_ns > 0))
-            c->out->value_ns = value * 1e9;
+        c->samples->value_ns[c->samples->values++] = value * 1e9;
         double prepare = token * ceil(PROMPT / (double)m.threads) * value;
-        add_point(attention_shares(c, head_dim), block * GROUP,
+        add_share(c, point, block * GROUP,
                   t.limit / (t.seconds[QM_OP_ATTENTION] - region_seconds(c, PROMPT) - prepare));
     }
     qm_calibration_close(&m);
@@ -202,31 +219,28 @@ static int attention_prompt(struct calibration *c, int64_t head_dim, struct qm_e
 }
 
 static int attention(struct calibration *c, int64_t head_dim, struct qm_error *err) {
+    enum { TOKEN_POINTS = 5 };
     int rc = QM_OK;
-    for (int64_t group = 1; group <= 16 && !rc; group *= 2)
-        rc = attention_token(c, head_dim, group, err);
-    return rc ? rc : attention_prompt(c, head_dim, err);
+    for (int i = 0; i < TOKEN_POINTS && !rc; i++)
+        if (wanted(c, i))
+            rc = attention_token(c, head_dim, i, err);
+    return !rc && wanted(c, TOKEN_POINTS) ? attention_prompt(c, head_dim, TOKEN_POINTS, err) : rc;
 }
 
-int qm_calibrate_part(enum qm_calibration_part part, const struct qm_machine *m,
+int qm_calibrate_turn(enum qm_calibration_part part, const struct qm_machine *m,
                       const struct qm_machine_profile *profile, struct qm_calibration_setup *s,
-                      struct qm_efficiency *out, struct qm_error *err) {
-    struct qm_efficiency measured = *out;
-    struct calibration c = {.machine = m, .profile = profile, .setup = s, .out = &measured};
+                      struct qm_calibration_samples *samples, struct qm_error *err) {
+    struct calibration c = {.machine = m, .profile = profile, .setup = s, .samples = samples};
     static const enum qm_dtype dense_types[] = {
         [QM_PART_DENSE_BF16] = QM_BF16, [QM_PART_DENSE_F16] = QM_F16, [QM_PART_DENSE_F32] = QM_F32};
     int rc;
     switch (part) {
-    case QM_PART_ATTENTION_64: rc = attention(&c, 64, err); break;
-    case QM_PART_ATTENTION_128: rc = attention(&c, 128, err); break;
-    case QM_PART_EXPERTS_BF16: rc = bf16_experts(&c, err); break;
-    case QM_PART_EXPERTS_MXFP4: rc = mxfp4_experts(&c, err); break;
+    case QM_PART_ATTENTION_64: return attention(&c, 64, err);
+    case QM_PART_ATTENTION_128: return attention(&c, 128, err);
+    case QM_PART_EXPERTS_BF16: return bf16_experts(&c, err);
+    case QM_PART_EXPERTS_MXFP4: return mxfp4_experts(&c, err);
     default:
-        rc = dense(&c, dense_types[part], true, err);
-        if (!rc)
-            rc = dense(&c, dense_types[part], false, err);
+        rc = dense(&c, dense_types[part], 0, FEW_ROWS, err);
+        return rc ? rc : dense(&c, dense_types[part], FEW_ROWS, DENSE_POINTS, err);
     }
-    if (!rc)
-        *out = measured;
-    return rc;
 }

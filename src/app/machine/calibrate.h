@@ -22,13 +22,32 @@ enum qm_calibration_part {
     QM_PARTS
 };
 
+/* What was measured of one part, in turns that lie seconds apart: what disturbs the machine for a while then meets one
+ * turn of a point, not all. */
+enum { QM_CALIBRATION_LEAST = 3, QM_CALIBRATION_TURNS = 5 };
+struct qm_calibration_point {
+    double rows, share[QM_CALIBRATION_TURNS];
+    int n; /* how often it was timed */
+};
+struct qm_calibration_samples {
+    struct qm_calibration_point point[QM_SHARE_POINTS];
+    int points;
+    double value_ns[QM_CALIBRATION_TURNS], route_ns[QM_CALIBRATION_TURNS];
+    int values, routes; /* how many of these */
+};
+/* After three turns of which the two highest are alike, or five. */
+bool qm_calibration_settled(const struct qm_calibration_point *p);
+/* The shares that two turns agree on, into what they are of; of what else was measured the medians. */
+void qm_calibration_conclude(enum qm_calibration_part part, const struct qm_calibration_samples *s,
+                             struct qm_efficiency *out);
+
 /* The parts whose shares the times of a model depend on: bits 1 << enum qm_calibration_part. NULL: all. */
 unsigned qm_calibration_needs(const struct qm_model *m);
 
-/* The kept shares, and now those of the parts needed that are missing, which are kept too. After 45 seconds (90 in the
- * middle of a part), or where memory is short, usual shares stand in for the rest, which is said; the next call goes
- * on. profile: of this machine and instruction set. What can't be kept is noted, and no failure. The calling thread
- * must not belong to a team. */
+/* The kept shares, and now those of the parts needed that are missing, which are kept too. After 45 seconds no
+ * part is begun, after 110 none is finished; for those, and where memory is short, usual shares stand in, which is
+ * said, and the next call goes on. profile: of this machine and instruction set. What can't be kept is noted, and no
+ * failure. The calling thread must not belong to a team. */
 int qm_calibration_find(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
                         unsigned needed, struct qm_progress *progress, struct qm_efficiency *out, struct qm_error *err);
 

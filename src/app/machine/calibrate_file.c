@@ -5,13 +5,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "app/compare/stats.h"
 #include "app/machine/calibrate.h"
 #include "app/machine/calibrate_model.h"
 #include "base/file.h"
 #include "base/json.h"
 
-enum { VERSION = 2, FIELDS = 6, FILE_LIMIT = 1 << 20 };
-static const double SECONDS = 45; /* after which no part is begun; after twice as many none is finished */
+enum { VERSION = 3, FIELDS = 6, FILE_LIMIT = 1 << 20 };
+/* Seconds after which no part is begun, no turn more than needed, and nothing is finished. */
+static const double BEGIN = 45, MORE = 70, END = 110;
+static const double ALIKE = 1.04;
 
 static const struct {
     const char *name;
@@ -158,37 +161,114 @@ static void say_missing(const struct qm_efficiency *e, unsigned needed, struct q
         qm_note(progress, "not measured yet, usual shares are taken: %s (%s; the next time goes on)", list, why);
 }
 
+/* The two highest, of two at least. */
+static void highest(const struct qm_calibration_point *p, double two[2]) {
+    two[0] = two[1] = 0;
+    for (int i = 0; i < p->n; i++) {
+        double x = p->share[i], below = x < two[0] ? x : two[0];
+        two[0] = x > two[0] ? x : two[0];
+        two[1] = below > two[1] ? below : two[1];
+    }
+}
+
+bool qm_calibration_settled(const struct qm_calibration_point *p) {
+    double two[2];
+    highest(p, two);
+    return p->n == QM_CALIBRATION_TURNS || (p->n >= QM_CALIBRATION_LEAST && two[0] < two[1] * ALIKE);
+}
+
+/* What disturbs a machine takes from a share. More than a kernel's own is read only where the limits beside it were
+ * disturbed, so that the highest of all counts only where another agrees. */
+static double share_of(const struct qm_calibration_point *p) {
+    double two[2];
+    highest(p, two);
+    return two[0] < two[1] * ALIKE ? (two[0] + two[1]) / 2 : two[1];
+}
+
+void qm_calibration_conclude(enum qm_calibration_part part, const struct qm_calibration_samples *s,
+                             struct qm_efficiency *out) {
+    struct qm_shares *to = &out->kernel[parts[part].kernel][parts[part].type];
+    to->n = 0;
+    for (int i = 0; i < s->points; i++) {
+        if (s->point[i].n < 2)
+            continue;
+        to->rows[to->n] = s->point[i].rows;
+        to->share[to->n++] = share_of(&s->point[i]);
+    }
+    bool values = part == QM_PART_ATTENTION_128 || !(out->value_ns > 0);
+    if (s->values && values)
+        out->value_ns = qm_figure_of(s->value_ns, s->values).median;
+    if (s->routes && part == QM_PART_EXPERTS_BF16)
+        out->route_ns = qm_figure_of(s->route_ns, s->routes).median;
+}
+
+static bool part_settled(const struct qm_calibration_samples *s) {
+    for (int i = 0; i < s->points; i++)
+        if (!qm_calibration_settled(&s->point[i]))
+            return false;
+    return s->points > 0;
+}
+
+/* Turns over the parts that are missing, until all their points are settled. turns: of each part. */
+static int take_turns(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
+                      unsigned missing, struct qm_progress *progress, struct qm_calibration_samples *samples,
+                      int turns[QM_PARTS], struct qm_error *err) {
+    double begin = qm_now();
+    struct qm_calibration_setup setup = {.isa = isa, .progress = progress, .until = begin + END};
+    int rc = QM_OK, steps = 0;
+    for (int i = 0; i < QM_PARTS; i++)
+        steps += QM_CALIBRATION_TURNS * (missing >> i & 1);
+    for (int turn = 0, step = 0; turn < QM_CALIBRATION_TURNS && !rc; turn++)
+        for (int i = 0; i < QM_PARTS && !rc; i++) {
+            if (!(missing >> i & 1))
+                continue;
+            double until = turn == 0 ? BEGIN : turn < QM_CALIBRATION_LEAST ? END : MORE;
+            qm_progress_update(progress, "measuring the kernels", (uint64_t)step++, (uint64_t)steps, QM_UNIT_STEPS);
+            if (turns[i] < turn || part_settled(&samples[i]) || qm_now() - begin > until)
+                continue;
+            rc = qm_calibrate_turn((enum qm_calibration_part)i, m, profile, &setup, &samples[i], err);
+            turns[i] += rc == QM_OK;
+        }
+    qm_progress_end(progress);
+    return rc;
+}
+
+/* What was measured twice at least is kept. */
+static int measure_missing(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
+                           unsigned missing, struct qm_progress *progress, struct qm_efficiency *out,
+                           struct qm_error *err) {
+    struct qm_calibration_samples *samples = calloc(QM_PARTS, sizeof *samples);
+    int turns[QM_PARTS] = {0};
+    if (!samples)
+        return qm_fail_memory(err, QM_PARTS * sizeof *samples, "calibration");
+    qm_note(progress, "measuring the kernels that are needed: about a minute, once for this build of them");
+    int rc = take_turns(m, profile, isa, missing, progress, samples, turns, err);
+    for (int i = 0; i < QM_PARTS; i++)
+        if (turns[i] > 1)
+            qm_calibration_conclude((enum qm_calibration_part)i, &samples[i], out);
+    free(samples);
+    return rc;
+}
+
 int qm_calibration_find(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
                         unsigned needed, struct qm_progress *progress, struct qm_efficiency *out,
                         struct qm_error *err) {
     char path[4200];
     const char *name = qm_isa_name(isa);
     struct qm_error why = {0};
-    struct qm_calibration_setup setup = {.isa = isa, .progress = progress};
-    double begin = qm_now();
-    setup.until = begin + 2 * SECONDS;
-    bool found = false, keep = path_of(m->identity, name, path, sizeof path), said = false;
-    int rc = QM_OK;
+    bool found = false, keep = path_of(m->identity, name, path, sizeof path);
+    unsigned missing = 0;
     *out = (struct qm_efficiency){0};
     if (keep && load(path, m->identity, name, out, &found, &why)) {
         qm_note(progress, "measuring the kernels again: %s", why.message);
         *out = (struct qm_efficiency){0};
     }
+    for (int i = 0; i < QM_PARTS; i++)
+        missing |= has(out, i) ? 0 : needed & 1U << i;
     why = (struct qm_error){.message = "it takes long"};
-    for (int i = 0; i < QM_PARTS && !rc && qm_now() - begin < SECONDS; i++) {
-        if (!(needed >> i & 1) || has(out, i))
-            continue;
-        if (!said)
-            qm_note(progress, "measuring the kernels that are needed: up to a minute, once for this build of them");
-        said = true;
-        qm_progress_update(progress, "measuring the kernels", (uint64_t)i, QM_PARTS, QM_UNIT_STEPS);
-        rc = qm_calibrate_part((enum qm_calibration_part)i, m, profile, &setup, out, &why);
-        if (!rc && keep && save(path, m->identity, name, out, err)) {
-            qm_note(progress, "the kernels' shares are not kept: %s", err->message);
-            keep = false;
-        }
-    }
-    qm_progress_end(progress);
+    int rc = missing ? measure_missing(m, profile, isa, missing, progress, out, &why) : QM_OK;
+    if (missing && keep && save(path, m->identity, name, out, err))
+        qm_note(progress, "the kernels' shares are not kept: %s", err->message);
     if (rc && rc != QM_FIT && rc != QM_STOPPED) {
         *err = why;
         return rc;

@@ -9,8 +9,8 @@
 #include "app/compare/stats.h"
 #include "base/json.h"
 
-enum { WINDOWS = 3, STEPS = 16, MIN_STEPS = 2 };
-static const double SECONDS = 0.1 /* of a window */, ALIKE = 1.04;
+enum { STEPS = 16, MIN_STEPS = 2 };
+static const double SECONDS = 0.1 /* of a window */, FRESH = 0.5 /* seconds that limits hold */;
 
 int qm_calibration_open(struct qm_calibration_setup *s, const char *config, int64_t chunk, int64_t context,
                         struct qm_calibration_model *out, struct qm_error *err) {
@@ -83,55 +83,26 @@ static int time_window(struct qm_calibration_model *m, int64_t depth, int64_t n,
     return rc;
 }
 
-/* One window, and what of the limits around it counts. */
-struct window {
-    double seconds[QM_OP_COUNT], sum, limit;
-    struct qm_limits around;
-};
-
-static bool alike(const struct window *a, const struct window *b) {
-    double x = a->sum / a->limit, y = b->sum / b->limit;
-    return x < y * ALIKE && y < x * ALIKE;
-}
-
-static void take_middle(const struct window *w, int n, struct qm_calibration_timing *out) {
-    double values[WINDOWS];
-    struct qm_limits around[WINDOWS];
-    for (int i = 0; i < n; i++) {
-        values[i] = w[i].limit;
-        around[i] = w[i].around;
-    }
-    out->limit = qm_figure_of(values, n).median;
-    out->around = qm_limits_median(around, n).usual;
-    for (int k = 0; k < QM_OP_COUNT; k++) {
-        for (int i = 0; i < n; i++)
-            values[i] = w[i].seconds[k] / w[i].limit;
-        out->seconds[k] = qm_figure_of(values, n).median * out->limit;
-    }
+static struct qm_limits limits_now(struct qm_calibration_model *m) {
+    m->limits = qm_limits_measure(m->probe);
+    m->limits_at = qm_now();
+    return m->limits;
 }
 
 int qm_calibration_time(struct qm_calibration_model *m, int64_t depth, int64_t n, enum qm_dtype type, double bytes,
                         double flops, struct qm_calibration_timing *out, struct qm_error *err) {
-    struct window w[WINDOWS] = {0};
+    if (qm_now() > m->until)
+        return qm_fail(err, QM_STOPPED, "it takes long");
     qm_sequence_truncate(m->sequence, 0);
-    int rc = qm_sequence_fill_random(m->sequence, depth, 1, err), windows = 0;
+    int rc = qm_sequence_fill_random(m->sequence, depth, 1, err);
     if (!rc)
         rc = one_step(m, n, err); /* warms up */
-    struct qm_limits before = qm_limits_measure(m->probe);
-    for (; windows < WINDOWS && !rc && !(windows == 2 && alike(&w[0], &w[1])); windows++) {
-        struct window *now = &w[windows];
-        if (qm_now() > m->until)
-            return qm_fail(err, QM_STOPPED, "it takes long");
-        rc = time_window(m, depth, n, now->seconds, err);
-        struct qm_limits after = qm_limits_measure(m->probe), both[] = {before, after};
-        now->around = qm_limits_median(both, 2);
-        double computing = type == QM_F16 || type == QM_F32 ? now->around.usual.f32 : now->around.usual.bf16;
-        now->limit = fmax(bytes / now->around.usual.read, flops / computing);
-        for (int k = 0; k < QM_OP_COUNT; k++)
-            now->sum += now->seconds[k];
-        before = after;
-    }
+    struct qm_limits before = qm_now() - m->limits_at < FRESH ? m->limits : limits_now(m);
     if (!rc)
-        take_middle(w, windows, out);
+        rc = time_window(m, depth, n, out->seconds, err);
+    struct qm_limits both[] = {before, limits_now(m)};
+    out->around = qm_limits_median(both, 2).usual;
+    double computing = type == QM_F16 || type == QM_F32 ? out->around.f32 : out->around.bf16;
+    out->limit = fmax(bytes / out->around.read, flops / computing);
     return rc;
 }

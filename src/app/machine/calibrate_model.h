@@ -20,6 +20,8 @@ struct qm_calibration_model {
     struct qm_engine *engine;
     struct qm_sequence *sequence;
     struct qm_limits_probe *probe;
+    struct qm_limits limits; /* the last ones, */
+    double limits_at;        /* and when they were read, by qm_now */
     float *logits;
     int32_t *tokens;
     uint32_t state; /* of the tokens */
@@ -38,15 +40,15 @@ struct qm_calibration_timing {
     struct qm_rates around;      /* usual ones */
 };
 
-/* A step of n tokens at `depth`. Timed for a tenth of a second, with limits read before and after, twice, and once more
- * where the two are not alike: seconds count in limits of their own window, since clocks change within a second, and
- * the median window counts. type: of the products, which have the FLOPs. QM_STOPPED after setup.until. */
+/* A step of n tokens at `depth`, timed for a tenth of a second beside limits read before and after, since clocks change
+ * within a second. bytes, flops: what it reads and computes at least, by products of `type`. QM_STOPPED after
+ * setup.until. */
 int qm_calibration_time(struct qm_calibration_model *m, int64_t depth, int64_t n, enum qm_dtype type, double bytes,
                         double flops, struct qm_calibration_timing *out, struct qm_error *err);
 
-/* Measures one part and puts its shares in *out, which is untouched where it fails. QM_STOPPED after s->until. */
-int qm_calibrate_part(enum qm_calibration_part part, const struct qm_machine *m,
+/* Times the points of one part that are not settled, once each. QM_STOPPED after s->until. */
+int qm_calibrate_turn(enum qm_calibration_part part, const struct qm_machine *m,
                       const struct qm_machine_profile *profile, struct qm_calibration_setup *s,
-                      struct qm_efficiency *out, struct qm_error *err);
+                      struct qm_calibration_samples *samples, struct qm_error *err);
 
 #endif

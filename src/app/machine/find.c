@@ -106,8 +106,10 @@ int qm_machine_check(const struct qm_machine *m, enum qm_isa isa, struct qm_prog
     bool more = read > CLEARLY || bf16 > CLEARLY || f32 > CLEARLY;
     if (!more && read * CLEARLY > 1 && bf16 * CLEARLY > 1 && f32 * CLEARLY > 1)
         return QM_OK;
-    qm_note(progress, "the profile of %s says %.1f GB/s and %.0f GFLOP/s, now it is %.1f and %.0f: %s", p->measured,
-            p->usual_read * 1e-9, p->usual_bf16 * 1e-9, now.read * 1e-9, now.bf16 * 1e-9,
+    qm_note(progress,
+            "the profile of %s says %.1f GB/s, %.0f and %.0f GFLOP/s (BF16, F32), now it is %.1f, %.0f and %.0f: %s",
+            p->measured, p->usual_read * 1e-9, p->usual_bf16 * 1e-9, p->usual_f32 * 1e-9, now.read * 1e-9,
+            now.bf16 * 1e-9, now.f32 * 1e-9,
             more ? "it is measured again" : "predictions are for now (is the machine busy?)");
     if (!more) {
         speed->read = now.read;

@@ -88,8 +88,11 @@ static int choose_context(const struct qm_plan_ask *ask, const struct qm_model *
 }
 
 static struct qm_time_setup setup_of(const struct qm_plan_ask *ask, const struct qm_plan_answer *a) {
-    return (struct qm_time_setup){
-        .model = a->model, .speed = ask->speed, .placement = &a->placement, .workload = a->workload};
+    return (struct qm_time_setup){.model = a->model,
+                                  .speed = ask->speed,
+                                  .placement = &a->placement,
+                                  .routing = ask->routing,
+                                  .workload = a->workload};
 }
 
 static void predict(const struct qm_plan_ask *ask, struct qm_plan_answer *a) {
@@ -100,8 +103,9 @@ static void predict(const struct qm_plan_ask *ask, struct qm_plan_answer *a) {
     qm_time_job(&t, &prompt, &a->prompt);
     qm_time_job(&t, &generate, &a->generate);
     qm_time_job(&t, &ask->job, &a->job);
-    for (int i = 0; i < QM_PLAN_DEPTHS && depths[i] + a->workload.chunk <= a->workload.context; i++) {
-        struct qm_job at = {.sequences = ask->job.sequences, .depth = depths[i], .prompt = a->workload.chunk};
+    int64_t context = a->workload.context, chunk = a->workload.chunk < context ? a->workload.chunk : context;
+    for (int i = 0; i < QM_PLAN_DEPTHS && depths[i] + chunk <= context; i++) {
+        struct qm_job at = {.sequences = ask->job.sequences, .depth = depths[i], .prompt = chunk};
         struct qm_job_time read, write;
         qm_time_job(&t, &at, &read);
         at.prompt = 0;
@@ -273,6 +277,16 @@ static int place(const struct qm_plan_ask *ask, struct qm_plan_answer *a, struct
 static void take_memory(struct qm_plan_answer *a, int device) {
     qm_placement_memory(&a->placement, a->model, &a->workload, device, &a->memory[device]);
     a->slack[device] = qm_placement_slack(&a->placement, a->model, &a->workload, device);
+}
+
+int qm_plan_check(const struct qm_plan_ask *ask, const struct qm_model *m, struct qm_error *err) {
+    struct qm_plan_answer a = {.model = m};
+    uint64_t devices = budgets(ask, &a);
+    int rc = choose_context(ask, m, a.available[QM_DEVICE_CPU] + devices, &a.workload, err);
+    if (!rc && ask->given)
+        rc = take_given(ask, &a, err);
+    qm_plan_answer_free(&a);
+    return rc;
 }
 
 int qm_plan_answer(const struct qm_plan_ask *ask, const struct qm_model *m, const char *name,

@@ -10,7 +10,7 @@
 enum { WIDTH = 720, BAR = 26, STRIP = 34 };
 
 static const char STYLE[] =
-    ".frame{fill:none;stroke:#999}\n"
+    ".full{display:block;width:100%;outline:1px solid #999}.name{margin:.6em 0 .1em;font-size:13px}\n"
     ".weights{fill:#36a}.kv{fill:#2a8}.activations{fill:#c83}.workspace{fill:#a5a}.slack{fill:#888}\n"
     ".d0{fill:#9ab}.d1{fill:#36a}.d2{fill:#2a8}.d3{fill:#c83}.d4{fill:#a5a}.d5{fill:#c33}.d6{fill:#583}.d7{fill:#068}"
     ".d8{fill:#860}\n";
@@ -19,7 +19,15 @@ static double gib(uint64_t bytes) {
     return (double)bytes / (double)(1 << 30);
 }
 
-static int memory_bar(const struct qm_plan_answer *a, int device, int y, struct qm_error *err) {
+/* A picture without texts, as wide as the page. */
+static int begin_picture(int height, struct qm_error *err) {
+    return qm_out_printf(err,
+                         "<svg class=\"full\" viewBox=\"0 0 %d %d\" preserveAspectRatio=\"none\" "
+                         "style=\"height:%dpx\" role=\"img\">\n",
+                         WIDTH, height, height);
+}
+
+static int memory_bar(const struct qm_plan_answer *a, int device, struct qm_error *err) {
     const struct qm_device_memory *m = &a->memory[device];
     const struct {
         const char *name;
@@ -30,47 +38,41 @@ static int memory_bar(const struct qm_plan_answer *a, int device, int y, struct 
                  {"workspace", m->workspace},
                  {"slack", a->slack[device]}};
     double scale = a->available[device] ? WIDTH / (double)a->available[device] : 0, x = 0;
-    int rc = QM_OK;
+    int rc = begin_picture(BAR, err);
     for (size_t i = 0; i < sizeof parts / sizeof *parts && !rc; i++) {
         double width = scale * (double)parts[i].bytes;
         rc = qm_out_printf(err,
-                           "<rect class=\"%s\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\"><title>%s: %.2f "
+                           "<rect class=\"%s\" x=\"%.1f\" width=\"%.1f\" height=\"%d\"><title>%s: %.2f "
                            "GiB</title></rect>\n",
-                           parts[i].name, x, y, width, BAR, parts[i].name, gib(parts[i].bytes));
+                           parts[i].name, x, width, BAR, parts[i].name, gib(parts[i].bytes));
         x += width;
     }
-    return rc ? rc
-              : qm_out_printf(err, "<rect class=\"frame\" x=\"0.5\" y=\"%d\" width=\"%d\" height=\"%d\"/>\n", y,
-                              WIDTH - 1, BAR);
+    return rc ? rc : qm_out_text("</svg>\n", err);
 }
 
 static int memory_bars(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
-    int devices = a->placement.devices;
-    int rc =
-        qm_out_printf(err, "<h2>Memory</h2>\n<svg viewBox=\"0 0 %d %d\" role=\"img\">\n", WIDTH, devices * (BAR + 24));
-    for (int d = 0; d < devices && !rc; d++) {
-        int y = d * (BAR + 24);
-        rc = qm_out_printf(err, "<text x=\"0\" y=\"%d\">", y + 14);
+    int rc = qm_out_text("<h2>Memory</h2>\n", err);
+    for (int d = 0; d < a->placement.devices && !rc; d++) {
+        rc = qm_out_text("<p class=\"name\">", err);
         if (!rc)
             rc = qm_html_text(qm_plan_device_name(ask->speed, d), err);
         if (!rc)
-            rc = qm_out_printf(err, ": %.2f of %.2f GiB</text>\n", gib(a->memory[d].total + a->slack[d]),
+            rc = qm_out_printf(err, ": %.2f of %.2f GiB</p>\n", gib(a->memory[d].total + a->slack[d]),
                                gib(a->available[d]));
         if (!rc)
-            rc = memory_bar(a, d, y + 20, err);
+            rc = memory_bar(a, d, err);
     }
     return rc ? rc
-              : qm_out_text("</svg>\n<p>Weights (blue), keys and values (green), activations (orange), workspace "
+              : qm_out_text("<p>Weights (blue), keys and values (green), activations (orange), workspace "
                             "(purple), slack of whole pages (grey); the frame is what is available.</p>\n",
                             err);
 }
 
 /* The share of a layer's FFN or experts that each device has, from the top down. */
-static int strip_layer(const struct qm_plan_answer *a, int64_t l, double x, double width, struct qm_error *err) {
+static int strip_ffn(const struct qm_plan_answer *a, int64_t l, double x, double width, struct qm_error *err) {
     const struct qm_placement *p = &a->placement;
-    int rc = qm_out_printf(err, "<rect class=\"d%d\" x=\"%.2f\" y=\"16\" width=\"%.2f\" height=\"%d\"/>\n",
-                           p->layer[l].attention, x, width, STRIP);
-    double y = 16 + STRIP + 20;
+    int rc = QM_OK;
+    double y = 0;
     for (int d = 0; d < p->devices && !rc; d++) {
         bool moe = a->model->config.layer[l].moe;
         double share = moe ? (double)qm_placement_experts_on(p, l, d) / (double)p->experts
@@ -84,18 +86,27 @@ static int strip_layer(const struct qm_plan_answer *a, int64_t l, double x, doub
     return rc;
 }
 
-static int strip(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
+static int strip(const struct qm_plan_answer *a, bool ffn, struct qm_error *err) {
     int64_t layers = a->placement.layers;
-    double each = WIDTH / (double)layers;
-    int rc =
-        qm_out_printf(err,
-                      "<h2>Layers by device</h2>\n<svg viewBox=\"0 0 %d %d\" role=\"img\">\n<text x=\"0\" y=\"12\">"
-                      "attention, keys and values</text>\n<text x=\"0\" y=\"%d\">FFN or experts</text>\n",
-                      WIDTH, 2 * STRIP + 40, STRIP + 32);
-    for (int64_t l = 0; l < layers && !rc; l++)
-        rc = strip_layer(a, l, each * (double)l, each > 3 ? each - 1 : each, err);
+    double each = WIDTH / (double)layers, width = each > 3 ? each - 1 : each;
+    int rc = qm_out_printf(err, "<p class=\"name\">%s</p>\n", ffn ? "FFN or experts" : "attention, keys and values");
     if (!rc)
-        rc = qm_out_text("</svg>\n<p>", err);
+        rc = begin_picture(STRIP, err);
+    for (int64_t l = 0; l < layers && !rc; l++)
+        rc = ffn ? strip_ffn(a, l, each * (double)l, width, err)
+                 : qm_out_printf(err, "<rect class=\"d%d\" x=\"%.2f\" width=\"%.2f\" height=\"%d\"/>\n",
+                                 a->placement.layer[l].attention, each * (double)l, width, STRIP);
+    return rc ? rc : qm_out_text("</svg>\n", err);
+}
+
+static int strips(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
+    int rc = qm_out_text("<h2>Layers by device</h2>\n", err);
+    if (!rc)
+        rc = strip(a, false, err);
+    if (!rc)
+        rc = strip(a, true, err);
+    if (!rc)
+        rc = qm_out_text("<p>", err);
     for (int d = 0; d < a->placement.devices && !rc; d++) {
         rc = qm_out_printf(err,
                            "%s<svg width=\"12\" height=\"12\"><rect class=\"d%d\" width=\"12\" height=\"12\"/></svg> ",
@@ -142,7 +153,7 @@ int qm_plan_html(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, 
     if (!rc)
         rc = memory_bars(ask, a, err);
     if (!rc)
-        rc = strip(ask, a, err);
+        rc = strips(ask, a, err);
     if (!rc)
         rc = speeds(ask, a, err);
     return rc ? rc : qm_out_text("</body></html>\n", err);
