@@ -50,7 +50,7 @@ static void check(const char *dir, const struct qm_placement *p) {
     struct run_model m;
     run_model_open(&m, dir, NULL,
                    (struct qm_engine_options){.threads = 2,
-                                              .isa = qm_isa_best(),
+                                              .isa = run_model_isa(),
                                               .context = CONTEXT,
                                               .sequences = 2,
                                               .chunk = 100,

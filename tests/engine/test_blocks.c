@@ -13,7 +13,7 @@ enum { BLOCK = QM_KV_PAGE_TOKENS, TOKENS = 300, REST = TOKENS - 2 * BLOCK, VOCAB
 
 static struct qm_engine_options options(int64_t context, int64_t chunk, uint64_t kv_memory) {
     return (struct qm_engine_options){.threads = 2,
-                                      .isa = qm_isa_best(),
+                                      .isa = run_model_isa(),
                                       .context = context,
                                       .sequences = 3,
                                       .chunk = chunk,

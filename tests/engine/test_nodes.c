@@ -20,7 +20,7 @@ static struct qm_engine_options options(int nodes, int number) {
     for (int i = 0; i < nodes; i++)
         numbers[i] = number;
     return (struct qm_engine_options){
-        .isa = qm_isa_best(), .context = 1500, .chunk = 64, .kv_type = -1, .topology = &made_up};
+        .isa = run_model_isa(), .context = 1500, .chunk = 64, .kv_type = -1, .topology = &made_up};
 }
 
 static int find_cpu(void **state) {

@@ -120,7 +120,7 @@ static void use(struct qm_engine *e, struct outputs *o) {
     qm_routing_profile_free(&routing);
 }
 
-static void outputs_of(const char *dir, const struct qm_placement *p, struct outputs *o) {
+static void outputs_of(const char *dir, const struct qm_placement *p, const struct qm_topology *t, struct outputs *o) {
     const struct qm_device_setup devices[] = {test_card, test_card};
     struct run_model m;
     run_model_open(&m, dir, NULL,
@@ -131,6 +131,7 @@ static void outputs_of(const char *dir, const struct qm_placement *p, struct out
                                               .chunk = PIECE,
                                               .kv_type = -1,
                                               .kv_memory = 8 << 20,
+                                              .topology = t,
                                               .placement = p,
                                               .devices = devices});
     outputs_open(o, m.engine);
@@ -138,9 +139,10 @@ static void outputs_of(const char *dir, const struct qm_placement *p, struct out
     run_model_close(&m);
 }
 
-static void same(const char *dir, const struct qm_placement *p, const struct outputs *want) {
+static void same_on(const char *dir, const struct qm_placement *p, const struct qm_topology *t,
+                    const struct outputs *want) {
     struct outputs found;
-    outputs_of(dir, p, &found);
+    outputs_of(dir, p, t, &found);
     assert_memory_equal(found.logits, want->logits, want->n_logits * sizeof *want->logits);
     assert_memory_equal(found.hidden, want->hidden, want->n_hidden * sizeof *want->hidden);
     for (int layer = 0; layer < 2; layer++)
@@ -148,6 +150,20 @@ static void same(const char *dir, const struct qm_placement *p, const struct out
     assert_memory_equal(found.block, want->block, want->n_block);
     assert_memory_equal(found.counts, want->counts, want->n_counts * sizeof *want->counts);
     outputs_free(&found);
+}
+
+/* On one node, and on two, of which a device's pages are on neither. */
+static void same(const char *dir, const struct qm_placement *p, const struct outputs *want) {
+    int cpu[] = {0, 0}, node_of[] = {0, 1}, numbers[] = {-1, -1};
+    const struct qm_topology two = {.nodes = 2,
+                                    .packages = 1,
+                                    .cores = 2,
+                                    .cpus = 2,
+                                    .core_cpu = cpu,
+                                    .core_node = node_of,
+                                    .node_number = numbers};
+    same_on(dir, p, NULL, want);
+    same_on(dir, p, &two, want);
 }
 
 static void put(struct qm_placement *p, const struct qm_model *m, int64_t l, uint8_t device) {
@@ -164,7 +180,7 @@ static void test_as_on_the_cpu(void **state) {
     struct qm_model *m;
     struct qm_placement p;
     struct outputs want;
-    outputs_of(dir, NULL, &want);
+    outputs_of(dir, NULL, NULL, &want);
     assert_true(want.n_counts == 0 || want.counts[0] + want.counts[1] + want.counts[2] > 0);
     assert_int_equal(qm_model_open(dir, NULL, &m, &err), QM_OK);
     assert_int_equal(qm_placement_open(m, 3, &p, &err), QM_OK);

@@ -105,9 +105,9 @@ static void test_counted(void **state) {
         assert_true(experts == 0 || find(&a, &r) < even);
         assert_int_equal(qm_search(&a, &r, &err), QM_OK);
         for (int64_t e = 0; e < LAYERS * EXPERTS; e++) { /* others only to have the whole layer there */
-            const uint8_t *layer = &r.placement.expert[e / EXPERTS * EXPERTS];
-            assert_true(r.placement.expert[e] == 0 || (layer[FIRST] && layer[FIRST + 1]) || e % EXPERTS == FIRST ||
-                        e % EXPERTS == FIRST + 1);
+            const uint8_t *chosen = r.placement.expert;
+            int64_t first = e / EXPERTS * EXPERTS + FIRST;
+            assert_true(chosen[e] == 0 || (chosen[first] && chosen[first + 1]) || e == first || e == first + 1);
         }
         qm_placement_free(&r.placement);
     }

@@ -16,7 +16,7 @@ enum { BLOCK = 128, VOCAB = 512, LONG = 700 };
 static void open_model(struct run_model *m, const char *dir, uint64_t kv_memory) {
     run_model_open(m, dir, NULL,
                    (struct qm_engine_options){.threads = 2,
-                                              .isa = qm_isa_best(),
+                                              .isa = run_model_isa(),
                                               .context = 1000,
                                               .sequences = 3,
                                               .chunk = 100,
@@ -300,7 +300,7 @@ static uint64_t key_with(const char *dir, struct qm_engine_options o, const stru
     struct run_model m;
     struct qm_error err;
     uint64_t key;
-    o.isa = qm_isa_best();
+    o.isa = run_model_isa();
     o.threads = o.sequences = 1;
     run_model_open(&m, dir, overrides, o);
     assert_int_equal(qm_kv_store_key(m.engine, files, &key, &err), QM_OK);

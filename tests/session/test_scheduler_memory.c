@@ -104,7 +104,7 @@ static bool step(struct world *w) {
 static void open_world(struct world *w, const char *store) {
     struct qm_error err;
     struct qm_engine_options o = {
-        .threads = 2, .isa = qm_isa_best(), .context = CONTEXT, .sequences = SEQUENCES, .chunk = 64, .kv_type = -1};
+        .threads = 2, .isa = run_model_isa(), .context = CONTEXT, .sequences = SEQUENCES, .chunk = 64, .kv_type = -1};
     run_model_open(&w->m, "data/demo", NULL, o);
     uint64_t block = qm_engine_block_bytes(w->m.engine);
     run_model_close(&w->m);

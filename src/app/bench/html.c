@@ -110,7 +110,7 @@ static int draw_chart(const json_t *rows, bool kernels, int chart, const char *t
         rc = draw_rows(rows, kernels, chart, n, most, err);
     return rc ? rc
               : qm_out_text("</svg></div>\n<p>Bars: measured, by number of the row below; dashed: the limit measured "
-                            "just before and after; above: the share.</p>\n",
+                            "just before and after; in percent: the share of it.</p>\n",
                             err);
 }
 
