@@ -172,8 +172,8 @@ awk -F, 'NR == 1 { printf "  %-14s %10s %10s %10s %10s  %s\n", "tokens/s", "read
     NR > 1 { gsub(/"/, "", $1)
         printf "  %-14s %10.0f %10.0f %10.0f %10.0f  %s\n", $1, $5, $8, $9, $12, $23 == "" ? "-" : $23 ? "the same" : "differ" }' \
     "$scratch/csv"
-echo '  (emulated: computed on the CPU, the times simulated from a card of 200 GB/s. This
-  model fits in a cache: its times are less predictable than those of real ones.)'
+echo '  (emulated: computed on the CPU, its times simulated from a card of 200 GB/s.
+  This model fits in a cache: its times are harder to predict than real ones.)'
 
 title 'Next, with a real model'
 cat <<NEXT

@@ -39,22 +39,32 @@ void pack_panel_scalar(void *dst, enum qm_dtype t, const void *const rows[QM_PAN
     }
 }
 
-void unpack_row_scalar(float *out, enum qm_dtype t, const void *panel, int64_t r, int64_t k) {
+static void unpack_row_bf16(float *out, const uint16_t *panel, int64_t r, int64_t k) {
+    for (int64_t i = 0; i < k; i++)
+        out[i] = qm_f32_from_bf16(panel[(i / 2 * QM_PANEL_ROWS + r) * 2 + i % 2]);
+}
+
+static void unpack_row_mxfp4(float *out, const struct qm_mxfp4_block *panel, int64_t r, int64_t k) {
     static const float values[16] = {QM_E2M1_F32};
+    for (int64_t i = 0; i < k; i++) {
+        const struct qm_mxfp4_block *b = &panel[i / QM_MXFP4_K];
+        out[i] = values[qm_mxfp4_code(b, r, (int)(i % QM_MXFP4_K))] * qm_e8m0_f32(b->scale[r]);
+    }
+}
+
+void unpack_row_scalar(float *out, enum qm_dtype t, const void *panel, int64_t r, int64_t k) {
     const uint16_t *half = panel;
     const float *single = panel;
-    const struct qm_mxfp4_block *blocks = panel;
-    for (int64_t i = 0; i < k; i++) {
-        if (t == QM_BF16) {
-            out[i] = qm_f32_from_bf16(half[(i / 2 * QM_PANEL_ROWS + r) * 2 + i % 2]);
-        } else if (t == QM_F16) {
+    switch (t) {
+    case QM_BF16: unpack_row_bf16(out, panel, r, k); break;
+    case QM_MXFP4: unpack_row_mxfp4(out, panel, r, k); break;
+    case QM_F16:
+        for (int64_t i = 0; i < k; i++)
             out[i] = qm_f32_from_f16(half[i * QM_PANEL_ROWS + r]);
-        } else if (t == QM_F32) {
+        break;
+    default:
+        for (int64_t i = 0; i < k; i++)
             out[i] = single[i * QM_PANEL_ROWS + r];
-        } else {
-            const struct qm_mxfp4_block *b = &blocks[i / QM_MXFP4_K];
-            out[i] = values[qm_mxfp4_code(b, r, (int)(i % QM_MXFP4_K))] * qm_e8m0_f32(b->scale[r]);
-        }
     }
 }
 

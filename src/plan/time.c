@@ -177,6 +177,15 @@ static double head_unit(const struct step *s, int device) {
     return device == QM_DEVICE_CPU ? time + cpu_regions(s, 1) : time;
 }
 
+/* A token's row lies in every line of its panel. */
+static double embedding(const struct step *s) {
+    const struct qm_weight *w = weight(s, -1, QM_W_EMBED);
+    double bytes = w ? s->rows * (double)qm_panel_bytes(qm_packed_type(w), w->k) : 0;
+    double time = bytes / (qm_speed_read(s->t->speed, s->t->workload.threads) * s->read_share);
+    s->out->reading += time;
+    return time + cpu_regions(s, 1);
+}
+
 /* Expected experts touched and rows of those on a device. */
 static void expected(const struct step *s, int64_t l, int device, double *touched, double *rows) {
     const struct qm_time_setup *t = s->t;
@@ -338,7 +347,7 @@ static void walk(struct step *s) {
     const struct qm_time_setup *t = s->t;
     const struct qm_config *c = &t->model->config;
     int where = QM_DEVICE_CPU;
-    spend(s, QM_DEVICE_CPU, cpu_regions(s, 1)); /* embedding */
+    spend(s, QM_DEVICE_CPU, embedding(s));
     for (int64_t l = 0; l < c->layers; l++) {
         walk_attention(s, l, &where);
         if (c->layer[l].moe)

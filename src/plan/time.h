@@ -32,7 +32,7 @@ struct qm_time_setup {
 /* Where a step's seconds go; the parts of the CPU, of hand-overs and of devices add up to the path. */
 struct qm_step_time {
     double seconds;
-    double reading, computing; /* products of the CPU, by what bounds each */
+    double reading, computing; /* products of the CPU, by what bounds each; reading: the embedding's rows too */
     double attention;          /* of the CPU, keys and values */
     double regions;            /* of the CPU: entering and leaving */
     double routing;            /* choosing experts, on the CPU */

@@ -1,5 +1,6 @@
 /* The answer for people: lines of at most 80 columns. */
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,6 +36,17 @@ static const char *rate(double x, char *out, size_t size) {
     return out;
 }
 
+/* A line that begins with a head, wrapped. */
+__attribute__((format(printf, 3, 4))) static int line(struct qm_error *err, const char *head, const char *format, ...) {
+    char padded[16], text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    snprintf(padded, sizeof padded, "%-14s", head);
+    return qm_out_wrapped(padded, text, 15, err);
+}
+
 static int print_head(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
     const struct qm_config *c = &a->model->config;
     const struct qm_speed *s = ask->speed;
@@ -42,36 +54,31 @@ static int print_head(const struct qm_plan_ask *ask, const struct qm_plan_answer
     const char *slash = strrchr(a->name, '/');
     bool billions = a->model->parameters >= 1000000000;
     double unit = billions ? 1e-9 : 1e-6;
-    int rc = qm_out_printf(err, "model          %s: %s, %lld layers, %.2f %s parameters, %.2f %s active\n",
-                           slash && slash[1] ? slash + 1 : a->name, c->model_type, (long long)c->layers,
-                           (double)a->model->parameters * unit, billions ? "B" : "M",
-                           (double)a->model->active_parameters * unit, billions ? "B" : "M");
+    int rc = line(err, "model", "%s: %s, %lld layers, %.2f %s parameters, %.2f %s active",
+                  slash && slash[1] ? slash + 1 : a->name, c->model_type, (long long)c->layers,
+                  (double)a->model->parameters * unit, billions ? "B" : "M", (double)a->model->active_parameters * unit,
+                  billions ? "B" : "M");
     if (!rc)
-        rc = qm_out_printf(
-            err, "machine        %s, %d cores, %.1f GiB\n               reads %sB/s (%s), BF16 %sFLOP/s (%s)\n",
-            s->name, s->cores, gib(s->memory), rate(s->read, read, sizeof read), qm_mark_name(s->read_mark),
-            rate(s->bf16, bf16, sizeof bf16), qm_mark_name(s->bf16_mark));
+        rc = line(err, "machine", "%s, %d cores, %.1f GiB", s->name, s->cores, gib(s->memory));
+    if (!rc)
+        rc = line(err, "", "reads %sB/s (%s), BF16 %sFLOP/s (%s)", rate(s->read, read, sizeof read),
+                  qm_mark_name(s->read_mark), rate(s->bf16, bf16, sizeof bf16), qm_mark_name(s->bf16_mark));
     for (int d = 0; d < s->devices && !rc; d++) {
         const struct qm_speed_device *v = &s->device[d];
-        rc = qm_out_printf(err, "%s %s%s, %.1f GiB, reads %sB/s, BF16 %sFLOP/s\n",
-                           d ? "              " : "devices       ", v->name, v->emulated ? " (emulated)" : "",
-                           gib(v->memory), rate(v->read, read, sizeof read), rate(v->bf16, bf16, sizeof bf16));
+        rc = line(err, d ? "" : "devices", "%s%s, %.1f GiB, reads %sB/s, BF16 %sFLOP/s", v->name,
+                  v->emulated ? " (emulated)" : "", gib(v->memory), rate(v->read, read, sizeof read),
+                  rate(v->bf16, bf16, sizeof bf16));
     }
     if (!rc)
-        rc = qm_out_printf(
-            err, "workload       %lld sequence%s of %lld tokens, %lld at once in a prompt, KV %s, %d thread%s\n",
-            (long long)a->workload.sequences, a->workload.sequences == 1 ? "" : "s", (long long)a->workload.context,
-            (long long)a->workload.chunk, qm_dtype_name(a->workload.kv_type), a->workload.threads,
-            a->workload.threads == 1 ? "" : "s");
-    if (!rc && c->experts && !ask->routing)
-        rc = qm_out_text("routing        uniform: no profile was given (run --profile-experts FILE makes one)\n", err);
-    if (!rc && ask->routing) {
-        char routing[200];
-        const char *text = qm_routing_text(ask->routing, routing, sizeof routing), *half = strstr(text, "; a token");
-        int n = half ? (int)(half - text) : (int)strlen(text);
-        rc = qm_out_printf(err, "routing        %.*s%s%s\n", n, text, half ? "\n               " : "",
-                           half ? half + 2 : "");
-    }
+        rc = line(err, "workload", "%lld sequence%s of %lld tokens, chunks of %lld, KV %s, %d thread%s",
+                  (long long)a->workload.sequences, a->workload.sequences == 1 ? "" : "s",
+                  (long long)a->workload.context, (long long)a->workload.chunk, qm_dtype_name(a->workload.kv_type),
+                  a->workload.threads, a->workload.threads == 1 ? "" : "s");
+    char routing[200];
+    if (!rc && ask->routing)
+        rc = line(err, "routing", "%s", qm_routing_text(ask->routing, routing, sizeof routing));
+    else if (!rc && c->experts)
+        rc = line(err, "routing", "uniform: no profile (run --profile-experts FILE makes one)");
     return rc;
 }
 
@@ -148,10 +155,10 @@ static int print_placement(const struct qm_plan_ask *ask, const struct qm_plan_a
     qm_buf_free(&text);
     double seconds = a->job.prefill.seconds + a->job.decode.seconds;
     if (!rc && a->exact)
-        rc = qm_out_printf(err, "%-14s the best of all, %lld tried\n", "search", (long long)a->tried);
+        rc = line(err, "search", "the best of all, %lld tried", (long long)a->tried);
     else if (!rc && a->bound > 0)
-        rc = qm_out_printf(err, "%-14s best of %lld tried; no placement takes less than %.0f %% of its time\n",
-                           "search", (long long)a->tried, 100 * a->bound / seconds);
+        rc = line(err, "search", "best of %lld tried; no placement takes less than %.0f %% of its time",
+                  (long long)a->tried, 100 * a->bound / seconds);
     return rc;
 }
 
@@ -188,11 +195,12 @@ static int print_job(const struct qm_plan_ask *ask, const struct qm_plan_answer 
     char read[32], write[32], all[32];
     const struct qm_job *j = &ask->job;
     double seconds = a->job.prefill.seconds + a->job.decode.seconds;
-    int rc =
-        qm_out_printf(err, "\njob            %lld x %lld tokens read in %s (%.1f/s), %lld written in %s (%.2f/s)\n",
-                      (long long)j->sequences, (long long)j->prompt,
-                      duration(a->job.prefill.seconds, read, sizeof read), a->job.prefill_tps, (long long)j->generate,
-                      duration(a->job.decode.seconds, write, sizeof write), a->job.decode_tps);
+    int rc = qm_out_text("\n", err);
+    if (!rc)
+        rc = line(err, "job", "%lld x %lld tokens read in %s (%.1f/s), %lld written in %s (%.2f/s)",
+                  (long long)j->sequences, (long long)j->prompt, duration(a->job.prefill.seconds, read, sizeof read),
+                  a->job.prefill_tps, (long long)j->generate, duration(a->job.decode.seconds, write, sizeof write),
+                  a->job.decode_tps);
     if (!rc)
         rc = qm_out_printf(err, "               %s in all", duration(seconds, all, sizeof all));
     if (!rc && isfinite(a->job.joules))
@@ -204,8 +212,8 @@ static int print_job(const struct qm_plan_ask *ask, const struct qm_plan_answer 
     if (!rc)
         rc = print_bounds("writing", &a->job.decode, err);
     for (int i = 0; i < a->n_hints && !rc; i++)
-        rc = qm_out_printf(err, "%-14s %s: %.0f %% less time\n", i ? "" : "would help", a->hint[i].change,
-                           100 * (1 - a->hint[i].seconds / seconds));
+        rc = line(err, i ? "" : "would help", "%s: %.0f %% less time", a->hint[i].change,
+                  100 * (1 - a->hint[i].seconds / seconds));
     return rc;
 }
 
