@@ -241,7 +241,7 @@ static int measure_missing(const struct qm_machine *m, const struct qm_machine_p
     int turns[QM_PARTS] = {0};
     if (!samples)
         return qm_fail_memory(err, QM_PARTS * sizeof *samples, "calibration");
-    qm_note(progress, "measuring the kernels that are needed: about a minute, once for this build of them");
+    qm_note(progress, "measuring the kernels that are needed: one or two minutes, once for this build of them");
     int rc = take_turns(m, profile, isa, missing, progress, samples, turns, err);
     for (int i = 0; i < QM_PARTS; i++)
         if (turns[i] > 1)
