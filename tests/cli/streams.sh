@@ -63,10 +63,10 @@ stop() {
     rc=$?
 }
 "$QUIETMIND" run $Q3 --ids "$T/ids" --context 1000000 >"$T/out" 2>"$T/err" &
-pid=$! waited_for='test -s "$T/out"'
+pid=$! waited_for='out_has "^[0-9]+ [0-9]+ [0-9]"'
 stop INT
 check 'Ctrl-C while generating' test $rc = 130
-check 'what was generated is there' out_has '^[0-9]+( [0-9]+)*$'
+check 'what was generated is there' out_has '^[0-9]+ [0-9]+ .*[0-9]$'
 check 'and so are the figures' err_has 'generation: [0-9]+ tokens'
 "$QUIETMIND" run $Q3 --ids "$T/ids" --context 1000000 --json >"$T/out" 2>"$T/err" &
 pid=$! waited_for='sleep 1; true'
