@@ -1,7 +1,8 @@
 #!/bin/sh
-# `make demo`: the whole story in about a minute, told with the demonstration model. What this machine can do, what
-# the plan says, a batch of 60 questions about three logbooks that is killed (kill -9) in the middle and resumed,
-# every answer beside the expected one, a card (emulated) compared with the CPU, and what to type for a real model.
+# `make demo`: the whole story in a minute or two, told with the demonstration model. A batch of 60 questions about
+# three logbooks that is killed (kill -9) in the middle and resumed, every answer beside the expected one; then what
+# this machine can do (which is measured, once), what the plan says, a card (emulated) compared with the CPU, and what
+# to type for a real model.
 #     data/demo.sh PROGRAM
 #
 # The answers and the report stay in a folder of their own below $TMPDIR, which is named at the end.
@@ -50,19 +51,9 @@ wrong() { # wrong WHAT: what the demonstration shows is not so
 }
 verdict=0
 
-title 'This machine (measured once, and kept)'
-shown "$quietmind machine"
-: >"$scratch/log"
-"$quietmind" machine >"$scratch/machine" || failed $? machine
-of_machine '^(processor|instructions|memory  |energy|read|BF16)' | narrow
-
-title 'Before anything is loaded: what fits, and how fast it will be'
-shown "$quietmind plan $model"
-"$quietmind" plan $model >"$scratch/plan" || failed $? plan
-grep -E '^(model|memory|total|left|tokens/s|reading|writing|would)' "$scratch/plan" | narrow
-
 title "A night's work: $(wc -l <$questions | tr -d ' ') questions about three logbooks, an OpenAI batch file"
-finished_rows() { "$quietmind" batch --status "$out" 2>/dev/null | sed -n 's/^rows *\([0-9]*\) finished.*/\1/p'; }
+# A number of the job's status, by its name; nothing where there is none yet.
+job() { "$quietmind" batch --status "$out" --json 2>/dev/null | sed -n "s/^ *\"$1\": \([0-9.]*\),*\$/\1/p"; }
 # shellcheck disable=SC2086 # $pieces are words
 batch() { exec "$quietmind" batch $model $questions -o "$out" --report "$report" $pieces 2>"$scratch/log"; }
 # Succeeds when it was killed with some rows finished and some not.
@@ -77,11 +68,11 @@ run_and_kill() {
     rows=
     until [ "${rows:-0}" -ge 10 ] || [ -e "$scratch/ended" ]; do
         sleep 0.02
-        rows=$(finished_rows)
+        rows=$(job finished)
     done
     [ -e "$scratch/ended" ] || kill -9 "$(cat "$scratch/pid")" 2>/dev/null
     wait
-    before=$(finished_rows)
+    before=$(job finished)
     ended=$(cat "$scratch/ended")
     [ "$ended" = 137 ] || [ "$ended" = 0 ] || failed "$ended" batch
     [ ! -e "$out" ] && [ "${before:-0}" -gt 0 ]
@@ -141,15 +132,15 @@ END {
 cat "$scratch/table"
 
 title 'What it took'
-# "9.9 s of work in 2 runs: 168035 prompt tokens (153984 of them shared), 321 written; 1425.2 and 32.6 tokens/s"
-pattern='^\(.*\) of work in \(.*\): \(.*\) prompt tokens (\(.*\) of them shared), \(.*\) written; \(.*\) and \(.*\) tokens\/s;* *\(.*\)$'
-told() { sed -n "s/$pattern/$1/p" "$scratch/log"; }
-[ -n "$(told '\1')" ] || failed 1 'the report of batch'
+[ -n "$(job finished)" ] || failed 1 'batch --status --json'
 {
-    echo "prompts        $(told '\3') tokens; $(told '\4') of them not computed again: questions about the same logbook share them (prefix cache)"
-    echo "speed          $(told '\6') tokens/s of prompts computed, $(told '\7') of answers written, over $(told '\1') of work in $(told '\2')"
-    joules=$(told '\8')
-    [ -n "$joules" ] && echo "energy         $joules" || of_machine '^energy'
+    echo "prompts        $(job prompt) tokens; $(job cached) of them not computed again: questions about the same logbook share them (prefix cache)"
+    awk -v prompt="$(job prompt)" -v cached="$(job cached)" -v generated="$(job generated)" -v s="$(job seconds)" -v runs="$(job runs)" 'BEGIN {
+        printf "speed          prompts computed at %.0f tokens/s, answers generated at %.1f, in %.1f s of work in %d runs\n",
+               (prompt - cached) / s, generated / s, s, runs }'
+    joules=$(job joules)
+    [ -z "$joules" ] || awk -v j="$joules" -v generated="$(job generated)" 'BEGIN {
+        printf "energy         %.0f J, %.2f J a token generated\n", j, j / generated }'
     echo "answers        $out"
     echo "report         $report"
 } | narrow
@@ -157,6 +148,17 @@ told() { sed -n "s/$pattern/$1/p" "$scratch/log"; }
 [ -s "$report" ] || wrong 'there is no report'
 echo "These two stay, with the job's journal; to remove them: rm -r \\
   $kept"
+
+title 'This machine (measured once, and kept)'
+shown "$quietmind machine"
+: >"$scratch/log"
+"$quietmind" machine >"$scratch/machine" || failed $? machine
+of_machine '^(processor|instructions|memory  |energy|read|BF16)' | narrow
+
+title 'Before anything is loaded: what fits, and how fast it will be'
+shown "$quietmind plan $model"
+"$quietmind" plan $model >"$scratch/plan" || failed $? plan
+grep -E '^(model|memory|total|left|tokens/s|reading|writing|would)' "$scratch/plan" | narrow
 
 title 'A card, emulated: planned, then compared with the CPU on the same answers'
 card=emulated:16MiB,bandwidth=200,bf16=4T,pcie=16,launch=1,handover=2

@@ -3,9 +3,9 @@
 deps: ## install the packages that are missing (apt; elsewhere: list them)
 	@tests/tools/deps.sh program check
 
-demo: ## build, then the whole story in a minute: machine, plan, a batch killed and resumed
+demo: ## build, then the whole story: a batch killed and resumed, the machine, a plan, a card
 	@tests/tools/deps.sh program
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j $(shell nproc)) all
 	@data/demo.sh $B/quietmind
 
 check: ## every test and rule; LONG=1: minutes for each fuzz target

@@ -8,8 +8,10 @@
 static int run_batch(const struct qm_args *args, struct qm_error *err) {
     struct qm_progress progress;
     struct qm_batch_settings settings;
+    if (args->option[QM_OPT_JSON].set && !args->option[QM_OPT_STATUS].set)
+        return qm_fail(err, QM_USAGE, "--json goes with --status; answers are written to --output");
     if (args->option[QM_OPT_STATUS].set)
-        return qm_batch_status(args->option[QM_OPT_STATUS].text, err);
+        return qm_batch_status(args->option[QM_OPT_STATUS].text, args->option[QM_OPT_JSON].set, err);
     if (args->option[QM_OPT_EXPORT].set)
         return qm_batch_export(args->option[QM_OPT_EXPORT].text, err);
     qm_progress_init(&progress, args);
@@ -20,16 +22,37 @@ static int run_batch(const struct qm_args *args, struct qm_error *err) {
                           : qm_batch_job(args, &settings, &progress, err);
 }
 
-static const unsigned char batch_options[] = {QM_OPT_OUTPUT,         QM_OPT_CHECK,           QM_OPT_STATUS,
-                                              QM_OPT_EXPORT,         QM_OPT_RESTART,         QM_OPT_STRICT,
-                                              QM_OPT_AS_COMPLETED,   QM_OPT_DOCUMENT,        QM_OPT_ASK,
-                                              QM_OPT_FORMAT,         QM_OPT_MAX_TOKENS,      QM_OPT_TEMPERATURE,
-                                              QM_OPT_SYSTEM,         QM_OPT_TEMPLATE_ARG,    QM_OPT_CHAT_TEMPLATE,
-                                              QM_OPT_UNTIL,          QM_OPT_HOURS,           QM_OPT_ON_BATTERY,
-                                              QM_OPT_ON_DONE,        QM_OPT_REPORT,          QM_OPT_SEQUENCES,
-                                              QM_OPT_CHUNK,          QM_OPT_LOOK_AHEAD,      QM_OPT_KV_MEMORY,
-                                              QM_OPT_KV_DISK,        QM_OPT_KV_DISK_SIZE,    QM_OPT_CHECKPOINT_EVERY,
-                                              QM_OPT_CHECKPOINT_DIR, QM_OPT_CHECKPOINT_SIZE, QM_OPT_END};
+static const unsigned char batch_options[] = {QM_OPT_OUTPUT,
+                                              QM_OPT_CHECK,
+                                              QM_OPT_STATUS,
+                                              QM_OPT_EXPORT,
+                                              QM_OPT_RESTART,
+                                              QM_OPT_STRICT,
+                                              QM_OPT_AS_COMPLETED,
+                                              QM_OPT_DOCUMENT,
+                                              QM_OPT_ASK,
+                                              QM_OPT_FORMAT,
+                                              QM_OPT_MAX_TOKENS,
+                                              QM_OPT_TEMPERATURE,
+                                              QM_OPT_SYSTEM,
+                                              QM_OPT_TEMPLATE_ARG,
+                                              QM_OPT_CHAT_TEMPLATE,
+                                              QM_OPT_UNTIL,
+                                              QM_OPT_HOURS,
+                                              QM_OPT_ON_BATTERY,
+                                              QM_OPT_ON_DONE,
+                                              QM_OPT_REPORT,
+                                              QM_OPT_SEQUENCES,
+                                              QM_OPT_CHUNK,
+                                              QM_OPT_LOOK_AHEAD,
+                                              QM_OPT_KV_MEMORY,
+                                              QM_OPT_KV_DISK,
+                                              QM_OPT_KV_DISK_SIZE,
+                                              QM_OPT_CHECKPOINT_EVERY,
+                                              QM_OPT_CHECKPOINT_DIR,
+                                              QM_OPT_CHECKPOINT_SIZE,
+                                              QM_OPT_JSON,
+                                              QM_OPT_END};
 
 const struct qm_command qm_cmd_batch = {
     .name = "batch",

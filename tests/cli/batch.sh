@@ -43,6 +43,16 @@ code 'its output removed' 0 run "$T/kinds.jsonl" -o "$T/kinds.out"
 check 'is written again' cmp -s "$T/before" "$T/kinds.out"
 code 'status' 0 "$QUIETMIND" batch --status "$T/kinds.out"
 check 'status: complete' out_has '^state +complete'
+check 'status for programs' sh -c "'$QUIETMIND' batch --status '$T/kinds.out' --json | python3 -c '
+import json, sys
+j = json.load(sys.stdin)
+lines = open(sys.argv[1]).read().splitlines()
+failed = sum(1 for l in lines if json.loads(l)[\"error\"])
+assert j[\"complete\"] is True and j[\"process\"] is None and j[\"state\"] == \"complete\", j
+assert j[\"rows\"] == {\"total\": len(lines), \"finished\": len(lines), \"failed\": failed}, j
+assert j[\"runs\"] == 1 and j[\"seconds\"] > 0 and j[\"tokens\"][\"generated\"] > 0, j
+' '$T/kinds.out'"
+code 'JSON of a status only' 2 "$QUIETMIND" batch $DEMO "$T/kinds" -o "$T/no" --json
 code 'export' 0 "$QUIETMIND" batch --export "$T/kinds.out"
 check 'export: the same' cmp -s "$T/out" "$T/kinds.out"
 code 'check' 0 run "$T/kinds.jsonl" --check

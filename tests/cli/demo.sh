@@ -28,8 +28,9 @@ check 'and kept' out_has '^  60 answers, [1-9][0-9]? of them from before the kil
 check 'every answer' test "$(grep -c '^[ 0-9][0-9] .* = ' "$T/out")" = 60
 check 'as expected' out_has '^60 of 60 answers as expected; 60 as '
 check 'what was shared' out_has '^prompts +168035 tokens; 1[0-9]{5} of them not computed again'
-check 'speed' out_has '^speed +[0-9.]+ tokens/s of prompts'
+check 'speed' out_has '^speed +prompts computed at [0-9]+ tokens/s, answers'
 check 'joules, or why not' out_has '^energy +[^ ]'
+check 'the answers come before anything is measured' sh -c "sed '/^processor/q' $T/out | grep -q '^60 of 60 answers'"
 check 'the report is where it says' grep -q '</svg>' "$(sed -n 's/^report  *//p' "$T/out")"
 check 'the answers too' test "$(wc -l <"$(sed -n 's/^answers  *//p' "$T/out")")" = 60
 check 'nothing else is left' test "$(ls "$TMPDIR" | wc -l)$(ls "$TMPDIR"/* | grep -v journal | tr '\n' ' ')" = '1answers.jsonl report.html '
@@ -42,10 +43,12 @@ check 'kernels were not measured' sh -c "! grep 'measuring the kernels' $T/err"
 wrapped 'case $1 in plan) echo "no plan" >&2; exit 3 ;; esac'
 demo 3 'a command that fails' "$T/wrapped"
 check 'is named' out_has '^plan failed \(exit code 3\)'
-check 'nothing is left of it' empty "$TMPDIR"
+check 'the answers that were shown before stay' test "$(ls "$TMPDIR"/* | grep -v journal | tr '\n' ' ')" = 'answers.jsonl report.html '
 wrapped 'case $1 in batch) echo "no batch" >&2; exit 5 ;; esac'
 demo 5 'a batch that fails' "$T/wrapped"
 check 'says why' out_has '^no batch'
+check 'nothing is left of it' empty "$TMPDIR"
+check 'nothing was measured before the answers' sh -c "! grep '^processor' $T/out"
 
 [ "${QM_TEST_SLOW:-1}" = 0 ] && finish
 # What was shown above is left out from here on.

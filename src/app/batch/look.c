@@ -1,7 +1,9 @@
 /* --status and --export. */
 #include "app/batch/look.h"
 
+#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "app/batch/clock.h"
@@ -69,12 +71,51 @@ static int print_status(struct qm_journal *j, const struct qm_batch_paths *paths
     return rc;
 }
 
-int qm_batch_status(const char *output, struct qm_error *err) {
+static json_t *real_or_null(double x) {
+    return x >= 0 ? json_real(x) : json_null();
+}
+
+/* The same for programs: numbers that are not known are null. */
+static int print_status_json(struct qm_journal *j, const struct qm_batch_paths *paths, struct qm_error *err) {
+    struct qm_journal_totals t;
+    struct qm_journal_run run;
+    struct qm_buf state = {0};
+    int64_t rows, created, complete;
+    bool found;
+    int runs;
+    long process = qm_batch_lock_holder(paths->lock);
+    int rc = qm_journal_totals(j, &t, err);
+    rc = rc ? rc : qm_journal_runs(j, &run, &runs, err);
+    rc = rc ? rc : qm_journal_get_int(j, "rows", -1, &rows, err);
+    rc = rc ? rc : qm_journal_get_int(j, "created", 0, &created, err);
+    rc = rc ? rc : qm_journal_get_int(j, "complete", 0, &complete, err);
+    rc = rc ? rc : qm_journal_get(j, "state", &state, &found, err);
+    if (!rc) {
+        json_t *root = json_pack(
+            "{s:s, s:I, s:b, s:o, s:s, s:{s:o, s:I, s:I}, s:{s:I, s:I, s:I}, s:i, s:f, s:o}", "output", paths->out,
+            "created", (json_int_t)created, "complete", complete != 0, "process",
+            process ? json_integer(process) : json_null(), "state",
+            complete     ? "complete"
+            : state.data ? state.data
+                         : "",
+            "rows", "total", rows >= 0 ? json_integer(rows) : json_null(), "finished", (json_int_t)t.rows, "failed",
+            (json_int_t)t.failed, "tokens", "prompt", (json_int_t)t.prompt, "cached", (json_int_t)t.cached, "generated",
+            (json_int_t)t.generated, "runs", runs, "seconds", run.seconds, "joules", real_or_null(run.joules));
+        char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+        json_decref(root);
+        rc = text ? qm_out_printf(err, "%s\n", text) : qm_fail(err, QM_INPUT, "%s: not UTF-8", paths->out);
+        free(text);
+    }
+    qm_buf_free(&state);
+    return rc;
+}
+
+int qm_batch_status(const char *output, bool as_json, struct qm_error *err) {
     struct qm_batch_paths paths = {0};
     struct qm_journal *j;
     int rc = open_both(output, &paths, &j, err);
     if (!rc)
-        rc = print_status(j, &paths, err);
+        rc = as_json ? print_status_json(j, &paths, err) : print_status(j, &paths, err);
     qm_journal_close(j);
     qm_batch_paths_free(&paths);
     return rc;
