@@ -10,8 +10,10 @@
 #include "app/open_model.h"
 #include "app/out.h"
 #include "base/json.h"
+#include "model/path.h"
 
 static const size_t LINE_LIMIT = 1000000000;
+enum { CONFIG_LIMIT = 1 << 20 };
 
 static int print_ids(const struct qm_ids *ids, const char *separator, struct qm_error *err) {
     int rc = QM_OK;
@@ -73,7 +75,37 @@ static int encode_line(const struct qm_tokenizer *t, const json_t *line, bool sp
     return rc;
 }
 
-static int decode_line(const struct qm_tokenizer *t, const json_t *line, bool skip_special, struct qm_error *err) {
+/* The vocabulary that ids are of: the tokenizer's tokens and, where the folder has the model's config.json, the rows
+ * with which a model pads them. */
+struct vocabulary {
+    const struct qm_tokenizer *t;
+    int64_t size;
+};
+
+static int64_t padded_size(const char *dir, int64_t size) {
+    json_t *root = NULL;
+    char *path = qm_path_join(dir, "config.json");
+    if (path && access(path, R_OK) == 0 && !qm_json_load(path, CONFIG_LIMIT, &root, NULL)) {
+        const json_t *text = json_object_get(root, "text_config");
+        const json_t *vocab = json_object_get(json_is_object(text) ? text : root, "vocab_size");
+        if (json_is_integer(vocab) && json_integer_value(vocab) > size && json_integer_value(vocab) <= INT32_MAX)
+            size = json_integer_value(vocab);
+    }
+    json_decref(root);
+    free(path);
+    return size;
+}
+
+static int decode(const struct vocabulary *v, const struct qm_ids *ids, bool skip_special, struct qm_buf *text,
+                  struct qm_error *err) {
+    for (size_t i = 0; i < ids->len; i++)
+        if (ids->data[i] >= v->size)
+            return qm_fail(err, QM_INPUT, "token id %d at position %zu is not in the vocabulary (ids 0 to %lld)",
+                           (int)ids->data[i], i, (long long)v->size - 1);
+    return qm_tokenizer_decode(v->t, ids->data, ids->len, skip_special, text, err);
+}
+
+static int decode_line(const struct vocabulary *v, const json_t *line, bool skip_special, struct qm_error *err) {
     const json_t *list = json_object_get(line, "ids"), *item;
     if (!json_is_array(list))
         return qm_fail(err, QM_INPUT, "expected {\"ids\": a list}, found \"ids\" to be %s", qm_json_type_name(list));
@@ -91,7 +123,7 @@ static int decode_line(const struct qm_tokenizer *t, const json_t *line, bool sk
             break;
     }
     if (!rc)
-        rc = qm_tokenizer_decode(t, ids.data, ids.len, skip_special, &text, err);
+        rc = decode(v, &ids, skip_special, &text, err);
     if (!rc)
         rc = print_text_json(&text, err);
     qm_ids_free(&ids);
@@ -111,8 +143,8 @@ static int read_line(char **line, size_t *cap, size_t *len, bool *more, struct q
 }
 
 /* A line is answered before the next is read, so that another program can hold a conversation. */
-static int json_lines(const struct qm_args *args, const struct qm_tokenizer *t, struct qm_error *err) {
-    bool decode = args->option[QM_OPT_DECODE].set, special = !args->option[QM_OPT_NO_SPECIAL].set;
+static int json_lines(const struct qm_args *args, const struct vocabulary *v, struct qm_error *err) {
+    bool decoding = args->option[QM_OPT_DECODE].set, special = !args->option[QM_OPT_NO_SPECIAL].set;
     char *line = NULL;
     size_t cap = 0, len = 0;
     bool more = true;
@@ -127,8 +159,8 @@ static int json_lines(const struct qm_args *args, const struct qm_tokenizer *t, 
         if (!rc && !json_is_object(root))
             rc = qm_fail(err, QM_INPUT, "expected an object, found %s", qm_json_type_name(root));
         if (!rc)
-            rc = decode ? decode_line(t, root, args->option[QM_OPT_SKIP_SPECIAL].set, err)
-                        : encode_line(t, root, special, err);
+            rc = decoding ? decode_line(v, root, args->option[QM_OPT_SKIP_SPECIAL].set, err)
+                          : encode_line(v->t, root, special, err);
         if (!rc)
             rc = qm_out_flush(err);
         if (rc == QM_INPUT)
@@ -158,12 +190,12 @@ static int gather_ids(const struct qm_args *args, struct qm_ids *ids, struct qm_
     return rc;
 }
 
-static int decode_once(const struct qm_args *args, const struct qm_tokenizer *t, struct qm_error *err) {
+static int decode_once(const struct qm_args *args, const struct vocabulary *v, struct qm_error *err) {
     struct qm_ids ids = {0};
     struct qm_buf text = {0};
     int rc = gather_ids(args, &ids, err);
     if (!rc)
-        rc = qm_tokenizer_decode(t, ids.data, ids.len, args->option[QM_OPT_SKIP_SPECIAL].set, &text, err);
+        rc = decode(v, &ids, args->option[QM_OPT_SKIP_SPECIAL].set, &text, err);
     if (!rc && args->option[QM_OPT_JSON].set)
         rc = print_text_json(&text, err);
     else if (!rc && !(rc = qm_out_write(text.data ? text.data : "", text.len, err)))
@@ -196,14 +228,14 @@ static int encode_once(const struct qm_args *args, const struct qm_tokenizer *t,
 }
 
 static int run_tokenize(const struct qm_args *args, struct qm_error *err) {
-    bool decode = args->option[QM_OPT_DECODE].set, lines = args->option[QM_OPT_JSONL].set;
-    if (args->option[QM_OPT_SKIP_SPECIAL].set && !decode)
+    bool decoding = args->option[QM_OPT_DECODE].set, lines = args->option[QM_OPT_JSONL].set;
+    if (args->option[QM_OPT_SKIP_SPECIAL].set && !decoding)
         return qm_fail(err, QM_USAGE, "tokenize: --skip-special goes with --decode");
-    if (args->option[QM_OPT_NO_SPECIAL].set && decode)
+    if (args->option[QM_OPT_NO_SPECIAL].set && decoding)
         return qm_fail(err, QM_USAGE, "tokenize: --no-special does not go with --decode (see --skip-special)");
     if (lines && (args->n_positional || args->option[QM_OPT_DECODE].has_value))
         return qm_fail(err, QM_USAGE, "tokenize: --jsonl reads standard input, but there is an argument too");
-    if (!decode && args->n_positional > 1)
+    if (!decoding && args->n_positional > 1)
         return qm_fail(err, QM_USAGE, "tokenize: expected one TEXT (quote it), found a second: \"%s\"",
                        args->positional[1]);
     struct qm_progress progress;
@@ -213,8 +245,10 @@ static int run_tokenize(const struct qm_args *args, struct qm_error *err) {
     int rc = qm_app_locate(args, &progress, &dir, err);
     if (!rc)
         rc = qm_tokenizer_load(dir, &t, err);
-    if (!rc)
-        rc = lines ? json_lines(args, t, err) : decode ? decode_once(args, t, err) : encode_once(args, t, err);
+    if (!rc) {
+        const struct vocabulary v = {t, padded_size(dir, qm_tokenizer_size(t))};
+        rc = lines ? json_lines(args, &v, err) : decoding ? decode_once(args, &v, err) : encode_once(args, t, err);
+    }
     qm_tokenizer_free(t);
     free(dir);
     return rc;

@@ -30,7 +30,7 @@ static json_t *one_logprob(const struct qm_logprob *p, const struct qm_tokenizer
     double logprob = p->logprob > LEAST_LOGPROB ? (double)p->logprob : LEAST_LOGPROB;
     json_t *entry = json_pack("{s:i, s:f}", "id", (int)p->id, "logprob", logprob);
     struct qm_buf bytes = {0};
-    if (entry && tokenizer && p->id < qm_tokenizer_size(tokenizer)) {
+    if (entry && tokenizer) {
         if (qm_tokenizer_token_bytes(tokenizer, p->id, &bytes, err)) {
             json_decref(entry);
             qm_buf_free(&bytes);

@@ -159,15 +159,14 @@ void qm_decoding_redraw(struct qm_decoding *d, int32_t id, const float *logits) 
     drawn(d, logits);
 }
 
-/* Lets what has become sure of the text into d->sure and the whole text. An id the tokenizer does not know (models
- * pad their vocabulary) has no text. *matched: a stop string is complete. */
+/* Lets what has become sure of the text into d->sure and the whole text. *matched: a stop string is complete. */
 static int add_text(struct qm_decoding *d, const int32_t *id, bool last, bool *matched, struct qm_error *err) {
     int rc = QM_OK;
     d->raw.len = d->sure.len = 0;
     d->sure.data[0] = 0;
     if (!d->o.tokenizer)
         return QM_OK;
-    if (id && *id < qm_tokenizer_size(d->o.tokenizer))
+    if (id)
         rc = qm_stream_push(d->stream, *id, &d->raw, err);
     if (!rc && last)
         rc = qm_stream_flush(d->stream, &d->raw, err);

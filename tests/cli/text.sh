@@ -49,6 +49,12 @@ check 'a line for each' out_is '{"text":"Where is the brass rope?"}
 {"text":""}
 '
 refuse 3 'an id that is not there' '1024|vocabulary' tokenize $DEMO --decode 1024
+mkdir "$T/padded"
+cp data/demo/tokenizer*.json "$T/padded"
+echo '{"vocab_size": 1100}' >"$T/padded/config.json"
+expect 0 'an id of a padded vocabulary' tokenize "$T/padded" --decode "$ids 1099"
+check 'stands for no text' out_is 'Where is the brass rope?'
+refuse 3 'an id beyond it' 'ids 0 to 1099' tokenize "$T/padded" --decode 1100
 refuse 3 'an id that is none' 'expected a token id' tokenize $DEMO --decode '1 2' 3x
 
 SPM=tests/data/tokenizers/small-a-spm-bpe

@@ -127,8 +127,12 @@ static json_t *flat_logprobs(const json_t *list) {
     size_t i, j, offset = 0;
     json_array_foreach(list, i, entry) {
         json_t *top = json_object();
-        json_array_foreach(json_object_get(entry, "top_logprobs"), j, candidate) json_object_set(
-            top, json_string_value(json_object_get(candidate, "token")), json_object_get(candidate, "logprob"));
+        /* Of candidates of one text (parts of characters, ids that no token has) the first is the likeliest. */
+        json_array_foreach(json_object_get(entry, "top_logprobs"), j, candidate) {
+            const char *token = json_string_value(json_object_get(candidate, "token"));
+            if (!json_object_get(top, token))
+                json_object_set(top, token, json_object_get(candidate, "logprob"));
+        }
         json_array_append(tokens, json_object_get(entry, "token"));
         json_array_append(values, json_object_get(entry, "logprob"));
         json_array_append_new(tops, top);

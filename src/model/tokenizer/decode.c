@@ -232,9 +232,11 @@ int qm_decode_tokens(const struct qm_tokenizer *t, const int32_t *ids, size_t n,
     int rc = qm_matcher_new(&m, err);
     for (size_t i = 0; !rc && i < n; i++) {
         size_t len;
-        if (skip_special && t->dropped[ids[i]])
+        if (skip_special && (size_t)ids[i] < t->size && t->dropped[ids[i]])
             continue;
         const char *p = decoded_text(t, ids[i], &len);
+        if (!p)
+            continue;
         if (!t->has_decoder && tokens.n)
             rc = qm_buf_add(&tokens.text, " ", 1, err);
         if (!rc)
@@ -302,8 +304,7 @@ int qm_token_bytes(const struct qm_tokenizer *t, int32_t id, struct qm_token_scr
     size_t len;
     const char *p = decoded_text(t, id, &len);
     if (!p)
-        return qm_fail(err, QM_INPUT, "token id %d is not in the vocabulary (ids 0 to %lld)", id,
-                       (long long)qm_tokenizer_size(t) - 1);
+        return id < 0 ? qm_fail(err, QM_INPUT, "token id %d: expected 0 or more", id) : QM_OK;
     if (t->kind == QM_KIND_SPM)
         return spm_bytes(t, id, p, len, out, err);
     struct qm_buf *a = &scratch->a, *b = &scratch->b;

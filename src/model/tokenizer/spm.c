@@ -329,6 +329,8 @@ int qm_spm_decode(const struct qm_tokenizer *t, const int32_t *ids, size_t n, st
     for (size_t i = 0; !rc && i < n; i++) {
         size_t len;
         const char *p = qm_vocab_text(&t->vocab, ids[i], &len);
+        if (!p)
+            continue;
         if (s->type[ids[i]] == QM_PIECE_BYTE) {
             char b = (char)qm_byte_piece(p, len);
             rc = qm_buf_add(&bytes, &b, 1, err);

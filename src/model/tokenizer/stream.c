@@ -38,7 +38,9 @@ void qm_stream_drop_space(struct qm_stream *s) {
 
 int qm_stream_push(struct qm_stream *s, int32_t id, struct qm_buf *out, struct qm_error *err) {
     struct qm_buf *p = &s->pending;
-    size_t rest = 0;
+    size_t rest = 0, len;
+    if (id >= 0 && !qm_tokenizer_piece(s->t, id, &len))
+        return QM_OK;
     if (s->skip_special && id >= 0 && (size_t)id < s->t->size && s->t->dropped[id])
         return QM_OK;
     /* Without a decoder the library puts a space between tokens. */

@@ -37,7 +37,8 @@ int qm_tokenizer_encode(const struct qm_tokenizer *t, const char *text, size_t l
                         bool parse_special, struct qm_ids *out, struct qm_error *err);
 
 /* Appends the text of ids; skip_special drops special tokens. Invalid UTF-8 becomes U+FFFD as the
- * published decoder does. An id outside the vocabulary is QM_INPUT. */
+ * published decoder does. An id that no token has (models pad their vocabulary; files leave gaps) has no text, here
+ * as in the functions below, as in the published library; a negative one is QM_INPUT. */
 int qm_tokenizer_decode(const struct qm_tokenizer *t, const int32_t *ids, size_t n, bool skip_special,
                         struct qm_buf *out, struct qm_error *err);
 
@@ -58,7 +59,7 @@ int32_t qm_tokenizer_id(const struct qm_tokenizer *t, const char *content, size_
 /* The content of a token as the vocabulary spells it ("\u0120the"), or NULL for an id with none; lent. */
 const char *qm_tokenizer_piece(const struct qm_tokenizer *t, int32_t id, size_t *len);
 bool qm_tokenizer_is_special(const struct qm_tokenizer *t, int32_t id);
-/* The raw bytes an id stands for (for logprobs and stop strings), appended to out. */
+/* The raw bytes an id stands for (for logprobs and stop strings), appended to out: none where no token has it. */
 int qm_tokenizer_token_bytes(const struct qm_tokenizer *t, int32_t id, struct qm_buf *out, struct qm_error *err);
 
 #endif

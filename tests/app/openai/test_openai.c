@@ -348,6 +348,48 @@ static void text_response(void **state) {
     qm_openai_request_free(r);
 }
 
+/* Ids of a padded vocabulary, which no token has, are "" in the lists, and the likeliest of one text stays. */
+static void padded_response(void **state) {
+    (void)state;
+    int64_t vocab = context.vocab;
+    int32_t beyond = (int32_t)qm_tokenizer_size(tokenizer) + 3, a = qm_tokenizer_id(tokenizer, "a", 1);
+    context.vocab = beyond + 2;
+    char body[100];
+    snprintf(body, sizeof body, "{\"prompt\": [%d, %d], \"logprobs\": 2}", (int)a, (int)beyond);
+    struct qm_openai_request *r = taken(QM_ENDPOINT_COMPLETIONS, body);
+    token(r, beyond, -0.5f, beyond + 1);
+    token(r, a, -0.25f, beyond);
+    finish(r, 0, QM_FINISH_LENGTH, "a", 2);
+    assert_response(
+        r, "{\"id\":\"id-1\",\"object\":\"text_completion\",\"created\":1700000000,\"model\":\"demo\",\"choices\":["
+           "{\"index\":0,\"text\":\"a\",\"logprobs\":{\"tokens\":[\"\",\"a\"],\"token_logprobs\":[-0.5,-0.25],"
+           "\"top_logprobs\":[{\"\":-0.5},{\"a\":-0.25,\"\":-9999.0}],\"text_offset\":[0,0]},"
+           "\"finish_reason\":\"length\"}],\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":2,"
+           "\"total_tokens\":4}}");
+    qm_openai_request_free(r);
+    snprintf(body, sizeof body, "{\"prompt\": [%d, %d, %d], \"echo\": true}", (int)a, (int)beyond, (int)a);
+    r = taken(QM_ENDPOINT_COMPLETIONS, body);
+    finish(r, 0, QM_FINISH_LENGTH, "b", 1);
+    json_t *response;
+    struct qm_error err;
+    assert_int_equal(qm_openai_response(r, "id-1", 1, &response, &err), QM_OK);
+    const json_t *choice = json_array_get(json_object_get(response, "choices"), 0);
+    assert_string_equal(json_string_value(json_object_get(choice, "text")), "aab");
+    json_decref(response);
+    qm_openai_request_free(r);
+    r = taken(QM_ENDPOINT_CHAT, CHAT_OF(", \"logprobs\": true"));
+    token(r, beyond, -0.5f, a);
+    finish(r, 0, QM_FINISH_LENGTH, "", 1);
+    assert_int_equal(qm_openai_response(r, "id-1", 1, &response, &err), QM_OK);
+    choice = json_array_get(json_object_get(response, "choices"), 0);
+    const json_t *first = json_array_get(json_object_get(json_object_get(choice, "logprobs"), "content"), 0);
+    assert_string_equal(json_string_value(json_object_get(first, "token")), "");
+    assert_int_equal(json_array_size(json_object_get(first, "bytes")), 0);
+    json_decref(response);
+    qm_openai_request_free(r);
+    context.vocab = vocab;
+}
+
 /* The prompt as it was given, or as its tokens read. */
 static void echoed(void **state) {
     (void)state;
@@ -498,6 +540,7 @@ int main(void) {
         cmocka_unit_test(chat_response),
         cmocka_unit_test(tool_calls),
         cmocka_unit_test(text_response),
+        cmocka_unit_test(padded_response),
         cmocka_unit_test(echoed),
         cmocka_unit_test(carried_along),
         cmocka_unit_test(embedding_response),

@@ -307,12 +307,43 @@ static void lookups(void **state) {
     assert_int_equal(len, 3);
     assert_null(qm_tokenizer_piece(t, 12, &len));
     assert_null(qm_tokenizer_piece(t, -1, &len));
-    int32_t bad[] = {1, 12};
+    int32_t bad[] = {1, -12};
     assert_int_equal(qm_tokenizer_decode(t, bad, 2, false, &b, &err), QM_INPUT);
-    assert_non_null(strstr(err.message, "id 12 at position 1"));
+    assert_non_null(strstr(err.message, "id -12 at position 1"));
     assert_int_equal(qm_tokenizer_token_bytes(t, -3, &b, &err), QM_INPUT);
     qm_buf_free(&b);
     qm_tokenizer_free(t);
+}
+
+/* An id that no token has, in a gap of the file or beyond it, stands for no text, everywhere. */
+static void ids_without_tokens(void **state) {
+    (void)state;
+    struct qm_tokenizer *t[2];
+    struct qm_error err;
+    struct qm_stream *s;
+    assert_int_equal(load("", &t[0], &err), QM_OK);
+    assert_int_equal(qm_tokenizer_load("tests/data/tokenizers/small-a-spm-bpe", &t[1], &err), QM_OK);
+    for (int k = 0; k < 2; k++) {
+        int32_t a = qm_tokenizer_id(t[k], "a", 1), beyond = (int32_t)qm_tokenizer_size(t[k]) + 5;
+        const int32_t ids[] = {a, beyond, INT32_MAX, a};
+        for (int skip = 0; skip < 2; skip++) {
+            struct qm_buf b = {0}, streamed = {0};
+            assert_int_equal(qm_tokenizer_decode(t[k], ids, 4, skip, &b, &err), QM_OK);
+            assert_int_equal(qm_stream_new(t[k], skip, &s, &err), QM_OK);
+            for (int i = 0; i < 4; i++)
+                assert_int_equal(qm_stream_push(s, ids[i], &streamed, &err), QM_OK);
+            assert_int_equal(qm_stream_flush(s, &streamed, &err), QM_OK);
+            assert_string_equal(b.data, k ? "aa" : "a a"); /* the first has no decoder */
+            assert_string_equal(streamed.data, b.data);
+            b.len = 0;
+            assert_int_equal(qm_tokenizer_token_bytes(t[k], beyond, &b, &err), QM_OK);
+            assert_int_equal(b.len, 0);
+            qm_buf_free(&b);
+            qm_buf_free(&streamed);
+            qm_stream_free(s);
+        }
+        qm_tokenizer_free(t[k]);
+    }
 }
 
 /* ---- what is refused ---- */
@@ -472,7 +503,7 @@ static void stream_drops_space(void **state) {
     const int32_t ids[] = {7, 1, 7, 2};
     for (size_t i = 0; i < 4; i++)
         assert_int_equal(qm_stream_push(s, ids[i], &b, &err), QM_OK);
-    assert_int_equal(qm_stream_push(s, 99, &b, &err), QM_INPUT);
+    assert_int_equal(qm_stream_push(s, -1, &b, &err), QM_INPUT);
     assert_int_equal(qm_stream_flush(s, &b, &err), QM_OK);
     assert_string_equal(b.data, "a b");
     qm_buf_free(&b);
@@ -498,6 +529,7 @@ int main(void) {
         cmocka_unit_test(added_tokens),
         cmocka_unit_test(special_tokens_as_text),
         cmocka_unit_test(lookups),
+        cmocka_unit_test(ids_without_tokens),
         cmocka_unit_test(refuses_by_name),
         cmocka_unit_test(refuses_models),
         cmocka_unit_test(refuses_damaged_model),
