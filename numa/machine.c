@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "numa/internal.h"
 #include "numa/memory.h"
 
 /* The first line of a file without its newline; "" where there is none. */
@@ -135,31 +136,6 @@ static void find_thp(struct qm_machine *m) {
         snprintf(m->thp, sizeof m->thp, "%.*s", (int)(end - begin - 1), begin + 1);
 }
 
-/* The least quota of this process's cgroup (v2) and those above it. */
-static double find_quota(void) {
-    char line[512], cgroup[512] = "", path[640];
-    FILE *f = fopen("/proc/self/cgroup", "re");
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "0::%511s", cgroup) == 1)
-            break;
-    if (f)
-        fclose(f);
-    double least = 0;
-    for (bool more = cgroup[0] == '/'; more;) {
-        long long quota, period;
-        snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", strcmp(cgroup, "/") ? cgroup : "");
-        first_line(path, line, sizeof line);
-        if (sscanf(line, "%lld %lld", &quota, &period) == 2 && period > 0) {
-            double cpus = (double)quota / (double)period;
-            least = least == 0 || cpus < least ? cpus : least;
-        }
-        char *slash = strrchr(cgroup, '/');
-        more = strcmp(cgroup, "/") != 0;
-        slash[slash == cgroup] = 0;
-    }
-    return least;
-}
-
 /* The model's name, what there is of it for this process, and what changes its speed: no memory sizes in use,
  * nothing that differs from one start to the next. */
 static void name_machine(struct qm_machine *m) {
@@ -205,7 +181,7 @@ int qm_machine_describe(struct qm_machine *out, struct qm_error *err) {
     find_microcode(out);
     first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", out->governor, sizeof out->governor);
     find_thp(out);
-    out->cpu_quota = find_quota();
+    out->memory_limit = qm_memory_limit_at("");
     rc = read_sensors(out, err);
     if (rc)
         qm_machine_free(out);

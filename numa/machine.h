@@ -32,15 +32,15 @@ struct qm_machine_node {
 struct qm_machine {
     struct qm_topology topology; /* the allowed part */
     int cpus_online;             /* hardware threads of the whole machine */
-    double cpu_quota;            /* of the cgroup, in CPUs; 0: none */
     struct qm_cache caches[QM_MAX_CACHES];
     int n_caches;
     struct qm_machine_node nodes[QM_MAX_NODES];
     int n_nodes; /* those without an allowed core too */
     uint64_t memory, available;
-    char microcode[32]; /* "" where the system does not show it */
-    char governor[32];  /* of the CPU frequency; "" */
-    char thp[32];       /* transparent huge pages: always, madvise or never; "" */
+    uint64_t memory_limit; /* of the cgroup, or of one above it; UINT64_MAX: none */
+    char microcode[32];    /* "" where the system does not show it */
+    char governor[32];     /* of the CPU frequency; "" */
+    char thp[32];          /* transparent huge pages: always, madvise or never; "" */
     struct qm_reading reading;
     char not_readable[QM_SENSOR_COUNT][512]; /* why a sensor can't be read, or "" */
     char identity[256];                      /* the same for the same machine and the same part of it */

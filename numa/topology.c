@@ -3,6 +3,7 @@
  * hwloc object. */
 #include "numa/topology.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -246,6 +247,7 @@ int qm_topology_describe(hwloc_topology_t hw, hwloc_const_cpuset_t allowed, cons
         qm_topology_free(out);
         return rc;
     }
+    out->allowed_cores = out->cores;
     out->cpus = count_within(hw, HWLOC_OBJ_PU, used);
     out->packages = count_within(hw, HWLOC_OBJ_PACKAGE, used);
     hwloc_bitmap_free(used);
@@ -253,6 +255,23 @@ int qm_topology_describe(hwloc_topology_t hw, hwloc_const_cpuset_t allowed, cons
         out->packages = 1;
     find_model(hw, out);
     return QM_OK;
+}
+
+void qm_topology_limit(struct qm_topology *t, double quota) {
+    int most = quota < 1 ? 1 : quota > INT_MAX ? INT_MAX : (int)quota, nodes = 0;
+    t->cpu_quota = quota;
+    if (!(quota > 0) || most >= t->cores)
+        return;
+    for (int i = 0, last = -1; i < most; i++) {
+        int from = (int)((int64_t)i * t->cores / most), node = t->core_node[from];
+        if (node != last) /* nodes without a core are gone, those behind them move up */
+            t->node_number[nodes++] = t->node_number[node];
+        last = node;
+        t->core_cpu[i] = t->core_cpu[from];
+        t->core_node[i] = nodes - 1;
+    }
+    t->nodes = nodes;
+    t->cores = most;
 }
 
 int qm_topology_load(const struct qm_numa *numa, struct qm_topology *out, struct qm_error *err) {
@@ -280,6 +299,8 @@ int qm_topology_load(const struct qm_numa *numa, struct qm_topology *out, struct
         goto done;
     }
     rc = qm_topology_describe(hw, allowed, numa ? numa : &automatic, out, err);
+    if (rc == QM_OK)
+        qm_topology_limit(out, qm_cpu_quota_at(""));
 done:
     hwloc_bitmap_free(allowed);
     hwloc_bitmap_free(bound);

@@ -70,16 +70,18 @@ static int print_json(const struct job *j, struct qm_error *err) {
         disk = json_pack("{s:s, s:f, s:I, s:b}", "file", j->found.disk.file, "bytes_per_second", j->found.disk.rate,
                          "bytes", (json_int_t)j->found.disk.bytes, "direct", j->found.disk.direct);
     json_t *root = json_pack(
-        "{s:s, s:s, s:o, s:s, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, "
+        "{s:s, s:s, s:o, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
         "s:o, s:b, s:o, s:s}",
         "identity", m->identity, "cpu", t->cpu_model, "microcode", text_or_null(m->microcode), "isa",
-        qm_isa_name(j->isa), "packages", t->packages, "nodes", t->nodes, "cores", t->cores, "cpus", t->cpus,
-        "cpus_of_machine", m->cpus_online, "cpu_quota", m->cpu_quota > 0 ? json_real(m->cpu_quota) : json_null(),
-        "caches", caches_json(m), "memory", (json_int_t)m->memory, "available", (json_int_t)m->available,
-        "memory_nodes", nodes_json(m), "transparent_huge_pages", text_or_null(m->thp), "governor",
-        text_or_null(m->governor), "sensors", sensors_json(m), "limits", qm_machine_profile_json(&j->found.profile),
-        "disk", disk, "profile", text_or_null(j->found.path), "measured_now", j->found.measured, "noisy",
-        text_or_null(noise), "kernels_build", qm_calibration_build());
+        qm_isa_name(j->isa), "packages", t->packages, "nodes", t->nodes, "cores", t->cores, "allowed_cores",
+        t->allowed_cores, "cpus", t->cpus, "cpus_of_machine", m->cpus_online, "cpu_quota",
+        t->cpu_quota > 0 ? json_real(t->cpu_quota) : json_null(), "caches", caches_json(m), "memory",
+        (json_int_t)m->memory, "available", (json_int_t)m->available, "memory_limit",
+        m->memory_limit < m->memory ? json_integer((json_int_t)m->memory_limit) : json_null(), "memory_nodes",
+        nodes_json(m), "transparent_huge_pages", text_or_null(m->thp), "governor", text_or_null(m->governor), "sensors",
+        sensors_json(m), "limits", qm_machine_profile_json(&j->found.profile), "disk", disk, "profile",
+        text_or_null(j->found.path), "measured_now", j->found.measured, "noisy", text_or_null(noise), "kernels_build",
+        qm_calibration_build());
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     int rc = text ? qm_out_printf(err, "%s\n", text) : qm_fail(err, QM_SYSTEM, "the machine's name is not UTF-8");

@@ -119,14 +119,19 @@ int qm_offload_what(const struct qm_args *args, const struct qm_model *m, struct
 }
 
 int qm_offload_unmeasured(struct qm_speed *out, struct qm_error *err) {
+    struct qm_topology topology;
+    int rc = qm_topology_load(NULL, &topology, err);
+    if (rc)
+        return rc;
     *out = (struct qm_speed){.name = "this machine",
                              .nodes = 1,
-                             .cores = (int)sysconf(_SC_NPROCESSORS_ONLN),
+                             .cores = topology.cores,
                              .read = 1e11,
                              .bf16 = 1e12,
                              .f32 = 5e11,
                              .region_us = 5,
                              .barrier_us = 2};
+    qm_topology_free(&topology);
     qm_efficiency_usual(&out->efficiency);
     return qm_memory_available(&out->memory, err);
 }

@@ -42,6 +42,11 @@ static int open_team(struct qm_engine *e, const struct qm_engine_options *o, str
         int threads = qm_team_threads(e->team);
         if (threads <= t->cores)
             rc = qm_buf_str(&e->notes, "threads could not be pinned to cores: the system does not allow it\n", err);
+        else if (t->cpu_quota > 0 && t->cores < t->allowed_cores)
+            rc = qm_buf_printf(&e->notes, err,
+                               "%d threads, but the cgroup's CPU quota is the time of %.2f CPUs: they wait for each "
+                               "other (%d would not)\n",
+                               threads, t->cpu_quota, t->cores);
         else if (t->nodes > 1)
             rc = qm_buf_printf(&e->notes, err,
                                "%d threads for %d cores: they are not pinned, and memory is not bound to nodes\n",

@@ -165,6 +165,62 @@ static void test_version_1(void **state) {
     finish(&t);
 }
 
+static void expect_quota(const struct tree *t, double expected) {
+    double quota = qm_cpu_quota_at(t->root);
+    if (quota < expected - 1e-9 || quota > expected + 1e-9)
+        fail_msg("expected a quota of %g CPUs, found %g", expected, quota);
+}
+
+static void test_limits_of_version_2(void **state) {
+    (void)state;
+    struct tree t;
+    start(&t);
+    expect_quota(&t, 0);
+    assert_true(qm_memory_limit_at(t.root) == UINT64_MAX);
+    put(&t, "/proc/self/mountinfo", "31 23 0:28 / /cg rw - cgroup2 cgroup2 rw\n");
+    put(&t, "/proc/self/cgroup", "0::/user.slice/job\n");
+    put(&t, "/cg/user.slice/job/cpu.max", "max 100000\n");
+    expect_quota(&t, 0);
+    /* an ancestor's counts, and of several the least */
+    put(&t, "/cg/user.slice/cpu.max", "150000 100000\n");
+    expect_quota(&t, 1.5);
+    put(&t, "/cg/user.slice/job/cpu.max", "25000 50000\n");
+    expect_quota(&t, 0.5);
+    put(&t, "/cg/user.slice/job/cpu.max", "nonsense\n");
+    expect_quota(&t, 1.5);
+    /* memory.high slows a process down long before memory.max ends it */
+    put(&t, "/cg/user.slice/memory.max", "max\n");
+    put(&t, "/cg/user.slice/memory.high", "300000\n");
+    put(&t, "/cg/user.slice/memory.current", "100000\n");
+    expect(&t, 200000);
+    assert_int_equal(qm_memory_limit_at(t.root), 300000);
+    finish(&t);
+}
+
+static void test_limits_of_version_1(void **state) {
+    (void)state;
+    struct tree t;
+    start(&t);
+    put(&t, "/proc/self/mountinfo",
+        "35 31 0:32 /docker/abc /sys/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
+        "36 31 0:33 /docker/abc /sys/memory rw - cgroup cgroup rw,memory\n"
+        "38 31 0:41 / /sys/unified rw - cgroup2 cgroup2 rw\n");
+    put(&t, "/proc/self/cgroup", "5:cpu,cpuacct:/docker/abc/in\n4:memory:/docker/abc\n0::/\n");
+    put(&t, "/sys/cpu,cpuacct/in/cpu.cfs_quota_us", "-1\n");
+    put(&t, "/sys/cpu,cpuacct/in/cpu.cfs_period_us", "100000\n");
+    expect_quota(&t, 0);
+    put(&t, "/sys/cpu,cpuacct/cpu.cfs_quota_us", "50000\n");
+    expect_quota(&t, 0);
+    put(&t, "/sys/cpu,cpuacct/cpu.cfs_period_us", "100000\n");
+    expect_quota(&t, 0.5);
+    put(&t, "/sys/cpu,cpuacct/in/cpu.cfs_quota_us", "20000\n");
+    expect_quota(&t, 0.2);
+    put(&t, "/sys/memory/memory.limit_in_bytes", "400000\n");
+    put(&t, "/sys/memory/memory.usage_in_bytes", "1\n");
+    assert_int_equal(qm_memory_limit_at(t.root), 400000);
+    finish(&t);
+}
+
 static void test_malformed(void **state) {
     (void)state;
     static const char *const numbers[] = {"", "-1\n", "12x\n", " 12\n", "99999999999999999999999\n"};
@@ -194,9 +250,14 @@ static void test_malformed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_alloc),          cmocka_unit_test(test_impossible_sizes),
-        cmocka_unit_test(test_available_here), cmocka_unit_test(test_version_2),
-        cmocka_unit_test(test_version_1),      cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_alloc),
+        cmocka_unit_test(test_impossible_sizes),
+        cmocka_unit_test(test_available_here),
+        cmocka_unit_test(test_version_2),
+        cmocka_unit_test(test_version_1),
+        cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_limits_of_version_2),
+        cmocka_unit_test(test_limits_of_version_1),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

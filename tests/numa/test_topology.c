@@ -206,6 +206,26 @@ static void test_words(void **state) {
     assert_int_equal(n.mode, QM_NUMA_OFF);
 }
 
+/* A CPU quota leaves as many cores as it keeps busy, spread over the nodes that remain. */
+static void test_quota(void **state) {
+    (void)state;
+    const struct {
+        double quota;
+        int cores, nodes;
+    } cases[] = {{0, 8, 4}, {0.5, 1, 1}, {1, 1, 1}, {1.9, 1, 1}, {2, 2, 2}, {5.7, 5, 4}, {8, 8, 4}, {1e9, 8, 4}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int cpu[] = {0, 1, 2, 3, 4, 5, 6, 7}, node[] = {0, 0, 1, 1, 2, 2, 3, 3}, number[] = {10, 11, 12, 13};
+        struct qm_topology t = {.cores = 8, .nodes = 4, .core_cpu = cpu, .core_node = node, .node_number = number};
+        qm_topology_limit(&t, cases[i].quota);
+        assert_int_equal(t.cores, cases[i].cores);
+        assert_int_equal(t.nodes, cases[i].nodes);
+        for (int c = 0; c < t.cores; c++) {
+            assert_in_range(node[c], 0, t.nodes - 1);
+            assert_int_equal(number[node[c]], 10 + cpu[c] / 2);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_this_machine),
@@ -218,6 +238,7 @@ int main(void) {
         cmocka_unit_test(test_nodes_refused),
         cmocka_unit_test(test_no_numa),
         cmocka_unit_test(test_words),
+        cmocka_unit_test(test_quota),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,8 +50,10 @@ static int print_processors(const struct qm_machine *m, struct qm_error *err) {
     if (!rc && t->cpus < m->cpus_online)
         rc = qm_out_printf(err, "               of the machine's %d hardware threads (affinity or cpuset)\n",
                            m->cpus_online);
-    if (!rc && m->cpu_quota > 0)
-        rc = qm_out_printf(err, "               the cgroup grants the time of %.2f CPUs\n", m->cpu_quota);
+    if (!rc && t->cpu_quota > 0)
+        rc = qm_out_printf(err,
+                           "               CPU quota of the cgroup: the time of %.2f CPUs; threads: %d (of %d core%s)\n",
+                           t->cpu_quota, t->cores, t->allowed_cores, t->allowed_cores == 1 ? "" : "s");
     return rc;
 }
 
@@ -78,6 +80,13 @@ static int print_instructions(enum qm_isa isa, struct qm_error *err) {
     return qm_out_printf(err, "instructions   %s\n", qm_isa_name(isa));
 }
 
+static int print_memory(const struct qm_machine *m, struct qm_error *err) {
+    int rc = qm_out_printf(err, "memory         %.1f GiB, %.1f GiB available\n", gib(m->memory), gib(m->available));
+    if (rc || m->memory_limit >= m->memory)
+        return rc;
+    return qm_out_printf(err, "               memory limit of the cgroup: %.1f GiB\n", gib(m->memory_limit));
+}
+
 int qm_picture_machine(const struct qm_machine *m, enum qm_isa isa, struct qm_error *err) {
     int rc = print_processors(m, err);
     if (!rc)
@@ -85,7 +94,7 @@ int qm_picture_machine(const struct qm_machine *m, enum qm_isa isa, struct qm_er
     if (!rc)
         rc = print_caches(m, err);
     if (!rc)
-        rc = qm_out_printf(err, "memory         %.1f GiB, %.1f available\n", gib(m->memory), gib(m->available));
+        rc = print_memory(m, err);
     for (int i = 0; i < m->n_nodes && !rc; i++)
         rc = print_node(&m->nodes[i], err);
     if (!rc)
