@@ -8,8 +8,6 @@
 static int run_batch(const struct qm_args *args, struct qm_error *err) {
     struct qm_progress progress;
     struct qm_batch_settings settings;
-    if (args->option[QM_OPT_JSON].set && !args->option[QM_OPT_STATUS].set)
-        return qm_fail(err, QM_USAGE, "--json goes with --status; answers are written to --output");
     if (args->option[QM_OPT_STATUS].set)
         return qm_batch_status(args->option[QM_OPT_STATUS].text, args->option[QM_OPT_JSON].set, err);
     if (args->option[QM_OPT_EXPORT].set)
@@ -54,6 +52,14 @@ static const unsigned char batch_options[] = {QM_OPT_OUTPUT,
                                               QM_OPT_JSON,
                                               QM_OPT_END};
 
+static const unsigned char status_uses[] = {QM_OPT_JSON, QM_OPT_END};
+static const unsigned char export_uses[] = {QM_OPT_END};
+static const struct qm_mode batch_modes[] = {{.by = QM_OPT_STATUS, .alone = true, .uses = status_uses},
+                                             {.by = QM_OPT_EXPORT, .alone = true, .uses = export_uses},
+                                             {.by = QM_OPT_END}};
+static const struct qm_need batch_needs[] = {
+    {QM_OPT_JSON, QM_OPT_STATUS, 0}, {QM_OPT_KV_DISK_SIZE, QM_OPT_KV_DISK, 0}, {QM_OPT_END, 0, 0}};
+
 const struct qm_command qm_cmd_batch = {
     .name = "batch",
     .usage = "MODEL IN.jsonl -o OUT.jsonl",
@@ -74,6 +80,8 @@ const struct qm_command qm_cmd_batch = {
                "quietmind batch --status out.jsonl\n"
                "quietmind batch Qwen/Qwen3-4B --document reports/ --ask questions.txt -o answers.md --format md\n",
     .options = batch_options,
+    .modes = batch_modes,
+    .needs = batch_needs,
     .common = true,
     .max_positional = 1,
     .takes_model = true,

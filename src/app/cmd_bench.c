@@ -78,10 +78,6 @@ static int open_subject(const struct qm_args *args, struct bench *b, struct qm_e
     int64_t layers = qm_args_int(args, QM_OPT_LAYERS, 0);
     if (shape && named_model(args))
         return qm_fail(err, QM_USAGE, "bench: either a model (%s) or --random %s", args->model, shape);
-    if (layers && !shape)
-        return qm_fail(err, QM_USAGE, "bench: --layers is for --random: a model of files is measured whole");
-    if (dtype && !shape)
-        return qm_fail(err, QM_USAGE, "bench: --dtype is for --random: weights of files keep their type");
     struct qm_bench_subject *s = &b->subject;
     if (!shape) {
         int rc = qm_app_open(args, QM_TOKENIZER_NO, &b->progress, &b->opened, err);
@@ -201,8 +197,6 @@ static int run_bench(const struct qm_args *args, struct qm_error *err) {
     int rc = read_plan(args, &b.plan, err);
     if (!rc)
         rc = qm_row_format_parse(qm_args_text(args, QM_OPT_OUTPUT_FORMAT, "md"), &b.rows.format, err);
-    if (!rc && kernels && (named_model(args) || args->option[QM_OPT_RANDOM].set))
-        rc = qm_fail(err, QM_USAGE, "bench: --kernel measures the products alone: no model, no --random");
     if (!rc && !kernels)
         rc = open_subject(args, &b, err);
     if (!rc)
@@ -232,6 +226,15 @@ static const unsigned char bench_options[] = {
     QM_OPT_ROPE_THETA,  QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_DTYPE,
     QM_OPT_END};
 
+static const unsigned char kernel_uses[] = {QM_OPT_THREAD_LIST, QM_OPT_OUTPUT_FORMAT, QM_OPT_ISA, QM_OPT_END};
+static const struct qm_mode bench_modes[] = {{.by = QM_OPT_KERNEL, .alone = true, .uses = kernel_uses},
+                                             {.by = QM_OPT_END}};
+static const struct qm_need bench_needs[] = {{QM_OPT_LAYERS, QM_OPT_RANDOM, 0},
+                                             {QM_OPT_DTYPE, QM_OPT_RANDOM, 0},
+                                             {QM_OPT_FILL_DEPTH, QM_OPT_N_DEPTH, 0},
+                                             {QM_OPT_VRAM, QM_OPT_DEVICE, 0},
+                                             {QM_OPT_END, 0, 0}};
+
 const struct qm_command qm_cmd_bench = {
     .name = "bench",
     .usage = "[MODEL | --random SHAPE | --kernel]",
@@ -254,6 +257,8 @@ const struct qm_command qm_cmd_bench = {
                "quietmind bench --random qwen3-30b-a3b --layers 8 -p 0 -d 131072 --fill-depth\n"
                "quietmind bench --kernel --threads 1,0 -o csv\n",
     .options = bench_options,
+    .modes = bench_modes,
+    .needs = bench_needs,
     .takes_model = true,
     .demo_without_model = true,
     .run = run_bench,

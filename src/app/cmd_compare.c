@@ -31,7 +31,6 @@ struct compare {
 
 static int read_numbers(const struct qm_args *args, struct compare *c, struct qm_error *err) {
     struct qm_compare_task *t = &c->task;
-    int forms = args->option[QM_OPT_JSON].set + args->option[QM_OPT_CSV].set + args->option[QM_OPT_HTML].set;
     t->generate = qm_args_int(args, QM_OPT_COMPARE_GENERATE, 64);
     t->rounds = (int)qm_args_int(args, QM_OPT_ROUNDS, 3);
     t->chunk = qm_args_int(args, QM_OPT_CHUNK, 512);
@@ -44,8 +43,6 @@ static int read_numbers(const struct qm_args *args, struct compare *c, struct qm
     c->report.rounds = t->rounds;
     c->report.seed = (int64_t)t->sampling.seed;
     c->report.temperature = t->sampling.temperature;
-    if (forms > 1)
-        return qm_fail(err, QM_USAGE, "compare: expected one of --json, --csv and --html, found %d of them", forms);
     int rc = qm_compare_specs_parse(qm_args_text(args, QM_OPT_CONFIGS, "cpu,quiet,auto"), t, err);
     if (!rc)
         rc = qm_app_isa(args, &t->isa, err);
@@ -97,9 +94,6 @@ static int read_prompts(const struct qm_args *args, struct compare *c, struct qm
             rc = add_prompt(c, files->list[i], text.data ? text.data : "", text.len, err);
         qm_buf_free(&text);
     }
-    if (!rc && t->prompts && args->option[QM_OPT_PROMPT_TOKENS].set)
-        rc =
-            qm_fail(err, QM_USAGE, "--prompt-tokens is the length of the usual prompt: give no --prompt and no --file");
     if (!rc && t->prompts == 0)
         rc = usual_prompt(args, c, err);
     struct qm_hasher *hasher = NULL;
@@ -291,6 +285,18 @@ static const unsigned char compare_options[] = {QM_OPT_CONFIGS,
                                                 QM_OPT_QUIET_OUTPUT,
                                                 QM_OPT_END};
 
+static const unsigned char history_uses[] = {QM_OPT_JSON, QM_OPT_END};
+static const unsigned char json_refuses[] = {QM_OPT_CSV, QM_OPT_HTML, QM_OPT_END};
+static const unsigned char csv_refuses[] = {QM_OPT_HTML, QM_OPT_END};
+static const unsigned char length_refuses[] = {QM_OPT_PROMPTS, QM_OPT_FILES, QM_OPT_END};
+static const struct qm_mode compare_modes[] = {{.by = QM_OPT_HISTORY, .alone = true, .uses = history_uses},
+                                               {.by = QM_OPT_JSON, .refuses = json_refuses},
+                                               {.by = QM_OPT_CSV, .refuses = csv_refuses},
+                                               {.by = QM_OPT_PROMPT_TOKENS, .refuses = length_refuses},
+                                               {.by = QM_OPT_END}};
+static const struct qm_need compare_needs[] = {
+    {QM_OPT_SEQUENCES, QM_OPT_JOB, 0}, {QM_OPT_CHAT_TEMPLATE, QM_OPT_JOB, 0}, {QM_OPT_END, 0, 0}};
+
 const struct qm_command qm_cmd_compare = {
     .name = "compare",
     .usage = "[MODEL]",
@@ -316,6 +322,8 @@ const struct qm_command qm_cmd_compare = {
                "quietmind compare --history\n"
                "quietmind compare Qwen/Qwen3-4B --job tonight.jsonl --html > compare.html\n",
     .options = compare_options,
+    .modes = compare_modes,
+    .needs = compare_needs,
     .takes_model = true,
     .demo_without_model = true,
     .run = run_compare,

@@ -28,8 +28,6 @@ static int check_usage(const struct qm_args *args, struct qm_error *err) {
         return qm_fail(err, QM_USAGE, "logits: --ids FILE is missing");
     if (!args->option[QM_OPT_OUTPUT].set)
         return qm_fail(err, QM_USAGE, "logits: -o OUT.npy is missing");
-    if (args->option[QM_OPT_ATTENTION].set != args->option[QM_OPT_LAYER].set)
-        return qm_fail(err, QM_USAGE, "logits: --attention FILE and --layer L go together");
     return QM_OK;
 }
 
@@ -131,6 +129,9 @@ static int run_logits(const struct qm_args *args, struct qm_error *err) {
 static const unsigned char logits_options[] = {QM_OPT_IDS,       QM_OPT_OUTPUT, QM_OPT_LAST, QM_OPT_CHUNK,
                                                QM_OPT_ATTENTION, QM_OPT_LAYER,  QM_OPT_END};
 
+static const struct qm_need logits_needs[] = {
+    {QM_OPT_ATTENTION, QM_OPT_LAYER, 0}, {QM_OPT_LAYER, QM_OPT_ATTENTION, 0}, {QM_OPT_END, 0, 0}};
+
 const struct qm_command qm_cmd_logits = {
     .name = "logits",
     .usage = "MODEL --ids FILE -o OUT.npy",
@@ -140,6 +141,7 @@ const struct qm_command qm_cmd_logits = {
                "probabilities of one layer, [heads, tokens, tokens]. Needs no tokenizer.\n",
     .example = "quietmind logits Qwen/Qwen3-4B --ids prompt.ids -o logits.npy --last 1\n",
     .options = logits_options,
+    .needs = logits_needs,
     .common = true,
     .takes_model = true,
     .run = run_logits,

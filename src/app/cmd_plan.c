@@ -290,6 +290,21 @@ static const unsigned char plan_options[] = {
     QM_OPT_THREADS,      QM_OPT_ISA,          QM_OPT_KV_TYPE,     QM_OPT_ROPE_THETA,     QM_OPT_EXPERTS_PER_TOKEN,
     QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_DTYPE,       QM_OPT_ATTENTION_MAPS, QM_OPT_END};
 
+static const unsigned char table_uses[] = {
+    QM_OPT_JSON,           QM_OPT_PLAN_BATCH, QM_OPT_RAM,          QM_OPT_VRAM,
+    QM_OPT_MACHINE,        QM_OPT_DEVICE,     QM_OPT_OFFLOAD,      QM_OPT_CHUNK,
+    QM_OPT_THREADS,        QM_OPT_ISA,        QM_OPT_KV_TYPE,      QM_OPT_LAYERS,
+    QM_OPT_DTYPE,          QM_OPT_ROPE_THETA, QM_OPT_ROPE_SCALING, QM_OPT_EXPERTS_PER_TOKEN,
+    QM_OPT_ATTENTION_MAPS, QM_OPT_END};
+static const unsigned char accuracy_uses[] = {QM_OPT_JSON, QM_OPT_END};
+static const unsigned char page_refuses[] = {QM_OPT_JSON, QM_OPT_END};
+static const unsigned char described_refuses[] = {QM_OPT_ISA, QM_OPT_END};
+static const struct qm_mode plan_modes[] = {{.by = QM_OPT_ACCURACY, .alone = true, .uses = accuracy_uses},
+                                            {.by = QM_OPT_TABLE, .or_several = true, .uses = table_uses},
+                                            {.by = QM_OPT_HTML, .refuses = page_refuses},
+                                            {.by = QM_OPT_MACHINE, .refuses = described_refuses},
+                                            {.by = QM_OPT_END}};
+
 const struct qm_command qm_cmd_plan = {
     .name = "plan",
     .usage = "[MODEL... | --random SHAPE | --table]",
@@ -300,6 +315,7 @@ const struct qm_command qm_cmd_plan = {
     .example = "quietmind plan Qwen/Qwen3-30B-A3B --context 131072 --prompt 100000\n"
                "quietmind plan --random llama-3-70b --machine epyc-9575f-2s\n",
     .options = plan_options,
+    .modes = plan_modes,
     .max_positional = -1,
     .takes_model = true,
     .demo_without_model = true,

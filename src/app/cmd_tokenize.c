@@ -229,10 +229,6 @@ static int encode_once(const struct qm_args *args, const struct qm_tokenizer *t,
 
 static int run_tokenize(const struct qm_args *args, struct qm_error *err) {
     bool decoding = args->option[QM_OPT_DECODE].set, lines = args->option[QM_OPT_JSONL].set;
-    if (args->option[QM_OPT_SKIP_SPECIAL].set && !decoding)
-        return qm_fail(err, QM_USAGE, "tokenize: --skip-special goes with --decode");
-    if (args->option[QM_OPT_NO_SPECIAL].set && decoding)
-        return qm_fail(err, QM_USAGE, "tokenize: --no-special does not go with --decode (see --skip-special)");
     if (lines && (args->n_positional || args->option[QM_OPT_DECODE].has_value))
         return qm_fail(err, QM_USAGE, "tokenize: --jsonl reads standard input, but there is an argument too");
     if (!decoding && args->n_positional > 1)
@@ -257,6 +253,13 @@ static int run_tokenize(const struct qm_args *args, struct qm_error *err) {
 static const unsigned char tokenize_options[] = {QM_OPT_NO_SPECIAL, QM_OPT_DECODE, QM_OPT_SKIP_SPECIAL,
                                                  QM_OPT_JSON,       QM_OPT_JSONL,  QM_OPT_END};
 
+static const unsigned char decode_refuses[] = {QM_OPT_NO_SPECIAL, QM_OPT_END};
+static const unsigned char lines_refuses[] = {QM_OPT_JSON, QM_OPT_END};
+static const struct qm_mode tokenize_modes[] = {{.by = QM_OPT_DECODE, .refuses = decode_refuses},
+                                                {.by = QM_OPT_JSONL, .refuses = lines_refuses},
+                                                {.by = QM_OPT_END}};
+static const struct qm_need tokenize_needs[] = {{QM_OPT_SKIP_SPECIAL, QM_OPT_DECODE, 0}, {QM_OPT_END, 0, 0}};
+
 const struct qm_command qm_cmd_tokenize = {
     .name = "tokenize",
     .usage = "MODEL [TEXT|-] | MODEL --decode [IDS|-]",
@@ -269,6 +272,8 @@ const struct qm_command qm_cmd_tokenize = {
     .example = "quietmind tokenize Qwen/Qwen3-4B \"Hello, world\"\n"
                "quietmind tokenize Qwen/Qwen3-4B --decode \"9707 11 1879\"\n",
     .options = tokenize_options,
+    .modes = tokenize_modes,
+    .needs = tokenize_needs,
     .common = true,
     .max_positional = -1,
     .takes_model = true,

@@ -267,6 +267,44 @@ static int settle_positional(struct qm_args *a, bool model_option, struct qm_err
     return QM_OK;
 }
 
+static bool mode_holds(const struct qm_mode *m, const struct qm_args *a) {
+    return a->option[m->by].set || (m->or_several && a->n_positional > 0);
+}
+
+/* Options and arguments that a mode does not use. */
+static int check_mode(const struct qm_mode *m, const struct qm_args *a, const char *argument, struct qm_error *err) {
+    const char *command = a->command->name, *by = qm_options[m->by].name;
+    bool chosen = a->option[m->by].set;
+    for (int o = 1; o < QM_OPT_COUNT; o++) {
+        bool fits = o == m->by || o == QM_OPT_HELP || o == QM_OPT_QUIET_OUTPUT || (o == QM_OPT_MODEL && !m->alone) ||
+                    ((!m->uses || in_list(m->uses, o)) && !(m->refuses && in_list(m->refuses, o)));
+        if (!a->option[o].given || fits)
+            continue;
+        return qm_fail(err, QM_USAGE, "%s: --%s does not go with %s%s (see quietmind %s --help)", command,
+                       qm_options[o].name, chosen ? "--" : "", chosen ? by : "several models", command);
+    }
+    if (m->alone && argument)
+        return qm_fail(err, QM_USAGE, "%s: --%s takes no argument, found \"%s\"", command, by, argument);
+    return QM_OK;
+}
+
+/* argument: the first one on the command line, or NULL. */
+static int check_modes(const struct qm_args *a, const char *argument, struct qm_error *err) {
+    const struct qm_command *c = a->command;
+    int rc = QM_OK;
+    for (const struct qm_mode *m = c->modes; m && m->by && !rc; m++)
+        if (mode_holds(m, a))
+            rc = check_mode(m, a, argument, err);
+    for (const struct qm_need *n = c->needs; n && n->option && !rc; n++) {
+        if (!a->option[n->option].given || a->option[n->with].set || (n->or_with && a->option[n->or_with].set))
+            continue;
+        rc = qm_fail(err, QM_USAGE, "%s: --%s goes with --%s%s%s (see quietmind %s --help)", c->name,
+                     qm_options[n->option].name, qm_options[n->with].name, n->or_with ? " or --" : "",
+                     n->or_with ? qm_options[n->or_with].name : "", c->name);
+    }
+    return rc;
+}
+
 int qm_args_parse(const struct qm_command *command, int argc, char *const *argv, char *const *environment,
                   struct qm_args *out, struct qm_error *err) {
     *out = (struct qm_args){.command = command};
@@ -287,10 +325,15 @@ int qm_args_parse(const struct qm_command *command, int argc, char *const *argv,
             out->positional[out->n_positional++] = argv[i];
     }
     bool model_option = out->option[QM_OPT_MODEL].set;
+    for (int o = 1; o < QM_OPT_COUNT; o++)
+        out->option[o].given = out->option[o].set;
+    const char *argument = out->n_positional ? out->positional[0] : NULL;
     if (!rc)
         rc = take_environment(out, environment, err);
     if (!rc)
         rc = settle_positional(out, model_option, err);
+    if (!rc)
+        rc = check_modes(out, argument, err);
     if (rc)
         qm_args_free(out);
     return rc;

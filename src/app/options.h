@@ -164,6 +164,23 @@ extern const struct qm_option_info qm_options[QM_OPT_COUNT];
 
 struct qm_args;
 
+/* What holds where an option is given, on the command line or by the environment: of the options on the command line
+ * others are refused, since they would do nothing (those of the environment are for whatever uses them). All modes
+ * that hold count. */
+struct qm_mode {
+    unsigned char by; /* enum qm_option; QM_OPT_END ends a list */
+    bool or_several;  /* holds too where there are arguments beside the model */
+    bool alone;       /* takes no arguments and no model */
+    /* Ended by QM_OPT_END: what may be given beside it (NULL: anything), and what may not. QM_OPT_QUIET_OUTPUT always
+     * may. */
+    const unsigned char *uses, *refuses;
+};
+
+/* An option that does something only where another one, or one of two, is given. */
+struct qm_need {
+    unsigned char option, with, or_with;
+};
+
 struct qm_command {
     const char *name;
     const char *usage;                    /* what follows the name */
@@ -171,6 +188,8 @@ struct qm_command {
     const char *details;                  /* paragraphs, lines at most 78 wide */
     const char *example;                  /* lines, each a command */
     const unsigned char *options;         /* enum qm_option, ended by QM_OPT_END */
+    const struct qm_mode *modes;          /* or NULL */
+    const struct qm_need *needs;          /* ended by an option QM_OPT_END; or NULL */
     bool common;                          /* takes qm_common_options too */
     int min_positional, max_positional;   /* beside the model; max -1: any number */
     bool takes_model, demo_without_model; /* the first positional argument is the model, unless -m gives it */
@@ -181,6 +200,7 @@ extern const unsigned char qm_common_options[];
 
 struct qm_arg {
     bool set;
+    bool given;     /* on the command line */
     bool has_value; /* of the MAYBE kinds */
     int64_t integer;
     double real;

@@ -25,7 +25,8 @@ static const struct qm_command command = {
 enum { MAX_ARGS = 16 };
 
 /* Arguments separated by '|'. */
-static int parse_with(const char *line, char *const *environment, struct qm_args *out, struct qm_error *err) {
+static int parse_of(const struct qm_command *c, const char *line, char *const *environment, struct qm_args *out,
+                    struct qm_error *err) {
     static char text[512];
     char *argv[MAX_ARGS];
     int argc = 0;
@@ -37,7 +38,11 @@ static int parse_with(const char *line, char *const *environment, struct qm_args
             *p++ = 0;
     }
     *err = (struct qm_error){0};
-    return qm_args_parse(&command, argc, argv, environment, out, err);
+    return qm_args_parse(c, argc, argv, environment, out, err);
+}
+
+static int parse_with(const char *line, char *const *environment, struct qm_args *out, struct qm_error *err) {
+    return parse_of(&command, line, environment, out, err);
 }
 
 static struct qm_args parse(const char *line) {
@@ -55,6 +60,54 @@ static void refused(const char *line, const char *part) {
     int rc = parse_with(line, NULL, &a, &err);
     if (rc != QM_USAGE || !strstr(err.message, part))
         fail_msg("%s: expected \"%s\", found %d \"%s\"", line, part, rc, err.message);
+}
+
+/* What a mode does not use is refused where it was typed, not where the environment has it for whatever uses it. */
+static void test_modes(void **state) {
+    (void)state;
+    static const unsigned char decode_uses[] = {QM_OPT_JSON, QM_OPT_END}, json_refuses[] = {QM_OPT_STOP, QM_OPT_END};
+    static const struct qm_mode modes[] = {
+        {.by = QM_OPT_DECODE, .or_several = true, .alone = true, .uses = decode_uses},
+        {.by = QM_OPT_JSON, .refuses = json_refuses},
+        {.by = QM_OPT_END}};
+    static const struct qm_need needs[] = {{QM_OPT_LOGPROBS, QM_OPT_JSON, QM_OPT_STOP}, {QM_OPT_END, 0, 0}};
+    const struct qm_command with_modes = {.name = "try",
+                                          .usage = "",
+                                          .options = options,
+                                          .common = true,
+                                          .modes = modes,
+                                          .needs = needs,
+                                          .max_positional = 2,
+                                          .takes_model = true,
+                                          .demo_without_model = true};
+    static const struct {
+        const char *line, *part; /* NULL: taken */
+    } cases[] = {{"dir|-p|x", NULL},
+                 {"--decode|--json", NULL},
+                 {"--decode|5|--quiet-output", NULL},
+                 {"dir|--json|-p|x", NULL},
+                 {"--stop|a|--logprobs", NULL},
+                 {"--decode|-p|x", "try: --prompt does not go with --decode"},
+                 {"--threads|2|--decode", "--threads does not go with --decode"},
+                 {"-m|dir|--decode", "--model does not go with --decode"},
+                 {"dir|--decode", "--decode takes no argument, found \"dir\""},
+                 {"dir|text|-p|x", "--prompt does not go with several models"},
+                 {"dir|--stop|a|--json", "--stop does not go with --json"},
+                 {"dir|--logprobs", "--logprobs goes with --json or --stop"}};
+    char *const environment[] = {"QUIETMIND_PROMPT=x", "QUIETMIND_THREADS=3", "QUIETMIND_MODEL=dir",
+                                 "QUIETMIND_LOGPROBS=2", NULL};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int from = 0; from < 2; from++) {
+            struct qm_args a;
+            struct qm_error err;
+            int rc = parse_of(&with_modes, cases[i].line, from ? environment : NULL, &a, &err);
+            if (rc != (cases[i].part ? QM_USAGE : QM_OK) || (rc && !strstr(err.message, cases[i].part)))
+                fail_msg("%s: expected \"%s\", found %d \"%s\"", cases[i].line, cases[i].part ? cases[i].part : "", rc,
+                         err.message);
+            if (!rc)
+                qm_args_free(&a);
+        }
+    }
 }
 
 static void test_forms(void **state) {
@@ -201,9 +254,13 @@ static void test_table(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forms),    cmocka_unit_test(test_values_that_may_be_left_out),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_environment),
-        cmocka_unit_test(test_nearest),  cmocka_unit_test(test_table),
+        cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_modes),
+        cmocka_unit_test(test_values_that_may_be_left_out),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -99,11 +99,12 @@ refuse 2 'nothing to measure' 'nothing to measure' bench $DEMO -p 0 -n 0
 refuse 2 'no repetitions' '-r: expected an integer' bench $DEMO -r 0
 refuse 2 'an unknown shape' 'expected qwen3-30b-a3b' bench --random qwen-9
 refuse 2 'too many layers' 'has 48 layers' bench --random qwen3-30b-a3b --layers 49
-refuse 2 'layers of files' '--layers is for --random' bench $DEMO --layers 1
-refuse 2 'the type of files' '--dtype is for --random' bench $DEMO --dtype f32
+refuse 2 'layers of files' '--layers goes with --random' bench $DEMO --layers 1
+refuse 2 'the type of files' '--dtype goes with --random' bench $DEMO --dtype f32
 refuse 2 'an unknown type' '--dtype: expected bf16, f16 or f32' bench --random qwen3-4b --dtype q4_0
 refuse 2 'a model twice' 'either a model' bench $DEMO --random qwen3-4b
-refuse 2 'kernels of a model' '--kernel measures the products alone' bench $DEMO --kernel
+refuse 2 'kernels of a model' '--kernel takes no argument' bench $DEMO --kernel
+refuse 2 'kernels of prompts' '--n-prompt does not go with --kernel' bench --kernel -p 8
 refuse 4 'more than fits' 'not enough memory' bench --random llama-3-70b --layers 80 -d 1000000 $SMALL
 refuse 4 'more than fits names what asks for it' '1 sequence of 1000008 tokens' bench --random llama-3-70b -d 1000000 $SMALL
 refuse 3 'no such model' 'none' bench "$T/none"

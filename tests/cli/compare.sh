@@ -46,7 +46,7 @@ check 'the same answers' out_has '^cpu .* identical$'
 } 2>/dev/null
 # shellcheck disable=SC2086
 {
-refuse 2 'a length without the usual prompt' 'no --prompt' compare $DEMO $FAST -p Who
+refuse 2 'a length without the usual prompt' '--prompt does not go with --prompt-tokens' compare $DEMO $FAST -p Who
 SHORT="--machine $SLOW -n 4 -r 1"
 expect 0 'prompts of its own' compare $DEMO $SHORT --configs cpu -p 'Who kept the log?' -p Where --with "$T/first.json"
 check 'two prompts' out_has '^work +2 prompts'
@@ -181,7 +181,9 @@ check 'ends' out_has '</html>'
 
 refuse 3 'a result to nowhere' 'nowhere/x.json: cannot write here' compare $DEMO $SHORT --configs cpu -o "$T/nowhere/x.json"
 refuse 2 'an unknown configuration' '--configs: expected cpu, quiet' compare $DEMO --configs tpu
-refuse 2 'two forms' 'expected one of --json' compare $DEMO --json --csv
+refuse 2 'two forms' '--csv does not go with --json' compare $DEMO --json --csv
+refuse 2 'history of a model' '--history takes no argument' compare --history $DEMO
+refuse 2 'rows at once of no job' '--sequences goes with --job' compare $DEMO --sequences 2
 refuse 2 'more than the context' "the model's context is" compare $DEMO $SHORT --prompt-tokens 20000
 refuse 3 'no such report' 'No such file' compare $DEMO --with "$T/none"
 echo '{"version": 1}' >"$T/half.json"

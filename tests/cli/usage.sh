@@ -50,12 +50,21 @@ refuse 2 'an unknown rope scaling' 'magic' run $DEMO -p a --rope-scaling magic:f
 refuse 2 'experts of a model without' 'expert' run $REFERENCE/qwen3 --ids /dev/null --experts-per-token 2
 refuse 2 'logits without ids' '--ids FILE is missing' logits $DEMO -o "$T/x.npy"
 refuse 2 'logits without output' '-o OUT.npy is missing' logits $DEMO --ids "$T/x"
-refuse 2 'attention without a layer' 'go together' logits $DEMO --ids "$T/x" -o "$T/x.npy" --attention "$T/y.npy"
+refuse 2 'attention without a layer' '--attention goes with --layer' logits $DEMO --ids "$T/x" -o "$T/x.npy" --attention "$T/y.npy"
 refuse 2 'perplexity without a text' '-f FILE is missing' perplexity $DEMO
 refuse 2 'a logit bias without a value' '--logit-bias: expected ID=X' run $DEMO -p a --logit-bias 5
 refuse 2 'a logit bias out of range' '--logit-bias: expected a token id' run $DEMO -p a --logit-bias 1024=1
 refuse 2 'a time that is none' '--now: expected a time' render $DEMO x.json --now 2026-02-30T00:00:00
 refuse 2 'a time of another form' '--now: expected a time' render $DEMO x.json --now '2026-1-15 12:00'
+refuse 2 'a page of a table' '--html does not go with --table' plan --table --html
+refuse 2 'the context of a table' '--context does not go with --table' plan --table --context 5
+refuse 2 'a job of a table' '--prompt does not go with several models' plan qwen3-4b qwen3-0.6b --prompt 5
+refuse 2 'two forms of a plan' '--json does not go with --html' plan --html --json
+refuse 2 'accuracy of a model' '--accuracy takes no argument' plan --accuracy qwen3-4b
+refuse 2 'the status of a model' '--status takes no argument' batch $DEMO --status x
+refuse 2 'status and more' '--export does not go with --status' batch --status x --export x
+refuse 2 'the hours of a status' '--hours does not go with --status' batch --status x --hours 22:00-07:00
+refuse 2 'the length of no page' '--kv-disk-size goes with --kv-disk' batch $DEMO x -o y --kv-disk-size 5G
 refuse 2 'skip-special without decode' 'goes with --decode' tokenize $DEMO --skip-special a
 
 export QUIETMIND_THREADS=x
