@@ -44,7 +44,7 @@ static int on_text(void *arg, enum qm_part part, const char *text, size_t len) {
 
 static int on_prefill(void *arg, int64_t done, int64_t total) {
     struct chat *c = arg;
-    qm_progress_update(&c->progress, "reading", (uint64_t)done, (uint64_t)total, QM_UNIT_TOKENS);
+    qm_progress_update(&c->progress, "prompt", (uint64_t)done, (uint64_t)total, QM_UNIT_TOKENS);
     return 0;
 }
 
@@ -99,6 +99,7 @@ static int ask(struct chat *c, const char *question) {
     c->failed = QM_OK;
     c->answering = false;
     qm_signals_hold();
+    qm_progress_update(&c->progress, "tokenizing", 0, 0, QM_UNIT_BYTES);
     rc = qm_conversation_reply(c->conversation, &turn, &c->result, c->err);
     if (c->answering)
         qm_meter_end(&c->meter);

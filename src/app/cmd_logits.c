@@ -6,6 +6,7 @@
 #include "app/ids_file.h"
 #include "app/npy.h"
 #include "app/open_model.h"
+#include "app/signals.h"
 
 struct job {
     struct qm_app_model model;
@@ -100,6 +101,7 @@ static int compute(struct job *j, int64_t at, int64_t n, struct qm_error *err) {
 static int run_logits(const struct qm_args *args, struct qm_error *err) {
     struct job j = {.layer = -1};
     qm_progress_init(&j.progress, args);
+    qm_signals_kept("no file was written");
     int rc = check_usage(args, err);
     if (!rc)
         rc = open_job(args, &j, err);
@@ -107,9 +109,8 @@ static int run_logits(const struct qm_args *args, struct qm_error *err) {
         rc = open_outputs(args, &j, err);
     int64_t n = (int64_t)j.ids.len;
     for (int64_t at = 0; at < n && !rc; at += j.piece) {
+        qm_progress_update(&j.progress, "logits", (uint64_t)at, (uint64_t)n, QM_UNIT_TOKENS);
         rc = compute(&j, at, least(j.piece, n - at), err);
-        qm_progress_update(&j.progress, "computing logits", (uint64_t)least(at + j.piece, n), (uint64_t)n,
-                           QM_UNIT_TOKENS);
     }
     qm_progress_end(&j.progress);
     if (!rc && j.attention)

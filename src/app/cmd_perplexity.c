@@ -7,6 +7,7 @@
 #include "app/app.h"
 #include "app/open_model.h"
 #include "app/out.h"
+#include "app/signals.h"
 
 static const int64_t PIECE_BYTES = 128 << 20; /* of logits in memory at once */
 
@@ -40,11 +41,14 @@ static int open_job(const struct qm_args *args, struct job *j, struct qm_error *
         return qm_fail(err, QM_USAGE, "perplexity: -f FILE is missing");
     struct qm_buf text = {0};
     const char *path = args->option[QM_OPT_FILE].text;
+    qm_signals_kept("no perplexity was computed");
     int rc = qm_app_open(args, QM_TOKENIZER_YES, &j->progress, &j->model, err);
     if (!rc)
         rc = qm_app_read_text(path, &text, err);
+    qm_progress_update(&j->progress, "tokenizing", 0, 0, QM_UNIT_BYTES);
     if (!rc)
         rc = qm_tokenizer_encode(j->model.tokenizer, text.data, text.len, true, true, &j->ids, err);
+    qm_progress_end(&j->progress);
     qm_buf_free(&text);
     if (!rc && j->ids.len < 2)
         rc = qm_fail(err, QM_INPUT, "%s: %zu tokens; at least 2 are needed, one to predict another", path, j->ids.len);
@@ -66,9 +70,13 @@ static int open_job(const struct qm_args *args, struct job *j, struct qm_error *
     return qm_sequence_open(j->model.engine, &j->sequence, err);
 }
 
+static void say_progress(struct job *j, int64_t done) {
+    qm_progress_update(&j->progress, "perplexity", (uint64_t)done, (uint64_t)j->ids.len, QM_UNIT_TOKENS);
+}
+
 /* Tokens at..end are one window. */
 static int score_window(struct job *j, int64_t at, int64_t end, struct qm_error *err) {
-    int64_t vocab = j->model.model->config.vocab, total = (int64_t)j->ids.len;
+    int64_t vocab = j->model.model->config.vocab;
     qm_sequence_truncate(j->sequence, 0);
     while (at + 1 < end) {
         int64_t n = least(j->piece, end - 1 - at); /* the last token predicts nothing */
@@ -80,7 +88,7 @@ static int score_window(struct job *j, int64_t at, int64_t end, struct qm_error 
         for (int64_t i = 0; i < n; i++)
             j->nll[j->n++] = negative_log_likelihood(j->logits + i * vocab, vocab, j->ids.data[at + i + 1]);
         at += n;
-        qm_progress_update(&j->progress, "reading the text", (uint64_t)(at + 1), (uint64_t)total, QM_UNIT_TOKENS);
+        say_progress(j, at + 1);
     }
     return QM_OK;
 }
@@ -133,6 +141,8 @@ static int run_perplexity(const struct qm_args *args, struct qm_error *err) {
     qm_progress_init(&j.progress, args);
     int rc = open_job(args, &j, err);
     int64_t n = (int64_t)j.ids.len;
+    if (!rc)
+        say_progress(&j, 0);
     for (int64_t at = 0; at < n && !rc; at += j.window)
         rc = score_window(&j, at, least(at + j.window, n), err);
     qm_progress_end(&j.progress);

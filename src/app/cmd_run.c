@@ -56,7 +56,7 @@ static int on_token(void *arg, const struct qm_generate_token *token) {
 
 static int on_prefill(void *arg, int64_t done, int64_t total) {
     struct run *r = arg;
-    qm_progress_update(&r->progress, "reading the prompt", (uint64_t)done, (uint64_t)total, QM_UNIT_TOKENS);
+    qm_progress_update(&r->progress, "prompt", (uint64_t)done, (uint64_t)total, QM_UNIT_TOKENS);
     return 0;
 }
 
@@ -86,8 +86,10 @@ static int read_prompt(struct run *r) {
             qm_note(&r->progress, "reading the prompt from the terminal; Ctrl-D ends it");
         rc = qm_app_read_text(path, &text, r->err);
     }
+    qm_progress_update(&r->progress, "tokenizing", 0, 0, QM_UNIT_BYTES);
     if (!rc)
         rc = qm_tokenizer_encode(r->model.tokenizer, text.data, text.len, true, true, &r->prompt, r->err);
+    qm_progress_end(&r->progress);
     if (!rc && r->prompt.len == 0)
         rc = qm_fail(r->err, QM_INPUT, "the prompt is empty");
     qm_buf_free(&text);
@@ -187,6 +189,7 @@ static int run_run(const struct qm_args *args, struct qm_error *err) {
     struct qm_sampling sampling;
     struct qm_logit_bias *biases = NULL;
     qm_progress_init(&r.progress, args);
+    qm_signals_kept("nothing was generated yet");
     int rc = one_source(args, err);
     if (!rc)
         rc = qm_app_open(args, args->option[QM_OPT_IDS].set ? QM_TOKENIZER_IF_THERE : QM_TOKENIZER_YES, &r.progress,

@@ -1,13 +1,30 @@
 /* Live line, plain lines, or nothing. */
 #include "app/progress.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-static const double LIVE_SECONDS = 0.1, PLAIN_SECONDS = 10;
+#include "base/words.h"
+
+static const double LIVE_SECONDS = 0.1, PLAIN_SECONDS = 10, TICK_SECONDS = 1;
+
+/* A step that is open. The thread says it again where nobody else does. */
+struct qm_progress_ticker {
+    pthread_mutex_t lock; /* of all that follows, and of standard error while the step is open */
+    pthread_cond_t wake;
+    pthread_t thread;
+    bool live, threaded, end;
+    bool line_open, said; /* the live line shows something; something has been said */
+    char what[64];
+    struct qm_progress_state state;
+    double started, spoken; /* seconds, monotonic */
+};
 
 const char *qm_bytes_text(double bytes, char *out, int size) {
     static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
@@ -20,68 +37,203 @@ const char *qm_bytes_text(double bytes, char *out, int size) {
     return out;
 }
 
+const char *qm_duration_text(double seconds, char *out, int size) {
+    long long s = (long long)(seconds + 0.5);
+    if (seconds < 9.95)
+        snprintf(out, (size_t)size, "%.1f s", seconds);
+    else if (s >= 48 * 3600)
+        snprintf(out, (size_t)size, "%lld days %lld h", s / 86400, s / 3600 % 24);
+    else if (s >= 3600)
+        snprintf(out, (size_t)size, "%lld h %lld min", s / 3600, s / 60 % 60);
+    else if (s >= 60)
+        snprintf(out, (size_t)size, "%lld min %lld s", s / 60, s % 60);
+    else
+        snprintf(out, (size_t)size, "%lld s", s);
+    return out;
+}
+
+int qm_terminal_columns(int fd) {
+    struct winsize size;
+    return ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
+}
+
 void qm_progress_init(struct qm_progress *p, const struct qm_args *args) {
     *p = (struct qm_progress){.quiet = args->option[QM_OPT_QUIET_OUTPUT].set, .live = isatty(STDERR_FILENO)};
 }
 
-static int columns(void) {
-    struct winsize size;
-    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
+static void amount(const struct qm_progress_state *s, char *out, size_t size) {
+    char a[32], b[32];
+    unsigned long long done = s->done, total = s->total;
+    const char *noun = s->unit == QM_UNIT_TOKENS ? " token" : "";
+    const char *plural = s->unit == QM_UNIT_TOKENS ? qm_s((long long)(total ? total : done)) : "";
+    if (!total && !done)
+        out[0] = 0;
+    else if (s->unit == QM_UNIT_BYTES && total)
+        snprintf(out, size, "%s of %s", qm_bytes_text((double)done, a, sizeof a),
+                 qm_bytes_text((double)total, b, sizeof b));
+    else if (s->unit == QM_UNIT_BYTES)
+        snprintf(out, size, "%s", qm_bytes_text((double)done, a, sizeof a));
+    else if (total)
+        snprintf(out, size, "%llu of %llu%s%s", done, total, noun, plural);
+    else
+        snprintf(out, size, "%llu%s%s", done, noun, plural);
 }
 
-static void say(const struct qm_progress *p, uint64_t done, uint64_t total, enum qm_unit unit) {
-    double seconds = qm_now() - p->started, rate = seconds > 0 ? (double)done / seconds : 0;
-    char line[256], a[32], b[32], c[32];
-    if (unit == QM_UNIT_BYTES)
-        snprintf(line, sizeof line, "%s: %s of %s, %s/s, %.0f s left", p->what,
-                 qm_bytes_text((double)done, a, sizeof a), qm_bytes_text((double)total, b, sizeof b),
-                 qm_bytes_text(rate, c, sizeof c), rate > 0 && done < total ? (double)(total - done) / rate : 0.0);
-    else if (unit == QM_UNIT_STEPS)
-        snprintf(line, sizeof line, "%s: %llu of %llu", p->what, (unsigned long long)done, (unsigned long long)total);
-    else
-        snprintf(line, sizeof line, "%s: %llu of %llu tokens, %.1f tokens/s", p->what, (unsigned long long)done,
-                 (unsigned long long)total, rate);
-    if (p->live)
-        fprintf(stderr, "\r\033[K%.*s", columns() - 1, line);
-    else
-        fprintf(stderr, "%s\n", line);
+/* Appends ", " and the text. */
+__attribute__((format(printf, 3, 4))) static void more(char *out, int size, const char *format, ...) {
+    size_t n = strlen(out);
+    va_list args;
+    va_start(args, format);
+    if (n + 3 < (size_t)size) {
+        memcpy(out + n, ", ", 3);
+        vsnprintf(out + n + 2, (size_t)size - n - 2, format, args);
+    }
+    va_end(args);
+}
+
+static void compose(const struct qm_progress_state *s, bool with_rate, char *out, int size) {
+    char text[80], share[16] = "";
+    double rate = s->seconds > 0 && s->done > s->from ? (double)(s->done - s->from) / s->seconds : 0;
+    amount(s, text, sizeof text);
+    if (s->total) /* 100 is said of what is done only */
+        snprintf(share, sizeof share, " (%d %%)",
+                 s->done >= s->total ? 100 : (int)(100 * ((double)s->done / (double)s->total)));
+    snprintf(out, (size_t)size, "%s%s%s%s", s->what, *text ? ": " : "", text, share);
+    if (with_rate && rate > 0 && s->unit == QM_UNIT_TOKENS)
+        more(out, size, "%.1f tokens/s", rate);
+    if (with_rate && rate > 0 && s->unit == QM_UNIT_BYTES)
+        more(out, size, "%s/s", qm_bytes_text(rate, text, sizeof text));
+    if (rate > 0 && s->done < s->total)
+        more(out, size, "%s left", qm_duration_text((double)(s->total - s->done) / rate, text, sizeof text));
+    else if (rate <= 0 && s->seconds >= 1)
+        more(out, size, "%s so far", qm_duration_text(s->seconds, text, sizeof text));
+}
+
+const char *qm_progress_text(const struct qm_progress_state *s, int width, char *out, int size) {
+    compose(s, true, out, size);
+    if ((int)strlen(out) > width)
+        compose(s, false, out, size);
+    if ((int)strlen(out) > width)
+        out[width > 0 ? width : 0] = 0;
+    return out;
+}
+
+/* Under the lock. */
+static void say(struct qm_progress_ticker *t, double now) {
+    char line[256];
+    t->state.seconds = now - t->started;
+    t->state.what = t->what;
+    qm_progress_text(&t->state, t->live ? qm_terminal_columns(STDERR_FILENO) - 1 : (int)sizeof line, line, sizeof line);
+    fprintf(stderr, t->live ? "\r\033[K%s" : "%s\n", line);
     fflush(stderr);
+    t->spoken = now;
+    t->said = true;
+    t->line_open = t->live;
+}
+
+static double wait_between(const struct qm_progress_ticker *t) {
+    return t->live || !t->said ? TICK_SECONDS : PLAIN_SECONDS;
+}
+
+static void *tick(void *arg) {
+    struct qm_progress_ticker *t = arg;
+    pthread_mutex_lock(&t->lock);
+    while (!t->end) {
+        double due = t->spoken + wait_between(t), now = qm_now();
+        if (now >= due) {
+            say(t, now);
+            continue;
+        }
+        struct timespec until = {.tv_sec = (time_t)due};
+        until.tv_nsec = (long)((due - (double)until.tv_sec) * 1e9);
+        pthread_cond_timedwait(&t->wake, &t->lock, &until);
+    }
+    pthread_mutex_unlock(&t->lock);
+    return NULL;
+}
+
+/* Signals are the main thread's. Without a thread the line moves only when it is told to. */
+static void start_thread(struct qm_progress_ticker *t) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    t->threaded = pthread_create(&t->thread, NULL, tick, t) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static struct qm_progress_ticker *begin(const struct qm_progress *p, const char *what, uint64_t done) {
+    struct qm_progress_ticker *t = calloc(1, sizeof *t);
+    if (!t)
+        return NULL;
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_mutex_init(&t->lock, NULL);
+    pthread_cond_init(&t->wake, &clock);
+    pthread_condattr_destroy(&clock);
+    t->live = p->live;
+    snprintf(t->what, sizeof t->what, "%s", what);
+    t->state.from = done;
+    t->started = t->spoken = qm_now();
+    return t;
 }
 
 void qm_progress_update(struct qm_progress *p, const char *what, uint64_t done, uint64_t total, enum qm_unit unit) {
     if (p->quiet)
         return;
-    double now = qm_now();
-    if (strncmp(p->what, what, sizeof p->what - 1) != 0) {
+    if (p->ticker && strncmp(p->ticker->what, what, sizeof p->ticker->what - 1) != 0)
         qm_progress_end(p);
-        snprintf(p->what, sizeof p->what, "%s", what);
-        p->started = p->spoken = now;
-    }
-    bool due = now - p->spoken >= (p->live ? LIVE_SECONDS : PLAIN_SECONDS);
-    bool last_of_long = !p->live && done == total && now - p->started >= PLAIN_SECONDS;
-    if (!due && !last_of_long)
+    bool first = !p->ticker;
+    if (first && !(p->ticker = begin(p, what, done)))
         return;
-    p->spoken = now;
-    p->line_open = p->live;
-    say(p, done, total, unit);
+    struct qm_progress_ticker *t = p->ticker;
+    pthread_mutex_lock(&t->lock);
+    double now = qm_now();
+    t->state.done = done;
+    t->state.total = total;
+    t->state.unit = unit;
+    bool due = now - t->spoken >= (t->live ? LIVE_SECONDS : wait_between(t));
+    bool last_of_long = !t->live && done == total && now - t->started >= PLAIN_SECONDS;
+    if (due || last_of_long || (first && t->live))
+        say(t, now);
+    pthread_mutex_unlock(&t->lock);
+    if (first)
+        start_thread(t);
 }
 
 void qm_progress_end(struct qm_progress *p) {
-    if (p->line_open)
+    struct qm_progress_ticker *t = p->ticker;
+    if (!t)
+        return;
+    p->ticker = NULL;
+    pthread_mutex_lock(&t->lock);
+    t->end = true;
+    if (t->line_open)
         fputs("\r\033[K", stderr);
-    p->line_open = false;
-    p->what[0] = 0;
+    pthread_cond_signal(&t->wake);
+    pthread_mutex_unlock(&t->lock);
+    if (t->threaded)
+        pthread_join(t->thread, NULL);
+    pthread_cond_destroy(&t->wake);
+    pthread_mutex_destroy(&t->lock);
+    free(t);
 }
 
 void qm_note(struct qm_progress *p, const char *format, ...) {
     if (p->quiet)
         return;
-    if (p->line_open)
+    struct qm_progress_ticker *t = p->ticker;
+    if (t)
+        pthread_mutex_lock(&t->lock);
+    if (t && t->line_open)
         fputs("\r\033[K", stderr);
-    p->line_open = false;
     va_list args;
     va_start(args, format);
     vfprintf(stderr, format, args);
     va_end(args);
     fputc('\n', stderr);
+    if (t) {
+        t->line_open = false;
+        pthread_mutex_unlock(&t->lock);
+    }
 }

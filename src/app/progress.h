@@ -1,6 +1,11 @@
-/* What is said on standard error besides errors: notes, and how far a long step has come. On a terminal that is
- * one live line, no wider than the terminal; elsewhere a plain line every ten seconds and at the end of a step
- * that took long enough to be worth a line. With --quiet-output nothing. */
+/* What is said on standard error besides errors: notes, and how far a long step has come. On a terminal that is one
+ * live line, no wider than the terminal, from the first moment on; elsewhere a plain line after a second, one every
+ * ten seconds, and one at the end of a step that took long enough to be worth it. A thread of its own goes on saying it
+ * each second while the step itself has nothing new to tell. With --quiet-output nothing.
+ *
+ *     prompt: 512 of 8192 tokens (6 %), 123.4 tokens/s, 1 min 2 s left
+ *
+ * The rate is what was done since the step began by the time since then, and what is left follows from it. */
 #ifndef QM_APP_PROGRESS_H
 #define QM_APP_PROGRESS_H
 
@@ -12,22 +17,38 @@
 
 enum qm_unit { QM_UNIT_BYTES, QM_UNIT_TOKENS, QM_UNIT_STEPS };
 
+struct qm_progress_ticker;
+
 struct qm_progress {
     bool quiet, live;
-    bool line_open;         /* the live line shows something */
-    char what[64];          /* the step, "" between steps */
-    double started, spoken; /* seconds, monotonic */
+    struct qm_progress_ticker *ticker; /* of the step that is open, NULL between steps */
 };
 
 void qm_progress_init(struct qm_progress *p, const struct qm_args *args);
-/* Step `what` has come from 0 to done of total. A new name begins a new step. */
+/* Step `what` has come from 0 to done of total (0: not known). A new name begins a new step: call it before the first
+ * part is done, with what is done already, so that the rate is the true one. One thread at a time. */
 void qm_progress_update(struct qm_progress *p, const char *what, uint64_t done, uint64_t total, enum qm_unit unit);
-/* Ends the step; the live line is wiped. */
+/* Ends the step; the live line is wiped. Every step that was begun must be ended. */
 void qm_progress_end(struct qm_progress *p);
 /* A line of its own. */
 void qm_note(struct qm_progress *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* How far a step is, `seconds` after it began with `from` done. */
+struct qm_progress_state {
+    const char *what;
+    uint64_t from, done, total;
+    enum qm_unit unit;
+    double seconds;
+};
+/* The line in at most `width` columns: where it is too long, the rate is left out, then its end. */
+const char *qm_progress_text(const struct qm_progress_state *s, int width, char *out, int size);
+
 /* "1.5 GB" and the like, in decimal units. */
 const char *qm_bytes_text(double bytes, char *out, int size);
+/* "12 s", "3 min 20 s", "5 h 20 min". */
+const char *qm_duration_text(double seconds, char *out, int size);
+
+/* Columns of the terminal behind a file descriptor; 80 where it does not say, or is none. */
+int qm_terminal_columns(int fd);
 
 #endif

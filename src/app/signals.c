@@ -8,17 +8,31 @@
 #include "base/file.h"
 
 static volatile sig_atomic_t interrupted;
+static const char *volatile kept;
+static volatile sig_atomic_t terminal; /* standard error is one: a live line may be open on it */
+
+static void say(const char *text) {
+    if (write(STDERR_FILENO, text, strlen(text)) < 0)
+        return; /* nobody listens */
+}
 
 static void end_now(int signal_number) {
     (void)signal_number;
     qm_out_abort_all();
+    say(terminal ? "\nquietmind: interrupted" : "quietmind: interrupted");
+    if (kept) {
+        say(": ");
+        say(kept);
+    }
+    say("\n");
     _exit(QM_INTERRUPTED);
 }
 
 static void raise_flag(int signal_number) {
-    if (interrupted)
+    if (interrupted == signal_number && signal_number != SIGHUP)
         end_now(signal_number);
-    interrupted = 1;
+    if (!qm_signals_leave())
+        interrupted = signal_number;
 }
 
 static const int ending[] = {SIGINT, SIGTERM, SIGHUP};
@@ -36,13 +50,22 @@ static void handle(void (*handler)(int)) {
 }
 
 void qm_signals_install(void) {
+    terminal = isatty(STDERR_FILENO);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
     handle(end_now);
 }
 
+void qm_signals_kept(const char *sentence) {
+    kept = sentence;
+}
+
 const volatile sig_atomic_t *qm_signals_flag(void) {
     return &interrupted;
+}
+
+bool qm_signals_leave(void) {
+    return interrupted == SIGHUP || interrupted == SIGTERM;
 }
 
 void qm_signals_hold(void) {

@@ -1,16 +1,22 @@
-/* Ctrl-C and its like (SIGINT, SIGTERM, SIGHUP). At first, and while there is nothing to keep, they end the program at
- * once: temporary files removed, exit code 130. While an answer is being generated they only raise the flag
- * that the generation looks at; a second one before the flag is lowered ends the program at once again.
+/* Ctrl-C and its like (SIGINT, SIGTERM, SIGHUP). At first, and while there is nothing to finish, they end the program
+ * at once: temporary files removed, a line on standard error that says what was kept, exit code 130. While something is
+ * being generated or saved they only raise the flag that it looks at; a second one of the same kind before the flag is
+ * lowered ends the program at once again (but not SIGHUP, of which a closing terminal sends several).
  * SIGPIPE and SIGXFSZ are ignored, so that a closed pipe and a file too large are failed writes. Call from the main
  * thread. */
 #ifndef QM_APP_SIGNALS_H
 #define QM_APP_SIGNALS_H
 
 #include <signal.h>
+#include <stdbool.h>
 
 void qm_signals_install(void);
-/* The flag that signals raise, to be looked at by a generation. */
+/* What is said after "interrupted: " when a signal ends the program at once; lent for good. NULL: nothing. */
+void qm_signals_kept(const char *sentence);
+/* The flag that signals raise, to be looked at by a generation; it holds the signal's number. */
 const volatile sig_atomic_t *qm_signals_flag(void);
+/* Whether the terminal was closed, or the program asked to end: not Ctrl-C, after which a conversation goes on. */
+bool qm_signals_leave(void);
 /* Lowers the flag; from now on signals raise it. */
 void qm_signals_hold(void);
 /* From now on signals end the program again. The flag stays as it is. */

@@ -267,6 +267,10 @@ void qm_engine_set_power_cap(struct qm_engine *e, struct qm_power_cap *cap) {
     e->cap = cap;
 }
 
+void qm_engine_set_interrupt(struct qm_engine *e, const volatile sig_atomic_t *flag) {
+    e->interrupt = flag;
+}
+
 const struct qm_power_cap *qm_engine_power_cap(const struct qm_engine *e) {
     return e->cap;
 }
@@ -407,11 +411,17 @@ double qm_engine_clock(const struct qm_engine *e) {
     return qm_host_now(&e->clock);
 }
 
-static void execute_profiled(struct qm_engine *e, const struct qm_batch *batch) {
+static bool interrupted(const struct qm_engine *e, const struct qm_batch *batch) {
+    return e->interrupt && *e->interrupt && batch->rows > batch->n_parts;
+}
+
+static int execute_profiled(struct qm_engine *e, const struct qm_batch *batch) {
     struct qm_engine_profile *p = e->profile;
     uint64_t regions = qm_team_regions(e->team);
     for (int i = 0; i < e->forward.n_ops; i++) {
         const struct qm_op *op = &e->forward.ops[i];
+        if (interrupted(e, batch))
+            return QM_INTERRUPTED;
         uint64_t barriers = qm_team_barriers(e->team);
         double begin = qm_now();
         qm_cpu_execute(e->cpu, op, NULL, batch, NULL);
@@ -423,6 +433,7 @@ static void execute_profiled(struct qm_engine *e, const struct qm_batch *batch) 
     }
     p->regions += qm_team_regions(e->team) - regions;
     p->steps++;
+    return QM_OK;
 }
 
 double qm_profile_layer_barriers(const struct qm_engine_profile *p) {
@@ -442,15 +453,16 @@ static int execute(struct qm_engine *e, const struct qm_batch *batch, struct qm_
         snprintf(e->failures + n, sizeof e->failures - n, "%s%s", n ? "; " : "", failure.message);
         return qm_fail(err, failure.code, "%s", failure.message);
     }
-    if (e->profile)
-        execute_profiled(e, batch);
-    for (int i = 0; !e->profile && i < e->forward.n_ops; i++) {
+    bool stopped = e->profile && execute_profiled(e, batch) == QM_INTERRUPTED;
+    for (int i = 0; !e->profile && !stopped && i < e->forward.n_ops; i++) {
+        if ((stopped = interrupted(e, batch)))
+            break;
         double begin = e->cap ? qm_now() : 0;
         qm_cpu_execute(e->cpu, &e->forward.ops[i], NULL, batch, NULL);
         if (e->cap)
             e->paused += qm_power_cap_worked(e->cap, qm_now() - begin);
     }
-    return QM_OK;
+    return stopped ? qm_fail(err, QM_INTERRUPTED, "interrupted") : QM_OK;
 }
 
 /* One token a sequence: the threads that the search says, and their time for it. */
@@ -492,7 +504,11 @@ int qm_engine_step(struct qm_engine *e, const struct qm_step *steps, int n_steps
     if (e->routing)
         count_routing(e, &batch);
     rc = e->quiet ? execute_quietly(e, &batch, err) : execute(e, &batch, err);
-    for (int i = 0; i < n_steps && !rc; i++)
-        qm_kv_advance(&e->kv, &steps[i].sequence->tables, steps[i].n);
+    for (int i = 0; i < n_steps && (!rc || rc == QM_INTERRUPTED); i++) {
+        struct qm_kv_tables *t = &steps[i].sequence->tables;
+        qm_kv_advance(&e->kv, t, steps[i].n);
+        if (rc) /* windows may have been written on: what they no longer hold is gone */
+            t->length -= steps[i].n;
+    }
     return rc;
 }

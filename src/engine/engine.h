@@ -9,6 +9,7 @@
 #ifndef QM_ENGINE_ENGINE_H
 #define QM_ENGINE_ENGINE_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -124,6 +125,11 @@ bool qm_engine_quiet(const struct qm_engine *e, struct qm_quiet_state *out);
 void qm_engine_set_power_cap(struct qm_engine *e, struct qm_power_cap *cap);
 const struct qm_power_cap *qm_engine_power_cap(const struct qm_engine *e);
 
+/* While *flag is not 0, a step of more than one token of some sequence ends before its next operation with
+ * QM_INTERRUPTED, the sequences as they were: a prompt's step may take seconds. Steps by a placement end as ever. NULL:
+ * none. The flag must outlive the engine, or be taken back. */
+void qm_engine_set_interrupt(struct qm_engine *e, const volatile sig_atomic_t *flag);
+
 /* Seconds, monotonic: the clock to measure steps by. Where devices are emulated it goes on by what they are said to
  * take instead of what emulating them takes. */
 double qm_engine_clock(const struct qm_engine *e);
@@ -204,8 +210,8 @@ struct qm_step {
 };
 
 /* Computes a step: at most qm_engine_chunk() tokens in all, each sequence at most once. QM_INPUT for a token id
- * out of range, or more tokens than the sequence's context holds; QM_FIT where the pool of pages is short. Then nothing
- * has changed. Allocates nothing. */
+ * out of range, or more tokens than the sequence's context holds; QM_FIT where the pool of pages is short;
+ * QM_INTERRUPTED as qm_engine_set_interrupt says. Then nothing has changed. Allocates nothing. */
 int qm_engine_step(struct qm_engine *e, const struct qm_step *steps, int n_steps, struct qm_error *err);
 
 #endif

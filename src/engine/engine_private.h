@@ -32,11 +32,12 @@ struct qm_engine {
     struct qm_sequence *free_sequences; /* those that are not open, a list */
     struct qm_engine_profile *profile;
     struct qm_routing_profile *routing;
-    const struct qm_kv_tables *routed; /* the sequence counted last, where a step had only one, */
-    int64_t routed_end;                /* and how far */
-    struct qm_power_cap *cap;          /* NULL: none */
-    double paused;                     /* seconds, by the cap */
-    struct qm_quiet *quiet;            /* NULL: all threads */
+    const struct qm_kv_tables *routed;      /* the sequence counted last, where a step had only one, */
+    int64_t routed_end;                     /* and how far */
+    struct qm_power_cap *cap;               /* NULL: none */
+    const volatile sig_atomic_t *interrupt; /* NULL: none */
+    double paused;                          /* seconds, by the cap */
+    struct qm_quiet *quiet;                 /* NULL: all threads */
     bool quiet_prefill;
     int prefill_threads; /* with quiet_prefill, until the fewest are found */
     /* the batch of a step, sized for chunk rows */

@@ -116,9 +116,9 @@ static int step_or_again(struct run *r, const struct qm_step *step) {
 static int prefill(struct run *r, bool *stopped) {
     const struct qm_generate *g = r->g;
     int64_t chunk = qm_engine_chunk(g->engine);
-    *stopped = false;
+    *stopped = g->on_prefill && g->on_prefill(g->arg, 0, g->n_prompt);
     for (int64_t done = 0; done < g->n_prompt;) {
-        if ((*stopped = interrupted(g)))
+        if ((*stopped = *stopped || interrupted(g)))
             return QM_OK;
         int64_t n = g->n_prompt - done < chunk ? g->n_prompt - done : chunk;
         bool last = done + n == g->n_prompt;
@@ -128,8 +128,10 @@ static int prefill(struct run *r, bool *stopped) {
                                .n_logits = last,
                                .logits = last ? r->logits : NULL};
         int rc = step_or_again(r, &step);
+        if (rc == QM_INTERRUPTED) /* in the midst of a chunk */
+            *stopped = true;
         if (rc)
-            return rc;
+            return *stopped ? QM_OK : rc;
         done += n;
         if (g->on_prefill && g->on_prefill(g->arg, done, g->n_prompt)) {
             *stopped = true;
@@ -188,6 +190,7 @@ int qm_generate(const struct qm_generate *g, struct qm_generate_result *out, str
         rc = prepare(&r);
     if (!rc) {
         bool stopped;
+        qm_engine_set_interrupt(g->engine, g->interrupt);
         double begin = qm_engine_clock(g->engine);
         rc = prefill(&r, &stopped);
         double middle = qm_engine_clock(g->engine);
@@ -197,6 +200,7 @@ int qm_generate(const struct qm_generate *g, struct qm_generate_result *out, str
         else if (!rc)
             rc = decode(&r);
         out->decode_seconds = qm_engine_clock(g->engine) - middle;
+        qm_engine_set_interrupt(g->engine, NULL);
     }
     if (r.decoding) {
         out->text = *qm_decoding_text(r.decoding);

@@ -32,10 +32,10 @@ struct qm_generate {
     int top_logprobs; /* -1: none (logprob and top are then not set); 0..QM_MAX_TOP_LOGPROBS */
     /* Called for each token, in order; the pointers live for the call. Nonzero interrupts. May be NULL. */
     int (*on_token)(void *arg, const struct qm_generate_token *t);
-    /* Called after each chunk of the prompt. Nonzero interrupts. May be NULL. */
+    /* Called before the prompt with done 0, and after each chunk of it. Nonzero interrupts. May be NULL. */
     int (*on_prefill)(void *arg, int64_t done, int64_t total);
     void *arg;
-    const volatile sig_atomic_t *interrupt; /* may be NULL; nonzero ends it at the next step */
+    const volatile sig_atomic_t *interrupt; /* may be NULL; nonzero ends it, in the midst of a prompt's step too */
 };
 
 struct qm_generate_result {

@@ -79,14 +79,17 @@ stop INT
 check 'Ctrl-C while reading the prompt' test $rc = 130
 head -c 400000 /dev/zero | tr '\0' a >"$T/letters"
 "$QUIETMIND" run $DEMO -f "$T/letters" --context 500000 --isa scalar --threads 1 >"$T/out" 2>"$T/err" &
-pid=$! waited_for='sleep 1; true'
+pid=$! waited_for='err_has "^prompt: 0 of [0-9]+ tokens \(0 %\), .* so far$"'
 stop INT
 check 'Ctrl-C while computing the prompt' test $rc = 130
+check 'it says what is kept' err_has '^quietmind: interrupted: nothing was generated yet$'
+check 'and said before how far it was' err_has '^prompt: [0-9]+ of [0-9]+ tokens \([0-9]+ %\)'
 seq 1 400 | awk '{ for (i = 0; i < 40; i++) printf "%d ", (NR * 40 + i) % 500 }' >"$T/long"
 "$QUIETMIND" logits $Q3 --ids "$T/long" -o "$T/o/z.npy" --context 16000 --isa scalar --threads 1 2>"$T/err" &
 pid=$! waited_for='ls "$T/o" | grep -q "z.npy.tmp"'
 stop INT
 check 'Ctrl-C while writing' test $rc = 130
+check 'it says that nothing is kept' err_has '^quietmind: interrupted: no file was written$'
 check 'nothing half-written' test "$(ls -A "$T/o")" = x.npy
 
 # On a terminal (made by script(1)): a live line no wider than it, an answer that ends with a newline.
@@ -94,8 +97,9 @@ if command -v script >/dev/null; then
     script -qec "stty cols 40; '$QUIETMIND' run $DEMO -p Hello. -n 5 2>/dev/null" /dev/null </dev/null >"$T/out" 2>"$T/err"
     check 'a terminal gets a newline' sh -c "tail -c 1 '$T/out' | grep -q '^$'"
     script -qec "stty cols 40; '$QUIETMIND' run $DEMO -f $DEMO/demo/logbook_4k.txt --threads 1 -n 1 >/dev/null" \
-        /dev/null </dev/null | tr '\r' '\n' | sed 's/\x1b\[K//g' | grep '^reading the prompt: ' >"$T/out"
+        /dev/null </dev/null | tr '\r' '\n' | sed 's/\x1b\[K//g' | grep '^prompt: [0-9]* of ' >"$T/out"
     check 'a live line' test -s "$T/out"
+    check 'from nothing on, at once' sh -c "head -n 1 '$T/out' | grep -q '^prompt: 0 of [0-9]* tokens (0 %)'"
     check 'no wider than the terminal' sh -c "! grep -qE '^.{40,}' '$T/out'"
     # Ctrl-D must come when a line is being edited: before that the terminal itself takes it.
     { printf 'Hello.\n/stats\n/nonsense\n/help\n' && sleep 2 && printf '\004' && sleep 1; } |

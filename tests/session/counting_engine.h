@@ -27,6 +27,7 @@
 #define qm_engine_isa fake_engine_isa
 #define qm_engine_decode_bytes fake_engine_decode_bytes
 #define qm_engine_step fake_engine_step
+#define qm_engine_set_interrupt fake_engine_set_interrupt
 #define qm_sequence_open fake_sequence_open
 #define qm_sequence_close fake_sequence_close
 #define qm_sequence_length fake_sequence_length
@@ -136,6 +137,11 @@ int64_t fake_engine_longest(const struct qm_engine *e) {
     fake_engine_pool(e, &pool);
     int64_t tokens = pool.blocks * fake_engine_block_tokens(e);
     return tokens < e->context ? tokens : e->context;
+}
+
+void fake_engine_set_interrupt(struct qm_engine *e, const volatile sig_atomic_t *flag) {
+    (void)e;
+    (void)flag;
 }
 
 int64_t fake_engine_chunk(const struct qm_engine *e) {

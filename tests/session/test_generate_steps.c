@@ -27,6 +27,7 @@
 #define qm_engine_decode_bytes fake_engine_decode_bytes
 #define qm_engine_isa fake_engine_isa
 #define qm_engine_step fake_engine_step
+#define qm_engine_set_interrupt fake_engine_set_interrupt
 #define qm_sequence_length fake_sequence_length
 #define qm_tokenizer_size fake_tokenizer_size
 #define qm_stream_new fake_stream_new
@@ -44,7 +45,9 @@ struct qm_engine {
     struct qm_model model;
     int32_t script[CONTEXT + 1];
     int64_t longest_step;
-    int steps, fail_at;
+    int steps, fail_at, interrupt_in; /* the step in whose midst the flag is raised */
+    const volatile sig_atomic_t *interrupt;
+    volatile sig_atomic_t *flag;
 };
 
 struct qm_sequence {
@@ -60,6 +63,10 @@ struct qm_stream {
     char bytes[8];
     size_t n;
 };
+
+void fake_engine_set_interrupt(struct qm_engine *e, const volatile sig_atomic_t *flag) {
+    e->interrupt = flag;
+}
 
 const struct qm_model *fake_engine_model(const struct qm_engine *e) {
     return &e->model;
@@ -95,6 +102,10 @@ int fake_engine_step(struct qm_engine *e, const struct qm_step *steps, int n_ste
     assert_true(steps->n >= 1 && steps->n <= CHUNK && s->length + steps->n <= CONTEXT);
     if (++e->steps == e->fail_at)
         return qm_fail(err, QM_SYSTEM, "scripted failure");
+    if (e->steps == e->interrupt_in)
+        *e->flag = 1;
+    if (e->interrupt && *e->interrupt && steps->n > 1)
+        return qm_fail(err, QM_INTERRUPTED, "interrupted");
     memcpy(s->held + s->length, steps->tokens, (size_t)steps->n * sizeof *s->held);
     s->length += steps->n;
     if (steps->n > e->longest_step)
@@ -125,7 +136,9 @@ int fake_stream_new(const struct qm_tokenizer *t, bool skip_special, struct qm_s
 
 int fake_stream_push(struct qm_stream *s, int32_t id, struct qm_buf *out, struct qm_error *err) {
     uint32_t cp;
-    assert_true(id >= 0 && id < KNOWN);
+    assert_true(id >= 0 && id < VOCAB);
+    if (id >= KNOWN)
+        return QM_OK;
     if (id == END)
         return qm_buf_str(out, "<end>", err);
     s->bytes[s->n++] = (char)id;
@@ -154,6 +167,7 @@ struct scene {
     struct qm_error err;
     struct qm_buf streamed;
     int tokens, interrupt_at;
+    bool begun; /* on_prefill was called with 0 */
     int64_t prefilled, interrupt_prefill_at;
     int set_flag_at;
     volatile sig_atomic_t flag;
@@ -176,13 +190,16 @@ static int on_token(void *arg, const struct qm_generate_token *t) {
 
 static int on_prefill(void *arg, int64_t done, int64_t total) {
     struct scene *s = arg;
-    assert_true(done > s->prefilled && done <= total && total == s->g.n_prompt);
+    assert_true(done > s->prefilled || (done == 0 && !s->begun));
+    assert_true(s->begun == (done > 0) && done <= total && total == s->g.n_prompt);
+    s->begun = true;
     s->prefilled = done;
     return done == s->interrupt_prefill_at;
 }
 
 static void set_scene(struct scene *s, const char *text) {
-    *s = (struct scene){.engine = {.model.config = {.vocab = VOCAB, .end_tokens = {299, END}, .n_end_tokens = 2}}};
+    *s = (struct scene){.engine = {.model.config = {.vocab = VOCAB, .end_tokens = {299, END}, .n_end_tokens = 2}},
+                        .interrupt_prefill_at = -1};
     size_t n = strlen(text);
     for (size_t i = 0; i <= CONTEXT; i++)
         s->engine.script[i] = i >= 6 && i - 6 < n ? (unsigned char)text[i - 6] : END;
@@ -333,6 +350,16 @@ static void test_interruptions(void **state) {
     s.interrupt_prefill_at = 4;
     expect(&s, QM_FINISH_INTERRUPTED, 0, "", "");
     assert_int_equal(s.sequence.length, 4);
+    set_scene(&s, "hello"); /* in the midst of the prompt's second chunk: what was computed before it stays */
+    s.engine.flag = &s.flag;
+    s.engine.interrupt_in = 2;
+    expect(&s, QM_FINISH_INTERRUPTED, 0, "", "");
+    assert_int_equal(s.sequence.length, 4);
+    assert_null(s.engine.interrupt);
+    set_scene(&s, "hello"); /* before anything is computed */
+    s.interrupt_prefill_at = 0;
+    expect(&s, QM_FINISH_INTERRUPTED, 0, "", "");
+    assert_int_equal(s.sequence.length, 0);
 }
 
 static void test_history(void **state) {

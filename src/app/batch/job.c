@@ -376,6 +376,8 @@ int qm_batch_job(const struct qm_args *args, const struct qm_batch_settings *s, 
         qm_batch_input_on_block(j.rows.input, keep_block, j.journal);
     qm_signals_hold(); /* from here on there is something to say: loading ends early, rows are saved */
     rc = rc ? rc : open_engine(&j, err);
+    if (!rc)
+        qm_engine_set_interrupt(j.model.engine, qm_signals_flag());
     rc = rc ? rc : qm_batch_output_open(&j.paths, j.journal, &j.output, err);
     rc = rc ? rc : run(&j, err);
     qm_signals_release();

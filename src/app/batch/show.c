@@ -8,21 +8,6 @@
 
 static const double PANEL_SECONDS = 0.5, LINE_SECONDS = 60;
 
-const char *qm_duration_text(double seconds, char *out, int size) {
-    long long s = (long long)(seconds + 0.5);
-    if (seconds < 9.95)
-        snprintf(out, (size_t)size, "%.1f s", seconds);
-    else if (s >= 48 * 3600)
-        snprintf(out, (size_t)size, "%lld days %lld h", s / 86400, s / 3600 % 24);
-    else if (s >= 3600)
-        snprintf(out, (size_t)size, "%lld h %lld min", s / 3600, s / 60 % 60);
-    else if (s >= 60)
-        snprintf(out, (size_t)size, "%lld min %lld s", s / 60, s % 60);
-    else
-        snprintf(out, (size_t)size, "%lld s", s);
-    return out;
-}
-
 struct ahead {
     struct qm_batch_facts *f;
     double generated;      /* tokens of an answer, expected */

@@ -33,8 +33,6 @@ void qm_batch_facts_take(struct qm_batch_facts *f, const struct qm_batch_work *w
 int qm_batch_facts_text(const struct qm_batch_facts *f, struct qm_buf *out, struct qm_error *err);
 /* Appends one line without newline. */
 int qm_batch_facts_line(const struct qm_batch_facts *f, struct qm_buf *out, struct qm_error *err);
-/* "5 h 12 min", "3 min 5 s", "12 s", "1.5 s". */
-const char *qm_duration_text(double seconds, char *out, int size);
 
 struct qm_batch_show {
     struct qm_progress *progress;

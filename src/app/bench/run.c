@@ -102,6 +102,9 @@ static int settle_depth(struct runner *r, int64_t depth, struct qm_error *err) {
     for (int64_t i = 0; i < r->batch && !rc; i++) {
         struct qm_sequence *s = r->sequences[i];
         int64_t held = qm_sequence_truncate(s, depth);
+        if (held < depth)
+            qm_progress_update(r->run->progress, "computing the depth", (uint64_t)(i * depth + held),
+                               (uint64_t)(r->batch * depth), QM_UNIT_TOKENS);
         if (r->run->plan->fill_depth && held < depth)
             rc = qm_sequence_fill_random(s, depth - held, SEED + (uint64_t)i, err);
         for (held = qm_sequence_length(s); held < depth && !rc; held = qm_sequence_length(s)) {
@@ -119,13 +122,16 @@ static int find_quiet(struct runner *r, const struct qm_bench_case *c, struct qm
     struct qm_quiet_state s;
     int rc = QM_OK;
     int64_t steps = 0;
-    for (qm_engine_quiet(r->engine, &s); !s.found && steps < QUIET_STEPS && !rc; steps += c->n_gen) {
+    qm_engine_quiet(r->engine, &s);
+    if (!s.found)
+        qm_progress_update(r->run->progress, "finding the fewest threads", 0, QUIET_STEPS, QM_UNIT_STEPS);
+    for (; !s.found && steps < QUIET_STEPS && !rc; steps += c->n_gen) {
         rc = generate(r, c, err);
         if (!rc)
             rc = settle_depth(r, c->n_depth, err);
         qm_engine_quiet(r->engine, &s);
         qm_progress_update(r->run->progress, "finding the fewest threads", (uint64_t)steps, QUIET_STEPS,
-                           QM_UNIT_TOKENS);
+                           QM_UNIT_STEPS);
     }
     return rc;
 }
@@ -164,7 +170,9 @@ static int repeat(struct runner *r, struct qm_bench_result *out, struct limits_a
     snprintf(what, sizeof what, "%s%lld at depth %lld", c->n_gen ? "tg" : "pp",
              (long long)(c->n_gen ? c->n_gen : c->n_prompt), (long long)c->n_depth);
     uint64_t tokens = (uint64_t)((c->n_gen + c->n_prompt) * c->batch);
-    int repetitions = r->run->plan->repetitions, rc = warm_up(r, c, err);
+    int repetitions = r->run->plan->repetitions;
+    qm_progress_update(r->run->progress, what, 0, tokens * (uint64_t)repetitions, QM_UNIT_TOKENS);
+    int rc = warm_up(r, c, err);
     struct qm_meter *meter = r->run->meter;
     out->joules = 0;
     out->celsius = out->fan_rpm = NAN;
@@ -302,6 +310,7 @@ static int open_runner(struct runner *r, int threads, struct qm_error *err) {
                         most_batch == 1 ? "" : "s", (long long)options.context);
     qm_progress_end(r->run->progress);
     if (!rc) {
+        qm_engine_set_interrupt(r->engine, r->run->stop);
         qm_report_load(r->run->progress, r->engine);
         rc = qm_quiet_apply(&plan->quiet, r->run->progress, r->engine, err);
     }

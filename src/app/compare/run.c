@@ -72,6 +72,8 @@ static int open_lane(struct qm_compare_runner *r, int i, struct qm_error *err) {
     }
     rc = qm_engine_open(t->model, &options, &l->engine, err);
     qm_progress_end(t->progress);
+    if (!rc)
+        qm_engine_set_interrupt(l->engine, t->stop);
     if (!rc && t->spec[i].share > 0)
         rc = qm_engine_set_quiet(l->engine, t->spec[i].share, false, 0, err);
     return rc ? rc : qm_sequence_open(l->engine, &l->sequence, err);
@@ -353,6 +355,7 @@ static int end_early(struct qm_compare_runner *r, int rounds, struct qm_error *e
 static int run_rounds(struct qm_compare_runner *r, struct qm_error *err) {
     const struct qm_compare_task *t = r->task;
     int rc = QM_OK;
+    qm_progress_update(t->progress, "comparing", 0, (uint64_t)(t->rounds * t->specs), QM_UNIT_STEPS);
     for (int round = 0; round < t->rounds && !rc; round++) {
         bool limits_read = false;
         memcpy(r->whole, r->samples, sizeof r->whole);

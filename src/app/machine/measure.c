@@ -19,9 +19,13 @@ struct measuring {
     uint64_t done, steps;
 };
 
+static void tell(struct measuring *m) {
+    qm_progress_update(m->progress, "measuring this machine", m->done, m->steps, QM_UNIT_STEPS);
+}
+
 static void tick(struct measuring *m) {
     m->done++;
-    qm_progress_update(m->progress, "measuring this machine", m->done, m->steps, QM_UNIT_STEPS);
+    tell(m);
 }
 
 /* 1, 2, 3, 4, 6, 8, 12, 16, ... and all. */
@@ -96,6 +100,7 @@ static int measure_profile(struct measuring *m, struct qm_error *err) {
         m->steps += (uint64_t)choose_threads(qm_probe_threads(m->probe, n), threads);
     struct qm_cpu_time before, after;
     int known = qm_cpu_time_read("", &before, NULL);
+    tell(m);
     measure_reads(m);
     measure_rest(m);
     p->others = p->stolen = -1;
