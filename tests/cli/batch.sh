@@ -48,8 +48,10 @@ import json, sys
 j = json.load(sys.stdin)
 lines = open(sys.argv[1]).read().splitlines()
 failed = sum(1 for l in lines if json.loads(l)[\"error\"])
+cut = sum(1 for l in lines if \"\\\"length\\\"\" in l)
+assert cut, \"no row is cut\"
 assert j[\"complete\"] is True and j[\"process\"] is None and j[\"state\"] == \"complete\", j
-assert j[\"rows\"] == {\"total\": len(lines), \"finished\": len(lines), \"failed\": failed}, j
+assert j[\"rows\"] == {\"total\": len(lines), \"finished\": len(lines), \"failed\": failed, \"cut\": cut}, j
 assert j[\"runs\"] == 1 and j[\"seconds\"] > 0 and j[\"tokens\"][\"generated\"] > 0, j
 ' '$T/kinds.out'"
 code 'JSON of a status only' 2 "$QUIETMIND" batch $DEMO "$T/kinds" -o "$T/no" --json
@@ -65,6 +67,10 @@ code 'as completed' 0 run "$T/kinds.jsonl" -o "$T/kinds.done" --as-completed --r
 check 'on done' grep -q 'kinds.done 7' "$T/told"
 check 'the same rows' cmp -s <(sed 's/"created":[0-9]*//g' "$T/kinds.done" | sort) <(sed 's/"created":[0-9]*//g' "$T/kinds.out" | sort)
 check 'a report' grep -q '</svg>' "$T/report.html"
+for said in "data/demo" 'avx\|scalar' 'quietmind [0-9.]*' 'batch data/demo .*--as-completed --report' 'energy' 'started' 'finished' \
+    'href="kinds.done"' '>7 failed<' 'id="row-5"' 'custom_id' 'cached' 'Rows that failed' '>2 cut<' 'answer was cut' '<span style="left:[0-9.]*%">[0-9][0-9]:[0-9][0-9]'; do
+    check "it says: $said" grep -q "$said" "$T/report.html"
+done
 check 'that loads nothing' sh -c "! grep -qE 'https?://|<script|src=' '$T/report.html'"
 
 # --- what is refused ---

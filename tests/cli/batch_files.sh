@@ -37,7 +37,7 @@ printf '\n\r\n' >"$T/blank.jsonl"
 for input in zero blank; do
     code "no row: $input" 0 run "$T/$input.jsonl" -o "$T/$input.out" --report "$T/$input.html"
     check "$input: an empty output" test -e "$T/$input.out" -a ! -s "$T/$input.out"
-    check "$input: a report without pictures" sh -c "grep -q '0, 0 failed' '$T/$input.html' && ! grep -q '<svg' '$T/$input.html'"
+    check "$input: a report without pictures" sh -c "grep -q '0 rows</b>: 0 answered, 0 failed, 0 cut' '$T/$input.html' && ! grep -q '<svg' '$T/$input.html'"
     code "$input: checked" 0 run "$T/$input.jsonl" --check
     check "$input: no longest prompt" out_has '^prompts +0 tokens, 0 of them shared$'
 done

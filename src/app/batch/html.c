@@ -1,299 +1,278 @@
-/* The report as a page: one file, nothing loaded, nothing executed. Time is time at work: pauses, and what lies between
- * runs, are left out by what the journal says of the job's pace, which throughput is drawn from, too. */
-#include <math.h>
+/* The morning's report as a page: one file, nothing loaded, nothing executed. What the job was, what failed and what
+ * was cut, and its pictures (batch/charts.c), all from the journal. */
+#include <libgen.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <jansson.h>
+
+#include "app/batch/charts.h"
 #include "app/batch/clock.h"
-#include "app/batch/pace.h"
 #include "app/batch/report.h"
 #include "app/batch/show.h"
 #include "app/html.h"
 #include "base/file.h"
 
-enum { WIDTH = 860, LEFT = 60, RIGHT = 20, CHART = 180, TOP = 10, FOOT = 30, BARS = 3000, LANES = 256, LANE = 10 };
-/* A step of throughput is no shorter than this part of the job: else each chunk of a prompt is a tower of its own. */
-static const double STEPS = 60;
+/* Rows that a table lists. */
+enum { LISTED = 200 };
 
 static const char STYLE[] =
-    "body{max-width:62em}td,th{text-align:left}\n"
-    ".wide svg{min-width:640px}\n"
-    ".axis{fill:none}.run{stroke:#999;stroke-dasharray:3 3}.p{fill:#36a}.a{fill:#2a8}\n"
-    "b.p,b.a{display:inline-block;width:.8em;height:.8em}b.p{background:#36a}b.a{background:#2a8}\n";
-
-/* A row: when it was at work, in seconds of work. */
-struct bar {
-    double started, first, finished;
-    int64_t number, prompt, generated;
-    int lane;
-};
+    "td,th{text-align:left;vertical-align:top;overflow-wrap:anywhere}table{font-size:14px}\n"
+    "th{overflow-wrap:normal}.id{min-width:6em}.n{text-align:right;white-space:nowrap}\n"
+    "@media(max-width:34em){.o{display:none}}h1{font-size:1.5em}h2{font-size:1.15em;margin-top:2em}\n";
 
 struct page {
-    struct qm_batch_pace pace;
-    double end; /* seconds of work */
-    struct bar *bar;
-    int64_t n_bars, rows, every; /* every so many-th row has a bar */
-    int lanes;
+    struct qm_journal *journal;
+    const char *output, *path;
+    struct qm_buf *out;
+    struct qm_error *err;
+    int64_t listed;
+    int rc; /* of the first thing that failed; nothing is added after it */
 };
 
-static bool ran(const struct qm_journal_row *row) {
-    return row->started > 0 && row->finished >= row->started;
+static void add(struct page *p, const char *markup) {
+    p->rc = p->rc ? p->rc : qm_buf_str(p->out, markup, p->err);
 }
 
-static int count_row(void *arg, const struct qm_journal_row *row, struct qm_error *err) {
+static void add_text(struct page *p, const char *text) {
+    p->rc = p->rc ? p->rc : qm_html_add_text(p->out, text, p->err);
+}
+
+/* A row of the table of facts. */
+static void fact(struct page *p, const char *name, const char *text) {
+    add(p, "<tr><th>");
+    add_text(p, name);
+    add(p, "</th><td>");
+    add_text(p, text);
+    add(p, "</td></tr>\n");
+}
+
+__attribute__((format(printf, 3, 4))) static void factf(struct page *p, const char *name, const char *format, ...) {
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    fact(p, name, text);
+}
+
+/* What the journal calls so, where it has it. */
+static void kept_fact(struct page *p, const char *name, const char *key) {
+    struct qm_buf text = {0};
+    bool found = false;
+    p->rc = p->rc ? p->rc : qm_journal_get(p->journal, key, &text, &found, p->err);
+    if (!p->rc && found && text.len)
+        fact(p, name, text.data);
+    qm_buf_free(&text);
+}
+
+/* Where the answers are, from the page: by name beside it, else by path. */
+static void output_link(struct page *p) {
+    char *output = strdup(p->output), *page = strdup(p->path), *file = strdup(p->output);
+    char *whole = realpath(p->output, NULL), *a = NULL, *b = NULL;
+    if (!output || !page || !file)
+        p->rc = p->rc ? p->rc : qm_fail_memory(p->err, 4096, "the report");
+    else {
+        a = realpath(dirname(output), NULL);
+        b = realpath(dirname(page), NULL);
+        const char *target = a && b && strcmp(a, b) == 0 ? basename(file) : whole ? whole : p->output;
+        add(p, "<tr><th>answers</th><td><a href=\"");
+        for (const char *c = target; *c && !p->rc; c++) {
+            bool plain = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ||
+                         strchr("/._-", *c) != NULL;
+            p->rc = plain ? qm_buf_add(p->out, c, 1, p->err)
+                          : qm_buf_printf(p->out, p->err, "%%%02X", (unsigned)(unsigned char)*c);
+        }
+        add(p, "\">");
+        add_text(p, p->output);
+        add(p, "</a></td></tr>\n");
+    }
+    free(output);
+    free(page);
+    free(file);
+    free(whole);
+    free(a);
+    free(b);
+}
+
+static void energy_fact(struct page *p, const struct qm_journal_totals *t, const struct qm_journal_run *run) {
+    struct qm_buf why = {0};
+    bool found = false;
+    p->rc = p->rc ? p->rc : qm_journal_get(p->journal, "not_readable", &why, &found, p->err);
+    if (p->rc)
+        ;
+    else if (run->joules < 0)
+        factf(p, "energy", "not readable%s%s", found && why.len ? ": " : "", found && why.len ? why.data : "");
+    else if (t->generated > 0)
+        factf(p, "energy", "%.0f J, %.2f J a token generated", run->joules, run->joules / (double)t->generated);
+    else
+        factf(p, "energy", "%.0f J", run->joules);
+    qm_buf_free(&why);
+}
+
+static void facts(struct page *p, const struct qm_journal_totals *t, const struct qm_journal_run *run, int runs) {
+    char text[64];
+    int64_t created = 0, ended = 0;
+    p->rc = p->rc ? p->rc : qm_journal_get_int(p->journal, "created", 0, &created, p->err);
+    p->rc = p->rc ? p->rc : qm_journal_get_int(p->journal, "ended", 0, &ended, p->err);
+    add(p, "<table>\n");
+    output_link(p);
+    kept_fact(p, "model", "model_name");
+    kept_fact(p, "machine", "machine");
+    kept_fact(p, "program", "program");
+    kept_fact(p, "command", "command");
+    fact(p, "started", qm_batch_time_text(created, text, sizeof text));
+    if (ended)
+        fact(p, "finished", qm_batch_time_text(ended, text, sizeof text));
+    factf(p, "work", "%s in %d run%s, pauses left out", qm_duration_text(run->seconds, text, sizeof text), runs,
+          runs == 1 ? "" : "s");
+    factf(p, "prompt tokens", "%lld, %lld of them cached", (long long)t->prompt, (long long)t->cached);
+    factf(p, "generated tokens", "%lld", (long long)t->generated);
+    if (run->seconds > 0)
+        factf(p, "speed", "prompts computed at %.1f tokens/s, answers generated at %.1f",
+              (double)(t->prompt - t->cached) / run->seconds, (double)t->generated / run->seconds);
+    energy_fact(p, t, run);
+    add(p, "</table>\n");
+}
+
+static void summary(struct page *p, const struct qm_journal_totals *t) {
+    char text[256];
+    snprintf(text, sizeof text, "<p><b>%lld row%s</b>: %lld answered, ", (long long)t->rows, t->rows == 1 ? "" : "s",
+             (long long)(t->rows - t->failed));
+    add(p, text);
+    snprintf(text, sizeof text, t->failed ? "<a href=\"#failed\">%lld failed</a>, " : "%lld failed, ",
+             (long long)t->failed);
+    add(p, text);
+    snprintf(text, sizeof text, t->cut ? "<a href=\"#cut\">%lld cut</a>.</p>\n" : "%lld cut.</p>\n", (long long)t->cut);
+    add(p, text);
+}
+
+static int add_reason(void *arg, const char *reason, int64_t count, struct qm_error *err) {
+    struct page *p = arg;
+    char text[64];
     (void)err;
-    ((struct page *)arg)->rows += ran(row);
-    return QM_OK;
+    snprintf(text, sizeof text, "<li>%lld row%s: ", (long long)count, count == 1 ? "" : "s");
+    add(p, text);
+    add_text(p, reason);
+    add(p, "</li>\n");
+    return p->rc;
 }
 
-static int take_row(void *arg, const struct qm_journal_row *row, struct qm_error *err) {
+/* The message of a row's error, or "". */
+static const char *message_of(const json_t *line) {
+    const char *message = json_string_value(json_object_get(json_object_get(line, "error"), "message"));
+    return message ? message : "";
+}
+
+/* A line of a table of rows. anchor: what links to the row leads here. */
+static void row_line(struct page *p, bool anchor, int64_t number, const char *custom_id, int64_t prompt,
+                     int64_t generated, const char *last) {
+    char text[160];
+    snprintf(text, sizeof text, anchor ? "<tr id=\"row-%lld\"><td class=\"n\">" : "<tr><td class=\"n\">",
+             (long long)number);
+    add(p, text);
+    snprintf(text, sizeof text, "%lld</td><td class=\"id\">", (long long)number);
+    add(p, text);
+    add_text(p, custom_id ? custom_id : "");
+    snprintf(text, sizeof text, "</td><td class=\"n o\">%lld</td><td class=\"n o\">%lld</td><td>", (long long)prompt,
+             (long long)generated);
+    add(p, text);
+    add_text(p, last);
+    add(p, "</td></tr>\n");
+}
+
+static int add_row(void *arg, const struct qm_journal_row *row, struct qm_error *err) {
     struct page *p = arg;
     (void)err;
-    if (ran(row) && p->rows++ % p->every == 0 && p->n_bars < BARS)
-        p->bar[p->n_bars++] =
-            (struct bar){.started = qm_batch_pace_worked(&p->pace, row->started),
-                         .first = qm_batch_pace_worked(&p->pace, fmin(fmax(row->first, row->started), row->finished)),
-                         .finished = qm_batch_pace_worked(&p->pace, row->finished),
-                         .number = row->number,
-                         .prompt = row->prompt,
-                         .generated = row->generated};
-    return QM_OK;
+    if (p->listed++ >= LISTED)
+        return p->rc;
+    json_t *line = row->reason ? json_loadb(row->text, row->len, 0, NULL) : NULL;
+    row_line(p, true, row->number, row->custom_id, row->prompt, row->generated, message_of(line));
+    json_decref(line);
+    return p->rc;
 }
 
-static int by_start(const void *a, const void *b) {
-    double x = ((const struct bar *)a)->started, y = ((const struct bar *)b)->started;
-    return (x > y) - (x < y);
+static const char HEADINGS[] = "<table>\n<tr><th class=\"n\">row</th><th>custom_id</th><th class=\"n o\">prompt</th>"
+                               "<th class=\"n o\">generated</th><th>";
+
+static void end_rows(struct page *p) {
+    char text[96];
+    snprintf(text, sizeof text, "</table>\n<p>The first %d of %lld.</p>\n", LISTED, (long long)p->listed);
+    add(p, p->listed > LISTED ? text : "</table>\n");
+    p->listed = 0;
 }
 
-/* Each bar in the first lane that is free. */
-static void choose_lanes(struct page *p) {
-    double busy[LANES];
-    qsort(p->bar, (size_t)p->n_bars, sizeof *p->bar, by_start);
-    for (int64_t i = 0; i < p->n_bars; i++) {
-        int lane = 0;
-        while (lane < p->lanes && busy[lane] > p->bar[i].started)
-            lane++;
-        lane = lane < LANES ? lane : LANES - 1;
-        p->bar[i].lane = lane;
-        busy[lane] = p->bar[i].finished;
-        p->lanes = lane + 1 > p->lanes ? lane + 1 : p->lanes;
-    }
+static void failed_rows(struct page *p) {
+    add(p, "<h2 id=\"failed\">Rows that failed</h2>\n<ul>\n");
+    p->rc = p->rc ? p->rc : qm_journal_reasons(p->journal, add_reason, p, p->err);
+    add(p, "</ul>\n");
+    add(p, HEADINGS);
+    add(p, "error</th></tr>\n");
+    p->rc = p->rc ? p->rc : qm_journal_each(p->journal, QM_JOURNAL_FAILED, true, add_row, p, p->err);
+    end_rows(p);
 }
 
-static double x_of(const struct page *p, double t) {
-    return LEFT + (WIDTH - LEFT - RIGHT) * t / p->end;
+static void cut_rows(struct page *p) {
+    add(p, "<h2 id=\"cut\">Rows whose answer was cut</h2>\n<p>They have as many tokens as they were allowed "
+           "(--max-tokens, "
+           "max_tokens of the request, or what the context holds), and no end.</p>\n");
+    add(p, HEADINGS);
+    add(p, "</th></tr>\n");
+    p->rc = p->rc ? p->rc : qm_journal_each(p->journal, QM_JOURNAL_CUT, false, add_row, p, p->err);
+    end_rows(p);
 }
 
-/* Times that people count in, at most eight of them. */
-static double time_step(double seconds) {
-    static const double steps[] = {.001, .002, .005, .01, .02, .05, .1,   .2,   .5,   1,    2,     5,     10,
-                                   20,   30,   60,   120, 300, 600, 1200, 1800, 3600, 7200, 10800, 21600, 43200};
-    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
-        if (seconds / steps[i] <= 8)
-            return steps[i];
-    return 86400 * ceil(seconds / 86400 / 8);
+static void slow_rows(struct page *p) {
+    struct qm_batch_slow slow[QM_BATCH_SLOWEST];
+    char length[64];
+    int n = 0;
+    p->rc = p->rc ? p->rc : qm_batch_slowest(p->journal, slow, &n, p->err);
+    if (p->rc || n == 0)
+        return;
+    add(p, "<h2>Slowest rows</h2>\n");
+    add(p, HEADINGS);
+    add(p, "time</th></tr>\n");
+    for (int i = 0; i < n; i++)
+        row_line(p, false, slow[i].number, slow[i].custom_id, slow[i].prompt, slow[i].generated,
+                 qm_duration_text(slow[i].seconds, length, sizeof length));
+    add(p, "</table>\n");
 }
 
-static int time_axis(const struct page *p, struct qm_buf *out, int y, struct qm_error *err) {
-    double step = time_step(p->end);
-    const char *unit = step < 60 ? "s" : step < 3600 ? "min" : step < 86400 ? "h" : "days";
-    double size = step < 60 ? 1 : step < 3600 ? 60 : step < 86400 ? 3600 : 86400;
-    int rc = qm_buf_printf(out, err, "<path class=\"axis\" d=\"M%d %dH%d\"/>\n", LEFT, y, WIDTH - RIGHT);
-    for (int i = 0; i * step <= p->end && !rc; i++)
-        rc = qm_buf_printf(out, err,
-                           "<path class=\"axis\" d=\"M%.1f %dv4\"/><text x=\"%.1f\" y=\"%d\" "
-                           "text-anchor=\"middle\">%.4g %s</text>\n",
-                           x_of(p, i * step), y, x_of(p, i * step), y + 18, i * step / size, unit);
-    /* where a later run went on */
-    for (int64_t i = 1; i < p->pace.n && !rc; i++)
-        if (p->pace.point[i].run != p->pace.point[i - 1].run)
-            rc = qm_buf_printf(out, err, "<path class=\"run\" d=\"M%.1f 0V%d\"/>\n", x_of(p, p->pace.point[i].worked),
-                               y);
-    return rc;
-}
-
-/* A number that can be read, not below x. */
-static double round_up(double x) {
-    static const double nice[] = {1, 2, 3, 4, 5, 6, 8};
-    double power = pow(10, floor(log10(x)));
-    for (size_t i = 0; i < sizeof nice / sizeof *nice; i++)
-        if (x <= nice[i] * power)
-            return nice[i] * power;
-    return 10 * power;
-}
-
-/* The point after `from` that ends a step. */
-static int64_t next_point(const struct page *p, int64_t from) {
-    int64_t to = from + 1;
-    while (to < p->pace.n - 1 && p->pace.point[to].worked - p->pace.point[from].worked < p->end / STEPS)
-        to++;
-    return to;
-}
-
-static double rate(const struct page *p, int64_t from, int64_t to, bool prompts) {
-    const struct qm_journal_pace *a = &p->pace.point[from], *b = &p->pace.point[to];
-    double tokens = (double)(prompts ? b->prompt - a->prompt : b->generated - a->generated);
-    return b->worked > a->worked ? tokens / (b->worked - a->worked) : 0;
-}
-
-static int draw_rate(const struct page *p, bool prompts, struct qm_buf *out, struct qm_error *err) {
-    char number[32];
-    double most = 0;
-    for (int64_t i = 0, next; i < p->pace.n - 1; i = next)
-        most = fmax(most, rate(p, i, next = next_point(p, i), prompts));
-    if (!(most > 0))
-        return QM_OK;
-    most = round_up(most);
-    int rc =
-        qm_buf_printf(out, err, "<h2>%s, tokens/s</h2>\n<div class=\"wide\"><svg viewBox=\"0 0 %d %d\" role=\"img\">\n",
-                      prompts ? "Prompts" : "Answers", WIDTH, TOP + CHART + FOOT);
-    for (int i = 1; i <= 2 && !rc; i++) {
-        double y = TOP + CHART - CHART * i / 2.0;
-        rc = qm_buf_printf(out, err,
-                           "<path class=\"axis\" d=\"M%d %.1fH%d\" opacity=\".3\"/><text x=\"%d\" y=\"%.1f\" "
-                           "text-anchor=\"end\">%s</text>\n",
-                           LEFT, y, WIDTH - RIGHT, LEFT - 8, y + 4, qm_html_number(most * i / 2, number));
-    }
-    rc = rc ? rc : qm_buf_printf(out, err, "<path class=\"%s\" d=\"M%d %d", prompts ? "p" : "a", LEFT, TOP + CHART);
-    for (int64_t i = 0, next; i < p->pace.n - 1 && !rc; i = next) {
-        next = next_point(p, i);
-        rc = qm_buf_printf(out, err, "V%.1fH%.1f", TOP + CHART * (1 - rate(p, i, next, prompts) / most),
-                           x_of(p, p->pace.point[next].worked));
-    }
-    rc = rc ? rc : qm_buf_printf(out, err, "V%dZ\"/>\n", TOP + CHART);
-    rc = rc ? rc : time_axis(p, out, TOP + CHART, err);
-    return rc ? rc : qm_buf_str(out, "</svg></div>\n", err);
-}
-
-static int draw_lanes(const struct page *p, struct qm_buf *out, struct qm_error *err) {
-    int height = p->lanes * LANE;
-    int rc =
-        qm_buf_printf(out, err, "<h2>Sequences</h2>\n<div class=\"wide\"><svg viewBox=\"0 0 %d %d\" role=\"img\">\n",
-                      WIDTH, height + FOOT);
-    for (int64_t i = 0; i < p->n_bars && !rc; i++) {
-        const struct bar *b = &p->bar[i];
-        double a = x_of(p, b->started), m = x_of(p, b->first), z = x_of(p, b->finished);
-        int y = b->lane * LANE;
-        rc = qm_buf_printf(out, err,
-                           "<g><title>row %lld: %.1f s, %lld and %lld tokens</title><rect class=\"p\" x=\"%.1f\" "
-                           "y=\"%d\" width=\"%.1f\" height=\"%d\"/><rect class=\"a\" x=\"%.1f\" y=\"%d\" "
-                           "width=\"%.1f\" height=\"%d\"/></g>\n",
-                           (long long)b->number, b->finished - b->started, (long long)b->prompt,
-                           (long long)b->generated, a, y, fmax(m - a, .3), LANE - 2, m, y, fmax(z - m, .3), LANE - 2);
-    }
-    rc = rc ? rc : time_axis(p, out, height, err);
-    rc = rc ? rc
-            : qm_buf_str(out,
-                         "</svg></div>\n<p><b class=\"p\"></b> reading the prompt, or waiting for others that do; "
-                         "<b class=\"a\"></b> writing the answer. A lane is a sequence that ran beside the others.",
-                         err);
-    if (!rc && p->every > 1)
-        rc = qm_buf_printf(out, err, " One row in %lld is drawn.", (long long)p->every);
-    if (!rc && p->pace.point[0].run != p->pace.point[p->pace.n - 1].run)
-        rc = qm_buf_str(out, " Dashed: there the job was resumed.", err);
-    return rc ? rc : qm_buf_str(out, " Time is time at work, without pauses.</p>\n", err);
-}
-
-static int reason_row(void *arg, const char *reason, int64_t count, struct qm_error *err) {
-    int rc = qm_buf_printf(arg, err, "<tr><td>%lld</td><td>", (long long)count);
-    rc = rc ? rc : qm_html_add_text(arg, reason, err);
-    return rc ? rc : qm_buf_str(arg, "</td></tr>\n", err);
-}
-
-static int totals_table(struct qm_journal *j, const char *output, struct qm_buf *out, struct qm_error *err) {
-    struct qm_journal_totals t;
-    struct qm_journal_run run;
-    int runs;
-    char text[64], begun[64];
-    int64_t created;
-    int rc = qm_journal_totals(j, &t, err);
-    rc = rc ? rc : qm_journal_runs(j, &run, &runs, err);
-    rc = rc ? rc : qm_journal_get_int(j, "created", 0, &created, err);
-    rc = rc ? rc : qm_buf_str(out, "<p>", err);
-    rc = rc ? rc : qm_html_add_text(out, output, err);
+static int write_page(const struct qm_buf *page, const char *path, struct qm_error *err) {
+    struct qm_out file;
+    int rc = qm_out_open(&file, path, err);
     if (rc)
         return rc;
-    rc = qm_buf_printf(out, err,
-                       "</p>\n<div class=\"wide\"><table><tr><th>begun</th><td>%s</td></tr>\n"
-                       "<tr><th>rows</th><td>%lld, %lld failed</td></tr>\n"
-                       "<tr><th>prompt tokens</th><td>%lld, %lld of them shared</td></tr>\n"
-                       "<tr><th>tokens written</th><td>%lld</td></tr>\n"
-                       "<tr><th>work</th><td>%s in %d run%s</td></tr>\n",
-                       qm_batch_time_text(created, begun, sizeof begun), (long long)t.rows, (long long)t.failed,
-                       (long long)t.prompt, (long long)t.cached, (long long)t.generated,
-                       qm_duration_text(run.seconds, text, sizeof text), runs, runs == 1 ? "" : "s");
-    if (!rc && run.seconds > 0)
-        rc = qm_buf_printf(out, err, "<tr><th>speed</th><td>%.1f and %.1f tokens/s, computed and written</td></tr>\n",
-                           (double)(t.prompt - t.cached) / run.seconds, (double)t.generated / run.seconds);
-    if (!rc && run.joules >= 0)
-        rc = qm_buf_printf(out, err, "<tr><th>energy</th><td>%.0f J</td></tr>\n", run.joules);
-    rc = rc ? rc : qm_buf_str(out, "</table></div>\n", err);
-    if (rc || !t.failed)
-        return rc;
-    rc = qm_buf_str(out, "<h2>Failures</h2>\n<div class=\"wide\"><table><tr><th>rows</th><th>reason</th></tr>\n", err);
-    rc = rc ? rc : qm_journal_reasons(j, reason_row, out, err);
-    return rc ? rc : qm_buf_str(out, "</table></div>\n", err);
-}
-
-static int slow_table(struct qm_journal *j, struct qm_buf *out, struct qm_error *err) {
-    struct qm_batch_slow slow[QM_BATCH_SLOWEST];
-    int n, rc = qm_batch_slowest(j, slow, &n, err);
-    if (rc || n == 0)
-        return rc;
-    rc = qm_buf_str(
-        out,
-        "<h2>Slowest rows</h2>\n<div class=\"wide\"><table><tr><th>row</th><th>custom_id</th><th>seconds</th>"
-        "<th>prompt tokens</th><th>answer tokens</th></tr>\n",
-        err);
-    for (int i = 0; i < n && !rc; i++) {
-        rc = qm_buf_printf(out, err, "<tr><td>%lld</td><td>", (long long)slow[i].number);
-        rc = rc ? rc : qm_html_add_text(out, slow[i].custom_id, err);
-        rc = rc ? rc
-                : qm_buf_printf(out, err, "</td><td>%.1f</td><td>%lld</td><td>%lld</td></tr>\n", slow[i].seconds,
-                                (long long)slow[i].prompt, (long long)slow[i].generated);
-    }
-    return rc ? rc : qm_buf_str(out, "</table></div>\n", err);
-}
-
-static int draw(struct qm_journal *j, struct page *p, struct qm_buf *out, struct qm_error *err) {
-    int rc = qm_batch_pace_load(j, &p->pace, err);
-    p->end = p->pace.n ? p->pace.point[p->pace.n - 1].worked : 0;
-    if (rc || p->pace.n < 2 || !(p->end > 0))
-        return rc;
-    rc = draw_rate(p, true, out, err);
-    rc = rc ? rc : draw_rate(p, false, out, err);
-    rc = rc ? rc : qm_journal_each(j, QM_JOURNAL_BY_INPUT, false, count_row, p, err);
-    if (rc || p->rows == 0)
-        return rc;
-    p->every = (p->rows + BARS - 1) / BARS;
-    p->rows = 0;
-    if (!(p->bar = calloc(BARS, sizeof *p->bar)))
-        return qm_fail_memory(err, BARS * sizeof *p->bar, "the report");
-    rc = qm_journal_each(j, QM_JOURNAL_BY_INPUT, false, take_row, p, err);
-    choose_lanes(p);
-    return rc ? rc : draw_lanes(p, out, err);
+    if (fwrite(page->data, 1, page->len, file.file) == page->len)
+        return qm_out_commit(&file, err);
+    rc = qm_fail_errno(err, "%s", path);
+    qm_out_abort(&file);
+    return rc;
 }
 
 int qm_batch_report_html(struct qm_journal *j, const char *output, const char *path, struct qm_error *err) {
-    struct qm_buf out = {0};
-    struct page p = {0};
-    int rc = qm_html_add_head(&out, "quietmind batch", STYLE, err);
-    rc = rc ? rc : totals_table(j, output, &out, err);
-    rc = rc ? rc : draw(j, &p, &out, err);
-    rc = rc ? rc : slow_table(j, &out, err);
-    rc = rc ? rc : qm_buf_str(&out, "</body></html>\n", err);
-    struct qm_out file;
-    if (!rc && !(rc = qm_out_open(&file, path, err))) {
-        if (fwrite(out.data, 1, out.len, file.file) != out.len) {
-            rc = qm_fail_errno(err, "%s", path);
-            qm_out_abort(&file);
-        } else {
-            rc = qm_out_commit(&file, err);
-        }
-    }
-    qm_batch_pace_free(&p.pace);
-    free(p.bar);
+    struct qm_buf out = {0}, style = {0};
+    struct page p = {.journal = j, .output = output, .path = path, .out = &out, .err = err};
+    struct qm_journal_totals t = {0};
+    struct qm_journal_run run = {0};
+    int runs = 0;
+    p.rc = qm_journal_totals(j, &t, err);
+    p.rc = p.rc ? p.rc : qm_journal_runs(j, &run, &runs, err);
+    p.rc = p.rc ? p.rc : qm_buf_printf(&style, err, "%s%s", qm_batch_charts_style, STYLE);
+    p.rc = p.rc ? p.rc : qm_html_add_head(&out, "quietmind batch", style.data, err);
+    summary(&p, &t);
+    facts(&p, &t, &run, runs);
+    p.rc = p.rc ? p.rc : qm_batch_charts(j, &out, err);
+    if (t.failed)
+        failed_rows(&p);
+    if (t.cut)
+        cut_rows(&p);
+    slow_rows(&p);
+    add(&p, "</body></html>\n");
+    p.rc = p.rc ? p.rc : write_page(&out, path, err);
     qm_buf_free(&out);
-    return rc;
+    qm_buf_free(&style);
+    return p.rc;
 }

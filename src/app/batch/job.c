@@ -18,6 +18,7 @@
 #include "app/batch/store.h"
 #include "app/signals.h"
 #include "base/file.h"
+#include "numa/machine.h"
 
 struct job {
     const struct qm_args *args;
@@ -190,6 +191,57 @@ static int keep_block(void *arg, int64_t block, const char *hash, struct qm_erro
     return qm_journal_block(arg, block, hash, err);
 }
 
+/* The command line as it was typed, for a shell; nothing where the system does not show it. */
+static void command_line(struct qm_buf *line) {
+    struct qm_buf words = {0};
+    if (!qm_read_file("/proc/self/cmdline", 1 << 20, &words, NULL)) {
+        for (const char *w = words.data; w < words.data + words.len; w += strlen(w) + 1) {
+            bool plain = *w && strspn(w, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,+@%") ==
+                                   strlen(w);
+            if (!strcmp(w, "--restart"))
+                continue;
+            qm_buf_str(line, line->len ? " " : "", NULL);
+            qm_buf_str(line, plain ? "" : "'", NULL);
+            for (const char *c = w; *c; c++)
+                qm_buf_str(line, *c == '\'' ? "'\\''" : (char[]){*c, 0}, NULL);
+            qm_buf_str(line, plain ? "" : "'", NULL);
+        }
+    }
+    qm_buf_free(&words);
+}
+
+static void tell_how_to_resume(struct qm_progress *progress) {
+    struct qm_buf line = {0};
+    command_line(&line);
+    if (line.len)
+        qm_note(progress, "resume with: %s", line.data);
+    qm_buf_free(&line);
+}
+
+/* Who computes, for the report. energy: why joules can't be read, or "". */
+static int keep_circumstances(struct job *j, const char *energy, struct qm_error *err) {
+    struct qm_buf line = {0};
+    struct qm_machine *m = malloc(sizeof *m);
+    char text[512];
+    if (!m)
+        return qm_fail_memory(err, sizeof *m, "the machine's description");
+    command_line(&line);
+    int rc = line.len ? qm_journal_set(j->journal, "command", line.data, err) : QM_OK;
+    rc = rc ? rc : qm_journal_set(j->journal, "program", "quietmind " QM_VERSION, err);
+    rc = rc ? rc : qm_journal_set(j->journal, "not_readable", energy, err);
+    rc = rc ? rc : qm_machine_describe(m, err);
+    if (!rc) {
+        snprintf(text, sizeof text, "%s, %d thread%s, %s, %.1f GiB of memory", m->topology.cpu_model,
+                 qm_engine_threads(j->model.engine), qm_engine_threads(j->model.engine) == 1 ? "" : "s",
+                 qm_args_text(j->args, QM_OPT_ISA, qm_isa_name(qm_isa_auto())), (double)m->memory / (1 << 30));
+        rc = qm_journal_set(j->journal, "machine", text, err);
+        qm_machine_free(m);
+    }
+    free(m);
+    qm_buf_free(&line);
+    return rc;
+}
+
 /* --- with the model --- */
 
 static int open_engine(struct job *j, struct qm_error *err) {
@@ -249,9 +301,11 @@ static int run(struct job *j, struct qm_error *err) {
         .clock = &qm_batch_system_clock,
         .rows_known = j->rows.source.rows,
     };
-    r.energy = qm_energy_open("", &energy, NULL) ? NULL : energy;
+    struct qm_error unreadable = {0};
+    r.energy = qm_energy_open("", &energy, &unreadable) ? NULL : energy;
     qm_inhibit_sleep(&inhibitor);
-    rc = qm_batch_run(&r, err);
+    rc = keep_circumstances(j, r.energy ? "" : unreadable.message, err);
+    rc = rc ? rc : qm_batch_run(&r, err);
     qm_inhibit_end(&inhibitor);
     qm_energy_close(energy);
     return rc ? rc : j->rows.source.unchanged(j->rows.source.self, err);
@@ -266,6 +320,7 @@ static int write_output(struct job *j, struct qm_error *err) {
     int rc = qm_batch_output_finish(&j->paths, j->journal, order, j->settings->markdown ? qm_batch_markdown : NULL,
                                     &markdown, err);
     rc = rc ? rc : qm_journal_set_int(j->journal, "complete", 1, err);
+    rc = rc ? rc : qm_journal_set_int(j->journal, "ended", (int64_t)qm_batch_real(&qm_batch_system_clock), err);
     return rc ? rc : qm_journal_commit(j->journal, err);
 }
 
@@ -306,27 +361,6 @@ static int already_complete(struct job *j, struct qm_error *err) {
         qm_note(j->progress, "%s is complete: %lld rows, %lld failed", j->settings->output, (long long)t.rows,
                 (long long)t.failed);
     return !rc && j->settings->strict && t.failed ? QM_DISAGREE : rc;
-}
-
-/* The command line as it was typed, for a shell. */
-static void tell_how_to_resume(struct qm_progress *progress) {
-    struct qm_buf words = {0}, line = {0};
-    if (!qm_read_file("/proc/self/cmdline", 1 << 20, &words, NULL)) {
-        for (const char *w = words.data; w < words.data + words.len; w += strlen(w) + 1) {
-            bool plain = *w && strspn(w, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,+@%") ==
-                                   strlen(w);
-            if (!strcmp(w, "--restart"))
-                continue;
-            qm_buf_str(&line, line.len ? " " : "", NULL);
-            qm_buf_str(&line, plain ? "" : "'", NULL);
-            for (const char *c = w; *c; c++)
-                qm_buf_str(&line, *c == '\'' ? "'\\''" : (char[]){*c, 0}, NULL);
-            qm_buf_str(&line, plain ? "" : "'", NULL);
-        }
-        qm_note(progress, "resume with: %s", line.data ? line.data : "");
-    }
-    qm_buf_free(&words);
-    qm_buf_free(&line);
 }
 
 static void close_job(struct job *j) {

@@ -11,17 +11,19 @@
 #include "app/batch/journal_private.h"
 
 /* "qmbj"; and the version of the tables below. */
-enum { APPLICATION = 0x716D626A, TABLES = 2, BUSY_MS = 10000 };
+enum { APPLICATION = 0x716D626A, TABLES = 3, BUSY_MS = 10000 };
 
 static const char SCHEMA[] =
     "CREATE TABLE value(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
     /* texts apart: the table of rows stays small and quick to walk */
     "CREATE TABLE row(number INTEGER PRIMARY KEY, completed INTEGER NOT NULL, custom_id TEXT, reason TEXT,"
-    " prompt INTEGER, cached INTEGER, generated INTEGER, started REAL, first REAL, finished REAL);"
+    " prompt INTEGER, cached INTEGER, generated INTEGER, started REAL, first REAL, finished REAL, cut INTEGER NOT "
+    "NULL);"
     "CREATE INDEX row_name ON row(custom_id);"
     "CREATE UNIQUE INDEX row_completed ON row(completed);"
     /* counting failures by reason walks this one: sorting a million of them would take memory */
     "CREATE INDEX row_reason ON row(reason) WHERE reason IS NOT NULL;"
+    "CREATE INDEX row_cut ON row(number) WHERE cut;"
     "CREATE TABLE text(number INTEGER PRIMARY KEY, line TEXT NOT NULL, hash INTEGER NOT NULL);"
     "CREATE TABLE token(number INTEGER, part INTEGER, ids BLOB NOT NULL, PRIMARY KEY(number, part)) WITHOUT ROWID;"
     "CREATE TABLE block(number INTEGER PRIMARY KEY, hash TEXT NOT NULL);"
@@ -36,7 +38,7 @@ static const char *const sql[QM_SQL_COUNT] = {
     [QM_SQL_SET] = "INSERT INTO value VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = ?2",
     [QM_SQL_GET] = "SELECT value FROM value WHERE key = ?1",
     [QM_SQL_ADD_ROW] = "INSERT INTO row VALUES(?1, (SELECT ifnull(max(completed), 0) + 1 FROM row), ?2, ?3, ?4, ?5, "
-                       "?6, ?7, ?8, ?9)",
+                       "?6, ?7, ?8, ?9, ?10)",
     [QM_SQL_ADD_TEXT] = "INSERT INTO text VALUES(?1, ?2, ?3)",
     [QM_SQL_DROP_TOKENS] = "DELETE FROM token WHERE number = ?1",
     [QM_SQL_HAS] = "SELECT 1 FROM row WHERE number = ?1",

@@ -42,6 +42,7 @@ struct qm_journal_row {
     int64_t number;
     const char *custom_id; /* NULL: it has none */
     const char *reason;    /* why it failed, without what differs from row to row; NULL: it did not */
+    bool cut;              /* its answer, or one of them, is as long as it was allowed to be, and has no end */
     const char *text;      /* its output line, without newline */
     size_t len;
     int64_t prompt, cached, generated; /* tokens; cached: of the prompt, found in the prefix cache */
@@ -56,13 +57,19 @@ int qm_journal_named_before(struct qm_journal *j, const char *custom_id, int64_t
 
 /* The rows in the input's order, or as they were completed. The row lives for the call; a callback's nonzero result
  * ends the walk and is returned. Without texts (text is then NULL) it is quick. */
-enum qm_journal_order { QM_JOURNAL_BY_INPUT, QM_JOURNAL_BY_COMPLETION };
+enum qm_journal_order {
+    QM_JOURNAL_BY_INPUT,
+    QM_JOURNAL_BY_COMPLETION,
+    QM_JOURNAL_FAILED, /* those that failed only, in the input's order; */
+    QM_JOURNAL_CUT,    /* those that were cut */
+    QM_JOURNAL_ORDERS
+};
 typedef int qm_journal_row_fn(void *arg, const struct qm_journal_row *row, struct qm_error *err);
 int qm_journal_each(struct qm_journal *j, enum qm_journal_order order, bool texts, qm_journal_row_fn *each, void *arg,
                     struct qm_error *err);
 
 struct qm_journal_totals {
-    int64_t rows, failed;
+    int64_t rows, failed, cut;
     int64_t prompt, cached, generated;
 };
 int qm_journal_totals(struct qm_journal *j, struct qm_journal_totals *out, struct qm_error *err);

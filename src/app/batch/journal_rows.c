@@ -24,6 +24,7 @@ int qm_journal_add(struct qm_journal *j, const struct qm_journal_row *row, struc
     sqlite3_bind_double(s, 7, row->started);
     sqlite3_bind_double(s, 8, row->first);
     sqlite3_bind_double(s, 9, row->finished);
+    sqlite3_bind_int(s, 10, row->cut);
     int rc = qm_journal_run_statement(j, s, err);
     if (rc || !(s = qm_journal_change(j, QM_SQL_ADD_TEXT, err)))
         return rc ? rc : QM_SYSTEM;
@@ -69,15 +70,21 @@ static int walk(struct qm_journal *j, const char *text, sqlite3_stmt **out, stru
     return sqlite3_prepare_v2(j->db, text, -1, out, NULL) == SQLITE_OK ? QM_OK : qm_journal_fail(j, "reading", err);
 }
 
-#define COLUMNS "number, custom_id, reason, prompt, cached, generated, started, first, finished"
+#define SELECT_ROWS "SELECT number, custom_id, reason, prompt, cached, generated, started, first, finished, cut"
+#define WITH_TEXTS SELECT_ROWS ", line, hash FROM row JOIN text USING(number) "
+#define WITHOUT SELECT_ROWS ", NULL, 0 FROM row "
 
 int qm_journal_each(struct qm_journal *j, enum qm_journal_order order, bool texts, qm_journal_row_fn *each, void *arg,
                     struct qm_error *err) {
-    static const char *const questions[2][2] = {
-        {"SELECT " COLUMNS ", NULL, 0 FROM row ORDER BY number",
-         "SELECT " COLUMNS ", line, hash FROM row JOIN text USING(number) ORDER BY number"},
-        {"SELECT " COLUMNS ", NULL, 0 FROM row ORDER BY completed",
-         "SELECT " COLUMNS ", line, hash FROM row JOIN text USING(number) ORDER BY completed"}};
+#define QUESTION(rest)                                                                                                 \
+    { WITHOUT rest, WITH_TEXTS rest }
+    static const char *const questions[QM_JOURNAL_ORDERS][2] = {
+        [QM_JOURNAL_BY_INPUT] = QUESTION("ORDER BY number"),
+        [QM_JOURNAL_BY_COMPLETION] = QUESTION("ORDER BY completed"),
+        [QM_JOURNAL_FAILED] = QUESTION("WHERE reason IS NOT NULL ORDER BY number"),
+        [QM_JOURNAL_CUT] = QUESTION("WHERE cut ORDER BY number"),
+    };
+#undef QUESTION
     sqlite3_stmt *s = NULL;
     int rc = walk(j, questions[order][texts], &s, err), step = SQLITE_DONE;
     while (!rc && (step = sqlite3_step(s)) == SQLITE_ROW) {
@@ -91,11 +98,12 @@ int qm_journal_each(struct qm_journal *j, enum qm_journal_order order, bool text
             .started = sqlite3_column_double(s, 6),
             .first = sqlite3_column_double(s, 7),
             .finished = sqlite3_column_double(s, 8),
-            .text = (const char *)sqlite3_column_text(s, 9),
-            .len = (size_t)sqlite3_column_bytes(s, 9),
+            .cut = sqlite3_column_int(s, 9) != 0,
+            .text = (const char *)sqlite3_column_text(s, 10),
+            .len = (size_t)sqlite3_column_bytes(s, 10),
         };
         if (texts &&
-            qm_hash64(row.text ? row.text : "", row.len, (uint64_t)row.number) != (uint64_t)sqlite3_column_int64(s, 10))
+            qm_hash64(row.text ? row.text : "", row.len, (uint64_t)row.number) != (uint64_t)sqlite3_column_int64(s, 11))
             rc = qm_fail(err, QM_INPUT, "%s: damaged: row %lld is not what was written; it was left as it is", j->path,
                          (long long)row.number);
         else
@@ -109,16 +117,17 @@ int qm_journal_each(struct qm_journal *j, enum qm_journal_order order, bool text
 
 int qm_journal_totals(struct qm_journal *j, struct qm_journal_totals *out, struct qm_error *err) {
     sqlite3_stmt *s = NULL;
-    int rc = walk(j,
-                  "SELECT count(*), count(reason), ifnull(sum(prompt), 0), ifnull(sum(cached), 0), "
-                  "ifnull(sum(generated), 0) FROM row",
-                  &s, err);
+    int rc =
+        walk(j,
+             "SELECT count(*), count(reason), ifnull(sum(cut), 0), ifnull(sum(prompt), 0), ifnull(sum(cached), 0), "
+             "ifnull(sum(generated), 0) FROM row",
+             &s, err);
     if (!rc && sqlite3_step(s) != SQLITE_ROW)
         rc = qm_journal_fail(j, "reading", err);
     if (!rc)
         *out = (struct qm_journal_totals){sqlite3_column_int64(s, 0), sqlite3_column_int64(s, 1),
                                           sqlite3_column_int64(s, 2), sqlite3_column_int64(s, 3),
-                                          sqlite3_column_int64(s, 4)};
+                                          sqlite3_column_int64(s, 4), sqlite3_column_int64(s, 5)};
     sqlite3_finalize(s);
     return rc;
 }

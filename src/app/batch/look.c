@@ -91,16 +91,17 @@ static int print_status_json(struct qm_journal *j, const struct qm_batch_paths *
     rc = rc ? rc : qm_journal_get_int(j, "complete", 0, &complete, err);
     rc = rc ? rc : qm_journal_get(j, "state", &state, &found, err);
     if (!rc) {
-        json_t *root = json_pack(
-            "{s:s, s:I, s:b, s:o, s:s, s:{s:o, s:I, s:I}, s:{s:I, s:I, s:I}, s:i, s:f, s:o}", "output", paths->out,
-            "created", (json_int_t)created, "complete", complete != 0, "process",
-            process ? json_integer(process) : json_null(), "state",
-            complete     ? "complete"
-            : state.data ? state.data
-                         : "",
-            "rows", "total", rows >= 0 ? json_integer(rows) : json_null(), "finished", (json_int_t)t.rows, "failed",
-            (json_int_t)t.failed, "tokens", "prompt", (json_int_t)t.prompt, "cached", (json_int_t)t.cached, "generated",
-            (json_int_t)t.generated, "runs", runs, "seconds", run.seconds, "joules", real_or_null(run.joules));
+        json_t *root =
+            json_pack("{s:s, s:I, s:b, s:o, s:s, s:{s:o, s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:i, s:f, s:o}", "output",
+                      paths->out, "created", (json_int_t)created, "complete", complete != 0, "process",
+                      process ? json_integer(process) : json_null(), "state",
+                      complete     ? "complete"
+                      : state.data ? state.data
+                                   : "",
+                      "rows", "total", rows >= 0 ? json_integer(rows) : json_null(), "finished", (json_int_t)t.rows,
+                      "failed", (json_int_t)t.failed, "cut", (json_int_t)t.cut, "tokens", "prompt",
+                      (json_int_t)t.prompt, "cached", (json_int_t)t.cached, "generated", (json_int_t)t.generated,
+                      "runs", runs, "seconds", run.seconds, "joules", real_or_null(run.joules));
         char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
         json_decref(root);
         rc = text ? qm_out_printf(err, "%s\n", text) : qm_fail(err, QM_INPUT, "%s: not UTF-8", paths->out);

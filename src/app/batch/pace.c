@@ -6,6 +6,8 @@
 
 static int take(void *arg, const struct qm_journal_pace *pace, struct qm_error *err) {
     struct qm_batch_pace *p = arg;
+    if (!isfinite(pace->time) || !isfinite(pace->worked))
+        return QM_OK;
     if (p->n == p->cap) {
         int64_t cap = p->cap ? 2 * p->cap : 1024;
         struct qm_journal_pace *more = realloc(p->point, (size_t)cap * sizeof *more);

@@ -54,12 +54,13 @@ static void print_speed(const struct qm_journal_totals *t, const struct qm_journ
     char text[64], energy[128] = "";
     double seconds = run->seconds > 0 ? run->seconds : 1e-9;
     if (run->joules >= 0 && t->generated > 0)
-        snprintf(energy, sizeof energy, "; %.0f J, %.2f J a token written", run->joules,
+        snprintf(energy, sizeof energy, "; %.0f J, %.2f J a generated token", run->joules,
                  run->joules / (double)t->generated);
     qm_note(p,
-            "%s of work in %d run%s: %lld prompt tokens (%lld of them shared), %lld written; %.1f and %.1f tokens/s%s",
+            "%s of work in %d run%s: prompts %lld tokens (%lld cached), %.1f tokens/s; generated %lld tokens, %.1f "
+            "tokens/s%s",
             qm_duration_text(run->seconds, text, sizeof text), runs, runs == 1 ? "" : "s", (long long)t->prompt,
-            (long long)t->cached, (long long)t->generated, (double)(t->prompt - t->cached) / seconds,
+            (long long)t->cached, (double)(t->prompt - t->cached) / seconds, (long long)t->generated,
             (double)t->generated / seconds, energy);
 }
 
@@ -77,13 +78,14 @@ int qm_batch_report(struct qm_journal *j, const char *output, struct qm_progress
         rc = qm_batch_slowest(j, slow, &n, err);
     if (rc)
         return rc;
-    qm_note(p, "%s: %lld rows, %lld failed", output, (long long)t.rows, (long long)t.failed);
+    qm_note(p, "%s: %lld row%s, %lld failed, %lld cut%s", output, (long long)t.rows, t.rows == 1 ? "" : "s",
+            (long long)t.failed, (long long)t.cut, t.cut ? " (as long as they may be, without an end)" : "");
     print_speed(&t, &run, runs, p);
     if (t.failed)
         rc = qm_journal_reasons(j, print_reason, p, err);
     for (int i = 0; i < n && t.rows > QM_BATCH_SLOWEST && !rc; i++) {
         char text[64];
-        qm_note(p, "%s row %lld (%s): %s, %lld and %lld tokens",
+        qm_note(p, "%s row %lld (%s): %s, prompt %lld, generated %lld tokens",
                 i ? "            " : "the slowest:", (long long)slow[i].number, slow[i].custom_id,
                 qm_duration_text(slow[i].seconds, text, sizeof text), (long long)slow[i].prompt,
                 (long long)slow[i].generated);

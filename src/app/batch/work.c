@@ -25,6 +25,7 @@ struct active {
     struct qm_error failed; /* code QM_OK: nothing has */
     int64_t prompt, cached, generated;
     double started, first, finished;
+    bool cut; /* an answer ended because it was as long as it may be */
 };
 
 struct qm_batch_work {
@@ -164,6 +165,8 @@ static void on_done(void *arg, const struct qm_outcome *o) {
     } else if (o->finish != QM_FINISH_INTERRUPTED) {
         qm_openai_request_done(a->request, (int)(p - a->part), o, &w->system);
     }
+    a->cut |= !o->rc && a->row.endpoint != QM_ENDPOINT_EMBEDDINGS &&
+              (o->finish == QM_FINISH_LENGTH || o->finish == QM_FINISH_CONTEXT);
     double now = qm_batch_real(w->o.clock), decoded = now - o->decode_seconds, admitted = decoded - o->prefill_seconds;
     a->started = a->started == 0 || admitted < a->started ? admitted : a->started;
     a->first = a->first == 0 || decoded < a->first ? decoded : a->first;
@@ -315,7 +318,8 @@ static int answer(struct qm_batch_work *w, struct active *a, struct qm_error *er
                                  .generated = a->generated,
                                  .started = a->started,
                                  .first = a->first,
-                                 .finished = a->finished};
+                                 .finished = a->finished,
+                                 .cut = a->cut};
     w->line.len = 0;
     int rc = qm_openai_response(a->request, id, w->o.created, &body, err);
     if (!rc)
