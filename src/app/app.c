@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "app/help.h"
+#include "app/offload.h"
 #include "app/out.h"
 #include "app/signals.h"
 
@@ -77,7 +78,10 @@ static int dispatch(int argc, char **argv, char **environment, struct qm_error *
         rc = qm_args_parse(command, argc - 2, argv + 2, environment, &args, err);
     if (rc)
         return rc;
-    rc = args.option[QM_OPT_HELP].set ? qm_help_command(command, err) : command->run(&args, err);
+    if (args.option[QM_OPT_HELP].set)
+        rc = qm_help_command(command, err);
+    else if (!command->computes || !(rc = qm_offload_refuse_cards(&args, err)))
+        rc = command->run(&args, err);
     qm_args_free(&args);
     return rc;
 }

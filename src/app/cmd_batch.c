@@ -4,6 +4,7 @@
 #include "app/app.h"
 #include "app/batch/job.h"
 #include "app/batch/look.h"
+#include "app/offload.h"
 
 static int run_batch(const struct qm_args *args, struct qm_error *err) {
     struct qm_progress progress;
@@ -13,7 +14,8 @@ static int run_batch(const struct qm_args *args, struct qm_error *err) {
     if (args->option[QM_OPT_EXPORT].set)
         return qm_batch_export(args->option[QM_OPT_EXPORT].text, err);
     qm_progress_init(&progress, args);
-    int rc = qm_batch_settings_take(args, time(NULL), &settings, err);
+    int rc = qm_offload_refuse_cards(args, err);
+    rc = rc ? rc : qm_batch_settings_take(args, time(NULL), &settings, err);
     if (rc)
         return rc;
     return settings.check ? qm_batch_check(args, &settings, &progress, err)

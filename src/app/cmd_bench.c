@@ -259,6 +259,7 @@ const struct qm_command qm_cmd_bench = {
     .options = bench_options,
     .modes = bench_modes,
     .needs = bench_needs,
+    .computes = true,
     .takes_model = true,
     .demo_without_model = true,
     .run = run_bench,

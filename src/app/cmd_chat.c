@@ -305,6 +305,7 @@ const struct qm_command qm_cmd_chat = {
                "quietmind chat Qwen/Qwen3-4B --once \"Why is the sky blue?\" --hide-thinking\n",
     .options = chat_options,
     .common = true,
+    .computes = true,
     .takes_model = true,
     .demo_without_model = true,
     .run = run_chat,

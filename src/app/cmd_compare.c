@@ -199,9 +199,23 @@ static int judge(const struct qm_compare_report *r, int rounds, struct qm_error 
     return r->reference >= 0 && !r->agree ? QM_DISAGREE : QM_OK;
 }
 
+/* Cards are predicted for as gpu, beside what runs here; nothing computes on one. */
+static int refuse_cards(const struct qm_args *args, const struct qm_compare_task *t, struct qm_error *err) {
+    int cards = 0;
+    for (int i = 0; i < t->specs; i++)
+        cards += t->spec[i].kind == QM_COMPARE_GPU;
+    if (cards && cards == t->specs)
+        return qm_fail(err, QM_USAGE,
+                       "--configs gpu: this build computes on no GPU: nothing to run; with cpu beside it, gpu is shown "
+                       "as predicted, and quietmind plan predicts alone");
+    return cards ? QM_OK : qm_offload_refuse_cards(args, err);
+}
+
 static int compare(const struct qm_args *args, struct compare *c, struct qm_error *err) {
     struct qm_compare_task *t = &c->task;
     int rc = read_numbers(args, c, err);
+    if (!rc)
+        rc = refuse_cards(args, t, err);
     if (!rc)
         rc = qm_app_open(args, QM_TOKENIZER_YES, &c->progress, &c->opened, err);
     t->model = c->opened.model;

@@ -144,6 +144,7 @@ const struct qm_command qm_cmd_logits = {
     .options = logits_options,
     .needs = logits_needs,
     .common = true,
+    .computes = true,
     .takes_model = true,
     .run = run_logits,
 };

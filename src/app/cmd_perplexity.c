@@ -171,6 +171,7 @@ const struct qm_command qm_cmd_perplexity = {
     .example = "quietmind perplexity Qwen/Qwen3-4B -f wiki.txt --window 2048\n",
     .options = perplexity_options,
     .common = true,
+    .computes = true,
     .takes_model = true,
     .run = run_perplexity,
 };

@@ -250,6 +250,7 @@ const struct qm_command qm_cmd_run = {
                "quietmind run ~/models/Yi-6B -f story.txt --temperature 0.8 --seed 7\n",
     .options = run_options,
     .common = true,
+    .computes = true,
     .takes_model = true,
     .demo_without_model = true,
     .run = run_run,

@@ -55,12 +55,27 @@ int qm_offload_devices(const struct qm_args *args, struct qm_speed *s, struct qm
     return rc;
 }
 
-/* Measuring takes a while: what is wrong about a device is said before. */
-static int check_devices(const struct qm_args *args, struct qm_error *err) {
+/* Measuring takes a while: what is wrong about a device is said before. predicts: cards may be among them. */
+static int check_devices(const struct qm_args *args, bool predicts, struct qm_error *err) {
     struct qm_speed *scratch = calloc(1, sizeof *scratch);
     int rc = scratch ? qm_offload_devices(args, scratch, err) : qm_fail_memory(err, sizeof *scratch, "the devices");
+    for (int d = 0; !rc && !predicts && d < scratch->devices; d++)
+        if (!scratch->device[d].emulated)
+            rc = qm_fail(err, QM_USAGE,
+                         "--device %s: this build computes on no GPU; quietmind plan predicts what one would do, and "
+                         "--device emulated:90GiB emulates one",
+                         scratch->device[d].name);
     free(scratch);
     return rc;
+}
+
+int qm_offload_refuse_cards(const struct qm_args *args, struct qm_error *err) {
+    const char *what = qm_args_text(args, QM_OPT_OFFLOAD, "");
+    if (!strcmp(what, "require") && !args->option[QM_OPT_DEVICE].n_list)
+        return qm_fail(err, QM_USAGE,
+                       "--offload require: there is no device, and this build computes on no GPU; --device "
+                       "emulated:90GiB emulates one");
+    return check_devices(args, false, err);
 }
 
 int qm_offload_machine(const struct qm_args *args, const struct qm_model *m, struct qm_progress *progress,
@@ -70,7 +85,7 @@ int qm_offload_machine(const struct qm_args *args, const struct qm_model *m, str
     enum qm_isa isa = QM_ISA_SCALAR;
     int rc = machine && found ? QM_OK : qm_fail_memory(err, sizeof *machine + sizeof *found, "the machine");
     if (!rc)
-        rc = check_devices(args, err);
+        rc = check_devices(args, true, err);
     if (!rc)
         rc = qm_app_isa(args, &isa, err);
     if (!rc && !(rc = qm_machine_describe(machine, err))) {
@@ -140,18 +155,12 @@ static bool is_given(const char *what) {
     return what && strcmp(what, "auto") != 0 && strcmp(what, "require") != 0;
 }
 
-/* Of the devices, those that can compute here. */
-static int take_devices(struct qm_offload *f, struct qm_error *err) {
+/* All are emulated: others are refused (qm_offload_refuse_cards). */
+static void take_devices(struct qm_offload *f) {
     for (int d = 0; d < f->speed.devices; d++) {
         const struct qm_speed_device *spec = &f->speed.device[d];
-        if (!spec->emulated)
-            return qm_fail(err, QM_FIT,
-                           "--device: %s can be planned for, not computed on: only emulated devices can, such as "
-                           "emulated:90GiB",
-                           spec->name);
         f->devices[d] = (struct qm_device_setup){.spec = *spec, .fail_after = spec->fail_at - 1};
     }
-    return QM_OK;
 }
 
 bool qm_offload_take_free(struct qm_speed *s, const struct qm_plan_answer *a, struct qm_progress *progress) {
@@ -238,8 +247,7 @@ int qm_offload_open(const struct qm_args *args, const struct qm_model *m, const 
         if (what && !strcmp(what, "auto"))
             qm_note(progress, "no device: everything is on the CPU (--device emulated:90GiB shows what one would do)");
         else if (what && strcmp(what, "none") != 0)
-            return qm_fail(err, strcmp(what, "require") ? QM_USAGE : QM_FIT,
-                           "--offload %s: there is no device; --device names one", what);
+            return qm_fail(err, QM_USAGE, "--offload %s: there is no device; --device names one", what);
         return QM_OK;
     }
     struct qm_offload *f = calloc(1, sizeof *f);
@@ -264,10 +272,10 @@ int qm_offload_open(const struct qm_args *args, const struct qm_model *m, const 
         f->ask.ram = qm_offload_ram(&f->speed);
     if (!rc)
         rc = qm_offload_devices(args, &f->speed, err);
-    if (!rc)
-        rc = take_devices(f, err);
-    if (!rc)
+    if (!rc) {
+        take_devices(f);
         rc = find_placement(f, args, m, o, progress, err);
+    }
     if (rc) {
         qm_offload_free(f);
         return rc;

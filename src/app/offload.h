@@ -19,6 +19,9 @@ int qm_offload_unmeasured(struct qm_speed *out, struct qm_error *err);
 int qm_offload_described(const char *name, struct qm_speed *out, struct qm_error *err);
 /* --device: added to the machine's devices. */
 int qm_offload_devices(const struct qm_args *args, struct qm_speed *s, struct qm_error *err);
+/* QM_USAGE where --device names a card that is not emulated, or --offload require has none: this build computes on no
+ * GPU. For commands that compute, before anything is opened or measured. */
+int qm_offload_refuse_cards(const struct qm_args *args, struct qm_error *err);
 /* --offload auto|require|none|LAYERS|FILE to ask->on_cpu, last_layers or given. *given is to be freed. */
 int qm_offload_what(const struct qm_args *args, const struct qm_model *m, struct qm_plan_ask *ask,
                     struct qm_placement *given, struct qm_error *err);
@@ -33,8 +36,8 @@ uint64_t qm_offload_ram(const struct qm_speed *s);
 struct qm_offload;
 
 /* What the engine is to do, for the job told: its placement, devices, and, where o->context is 0, the context that
- * fits. *out is NULL where everything is on the CPU; else it must outlive qm_engine_open. Devices that are not emulated
- * are refused (QM_FIT). */
+ * fits. *out is NULL where everything is on the CPU; else it must outlive qm_engine_open. Devices are emulated ones
+ * (see qm_offload_refuse_cards). */
 int qm_offload_open(const struct qm_args *args, const struct qm_model *m, const struct qm_job *job,
                     struct qm_engine_options *o, struct qm_progress *progress, struct qm_offload **out,
                     struct qm_error *err);

@@ -12,7 +12,7 @@ const char *qm_kernel_class_name(enum qm_kernel_class k) {
 }
 
 const char *qm_mark_name(enum qm_mark m) {
-    static const char *const names[] = {"measured", "published", "estimated"};
+    static const char *const names[] = {"measured", "published", "estimated", "given"};
     return names[m];
 }
 
@@ -146,6 +146,8 @@ static int device_field(const char *key, const char *value, struct qm_speed_devi
                 return qm_fail(err, QM_USAGE, "--device: %s: expected a number above 0, found \"%s\"", key, value);
             if (fields[i].also)
                 *fields[i].also = *fields[i].to;
+            d->read_mark = fields[i].to == &d->read ? QM_MARK_GIVEN : d->read_mark;
+            d->bf16_mark = fields[i].to == &d->bf16 ? QM_MARK_GIVEN : d->bf16_mark;
             return QM_OK;
         }
     return qm_fail(err, QM_USAGE,
@@ -155,7 +157,10 @@ static int device_field(const char *key, const char *value, struct qm_speed_devi
 
 int qm_speed_device_parse(const char *text, struct qm_speed_device *out, struct qm_error *err) {
     char copy[512], *save = NULL;
-    *out = (struct qm_speed_device){.read = 1792e9,
+    *out = (struct qm_speed_device){.memory_mark = QM_MARK_GIVEN,
+                                    .read_mark = QM_MARK_ESTIMATED,
+                                    .bf16_mark = QM_MARK_ESTIMATED,
+                                    .read = 1792e9,
                                     .bf16 = 400e12,
                                     .f32 = 100e12,
                                     .share_read = 0.85,

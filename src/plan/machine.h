@@ -56,12 +56,20 @@ struct qm_speed_node {
     } read[QM_SPEED_POINTS];
 };
 
+/* Where a number comes from. GIVEN: from the command line. */
+enum qm_mark { QM_MARK_MEASURED, QM_MARK_PUBLISHED, QM_MARK_ESTIMATED, QM_MARK_GIVEN, QM_MARKS };
+const char *qm_mark_name(enum qm_mark m);
+
+/* What a driver's context and a desktop take of a described card's memory, unless it says so itself. */
+enum { QM_CARD_RESERVE = 1536 << 20 };
+
 /* A device with memory of its own. */
 struct qm_speed_device {
     char name[64];
     bool emulated;
-    uint64_t memory;
+    uint64_t memory, reserve; /* what may be used, and what of the card may not */
     double read, bf16, f32;
+    enum qm_mark memory_mark, read_mark, bf16_mark;
     double share_read, share_flops, share_attention; /* that its kernels reach */
     double up, down;                                 /* of the link, to the device and back, nothing else running */
     double up_busy, down_busy;                       /* while the CPU reads its memory */
@@ -71,10 +79,6 @@ struct qm_speed_device {
     int64_t fail_at;               /* of an emulated one: the op (1, 2, ...) at which it fails; 0: it does not */
     uint64_t free;                 /* of an emulated one: what of its memory turns out to be free; 0: all of it */
 };
-
-/* Where a number comes from. */
-enum qm_mark { QM_MARK_MEASURED, QM_MARK_PUBLISHED, QM_MARK_ESTIMATED, QM_MARKS };
-const char *qm_mark_name(enum qm_mark m);
 
 struct qm_speed {
     char name[256], isa[16];

@@ -202,11 +202,12 @@ static int parse_node(const json_t *v, const char *name, struct qm_speed *s, str
 static int parse_device(const json_t *v, const char *name, struct qm_speed *s, struct qm_error *err) {
     struct reader r;
     struct qm_speed_device *d = &s->device[s->devices];
-    double memory = 0;
+    double memory = 0, reserve = QM_CARD_RESERVE;
     const struct field fields[] = {
-        {"memory", 1 << 20, 1e18, &memory, NULL, false},
-        {"read", 1e6, 1e18, &d->read, NULL, false},
-        {"bf16", 1e6, 1e21, &d->bf16, NULL, false},
+        {"memory", 1 << 20, 1e18, &memory, &d->memory_mark, false},
+        {"reserve", 0, 1e18, &reserve, NULL, true},
+        {"read", 1e6, 1e18, &d->read, &d->read_mark, false},
+        {"bf16", 1e6, 1e21, &d->bf16, &d->bf16_mark, false},
         {"f32", 1e6, 1e21, &d->f32, NULL, false},
         {"share_read", 0.001, 1, &d->share_read, NULL, false},
         {"share_flops", 0.001, 1, &d->share_flops, NULL, false},
@@ -230,7 +231,8 @@ static int parse_device(const json_t *v, const char *name, struct qm_speed *s, s
         rc = finish(&r, err);
     if (rc)
         return rc;
-    d->memory = (uint64_t)memory;
+    d->reserve = (uint64_t)(reserve < memory ? reserve : memory);
+    d->memory = (uint64_t)memory - d->reserve;
     s->devices++;
     return QM_OK;
 }

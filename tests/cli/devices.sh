@@ -11,7 +11,11 @@ refuse 2 'no such field' '--device: expected bandwidth' run $DEMO -p x -n 1 --de
 refuse 2 'layers without a device' 'there is no device' run $DEMO -p x -n 1 --offload 2
 refuse 2 'more layers than there are' 'a number of layers up to 4' run $DEMO -p x -n 1 --offload 5 --device $CARD
 refuse 3 'no plan file' 'nothere' run $DEMO -p x -n 1 --offload "$T/nothere" --device $CARD
-refuse 4 'a card that is not emulated' 'only emulated devices' run $DEMO -p x -n 1 --offload 2 --device card:1GiB
+for c in "run $DEMO -p x" "chat $DEMO --once x" "batch $DEMO none -o $T/none" "compare $DEMO" "bench $DEMO" "run none -p x"; do
+    refuse 2 "a card: ${c%% *}" 'this build computes on no GPU' $c --device card:1GiB
+done
+refuse 2 'a described card' 'rtx-pro-6000: this build computes on no GPU' run $DEMO -p x --device rtx-pro-6000 --offload auto
+refuse 2 'cards alone' 'this build computes on no GPU: nothing to run' compare $DEMO --configs gpu
 refuse 4 'too little memory' 'emulated.* short|short.*emulated|--offload' run $DEMO -p x -n 1 --offload 4 --device emulated:1MiB
 
 expect 0 'on the CPU' run $DEMO -p 'The bell' -n 12 --json
@@ -34,7 +38,7 @@ expect 0 'it fails' run $DEMO -p 'The bell' -n 12 --json --offload 2 --device $C
 check 'it fails: the same tokens' grep -qF "$ids" "$T/out"
 check 'it fails: said once' test "$(grep -c 'emulated failed at' "$T/err")" = 1
 check 'it fails: in JSON' out_has '"failed":true'
-refuse 4 'require needs a device' 'there is no device' run $DEMO -p x -n 1 --offload require
+refuse 2 'require needs a device' 'there is no device, and this build computes on no GPU' run $DEMO -p x -n 1 --offload require
 expect 0 'a plan' plan $DEMO --context 512 -p 64 -n 16 --offload 3 --device $CARD -o "$T/plan.json"
 expect 0 'the plan executed' run $DEMO -p 'The bell' -n 12 --context 512 --json --offload "$T/plan.json" --device $CARD
 check 'the plan executed: the same tokens' grep -qF "$ids" "$T/out"

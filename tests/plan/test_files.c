@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/file.h"
 #include "plan/plan_file.h"
 #include "plan/routing.h"
 #include "tests/plan/plan_models.h"
@@ -211,10 +212,57 @@ static void test_routing(void **state) {
     qm_model_close(m);
 }
 
+/* The cards that come with quietmind have the memory that nvidia-smi shows, less a reserve, and say what is published.
+ */
+static void test_cards(void **state) {
+    (void)state;
+    static const struct {
+        const char *path;
+        uint64_t mib;
+    } cards[] = {{"bench/machines/rtx-pro-6000.json", 97887},
+                 {"bench/machines/rtx-5090.json", 32607},
+                 {"bench/machines/h200.json", 143771}};
+    struct qm_speed *s = calloc(1, sizeof *s);
+    struct qm_error err = {0};
+    assert_non_null(s);
+    for (size_t i = 0; i < sizeof cards / sizeof *cards; i++) {
+        struct qm_buf text = {0};
+        s->devices = s->n_sources = 0;
+        assert_int_equal(qm_read_file(cards[i].path, 1 << 20, &text, &err), QM_OK);
+        if (qm_speed_add_device(text.data, text.len, cards[i].path, s, &err))
+            fail_msg("%s", err.message);
+        const struct qm_speed_device *d = &s->device[0];
+        assert_int_equal(d->memory + d->reserve, cards[i].mib << 20);
+        assert_in_range(d->reserve, UINT64_C(512) << 20, UINT64_C(4) << 30);
+        assert_int_equal(d->memory_mark, QM_MARK_PUBLISHED);
+        assert_int_equal(d->read_mark, QM_MARK_PUBLISHED);
+        assert_int_equal(d->bf16_mark, QM_MARK_ESTIMATED);
+        /* one that names no reserve has the usual one; 0 is none */
+        char *at = strstr(text.data, "\"reserve\": {\"value\": "), *end = at ? strstr(at, "}, ") : NULL;
+        assert_non_null(end);
+        memset(at, ' ', (size_t)(end + 2 - at));
+        s->devices = s->n_sources = 0;
+        assert_int_equal(qm_speed_add_device(text.data, text.len, cards[i].path, s, &err), QM_OK);
+        assert_int_equal(s->device[0].reserve, QM_CARD_RESERVE);
+        memcpy(at, "\"reserve\": 0,", 13);
+        s->devices = s->n_sources = 0;
+        assert_int_equal(qm_speed_add_device(text.data, text.len, cards[i].path, s, &err), QM_OK);
+        assert_int_equal(s->device[0].memory, cards[i].mib << 20);
+        qm_buf_free(&text);
+    }
+    struct qm_speed_device d;
+    assert_int_equal(qm_speed_device_parse("card:8GiB,bf16=100T", &d, &err), QM_OK);
+    assert_int_equal(d.memory, UINT64_C(8) << 30); /* what is given may be used */
+    assert_int_equal(d.memory_mark, QM_MARK_GIVEN);
+    assert_int_equal(d.read_mark, QM_MARK_ESTIMATED);
+    assert_int_equal(d.bf16_mark, QM_MARK_GIVEN);
+    free(s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plan),   cmocka_unit_test(test_parted_ffn), cmocka_unit_test(test_machine),
-        cmocka_unit_test(test_device), cmocka_unit_test(test_routing),
+        cmocka_unit_test(test_device), cmocka_unit_test(test_routing),    cmocka_unit_test(test_cards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -80,8 +80,12 @@ int qm_compare_specs_parse(const char *text, struct qm_compare_task *t, struct q
 static int own_device(const struct qm_compare_task *t, const struct qm_compare_spec *s, struct qm_speed_device *out,
                       struct qm_error *err) {
     char text[160];
-    if (s->kind == QM_COMPARE_GPU)
-        return qm_speed_device_parse("gpu:96GiB", out, err);
+    if (s->kind == QM_COMPARE_GPU) { /* a card sold with 96 GB, as its driver shows it */
+        int parsed = qm_speed_device_parse("gpu:97887MiB", out, err);
+        out->reserve = QM_CARD_RESERVE;
+        out->memory -= out->reserve;
+        return parsed;
+    }
     if (strcmp(strchr(s->name, ':') + 1, "auto") != 0)
         return qm_speed_device_parse(s->name, out, err);
     struct qm_workload w = {.context = t->context,
@@ -125,10 +129,10 @@ static void why_not(const struct qm_compare_spec *s, struct qm_compare_config *c
     }
     const char *name = s->speed->devices ? s->speed->device[0].name : "";
     if (s->kind == QM_COMPARE_AUTO && s->speed->devices == 0)
-        snprintf(c->why_not, sizeof c->why_not, "no device here, and none told by --device: the same as cpu");
+        snprintf(c->why_not, sizeof c->why_not, "no --device given: the same as cpu");
     else if (real)
         snprintf(c->why_not, sizeof c->why_not,
-                 "this build runs no card; predicted for %s: %.0f GiB, reads %.0f GB/s, BF16 %.0f TFLOP/s", name,
+                 "this build computes on no GPU; predicted for %s: %.1f GiB, reads %.0f GB/s, BF16 %.0f TFLOP/s", name,
                  (double)s->speed->device[0].memory / (double)(1 << 30), s->speed->device[0].read * 1e-9,
                  s->speed->device[0].bf16 * 1e-12);
 }

@@ -85,9 +85,11 @@ static json_t *machine_json(const struct qm_speed *s) {
     json_t *devices = json_array(), *sources = json_array();
     for (int d = 0; d < s->devices; d++) {
         const struct qm_speed_device *v = &s->device[d];
-        json_array_append_new(devices, json_pack("{s:s, s:b, s:o, s:f, s:f, s:f, s:f}", "name", v->name, "emulated",
-                                                 v->emulated, "memory", integer(v->memory), "read", v->read, "bf16",
-                                                 v->bf16, "up", v->up, "down", v->down));
+        json_array_append_new(
+            devices, json_pack("{s:s, s:b, s:o, s:s, s:o, s:f, s:s, s:f, s:s, s:f, s:f}", "name", v->name, "emulated",
+                               v->emulated, "memory", integer(v->memory), "memory_is", qm_mark_name(v->memory_mark),
+                               "reserve", integer(v->reserve), "read", v->read, "read_is", qm_mark_name(v->read_mark),
+                               "bf16", v->bf16, "bf16_is", qm_mark_name(v->bf16_mark), "up", v->up, "down", v->down));
     }
     for (int i = 0; i < s->n_sources; i++)
         json_array_append_new(sources, json_string(s->source[i]));

@@ -47,6 +47,17 @@ __attribute__((format(printf, 3, 4))) static int line(struct qm_error *err, cons
     return qm_out_wrapped(padded, text, 15, err);
 }
 
+static int print_device(const char *head, const struct qm_speed_device *v, struct qm_error *err) {
+    char read[32], bf16[32], reserve[64] = "";
+    if (v->reserve)
+        snprintf(reserve, sizeof reserve, ", less %.1f GiB for driver and desktop (%s)", gib(v->reserve),
+                 qm_mark_name(QM_MARK_ESTIMATED));
+    return line(err, head, "%s%s, %.1f GiB (%s)%s, reads %sB/s (%s), BF16 %sFLOP/s (%s)", v->name,
+                v->emulated ? " (emulated)" : "", gib(v->memory + v->reserve), qm_mark_name(v->memory_mark), reserve,
+                rate(v->read, read, sizeof read), qm_mark_name(v->read_mark), rate(v->bf16, bf16, sizeof bf16),
+                qm_mark_name(v->bf16_mark));
+}
+
 static int print_head(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
     const struct qm_config *c = &a->model->config;
     const struct qm_speed *s = ask->speed;
@@ -63,12 +74,8 @@ static int print_head(const struct qm_plan_ask *ask, const struct qm_plan_answer
     if (!rc)
         rc = line(err, "", "reads %sB/s (%s), BF16 %sFLOP/s (%s)", rate(s->read, read, sizeof read),
                   qm_mark_name(s->read_mark), rate(s->bf16, bf16, sizeof bf16), qm_mark_name(s->bf16_mark));
-    for (int d = 0; d < s->devices && !rc; d++) {
-        const struct qm_speed_device *v = &s->device[d];
-        rc = line(err, d ? "" : "devices", "%s%s, %.1f GiB, reads %sB/s, BF16 %sFLOP/s", v->name,
-                  v->emulated ? " (emulated)" : "", gib(v->memory), rate(v->read, read, sizeof read),
-                  rate(v->bf16, bf16, sizeof bf16));
-    }
+    for (int d = 0; d < s->devices && !rc; d++)
+        rc = print_device(d ? "" : "devices", &s->device[d], err);
     if (!rc)
         rc = line(err, "workload", "%lld sequence%s of %lld tokens, chunks of %lld, KV %s, %d thread%s",
                   (long long)a->workload.sequences, a->workload.sequences == 1 ? "" : "s",
