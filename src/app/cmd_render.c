@@ -57,7 +57,7 @@ static int run_render(const struct qm_args *args, struct qm_error *err) {
     if (!rc)
         rc = read_body(args, &body, err);
     if (!rc)
-        rc = qm_chat_render(chat, body, &now, &prompt, err);
+        rc = qm_chat_prompt(chat, body, &now, &prompt, err);
     if (!rc)
         rc = qm_out_write(prompt.data ? prompt.data : "", prompt.len, err);
     json_decref(body);

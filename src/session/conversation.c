@@ -85,7 +85,7 @@ static int make_prompt(const struct qm_conversation *c, const struct tm *now, st
         now = localtime_r(&t, &local);
     }
     json_t *body = json_pack("{s:O, s:O*}", "messages", c->messages, "chat_template_kwargs", c->kwargs);
-    int rc = body ? qm_chat_render(c->chat, body, now, &text, err) : qm_fail_memory(err, 0, "a request");
+    int rc = body ? qm_chat_prompt(c->chat, body, now, &text, err) : qm_fail_memory(err, 0, "a request");
     json_decref(body);
     if (!rc && (rc = qm_buf_reserve(&text, 0, err)) == QM_OK) {
         *opened = qm_reasoning_opened(text.data, text.len);

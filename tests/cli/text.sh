@@ -90,6 +90,18 @@ check 'will do' out_is '[user]hi</s>[assistant]'
 echo 'x{{ messages|length }}' >"$T/other"
 expect 0 'another template' render "$T/m" "$T/body" --chat-template "$T/other"
 check 'is taken' out_is 'x1'
+# an answer as OpenAI's library writes it back, and the same messages without what says nothing
+cat >"$T/dumped" <<'END'
+{"model": "m", "temperature": null, "tools": null, "messages": [{"role": "developer", "content": "Be brief."},
+ {"role": "user", "content": [{"type": "text", "text": "q"}]},
+ {"content": "a", "refusal": null, "role": "assistant", "annotations": [], "audio": null, "function_call": null, "tool_calls": null},
+ {"role": "user", "content": "q", "name": null}]}
+END
+echo '[{"role":"system","content":"Be brief."},{"role":"user","content":"q"},{"role":"assistant","content":"a"},{"role":"user","content":"q"}]' >"$T/clean"
+expect 0 'render clean messages' render $DEMO "$T/clean"
+cp "$T/out" "$T/wanted"
+expect 0 'render what a client wrote' render $DEMO "$T/dumped"
+check 'the same' cmp -s "$T/wanted" "$T/out"
 refuse 2 'a variable without a value' 'expected NAME=VALUE' render "$T/m" "$T/body" --template-arg mode
 expect 0 "the demonstration's template" render $DEMO "$T/body"
 check 'ChatML' out_has '^<\|im_start\|>user$'

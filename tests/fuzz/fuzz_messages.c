@@ -40,7 +40,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!chat)
         chat = load();
     if (qm_json_parse((const char *)data, size, "body", &body, NULL) == 0)
-        qm_chat_render(chat, body, &now, &out, NULL);
+        if (qm_chat_prompt(chat, body, &now, &out, NULL))
+            qm_chat_render(chat, body, &now, &out, NULL);
     qm_buf_free(&out);
     json_decref(body);
     return 0;

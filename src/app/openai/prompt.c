@@ -5,112 +5,9 @@
 #include "app/openai/internal.h"
 #include "base/json.h"
 
-enum { MAX_MESSAGES = 65536 };
-
-static int no_memory(struct qm_error *err) {
-    return qm_fail_memory(err, 256, "the messages of a request");
-}
-
-/* Content as templates expect it: a string; of a list of parts the texts, one a line, as vLLM does. */
-static int flatten_content(json_t *message, size_t at, struct qm_error *err) {
-    const json_t *content = json_object_get(message, "content"), *part;
-    if (!json_is_array(content)) {
-        if (!content || json_is_null(content) || json_is_string(content))
-            return QM_OK;
-        return qm_fail(err, QM_INPUT, "message %zu: \"content\" must be a string or a list of parts, found %s", at,
-                       qm_json_type_name(content));
-    }
-    struct qm_buf text = {0};
-    int rc = qm_buf_reserve(&text, 0, err);
-    for (size_t i = 0; i < json_array_size(content) && !rc; i++) {
-        part = json_array_get(content, i);
-        const char *type = json_string_value(json_object_get(part, "type"));
-        const json_t *piece = json_object_get(part, "text");
-        if (!type || strcmp(type, "text") != 0 || !json_is_string(piece))
-            rc = qm_fail(
-                err, QM_INPUT,
-                "message %zu, part %zu of \"content\": only {\"type\": \"text\", \"text\": ...} is implemented", at, i);
-        if (!rc && i)
-            rc = qm_buf_str(&text, "\n", err);
-        if (!rc)
-            rc = qm_buf_add(&text, json_string_value(piece), json_string_length(piece), err);
-    }
-    if (!rc && json_object_set_new(message, "content", json_stringn(text.len ? text.data : "", text.len)))
-        rc = no_memory(err);
-    qm_buf_free(&text);
-    return rc;
-}
-
-/* Templates expect the arguments of a tool call as an object; the API has them as a string of JSON. */
-static int parse_arguments(json_t *message, size_t at, struct qm_error *err) {
-    json_t *calls = json_object_get(message, "tool_calls"), *call;
-    if (!calls || json_is_null(calls))
-        return QM_OK;
-    if (!json_is_array(calls))
-        return qm_fail(err, QM_INPUT, "message %zu: \"tool_calls\" must be a list, found %s", at,
-                       qm_json_type_name(calls));
-    size_t i;
-    json_array_foreach(calls, i, call) {
-        json_t *function = json_object_get(call, "function"), *parsed;
-        const json_t *arguments = json_object_get(function, "arguments");
-        char name[80];
-        if (!json_is_string(arguments))
-            continue;
-        snprintf(name, sizeof name, "message %zu, arguments of tool call %zu", at, i);
-        int rc = qm_json_parse(json_string_value(arguments), json_string_length(arguments), name, &parsed, err);
-        if (rc)
-            return rc;
-        if (json_object_set_new(function, "arguments", parsed))
-            return no_memory(err);
-    }
-    return QM_OK;
-}
-
-static int make_plain(json_t *messages, struct qm_error *err) {
-    json_t *message;
-    size_t i;
-    if (!json_is_array(messages) || !json_array_size(messages) || json_array_size(messages) > MAX_MESSAGES)
-        return qm_fail(err, QM_INPUT, "\"messages\": expected a list of 1 to %d messages", MAX_MESSAGES);
-    json_array_foreach(messages, i, message) {
-        if (!json_is_object(message) || !json_is_string(json_object_get(message, "role")))
-            return qm_fail(err, QM_INPUT, "message %zu must be an object with a string \"role\"", i);
-        int rc = flatten_content(message, i, err);
-        if (!rc)
-            rc = parse_arguments(message, i, err);
-        if (rc)
-            return rc;
-    }
-    return QM_OK;
-}
-
 bool qm_openai_has_tools(const json_t *body) {
     const char *choice = json_string_value(json_object_get(body, "tool_choice"));
     return json_array_size(json_object_get(body, "tools")) && !(choice && !strcmp(choice, "none"));
-}
-
-/* The body as the template sees it. A new reference, or NULL. */
-static json_t *template_body(const json_t *body, json_t *messages) {
-    static const char *const taken[] = {"documents", "add_generation_prompt", "continue_final_message"};
-    json_t *out = json_pack("{s:O}", "messages", messages);
-    json_t *kwargs = json_copy(json_object_get(body, "chat_template_kwargs"));
-    json_t *effort = json_object_get(body, "reasoning_effort");
-    bool ok = out != NULL;
-    for (size_t i = 0; i < 3 && ok; i++) {
-        json_t *value = json_object_get(body, taken[i]);
-        ok = !value || json_is_null(value) || !json_object_set(out, taken[i], value);
-    }
-    if (ok && qm_openai_has_tools(body))
-        ok = !json_object_set(out, "tools", json_object_get(body, "tools"));
-    if (ok && json_is_string(effort) && !json_object_get(kwargs, "reasoning_effort")) {
-        kwargs = kwargs ? kwargs : json_object();
-        ok = kwargs && !json_object_set(kwargs, "reasoning_effort", effort);
-    }
-    if (ok && kwargs && !json_is_null(kwargs))
-        ok = !json_object_set(out, "chat_template_kwargs", kwargs);
-    json_decref(kwargs);
-    if (!ok)
-        json_decref(out);
-    return ok ? out : NULL;
 }
 
 static int add_prompts(struct qm_openai_request *r, size_t n, struct qm_error *err) {
@@ -124,7 +21,7 @@ static int add_prompts(struct qm_openai_request *r, size_t n, struct qm_error *e
 
 static int render(struct qm_openai_request *r, const json_t *body, bool add_special, struct qm_error *err) {
     struct qm_buf text = {0};
-    int rc = qm_chat_render(r->context->chat, body, r->context->now, &text, err);
+    int rc = qm_chat_prompt(r->context->chat, body, r->context->now, &text, err);
     if (!rc)
         rc = qm_buf_reserve(&text, 0, err);
     if (!rc) {
@@ -147,18 +44,7 @@ int qm_openai_chat_prompt(struct qm_openai_request *r, const json_t *body, struc
     int rc = qm_json_bool(body, "add_special_tokens", "the body", &add_special, err);
     if (!rc)
         rc = add_prompts(r, 1, err);
-    if (rc)
-        return rc;
-    json_t *messages = json_deep_copy(json_object_get(body, "messages"));
-    rc = make_plain(messages, err);
-    json_t *plain = rc ? NULL : template_body(body, messages);
-    if (!rc && !plain)
-        rc = no_memory(err);
-    if (!rc)
-        rc = render(r, plain, add_special, err);
-    json_decref(plain);
-    json_decref(messages);
-    return rc;
+    return rc ? rc : render(r, body, add_special, err);
 }
 
 static int take_ids(struct qm_openai_request *r, const json_t *list, int at, struct qm_error *err) {

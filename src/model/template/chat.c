@@ -8,7 +8,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "model/template/template.h"
+#include "model/template/chat_private.h"
 #include "model/template/value.h"
 
 enum { MAX_TEMPLATE_FILE = 4 << 20, MAX_CONFIG_FILE = 64 << 20, MAX_NAMED = 64 };
@@ -16,6 +16,7 @@ enum { MAX_TEMPLATE_FILE = 4 << 20, MAX_CONFIG_FILE = 64 << 20, MAX_NAMED = 64 }
 struct named {
     char *name;
     struct qm_template *t;
+    struct qm_chat_wants wants;
 };
 
 struct qm_chat {
@@ -41,7 +42,7 @@ static int add(struct qm_chat *c, const char *name, const char *source, size_t l
     struct qm_template *t;
     int rc = qm_template_compile(source, len, from, &t, err);
     if (rc)
-        return rc;
+        return qm_fail_context(err, "the chat template can't be read");
     struct named *grown = realloc(c->named, (c->n + 1) * sizeof *grown);
     char *copy = strdup(name);
     if (grown)
@@ -51,7 +52,9 @@ static int add(struct qm_chat *c, const char *name, const char *source, size_t l
         qm_template_free(t);
         return qm_fail_memory(err, sizeof *grown, "a chat template");
     }
-    c->named[c->n++] = (struct named){copy, t};
+    struct named *added = &c->named[c->n++];
+    *added = (struct named){.name = copy, .t = t};
+    qm_chat_find_wants(t, source, len, c->tokens, &added->wants);
     return QM_OK;
 }
 
@@ -183,14 +186,14 @@ int qm_chat_load(const char *dir, const char *file, struct qm_chat **out, struct
     return rc;
 }
 
-static const struct qm_template *choose(const struct qm_chat *c, bool tools, struct qm_error *err) {
-    const struct qm_template *chosen = NULL;
+static const struct named *choose(const struct qm_chat *c, bool tools, struct qm_error *err) {
+    const struct named *chosen = NULL;
     for (size_t i = 0; i < c->n; i++)
         if (strcmp(c->named[i].name, "default") == 0)
-            chosen = c->named[i].t;
+            chosen = &c->named[i];
     for (size_t i = 0; tools && i < c->n; i++)
         if (strcmp(c->named[i].name, "tool_use") == 0)
-            chosen = c->named[i].t;
+            chosen = &c->named[i];
     if (!chosen)
         qm_fail(err, QM_INPUT,
                 "the model has several chat templates and none is named \"default\"; give one with "
@@ -324,8 +327,9 @@ static json_t *variables(const struct qm_chat *c, const struct request *r, json_
     return v;
 }
 
-int qm_chat_render(const struct qm_chat *c, const json_t *body, const struct tm *now, struct qm_buf *out,
-                   struct qm_error *err) {
+/* Renders a request as it is. *failed: the template itself did. */
+static int render(const struct qm_chat *c, const struct named *chosen, const json_t *body, const struct tm *now,
+                  struct qm_buf *out, bool *failed, struct qm_error *err) {
     struct request r = {0};
     struct qm_buf prompt = {0};
     json_t *marked = NULL, *context = NULL;
@@ -333,15 +337,14 @@ int qm_chat_render(const struct qm_chat *c, const json_t *body, const struct tm 
     int rc = read_request(body, &r, err);
     if (rc)
         return rc;
-    const struct qm_template *t = choose(c, r.tools && !json_is_null(r.tools), err);
-    if (!t)
+    if (!chosen && !(chosen = choose(c, r.tools && !json_is_null(r.tools), err)))
         return QM_INPUT;
     if (r.continue_final)
         rc = mark_final(r.messages, &marked, &text, err);
     if (!rc && !(context = variables(c, &r, marked)))
         rc = qm_fail_memory(err, 64, "the template's variables");
-    if (!rc)
-        rc = qm_template_render(t, context, now, &prompt, err);
+    if (!rc && (rc = qm_template_render(chosen->t, context, now, &prompt, err)))
+        *failed = rc == QM_INPUT;
     size_t len = prompt.len;
     if (!rc && r.continue_final)
         rc = cut_at_mark(&prompt, text, &len, err);
@@ -350,5 +353,69 @@ int qm_chat_render(const struct qm_chat *c, const json_t *body, const struct tm 
     qm_buf_free(&prompt);
     json_decref(context);
     json_decref(marked);
+    return rc;
+}
+
+int qm_chat_render(const struct qm_chat *c, const json_t *body, const struct tm *now, struct qm_buf *out,
+                   struct qm_error *err) {
+    bool failed;
+    return render(c, NULL, body, now, out, &failed, err);
+}
+
+/* --- requests as clients send them --- */
+
+/* The body as the template sees it. A new reference, or NULL. */
+static json_t *plain_body(const json_t *body, json_t *messages, json_t *tools) {
+    static const char *const taken[] = {"documents", "add_generation_prompt", "continue_final_message"};
+    json_t *out = json_pack("{s:O, s:O*}", "messages", messages, "tools", tools);
+    json_t *kwargs = json_object_get(body, "chat_template_kwargs");
+    json_t *effort = json_object_get(body, "reasoning_effort");
+    bool ok = out != NULL;
+    for (size_t i = 0; i < sizeof taken / sizeof *taken && ok; i++) {
+        json_t *value = json_object_get(body, taken[i]);
+        bool none = !value || json_is_null(value) || (json_is_array(value) && !json_array_size(value));
+        ok = none || !json_object_set(out, taken[i], value);
+    }
+    kwargs = kwargs && !json_is_null(kwargs) ? json_copy(kwargs) : json_object();
+    if (ok && json_is_string(effort) && !json_object_get(kwargs, "reasoning_effort"))
+        ok = kwargs && !json_object_set(kwargs, "reasoning_effort", effort);
+    ok = ok && !json_object_set(out, "chat_template_kwargs", kwargs);
+    json_decref(kwargs);
+    if (!ok)
+        json_decref(out);
+    return ok ? out : NULL;
+}
+
+/* Messages that raise_exception had in the template are its own words; other failures begin with file and line. */
+static int template_failed(const struct named *t, struct qm_error *err) {
+    const char *name = qm_template_name(t->t);
+    if (!err)
+        return QM_INPUT;
+    return strncmp(err->message, name, strlen(name)) == 0
+               ? qm_fail_context(err, "the chat template fails")
+               : qm_fail_context(err, "the chat template refuses these messages");
+}
+
+int qm_chat_prompt(const struct qm_chat *c, const json_t *body, const struct tm *now, struct qm_buf *out,
+                   struct qm_error *err) {
+    json_t *messages = NULL, *tools = NULL, *plain = NULL;
+    const struct named *chosen = NULL;
+    bool failed = false;
+    int rc = json_is_object(body)
+                 ? qm_chat_plain_tools(body, &tools, err)
+                 : qm_fail(err, QM_INPUT, "the request must be an object, found %s", qm_json_type_name(body));
+    if (!rc && !(chosen = choose(c, tools != NULL, err)))
+        rc = QM_INPUT;
+    if (!rc)
+        rc = qm_chat_plain_messages(json_object_get(body, "messages"), &chosen->wants, &messages, err);
+    if (!rc && !(plain = plain_body(body, messages, tools)))
+        rc = qm_fail_memory(err, 256, "the messages of a request");
+    if (!rc)
+        rc = render(c, chosen, plain, now, out, &failed, err);
+    if (failed)
+        rc = template_failed(chosen, err);
+    json_decref(plain);
+    json_decref(messages);
+    json_decref(tools);
     return rc;
 }

@@ -58,6 +58,10 @@ void qm_template_free(struct qm_template *t) {
     free(t);
 }
 
+const char *qm_template_name(const struct qm_template *t) {
+    return t->name;
+}
+
 /* Jinja's globals, and over them the variables of the context. */
 static const struct tpl_dict *context_of(struct tpl *t, const json_t *context) {
     struct tpl_dict *d = tpl_dict_new(t);

@@ -21,6 +21,8 @@ struct qm_template;
 int qm_template_compile(const char *source, size_t len, const char *name, struct qm_template **out,
                         struct qm_error *err);
 void qm_template_free(struct qm_template *t);
+/* As given to qm_template_compile; failures that the template did not raise itself begin with it. */
+const char *qm_template_name(const struct qm_template *t);
 
 /* Renders with the members of the object `context` as variables (null is none); `now`: local broken-down
  * time for strftime_now. Appends to out; on failure out is as it was and the message is the template's
