@@ -110,17 +110,26 @@ include tests/check.mk
 # The manual page is the help text in another dress.
 $B/quietmind.1: $B/quietmind
 	$B/quietmind help --man > $@
+$B/completion.bash $B/completion.zsh: $B/completion.%: $B/quietmind
+	$B/quietmind help --completion $* > $@
+# The unit that docs/batch.md shows, for the program as it is installed.
+$B/night-shift.service: docs/batch.md $B/.flags
+	sed -n '/^    \[Unit\]/,/^    WantedBy/s/^    //p' $< | sed 's|^ExecStart=quietmind |ExecStart=$(PREFIX)/bin/quietmind |' > $@
 
 DEMO_FILES := $(wildcard data/demo/*.json data/demo/*.safetensors data/demo/LICENSE data/demo/README.md)
 SHARE      := $(DESTDIR)$(PREFIX)/share
-install: $B/quietmind $B/quietmind.1 ## install below DESTDIR and PREFIX (/usr/local)
+install: $B/quietmind $B/quietmind.1 $B/completion.bash $B/completion.zsh $B/night-shift.service ## install below DESTDIR and PREFIX (/usr/local)
 	install -D -m 755 $B/quietmind $(DESTDIR)$(PREFIX)/bin/quietmind
 	install -D -m 644 $B/quietmind.1 $(SHARE)/man/man1/quietmind.1
 	install -d $(SHARE)/quietmind/demo/demo $(SHARE)/quietmind/machines $(SHARE)/doc/quietmind
 	install -m 644 $(DEMO_FILES) $(SHARE)/quietmind/demo
 	install -m 644 $(wildcard data/demo/demo/*) $(SHARE)/quietmind/demo/demo
 	install -m 644 $(wildcard bench/machines/*.json) $(SHARE)/quietmind/machines
-	install -m 644 LICENSE README.md $(SHARE)/doc/quietmind
+	install -m 644 LICENSE README.md $B/night-shift.service $(SHARE)/doc/quietmind
+	install -d $(SHARE)/doc/quietmind/docs
+	install -m 644 $(wildcard docs/*.md) $(SHARE)/doc/quietmind/docs
+	install -D -m 644 $B/completion.bash $(SHARE)/bash-completion/completions/quietmind
+	install -D -m 644 $B/completion.zsh $(SHARE)/zsh/site-functions/_quietmind
 
 clean: ## remove what was built
 	rm -rf build

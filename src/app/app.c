@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/completion.h"
 #include "app/help.h"
 #include "app/offload.h"
 #include "app/out.h"
@@ -12,13 +13,13 @@
 
 static int run_help(const struct qm_args *args, struct qm_error *err);
 
-static const unsigned char help_options[] = {QM_OPT_MAN, QM_OPT_END};
+static const unsigned char help_options[] = {QM_OPT_MAN, QM_OPT_COMPLETION, QM_OPT_END};
 static const struct qm_command cmd_help = {
     .name = "help",
     .usage = "[COMMAND]",
     .summary = "Explain the program, or one command",
     .details = "",
-    .example = "quietmind help run\nquietmind help --man > quietmind.1\n",
+    .example = "quietmind help run\nquietmind help --man > quietmind.1\nsource <(quietmind help --completion bash)\n",
     .options = help_options,
     .max_positional = 1,
     .run = run_help,
@@ -55,6 +56,8 @@ static int find_command(const char *name, const struct qm_command **out, struct 
 static int run_help(const struct qm_args *args, struct qm_error *err) {
     if (args->option[QM_OPT_MAN].set)
         return qm_help_man(qm_commands, N_COMMANDS, err);
+    if (args->option[QM_OPT_COMPLETION].set)
+        return qm_completion(args->option[QM_OPT_COMPLETION].text, qm_commands, N_COMMANDS, err);
     const struct qm_command *command;
     if (args->n_positional == 0)
         return qm_help_program(qm_commands, N_COMMANDS, err);

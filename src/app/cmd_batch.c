@@ -52,6 +52,7 @@ static const unsigned char batch_options[] = {QM_OPT_OUTPUT,
                                               QM_OPT_CHECKPOINT_DIR,
                                               QM_OPT_CHECKPOINT_SIZE,
                                               QM_OPT_JSON,
+                                              QM_OPT_SEED,
                                               QM_OPT_END};
 
 static const unsigned char status_uses[] = {QM_OPT_JSON, QM_OPT_END};
@@ -73,14 +74,16 @@ const struct qm_command qm_cmd_batch = {
                "Whatever ends the program, the same command goes on with what is left: a\n"
                "journal, OUT.jsonl.journal, says what is finished.\n"
                "Without IN.jsonl: --document and --ask ask every question about every document.\n"
-               "A request without a seed gets one from --seed (0 if not given) and its custom_id.\n"
+               "A request without a seed gets one from --seed and its custom_id.\n"
                "Exit codes: 0 all rows answered or told why not; 1 with --strict: some failed;\n"
                "3 the input or the journal was refused; 5 a disk failed or is full; 6 stopped by\n"
                "--until; 130 interrupted. After 5, 6 and 130 the same command resumes.\n",
-    .example = "quietmind batch ~/models/Qwen3-30B-A3B in.jsonl -o out.jsonl --hours 22:00-07:00\n"
+    .example = "quietmind batch ~/models/Qwen3-30B-A3B in.jsonl -o out.jsonl \\\n"
+               "    --hours 22:00-07:00\n"
                "quietmind batch ~/models/Qwen3-30B-A3B in.jsonl --check\n"
                "quietmind batch --status out.jsonl\n"
-               "quietmind batch Qwen/Qwen3-4B --document reports/ --ask questions.txt -o answers.md --format md\n",
+               "quietmind batch Qwen/Qwen3-4B --document reports/ --ask questions.txt \\\n"
+               "    -o answers.md --format md\n",
     .options = batch_options,
     .modes = batch_modes,
     .needs = batch_needs,

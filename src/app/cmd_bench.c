@@ -238,7 +238,7 @@ static const struct qm_need bench_needs[] = {{QM_OPT_LAYERS, QM_OPT_RANDOM, 0},
 const struct qm_command qm_cmd_bench = {
     .name = "bench",
     .usage = "[MODEL | --random SHAPE | --kernel]",
-    .summary = "Measure tokens a second, and how near they come to this machine's limits",
+    .summary = "Measure tokens/s, and how close they come to this machine's limits",
     .details = "One row for each prompt length (pp) and number of generated tokens (tg) at\n"
                "each depth (d), batch and number of threads, as llama-bench has them; tokens/s\n"
                "are the median of the repetitions and their standard deviation. Bytes and\n"

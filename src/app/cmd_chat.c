@@ -289,6 +289,7 @@ static const unsigned char chat_options[] = {QM_OPT_ONCE,
                                              QM_OPT_FREQUENCY_PENALTY,
                                              QM_OPT_LOGIT_BIAS,
                                              QM_OPT_STOP,
+                                             QM_OPT_SEED,
                                              QM_OPT_END};
 
 const struct qm_command qm_cmd_chat = {

@@ -314,7 +314,7 @@ static const struct qm_need compare_needs[] = {
 const struct qm_command qm_cmd_compare = {
     .name = "compare",
     .usage = "[MODEL]",
-    .summary = "Run the same prompts under several configurations: speed, joules, agreement",
+    .summary = "Compare configurations: speed, energy, agreement of answers",
     .details = "Configurations: cpu; quiet or quiet:PERCENT (the fewest threads that keep\n"
                "97 % of the speed); auto (the planner's placement on the devices of --device);\n"
                "gpu (a card of this machine); emulated:auto (the emulated devices of --device,\n"

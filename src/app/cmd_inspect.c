@@ -236,7 +236,9 @@ static int run_inspect(const struct qm_args *args, struct qm_error *err) {
     return rc;
 }
 
-static const unsigned char inspect_options[] = {QM_OPT_JSON, QM_OPT_END};
+static const unsigned char inspect_options[] = {QM_OPT_JSON,         QM_OPT_CONTEXT,           QM_OPT_THREADS,
+                                                QM_OPT_KV_TYPE,      QM_OPT_EXPERTS_PER_TOKEN, QM_OPT_ROPE_THETA,
+                                                QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT,      QM_OPT_END};
 
 const struct qm_command qm_cmd_inspect = {
     .name = "inspect",
@@ -248,7 +250,6 @@ const struct qm_command qm_cmd_inspect = {
     .example = "quietmind inspect Qwen/Qwen3-30B-A3B\n"
                "quietmind inspect ~/models/gpt-oss-20b --context 32768 --json\n",
     .options = inspect_options,
-    .common = true,
     .takes_model = true,
     .run = run_inspect,
 };

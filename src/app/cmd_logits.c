@@ -136,7 +136,7 @@ static const struct qm_need logits_needs[] = {
 const struct qm_command qm_cmd_logits = {
     .name = "logits",
     .usage = "MODEL --ids FILE -o OUT.npy",
-    .summary = "Write the logits of given tokens, for comparing with other programs",
+    .summary = "Write the logits of given tokens as a NumPy array",
     .details = "OUT.npy is a NumPy array, float32 [tokens, vocabulary]: row i holds the logits\n"
                "after token i. With --attention OUT2.npy --layer L also the attention\n"
                "probabilities of one layer, [heads, tokens, tokens]. Needs no tokenizer.\n",

@@ -308,7 +308,7 @@ static const struct qm_mode plan_modes[] = {{.by = QM_OPT_ACCURACY, .alone = tru
 const struct qm_command qm_cmd_plan = {
     .name = "plan",
     .usage = "[MODEL... | --random SHAPE | --table]",
-    .summary = "Tell before loading what fits, where it goes and how fast it will be",
+    .summary = "Predict memory, placement and speed before loading",
     .details = "Bytes by part, exact; tokens/s at several depths, predicted from this machine's\n"
                "limits or those of a described one; the time of a job; what bounds it, and what\n"
                "would help most. MODEL may be the path of a config.json: no weights are needed.\n",

@@ -67,7 +67,8 @@ static int run_render(const struct qm_args *args, struct qm_error *err) {
     return rc;
 }
 
-static const unsigned char render_options[] = {QM_OPT_NOW, QM_OPT_CHAT_TEMPLATE, QM_OPT_TEMPLATE_ARG, QM_OPT_END};
+static const unsigned char render_options[] = {QM_OPT_NOW, QM_OPT_CHAT_TEMPLATE, QM_OPT_TEMPLATE_ARG,
+                                               QM_OPT_QUIET_OUTPUT, QM_OPT_END};
 
 const struct qm_command qm_cmd_render = {
     .name = "render",
@@ -80,7 +81,6 @@ const struct qm_command qm_cmd_render = {
                "directory.\n",
     .example = "quietmind render Qwen/Qwen3-4B messages.json --now 2026-01-15T12:00:00\n",
     .options = render_options,
-    .common = true,
     .min_positional = 1,
     .max_positional = 1,
     .takes_model = true,

@@ -233,6 +233,7 @@ static const unsigned char run_options[] = {QM_OPT_PROMPT,
                                             QM_OPT_STOP,
                                             QM_OPT_LOGPROBS,
                                             QM_OPT_JSON,
+                                            QM_OPT_SEED,
                                             QM_OPT_END};
 
 const struct qm_command qm_cmd_run = {

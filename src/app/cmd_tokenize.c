@@ -250,8 +250,8 @@ static int run_tokenize(const struct qm_args *args, struct qm_error *err) {
     return rc;
 }
 
-static const unsigned char tokenize_options[] = {QM_OPT_NO_SPECIAL, QM_OPT_DECODE, QM_OPT_SKIP_SPECIAL,
-                                                 QM_OPT_JSON,       QM_OPT_JSONL,  QM_OPT_END};
+static const unsigned char tokenize_options[] = {
+    QM_OPT_NO_SPECIAL, QM_OPT_DECODE, QM_OPT_SKIP_SPECIAL, QM_OPT_JSON, QM_OPT_JSONL, QM_OPT_QUIET_OUTPUT, QM_OPT_END};
 
 static const unsigned char decode_refuses[] = {QM_OPT_NO_SPECIAL, QM_OPT_END};
 static const unsigned char lines_refuses[] = {QM_OPT_JSON, QM_OPT_END};
@@ -274,7 +274,6 @@ const struct qm_command qm_cmd_tokenize = {
     .options = tokenize_options,
     .modes = tokenize_modes,
     .needs = tokenize_needs,
-    .common = true,
     .max_positional = -1,
     .takes_model = true,
     .run = run_tokenize,

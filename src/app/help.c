@@ -73,16 +73,39 @@ static int wrapped(const char *text, int at, struct qm_error *err) {
     return rc ? rc : qm_out_text("\n", err);
 }
 
-static int option_lines(const unsigned char *list, struct qm_error *err) {
+/* "help text (default: 5)" */
+static void option_text(enum qm_option option, char *out, size_t size) {
+    const struct qm_option_info *o = &qm_options[option];
+    snprintf(out, size, o->initial ? "%s (default: %s)" : "%s", o->help, o->initial);
+}
+
+static int option_line(enum qm_option option, struct qm_error *err) {
+    char heading[128], text[512];
+    option_heading(option, heading, sizeof heading);
+    option_text(option, text, sizeof text);
+    int rc = qm_out_printf(err, "  %s", heading);
+    return rc ? rc : wrapped(text, 2 + (int)strlen(heading), err);
+}
+
+/* Calls f for each option that the command takes, group by group; name is NULL but before a group's first one. */
+static int each_option(const struct qm_command *c, int (*f)(const char *name, enum qm_option o, struct qm_error *err),
+                       struct qm_error *err) {
     int rc = QM_OK;
-    for (; *list && !rc; list++) {
-        char heading[128];
-        option_heading(*list, heading, sizeof heading);
-        rc = qm_out_printf(err, "  %s", heading);
-        if (!rc)
-            rc = wrapped(qm_options[*list].help, 2 + (int)strlen(heading), err);
+    for (size_t g = 0; g < qm_n_option_groups; g++) {
+        const char *name = qm_option_groups[g].name;
+        for (const unsigned char *o = qm_option_groups[g].options; *o && !rc; o++) {
+            if (!qm_command_takes(c, *o))
+                continue;
+            rc = f(name, *o, err);
+            name = NULL;
+        }
     }
     return rc;
+}
+
+static int help_option(const char *group, enum qm_option o, struct qm_error *err) {
+    int rc = group ? qm_out_printf(err, "\n%s:\n", group) : QM_OK;
+    return rc ? rc : option_line(o, err);
 }
 
 /* Every line of `text` after two spaces. */
@@ -97,24 +120,11 @@ static int indented(const char *text, struct qm_error *err) {
 }
 
 int qm_help_command(const struct qm_command *c, struct qm_error *err) {
-    static const unsigned char model[] = {QM_OPT_MODEL, QM_OPT_END}, help[] = {QM_OPT_HELP, QM_OPT_END};
-    int rc = qm_out_printf(err, "quietmind %s %s\n\n%s.\n%s%s\nExample:\n", c->name, c->usage, c->summary,
-                           *c->details ? "\n" : "", c->details);
+    int rc = qm_out_printf(err, "quietmind %s%s%s\n\n%s.\n%s%s\nExample:\n", c->name, *c->usage ? " " : "", c->usage,
+                           c->summary, *c->details ? "\n" : "", c->details);
     if (!rc)
         rc = indented(c->example, err);
-    if (!rc)
-        rc = qm_out_text("\nOptions:\n", err);
-    if (!rc && c->takes_model)
-        rc = option_lines(model, err);
-    if (!rc)
-        rc = option_lines(c->options, err);
-    if (!rc && c->common)
-        rc = qm_out_text("\nOptions of every command:\n", err);
-    if (!rc && c->common)
-        rc = option_lines(qm_common_options, err);
-    if (!rc)
-        rc = option_lines(help, err);
-    return rc;
+    return rc ? rc : each_option(c, help_option, err);
 }
 
 int qm_help_program(const struct qm_command *const *commands, size_t n, struct qm_error *err) {
@@ -157,16 +167,14 @@ static int roff_pair(const char *before, const char *text, const char *after, st
     return rc ? rc : qm_out_text(after, err);
 }
 
-static int roff_options(const unsigned char *list, struct qm_error *err) {
-    int rc = QM_OK;
-    for (; *list && !rc; list++) {
-        char heading[128];
-        option_heading(*list, heading, sizeof heading);
+static int roff_option(const char *group, enum qm_option option, struct qm_error *err) {
+    char heading[128], text[512];
+    option_heading(option, heading, sizeof heading);
+    option_text(option, text, sizeof text);
+    int rc = group ? roff_pair(".PP\n", group, ":\n", err) : QM_OK;
+    if (!rc)
         rc = roff_pair(".TP\n.B ", heading, "\n", err);
-        if (!rc)
-            rc = roff_pair("", qm_options[*list].help, "\n", err);
-    }
-    return rc;
+    return rc ? rc : roff_pair("", text, "\n", err);
 }
 
 static int roff_command(const struct qm_command *c, struct qm_error *err) {
@@ -179,11 +187,10 @@ static int roff_command(const struct qm_command *c, struct qm_error *err) {
         rc = roff_pair(".PP\n.nf\n", c->details, ".fi\n", err);
     if (!rc)
         rc = roff_pair(".PP\nExample:\n.PP\n.RS\n.nf\n", c->example, ".fi\n.RE\n", err);
-    return rc ? rc : roff_options(c->options, err);
+    return rc ? rc : each_option(c, roff_option, err);
 }
 
 int qm_help_man(const struct qm_command *const *commands, size_t n, struct qm_error *err) {
-    static const unsigned char model[] = {QM_OPT_MODEL, QM_OPT_END}, help[] = {QM_OPT_HELP, QM_OPT_END};
     int rc = qm_out_text(".TH QUIETMIND 1 \"\" \"quietmind " QM_VERSION "\" \"User Commands\"\n.SH NAME\n"
                          "quietmind \\- language models on the CPU\n.SH SYNOPSIS\n.B quietmind\n.I COMMAND\n[options]\n"
                          ".SH DESCRIPTION\n",
@@ -194,14 +201,6 @@ int qm_help_man(const struct qm_command *const *commands, size_t n, struct qm_er
         rc = roff_pair("", MODELS, ".SH COMMANDS\n", err);
     for (size_t i = 0; i < n && !rc; i++)
         rc = roff_command(commands[i], err);
-    if (!rc)
-        rc = qm_out_text(".SH OPTIONS OF EVERY COMMAND\n", err);
-    if (!rc)
-        rc = roff_options(model, err);
-    if (!rc)
-        rc = roff_options(qm_common_options, err);
-    if (!rc)
-        rc = roff_options(help, err);
     if (!rc)
         rc = roff_pair(".SH STREAMS AND ENVIRONMENT\n", STREAMS, ".SH EXIT STATUS\n", err);
     for (int i = 0; i < N_EXIT_CODES && !rc; i++)

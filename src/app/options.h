@@ -15,6 +15,7 @@ enum qm_option {
     QM_OPT_END, /* ends a command's list */
     QM_OPT_HELP,
     QM_OPT_MAN,
+    QM_OPT_COMPLETION,
     QM_OPT_MODEL,
     /* input and output */
     QM_OPT_PROMPT,
@@ -157,10 +158,19 @@ struct qm_option_info {
     const char *value; /* its name in help */
     double min, max;
     const char *help;
+    const char *initial; /* what holds where it is not given, as help shows it; NULL: nothing to show */
 };
 
 /* By enum qm_option; entry 0 is empty. Two options may share a name or a letter where no command takes both. */
 extern const struct qm_option_info qm_options[QM_OPT_COUNT];
+
+/* The options by what they are about, each in one group: the order of help. */
+struct qm_option_group {
+    const char *name;
+    const unsigned char *options; /* ended by QM_OPT_END */
+};
+extern const struct qm_option_group qm_option_groups[];
+extern const size_t qm_n_option_groups;
 
 struct qm_args;
 
@@ -190,7 +200,7 @@ struct qm_command {
     const unsigned char *options;         /* enum qm_option, ended by QM_OPT_END */
     const struct qm_mode *modes;          /* or NULL */
     const struct qm_need *needs;          /* ended by an option QM_OPT_END; or NULL */
-    bool common;                          /* takes qm_common_options too */
+    bool common;                          /* takes qm_common_options too: loads a model */
     int min_positional, max_positional;   /* beside the model; max -1: any number */
     bool computes;                        /* on devices, where some are given: cards are refused */
     bool takes_model, demo_without_model; /* the first positional argument is the model, unless -m gives it */

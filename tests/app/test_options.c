@@ -252,15 +252,31 @@ static void test_table(void **state) {
     }
 }
 
+/* Help shows every option that a command takes once, and a default wherever there is a number to give. */
+static void test_groups(void **state) {
+    (void)state;
+    int seen[QM_OPT_COUNT] = {0};
+    for (size_t g = 0; g < qm_n_option_groups; g++)
+        for (const unsigned char *o = qm_option_groups[g].options; *o; o++)
+            seen[*o]++;
+    for (int o = 1; o < QM_OPT_COUNT; o++) {
+        const struct qm_option_info *info = &qm_options[o];
+        bool number = info->kind == QM_VALUE_INT || info->kind == QM_VALUE_MAYBE_INT || info->kind == QM_VALUE_REAL;
+        if (!info->name)
+            continue;
+        if (seen[o] != 1)
+            fail_msg("--%s is in %d groups", info->name, seen[o]);
+        if (number && !info->initial)
+            fail_msg("--%s shows no default", info->name);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_modes),
-        cmocka_unit_test(test_values_that_may_be_left_out),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_environment),
-        cmocka_unit_test(test_nearest),
-        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_groups),   cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_modes),    cmocka_unit_test(test_values_that_may_be_left_out),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_nearest),  cmocka_unit_test(test_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,9 +1,10 @@
 #!/bin/bash
 # Help of every command, versions, and what wrong usage gets.
 . "$(dirname "$0")/lib.bash"
-COMMANDS='run chat tokenize render logits perplexity inspect machine bench help'
+COMMANDS='run chat batch tokenize render logits perplexity inspect machine plan bench compare help'
 
 expect 0 '--help' --help
+check '--help fits 80 columns' sh -c "! grep -qE '^.{81,}' '$T/out'"
 check 'help on standard output' test -s "$T/out" -a ! -s "$T/err"
 for c in $COMMANDS; do check "--help lists $c" out_has "^  $c "; done
 check 'exit codes are listed' out_has '^  130 '
@@ -18,6 +19,44 @@ for c in $COMMANDS; do
     expect 0 "help $c" help "$c"
     check "help $c is the same" cmp -s "$T/help" "$T/out"
 done
+expect 0 'help of a command that loads no model' render --help
+check 'shows no option that it does not have' sh -c "! grep -qE -- '--(threads|seed|context|device) ' '$T/out'"
+refuse 2 'nor is one taken' 'unknown option --threads' render $DEMO x.json --threads 2
+refuse 2 'a seed where nothing is drawn' 'unknown option --seed' perplexity $DEMO -f x --seed 2
+expect 0 'help in groups' run --help
+check 'sampling apart from processors' sh -c "grep -A3 '^Sampling:' '$T/out' | grep -q -- --max-tokens"
+check 'with defaults' out_has '\(default: the weights. own\)|own\)$'
+
+# completion, by bash itself
+expect 0 'completion' help --completion bash
+cp "$T/out" "$T/completion"
+complete_words() {
+    bash --norc -c '. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _quietmind 2>/dev/null
+        printf "%s\n" "${COMPREPLY[@]}"' - "$T/completion" "$@" >"$T/out" 2>"$T/err"
+}
+complete_words quietmind ru
+check 'a command' out_is 'run
+'
+complete_words quietmind run --temp
+check 'its options' out_is '--temperature
+--temp
+'
+complete_words quietmind render x --thr
+check 'not those of others' out_is '
+'
+complete_words quietmind run --isa avx512b
+check 'choices' out_is 'avx512bf16
+'
+complete_words quietmind help cha
+check 'commands after help' out_is 'chat
+'
+(cd "$T" && touch 'a file' && complete_words quietmind run -f 'a f')
+check 'files' out_is 'a file
+'
+expect 0 'completion for zsh' help --completion zsh
+check 'is one' out_has '^#compdef quietmind$'
+if command -v zsh >/dev/null; then check 'zsh reads it' zsh -n "$T/out"; fi
+refuse 2 'completion for another shell' 'expected bash or zsh, found "fish"' help --completion fish
 expect 0 'the manual page' help --man
 check 'the manual page is roff' out_has '^\.TH QUIETMIND 1'
 for c in $COMMANDS; do check "the manual page has $c" out_has "^\.SS quietmind $c"; done
