@@ -24,16 +24,16 @@ static int read_body(const struct qm_args *args, json_t **out, struct qm_error *
             return qm_fail_memory(err, 256, "the messages");
         *out = body;
     }
-    if (!json_is_object(*out))
+    if (!qm_json_is_object(*out))
         return qm_fail(err, QM_INPUT, "%s: expected an object with \"messages\", found %s", path,
                        qm_json_type_name(*out));
     if (!args->option[QM_OPT_TEMPLATE_ARG].set)
         return QM_OK;
     json_t *variables = json_object_get(*out, "chat_template_kwargs");
-    if (variables && !json_is_object(variables) && !json_is_null(variables))
+    if (variables && !qm_json_is_object(variables) && !json_is_null(variables))
         return qm_fail(err, QM_INPUT, "%s: \"chat_template_kwargs\" must be an object, found %s", path,
                        qm_json_type_name(variables));
-    if (!json_is_object(variables)) {
+    if (!qm_json_is_object(variables)) {
         variables = json_object();
         if (!variables || json_object_set_new(*out, "chat_template_kwargs", variables))
             return qm_fail_memory(err, 256, "the template's variables");

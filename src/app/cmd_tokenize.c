@@ -156,7 +156,7 @@ static int json_lines(const struct qm_args *args, const struct vocabulary *v, st
             break;
         if (!rc)
             rc = qm_json_parse(line, len, "the line", &root, err);
-        if (!rc && !json_is_object(root))
+        if (!rc && !qm_json_is_object(root))
             rc = qm_fail(err, QM_INPUT, "expected an object, found %s", qm_json_type_name(root));
         if (!rc)
             rc = decoding ? decode_line(v, root, args->option[QM_OPT_SKIP_SPECIAL].set, err)

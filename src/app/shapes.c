@@ -128,7 +128,7 @@ int qm_shape_open(const char *shape, int64_t layers, const char *dtype, const st
     else
         rc = qm_fail(err, QM_USAGE, "--random: expected %s, or the path of a config.json, found \"%s\"",
                      qm_shape_names(), shape);
-    if (!rc && !json_is_object(config))
+    if (!rc && !qm_json_is_object(config))
         rc = qm_fail(err, QM_INPUT, "%s: expected an object, found %s", shape, qm_json_type_name(config));
     if (!rc && layers)
         rc = cut_layers(config, shape, layers, err);

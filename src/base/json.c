@@ -1,37 +1,37 @@
-/* JSON with limits, and typed access that explains itself. */
+/* Typed access to JSON that explains itself, and the numbers that jansson has no type for. */
 #include "base/json.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
-#include "base/file.h"
+/* The one key of such a number's object. No text has it: it is not UTF-8. */
+static const char number_key[] = "\xFF";
 
-int qm_json_parse(const char *text, size_t len, const char *name, json_t **out, struct qm_error *err) {
-    json_error_t e;
-    *out = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
-    if (*out)
-        return QM_OK;
-    char line[32] = "";
-    if (memchr(text, '\n', len))
-        snprintf(line, sizeof line, "line %d ", e.line);
-    return qm_fail(err, QM_INPUT, "%s: not valid JSON at %scolumn %d: %s", name, line, e.column, e.text);
+json_t *qm_json_number_new(const char *text) {
+    json_t *v = json_object();
+    if (!json_object_set_new_nocheck(v, number_key, json_string_nocheck(text)))
+        return v;
+    json_decref(v);
+    return NULL;
 }
 
-int qm_json_load(const char *path, size_t limit, json_t **out, struct qm_error *err) {
-    struct qm_buf text = {0};
-    *out = NULL;
-    int rc = qm_read_file(path, limit, &text, err);
-    if (!rc)
-        rc = qm_json_parse(text.data ? text.data : "", text.len, path, out, err);
-    qm_buf_free(&text);
-    return rc;
+const char *qm_json_number(const json_t *v) {
+    return json_object_size(v) == 1 ? json_string_value(json_object_get(v, number_key)) : NULL;
+}
+
+/* NaN or an infinity, and not an integer. */
+static bool not_finite(const char *number) {
+    return strpbrk(number, "Ny");
 }
 
 const char *qm_json_type_name(const json_t *v) {
     if (!v)
         return "nothing";
+    const char *number = qm_json_number(v);
+    if (number)
+        return not_finite(number) ? number : "an integer beyond 64 bits";
     switch (json_typeof(v)) {
     case JSON_OBJECT: return "an object";
     case JSON_ARRAY: return "a list";
@@ -50,21 +50,33 @@ static const json_t *present(const json_t *obj, const char *key) {
     return v && !json_is_null(v) ? v : NULL;
 }
 
+static int out_of_range(const char *key, const char *where, int64_t min, int64_t max, const char *found, bool below,
+                        struct qm_error *err) {
+    const char *more = strlen(found) > 60 ? "..." : "";
+    if (max == INT64_MAX && below)
+        return qm_fail(err, QM_INPUT, "%s: \"%s\" must be at least %lld, found %.60s%s", where, key, (long long)min,
+                       found, more);
+    return qm_fail(err, QM_INPUT, "%s: \"%s\" must be from %lld to %lld, found %.60s%s", where, key, (long long)min,
+                   (long long)max, found, more);
+}
+
 int qm_json_int(const json_t *obj, const char *key, const char *where, int64_t min, int64_t max, int64_t *out,
                 struct qm_error *err) {
     const json_t *v = present(obj, key);
     if (!v)
         return QM_OK;
+    const char *number = qm_json_number(v);
+    if (number && !not_finite(number))
+        return out_of_range(key, where, min, max, number, number[0] == '-', err);
     double real = json_is_real(v) ? json_real_value(v) : 0.5;
     if (!json_is_integer(v) && (real != floor(real) || fabs(real) > 9e15))
         return qm_fail(err, QM_INPUT, "%s: \"%s\" must be an integer, found %s", where, key, qm_json_type_name(v));
     int64_t x = json_is_integer(v) ? (int64_t)json_integer_value(v) : (int64_t)real;
-    if (x < min && max == INT64_MAX)
-        return qm_fail(err, QM_INPUT, "%s: \"%s\" must be at least %lld, found %lld", where, key, (long long)min,
-                       (long long)x);
-    if (x < min || x > max)
-        return qm_fail(err, QM_INPUT, "%s: \"%s\" must be from %lld to %lld, found %lld", where, key, (long long)min,
-                       (long long)max, (long long)x);
+    if (x < min || x > max) {
+        char found[24];
+        snprintf(found, sizeof found, "%lld", (long long)x);
+        return out_of_range(key, where, min, max, found, x < min, err);
+    }
     *out = x;
     return QM_OK;
 }
@@ -73,9 +85,11 @@ int qm_json_double(const json_t *obj, const char *key, const char *where, double
     const json_t *v = present(obj, key);
     if (!v)
         return QM_OK;
-    if (!json_is_number(v))
+    const char *number = qm_json_number(v);
+    double huge = number ? strtod(number, NULL) : 0;
+    if ((!json_is_number(v) && !number) || !isfinite(huge))
         return qm_fail(err, QM_INPUT, "%s: \"%s\" must be a number, found %s", where, key, qm_json_type_name(v));
-    *out = json_number_value(v);
+    *out = number ? huge : json_number_value(v);
     return QM_OK;
 }
 
@@ -95,6 +109,8 @@ int qm_json_string(const json_t *obj, const char *key, const char *where, const 
         return QM_OK;
     if (!json_is_string(v))
         return qm_fail(err, QM_INPUT, "%s: \"%s\" must be a string, found %s", where, key, qm_json_type_name(v));
+    if (strlen(json_string_value(v)) != json_string_length(v))
+        return qm_fail(err, QM_INPUT, "%s: \"%s\" must be text without NUL characters, found one", where, key);
     *out = json_string_value(v);
     return QM_OK;
 }

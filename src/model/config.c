@@ -197,7 +197,7 @@ int qm_config_parse(const json_t *root, const char *path, struct qm_config *out,
     *out = (struct qm_config){0};
     struct qm_config c = {0};
     const struct qm_arch *arch = NULL;
-    if (!json_is_object(root))
+    if (!qm_json_is_object(root))
         return qm_fail(err, QM_INPUT, "%s: expected an object, found %s", path, qm_json_type_name(root));
     int rc = find_arch(root, path, &arch, err);
     if (!rc)

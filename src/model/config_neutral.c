@@ -81,7 +81,8 @@ static bool is_neutral(const json_t *v, enum neutral n) {
     case ZERO: return json_is_false(v) || (json_is_number(v) && json_number_value(v) == 0);
     case ONE: return json_is_number(v) && json_number_value(v) == 1;
     case NOT_TRUE: return json_is_false(v);
-    case EMPTY: return json_array_size(v) == 0 && json_object_size(v) == 0 && (json_is_array(v) || json_is_object(v));
+    case EMPTY:
+        return json_array_size(v) == 0 && json_object_size(v) == 0 && (json_is_array(v) || qm_json_is_object(v));
     case ALL_ONES: return all_ones(v);
     case SILU: return s && strcmp(s, "silu") == 0;
     case SOFTMAX: return s && strcmp(s, "softmax") == 0;

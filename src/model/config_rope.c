@@ -59,12 +59,12 @@ static int unnest(const char *path, const json_t **object, struct qm_error *err)
     json_t *v;
     bool nested = false;
     json_object_foreach((json_t *)all, key, v) {
-        nested |= json_is_object(v) || strcmp(key, "full_attention") == 0 || strcmp(key, "sliding_attention") == 0;
+        nested |= qm_json_is_object(v) || strcmp(key, "full_attention") == 0 || strcmp(key, "sliding_attention") == 0;
     }
     if (!nested)
         return QM_OK;
     json_object_foreach((json_t *)all, key, v) {
-        if (!json_is_object(v))
+        if (!qm_json_is_object(v))
             return qm_fail(err, QM_INPUT,
                            "%s: rope_parameters: \"%.60s\": expected an object for each layer type, found %s", path,
                            key, qm_json_type_name(v));
@@ -206,7 +206,7 @@ int qm_config_rope(const json_t *root, const char *path, double default_theta, s
     char where[600];
     snprintf(where, sizeof where, "%.500s: %s", path, object ? "rope_parameters" : "rope_scaling");
     object = object ? object : older;
-    if (object && !json_is_object(object))
+    if (object && !qm_json_is_object(object))
         return qm_fail(err, QM_INPUT, "%s: expected an object, found %s", where, qm_json_type_name(object));
     int rc = qm_json_double(root, "rope_theta", path, &c->rope.theta, err);
     if (!rc && object)

@@ -23,7 +23,7 @@ int qm_generation_config_parse(const json_t *root, const char *path, int64_t voc
                                struct qm_error *err) {
     struct qm_generation_config g = {.bos_token = -1, .temperature = 1, .top_p = 1, .repetition_penalty = 1};
     *out = g;
-    if (!json_is_object(root))
+    if (!qm_json_is_object(root))
         return qm_fail(err, QM_INPUT, "%s: expected an object, found %s", path, qm_json_type_name(root));
     const json_t *sample = json_object_get(root, "do_sample"), *top_k = json_object_get(root, "top_k");
     g.has_do_sample = sample && !json_is_null(sample);

@@ -188,9 +188,9 @@ static int open_sharded(struct qm_shards *s, const char *dir, const char *index,
     json_t *root = NULL, *files = json_object();
     int rc = files ? qm_json_load(index, INDEX_LIMIT, &root, err) : qm_fail_memory(err, 64, "the list of shards");
     const json_t *map = json_object_get(root, "weight_map");
-    if (!rc && (!json_is_object(map) || json_object_size(map) == 0))
+    if (!rc && (!qm_json_is_object(map) || json_object_size(map) == 0))
         rc = qm_fail(err, QM_INPUT, "%s: expected \"weight_map\" to be an object that names tensors, found %s", index,
-                     json_is_object(map) ? "an empty one" : qm_json_type_name(map));
+                     qm_json_is_object(map) ? "an empty one" : qm_json_type_name(map));
     if (!rc)
         rc = distinct_files(index, map, files, err);
     if (!rc && !(s->files = calloc(json_object_size(files), sizeof *s->files)))

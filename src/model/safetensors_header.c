@@ -105,7 +105,7 @@ static int read_entry(const char *name, const json_t *entry, const char *path, u
     t->name = strdup(name);
     if (!t->name)
         return qm_fail_memory(err, strlen(name) + 1, "a tensor's name");
-    if (!json_is_object(entry))
+    if (!qm_json_is_object(entry))
         return bad(err, path, name, "an object", qm_json_type_name(entry));
     const char *key;
     json_t *value;
@@ -130,7 +130,7 @@ static int read_entry(const char *name, const json_t *entry, const char *path, u
 }
 
 static int check_metadata(const json_t *v, const char *path, struct qm_error *err) {
-    if (!json_is_object(v))
+    if (!qm_json_is_object(v))
         return qm_fail(err, QM_INPUT, "%s: __metadata__: expected an object of strings, found %s", path,
                        qm_json_type_name(v));
     const char *key;
@@ -219,7 +219,7 @@ int qm_safetensors_header(const char *json, size_t len, const char *path, uint64
     if (json[len - 1] != '}')
         return qm_fail(err, QM_INPUT, "%s: expected the header to end with '}' and spaces, found another byte", path);
     json_t *root;
-    int rc = qm_json_parse(json, len, path, &root, err);
+    int rc = qm_json_parse_strict(json, len, path, &root, err);
     if (rc)
         return qm_fail_context(err, "safetensors header");
     size_t entries = json_object_size(root);

@@ -32,7 +32,7 @@ static int finish(const struct reader *r, struct qm_error *err) {
 static int open_object(struct reader *r, const json_t *v, const char *name, const char *where, struct qm_speed *speed,
                        struct qm_error *err) {
     *r = (struct reader){.object = v, .name = name, .where = where, .speed = speed};
-    if (json_is_object(v))
+    if (qm_json_is_object(v))
         return QM_OK;
     return qm_fail(err, QM_INPUT, "%s: %s: expected an object, found %s", name, where,
                    v ? qm_json_type_name(v) : "nothing");
@@ -42,7 +42,7 @@ static int open_object(struct reader *r, const json_t *v, const char *name, cons
 static int number(const struct reader *r, const json_t *v, const char *key, double least, double most, double *out,
                   enum qm_mark *mark, struct qm_error *err) {
     enum qm_mark is = QM_MARK_MEASURED;
-    if (json_is_object(v)) {
+    if (qm_json_is_object(v)) {
         const char *text = json_string_value(json_object_get(v, "is"));
         is = text && !strcmp(text, "published") ? QM_MARK_PUBLISHED : QM_MARK_ESTIMATED;
         if (json_object_size(v) != 2 || !text || (is == QM_MARK_ESTIMATED && strcmp(text, "estimated") != 0))
@@ -300,7 +300,7 @@ static int parse_speed(const json_t *root, const char *name, struct qm_speed *s,
 int qm_speed_parse(const char *text, size_t len, const char *name, struct qm_speed *out, struct qm_error *err) {
     json_t *root = NULL;
     *out = (struct qm_speed){0};
-    int rc = qm_json_parse(text, len, name, &root, err);
+    int rc = qm_json_parse_strict(text, len, name, &root, err);
     if (!rc)
         rc = parse_speed(root, name, out, err);
     json_decref(root);
@@ -312,7 +312,7 @@ int qm_speed_add_device(const char *text, size_t len, const char *name, struct q
     struct reader r = {0};
     double version = 0;
     const struct field version_field = {"version", VERSION, VERSION, &version, NULL, false};
-    int rc = qm_json_parse(text, len, name, &root, err);
+    int rc = qm_json_parse_strict(text, len, name, &root, err);
     if (!rc)
         rc = open_object(&r, root, name, "the device", NULL, err);
     if (!rc)

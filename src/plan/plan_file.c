@@ -143,7 +143,7 @@ static int place_experts(const struct reader *r, const char *text, uint8_t devic
 static int parse_experts(const struct reader *r, json_t *map, struct qm_error *err) {
     const char *key;
     json_t *v;
-    if (!json_is_object(map))
+    if (!qm_json_is_object(map))
         return qm_fail(err, QM_INPUT, "%s: layer %" PRId64 ": \"experts\": expected an object", r->name, r->layer);
     json_object_foreach(map, key, v) {
         uint8_t device = 0;
@@ -167,7 +167,7 @@ static int parse_ffn(const struct reader *r, json_t *v, struct qm_layer_placemen
     int64_t all = r->model->config.ffn, here = 0, there = 0;
     const char *key;
     json_t *n;
-    if (!json_is_object(v))
+    if (!qm_json_is_object(v))
         return find_device(r, v, "ffn", &at->ffn, err);
     json_object_foreach(v, key, n) {
         uint8_t device = 0;
@@ -196,7 +196,7 @@ static int parse_layer(const struct reader *r, json_t *v, struct qm_error *err) 
     json_t *attention = json_object_get(v, "attention"), *ffn = json_object_get(v, ffn_key);
     json_t *stream = json_object_get(v, "stream");
     size_t taken = (attention != NULL) + (ffn != NULL) + (stream != NULL);
-    if (!json_is_object(v) || taken != json_object_size(v))
+    if (!qm_json_is_object(v) || taken != json_object_size(v))
         return qm_fail(err, QM_INPUT, "%s: layer %" PRId64 ": expected attention, %s and stream, and nothing else",
                        r->name, r->layer, ffn_key);
     int rc = find_device(r, attention, "attention", &at->attention, err);
@@ -205,7 +205,7 @@ static int parse_layer(const struct reader *r, json_t *v, struct qm_error *err) 
     if (rc || !stream)
         return rc;
     json_t *of_attention = json_object_get(stream, "attention"), *of_ffn = json_object_get(stream, ffn_key);
-    if (!json_is_object(stream) || json_object_size(stream) != (size_t)((of_attention != NULL) + (of_ffn != NULL)))
+    if (!qm_json_is_object(stream) || json_object_size(stream) != (size_t)((of_attention != NULL) + (of_ffn != NULL)))
         return qm_fail(err, QM_INPUT, "%s: layer %" PRId64 ": \"stream\": expected attention and %s, and nothing else",
                        r->name, r->layer, ffn_key);
     if (of_attention)
@@ -265,8 +265,8 @@ int qm_plan_parse(const char *text, size_t len, const char *name, const struct q
     struct reader r = {.name = name, .names = names, .devices = devices, .model = m, .out = out};
     json_t *root = NULL;
     *out = (struct qm_placement){0};
-    int rc = qm_json_parse(text, len, name, &root, err);
-    if (!rc && !json_is_object(root))
+    int rc = qm_json_parse_strict(text, len, name, &root, err);
+    if (!rc && !qm_json_is_object(root))
         rc = qm_fail(err, QM_INPUT, "%s: expected an object, found %s", name, qm_json_type_name(root));
     if (!rc)
         rc = qm_placement_open(m, devices, out, err);

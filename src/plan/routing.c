@@ -209,7 +209,7 @@ int qm_routing_profile_parse(const char *text, size_t len, const char *name, str
     json_t *root = NULL;
     *out = (struct qm_routing_profile){0};
     int rc = qm_json_parse(text, len, name, &root, err);
-    if (!rc && !json_is_object(root))
+    if (!rc && !qm_json_is_object(root))
         rc = qm_fail(err, QM_INPUT, "%s: expected an object, found %s", name, qm_json_type_name(root));
     if (!rc)
         rc = parse_fields(root, name, out, err);

@@ -221,7 +221,7 @@ static int check_messages(const json_t *messages, const char *path, struct qm_er
     size_t i;
     json_t *m;
     json_array_foreach(messages, i, m) {
-        if (!json_is_object(m))
+        if (!qm_json_is_object(m))
             return qm_fail(err, QM_INPUT, "%s: message %zu must be an object, found %s", path, i, qm_json_type_name(m));
         if (!json_is_string(json_object_get(m, "role")))
             return qm_fail(err, QM_INPUT, "%s: message %zu must have a \"role\" that is a string", path, i);
@@ -234,7 +234,7 @@ int qm_conversation_load(struct qm_conversation *c, const char *path, struct qm_
     int rc = qm_json_load(path, FILE_MAX, &root, err);
     if (rc)
         return rc;
-    json_t *messages = json_is_object(root) ? json_object_get(root, "messages") : root;
+    json_t *messages = qm_json_is_object(root) ? json_object_get(root, "messages") : root;
     rc = check_messages(messages, path, err);
     if (!rc) {
         json_decref(c->messages);

@@ -22,7 +22,7 @@ int qm_batch_row_parse(const char *text, size_t len, const char *name, struct qm
     int rc = qm_json_parse(text, len, name, &out->root, err);
     if (rc)
         return rc;
-    if (!json_is_object(out->root))
+    if (!qm_json_is_object(out->root))
         return qm_fail(err, QM_INPUT, "%s: expected an object with custom_id, method, url and body, found %s", name,
                        qm_json_type_name(out->root));
     const char *id, *method, *url;
@@ -39,7 +39,7 @@ int qm_batch_row_parse(const char *text, size_t len, const char *name, struct qm
     if ((rc = qm_endpoint_parse(url, &out->endpoint, err)))
         return rc;
     out->body = json_object_get(out->root, "body");
-    if (!json_is_object(out->body))
+    if (!qm_json_is_object(out->body))
         return qm_fail(err, QM_INPUT, "%s: \"body\" must be an object, found %s", name, qm_json_type_name(out->body));
     return QM_OK;
 }
@@ -80,8 +80,7 @@ int qm_batch_row_prefix(const struct qm_batch_row *row, struct qm_batch_prefix *
     int rc = qm_hasher_new(&w.hasher, err);
     for (size_t i = 0; i < sizeof parts / sizeof *parts && !rc; i++) {
         const json_t *part = json_object_get(row->body, parts[i]);
-        if (part && json_dump_callback(part, prefix_write, &w, JSON_COMPACT | JSON_ENCODE_ANY) &&
-            out->n < QM_BATCH_PREFIXES)
+        if (part && qm_json_write(part, false, prefix_write, &w) && out->n < QM_BATCH_PREFIXES)
             rc = qm_fail_memory(err, 1024, "a row's fingerprint");
     }
     qm_hasher_free(w.hasher);

@@ -53,7 +53,7 @@ static int integer(const json_t *o, const char *key, const char *name, int64_t m
 static int rate(const json_t *o, const char *key, const char *name, struct qm_compare_rate *out, struct qm_error *err) {
     const json_t *r = json_object_get(o, key);
     int64_t n = 0;
-    if (!json_is_object(r))
+    if (!qm_json_is_object(r))
         return qm_fail(err, QM_INPUT, "%s: expected an object \"%s\"", name, key);
     int rc = number(r, "median", name, &out->measured.median, err);
     rc = rc ? rc : number(r, "low", name, &out->measured.low, err);
@@ -91,7 +91,7 @@ static int config(const json_t *o, const char *file, int64_t prompts, struct qm_
                   struct qm_error *err) {
     char name[300];
     int64_t threads = 0, used = 0;
-    if (!json_is_object(o))
+    if (!qm_json_is_object(o))
         return qm_fail(err, QM_INPUT, "%s: \"configs\": expected objects, found %s", file, qm_json_type_name(o));
     int rc = needed_text(o, "name", file, c->name, sizeof c->name, err);
     snprintf(name, sizeof name, "%.160s: %s", file, c->name);
@@ -148,7 +148,7 @@ int qm_compare_parse(const char *source, size_t len, const char *name, struct qm
     json_t *root = NULL;
     *out = (struct qm_compare_report){.reference = -1};
     int rc = qm_json_parse(source, len, name, &root, err);
-    if (!rc && !json_is_object(root))
+    if (!rc && !qm_json_is_object(root))
         rc = qm_fail(err, QM_INPUT, "%s: expected an object, found %s", name, qm_json_type_name(root));
     if (!rc)
         rc = head(root, name, out, err);

@@ -40,7 +40,7 @@ int qm_calibration_parse(const char *text, size_t len, const char *name, const c
     int64_t version = 0;
     const char *of = NULL, *with = NULL, *by = NULL, *measured = NULL;
     int rc = qm_json_parse(text, len, name, &root, err);
-    if (!rc && !json_is_object(root))
+    if (!rc && !qm_json_is_object(root))
         rc = qm_fail(err, QM_INPUT, "%s: expected an object, found %s", name, qm_json_type_name(root));
     if (!rc)
         rc = qm_json_int(root, "version", name, VERSION, VERSION, &version, err);

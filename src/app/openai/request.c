@@ -189,7 +189,7 @@ static int read_biases(struct qm_openai_request *r, const json_t *body, struct q
     json_t *map = json_object_get(body, "logit_bias"), *value;
     if (!map || json_is_null(map))
         return QM_OK;
-    if (!json_is_object(map) || json_object_size(map) > QM_OPENAI_BIASES)
+    if (!qm_json_is_object(map) || json_object_size(map) > QM_OPENAI_BIASES)
         return qm_fail(err, QM_INPUT, "\"logit_bias\": expected an object of at most %d token ids", QM_OPENAI_BIASES);
     r->biases = calloc(json_object_size(map) + 1, sizeof *r->biases);
     if (!r->biases)
@@ -361,7 +361,7 @@ static int check_prompts(const struct qm_openai_request *r, struct qm_error *err
 int qm_openai_request_new(const struct qm_openai_context *c, enum qm_endpoint endpoint, const json_t *body,
                           uint64_t default_seed, struct qm_openai_request **out, struct qm_error *err) {
     *out = NULL;
-    if (!json_is_object(body))
+    if (!qm_json_is_object(body))
         return qm_fail(err, QM_INPUT, "the body must be an object, found %s", qm_json_type_name(body));
     struct qm_openai_request *r = calloc(1, sizeof *r);
     if (!r)

@@ -16,7 +16,7 @@ static json_t *arguments_text(const json_t *arguments) {
         return json_string("{}");
     if (json_is_string(arguments))
         return json_stringn(json_string_value(arguments), json_string_length(arguments));
-    char *text = json_is_object(arguments) ? json_dumps(arguments, JSON_COMPACT) : NULL;
+    char *text = qm_json_is_object(arguments) ? qm_json_text(arguments, false) : NULL;
     json_t *out = text ? json_string(text) : NULL;
     free(text);
     return out;

@@ -34,7 +34,7 @@ static struct tpl_val number_attr(struct tpl_val on, const struct tpl_str *name)
     if (tpl_str_is(name, "imag"))
         return real ? tpl_float(0) : tpl_num(0);
     if (tpl_str_is(name, "real") || (!real && tpl_str_is(name, "numerator")))
-        return real ? on : tpl_num(tpl_to_int(on));
+        return real || on.kind == TPL_BIG ? on : tpl_num(tpl_to_int(on));
     return !real && tpl_str_is(name, "denominator") ? tpl_num(1) : tpl_missing();
 }
 
@@ -91,6 +91,7 @@ static struct tpl_val attribute(struct tpl *t, struct tpl_val on, const struct t
     switch ((enum tpl_kind)on.kind) {
     case TPL_BOOL:
     case TPL_INT:
+    case TPL_BIG:
     case TPL_FLOAT: return number_attr(on, name);
     case TPL_TUPLE:
         if (on.q->group && (tpl_str_is(name, "grouper") || tpl_str_is(name, "list")))

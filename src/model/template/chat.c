@@ -87,7 +87,7 @@ static int add_file(struct qm_chat *c, const char *path, struct qm_error *err) {
         json_t *root;
         int rc = qm_json_load(path, MAX_CONFIG_FILE, &root, err);
         if (!rc)
-            rc = add_json(c, json_is_object(root) ? json_object_get(root, "chat_template") : root, path, err);
+            rc = add_json(c, qm_json_is_object(root) ? json_object_get(root, "chat_template") : root, path, err);
         json_decref(root);
         return rc;
     }
@@ -106,7 +106,7 @@ static bool exists(const char *path) {
 
 /* A token is a string or an object with content; a list of them is a list. */
 static json_t *token_value(const json_t *v) {
-    const json_t *content = json_is_object(v) ? json_object_get(v, "content") : v;
+    const json_t *content = qm_json_is_object(v) ? json_object_get(v, "content") : v;
     return json_is_string(content) ? json_stringn(json_string_value(content), json_string_length(content)) : NULL;
 }
 
@@ -171,7 +171,7 @@ int qm_chat_load(const char *dir, const char *file, struct qm_chat **out, struct
     int rc = qm_buf_printf(&path, err, "%s/tokenizer_config.json", dir);
     if (!rc && exists(path.data))
         rc = qm_json_load(path.data, MAX_CONFIG_FILE, &config, err);
-    if (!rc && config && !json_is_object(config))
+    if (!rc && config && !qm_json_is_object(config))
         rc = qm_fail(err, QM_INPUT, "%s must be an object, found %s", path.data, qm_json_type_name(config));
     if (!rc)
         rc = read_tokens(c, config, err);
@@ -283,7 +283,7 @@ struct request {
 
 static int read_request(const json_t *body, struct request *r, struct qm_error *err) {
     static const char where[] = "the request";
-    if (!json_is_object(body))
+    if (!qm_json_is_object(body))
         return qm_fail(err, QM_INPUT, "%s must be an object, found %s", where, qm_json_type_name(body));
     r->messages = json_object_get(body, "messages");
     r->tools = json_object_get(body, "tools");
@@ -293,10 +293,10 @@ static int read_request(const json_t *body, struct request *r, struct qm_error *
         return qm_fail(err, QM_INPUT, "%s: \"messages\" must be a list, found %s", where,
                        qm_json_type_name(r->messages));
     for (size_t i = 0; i < json_array_size(r->messages); i++)
-        if (!json_is_object(json_array_get(r->messages, i)))
+        if (!qm_json_is_object(json_array_get(r->messages, i)))
             return qm_fail(err, QM_INPUT, "%s: \"messages\"[%zu] must be an object, found %s", where, i,
                            qm_json_type_name(json_array_get(r->messages, i)));
-    if (r->kwargs && !json_is_object(r->kwargs) && !json_is_null(r->kwargs))
+    if (r->kwargs && !qm_json_is_object(r->kwargs) && !json_is_null(r->kwargs))
         return qm_fail(err, QM_INPUT, "%s: \"chat_template_kwargs\" must be an object, found %s", where,
                        qm_json_type_name(r->kwargs));
     int rc = qm_json_bool(body, "continue_final_message", where, &r->continue_final, err);
@@ -317,7 +317,7 @@ static json_t *variables(const struct qm_chat *c, const struct request *r, json_
     for (size_t i = 1; !bad && i < 3; i++)
         bad = borrowed[i] ? json_object_set(v, names[i], (json_t *)(uintptr_t)borrowed[i])
                           : json_object_set_new(v, names[i], json_null());
-    if (!bad && json_is_object(r->kwargs))
+    if (!bad && qm_json_is_object(r->kwargs))
         bad = json_object_update(v, (json_t *)(uintptr_t)r->kwargs);
     bad = bad || json_object_set(v, names[0], (json_t *)(uintptr_t)borrowed[0]);
     if (bad) {
@@ -401,7 +401,7 @@ int qm_chat_prompt(const struct qm_chat *c, const json_t *body, const struct tm 
     json_t *messages = NULL, *tools = NULL, *plain = NULL;
     const struct named *chosen = NULL;
     bool failed = false;
-    int rc = json_is_object(body)
+    int rc = qm_json_is_object(body)
                  ? qm_chat_plain_tools(body, &tools, err)
                  : qm_fail(err, QM_INPUT, "the request must be an object, found %s", qm_json_type_name(body));
     if (!rc && !(chosen = choose(c, tools != NULL, err)))

@@ -21,6 +21,8 @@ bool tpl_arg_bool(struct tpl *t, struct tpl_val v, bool otherwise) {
 tpl_int tpl_arg_int(struct tpl *t, struct tpl_val v, tpl_int otherwise) {
     if (v.kind == TPL_MISSING)
         return otherwise;
+    if (v.kind == TPL_BIG)
+        tpl_fail_large(t);
     if (!tpl_is_int(v))
         tpl_fail(t, "'%s' object cannot be interpreted as an integer", tpl_type(v));
     return tpl_to_int(v);
@@ -52,6 +54,8 @@ FN(f_abs) {
         tpl_fail(t, "bad operand type for abs(): '%s'", tpl_type(v));
     if (v.kind == TPL_FLOAT)
         return tpl_float(fabs(v.f));
+    if (v.kind == TPL_BIG)
+        return v.s->s[0] == '-' ? tpl_negate(t, v) : v;
     return tpl_to_int(v) < 0 ? tpl_negate(t, v) : tpl_num(tpl_to_int(v));
 }
 
@@ -228,6 +232,8 @@ FN(f_int) {
     bool ok;
     if (v.kind == TPL_UNDEF)
         tpl_fail_undefined(t, v);
+    if (v.kind == TPL_BIG)
+        return v;
     if (tpl_is_int(v))
         return tpl_num(tpl_to_int(v));
     double f = v.kind == TPL_FLOAT ? v.f : 0;
@@ -273,7 +279,9 @@ FN(f_round) {
         return tpl_float(x / scale);
     }
     if (v.kind != TPL_FLOAT && digits >= 0)
-        return tpl_num(tpl_to_int(v));
+        return v.kind == TPL_BIG ? v : tpl_num(tpl_to_int(v));
+    if (v.kind == TPL_BIG)
+        tpl_fail_large(t);
     char text[400];
     if (digits >= 0) { /* correctly rounded, half to even on the exact value, as Python's round */
         snprintf(text, sizeof text, "%.*f", (int)digits, f);

@@ -142,6 +142,8 @@ static void percent_number(struct tpl_sb *b, struct spec *f, struct tpl_val v) {
     }
     if (f->type == 'i' || f->type == 'u')
         f->type = 'd';
+    if (v.kind == TPL_BIG)
+        tpl_fail_large(t);
     if (v.kind == TPL_FLOAT && (!isfinite(v.f) || fabs(v.f) > 1e37))
         tpl_fail(t, "cannot convert this float to an integer");
     format_int(b, f, v.kind == TPL_FLOAT ? (tpl_int)v.f : tpl_to_int(v));
@@ -318,6 +320,8 @@ static void format_value(struct tpl_sb *b, struct tpl_val v, const struct tpl_st
     bool real = v.kind == TPL_FLOAT || (f.type && strchr("eEfFgG%", f.type));
     if (f.type && !strchr(v.kind == TPL_FLOAT ? "eEfFgGn%" : "dxXobneEfFgG%c", f.type))
         tpl_fail(t, "Unknown format code '%c' for %s", f.type, tpl_type(v));
+    if (v.kind == TPL_BIG && !real)
+        tpl_fail_large(t);
     if (f.type == 'c')
         percent_one(b, &f, v, false);
     else if (real)

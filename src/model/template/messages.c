@@ -98,7 +98,7 @@ static int plain_content(json_t *message, size_t at, const json_t *refusal, cons
         rc = plain_parts(content, at, role < QM_CHAT_ROLES && w->parts[role], &plain, err);
     else if (json_is_string(content) && role < QM_CHAT_ROLES && w->only_parts[role])
         plain = json_pack("[{s:s, s:O}]", "type", "text", "text", content);
-    else if (json_is_string(content) || (json_is_object(content) && role == QM_CHAT_TOOL))
+    else if (json_is_string(content) || (qm_json_is_object(content) && role == QM_CHAT_TOOL))
         return QM_OK;
     else
         return qm_fail(err, QM_INPUT, "message %zu: \"content\" must be a string or a list of parts, found %s", at,
@@ -123,14 +123,14 @@ static int plain_arguments(json_t *function, size_t at, size_t call, const struc
         if (w->text_arguments)
             return QM_OK;
         int rc = qm_json_parse(text, json_string_length(given), name, &plain, err);
-        if (w->any_text && !json_is_object(plain)) { /* what the model wrote, whatever it is */
+        if (w->any_text && !qm_json_is_object(plain)) { /* what the model wrote, whatever it is */
             json_decref(plain);
             return QM_OK;
         }
         if (rc)
             return rc;
     } else if (!w->object) {
-        char *dump = json_dumps(given, JSON_ENCODE_ANY);
+        char *dump = qm_json_text(given, true);
         plain = dump ? json_string(dump) : NULL;
         free(dump);
     } else {
@@ -150,12 +150,12 @@ static int plain_calls(json_t *message, size_t at, const struct qm_chat_wants *w
     if (!json_array_size(calls))
         return json_object_del(message, "tool_calls") ? no_memory(err) : QM_OK;
     json_array_foreach(calls, i, call) {
-        if (!json_is_object(call))
+        if (!qm_json_is_object(call))
             return qm_fail(err, QM_INPUT, "message %zu: tool call %zu must be an object, found %s", at, i,
                            qm_json_type_name(call));
         drop_nulls(call);
         json_t *function = json_object_get(call, "function");
-        function = json_is_object(function) ? function : json_object_get(call, "name") ? call : NULL;
+        function = qm_json_is_object(function) ? function : json_object_get(call, "name") ? call : NULL;
         if (!function)
             return qm_fail(err, QM_INPUT, "message %zu: tool call %zu has no \"function\"", at, i);
         drop_nulls(function);
@@ -174,7 +174,7 @@ static int plain_older(json_t *message, const struct qm_chat_wants *w, struct qm
     bool bad = false;
     if (w->function_call)
         return QM_OK;
-    if (json_is_object(call) && !json_array_size(json_object_get(message, "tool_calls")))
+    if (qm_json_is_object(call) && !json_array_size(json_object_get(message, "tool_calls")))
         bad = json_object_set_new(message, "tool_calls",
                                   json_pack("[{s:s, s:s, s:O}]", "id", id, "type", "function", "function", call));
     if (call)
@@ -218,7 +218,7 @@ static int plain_reasoning(json_t *message, struct qm_error *err) {
 static int plain_message(json_t *message, size_t at, const json_t *calls, const struct qm_chat_wants *w,
                          struct qm_error *err) {
     static const char *const of_answers[] = {"refusal", "audio", "annotations"};
-    if (!json_is_object(message) || !json_is_string(json_object_get(message, "role")))
+    if (!qm_json_is_object(message) || !json_is_string(json_object_get(message, "role")))
         return qm_fail(err, QM_INPUT, "message %zu must be an object with a string \"role\"", at);
     drop_nulls(message);
     json_t *refusal = json_incref(json_object_get(message, "refusal"));

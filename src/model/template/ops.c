@@ -5,14 +5,10 @@
 
 static const tpl_int INT_MOST = (tpl_int)(((unsigned __int128)1 << 127) - 1);
 
-_Noreturn static void too_large(struct tpl *t) {
-    tpl_fail(t, "an integer is too large");
-}
-
 static tpl_int multiply(struct tpl *t, tpl_int a, tpl_int b) {
     tpl_int x = a < 0 ? -a : a, y = b < 0 ? -b : b;
     if (y && x > INT_MOST / y)
-        too_large(t);
+        tpl_fail_large(t);
     return a * b;
 }
 
@@ -26,14 +22,15 @@ static tpl_int int_power(struct tpl *t, tpl_int a, tpl_int b) {
     if (a == 1 || a == 0 || a == -1)
         return b == 0 ? 1 : a == -1 && b % 2 == 0 ? 1 : a;
     if (b > 127)
-        too_large(t);
+        tpl_fail_large(t);
     for (; b; b--)
         result = multiply(t, result, a);
     return result;
 }
 
 struct tpl_val tpl_negate(struct tpl *t, struct tpl_val a) {
-    (void)t;
+    if (a.kind == TPL_BIG)
+        return tpl_big_negated(t, a);
     return a.kind == TPL_FLOAT ? tpl_float(-a.f) : tpl_num(-tpl_to_int(a));
 }
 
@@ -45,7 +42,7 @@ static struct tpl_val int_op(struct tpl *t, int op, tpl_int a, tpl_int b) {
     case '+':
     case '-':
         if (op == '+' ? (b > 0 ? a > INT_MOST - b : a < -INT_MOST - b) : (b < 0 ? a > INT_MOST + b : a < -INT_MOST + b))
-            too_large(t);
+            tpl_fail_large(t);
         r = op == '+' ? a + b : a - b;
         break;
     case '*': r = multiply(t, a, b); break;
@@ -160,6 +157,8 @@ struct tpl_val tpl_binary(struct tpl *t, int op, struct tpl_val a, struct tpl_va
     if (tpl_is_num(a) && tpl_is_num(b)) {
         if (a.kind == TPL_FLOAT || b.kind == TPL_FLOAT)
             return float_op(t, op, tpl_to_float(t, a), tpl_to_float(t, b));
+        if (a.kind == TPL_BIG || b.kind == TPL_BIG)
+            tpl_fail_large(t);
         return int_op(t, op, tpl_to_int(a), tpl_to_int(b));
     }
     if (op == '+' && a.kind == TPL_STR && b.kind == TPL_STR)

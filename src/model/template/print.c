@@ -1,9 +1,9 @@
 /* How values print: Python's str() and repr(), the shortest digits of a float, json.dumps(). */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "model/template/eval.h"
 #include "model/template/value.h"
 
@@ -24,43 +24,9 @@ void tpl_print_float(struct tpl_sb *b, double f) {
         tpl_sb_z(b, isnan(f) ? "nan" : f < 0 ? "-inf" : "inf");
         return;
     }
-    char text[40], digits[20];
-    int precision = 0, n = 0;
-    do
-        snprintf(text, sizeof text, "%.*e", precision, f);
-    while (strtod(text, NULL) != f && ++precision < 17);
-    char *e = strchr(text, 'e');
-    for (char *c = text; c < e; c++)
-        if (*c >= '0' && *c <= '9')
-            digits[n++] = *c;
-    int exponent = atoi(e + 1);
-    while (n > 1 && digits[n - 1] == '0')
-        n--;
-    if (signbit(f))
-        tpl_sb_z(b, "-");
-    if (exponent < -4 || exponent >= 16) {
-        tpl_sb_add(b, digits, 1);
-        if (n > 1) {
-            tpl_sb_z(b, ".");
-            tpl_sb_add(b, digits + 1, (size_t)n - 1);
-        }
-        snprintf(text, sizeof text, "e%+03d", exponent);
-        tpl_sb_z(b, text);
-        return;
-    }
-    if (exponent < 0) {
-        tpl_sb_z(b, "0.");
-        tpl_sb_fill(b, '0', (size_t)(-exponent - 1));
-        tpl_sb_add(b, digits, (size_t)n);
-        return;
-    }
-    for (int i = 0; i <= exponent || i < n; i++) {
-        if (i == exponent + 1)
-            tpl_sb_z(b, ".");
-        tpl_sb_add(b, i < n ? &digits[i] : "0", 1);
-    }
-    if (n <= exponent + 1)
-        tpl_sb_z(b, ".0");
+    char text[QM_JSON_REAL_SIZE];
+    qm_json_real(f, text);
+    tpl_sb_z(b, text);
 }
 
 static void repr_str(struct tpl_sb *b, const struct tpl_str *s) {
@@ -134,6 +100,7 @@ static void repr_inner(struct tpl_sb *b, struct tpl_val v) {
     case TPL_NONE: tpl_sb_z(b, "None"); return;
     case TPL_BOOL: tpl_sb_z(b, v.b ? "True" : "False"); return;
     case TPL_INT: tpl_print_int(b, v.i, 10); return;
+    case TPL_BIG: tpl_sb_str(b, v.s); return;
     case TPL_FLOAT: tpl_print_float(b, v.f); return;
     case TPL_STR:
         if (v.safe)
@@ -236,10 +203,9 @@ static void newline(struct tpl_sb *b, const struct tpl_json *o, int level) {
 }
 
 static void json_float(struct tpl_sb *b, double f) {
-    if (isnan(f) || isinf(f))
-        tpl_sb_z(b, isnan(f) ? "NaN" : f < 0 ? "-Infinity" : "Infinity");
-    else
-        tpl_print_float(b, f);
+    char text[QM_JSON_REAL_SIZE];
+    qm_json_real(f, text);
+    tpl_sb_z(b, text);
 }
 
 static void json_scalar(struct tpl_sb *b, struct tpl_val v) {
@@ -247,6 +213,7 @@ static void json_scalar(struct tpl_sb *b, struct tpl_val v) {
     case TPL_NONE: tpl_sb_z(b, "null"); return;
     case TPL_BOOL: tpl_sb_z(b, v.b ? "true" : "false"); return;
     case TPL_INT: tpl_print_int(b, v.i, 10); return;
+    case TPL_BIG: tpl_sb_str(b, v.s); return;
     case TPL_FLOAT: json_float(b, v.f); return;
     default: tpl_fail(b->t, "Object of type %s is not JSON serializable", tpl_type(v));
     }

@@ -2,8 +2,11 @@
 #include "model/template/value.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/utf8.h"
 
 struct tpl_val tpl_str_borrow(struct tpl *t, const char *s, size_t len) {
@@ -75,6 +78,39 @@ void tpl_fail_undefined(struct tpl *t, struct tpl_val u) {
     tpl_fail(t, "'%s' is undefined", b.s);
 }
 
+/* A number that jansson has no type for. */
+static struct tpl_val from_number(struct tpl *t, const char *text) {
+    if (strpbrk(text, "Ny"))
+        return tpl_float(text[0] == 'N' ? NAN : text[0] == '-' ? -INFINITY : INFINITY);
+    const tpl_int most = (tpl_int)(((unsigned __int128)1 << 127) - 1);
+    bool minus = text[0] == '-';
+    tpl_int x = 0;
+    for (const char *c = text + minus; *c; c++) {
+        int digit = *c - '0';
+        if (x > (most - digit) / 10) {
+            struct tpl_val big = tpl_str_borrow(t, text, strlen(text));
+            big.kind = TPL_BIG;
+            return big;
+        }
+        x = x * 10 + digit;
+    }
+    return tpl_num(minus ? -x : x);
+}
+
+struct tpl_val tpl_big_negated(struct tpl *t, struct tpl_val v) {
+    bool minus = v.s->s[0] == '-';
+    char *text = tpl_alloc(t, v.s->len + 2);
+    text[0] = '-';
+    strcpy(text + !minus, v.s->s + minus);
+    struct tpl_val big = tpl_str_borrow(t, text, strlen(text));
+    big.kind = TPL_BIG;
+    return big;
+}
+
+void tpl_fail_large(struct tpl *t) {
+    tpl_fail(t, "an integer is too large");
+}
+
 struct tpl_val tpl_from_json(struct tpl *t, const json_t *j, int depth) {
     if (depth > TPL_MAX_DEPTH)
         tpl_fail(t, "the context is nested more than %d levels deep", TPL_MAX_DEPTH);
@@ -94,6 +130,9 @@ struct tpl_val tpl_from_json(struct tpl *t, const json_t *j, int depth) {
     }
     case JSON_OBJECT: break;
     }
+    const char *number = qm_json_number(j);
+    if (number)
+        return from_number(t, number);
     struct tpl_dict *d = tpl_dict_new(t);
     json_t *object = (json_t *)(uintptr_t)j; /* jansson's iterators take no const */
     for (void *it = json_object_iter(object); it; it = json_object_iter_next(object, it))
@@ -108,7 +147,8 @@ const char *tpl_type(struct tpl_val v) {
     case TPL_UNDEF: return "Undefined";
     case TPL_NONE: return "NoneType";
     case TPL_BOOL: return "bool";
-    case TPL_INT: return "int";
+    case TPL_INT:
+    case TPL_BIG: return "int";
     case TPL_FLOAT: return "float";
     case TPL_STR: return v.safe ? "Markup" : "str";
     case TPL_LIST: return "list";
@@ -139,6 +179,12 @@ tpl_int tpl_to_int(struct tpl_val v) {
 double tpl_to_float(struct tpl *t, struct tpl_val v) {
     if (v.kind == TPL_FLOAT)
         return v.f;
+    if (v.kind == TPL_BIG) {
+        double f = strtod(v.s->s, NULL);
+        if (isinf(f))
+            tpl_fail(t, "int too large to convert to float");
+        return f;
+    }
     if (!tpl_is_int(v))
         tpl_fail(t, "expected a number, found %s", tpl_type(v));
     return (double)tpl_to_int(v);
@@ -163,8 +209,36 @@ bool tpl_truth(struct tpl *t, struct tpl_val v) {
     }
 }
 
+/* The decimal text of a TPL_BIG, or of a number to compare with one: of other integers the sign is enough. */
+static const char *decimal(struct tpl_val v, char text[400]) {
+    if (v.kind == TPL_BIG)
+        return v.s->s;
+    if (v.kind == TPL_FLOAT)
+        snprintf(text, 400, "%.0f", v.f); /* at most 309 digits */
+    else
+        strcpy(text, tpl_to_int(v) < 0 ? "-1" : "1");
+    return text;
+}
+
+static int compare_big(struct tpl_val a, struct tpl_val b) {
+    double f = a.kind == TPL_FLOAT ? a.f : b.kind == TPL_FLOAT ? b.f : 0;
+    if (!isfinite(f))
+        return isnan(f) ? 2 : (a.kind == TPL_FLOAT) == (f > 0) ? 1 : -1;
+    char text[2][400];
+    const char *x = decimal(a, text[0]), *y = decimal(b, text[1]);
+    bool minus = x[0] == '-';
+    if (minus != (y[0] == '-'))
+        return minus ? -1 : 1;
+    size_t n = strlen(x), m = strlen(y);
+    int c = n != m ? (n > m) - (n < m) : strcmp(x, y);
+    c = (c > 0) - (c < 0);
+    return minus ? -c : c;
+}
+
 /* -1, 0, 1, or 2 where one is NaN. Integers are compared with reals in long double: exact to 64 bits. */
 static int compare_numbers(struct tpl_val a, struct tpl_val b) {
+    if (a.kind == TPL_BIG || b.kind == TPL_BIG)
+        return compare_big(a, b);
     if (a.kind != TPL_FLOAT && b.kind != TPL_FLOAT) {
         tpl_int x = tpl_to_int(a), y = tpl_to_int(b);
         return (x > y) - (x < y);
@@ -280,6 +354,7 @@ static uint64_t hash(struct tpl *t, struct tpl_val v) {
         return h;
     case TPL_BOOL:
     case TPL_INT: return mix(h, (uint64_t)tpl_to_int(v));
+    case TPL_BIG: return mix(h, 7);
     case TPL_FLOAT: return fabs(v.f) < 9e18 && v.f == floor(v.f) ? mix(h, (uint64_t)(int64_t)v.f) : mix(h, 7);
     case TPL_TUPLE:
         tpl_enter(t);

@@ -16,7 +16,8 @@
 
 #include "base/error.h"
 
-/* Wide enough for 2**100 and for any literal a template prints; beyond it is an error. */
+/* Wide enough for 2**100 and for any literal a template prints. What computes beyond it is an error; an integer of the
+ * context beyond it (TPL_BIG) is compared and printed. */
 typedef __int128 tpl_int;
 
 enum {
@@ -63,6 +64,7 @@ enum tpl_kind {
     TPL_NONE,
     TPL_BOOL,
     TPL_INT,
+    TPL_BIG, /* an integer beyond tpl_int, as its decimal digits */
     TPL_FLOAT,
     TPL_STR,
     TPL_LIST,
@@ -92,7 +94,7 @@ struct tpl_val {
         bool b;
         tpl_int i;
         double f;
-        const struct tpl_str *s;
+        const struct tpl_str *s; /* of TPL_BIG too */
         const struct tpl_seq *q;
         const struct tpl_undef *u;
         struct tpl_dict *d; /* TPL_DICT, TPL_NS */
@@ -209,16 +211,18 @@ bool tpl_truth(struct tpl *t, struct tpl_val v);
 bool tpl_equal(struct tpl *t, struct tpl_val a, struct tpl_val b);
 int tpl_compare(struct tpl *t, struct tpl_val a, struct tpl_val b, const char *op); /* fails if unordered */
 const char *tpl_type(struct tpl_val v);                                             /* Python's name of the type */
-bool tpl_is_int(struct tpl_val v);                                                  /* int or bool */
+bool tpl_is_int(struct tpl_val v);                                                  /* int or bool, and no TPL_BIG */
 tpl_int tpl_to_int(struct tpl_val v);
 double tpl_to_float(struct tpl *t, struct tpl_val v); /* of a number */
+struct tpl_val tpl_big_negated(struct tpl *t, struct tpl_val v);
+_Noreturn void tpl_fail_large(struct tpl *t);
 _Noreturn void tpl_fail_undefined(struct tpl *t, struct tpl_val u);
 bool tpl_str_is(const struct tpl_str *s, const char *z);
 static inline bool tpl_is_seq(struct tpl_val v) {
     return v.kind == TPL_LIST || v.kind == TPL_TUPLE;
 }
 static inline bool tpl_is_num(struct tpl_val v) {
-    return v.kind == TPL_BOOL || v.kind == TPL_INT || v.kind == TPL_FLOAT;
+    return v.kind == TPL_BOOL || v.kind == TPL_INT || v.kind == TPL_BIG || v.kind == TPL_FLOAT;
 }
 
 /* Dictionaries; an unhashable key fails (tpl_hashable asks first). */

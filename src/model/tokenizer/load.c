@@ -24,7 +24,7 @@ int qm_str_copy(struct qm_str *s, const char *p, size_t n, struct qm_error *err)
 int qm_field_string(const json_t *v, const char *key, const char *where, const char **out, size_t *len,
                     struct qm_error *err) {
     const json_t *s = json_object_get(v, key);
-    if (!json_is_object(v))
+    if (!qm_json_is_object(v))
         return qm_fail(err, QM_INPUT, "%s must be an object, found %s", where, qm_json_type_name(v));
     if (!json_is_string(s))
         return qm_fail(err, QM_INPUT, "%s: \"%s\" must be a string, found %s", where, key, qm_json_type_name(s));
@@ -177,7 +177,7 @@ int qm_tokenizer_load_json(const char *text, size_t len, const char *name, struc
     if (!t)
         return qm_fail_memory(err, sizeof *t, "a tokenizer");
     int rc = qm_json_parse(text, len, name, &root, err);
-    if (!rc && !json_is_object(root))
+    if (!rc && !qm_json_is_object(root))
         rc = qm_fail(err, QM_INPUT, "%s: must be an object, found %s", name, qm_json_type_name(root));
     if (!rc)
         rc = qm_load_vocab_model(t, json_object_get(root, "model"), name, err);

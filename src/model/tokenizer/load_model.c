@@ -8,7 +8,7 @@
 
 static int load_vocab(struct qm_tokenizer *t, const json_t *v, const char *name, struct qm_error *err) {
     json_t *vocab = json_object_get(v, "vocab");
-    if (!json_is_object(vocab))
+    if (!qm_json_is_object(vocab))
         return qm_fail(err, QM_INPUT, "%s: the model's \"vocab\" must be an object, found %s", name,
                        qm_json_type_name(vocab));
     for (void *it = json_object_iter(vocab); it; it = json_object_iter_next(vocab, it)) {
@@ -196,7 +196,7 @@ static int load_unigram(struct qm_tokenizer *t, const json_t *v, const char *nam
 
 int qm_load_vocab_model(struct qm_tokenizer *t, const json_t *v, const char *name, struct qm_error *err) {
     const char *type = NULL;
-    if (!json_is_object(v))
+    if (!qm_json_is_object(v))
         return qm_fail(err, QM_INPUT, "%s: \"model\" must be an object, found %s", name, qm_json_type_name(v));
     int rc = qm_json_string(v, "type", "model", &type, err);
     if (rc)

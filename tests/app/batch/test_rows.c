@@ -46,7 +46,9 @@ static void test_bad_rows(void **state) {
         {"{\"custom_id\": \"a\", \"method\": \"POST\", \"url\": \"/v1/images\"}", "a", "/v1/images"},
         {"{\"custom_id\": \"a\", \"method\": \"POST\", \"url\": \"/v1/embeddings\"}", "a", "body"},
         {"{\"custom_id\": \"a\", \"method\": \"POST\", \"url\": \"/v1/embeddings\", \"body\": []}", "a", "a list"},
-        {"{\"custom_id\": \"a\", \"custom_id\": \"b\"}", NULL, "JSON"},
+        {"{\"custom_id\": \"a\", \"custom_id\": \"b\"}", "b", "method"}, /* the last counts */
+        {"{\"custom_id\": 18446744073709551616}", NULL, "an integer beyond 64 bits"},
+        {"{\"custom_id\": \"a\", \"method\": \"POST\", \"url\": \"/v1/embeddings\", \"body\": NaN}", "a", "NaN"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct qm_batch_row row;

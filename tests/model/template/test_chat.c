@@ -71,6 +71,25 @@ static const char *prompt(const struct fixture *f, const char *file, const char 
 
 #define HI "{\"messages\": [{\"role\": \"user\", \"content\": \"hi\"}]}"
 
+/* tokenizer_config.json as Llama-2, Mistral and gemma have it, a tool's schema as Python's clients send it, and a call
+ * that a client sends back. */
+static void json_as_python_writes_it(void **state) {
+    struct fixture *f = *state;
+    put(f, "tokenizer_config.json",
+        "{\"chat_template\": \"old\", \"model_max_length\": 1000000000000000019884624838656, \"x\": NaN, "
+        "\"chat_template\": "
+        "\"{{ tools | tojson }} {{ messages[0].tool_calls | tojson }}\"}");
+    assert_string_equal(
+        prompt(f, NULL,
+               "{\"tools\": [{\"maximum\": 18446744073709551615, \"minimum\": -1e400, \"default\": 1e16, "
+               "\"multipleOf\": 0.10}], \"messages\": [{\"role\": \"assistant\", \"tool_calls\": "
+               "[{\"function\": {\"arguments\": {\"n\": 115792089237316195423570985008687907853269984665640564"
+               "039457584007913129639935}}}]}]}"),
+        "[{\"maximum\": 18446744073709551615, \"minimum\": -Infinity, \"default\": 1e+16, \"multipleOf\": "
+        "0.1}] [{\"function\": {\"arguments\": {\"n\": "
+        "115792089237316195423570985008687907853269984665640564039457584007913129639935}}}]");
+}
+
 static void precedence(void **state) {
     struct fixture *f = *state;
     put(f, "tokenizer_config.json", "{\"chat_template\": \"config\"}");
@@ -166,6 +185,7 @@ static void bad_requests(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(json_as_python_writes_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(precedence, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_template, set_up, tear_down),
         cmocka_unit_test_setup_teardown(named_templates, set_up, tear_down),
