@@ -28,13 +28,16 @@ struct qm_openai_request {
     char **stop; /* [decoding.n_stop] */
     int32_t stop_ids[QM_MAX_STOP_IDS];
     bool base64, tools, echo;
+    bool one_call;         /* "parallel_tool_calls": false */
     struct qm_buf *echoed; /* [n_prompts] their texts, with echo */
     enum qm_reasoning_format reasoning;
     bool reasoning_opened;
     struct qm_openai_part *parts; /* [n_prompts * choices] */
 };
 
-/* The chat prompt: messages made plain, rendered by the model's template, as tokens; prompts[0]. */
+/* Refuses a field that is not known, or not implemented with a value that asks for something. */
+int qm_openai_check_fields(enum qm_endpoint endpoint, const json_t *body, struct qm_error *err);
+/* The chat prompt: messages rendered by the model's template, as tokens; prompts[0]. */
 int qm_openai_chat_prompt(struct qm_openai_request *r, const json_t *body, struct qm_error *err);
 /* Whether the model is told of tools: there are some, and "tool_choice" does not say "none". */
 bool qm_openai_has_tools(const json_t *body);

@@ -42,6 +42,10 @@ int qm_openai_chat_prompt(struct qm_openai_request *r, const json_t *body, struc
         return qm_fail(err, QM_INPUT,
                        "the model has no chat template: /v1/chat/completions needs one; --chat-template names it");
     int rc = qm_json_bool(body, "add_special_tokens", "the body", &add_special, err);
+    bool parallel = true;
+    if (!rc)
+        rc = qm_json_bool(body, "parallel_tool_calls", "the body", &parallel, err);
+    r->one_call = !parallel;
     if (!rc)
         rc = add_prompts(r, 1, err);
     return rc ? rc : render(r, body, add_special, err);

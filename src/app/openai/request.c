@@ -9,89 +9,6 @@
 
 enum { DEFAULT_COMPLETION_TOKENS = 16 };
 
-enum { CHAT = 1 << QM_ENDPOINT_CHAT, TEXT = 1 << QM_ENDPOINT_COMPLETIONS, EMBED = 1 << QM_ENDPOINT_EMBEDDINGS };
-
-enum field_kind { FIELD_USED, FIELD_PASSED_OVER, FIELD_MISSING };
-
-struct field {
-    const char *name;
-    int endpoints;
-    enum field_kind kind;
-};
-
-static const struct field fields[] = {
-    {"model", CHAT | TEXT | EMBED, FIELD_USED},
-    {"messages", CHAT, FIELD_USED},
-    {"prompt", TEXT, FIELD_USED},
-    {"input", EMBED, FIELD_USED},
-    {"encoding_format", EMBED, FIELD_USED},
-    {"max_tokens", CHAT | TEXT, FIELD_USED},
-    {"max_completion_tokens", CHAT, FIELD_USED},
-    {"temperature", CHAT | TEXT, FIELD_USED},
-    {"top_p", CHAT | TEXT, FIELD_USED},
-    {"top_k", CHAT | TEXT, FIELD_USED},
-    {"min_p", CHAT | TEXT, FIELD_USED},
-    {"repetition_penalty", CHAT | TEXT, FIELD_USED},
-    {"presence_penalty", CHAT | TEXT, FIELD_USED},
-    {"frequency_penalty", CHAT | TEXT, FIELD_USED},
-    {"logit_bias", CHAT | TEXT, FIELD_USED},
-    {"seed", CHAT | TEXT, FIELD_USED},
-    {"n", CHAT | TEXT, FIELD_USED},
-    {"best_of", TEXT, FIELD_USED},
-    {"stop", CHAT | TEXT, FIELD_USED},
-    {"ignore_eos", CHAT | TEXT, FIELD_USED},
-    {"skip_special_tokens", CHAT | TEXT, FIELD_USED},
-    {"add_special_tokens", CHAT | TEXT | EMBED, FIELD_USED},
-    {"logprobs", CHAT | TEXT, FIELD_USED},
-    {"top_logprobs", CHAT, FIELD_USED},
-    {"tools", CHAT, FIELD_USED},
-    {"tool_choice", CHAT, FIELD_USED},
-    {"documents", CHAT, FIELD_USED},
-    {"reasoning_effort", CHAT, FIELD_USED},
-    {"chat_template_kwargs", CHAT, FIELD_USED},
-    {"add_generation_prompt", CHAT, FIELD_USED},
-    {"continue_final_message", CHAT, FIELD_USED},
-    {"response_format", CHAT | TEXT, FIELD_USED},
-    {"stream", CHAT | TEXT, FIELD_USED},
-    {"echo", TEXT, FIELD_USED},
-    {"stop_token_ids", CHAT | TEXT, FIELD_USED},
-    {"min_tokens", CHAT | TEXT, FIELD_USED},
-    {"include_stop_str_in_output", CHAT | TEXT, FIELD_USED},
-    {"user", CHAT | TEXT | EMBED, FIELD_PASSED_OVER},
-    {"metadata", CHAT | TEXT, FIELD_PASSED_OVER},
-    {"store", CHAT | TEXT, FIELD_PASSED_OVER},
-    {"service_tier", CHAT | TEXT, FIELD_PASSED_OVER},
-    {"request_id", CHAT | TEXT | EMBED, FIELD_PASSED_OVER},
-    {"spaces_between_special_tokens", CHAT | TEXT, FIELD_PASSED_OVER},
-    {"safety_identifier", CHAT, FIELD_PASSED_OVER},
-    {"prompt_cache_key", CHAT, FIELD_PASSED_OVER},
-    {"prompt_cache_retention", CHAT, FIELD_PASSED_OVER},
-    {"parallel_tool_calls", CHAT, FIELD_PASSED_OVER},
-    {"stream_options", CHAT | TEXT, FIELD_PASSED_OVER},
-    {"priority", CHAT | TEXT | EMBED, FIELD_PASSED_OVER},
-    {"dimensions", EMBED, FIELD_MISSING},
-    {"suffix", TEXT, FIELD_MISSING},
-    {"functions", CHAT, FIELD_MISSING},
-    {"function_call", CHAT, FIELD_MISSING},
-    {"modalities", CHAT, FIELD_MISSING},
-    {"audio", CHAT, FIELD_MISSING},
-    {"prediction", CHAT, FIELD_MISSING},
-    {"web_search_options", CHAT, FIELD_MISSING},
-    {"bad_words", CHAT | TEXT, FIELD_MISSING},
-    {"allowed_token_ids", CHAT | TEXT, FIELD_MISSING},
-    {"use_beam_search", CHAT | TEXT, FIELD_MISSING},
-    {"prompt_logprobs", CHAT | TEXT, FIELD_MISSING},
-    {"truncate_prompt_tokens", CHAT | TEXT | EMBED, FIELD_MISSING},
-    {"return_token_ids", CHAT | TEXT, FIELD_MISSING},
-    {"return_tokens_as_token_ids", CHAT | TEXT, FIELD_MISSING},
-    {"guided_decoding_backend", CHAT | TEXT, FIELD_MISSING},
-    {"guided_json", CHAT | TEXT, FIELD_MISSING},
-    {"guided_regex", CHAT | TEXT, FIELD_MISSING},
-    {"guided_choice", CHAT | TEXT, FIELD_MISSING},
-    {"guided_grammar", CHAT | TEXT, FIELD_MISSING},
-    {"structured_outputs", CHAT | TEXT, FIELD_MISSING},
-};
-
 static int refuse(struct qm_error *err, const char *field, const char *why) {
     return qm_fail(err, QM_INPUT, "\"%s\": %s", field, why);
 }
@@ -123,22 +40,6 @@ struct qm_sampling qm_openai_sampling(const struct qm_generation_config *g) {
     if (g->has_repetition_penalty)
         s.repetition_penalty = g->repetition_penalty;
     return s;
-}
-
-static int check_fields(enum qm_endpoint endpoint, const json_t *body, struct qm_error *err) {
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)body, key, value) {
-        const struct field *f = NULL;
-        for (size_t i = 0; i < sizeof fields / sizeof *fields && !f; i++)
-            if (!strcmp(fields[i].name, key) && fields[i].endpoints & 1 << endpoint)
-                f = &fields[i];
-        if (!f)
-            return qm_fail(err, QM_INPUT, "\"%.60s\" is not a field of this request", key);
-        if (f->kind == FIELD_MISSING && !json_is_null(value) && !json_is_false(value))
-            return refuse(err, key, "not implemented");
-    }
-    return QM_OK;
 }
 
 /* Fields that are accepted with one value only, the one that changes nothing. */
@@ -187,7 +88,7 @@ static int read_sampling(struct qm_openai_request *r, const json_t *body, uint64
 /* {"50256": -100, ...} */
 static int read_biases(struct qm_openai_request *r, const json_t *body, struct qm_error *err) {
     json_t *map = json_object_get(body, "logit_bias"), *value;
-    if (!map || json_is_null(map))
+    if (!map || json_is_null(map) || (json_is_array(map) && !json_array_size(map)))
         return QM_OK;
     if (!qm_json_is_object(map) || json_object_size(map) > QM_OPENAI_BIASES)
         return qm_fail(err, QM_INPUT, "\"logit_bias\": expected an object of at most %d token ids", QM_OPENAI_BIASES);
@@ -210,7 +111,9 @@ static int read_biases(struct qm_openai_request *r, const json_t *body, struct q
 
 static int add_stop(struct qm_openai_request *r, const json_t *value, struct qm_error *err) {
     size_t len = json_string_length(value);
-    if (!json_is_string(value) || !len || len > QM_MAX_STOP_BYTES || strlen(json_string_value(value)) != len)
+    if (json_is_string(value) && !len)
+        return QM_OK; /* nothing ends before nothing */
+    if (!json_is_string(value) || len > QM_MAX_STOP_BYTES || strlen(json_string_value(value)) != len)
         return qm_fail(err, QM_INPUT, "\"stop\": expected strings of 1 to %d bytes", QM_MAX_STOP_BYTES);
     if (!(r->stop[r->decoding.n_stop] = strdup(json_string_value(value))))
         return qm_fail_memory(err, len, "a stop string");
@@ -269,9 +172,10 @@ static int read_ends(struct qm_openai_request *r, const json_t *body, struct qm_
 /* Chat: "logprobs" true and "top_logprobs" 0..20. Completions: "logprobs" is the number. */
 static int read_logprobs(struct qm_openai_request *r, const json_t *body, struct qm_error *err) {
     int64_t n = -1;
-    int rc;
+    int rc = QM_OK;
     if (r->endpoint == QM_ENDPOINT_COMPLETIONS) {
-        rc = qm_json_int(body, "logprobs", "the body", 0, QM_MAX_TOP_LOGPROBS, &n, err);
+        if (!json_is_false(json_object_get(body, "logprobs")))
+            rc = qm_json_int(body, "logprobs", "the body", 0, QM_MAX_TOP_LOGPROBS, &n, err);
     } else {
         bool wanted = false;
         rc = qm_json_bool(body, "logprobs", "the body", &wanted, err);
@@ -374,7 +278,7 @@ int qm_openai_request_new(const struct qm_openai_context *c, enum qm_endpoint en
                                     .decoding.skip_special = true,
                                     .decoding.top_logprobs = -1};
     const char *model = c->model;
-    int rc = check_fields(endpoint, body, err);
+    int rc = qm_openai_check_fields(endpoint, body, err);
     if (!rc)
         rc = qm_json_string(body, "model", "the body", &model, err);
     if (!rc && !(r->model = strdup(model)))

@@ -3,9 +3,10 @@
  * ignore_eos, min_tokens, stop_token_ids, include_stop_str_in_output, skip_special_tokens, chat_template_kwargs, ...).
  * No sockets and no files here: batch rows are one user of it.
  *
- * A request is n_prompts x n parts (choices); each part is one sequence. Fields that change nothing here (user,
- * metadata, store, ...) are passed over; a field that is known and not implemented (unless it is null
- * or false), or not known, is QM_INPUT naming it. Bodies are hostile: everything in them is bounded.
+ * A request is n_prompts x n parts (choices); each part is one sequence. Null is as if a field were not there,
+ * whichever it is. Fields that change nothing here (user, metadata, store, ...) are passed over, and so are the values
+ * of others that ask for nothing ("modalities": ["text"], "suffix": "", "bad_words": []); a field that is known and not
+ * implemented, or not known, is QM_INPUT naming it. Bodies are hostile: everything in them is bounded.
  * A request belongs to one thread; tokenizer and chat must outlive it. */
 #ifndef QM_APP_OPENAI_REQUEST_H
 #define QM_APP_OPENAI_REQUEST_H

@@ -92,6 +92,8 @@ static int split_calls(const struct qm_openai_request *r, const struct qm_openai
     snprintf(of, sizeof of, "%.100s_%d", id, index);
     if (r->tools)
         rc = qm_openai_tool_calls(p->text.len ? p->text.data : "", p->text.len, of, calls, &rest, err);
+    while (r->one_call && json_array_size(*calls) > 1) /* as vLLM: the first is the answer */
+        json_array_remove(*calls, json_array_size(*calls) - 1);
     if (!rc)
         *content = !*calls ? text_value(&p->text) : rest.len ? text_value(&rest) : json_null();
     qm_buf_free(&rest);

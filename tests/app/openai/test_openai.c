@@ -188,7 +188,7 @@ static void refusals(void **state) {
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"min_tokens\": -1"), "min_tokens");
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"stop_token_ids\": 5"), "stop_token_ids");
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"stop_token_ids\": [5, 1024]"), "stop_token_ids");
-    refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"echo\": false"), "echo");
+    refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"echo\": true"), "echo");
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"bad_words\": [\"x\"]"), "bad_words");
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"use_beam_search\": true"), "use_beam_search");
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"temperature\": \"hot\""), "temperature");
@@ -197,7 +197,6 @@ static void refusals(void **state) {
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"n\": 0"), "\"n\"");
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"n\": 129"), "\"n\"");
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"max_tokens\": 0"), "max_tokens");
-    refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"stop\": \"\""), "stop");
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"stop\": [1]"), "stop");
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"logit_bias\": {\"1024\": 1}"), "1024");
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"logit_bias\": {\"x\": 1}"), "logit_bias");
@@ -301,6 +300,8 @@ static void tool_calls(void **state) {
     (void)state;
     const char *with = CHAT_OF(TOOLS), *without = CHAT_OF("");
     answers(with, QM_FINISH_STOP, CALL, MESSAGE("null", ",\"tool_calls\":[" CALLED(0) "]"), "tool_calls");
+    answers(CHAT_OF(TOOLS ", \"parallel_tool_calls\": false"), QM_FINISH_STOP, CALL "\n" CALL,
+            MESSAGE("null", ",\"tool_calls\":[" CALLED(0) "]"), "tool_calls");
     answers(with, QM_FINISH_STOP, "I look.\n" CALL "\n" CALL "\n",
             MESSAGE("\"I look.\"", ",\"tool_calls\":[" CALLED(0) "," CALLED(1) "]"), "tool_calls");
     /* cut off, but whole */
@@ -494,6 +495,82 @@ static void carried_along(void **state) {
     qm_openai_request_free(r);
 }
 
+/* Values that ask for nothing are passed over, those that ask for something are refused by name. */
+static void neutral_values(void **state) {
+    (void)state;
+    static const char *const nothing[] = {
+        "\"modalities\": [\"text\"]",
+        "\"bad_words\": []",
+        "\"logit_bias\": {}",
+        "\"logit_bias\": []",
+        "\"stop\": []",
+        "\"stop\": \"\"",
+        "\"stop\": [\"\"]",
+        "\"allowed_token_ids\": []",
+        "\"functions\": []",
+        "\"function_call\": \"none\"",
+        "\"function_call\": \"auto\"",
+        "\"verbosity\": \"medium\"",
+        "\"n\": 1",
+        "\"echo\": false",
+        "\"length_penalty\": 1.0",
+        "\"early_stopping\": false",
+        "\"prompt_logprobs\": false",
+        "\"include_reasoning\": true",
+        "\"guided_regex\": \"\"",
+        "\"guided_choice\": []",
+        "\"structured_outputs\": {}",
+        "\"mm_processor_kwargs\": {}",
+        "\"tools\": []",
+        "\"documents\": []",
+        "\"typical_p\": 1",
+        "\"mirostat\": 0",
+        "\"frequency_penalty\": 0",
+        "\"presence_penalty\": 0.0",
+        "\"tool_choice\": \"auto\"",
+        "\"chat_template\": \"\"",
+        "\"prediction\": {}",
+        "\"nobody_knows_this\": null",
+        "\"stop_token_ids\": []",
+        "\"logprobs\": false",
+        "\"parallel_tool_calls\": true",
+        "\"chat_template_kwargs\": {}",
+        "\"response_format\": {\"type\": \"text\"}",
+        "\"stream\": false, \"store\": false, \"metadata\": {}, \"user\": \"\", \"service_tier\": \"auto\""};
+    static const char *const something[][2] = {{"\"modalities\": [\"text\", \"audio\"]", "modalities"},
+                                               {"\"bad_words\": [\"x\"]", "bad_words"},
+                                               {"\"verbosity\": \"low\"", "verbosity"},
+                                               {"\"web_search_options\": {}", "web_search_options"},
+                                               {"\"guided_json\": {}", "guided_json"},
+                                               {"\"include_reasoning\": false", "include_reasoning"},
+                                               {"\"echo\": true", "echo"},
+                                               {"\"length_penalty\": 2", "length_penalty"},
+                                               {"\"prompt_logprobs\": 0", "prompt_logprobs"},
+                                               {"\"chat_template\": \"x\"", "chat_template"},
+                                               {"\"suffix\": \"x\"", "suffix"},
+                                               {"\"nobody_knows_this\": false", "nobody_knows_this"}};
+    char body[300];
+    for (size_t i = 0; i < sizeof nothing / sizeof *nothing; i++) {
+        snprintf(body, sizeof body, CHAT_OF(", %s"), nothing[i]);
+        struct qm_openai_request *r = taken(QM_ENDPOINT_CHAT, body);
+        struct qm_request q;
+        assert_prompt(r, 0, "<|im_start|>user\nHello.<|im_end|>\n<|im_start|>assistant\n");
+        qm_openai_request_part(r, 0, &q);
+        assert_true(q.decoding.n_stop == 0 && q.decoding.n_stop_ids == 0 && q.decoding.sampling.n_bias == 0);
+        assert_int_equal(q.decoding.top_logprobs, -1);
+        qm_openai_request_free(r);
+    }
+    for (size_t i = 0; i < sizeof something / sizeof *something; i++) {
+        snprintf(body, sizeof body, CHAT_OF(", %s"), something[i][0]);
+        refused(QM_ENDPOINT_CHAT, body, something[i][1]);
+    }
+    qm_openai_request_free(taken(QM_ENDPOINT_COMPLETIONS, "{\"prompt\": \"x\", \"suffix\": \"\", \"logprobs\": false, "
+                                                          "\"best_of\": 1, \"stream\": false}"));
+    refused(QM_ENDPOINT_COMPLETIONS, "{\"prompt\": \"x\", \"suffix\": \"y\"}", "suffix");
+    qm_openai_request_free(taken(QM_ENDPOINT_EMBEDDINGS, "{\"input\": \"x\", \"dimensions\": null, \"user\": null}"));
+    refused(QM_ENDPOINT_EMBEDDINGS, "{\"input\": \"x\", \"dimensions\": 5}", "dimensions");
+}
+
 static void embedding_response(void **state) {
     (void)state;
     static const float hidden[] = {3, -4}, none[] = {0, 0};
@@ -543,6 +620,7 @@ int main(void) {
         cmocka_unit_test(padded_response),
         cmocka_unit_test(echoed),
         cmocka_unit_test(carried_along),
+        cmocka_unit_test(neutral_values),
         cmocka_unit_test(embedding_response),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
