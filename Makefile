@@ -40,11 +40,12 @@ san_flags       = $(if $(filter simd/%,$1),$(if $(findstring fuzzer,$(SAN)),-fno
 comma           := ,
 isa_flags       = $(ISA_$(notdir $(patsubst %/,%,$(dir $1)))) $(call san_flags,$1)
 
-# What decides how fast kernels are: measured shares are kept with it, and measured again when it differs.
+# What decides how fast kernels are, and what they compute: measured shares and stored keys and values are kept with it,
+# and measured and computed again when it differs.
 KERNEL_FILES := $(sort $(wildcard simd/*.[ch] simd/*/*.[ch] src/engine/*.[ch] src/engine/*/*.[ch] numa/team.[ch]))
 KERNELS = $(eval KERNELS := $(shell (echo '$(CC) $(CFLAGS)'; $(CC) -dumpfullversion; cat $(KERNEL_FILES)) 2>&1 | \
           cksum | tr ' ' -))$(KERNELS)
-KERNELS_SRC := src/app/machine/calibrate_file.c
+KERNELS_SRC := simd/build.c
 
 LIB_SRC := $(filter-out src/app/%,$(shell find src -name '*.c')) $(shell find simd numa -name '*.c' 2>/dev/null)
 APP_SRC := $(shell find src/app -name '*.c' ! -name main.c 2>/dev/null)

@@ -182,6 +182,10 @@ struct qm_kernels {
  * QM_FIT where this CPU can't run it. */
 int qm_kernels_get(enum qm_isa isa, const struct qm_kernels **out, struct qm_error *err);
 
+/* Names what the kernels, and the engine above them, were made of: their sources, the compiler and its flags. What was
+ * measured or stored is of these kernels alone. */
+const char *qm_kernels_build(void);
+
 /* What runs where no instruction set is asked for: qm_isa_best, unless this CPU multiplies and adds F32 faster than
  * its BF16 dot products do both (Intel's vdpbf16ps issues once in two cycles on Emerald Rapids, where two FMAs issue
  * in one): avx512 then. Rates that differ fourfold one way or the other are told apart by timing both for microseconds

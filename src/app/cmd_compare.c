@@ -5,13 +5,13 @@
 #include <time.h>
 
 #include "app/app.h"
-#include "app/batch/hash.h"
 #include "app/compare/run.h"
 #include "app/offload.h"
 #include "app/open_model.h"
 #include "app/out.h"
 #include "app/signals.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "numa/topology.h"
 
 /* Read again and again to the length that is asked for. */

@@ -81,7 +81,7 @@ static int print_json(const struct job *j, struct qm_error *err) {
         nodes_json(m), "transparent_huge_pages", text_or_null(m->thp), "governor", text_or_null(m->governor), "sensors",
         sensors_json(m), "limits", qm_machine_profile_json(&j->found.profile), "disk", disk, "profile",
         text_or_null(j->found.path), "measured_now", j->found.measured, "noisy", text_or_null(noise), "kernels_build",
-        qm_calibration_build());
+        qm_kernels_build());
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     int rc = text ? qm_out_printf(err, "%s\n", text) : qm_fail(err, QM_SYSTEM, "the machine's name is not UTF-8");

@@ -21,6 +21,7 @@ struct qm_offload {
     struct qm_plan_answer answer;
     struct qm_placement given;
     struct qm_device_setup devices[QM_MAX_DEVICES];
+    bool kept; /* the placement is one that was begun with: no other can take its place */
 };
 
 int qm_offload_described(const char *name, struct qm_speed *out, struct qm_error *err) {
@@ -180,6 +181,19 @@ bool qm_offload_take_free(struct qm_speed *s, const struct qm_plan_answer *a, st
     return shorter;
 }
 
+/* As --offload FILE, with a plan that was kept. */
+static int take_kept(struct qm_offload *f, const struct qm_model *m, const char *kept, struct qm_error *err) {
+    const char *names[QM_MAX_DEVICES];
+    for (int d = 0; d <= f->speed.devices; d++)
+        names[d] = qm_plan_device_name(&f->speed, d);
+    f->ask.on_cpu = false;
+    f->ask.last_layers = -1;
+    f->ask.given = &f->given;
+    int rc = qm_plan_parse(kept, strlen(kept), "the placement it began with", m, names, 1 + f->speed.devices, &f->given,
+                           err);
+    return rc ? qm_fail_context(err, "the devices are not those (--device)") : QM_OK;
+}
+
 /* A plan that was given needed no rates; another in its place does. */
 static int measure_after_all(struct qm_offload *f, const struct qm_args *args, const struct qm_model *m,
                              struct qm_progress *progress, struct qm_error *err) {
@@ -202,6 +216,8 @@ static int plan_with_free(struct qm_offload *f, const struct qm_args *args, cons
         f->devices[d].spec.memory = f->speed.device[d].memory;
     if (!again)
         return QM_OK;
+    if (f->kept)
+        return qm_fail(err, QM_FIT, "a device has less memory free than the placement needs that this began with");
     int rc = is_given(qm_args_text(args, QM_OPT_OFFLOAD, NULL)) ? measure_after_all(f, args, m, progress, err) : QM_OK;
     if (rc)
         return rc;
@@ -212,13 +228,14 @@ static int plan_with_free(struct qm_offload *f, const struct qm_args *args, cons
 }
 
 static int find_placement(struct qm_offload *f, const struct qm_args *args, const struct qm_model *m,
-                          struct qm_engine_options *o, struct qm_progress *progress, struct qm_error *err) {
+                          struct qm_engine_options *o, const char *kept, struct qm_progress *progress,
+                          struct qm_error *err) {
     const char *vram = qm_args_text(args, QM_OPT_VRAM, NULL);
     int rc = vram ? qm_size_parse("--vram", vram, &f->ask.vram, err) : QM_OK;
     if (!rc)
-        rc = qm_offload_what(args, m, &f->ask, &f->given, err);
-    if (!rc)
-        rc = qm_plan_answer(&f->ask, m, "the model", &f->answer, err);
+        rc = f->kept ? take_kept(f, m, kept, err) : qm_offload_what(args, m, &f->ask, &f->given, err);
+    if (!rc && (rc = qm_plan_answer(&f->ask, m, "the model", &f->answer, err)) && f->kept)
+        qm_fail_context(err, "the placement that this began with");
     if (!rc)
         rc = plan_with_free(f, args, m, progress, err);
     if (rc)
@@ -239,11 +256,16 @@ uint64_t qm_offload_ram(const struct qm_speed *s) {
 }
 
 int qm_offload_open(const struct qm_args *args, const struct qm_model *m, const struct qm_job *job,
-                    struct qm_engine_options *o, struct qm_progress *progress, struct qm_offload **out,
-                    struct qm_error *err) {
+                    struct qm_engine_options *o, const char *kept, struct qm_progress *progress,
+                    struct qm_offload **out, struct qm_error *err) {
     const char *what = qm_args_text(args, QM_OPT_OFFLOAD, NULL);
     *out = NULL;
+    kept = is_given(what) ? NULL : kept;
     if (!args->option[QM_OPT_DEVICE].n_list) {
+        if (kept)
+            return qm_fail(err, QM_INPUT,
+                           "sums are split among the CPU and a device in this, and there is no device: name the one "
+                           "that it began with (--device)");
         if (what && !strcmp(what, "auto"))
             qm_note(progress, "no device: everything is on the CPU (--device emulated:90GiB shows what one would do)");
         else if (what && strcmp(what, "none") != 0)
@@ -265,7 +287,8 @@ int qm_offload_open(const struct qm_args *args, const struct qm_model *m, const 
     if (job->prompt + job->generate > room)
         f->ask.job =
             (struct qm_job){.sequences = f->ask.job.sequences, .prompt = room - room / 4, .generate = room / 4};
-    int rc = is_given(what) /* nothing need be measured */
+    f->kept = kept != NULL;
+    int rc = kept || is_given(what) /* nothing need be measured */
                  ? qm_offload_unmeasured(&f->speed, err)
                  : qm_offload_machine(args, m, progress, &f->speed, err);
     if (!rc)
@@ -274,7 +297,7 @@ int qm_offload_open(const struct qm_args *args, const struct qm_model *m, const 
         rc = qm_offload_devices(args, &f->speed, err);
     if (!rc) {
         take_devices(f);
-        rc = find_placement(f, args, m, o, progress, err);
+        rc = find_placement(f, args, m, o, kept, progress, err);
     }
     if (rc) {
         qm_offload_free(f);
@@ -290,6 +313,14 @@ void qm_offload_free(struct qm_offload *f) {
     qm_plan_answer_free(&f->answer);
     qm_placement_free(&f->given);
     free(f);
+}
+
+int qm_offload_plan(const struct qm_offload *f, const struct qm_model *m, char **out, struct qm_error *err) {
+    const char *names[QM_MAX_DEVICES];
+    *out = NULL;
+    for (int d = 0; f && d <= f->speed.devices; d++)
+        names[d] = qm_plan_device_name(&f->speed, d);
+    return f ? qm_plan_write(&f->answer.placement, m, names, out, err) : QM_OK;
 }
 
 void qm_offload_tell(const struct qm_offload *f, struct qm_progress *progress) {

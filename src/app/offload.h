@@ -37,10 +37,14 @@ struct qm_offload;
 
 /* What the engine is to do, for the job told: its placement, devices, and, where o->context is 0, the context that
  * fits. *out is NULL where everything is on the CPU; else it must outlive qm_engine_open. Devices are emulated ones
- * (see qm_offload_refuse_cards). */
+ * (see qm_offload_refuse_cards). kept: a placement's text (qm_offload_plan) that takes the place of planning where
+ * --offload asks for no other one; NULL. What it needs and is not there is QM_INPUT (a device) or QM_FIT (its memory).
+ */
 int qm_offload_open(const struct qm_args *args, const struct qm_model *m, const struct qm_job *job,
-                    struct qm_engine_options *o, struct qm_progress *progress, struct qm_offload **out,
-                    struct qm_error *err);
+                    struct qm_engine_options *o, const char *kept, struct qm_progress *progress,
+                    struct qm_offload **out, struct qm_error *err);
+/* The placement as a plan's text, to be kept; allocated, NULL where everything is on the CPU. */
+int qm_offload_plan(const struct qm_offload *o, const struct qm_model *m, char **out, struct qm_error *err);
 void qm_offload_free(struct qm_offload *o);
 /* Where units are, on standard error. */
 void qm_offload_tell(const struct qm_offload *o, struct qm_progress *progress);

@@ -160,11 +160,15 @@ int qm_app_load(const struct qm_args *args, int64_t chunk, struct qm_progress *p
     return qm_app_load_engine(args, &(struct qm_app_engine){.chunk = chunk}, progress, m, err);
 }
 
-static int open_engine(const struct qm_args *args, struct qm_engine_options *o, struct qm_progress *progress,
-                       struct qm_app_model *m, struct qm_error *err) {
+static int open_engine(const struct qm_args *args, const struct qm_app_engine *wanted, struct qm_engine_options *o,
+                       struct qm_progress *progress, struct qm_app_model *m, struct qm_error *err) {
     const struct qm_job job = {.sequences = 1, .prompt = 512, .generate = 128};
     struct qm_offload *offload;
-    int rc = qm_offload_open(args, m->model, &job, o, progress, &offload, err);
+    int rc = qm_offload_open(args, m->model, &job, o, wanted->plan, progress, &offload, err);
+    if (!rc)
+        rc = qm_offload_plan(offload, m->model, &m->plan, err);
+    if (!rc && wanted->check)
+        rc = wanted->check(wanted->arg, o, err);
     if (!rc && !offload && !progress->quiet)
         m->predictor = qm_predictor_open(o->isa);
     if (!rc)
@@ -206,7 +210,7 @@ int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *w
     if (!rc && routing)
         rc = open_routing(routing, m, err);
     if (!rc)
-        rc = open_engine(args, &options, progress, m, err);
+        rc = open_engine(args, wanted, &options, progress, m, err);
     if (!rc)
         rc = qm_quiet_apply(&quiet, progress, m->engine, err);
     if (rc)
@@ -241,6 +245,7 @@ void qm_app_close(struct qm_app_model *m) {
     qm_engine_close(m->engine);
     qm_tokenizer_free(m->tokenizer);
     qm_model_close(m->model);
+    free(m->plan);
     free(m->dir);
     *m = (struct qm_app_model){0};
 }

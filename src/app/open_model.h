@@ -27,6 +27,7 @@ struct qm_app_model {
     struct qm_engine *engine;
     struct qm_routing_profile routing;    /* with --profile-experts */
     struct qm_predictor *predictor;       /* NULL where this machine's profile is not kept */
+    char *plan;                           /* where units are (qm_offload_plan); NULL: all on the CPU */
     struct qm_generation_config defaults; /* of sampling, the publisher's; its end tokens are the model's too */
 };
 
@@ -43,6 +44,10 @@ int qm_app_load(const struct qm_args *args, int64_t chunk, struct qm_progress *p
 struct qm_app_engine {
     int64_t chunk, context, sequences; /* context: where --context is not given */
     uint64_t kv_memory;
+    const char *plan; /* a placement kept from before, for --offload auto; NULL */
+    /* Called when it is known what the engine will be, before weights are read; may be NULL. */
+    int (*check)(void *arg, const struct qm_engine_options *o, struct qm_error *err);
+    void *arg;
 };
 int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *wanted, struct qm_progress *progress,
                        struct qm_app_model *m, struct qm_error *err);

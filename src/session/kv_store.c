@@ -60,24 +60,6 @@ struct qm_kv_hash qm_kv_hash(struct qm_kv_hash parent, const int32_t *tokens, in
     return (struct qm_kv_hash){.hi = h.high64, .lo = h.low64};
 }
 
-int qm_kv_store_key(const struct qm_engine *e, uint64_t model, uint64_t *key, struct qm_error *err) {
-    const struct qm_config *c = &qm_engine_model(e)->config;
-    size_t n = (size_t)c->head_dim / 2;
-    double *rotation = calloc(n + 1, sizeof *rotation);
-    if (!rotation)
-        return qm_fail_memory(err, (n + 1) * sizeof *rotation, "the key of stored blocks");
-    qm_rope_frequencies(c, qm_engine_context(e), rotation, &rotation[n]);
-    const uint64_t parts[] = {model,
-                              XXH3_64bits(QM_VERSION, sizeof QM_VERSION),
-                              (uint64_t)qm_engine_isa(e),
-                              (uint64_t)qm_engine_kv_type(e),
-                              (uint64_t)c->experts_per_token,
-                              XXH3_64bits(rotation, (n + 1) * sizeof *rotation)};
-    free(rotation);
-    *key = XXH3_64bits(parts, sizeof parts);
-    return QM_OK;
-}
-
 __attribute__((format(printf, 2, 3))) static void add_note(struct qm_kv_store *s, const char *format, ...) {
     size_t at = strlen(s->note);
     if (at && at + 2 < sizeof s->note)

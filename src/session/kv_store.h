@@ -29,17 +29,13 @@ struct qm_kv_hash {
 struct qm_kv_store_options {
     const char *path;
     uint64_t max_bytes;   /* of the file */
-    uint64_t key;         /* hash of model, KV type, instruction set and whatever else changes keys and values */
+    uint64_t key;         /* qm_fingerprint_key: of all that changes keys and values */
     uint64_t block_bytes; /* qm_engine_block_bytes */
     int64_t block_tokens; /* qm_engine_block_tokens */
 };
 
 /* The hash of a beginning that is `parent`'s tokens and then n more; {0, 0} is the hash of none. */
 struct qm_kv_hash qm_kv_hash(struct qm_kv_hash parent, const int32_t *tokens, int64_t n);
-
-/* The key of an engine's blocks: `model` names its files (a hash of them); added are the program's version, the
- * instruction set, the KV type, and what can be changed by options: rotation for this context, experts of a token. */
-int qm_kv_store_key(const struct qm_engine *e, uint64_t model, uint64_t *key, struct qm_error *err);
 
 /* QM_FIT where max_bytes holds no block; QM_INPUT where another process has the file open, or it is no regular file;
  * QM_SYSTEM. A file that cannot be used otherwise is no error: see the note. */

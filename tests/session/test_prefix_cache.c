@@ -295,38 +295,6 @@ static void test_store(void **state) {
     test_remove_tree(dir);
 }
 
-static uint64_t key_with(const char *dir, struct qm_engine_options o, const struct qm_overrides *overrides,
-                         uint64_t files) {
-    struct run_model m;
-    struct qm_error err;
-    uint64_t key;
-    o.isa = run_model_isa();
-    o.threads = o.sequences = 1;
-    run_model_open(&m, dir, overrides, o);
-    assert_int_equal(qm_kv_store_key(m.engine, files, &key, &err), QM_OK);
-    run_model_close(&m);
-    return key;
-}
-
-/* A store's key: what changes keys and values changes it, what does not does not. */
-static void test_key(void **state) {
-    (void)state;
-    const struct qm_engine_options plain = {.context = 1000, .kv_type = QM_BF16};
-    struct qm_engine_options longer = plain, chunked = plain, other_type = plain;
-    longer.context = 3000;
-    chunked.chunk = 17;
-    other_type.kv_type = QM_F32;
-    struct qm_overrides theta = {.rope_theta = 5e5};
-    uint64_t key = key_with(QWEN3, plain, NULL, 1);
-    assert_true(key_with(QWEN3, chunked, NULL, 1) == key);
-    assert_true(key_with(QWEN3, longer, NULL, 1) == key);
-    assert_true(key_with(QWEN3, plain, NULL, 2) != key);
-    assert_true(key_with(QWEN3, other_type, NULL, 1) != key);
-    assert_true(key_with(QWEN3, plain, &theta, 1) != key);
-    const char *dynamic = "tests/data/reference/llama_dynamic"; /* turns by the context */
-    assert_true(key_with(dynamic, plain, NULL, 1) != key_with(dynamic, longer, NULL, 1));
-}
-
 /* Spill: what a small pool gives up comes back from the file; and a pool without room reads what it can. */
 static void test_spill(void **state) {
     (void)state;
@@ -388,7 +356,6 @@ int main(void) {
         cmocka_unit_test(test_shrink),
         cmocka_unit_test(test_smallest_pool),
         cmocka_unit_test(test_parallel),
-        cmocka_unit_test(test_key),
         cmocka_unit_test(test_spill),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

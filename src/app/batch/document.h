@@ -6,9 +6,9 @@
 
 #include <jansson.h>
 
-#include "app/batch/hash.h"
 #include "app/batch/journal.h"
 #include "app/batch/source.h"
+#include "base/hash.h"
 
 struct qm_batch_documents;
 

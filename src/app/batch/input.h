@@ -5,8 +5,8 @@
 #ifndef QM_APP_BATCH_INPUT_H
 #define QM_APP_BATCH_INPUT_H
 
-#include "app/batch/hash.h"
 #include "app/batch/source.h"
+#include "base/hash.h"
 
 enum { QM_BATCH_LINE_LIMIT = 64 << 20, QM_BATCH_BLOCK = 16 << 20 };
 

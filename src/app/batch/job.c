@@ -17,6 +17,7 @@
 #include "app/batch/run.h"
 #include "app/batch/store.h"
 #include "app/signals.h"
+#include "app/weights_known.h"
 #include "base/file.h"
 #include "numa/machine.h"
 
@@ -31,7 +32,9 @@ struct job {
     struct qm_chat *chat;
     struct qm_journal *journal;
     bool created;
-    struct qm_manifest manifest;
+    struct qm_files_known weights_known;
+    char weights[QM_HASH_TEXT]; /* the hash of their files */
+    struct qm_buf plan;         /* the placement it began with, where that splits sums */
     char job[QM_HASH_TEXT];
     int64_t begun;            /* seconds since 1970, of the first run; */
     struct qm_buf began_with; /* its version */
@@ -104,35 +107,72 @@ static int open_journal(struct job *j, struct qm_error *err) {
     return rc;
 }
 
-static int add_knobs(struct job *j, struct qm_error *err) {
-    const struct qm_args *a = j->args;
-    struct qm_manifest *m = &j->manifest;
-    int kv_type, rc = qm_app_kv_type(a, &kv_type, err);
-    if (kv_type < 0)
-        kv_type = (int)qm_kv_default_type(&j->model.model->config);
-    qm_manifest_add_number(m, "seed", "--seed", (double)qm_args_int(a, QM_OPT_SEED, 0), false);
-    qm_manifest_add_number(m, "experts_per_token", "--experts-per-token",
-                           (double)qm_args_int(a, QM_OPT_EXPERTS_PER_TOKEN, 0), false);
-    qm_manifest_add_number(m, "rope_theta", "--rope-theta", qm_args_real(a, QM_OPT_ROPE_THETA, 0), false);
-    qm_manifest_add(m, "rope_scaling", "--rope-scaling", qm_args_text(a, QM_OPT_ROPE_SCALING, ""), false);
-    qm_manifest_add_number(m, "context", "--context", (double)qm_args_int(a, QM_OPT_CONTEXT, 0), false);
-    qm_manifest_add(m, "kv_type", "--kv-type", qm_dtype_name((enum qm_dtype)kv_type), true);
-    qm_manifest_add(m, "isa", "the instruction set", qm_args_text(a, QM_OPT_ISA, qm_isa_name(qm_isa_auto())), true);
-    qm_manifest_add(m, "version", "quietmind's version", QM_VERSION, true);
-    return rc;
+static void add_knobs(const struct job *j, struct qm_manifest *m) {
+    qm_manifest_add_number(m, "seed", "--seed", (double)qm_args_int(j->args, QM_OPT_SEED, 0), false);
+    qm_manifest_add_number(m, "context", "--context", (double)qm_args_int(j->args, QM_OPT_CONTEXT, 0), false);
 }
 
-static int add_input(struct job *j) {
+static void add_input(const struct job *j, struct qm_manifest *m) {
     char text[QM_HASH_TEXT + 32];
     if (j->rows.documents) {
         qm_batch_documents_hash(j->rows.documents, text);
-        qm_manifest_add(&j->manifest, "input", "the documents, the questions or how they are asked", text, false);
-        return QM_OK;
+        qm_manifest_add(m, "input", "the documents, the questions or how they are asked", text, false);
+        return;
     }
     const struct qm_batch_identity *id = qm_batch_input_identity(j->rows.input);
     snprintf(text, sizeof text, "%s %llu", id->sample, (unsigned long long)id->size);
-    qm_manifest_add(&j->manifest, "input", "the input's content", text, false);
-    return QM_OK;
+    qm_manifest_add(m, "input", "the input's content", text, false);
+}
+
+/* What is known of it by now is compared with what the job began with, or kept as that. */
+static int settle_traits(struct job *j, const struct qm_fingerprint *f, struct qm_error *err) {
+    struct qm_manifest m = {0};
+    qm_manifest_add_traits(&m, f);
+    return qm_manifest_settle(&m, j->journal, j->progress, err);
+}
+
+/* Before the placement is known, and the context where it is what fits. */
+static int settle_early_traits(struct job *j, struct qm_error *err) {
+    struct qm_fingerprint f;
+    struct qm_fingerprint_of of = {.model = j->model.model, .weights = j->weights};
+    int kv_type, rc = qm_app_kv_type(j->args, &kv_type, err);
+    rc = rc ? rc : qm_app_isa(j->args, &of.isa, err);
+    of.kv_type = kv_type < 0 ? qm_kv_default_type(&j->model.model->config) : (enum qm_dtype)kv_type;
+    of.context = qm_args_int(j->args, QM_OPT_CONTEXT, j->context);
+    rc = rc ? rc : qm_fingerprint_make(&of, &f, err);
+    f.value[QM_TRAIT_SPLIT][0] = 0;
+    return rc ? rc : settle_traits(j, &f, err);
+}
+
+/* Before weights are read. */
+static int settle_planned_traits(void *arg, const struct qm_engine_options *o, struct qm_error *err) {
+    struct job *j = arg;
+    struct qm_fingerprint f;
+    const struct qm_fingerprint_of of = {.model = j->model.model,
+                                         .weights = j->weights,
+                                         .context = o->context,
+                                         .kv_type = o->kv_type < 0 ? qm_kv_default_type(&j->model.model->config)
+                                                                   : (enum qm_dtype)o->kv_type,
+                                         .isa = o->isa,
+                                         .placement = o->placement};
+    int rc = qm_fingerprint_make(&of, &f, err);
+    return rc ? rc : settle_traits(j, &f, err);
+}
+
+/* Which weights these are: the job's own journal may know them, else the user's cache, else they are read. */
+static int find_weights(struct job *j, struct qm_error *err) {
+    struct qm_buf text = {0};
+    bool found;
+    int rc = qm_journal_get(j->journal, "weights_known", &text, &found, err);
+    rc = rc ? rc
+            : qm_weights_known(j->model.model, found ? text.data : NULL, j->progress, j->weights, &j->weights_known,
+                               err);
+    text.len = 0;
+    if (!rc && j->model.model->shards)
+        rc = qm_files_known_text(&j->weights_known, j->model.model->shards, &text, err);
+    rc = rc ? rc : qm_journal_set(j->journal, "weights_known", text.len ? text.data : "", err);
+    qm_buf_free(&text);
+    return rc;
 }
 
 /* An input of the same size and samples but another time is read once more from its beginning, and compared block by
@@ -149,14 +189,25 @@ static int settle_time(struct job *j, struct qm_error *err) {
     return rc ? rc : qm_journal_set_int(j->journal, "input_modified", now, err);
 }
 
+static int settle_manifest(struct job *j, struct qm_error *err) {
+    struct qm_manifest m = {0};
+    bool found;
+    int rc = find_weights(j, err);
+    qm_manifest_add(&m, "weights", qm_trait_name(QM_TRAIT_WEIGHTS), j->weights, false);
+    rc = rc ? rc : qm_manifest_add_texts(&m, j->model.dir, qm_args_text(j->args, QM_OPT_CHAT_TEMPLATE, NULL), err);
+    add_knobs(j, &m);
+    add_input(j, &m);
+    rc = rc ? rc : qm_manifest_settle(&m, j->journal, j->progress, err);
+    qm_manifest_job(&m, j->job);
+    /* as large as it was, whatever is free today: which rows are too long must not change */
+    rc = rc ? rc : qm_journal_get_int(j->journal, "context_used", 0, &j->context, err);
+    rc = rc ? rc : qm_journal_get(j->journal, "placement", &j->plan, &found, err);
+    return rc ? rc : settle_early_traits(j, err);
+}
+
 static int settle(struct job *j, struct qm_error *err) {
-    const char *template_file = qm_args_text(j->args, QM_OPT_CHAT_TEMPLATE, NULL);
     bool found = false;
-    int rc = qm_manifest_add_model(&j->manifest, j->model.dir, template_file, err);
-    rc = rc ? rc : add_knobs(j, err);
-    rc = rc ? rc : add_input(j);
-    rc = rc ? rc : qm_manifest_settle(&j->manifest, j->journal, j->created, j->progress, err);
-    qm_manifest_job(&j->manifest, j->job);
+    int rc = settle_manifest(j, err);
     rc = rc ? rc
             : qm_journal_get_int(j->journal, "created", (int64_t)qm_batch_real(&qm_batch_system_clock), &j->begun, err);
     rc = rc ? rc : qm_journal_set_int(j->journal, "created", j->begun, err);
@@ -168,8 +219,6 @@ static int settle(struct job *j, struct qm_error *err) {
         rc = qm_buf_str(&j->model_name, j->args->model, err);
     rc = rc ? rc : qm_journal_set(j->journal, "model_name", j->model_name.data, err);
     rc = rc ? rc : settle_time(j, err);
-    /* as large as it was, whatever is free today: which rows are too long must not change */
-    rc = rc ? rc : qm_journal_get_int(j->journal, "context_used", 0, &j->context, err);
     rc = rc ? rc : qm_journal_set(j->journal, "state", "starting", err);
     rc = rc ? rc : qm_journal_commit(j->journal, err);
     return rc ? rc : qm_sync_folder(j->paths.journal, err);
@@ -244,15 +293,46 @@ static int keep_circumstances(struct job *j, const char *energy, struct qm_error
 
 /* --- with the model --- */
 
+/* What a further run needs of this one: its context, and its placement where that splits sums. */
+static int keep_placement(struct job *j, const struct qm_fingerprint *f, struct qm_error *err) {
+    bool split = strcmp(f->value[QM_TRAIT_SPLIT], "none") != 0;
+    int rc = qm_journal_set_int(j->journal, "context_used", qm_engine_context(j->model.engine), err);
+    return rc || !split || j->plan.len ? rc : qm_journal_set(j->journal, "placement", j->model.plan, err);
+}
+
+/* Tokens that were generated by another instruction set, say, are not gone on from: the row would be neither's. */
+static int settle_tokens(struct job *j, const struct qm_fingerprint *f, struct qm_error *err) {
+    struct qm_buf before = {0};
+    char now[32];
+    bool found;
+    snprintf(now, sizeof now, "%016llx", (unsigned long long)qm_fingerprint_key(f));
+    int rc = qm_journal_get(j->journal, "tokens_key", &before, &found, err);
+    if (!rc && found && strcmp(before.data, now) != 0)
+        rc = qm_journal_forget_tokens(j->journal, err);
+    qm_buf_free(&before);
+    return rc ? rc : qm_journal_set(j->journal, "tokens_key", now, err);
+}
+
+static int settle_engine(struct job *j, struct qm_fingerprint *f, struct qm_error *err) {
+    int rc = qm_weights_unchanged(j->model.model->shards, &j->weights_known, err);
+    rc = rc ? rc : qm_engine_fingerprint(j->model.engine, j->weights, f, err);
+    rc = rc ? rc : settle_traits(j, f, err);
+    rc = rc ? rc : keep_placement(j, f, err);
+    return rc ? rc : settle_tokens(j, f, err);
+}
+
 static int open_engine(struct job *j, struct qm_error *err) {
-    struct qm_app_engine wanted = {
-        .chunk = j->settings->chunk, .sequences = j->settings->sequences, .context = j->context};
+    struct qm_fingerprint f;
+    struct qm_app_engine wanted = {.chunk = j->settings->chunk,
+                                   .sequences = j->settings->sequences,
+                                   .context = j->context,
+                                   .plan = j->plan.len ? j->plan.data : NULL,
+                                   .check = settle_planned_traits,
+                                   .arg = j};
     int rc = qm_batch_kv_memory(j->args, j->settings, j->model.model, &wanted.kv_memory, err);
     rc = rc ? rc : qm_app_load_engine(j->args, &wanted, j->progress, &j->model, err);
-    if (!rc)
-        rc = qm_journal_set_int(j->journal, "context_used", qm_engine_context(j->model.engine), err);
-    rc = rc ? rc
-            : qm_batch_store_open(&j->store, j->settings, &j->paths, &j->manifest, j->model.engine, j->progress, err);
+    rc = rc ? rc : settle_engine(j, &f, err);
+    rc = rc ? rc : qm_batch_store_open(&j->store, j->settings, &j->paths, &f, j->model.engine, j->progress, err);
     struct qm_scheduler_options o = {
         .engine = j->model.engine, .tokenizer = j->model.tokenizer, .cache = j->store.cache};
     return rc ? rc : qm_scheduler_open(&o, &j->scheduler, err);
@@ -376,6 +456,8 @@ static void close_job(struct job *j) {
     qm_batch_paths_free(&j->paths);
     qm_buf_free(&j->began_with);
     qm_buf_free(&j->model_name);
+    qm_buf_free(&j->plan);
+    qm_files_known_free(&j->weights_known);
 }
 
 static int open_rows(struct job *j, struct qm_error *err) {

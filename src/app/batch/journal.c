@@ -43,6 +43,7 @@ static const char *const sql[QM_SQL_COUNT] = {
     [QM_SQL_DROP_TOKENS] = "DELETE FROM token WHERE number = ?1",
     [QM_SQL_HAS] = "SELECT 1 FROM row WHERE number = ?1",
     [QM_SQL_NAMED] = "SELECT 1 FROM row WHERE custom_id = ?1 AND number < ?2 LIMIT 1",
+    [QM_SQL_FORGET_TOKENS] = "DELETE FROM token",
     [QM_SQL_SAVE_TOKENS] = "INSERT OR REPLACE INTO token VALUES(?1, ?2, ?3)",
     [QM_SQL_TOKENS] = "SELECT ids FROM token WHERE number = ?1 AND part = ?2",
     [QM_SQL_ADD_BLOCK] = "INSERT OR IGNORE INTO block VALUES(?1, ?2)",

@@ -83,6 +83,9 @@ int qm_journal_save_tokens(struct qm_journal *j, int64_t number, int part, const
 /* Appends them (as int32_t) to *out. */
 int qm_journal_tokens(struct qm_journal *j, int64_t number, int part, struct qm_buf *out, struct qm_error *err);
 
+/* Of all rows: they begin again. */
+int qm_journal_forget_tokens(struct qm_journal *j, struct qm_error *err);
+
 /* The fingerprint of a block of the input: kept where it is new, QM_INPUT where it differs from the one kept. */
 int qm_journal_block(struct qm_journal *j, int64_t block, const char *hash, struct qm_error *err);
 

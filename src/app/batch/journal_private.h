@@ -17,6 +17,7 @@ enum qm_journal_statement {
     QM_SQL_DROP_TOKENS,
     QM_SQL_HAS,
     QM_SQL_NAMED,
+    QM_SQL_FORGET_TOKENS,
     QM_SQL_SAVE_TOKENS,
     QM_SQL_TOKENS,
     QM_SQL_ADD_BLOCK,

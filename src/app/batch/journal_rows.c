@@ -1,8 +1,8 @@
 /* The journal's tables of rows, tokens, blocks and runs. */
 #include <string.h>
 
-#include "app/batch/hash.h"
 #include "app/batch/journal_private.h"
+#include "base/hash.h"
 
 static void bind_text(sqlite3_stmt *s, int i, const char *text) {
     if (text)
@@ -171,6 +171,11 @@ int qm_journal_tokens(struct qm_journal *j, int64_t number, int part, struct qm_
         rc = qm_journal_fail(j, "reading", err);
     sqlite3_reset(s);
     return rc;
+}
+
+int qm_journal_forget_tokens(struct qm_journal *j, struct qm_error *err) {
+    sqlite3_stmt *s = qm_journal_change(j, QM_SQL_FORGET_TOKENS, err);
+    return s ? qm_journal_run_statement(j, s, err) : QM_SYSTEM;
 }
 
 int qm_journal_block(struct qm_journal *j, int64_t block, const char *hash, struct qm_error *err) {

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/batch/hash.h"
+#include "base/hash.h"
 
 /* 24 hexadecimal digits, another sequence for each kind. */
 static void row_id(const char *job, int64_t number, const char *kind, char *out, size_t size) {

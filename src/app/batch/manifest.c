@@ -1,21 +1,18 @@
 /* The manifest: collecting, keeping, comparing. */
 #include "app/batch/manifest.h"
 
+#include <assert.h>
 #include <dirent.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/file.h"
 
-enum { TEXT_LIMIT = 1 << 30, HEADER_LIMIT = 100 << 20, SAMPLES = 16, SAMPLE_BYTES = 64 << 10 };
+enum { TEXT_LIMIT = 1 << 30 };
 
 void qm_manifest_add(struct qm_manifest *m, const char *key, const char *what, const char *value, bool may_change) {
-    if (m->n == QM_MANIFEST_ITEMS)
-        return;
+    assert(m->n < QM_MANIFEST_ITEMS);
     struct qm_manifest_item *item = &m->item[m->n++];
     *item = (struct qm_manifest_item){.key = key, .what = what, .may_change = may_change};
     if (strlen(value) < sizeof item->value)
@@ -44,54 +41,20 @@ static int hash_text_file(struct qm_hasher *h, const char *path, struct qm_error
     return rc;
 }
 
-/* Size, header, and samples of the weights. */
-static int hash_weights(struct qm_hasher *h, const char *path, struct qm_error *err) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        int rc = qm_fail_errno(err, "%s", path);
-        if (fd >= 0)
-            close(fd);
-        return rc;
-    }
-    uint64_t size = (uint64_t)st.st_size, header = 0;
-    int rc = size < 8 ? QM_OK : qm_pread_full(fd, path, &header, 8, 0, err);
-    header = header < HEADER_LIMIT && header + 8 <= size ? header + 8 : size < 8 ? size : 8;
-    uint64_t n = header > SAMPLE_BYTES ? header : SAMPLE_BYTES;
-    char *bytes = malloc(n);
-    if (!rc && !bytes)
-        rc = qm_fail_memory(err, n, "a fingerprint");
-    if (!rc && !(rc = qm_pread_full(fd, path, bytes, header, 0, err)))
-        qm_hasher_add(h, bytes, header);
-    uint64_t piece = size < SAMPLE_BYTES ? size : SAMPLE_BYTES, spread = size - piece;
-    for (uint64_t i = 0; i < SAMPLES && !rc; i++) {
-        rc = qm_pread_full(fd, path, bytes, piece, spread / (SAMPLES - 1) * i, err);
-        if (!rc)
-            qm_hasher_add(h, bytes, piece);
-    }
-    qm_hasher_add(h, &size, sizeof size);
-    free(bytes);
-    close(fd);
-    return rc;
-}
-
-static bool is_model_file(const char *name) {
-    return !strcmp(name, "config.json") || ends_with(name, ".safetensors") ||
-           ends_with(name, ".safetensors.index.json");
-}
-
+/* Everything that says how text is made to tokens and back, and when it ends; not what the weights' fingerprint has. */
 static bool is_text_file(const char *name) {
-    return !is_model_file(name) && (ends_with(name, ".json") || ends_with(name, ".jinja") || ends_with(name, ".model"));
+    return strcmp(name, "config.json") != 0 && !ends_with(name, ".safetensors.index.json") &&
+           (ends_with(name, ".json") || ends_with(name, ".jinja") || ends_with(name, ".model"));
 }
 
 static int hash_file(struct qm_hasher *h, const char *dir, const char *name, struct qm_error *err) {
     char path[4600];
     snprintf(path, sizeof path, "%s/%s", dir, name);
     qm_hasher_add(h, name, strlen(name) + 1);
-    return ends_with(name, ".safetensors") ? hash_weights(h, path, err) : hash_text_file(h, path, err);
+    return hash_text_file(h, path, err);
 }
 
-int qm_manifest_add_model(struct qm_manifest *m, const char *dir, const char *template_file, struct qm_error *err) {
+int qm_manifest_add_texts(struct qm_manifest *m, const char *dir, const char *template_file, struct qm_error *err) {
     struct dirent **names;
     struct qm_hasher *h;
     char hash[QM_HASH_TEXT];
@@ -104,12 +67,6 @@ int qm_manifest_add_model(struct qm_manifest *m, const char *dir, const char *te
         qm_hasher_free(h);
         return rc;
     }
-    for (int i = 0; i < n && !rc; i++)
-        if (is_model_file(names[i]->d_name))
-            rc = hash_file(h, dir, names[i]->d_name, err);
-    qm_hasher_text(h, hash);
-    qm_manifest_add(m, "model", "the model", hash, false);
-    qm_hasher_reset(h);
     for (int i = 0; i < n && !rc; i++)
         if (is_text_file(names[i]->d_name))
             rc = hash_file(h, dir, names[i]->d_name, err);
@@ -124,19 +81,22 @@ int qm_manifest_add_model(struct qm_manifest *m, const char *dir, const char *te
     return rc;
 }
 
+void qm_manifest_add_traits(struct qm_manifest *m, const struct qm_fingerprint *f) {
+    for (int t = 0; t < QM_TRAIT_COUNT; t++)
+        if (*f->value[t])
+            qm_manifest_add(m, qm_trait_key((enum qm_trait)t), qm_trait_name((enum qm_trait)t), f->value[t],
+                            qm_trait_may_change((enum qm_trait)t));
+}
+
 /* The journal's key of an item: apart from its other values. */
 static void item_key(const struct qm_manifest_item *item, char out[64]) {
     snprintf(out, 64, "manifest_%s", item->key);
 }
 
-static int keep(const struct qm_manifest *m, struct qm_journal *j, struct qm_error *err) {
-    int rc = QM_OK;
-    for (int i = 0; i < m->n && !rc; i++) {
-        char key[64];
-        item_key(&m->item[i], key);
-        rc = qm_journal_set(j, key, m->item[i].value, err);
-    }
-    return rc;
+static int keep(const struct qm_manifest_item *item, struct qm_journal *j, struct qm_error *err) {
+    char key[64];
+    item_key(item, key);
+    return qm_journal_set(j, key, item->value, err);
 }
 
 /* Two values that people can read, not two fingerprints. */
@@ -152,32 +112,36 @@ static int describe(const struct qm_manifest_item *item, const char *before, str
                          *item->value ? item->value : "not given");
 }
 
-int qm_manifest_settle(const struct qm_manifest *m, struct qm_journal *j, bool created, struct qm_progress *progress,
+static int compare(const struct qm_manifest_item *item, struct qm_journal *j, struct qm_buf *refused,
+                   struct qm_buf *told, struct qm_error *err) {
+    struct qm_buf value = {0};
+    char key[64];
+    bool found;
+    item_key(item, key);
+    int rc = qm_journal_get(j, key, &value, &found, err);
+    const char *before = value.data ? value.data : "";
+    bool differs = !rc && found && strcmp(before, item->value) != 0;
+    if (differs)
+        rc = describe(item, before, item->may_change ? told : refused, err);
+    if (!rc && (!found || (differs && item->may_change)))
+        rc = keep(item, j, err);
+    qm_buf_free(&value);
+    return rc;
+}
+
+int qm_manifest_settle(const struct qm_manifest *m, struct qm_journal *j, struct qm_progress *progress,
                        struct qm_error *err) {
-    if (created)
-        return keep(m, j, err);
-    struct qm_buf value = {0}, refused = {0}, told = {0};
+    struct qm_buf refused = {0}, told = {0};
     int rc = QM_OK;
-    for (int i = 0; i < m->n && !rc; i++) {
-        char key[64];
-        bool found;
-        item_key(&m->item[i], key);
-        value.len = 0;
-        rc = qm_journal_get(j, key, &value, &found, err);
-        const char *before = found && value.data ? value.data : "";
-        if (!rc && strcmp(before, m->item[i].value) != 0)
-            rc = describe(&m->item[i], before, m->item[i].may_change ? &told : &refused, err);
-    }
+    for (int i = 0; i < m->n && !rc; i++)
+        rc = compare(&m->item[i], j, &refused, &told, err);
     if (!rc && refused.len)
         rc = qm_fail(err, QM_INPUT,
                      "this output belongs to a job that differs: %s. Run it with what it began with, name another "
                      "output, or start over with --restart",
                      refused.data);
-    if (!rc && told.len) {
+    if (!rc && told.len)
         qm_note(progress, "since this job began there changed %s; finished rows stay as they are", told.data);
-        rc = keep(m, j, err);
-    }
-    qm_buf_free(&value);
     qm_buf_free(&refused);
     qm_buf_free(&told);
     return rc;

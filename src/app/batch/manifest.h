@@ -6,9 +6,10 @@
 
 #include <stdbool.h>
 
-#include "app/batch/hash.h"
 #include "app/batch/journal.h"
 #include "app/progress.h"
+#include "base/hash.h"
+#include "engine/fingerprint.h"
 
 enum { QM_MANIFEST_ITEMS = 24 };
 
@@ -25,12 +26,15 @@ struct qm_manifest {
 void qm_manifest_add(struct qm_manifest *m, const char *key, const char *what, const char *value, bool may_change);
 void qm_manifest_add_number(struct qm_manifest *m, const char *key, const char *what, double value, bool may_change);
 
-/* Fingerprints of a model's files: config, index and weights (size, header and samples of each shard); and of what
- * decides about text: tokenizer, chat template (template_file where not NULL), generation_config.json. */
-int qm_manifest_add_model(struct qm_manifest *m, const char *dir, const char *template_file, struct qm_error *err);
+/* The fingerprint of a model's files that decide about text: tokenizer, chat template (template_file where not NULL),
+ * generation_config.json. */
+int qm_manifest_add_texts(struct qm_manifest *m, const char *dir, const char *template_file, struct qm_error *err);
+/* What is known of a fingerprint (engine/fingerprint.h), an item a trait. */
+void qm_manifest_add_traits(struct qm_manifest *m, const struct qm_fingerprint *f);
 
-/* A new job: keeps it (with the next commit). Else compares; QM_INPUT names everything that differs and must not. */
-int qm_manifest_settle(const struct qm_manifest *m, struct qm_journal *j, bool created, struct qm_progress *progress,
+/* Keeps each item that the journal has not got (with the next commit), and compares the others; QM_INPUT names
+ * everything that differs and must not. So a job's manifest can be settled piece by piece, as it becomes known. */
+int qm_manifest_settle(const struct qm_manifest *m, struct qm_journal *j, struct qm_progress *progress,
                        struct qm_error *err);
 /* The fingerprint of all that must not change. */
 void qm_manifest_job(const struct qm_manifest *m, char out[QM_HASH_TEXT]);

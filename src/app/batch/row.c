@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "app/batch/hash.h"
+#include "base/hash.h"
 #include "base/json.h"
 
 static int take_text(const struct qm_batch_row *row, const char *key, const char *name, const char **out,

@@ -7,25 +7,14 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-/* Of all that keys and values depend on. */
-static uint64_t key_of(const struct qm_manifest *m) {
-    static const char *const keys[] = {"model", "experts_per_token", "rope_theta", "rope_scaling", "kv_type", "isa"};
-    uint64_t key = 0;
-    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
-        for (int i = 0; i < m->n; i++)
-            if (!strcmp(m->item[i].key, keys[k]))
-                key = qm_hash64(m->item[i].value, strlen(m->item[i].value) + 1, key);
-    return key;
-}
-
-static char *path_of(const struct qm_batch_settings *s, const struct qm_batch_paths *paths, uint64_t key) {
+static char *path_of(const struct qm_batch_settings *s, const struct qm_batch_paths *paths, uint64_t place) {
     if (!s->store_folder)
         return strdup(paths->kv);
     const char *slash = strrchr(paths->kv, '/'), *name = slash ? slash + 1 : paths->kv;
     size_t n = strlen(s->store_folder) + strlen(name) + 64;
     char *path = malloc(n);
     if (path && s->keep_store)
-        snprintf(path, n, "%s/quietmind-%016llx.kv", s->store_folder, (unsigned long long)key);
+        snprintf(path, n, "%s/quietmind-%016llx.kv", s->store_folder, (unsigned long long)place);
     else if (path)
         snprintf(path, n, "%s/%s", s->store_folder, name);
     return path;
@@ -43,16 +32,15 @@ static uint64_t half_of_free(const char *path) {
 }
 
 static int open_store(struct qm_batch_store *s, const struct qm_batch_settings *settings,
-                      const struct qm_batch_paths *paths, const struct qm_manifest *manifest,
+                      const struct qm_batch_paths *paths, const struct qm_fingerprint *fingerprint,
                       const struct qm_engine *engine, struct qm_progress *progress, struct qm_error *err) {
-    uint64_t key = key_of(manifest);
     struct qm_error why = {0};
-    if (!(s->path = path_of(settings, paths, key)))
+    if (!(s->path = path_of(settings, paths, qm_fingerprint_place(fingerprint))))
         return qm_fail_memory(err, 256, "a file's name");
     struct qm_kv_store_options o = {
         .path = s->path,
         .max_bytes = settings->store_bytes ? settings->store_bytes : half_of_free(s->path),
-        .key = key,
+        .key = qm_fingerprint_key(fingerprint),
         .block_bytes = qm_engine_block_bytes(engine),
         .block_tokens = qm_engine_block_tokens(engine),
     };
@@ -64,10 +52,10 @@ static int open_store(struct qm_batch_store *s, const struct qm_batch_settings *
 }
 
 int qm_batch_store_open(struct qm_batch_store *s, const struct qm_batch_settings *settings,
-                        const struct qm_batch_paths *paths, const struct qm_manifest *manifest,
+                        const struct qm_batch_paths *paths, const struct qm_fingerprint *fingerprint,
                         struct qm_engine *engine, struct qm_progress *progress, struct qm_error *err) {
     s->keep = settings->keep_store;
-    int rc = settings->no_store ? QM_OK : open_store(s, settings, paths, manifest, engine, progress, err);
+    int rc = settings->no_store ? QM_OK : open_store(s, settings, paths, fingerprint, engine, progress, err);
     rc = rc ? rc : qm_prefix_cache_open(engine, s->store, &s->cache, err);
     if (!rc && s->keep)
         qm_prefix_cache_set_spill(s->cache, true);

@@ -4,9 +4,9 @@
 #define QM_APP_BATCH_STORE_H
 
 #include "app/batch/checkpoint.h"
-#include "app/batch/manifest.h"
 #include "app/batch/output.h"
 #include "app/batch/settings.h"
+#include "engine/fingerprint.h"
 #include "session/kv_store.h"
 #include "session/prefix_cache.h"
 
@@ -18,7 +18,7 @@ struct qm_batch_store {
 };
 
 int qm_batch_store_open(struct qm_batch_store *s, const struct qm_batch_settings *settings,
-                        const struct qm_batch_paths *paths, const struct qm_manifest *manifest,
+                        const struct qm_batch_paths *paths, const struct qm_fingerprint *fingerprint,
                         struct qm_engine *engine, struct qm_progress *progress, struct qm_error *err);
 /* The job is complete: checkpoints are not needed any more. */
 void qm_batch_store_done(struct qm_batch_store *s);

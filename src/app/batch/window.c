@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/batch/hash.h"
+#include "base/hash.h"
 
 struct qm_batch_window {
     int64_t capacity, first, end; /* rows first..end by number may be there; first == end: none */

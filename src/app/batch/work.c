@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/batch/hash.h"
 #include "app/batch/line.h"
 #include "app/batch/row.h"
 #include "app/batch/window.h"
+#include "base/hash.h"
 
 /* A row that the scheduler has, or some of whose parts it has. */
 struct active {

@@ -54,9 +54,6 @@ int qm_calibration_find(const struct qm_machine *m, const struct qm_machine_prof
 /* The kept shares alone, usual ones for what is missing; false where there are none that fit. */
 bool qm_calibration_kept(const char *identity, enum qm_isa isa, struct qm_efficiency *out);
 
-/* What kept shares are valid for. */
-const char *qm_calibration_build(void);
-
 /* The file: JSON with the machine's identity, the instruction set, the build and the shares of the parts that were
  * measured. Untrusted. QM_INPUT where it is not one, or of another machine, instruction set or build. */
 int qm_calibration_parse(const char *text, size_t len, const char *name, const char *identity, const char *isa,

@@ -30,10 +30,6 @@ static const struct {
     [QM_PART_DENSE_F32] = {"products of F32", QM_KERNEL_DENSE, QM_F32},
 };
 
-const char *qm_calibration_build(void) {
-    return QM_KERNELS;
-}
-
 int qm_calibration_parse(const char *text, size_t len, const char *name, const char *identity, const char *isa,
                          const char *build, struct qm_efficiency *out, struct qm_error *err) {
     json_t *root = NULL;
@@ -72,7 +68,8 @@ static int load(const char *path, const char *identity, const char *isa, struct 
         return QM_OK;
     int rc = qm_read_file(path, FILE_LIMIT, &text, err);
     if (!rc)
-        rc = qm_calibration_parse(text.data ? text.data : "", text.len, path, identity, isa, QM_KERNELS, out, err);
+        rc = qm_calibration_parse(text.data ? text.data : "", text.len, path, identity, isa, qm_kernels_build(), out,
+                                  err);
     qm_buf_free(&text);
     *found = rc == QM_OK;
     return rc;
@@ -85,7 +82,7 @@ static int save(const char *path, const char *identity, const char *isa, const s
     struct tm utc;
     strftime(measured, sizeof measured, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
     json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:s, s:o}", "version", VERSION, "identity", identity, "isa", isa,
-                             "build", QM_KERNELS, "measured", measured, "efficiency", qm_efficiency_json(e));
+                             "build", qm_kernels_build(), "measured", measured, "efficiency", qm_efficiency_json(e));
     char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
     struct qm_out out = {0};
     json_decref(root);

@@ -1,5 +1,5 @@
 /* XXH3 behind names of our own. */
-#include "app/batch/hash.h"
+#include "base/hash.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
-/* Fingerprints of a batch job's input and model: 128 bits of XXH3 (libxxhash) as 32 hexadecimal digits. They tell what
+/* Fingerprints of files, models and jobs: 128 bits of XXH3 (libxxhash) as 32 hexadecimal digits. They tell what
  * changed by accident or by hand; they are no signature. */
-#ifndef QM_APP_BATCH_HASH_H
-#define QM_APP_BATCH_HASH_H
+#ifndef QM_BASE_HASH_H
+#define QM_BASE_HASH_H
 
 #include <stddef.h>
 #include <stdint.h>
