@@ -19,14 +19,14 @@ begin_slowly() { # begin_slowly OPTION...: until a checkpoint is there, then kil
 }
 begin_slowly
 code 'a long prompt resumes' 0 slowly -o "$T/slow"
-check 'from its checkpoint' err_has ' ([0-9]+) prompt tokens \([1-9][0-9]* of them shared\)'
+check 'from its checkpoint' err_has 'prompts [0-9]+ tokens \([1-9][0-9]* cached\)'
 check 'which is gone afterwards' test ! -e "$T/slow.kv"
 mv "$T/slow" "$T/slow.first"
 rm -f "$T"/slow.journal*
 begin_slowly
 code 'by another instruction set' 0 "$QUIETMIND" batch $DEMO "$T/prompt.jsonl" --context 4096 --sequences 1 --isa $other -o "$T/slow"
 check 'says so' err_has 'the instruction set \(it was '
-check 'and drops checkpoints' err_has '\(0 of them shared\)'
+check 'and drops checkpoints' err_has 'prompts [0-9]+ tokens \(0 cached'
 rm -f "$T"/slow "$T"/slow.journal*
 begin_slowly
 printf 'damaged' | dd of="$T/slow.kv" bs=1 seek=200000 conv=notrunc 2>/dev/null
@@ -38,5 +38,5 @@ mkdir "$T/kv"
 code 'keys and values kept' 0 slowly -o "$T/kept" --kv-disk "$T/kv" --checkpoint-every 0.05
 check 'in a file' test -n "$(ls "$T/kv")"
 code 'serve a later job' 0 slowly -o "$T/later" --kv-disk "$T/kv"
-check 'with its prompt' err_has '\([1-9][0-9]{2} of them shared\)'
+check 'with its prompt' err_has '\([1-9][0-9]{2} cached\)'
 finish

@@ -32,7 +32,7 @@ code 'another, with what the first one stored' 0 batch "$T/dynamic" read c --con
 check 'answers as alone' same "$T/b" "$T/c"
 check 'which differ from the first' differ "$T/a" "$T/c"
 code 'the first again' 0 batch "$T/dynamic" read d --context 768 --kv-disk "$T/kv"
-check 'finds its own' err_has '\((256|384) of them shared\)'
+check 'finds its own' err_has '\((256|384) cached\)'
 check 'and answers as before' same "$T/a" "$T/d"
 
 # --- sums that are split ---------------------------------------------------------------------------------------------
@@ -48,7 +48,7 @@ check 'has other bits' differ "$T/sa" "$T/sb"
 code 'the CPU with what the split job stored' 0 batch $DEMO read sc --context 768 --kv-type f32 --kv-disk "$T/kv"
 check 'answers as alone' same "$T/sb" "$T/sc"
 code 'the split job again' 0 batch $DEMO read sd --context 768 --kv-type f32 --kv-disk "$T/kv" "${split[@]}"
-check 'finds its own' err_has '\((256|384) of them shared\)'
+check 'finds its own' err_has '\((256|384) cached\)'
 
 # --- a job that goes on ----------------------------------------------------------------------------------------------
 long_rows 3 40 >"$T/long.jsonl"
