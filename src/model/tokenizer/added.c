@@ -91,10 +91,15 @@ static int normalized(struct qm_call *c, struct qm_text text) {
     return rc ? rc : cut(c, &c->t->normal, out, words);
 }
 
+/* Between the added tokens of a text for SentencePiece, which normalizes by itself. */
+static int pieces(struct qm_call *c, struct qm_text text) {
+    return qm_spm_encode(c, text.p, text.len, c->t->legacy || text.lead > 0);
+}
+
 int qm_added_encode(struct qm_call *c, const char *text, size_t len) {
     uint32_t cp;
     size_t lead = len ? qm_char_next(text, len, &cp) : 0;
-    return cut(c, &c->t->raw, (struct qm_text){text, len, lead}, normalized);
+    return cut(c, &c->t->raw, (struct qm_text){text, len, lead}, c->t->kind == QM_KIND_SPM ? pieces : normalized);
 }
 
 /* ---- building ---- */

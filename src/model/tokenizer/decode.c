@@ -263,9 +263,8 @@ int qm_decode_tokens(const struct qm_tokenizer *t, const int32_t *ids, size_t n,
 static int spm_bytes(const struct qm_tokenizer *t, int32_t id, const char *p, size_t len, struct qm_buf *out,
                      struct qm_error *err) {
     const struct qm_decode space = {.text = {(char *)"\xE2\x96\x81", 3}};
-    switch (t->spm.type[id]) {
-    case QM_PIECE_CONTROL: return QM_OK;
-    case QM_PIECE_UNKNOWN: return qm_buf_add(out, t->spm.unk_surface.data, t->spm.unk_surface.len, err);
+    switch (qm_spm_type(t, id)) {
+    case QM_PIECE_CONTROL: return qm_buf_add(out, p, len, err);
     case QM_PIECE_BYTE: {
         char b = (char)qm_byte_piece(p, len);
         return qm_buf_add(out, &b, 1, err);

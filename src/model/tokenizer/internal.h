@@ -1,7 +1,8 @@
 /* What a loaded tokenizer is, for the files of this folder. The flow of an encoding:
  *   tokenizer.c  special template -> added.c  added tokens -> normal.c  normalizers
  *   -> pretok.c  words -> word.c  cache -> bpe.c | unigram.c  ids
- * and for tokenizer.model: tokenizer.c -> spm.c. Loaders: load*.c, proto.c. Everything is const after
+ * and for tokenizer.model: tokenizer.c -> added.c -> spm.c. Loaders: load*.c, proto.c, and settings*.c for the small
+ * files beside them. Everything is const after
  * loading; the state of one call is struct qm_call. */
 #ifndef QM_MODEL_TOKENIZER_INTERNAL_H
 #define QM_MODEL_TOKENIZER_INTERNAL_H
@@ -11,6 +12,7 @@
 #include "model/tokenizer/chars.h"
 #include "model/tokenizer/charsmap.h"
 #include "model/tokenizer/regex.h"
+#include "model/tokenizer/settings.h"
 #include "model/tokenizer/tokenizer.h"
 #include "model/tokenizer/trie.h"
 #include "model/tokenizer/vocab.h"
@@ -137,9 +139,9 @@ struct qm_spm {
     struct qm_charsmap map;
     bool has_map, bpe, dummy_prefix, remove_extra, escape, suffix_space, byte_fallback, has_unused, add_bos, add_eos;
     float min_score;
+    size_t n; /* pieces */
     int32_t unk, bos, eos;
     int32_t byte_token[256];
-    struct qm_str unk_surface;
 };
 
 enum qm_kind { QM_KIND_BPE, QM_KIND_UNIGRAM, QM_KIND_SPM };
@@ -165,6 +167,8 @@ struct qm_tokenizer {
     struct qm_decode decodes[QM_MAX_STEPS];
     size_t ndecodes;
     bool has_decoder;
+    int32_t eos;          /* the token that ends a text, -1: none is named */
+    bool legacy;          /* SPM: each part of a text between added tokens begins like a text, not only the first */
     struct qm_ids around; /* the template: ids of special tokens, -1 for the text; empty: the text alone */
     struct qm_bpe bpe;
     struct qm_unigram unigram;
@@ -225,8 +229,12 @@ void qm_word_remember(struct qm_call *c, const char *word, size_t len, const int
 int qm_word_encode(struct qm_call *c, const char *word, size_t len);
 int qm_bpe_encode(struct qm_call *c, const char *word, size_t len, struct qm_ids *out);
 int qm_unigram_encode(struct qm_call *c, const char *word, size_t len, struct qm_ids *out);
-int qm_spm_encode(struct qm_call *c, const char *text, size_t len);
-int qm_spm_decode(const struct qm_tokenizer *t, const int32_t *ids, size_t n, struct qm_buf *out, struct qm_error *err);
+/* What an id is to the decoder: CONTROL where it stands for its own text. */
+int qm_spm_type(const struct qm_tokenizer *t, int32_t id);
+/* A part of a text; prefix: it begins as a text does. */
+int qm_spm_encode(struct qm_call *c, const char *text, size_t len, bool prefix);
+int qm_spm_decode(const struct qm_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, struct qm_buf *out,
+                  struct qm_error *err);
 int qm_decode_tokens(const struct qm_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, struct qm_buf *out,
                      struct qm_error *err);
 
@@ -254,11 +262,16 @@ void qm_token_scratch_free(struct qm_token_scratch *s);
 /* The byte of "<0xNN>", or -1. */
 int qm_byte_piece(const char *p, size_t n);
 
-/* Loading from memory. name is the file's, for messages. */
-int qm_tokenizer_load_json(const char *text, size_t len, const char *name, struct qm_tokenizer **out,
-                           struct qm_error *err);
-int qm_tokenizer_load_model(const char *bytes, size_t len, const char *name, bool add_bos, bool add_eos,
+/* Loading from memory. name is the file's, for messages; beside: the files beside it, NULL for none (where they are
+ * given, load_json puts the parsed file among them). */
+int qm_tokenizer_load_json(const char *text, size_t len, const char *name, struct qm_token_files *beside,
+                           struct qm_tokenizer **out, struct qm_error *err);
+int qm_tokenizer_load_model(const char *bytes, size_t len, const char *name, const struct qm_token_files *beside,
                             struct qm_tokenizer **out, struct qm_error *err);
+/* The id that the `tokenizers` library gives a token that is added. */
+int32_t qm_added_id(const struct qm_tokenizer *t, const char *text, size_t len);
+/* With the vocabulary and the file's own added tokens loaded. */
+int qm_settings_apply(struct qm_tokenizer *t, const struct qm_settings *s, struct qm_error *err);
 int qm_load_normalizer(struct qm_tokenizer *t, const json_t *v, struct qm_error *err);
 int qm_load_pretokenizer(struct qm_tokenizer *t, const json_t *v, struct qm_error *err);
 int qm_load_post(struct qm_tokenizer *t, const json_t *v, struct qm_error *err);

@@ -56,7 +56,7 @@ int qm_field_pattern(const json_t *v, const char *where, struct qm_regex **out, 
 
 /* The id the library gives an added token: the vocabulary's, else the next free one. The file's own "id"
  * does not count, as it does not there. */
-static int32_t added_id(const struct qm_tokenizer *t, const char *text, size_t len) {
+int32_t qm_added_id(const struct qm_tokenizer *t, const char *text, size_t len) {
     int32_t id = qm_vocab_find(&t->added_vocab, text, len);
     if (id < 0)
         id = qm_vocab_find(&t->vocab, text, len);
@@ -83,7 +83,7 @@ static int load_added_token(struct qm_tokenizer *t, const json_t *v, size_t i, s
         return rc;
     if (len == 0)
         return QM_OK;
-    a.id = added_id(t, text, len);
+    a.id = qm_added_id(t, text, len);
     rc = qm_vocab_add(&t->added_vocab, text, len, a.id, where, err);
     if (!rc)
         t->added[t->nadded++] = a;
@@ -149,7 +149,7 @@ int qm_tokenizer_finish(struct qm_tokenizer *t, struct qm_error *err) {
         if (t->added[i].special)
             t->special[t->added[i].id] = 1;
     for (size_t i = 0; t->kind == QM_KIND_SPM && i < t->size; i++)
-        t->special[i] = t->spm.type[i] == QM_PIECE_CONTROL;
+        t->special[i] |= i < t->spm.n && t->spm.type[i] == QM_PIECE_CONTROL;
     if (t->npretoks && t->pretoks[t->npretoks - 1].type == QM_PRETOK_MAP) {
         t->npretoks--;
         t->map_bytes = true;
@@ -169,24 +169,42 @@ int qm_tokenizer_finish(struct qm_tokenizer *t, struct qm_error *err) {
     return rc;
 }
 
-int qm_tokenizer_load_json(const char *text, size_t len, const char *name, struct qm_tokenizer **out,
-                           struct qm_error *err) {
+static int load_parts(struct qm_tokenizer *t, const json_t *root, const char *name, const struct qm_settings *s,
+                      struct qm_error *err) {
+    int rc = qm_load_vocab_model(t, json_object_get(root, "model"), name, err);
+    if (rc)
+        return rc;
+    if ((rc = qm_load_normalizer(t, json_object_get(root, "normalizer"), err)) ||
+        (rc = qm_load_pretokenizer(t, json_object_get(root, "pre_tokenizer"), err)) ||
+        (rc = qm_load_post(t, json_object_get(root, "post_processor"), err)) ||
+        (rc = qm_load_decoder(t, json_object_get(root, "decoder"), err)) ||
+        (rc = load_added(t, json_object_get(root, "added_tokens"), err)) ||
+        (rc = s ? qm_settings_apply(t, s, err) : QM_OK) || (rc = qm_tokenizer_finish(t, err)))
+        qm_fail_context(err, "%s", name);
+    return rc;
+}
+
+int qm_tokenizer_load_json(const char *text, size_t len, const char *name, struct qm_token_files *beside,
+                           struct qm_tokenizer **out, struct qm_error *err) {
     json_t *root = NULL;
+    struct qm_settings s = {0};
     *out = NULL;
     struct qm_tokenizer *t = calloc(1, sizeof *t);
     if (!t)
         return qm_fail_memory(err, sizeof *t, "a tokenizer");
+    t->eos = -1;
     int rc = qm_json_parse(text, len, name, &root, err);
     if (!rc && !qm_json_is_object(root))
         rc = qm_fail(err, QM_INPUT, "%s: must be an object, found %s", name, qm_json_type_name(root));
+    if (beside)
+        beside->tokenizer = json_incref(root);
+    if (!rc && beside)
+        rc = qm_settings_read(beside, &s, err);
+    if (!rc && beside)
+        rc = qm_settings_rewrite(&s, root, err);
     if (!rc)
-        rc = qm_load_vocab_model(t, json_object_get(root, "model"), name, err);
-    if (!rc && ((rc = qm_load_normalizer(t, json_object_get(root, "normalizer"), err)) ||
-                (rc = qm_load_pretokenizer(t, json_object_get(root, "pre_tokenizer"), err)) ||
-                (rc = qm_load_post(t, json_object_get(root, "post_processor"), err)) ||
-                (rc = qm_load_decoder(t, json_object_get(root, "decoder"), err)) ||
-                (rc = load_added(t, json_object_get(root, "added_tokens"), err)) || (rc = qm_tokenizer_finish(t, err))))
-        qm_fail_context(err, "%s", name);
+        rc = load_parts(t, root, name, beside ? &s : NULL, err);
+    qm_settings_free(&s);
     json_decref(root);
     if (rc) {
         qm_tokenizer_free(t);

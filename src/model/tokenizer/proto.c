@@ -91,8 +91,8 @@ static float float_of(uint64_t bits) {
 /* What trainer_spec and normalizer_spec say, before the pieces are read. */
 struct spec {
     uint64_t model_type;
-    const char *bos, *eos, *unk_surface, *map;
-    size_t bos_len, eos_len, unk_len, map_len;
+    const char *bos, *eos, *map;
+    size_t bos_len, eos_len, map_len;
     bool byte_fallback, suffix_space, dummy_prefix, remove_extra, escape;
 };
 
@@ -104,7 +104,7 @@ static int read_trainer(const struct field *in, const struct reader *outer, stru
     while (!(rc = next_field(&r, &f, &end)) && !end) {
         if (f.number == 3 || f.number == 24 || f.number == 35)
             rc = expect(&r, &f, 0);
-        if (f.number == 44 || f.number == 46 || f.number == 47)
+        if (f.number == 46 || f.number == 47)
             rc = expect(&r, &f, 2);
         if (rc)
             return rc;
@@ -112,7 +112,6 @@ static int read_trainer(const struct field *in, const struct reader *outer, stru
         case 3: s->model_type = f.value; break;
         case 24: s->suffix_space = f.value != 0; break;
         case 35: s->byte_fallback = f.value != 0; break;
-        case 44: s->unk_surface = f.bytes, s->unk_len = f.len; break;
         case 46: s->bos = f.bytes, s->bos_len = f.len; break;
         case 47: s->eos = f.bytes, s->eos_len = f.len; break;
         default: break;
@@ -276,12 +275,7 @@ static int apply_spec(struct qm_tokenizer *t, const struct spec *s, const struct
     m->remove_extra = s->remove_extra;
     m->escape = s->escape;
     m->has_map = s->map_len > 0;
-    if (qm_utf8_check(s->unk_surface, s->unk_len) != s->unk_len)
-        return qm_fail(r->err, QM_INPUT, "%s: unk_surface is not valid UTF-8", r->name);
-    int rc = qm_str_copy(&m->unk_surface, s->unk_surface, s->unk_len, r->err);
-    if (!rc && m->has_map)
-        rc = qm_charsmap_load(&m->map, s->map, s->map_len, r->err);
-    return rc;
+    return m->has_map ? qm_charsmap_load(&m->map, s->map, s->map_len, r->err) : QM_OK;
 }
 
 static int32_t control_id(const struct qm_spm *s, const char *text, size_t len) {
@@ -290,14 +284,12 @@ static int32_t control_id(const struct qm_spm *s, const char *text, size_t len) 
 }
 
 /* All of the file: first the specs (they may stand after the pieces), then the pieces. */
-static int read_model(struct reader *r, struct qm_tokenizer *t, bool add_bos, bool add_eos) {
+static int read_model(struct reader *r, struct qm_tokenizer *t) {
     struct spec s = {.model_type = 1,
                      .bos = "<s>",
                      .bos_len = 3,
                      .eos = "</s>",
                      .eos_len = 4,
-                     .unk_surface = " \xE2\x81\x87 ",
-                     .unk_len = 5,
                      .dummy_prefix = true,
                      .remove_extra = true,
                      .escape = true};
@@ -340,14 +332,15 @@ static int read_model(struct reader *r, struct qm_tokenizer *t, bool add_bos, bo
         if (m->byte_token[b] < 0)
             rc = qm_fail(r->err, QM_INPUT, "%s: byte_fallback without the piece <0x%02X>", r->name, b);
     m->bos = control_id(m, s.bos, s.bos_len);
-    m->eos = control_id(m, s.eos, s.eos_len);
-    m->add_bos = add_bos && m->bos >= 0;
-    m->add_eos = add_eos && m->eos >= 0;
+    t->eos = control_id(m, s.eos, s.eos_len);
+    m->n = (size_t)n;
     return rc ? rc : index_pieces(t, n, r->err);
 }
 
-int qm_tokenizer_load_model(const char *bytes, size_t len, const char *name, bool add_bos, bool add_eos,
+int qm_tokenizer_load_model(const char *bytes, size_t len, const char *name, const struct qm_token_files *beside,
                             struct qm_tokenizer **out, struct qm_error *err) {
+    const struct qm_token_files none = {0};
+    struct qm_settings s = {0};
     *out = NULL;
     struct qm_tokenizer *t = calloc(1, sizeof *t);
     if (!t)
@@ -357,9 +350,14 @@ int qm_tokenizer_load_model(const char *bytes, size_t len, const char *name, boo
     t->spm.min_score = FLT_MAX;
     memset(t->spm.byte_token, 0xFF, sizeof t->spm.byte_token);
     struct reader r = {(const unsigned char *)bytes, len, 0, name, err};
-    int rc = len ? read_model(&r, t, add_bos, add_eos) : qm_fail(err, QM_INPUT, "%s: the file is empty", name);
+    int rc = len ? read_model(&r, t) : qm_fail(err, QM_INPUT, "%s: the file is empty", name);
+    if (!rc)
+        rc = qm_settings_read(beside ? beside : &none, &s, err);
+    if (!rc)
+        rc = qm_settings_apply(t, &s, err);
     if (!rc)
         rc = qm_tokenizer_finish(t, err);
+    qm_settings_free(&s);
     if (rc) {
         qm_tokenizer_free(t);
         return rc;

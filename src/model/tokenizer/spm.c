@@ -1,6 +1,7 @@
 /* Encoding and decoding as the SentencePiece library does with tokenizer.model: its normalizer, its BPE
  * (merges by the score of the joined piece) and its Unigram (single-precision scores). Loading is in
- * proto.c. Control pieces in text are plain text; user-defined symbols are always kept whole. */
+ * proto.c. It sees what is between added tokens, which control pieces are (added.c); user-defined symbols are always
+ * kept whole. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,7 +34,7 @@ static int add_space(const struct qm_spm *s, struct qm_buf *out, struct qm_error
     return s->escape ? qm_buf_add(out, space_mark, MARK, err) : qm_buf_add(out, " ", 1, err);
 }
 
-static int normalize(struct qm_call *c, const char *p, size_t n, struct qm_buf *out) {
+static int normalize(struct qm_call *c, const char *p, size_t n, bool prefix, struct qm_buf *out) {
     const struct qm_spm *s = &c->t->spm;
     size_t i = 0, k = 0;
     while (s->remove_extra && i < n) {
@@ -44,7 +45,7 @@ static int normalize(struct qm_call *c, const char *p, size_t n, struct qm_buf *
     }
     if (i == n)
         return QM_OK;
-    int rc = !s->suffix_space && s->dummy_prefix ? add_space(s, out, c->err) : QM_OK;
+    int rc = !s->suffix_space && s->dummy_prefix && prefix ? add_space(s, out, c->err) : QM_OK;
     bool after_space = s->remove_extra;
     for (; !rc && i < n; i += k) {
         struct qm_str part = next_part(s, p + i, n - i, &k);
@@ -279,10 +280,10 @@ static int encode_unigram(struct qm_call *c, const char *text, size_t len) {
     return rc;
 }
 
-int qm_spm_encode(struct qm_call *c, const char *text, size_t len) {
+int qm_spm_encode(struct qm_call *c, const char *text, size_t len, bool prefix) {
     struct qm_buf *b = &c->normal[0];
     b->len = 0;
-    int rc = normalize(c, text, len, b);
+    int rc = normalize(c, text, len, prefix, b);
     if (rc || b->len == 0)
         return rc;
     if (b->len > QM_MAX_TEXT)
@@ -291,6 +292,13 @@ int qm_spm_encode(struct qm_call *c, const char *text, size_t len) {
 }
 
 /* ---- decoding ---- */
+
+int qm_spm_type(const struct qm_tokenizer *t, int32_t id) {
+    size_t len;
+    /* What was added beside the model is text as it stands, like its control pieces and the unknown one, which are
+     * added tokens too. */
+    return qm_vocab_text(&t->added_vocab, id, &len) || (size_t)id >= t->spm.n ? QM_PIECE_CONTROL : t->spm.type[id];
+}
 
 /* A run of byte pieces: whole characters, U+FFFD for each byte that is in none. */
 static int write_bytes(const char *p, size_t n, struct qm_buf *out, struct qm_error *err) {
@@ -319,7 +327,7 @@ static int write_spaced(const char *p, size_t n, struct qm_buf *out, struct qm_e
     return rc;
 }
 
-int qm_spm_decode(const struct qm_tokenizer *t, const int32_t *ids, size_t n, struct qm_buf *out,
+int qm_spm_decode(const struct qm_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, struct qm_buf *out,
                   struct qm_error *err) {
     const struct qm_spm *s = &t->spm;
     struct qm_buf bytes = {0};
@@ -328,10 +336,11 @@ int qm_spm_decode(const struct qm_tokenizer *t, const int32_t *ids, size_t n, st
     int rc = QM_OK;
     for (size_t i = 0; !rc && i < n; i++) {
         size_t len;
-        const char *p = qm_vocab_text(&t->vocab, ids[i], &len);
-        if (!p)
+        const char *p = qm_tokenizer_piece(t, ids[i], &len);
+        if (!p || (skip_special && t->dropped[ids[i]]))
             continue;
-        if (s->type[ids[i]] == QM_PIECE_BYTE) {
+        int type = qm_spm_type(t, ids[i]);
+        if (type == QM_PIECE_BYTE) {
             char b = (char)qm_byte_piece(p, len);
             rc = qm_buf_add(&bytes, &b, 1, err);
             continue;
@@ -341,10 +350,10 @@ int qm_spm_decode(const struct qm_tokenizer *t, const int32_t *ids, size_t n, st
         if (dropped || out->len > begin)
             at_start = false;
         dropped = false;
-        if (rc || s->type[ids[i]] == QM_PIECE_CONTROL)
-            continue;
-        if (s->type[ids[i]] == QM_PIECE_UNKNOWN) {
-            rc = qm_buf_add(out, s->unk_surface.data, s->unk_surface.len, err);
+        if (rc)
+            break;
+        if (type == QM_PIECE_CONTROL) {
+            rc = qm_buf_add(out, p, len, err);
             continue;
         }
         if (at_start && (s->dummy_prefix || s->remove_extra) && len >= MARK && memcmp(p, space_mark, MARK) == 0) {

@@ -7,11 +7,10 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
-#include "base/json.h"
 #include "base/utf8.h"
 #include "model/tokenizer/internal.h"
 
-enum { FILE_LIMIT = 256 << 20, CONFIG_LIMIT = 64 << 20, PATH_ROOM = 4096 };
+enum { FILE_LIMIT = 256 << 20, PATH_ROOM = 4096 };
 
 /* The path of a file in dir; *there says whether something is at it. */
 static int find_file(const char *dir, const char *name, char path[PATH_ROOM], bool *there, struct qm_error *err) {
@@ -28,49 +27,29 @@ static int find_file(const char *dir, const char *name, char path[PATH_ROOM], bo
     return QM_OK;
 }
 
-/* Whether a SentencePiece model's BOS and EOS are wanted; as in Llama's tokenizer where it is not said. */
-static int read_config(const char *dir, bool *add_bos, bool *add_eos, struct qm_error *err) {
-    char path[PATH_ROOM];
-    bool there;
-    json_t *root = NULL;
-    *add_bos = true;
-    *add_eos = false;
-    int rc = find_file(dir, "tokenizer_config.json", path, &there, err);
-    if (rc || !there)
-        return rc;
-    rc = qm_json_load(path, CONFIG_LIMIT, &root, err);
-    if (!rc)
-        rc = qm_json_bool(root, "add_bos_token", path, add_bos, err);
-    if (!rc)
-        rc = qm_json_bool(root, "add_eos_token", path, add_eos, err);
-    json_decref(root);
-    return rc;
-}
-
 int qm_tokenizer_load(const char *dir, struct qm_tokenizer **out, struct qm_error *err) {
     char path[PATH_ROOM];
     struct qm_buf text = {0};
-    bool there, add_bos = false, add_eos = false;
+    struct qm_token_files beside;
+    bool json, there;
     *out = NULL;
-    int rc = find_file(dir, "tokenizer.json", path, &there, err);
-    if (!rc && there) {
-        rc = qm_read_file(path, FILE_LIMIT, &text, err);
-        if (!rc)
-            rc = qm_tokenizer_load_json(text.data ? text.data : "", text.len, path, out, err);
-        qm_buf_free(&text);
-        return rc;
-    }
-    if (!rc)
+    int rc = find_file(dir, "tokenizer.json", path, &json, err);
+    if (!rc && !json) {
         rc = find_file(dir, "tokenizer.model", path, &there, err);
-    if (!rc && !there)
-        return qm_fail(err, QM_INPUT, "%s: has neither tokenizer.json nor tokenizer.model", dir);
-    if (!rc)
-        rc = read_config(dir, &add_bos, &add_eos, err);
+        if (!rc && !there)
+            rc = qm_fail(err, QM_INPUT, "%s: has neither tokenizer.json nor tokenizer.model", dir);
+    }
+    if (rc)
+        return rc;
+    rc = qm_token_files_read(dir, &beside, err);
     if (!rc)
         rc = qm_read_file(path, FILE_LIMIT, &text, err);
+    const char *bytes = text.data ? text.data : "";
     if (!rc)
-        rc = qm_tokenizer_load_model(text.data ? text.data : "", text.len, path, add_bos, add_eos, out, err);
+        rc = json ? qm_tokenizer_load_json(bytes, text.len, path, &beside, out, err)
+                  : qm_tokenizer_load_model(bytes, text.len, path, &beside, out, err);
     qm_buf_free(&text);
+    qm_token_files_free(&beside);
     return rc;
 }
 
@@ -108,7 +87,6 @@ void qm_tokenizer_free(struct qm_tokenizer *t) {
     qm_trie_free(&t->spm.user);
     qm_trie_free(&t->spm.trie);
     qm_charsmap_free(&t->spm.map);
-    free(t->spm.unk_surface.data);
     free(t);
 }
 
@@ -138,7 +116,7 @@ static int encode_spm(struct qm_call *c, const char *text, size_t len, bool add_
     const struct qm_spm *s = &c->t->spm;
     int rc = add_special && s->add_bos ? qm_ids_push(c->out, s->bos, c->err) : QM_OK;
     if (!rc)
-        rc = qm_spm_encode(c, text, len);
+        rc = qm_added_encode(c, text, len);
     return rc || !add_special || !s->add_eos ? rc : qm_ids_push(c->out, s->eos, c->err);
 }
 
@@ -178,7 +156,7 @@ int qm_tokenizer_decode(const struct qm_tokenizer *t, const int32_t *ids, size_t
     for (size_t i = 0; i < n; i++)
         if (ids[i] < 0)
             return qm_fail(err, QM_INPUT, "token id %d at position %zu: expected 0 or more", ids[i], i);
-    return t->kind == QM_KIND_SPM ? qm_spm_decode(t, ids, n, out, err)
+    return t->kind == QM_KIND_SPM ? qm_spm_decode(t, ids, n, skip_special, out, err)
                                   : qm_decode_tokens(t, ids, n, skip_special, out, err);
 }
 
@@ -190,6 +168,10 @@ int32_t qm_tokenizer_id(const struct qm_tokenizer *t, const char *content, size_
 const char *qm_tokenizer_piece(const struct qm_tokenizer *t, int32_t id, size_t *len) {
     const char *p = qm_vocab_text(&t->added_vocab, id, len);
     return p ? p : qm_vocab_text(&t->vocab, id, len);
+}
+
+int32_t qm_tokenizer_eos(const struct qm_tokenizer *t) {
+    return t->eos;
 }
 
 bool qm_tokenizer_is_special(const struct qm_tokenizer *t, int32_t id) {

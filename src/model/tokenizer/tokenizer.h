@@ -15,8 +15,8 @@
 struct qm_tokenizer;
 
 /* Loads from a model directory: tokenizer.json, or tokenizer.model where there is none;
- * tokenizer_config.json is read where it changes the result. An unknown component, a damaged file or a
- * directory with neither is QM_INPUT, named. */
+ * with what tokenizer_config.json, special_tokens_map.json and added_tokens.json add (settings.h). An unknown
+ * component, a damaged file or a directory with neither is QM_INPUT, named. */
 int qm_tokenizer_load(const char *dir, struct qm_tokenizer **out, struct qm_error *err);
 void qm_tokenizer_free(struct qm_tokenizer *t);
 
@@ -58,6 +58,8 @@ void qm_stream_free(struct qm_stream *s);
 int32_t qm_tokenizer_id(const struct qm_tokenizer *t, const char *content, size_t len);
 /* The content of a token as the vocabulary spells it ("\u0120the"), or NULL for an id with none; lent. */
 const char *qm_tokenizer_piece(const struct qm_tokenizer *t, int32_t id, size_t *len);
+/* The token that the folder names as the end of a text (eos_token), or -1. */
+int32_t qm_tokenizer_eos(const struct qm_tokenizer *t);
 bool qm_tokenizer_is_special(const struct qm_tokenizer *t, int32_t id);
 /* The raw bytes an id stands for (for logprobs and stop strings), appended to out: none where no token has it. */
 int qm_tokenizer_token_bytes(const struct qm_tokenizer *t, int32_t id, struct qm_buf *out, struct qm_error *err);
