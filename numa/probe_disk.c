@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "numa/probe.h"
 
 enum { BLOCK = 4 << 20, ALIGN = 4096, LEAST = 1 << 20 };
@@ -86,6 +87,10 @@ int qm_probe_disk_read(struct qm_team *team, const char *path, struct qm_probe_d
         snprintf(out->file, sizeof out->file, "%s", path);
     if (rc)
         return rc;
+    if (stat(out->file, &st) != 0)
+        return qm_fail_errno(err, "%s", out->file);
+    if (!S_ISREG(st.st_mode)) /* a pipe would be waited for */
+        return qm_fail(err, QM_INPUT, "%s: expected a file or a folder, found %s", path, qm_file_kind(st.st_mode));
     int fd = open_direct(out->file, &out->direct, err);
     if (fd < 0)
         return err ? err->code : QM_SYSTEM;

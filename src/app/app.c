@@ -9,6 +9,7 @@
 #include "app/help.h"
 #include "app/offload.h"
 #include "app/out.h"
+#include "app/paths.h"
 #include "app/signals.h"
 
 static int run_help(const struct qm_args *args, struct qm_error *err);
@@ -65,6 +66,12 @@ static int run_help(const struct qm_args *args, struct qm_error *err) {
     return rc ? rc : qm_help_command(command, err);
 }
 
+static int run_command(const struct qm_args *args, struct qm_error *err) {
+    int rc = args->command->computes ? qm_offload_refuse_cards(args, err) : QM_OK;
+    rc = rc ? rc : qm_paths_check(args, err);
+    return rc ? rc : args->command->run(args, err);
+}
+
 static int dispatch(int argc, char **argv, char **environment, struct qm_error *err) {
     if (argc < 2) {
         qm_fail(err, QM_USAGE, "which command? See quietmind --help; quietmind chat talks to the demonstration model");
@@ -81,10 +88,7 @@ static int dispatch(int argc, char **argv, char **environment, struct qm_error *
         rc = qm_args_parse(command, argc - 2, argv + 2, environment, &args, err);
     if (rc)
         return rc;
-    if (args.option[QM_OPT_HELP].set)
-        rc = qm_help_command(command, err);
-    else if (!command->computes || !(rc = qm_offload_refuse_cards(&args, err)))
-        rc = command->run(&args, err);
+    rc = args.option[QM_OPT_HELP].set ? qm_help_command(command, err) : run_command(&args, err);
     qm_args_free(&args);
     return rc;
 }

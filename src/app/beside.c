@@ -48,7 +48,7 @@ int qm_description_read(const char *option, const char *name, struct qm_buf *out
     char file[280], path[PATH_ROOM], all[600];
     snprintf(file, sizeof file, "%.255s.json", name);
     if (strchr(name, '/') || access(name, F_OK) == 0)
-        return qm_read_file(name, DESCRIPTION_LIMIT, out, err);
+        return qm_read_given(name, DESCRIPTION_LIMIT, out, err);
     if (qm_beside_program("bench/machines", "machines", file, path, sizeof path))
         return qm_read_file(path, DESCRIPTION_LIMIT, out, err);
     name_all(all, sizeof all);

@@ -7,6 +7,7 @@
 #include "app/open_model.h"
 #include "app/out.h"
 #include "app/template_args.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "model/template/chat.h"
 
@@ -15,7 +16,12 @@ static const size_t BODY_LIMIT = 1000000000;
 /* The request body in the file; a bare list is taken as its messages. */
 static int read_body(const struct qm_args *args, json_t **out, struct qm_error *err) {
     const char *path = args->positional[0];
-    int rc = qm_json_load(path, BODY_LIMIT, out, err);
+    struct qm_buf text = {0};
+    *out = NULL;
+    int rc = qm_read_input(path, BODY_LIMIT, &text, err);
+    if (!rc)
+        rc = qm_json_parse(text.data, text.len, path, out, err);
+    qm_buf_free(&text);
     if (rc)
         return rc;
     if (json_is_array(*out)) {

@@ -95,8 +95,14 @@ static int open_history(struct history *h, const char *path, bool create, struct
     int rc = create ? qm_make_directories(path, err) : QM_OK;
     if (rc)
         return rc;
-    if (stat(path, &h->file))
+    if (stat(path, &h->file)) {
+        if (qm_file_there(path))
+            return qm_fail_errno(err, "the history %s", path);
         h->file = (struct stat){0};
+    } else if (!S_ISREG(h->file.st_mode)) {
+        return qm_fail(err, QM_INPUT, "the history %s: expected a regular file, found %s", path,
+                       qm_file_kind(h->file.st_mode));
+    }
     if (sqlite3_open_v2(path, &h->db, SQLITE_OPEN_READWRITE | (create ? SQLITE_OPEN_CREATE : 0), NULL) != SQLITE_OK)
         return fail(h, err);
     sqlite3_busy_timeout(h->db, WAIT_MS);
@@ -177,7 +183,7 @@ int qm_history_last(const char *path, int n, struct qm_history_row **out, int *f
     sqlite3_stmt *s = NULL;
     *out = NULL;
     *found = 0;
-    if (access(path, F_OK) != 0)
+    if (!qm_file_there(path))
         return QM_OK;
     int rc = open_history(&h, path, false, err), step = SQLITE_DONE;
     if (!rc && !(*out = calloc((size_t)n + 1, sizeof **out)))
@@ -251,7 +257,7 @@ int qm_history_results(const char *path, struct qm_history_result **out, int *fo
     sqlite3_stmt *s = NULL;
     *out = NULL;
     *found = 0;
-    if (access(path, F_OK) != 0)
+    if (!qm_file_there(path))
         return QM_OK;
     int rc = open_history(&h, path, false, err), step = SQLITE_DONE;
     if (!rc && !(*out = calloc(QM_HISTORY_RESULTS, sizeof **out)))
@@ -284,7 +290,7 @@ int qm_history_results(const char *path, struct qm_history_result **out, int *fo
 int qm_history_text(const char *path, int64_t number, struct qm_buf *out, struct qm_error *err) {
     struct history h = {.path = path};
     sqlite3_stmt *s = NULL;
-    bool there = access(path, F_OK) == 0;
+    bool there = qm_file_there(path);
     int rc = there ? open_history(&h, path, false, err) : QM_OK, step = SQLITE_DONE;
     if (there && !rc &&
         (sqlite3_prepare_v2(h.db, "SELECT report FROM compared WHERE number = ?", -1, &s, NULL) != SQLITE_OK ||

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/utf8.h"
 
 static const size_t FILE_LIMIT = 1000000000;
 
@@ -45,9 +46,10 @@ int qm_ids_parse(const char *text, size_t len, const char *name, struct qm_ids *
 int qm_ids_read(const char *path, struct qm_ids *out, struct qm_error *err) {
     struct qm_buf text = {0};
     size_t before = out->len;
-    int rc = qm_read_file(path, FILE_LIMIT, &text, err);
+    int rc = qm_read_input(path, FILE_LIMIT, &text, err);
+    size_t mark = rc ? 0 : qm_utf8_bom(text.data, text.len);
     if (!rc)
-        rc = qm_ids_parse(text.data, text.len, path, out, err);
+        rc = qm_ids_parse(text.data + mark, text.len - mark, path, out, err);
     if (!rc && out->len == before)
         rc = qm_fail(err, QM_INPUT, "%s: expected token ids, found none", path);
     qm_buf_free(&text);

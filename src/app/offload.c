@@ -109,7 +109,7 @@ static int read_plan_file(const char *path, const struct qm_model *m, const stru
     struct qm_buf text = {0};
     for (int d = 0; d <= s->devices; d++)
         names[d] = qm_plan_device_name(s, d);
-    int rc = qm_read_file(path, PLAN_LIMIT, &text, err);
+    int rc = qm_read_given(path, PLAN_LIMIT, &text, err);
     if (!rc)
         rc = qm_plan_parse(text.data ? text.data : "", text.len, path, m, names, 1 + s->devices, given, err);
     qm_buf_free(&text);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "app/beside.h"
+#include "app/hub.h"
 #include "app/load_report.h"
 #include "app/offload.h"
 #include "app/quiet.h"
@@ -37,28 +38,26 @@ static int locate_demo(char **dir, struct qm_error *err) {
                    "demonstration model's directory");
 }
 
-/* HF_HUB_CACHE, else HF_HOME/hub, else ~/.cache/huggingface/hub. */
-static void hub_directory(char *out, size_t size) {
-    const char *hub = getenv("HF_HUB_CACHE"), *home = getenv("HF_HOME"), *user = getenv("HOME");
-    if (hub && *hub)
-        snprintf(out, size, "%s", hub);
-    else if (home && *home)
-        snprintf(out, size, "%s/hub", home);
-    else
-        snprintf(out, size, "%s/.cache/huggingface/hub", user ? user : "");
+static const char *variable(const char *name) {
+    return getenv(name);
+}
+
+int qm_app_find(const struct qm_args *args, char **dir, struct qm_error *err) {
+    struct qm_buf hub = {0};
+    *dir = NULL;
+    if (!args->model)
+        return locate_demo(dir, err);
+    int rc = qm_hub_folder(variable, &hub, err);
+    rc = rc ? rc : qm_model_locate(args->model, hub.data, dir, err);
+    qm_buf_free(&hub);
+    return rc;
 }
 
 int qm_app_locate(const struct qm_args *args, struct qm_progress *progress, char **dir, struct qm_error *err) {
-    *dir = NULL;
-    if (!args->model) {
-        int rc = locate_demo(dir, err);
-        if (!rc)
-            qm_note(progress, "no model was named: using the demonstration model, %s", *dir);
-        return rc;
-    }
-    char hub[4200];
-    hub_directory(hub, sizeof hub);
-    return qm_model_locate(args->model, hub, dir, err);
+    int rc = qm_app_find(args, dir, err);
+    if (!rc && !args->model)
+        qm_note(progress, "no model was named: using the demonstration model, %s", *dir);
+    return rc;
 }
 
 static bool has_tokenizer(const char *dir) {
@@ -66,7 +65,7 @@ static bool has_tokenizer(const char *dir) {
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[4300];
         snprintf(path, sizeof path, "%s/%s", dir, names[i]);
-        if (access(path, F_OK) == 0)
+        if (qm_file_there(path))
             return true;
     }
     return false;
@@ -332,8 +331,11 @@ int qm_app_check_utf8(const char *text, size_t len, const char *name, struct qm_
 
 int qm_app_read_text(const char *path, struct qm_buf *out, struct qm_error *err) {
     size_t before = out->len;
-    int rc = qm_read_file(path, TEXT_LIMIT, out, err);
+    int rc = qm_read_input(path, TEXT_LIMIT, out, err);
     if (rc)
         return rc;
+    size_t mark = qm_utf8_bom(out->data + before, out->len - before);
+    out->len -= mark;
+    memmove(out->data + before, out->data + before + mark, out->len - before + 1);
     return qm_app_check_utf8(out->data + before, out->len - before, strcmp(path, "-") ? path : "standard input", err);
 }

@@ -16,7 +16,9 @@
 #include "session/sampler.h"
 
 /* The directory that the command line names (allocated), or the demonstration model's where the command allows
- * that, with a note. */
+ * that. */
+int qm_app_find(const struct qm_args *args, char **dir, struct qm_error *err);
+/* The same, with a note where it is the demonstration model. */
 int qm_app_locate(const struct qm_args *args, struct qm_progress *progress, char **dir, struct qm_error *err);
 
 /* Zero-initialise, then qm_app_close. */

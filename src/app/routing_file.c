@@ -13,7 +13,7 @@ int qm_routing_file_open(const char *path, const struct qm_config *c, struct qm_
                          struct qm_error *err) {
     struct qm_buf text = {0};
     *out = (struct qm_routing_profile){0};
-    if (access(path, F_OK) != 0)
+    if (!qm_file_there(path))
         return qm_routing_profile_open(c, out, err);
     int rc = qm_read_file(path, FILE_LIMIT, &text, err);
     if (!rc)

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/json.h"
 
 enum { CONFIG_LIMIT = 16 << 20 };
@@ -123,7 +124,7 @@ int qm_shape_open(const char *shape, int64_t layers, const char *dtype, const st
     *out = NULL;
     if (text)
         rc = qm_json_parse(text, strlen(text), shape, &config, err);
-    else if (access(shape, F_OK) == 0)
+    else if (qm_file_there(shape))
         rc = qm_json_load(shape, CONFIG_LIMIT, &config, err);
     else
         rc = qm_fail(err, QM_USAGE, "--random: expected %s, or the path of a config.json, found \"%s\"",

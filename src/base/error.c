@@ -2,6 +2,7 @@
 #include "base/error.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -51,6 +52,12 @@ int qm_fail_context(struct qm_error *err, const char *format, ...) {
     return qm_fail(err, (enum qm_code)err->code, "%s: %s", context, old);
 }
 
+/* What is wrong with what the user named, rather than with the machine. */
+static bool is_of_the_name(int e) {
+    return e == ENOENT || e == EISDIR || e == ENOTDIR || e == EACCES || e == ELOOP || e == ENAMETOOLONG || e == ENXIO ||
+           e == ENODEV;
+}
+
 int qm_fail_errno(struct qm_error *err, const char *format, ...) {
     int e = errno;
     char what[768];
@@ -58,8 +65,7 @@ int qm_fail_errno(struct qm_error *err, const char *format, ...) {
     va_start(args, format);
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
-    enum qm_code code = e == ENOENT || e == EISDIR || e == ENOTDIR || e == EACCES ? QM_INPUT : QM_SYSTEM;
-    return qm_fail(err, code, "%s: %s", what, strerror(e));
+    return qm_fail(err, is_of_the_name(e) ? QM_INPUT : QM_SYSTEM, "%s: %s", what, strerror(e));
 }
 
 int qm_fail_memory(struct qm_error *err, unsigned long long bytes, const char *what) {

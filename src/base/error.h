@@ -32,7 +32,8 @@ int qm_vfail(struct qm_error *err, enum qm_code code, const char *format, va_lis
 /* Puts "context: " before the message that is there, and returns its code. */
 int qm_fail_context(struct qm_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* QM_SYSTEM with "what: strerror(errno)"; ENOENT, EISDIR, ENOTDIR and EACCES are QM_INPUT. */
+/* QM_SYSTEM with "what: strerror(errno)"; what is wrong with the name is QM_INPUT: ENOENT, EISDIR, ENOTDIR, EACCES,
+ * ELOOP, ENAMETOOLONG, and ENXIO and ENODEV (a socket, a device that is not there). */
 int qm_fail_errno(struct qm_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* QM_SYSTEM, "out of memory: N bytes for WHAT". */

@@ -3,17 +3,70 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
-int qm_read_file(const char *path, size_t limit, struct qm_buf *out, struct qm_error *err) {
-    int is_stdin = strcmp(path, "-") == 0;
-    int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+const char *qm_file_kind(mode_t mode) {
+    switch (mode & S_IFMT) {
+    case S_IFREG: return "a regular file";
+    case S_IFDIR: return "a folder";
+    case S_IFIFO: return "a named pipe";
+    case S_IFSOCK: return "a socket";
+    case S_IFCHR:
+    case S_IFBLK: return "a device";
+    default: return "no file";
+    }
+}
+
+bool qm_file_there(const char *path) {
+    return access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
+static bool is_handed_over(int fd) {
+    struct statfs fs;
+    return fstatfs(fd, &fs) == 0 && fs.f_type == PIPEFS_MAGIC;
+}
+
+/* A pipe without a name only where `handed` is set. Looked at before it is opened, as opening alone does something to
+ * some devices, and after it, as it may be another by then. */
+static int open_quick(const char *path, bool handed, int *out, struct stat *st, struct qm_error *err) {
+    struct stat own;
+    st = st ? st : &own;
+    *out = -1;
+    if (stat(path, st) != 0)
         return qm_fail_errno(err, "%s", path);
+    int fd = -1;
+    if (S_ISREG(st->st_mode) || (handed && S_ISFIFO(st->st_mode))) {
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        if (fd < 0 || fstat(fd, st) != 0) {
+            int rc = qm_fail_errno(err, "%s", path);
+            if (fd >= 0)
+                close(fd);
+            return rc;
+        }
+    }
+    bool pipe = fd >= 0 && handed && S_ISFIFO(st->st_mode) && is_handed_over(fd);
+    if (pipe)
+        fcntl(fd, F_SETFL, 0); /* from here on its writer is waited for */
+    if (fd >= 0 && (pipe || S_ISREG(st->st_mode))) {
+        *out = fd;
+        return QM_OK;
+    }
+    if (fd >= 0)
+        close(fd);
+    return qm_fail(err, QM_INPUT, "%s: expected a regular file, found %s", path, qm_file_kind(st->st_mode));
+}
+
+int qm_open_regular(const char *path, int *fd, struct stat *st, struct qm_error *err) {
+    return open_quick(path, false, fd, st, err);
+}
+
+static int read_all(int fd, const char *path, size_t limit, struct qm_buf *out, struct qm_error *err) {
     size_t total = 0;
     int rc = QM_OK;
     while (!rc) {
@@ -32,6 +85,32 @@ int qm_read_file(const char *path, size_t limit, struct qm_buf *out, struct qm_e
         if (total > limit)
             rc = qm_fail(err, QM_INPUT, "%s: larger than the limit of %zu bytes for this kind of file", path, limit);
     }
+    return rc;
+}
+
+static int read_quick(const char *path, bool handed, size_t limit, struct qm_buf *out, struct qm_error *err) {
+    int fd, rc = open_quick(path, handed, &fd, NULL, err);
+    if (rc)
+        return rc;
+    rc = read_all(fd, path, limit, out, err);
+    close(fd);
+    return rc;
+}
+
+int qm_read_file(const char *path, size_t limit, struct qm_buf *out, struct qm_error *err) {
+    return read_quick(path, false, limit, out, err);
+}
+
+int qm_read_given(const char *path, size_t limit, struct qm_buf *out, struct qm_error *err) {
+    return read_quick(path, true, limit, out, err);
+}
+
+int qm_read_input(const char *path, size_t limit, struct qm_buf *out, struct qm_error *err) {
+    bool is_stdin = strcmp(path, "-") == 0;
+    int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return qm_fail_errno(err, "%s", path);
+    int rc = read_all(fd, is_stdin ? "standard input" : path, limit, out, err);
     if (!is_stdin)
         close(fd);
     return rc;
@@ -82,6 +161,18 @@ static void release(struct qm_out *o) {
 int qm_out_open(struct qm_out *o, const char *path, struct qm_error *err) {
     *o = (struct qm_out){.slot = -1};
     struct stat st;
+    if (!strcmp(path, "-")) {
+        int out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        o->path = strdup("standard output");
+        o->file = out >= 0 ? fdopen(out, "wb") : NULL;
+        if (o->path && o->file)
+            return QM_OK;
+        int rc = qm_fail_errno(err, "standard output");
+        if (out >= 0 && !o->file)
+            close(out);
+        release(o);
+        return rc;
+    }
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
         o->path = strdup(path);
         o->file = S_ISDIR(st.st_mode) ? (errno = EISDIR, NULL) : fopen(path, "wbe");

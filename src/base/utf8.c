@@ -1,6 +1,8 @@
 /* UTF-8, strictly. */
 #include "base/utf8.h"
 
+#include <string.h>
+
 size_t qm_utf8_decode(const char *s, size_t n, uint32_t *cp) {
     const unsigned char *p = (const unsigned char *)s;
     if (n == 0)
@@ -48,6 +50,10 @@ size_t qm_utf8_encode(uint32_t cp, char *out) {
     out[2] = (char)(0x80 | (cp >> 6 & 0x3F));
     out[3] = (char)(0x80 | (cp & 0x3F));
     return 4;
+}
+
+size_t qm_utf8_bom(const char *s, size_t n) {
+    return n >= 3 && memcmp(s, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
 }
 
 size_t qm_utf8_check(const char *s, size_t n) {

@@ -9,6 +9,8 @@
 size_t qm_utf8_decode(const char *s, size_t n, uint32_t *cp);
 /* Writes cp to out (4 bytes of room) and returns its length. cp must be a Unicode scalar value. */
 size_t qm_utf8_encode(uint32_t cp, char *out);
+/* How many bytes of s[0..n) are a byte order mark, which is no part of the text: 0 or 3. */
+size_t qm_utf8_bom(const char *s, size_t n);
 /* The offset of the first byte that is not valid UTF-8, or n where all is. */
 size_t qm_utf8_check(const char *s, size_t n);
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "model/config_fields.h"
 #include "model/path.h"
 
@@ -58,7 +59,7 @@ int qm_generation_config_read(const char *dir, int64_t vocab, struct qm_generati
         return qm_fail_memory(err, 64, "a file name");
     json_t *root = NULL;
     int rc = QM_OK;
-    if (access(path, F_OK) == 0) {
+    if (qm_file_there(path)) {
         rc = qm_json_load(path, FILE_LIMIT, &root, err);
         if (!rc)
             rc = qm_generation_config_parse(root, path, vocab, out, err);

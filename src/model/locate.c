@@ -44,7 +44,7 @@ static int repo_path(const char *name, const char *hub, struct qm_buf *repo, str
 static int find_snapshot(const char *name, const char *repo, struct qm_buf *out, struct qm_error *err) {
     struct qm_buf ref_path = {0}, ref = {0};
     int rc = qm_buf_printf(&ref_path, err, "%s/refs/main", repo);
-    if (!rc && access(ref_path.data, F_OK) != 0)
+    if (!rc && !qm_file_there(ref_path.data))
         rc = qm_fail(err, QM_INPUT,
                      "%s: expected %s to name the snapshot, found no such file: the download is not complete; run `hf "
                      "download %s`, or name the snapshot's folder",

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/json.h"
 #include "model/path.h"
 #include "model/weights.h"
@@ -43,7 +44,7 @@ static int load_config(struct qm_model *m, const struct qm_overrides *o, struct 
         return qm_fail_memory(err, strlen(m->dir), "a file name");
     json_t *json = NULL;
     int rc = QM_OK;
-    if (access(path, F_OK) != 0) {
+    if (!qm_file_there(path)) {
         rc = qm_shards_open(m->dir, &m->shards, err);
         if (!rc)
             rc = qm_fail(err, QM_INPUT, "%s: missing: expected the model's config.json beside its safetensors", path);

@@ -75,23 +75,18 @@ static int add_file(struct qm_shards *s, const char *dir, const char *name, stru
     f->path = qm_path_join(dir, name);
     if (!f->path)
         return qm_fail_memory(err, strlen(dir) + strlen(name), "a file name");
-    f->fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    int missing = f->fd < 0 && errno == ENOENT;
+    f->fd = -1;
     s->n_files++;
-    if (missing)
+    if (!qm_file_there(f->path))
         return qm_fail(err, QM_INPUT, "%s: missing; %s names it: get it again", f->path, index_name);
-    if (f->fd < 0)
-        return qm_fail_errno(err, "%s", f->path);
     struct stat st;
-    if (fstat(f->fd, &st) != 0)
-        return qm_fail_errno(err, "%s", f->path);
-    if (!S_ISREG(st.st_mode))
-        return qm_fail(err, QM_INPUT, "%s: expected a regular file, found %s", f->path,
-                       S_ISDIR(st.st_mode) ? "a directory" : "something else");
+    int rc = qm_open_regular(f->path, &f->fd, &st, err);
+    if (rc)
+        return rc;
     f->bytes = (uint64_t)st.st_size;
     struct qm_tensor *tensors = NULL;
     int64_t n = 0;
-    int rc = read_header(f, &tensors, &n, err);
+    rc = read_header(f, &tensors, &n, err);
     if (rc)
         return rc;
     for (int64_t i = 0; i < n; i++)
@@ -271,7 +266,7 @@ int qm_shards_open(const char *dir, struct qm_shards **out, struct qm_error *err
     if (!s || !index || !single) {
         rc = qm_fail_memory(err, sizeof *s, "a model's files");
     } else {
-        int has_index = access(index, F_OK) == 0, has_single = access(single, F_OK) == 0;
+        int has_index = qm_file_there(index), has_single = qm_file_there(single);
         if (has_index && has_single)
             rc = qm_fail(err, QM_INPUT, "%s: expected %s or %s, found both: remove the one that does not belong", dir,
                          single_name, index_name);

@@ -227,9 +227,14 @@ static void read_slots(struct qm_kv_store *s, uint64_t size) {
         add_note(s, "%lld damaged blocks are ignored", (long long)damaged);
 }
 
+bool qm_kv_store_mark(const unsigned char head[8]) {
+    static const unsigned char made[8] = {0};
+    return !memcmp(head, "\xFEQMKV", 5) || !memcmp(head, made, sizeof made);
+}
+
 static int open_file(struct qm_kv_store *s, const char *path, struct qm_error *err) {
     struct stat st;
-    s->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+    s->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW, 0600);
     if (s->fd < 0 || fstat(s->fd, &st))
         return qm_fail_errno(err, "%s", path);
     if (!S_ISREG(st.st_mode))

@@ -37,6 +37,9 @@ struct qm_kv_store_options {
 /* The hash of a beginning that is `parent`'s tokens and then n more; {0, 0} is the hash of none. */
 struct qm_kv_hash qm_kv_hash(struct qm_kv_hash parent, const int32_t *tokens, int64_t n);
 
+/* Whether a file that begins with these bytes is one of a store's, or was to become one. */
+bool qm_kv_store_mark(const unsigned char head[8]);
+
 /* QM_FIT where max_bytes holds no block; QM_INPUT where another process has the file open, or it is no regular file;
  * QM_SYSTEM. A file that cannot be used otherwise is no error: see the note. */
 int qm_kv_store_open(const struct qm_kv_store_options *o, struct qm_kv_store **out, struct qm_error *err);

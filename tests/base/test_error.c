@@ -69,8 +69,9 @@ static void errno_tells_input_from_system(void **state) {
     (void)state;
     static const struct {
         int number, code;
-    } cases[] = {{ENOENT, QM_INPUT}, {EISDIR, QM_INPUT},  {ENOTDIR, QM_INPUT}, {EACCES, QM_INPUT},
-                 {EIO, QM_SYSTEM},   {ENOSPC, QM_SYSTEM}, {ENOMEM, QM_SYSTEM}};
+    } cases[] = {{ENOENT, QM_INPUT},  {EISDIR, QM_INPUT}, {ENOTDIR, QM_INPUT},      {EACCES, QM_INPUT},
+                 {ELOOP, QM_INPUT},   {ENXIO, QM_INPUT},  {ENAMETOOLONG, QM_INPUT}, {EIO, QM_SYSTEM},
+                 {ENOSPC, QM_SYSTEM}, {ENOMEM, QM_SYSTEM}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct qm_error e;
         errno = cases[i].number;

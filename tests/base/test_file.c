@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "tests/support/support.h"
@@ -77,10 +79,80 @@ static void what_cannot_be_read_is_named(void **state) {
     assert_int_equal(qm_read_file(path, 10, &b, &e), QM_INPUT); /* not there */
     assert_non_null(strstr(e.message, path));
     assert_non_null(strstr(e.message, strerror(ENOENT)));
-    assert_int_equal(qm_read_file(dir, 10, &b, &e), QM_INPUT); /* a folder */
+    assert_int_equal(qm_read_input(dir, 10, &b, &e), QM_INPUT); /* a folder */
     assert_non_null(strstr(e.message, strerror(EISDIR)));
     assert_int_equal(qm_read_file("/proc/self/mem", 10, &b, &e), QM_SYSTEM); /* an I/O error */
     assert_non_null(strstr(e.message, strerror(EIO)));
+    qm_buf_free(&b);
+}
+
+/* Each is refused at once, by its name: the alarm ends a test that waits. */
+static void what_is_no_regular_file_is_refused_and_not_waited_for(void **state) {
+    (void)state;
+    char pipe_path[TEST_PATH], socket_path[TEST_PATH], loop[TEST_PATH], device[TEST_PATH], to_pipe[TEST_PATH];
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int s = socket(AF_UNIX, SOCK_STREAM, 0), here = open(".", O_RDONLY | O_DIRECTORY);
+    test_path(pipe_path, dir, "pipe");
+    test_path(socket_path, dir, "socket");
+    test_path(loop, dir, "loop");
+    test_path(device, dir, "device");
+    test_path(to_pipe, dir, "to-pipe");
+    assert_int_equal(mkfifo(pipe_path, 0666), 0);
+    strcpy(address.sun_path, "socket"); /* a short name, whatever the folder's */
+    assert_int_equal(chdir(dir), 0);
+    assert_int_equal(bind(s, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(fchdir(here), 0);
+    assert_int_equal(symlink("loop", loop), 0);
+    assert_int_equal(symlink("/dev/zero", device), 0);
+    assert_int_equal(symlink("pipe", to_pipe), 0);
+    const struct {
+        const char *path, *what;
+    } cases[] = {{pipe_path, "found a named pipe"}, {to_pipe, "found a named pipe"}, {socket_path, "found a socket"},
+                 {device, "found a device"},        {dir, "found a folder"},         {loop, strerror(ELOOP)}};
+    struct qm_buf b = {0};
+    alarm(20);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct qm_error e = {0};
+        int fd;
+        assert_true(qm_file_there(cases[i].path));
+        assert_int_equal(qm_read_file(cases[i].path, 10, &b, &e), QM_INPUT);
+        assert_non_null(strstr(e.message, cases[i].path));
+        assert_non_null(strstr(e.message, cases[i].what));
+        assert_int_equal(qm_read_given(cases[i].path, 10, &b, &e), QM_INPUT);
+        assert_non_null(strstr(e.message, cases[i].what));
+        assert_int_equal(qm_open_regular(cases[i].path, &fd, NULL, &e), QM_INPUT);
+        assert_int_equal(fd, -1);
+    }
+    struct qm_error e;
+    assert_int_equal(qm_read_input(socket_path, 10, &b, &e), QM_INPUT);
+    alarm(0);
+    close(s);
+    close(here);
+    qm_buf_free(&b);
+}
+
+static void a_link_that_leads_nowhere_is_nothing(void **state) {
+    (void)state;
+    assert_false(qm_file_there(path));
+    assert_int_equal(symlink("no-such", path), 0);
+    assert_false(qm_file_there(path));
+}
+
+/* As bash hands over the output of <(command). */
+static void a_pipe_that_was_handed_over_is_given_but_no_file(void **state) {
+    (void)state;
+    int ends[2];
+    char name[64];
+    assert_int_equal(pipe(ends), 0);
+    snprintf(name, sizeof name, "/dev/fd/%d", ends[0]);
+    struct qm_buf b = {0};
+    struct qm_error e;
+    assert_int_equal(qm_read_file(name, 100, &b, &e), QM_INPUT);
+    assert_int_equal(write(ends[1], "substituted", 11), 11);
+    close(ends[1]);
+    assert_int_equal(qm_read_given(name, 100, &b, &e), QM_OK);
+    assert_string_equal(b.data, "substituted");
+    close(ends[0]);
     qm_buf_free(&b);
 }
 
@@ -93,7 +165,7 @@ static void a_dash_is_standard_input(void **state) {
     assert_true(dup2(ends[0], STDIN_FILENO) >= 0);
     struct qm_buf b = {0};
     struct qm_error e;
-    int rc = qm_read_file("-", 100, &b, &e);
+    int rc = qm_read_input("-", 100, &b, &e);
     int still_open = fcntl(STDIN_FILENO, F_GETFD) >= 0;
     close(ends[0]);
     if (kept >= 0) {
@@ -294,6 +366,9 @@ int main(void) {
         TEST(reads_a_whole_file_up_to_its_limit),
         TEST(an_empty_file_is_an_empty_string),
         TEST(what_cannot_be_read_is_named),
+        TEST(what_is_no_regular_file_is_refused_and_not_waited_for),
+        TEST(a_link_that_leads_nowhere_is_nothing),
+        TEST(a_pipe_that_was_handed_over_is_given_but_no_file),
         TEST(a_dash_is_standard_input),
         TEST(positional_reads_are_exact),
         TEST(output_appears_only_when_committed),

@@ -74,12 +74,22 @@ static void check_finds_the_first_wrong_byte(void **state) {
         assert_int_equal(qm_utf8_check(cases[i].text, cases[i].len), cases[i].good);
 }
 
+static void a_byte_order_mark_is_three_bytes_at_the_beginning(void **state) {
+    (void)state;
+    assert_int_equal(qm_utf8_bom("\xEF\xBB\xBFtext", 7), 3);
+    assert_int_equal(qm_utf8_bom("\xEF\xBB\xBF", 3), 3);
+    assert_int_equal(qm_utf8_bom("\xEF\xBB", 2), 0);
+    assert_int_equal(qm_utf8_bom("text\xEF\xBB\xBF", 7), 0);
+    assert_int_equal(qm_utf8_bom("", 0), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_scalar_value_goes_there_and_back),
         cmocka_unit_test(nothing_else_of_up_to_three_bytes_is_accepted),
         cmocka_unit_test(wrong_sequences_of_four),
         cmocka_unit_test(check_finds_the_first_wrong_byte),
+        cmocka_unit_test(a_byte_order_mark_is_three_bytes_at_the_beginning),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

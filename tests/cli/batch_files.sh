@@ -46,7 +46,7 @@ done
 row one completions "$text" >"$T/one.jsonl"
 mkfifo "$T/pipe"
 code 'a pipe as input' 3 timeout 20 "$QUIETMIND" batch $DEMO "$T/pipe" -o "$T/x"
-check 'is not waited for' err_has 'expected a regular file, found a pipe or device'
+check 'is not waited for' err_has 'expected a regular file, found a named pipe'
 code 'a folder as input' 3 run "$T" -o "$T/x"
 check 'is called one' err_has 'found a folder'
 code 'an output without a name' 2 run "$T/one.jsonl" -o ''

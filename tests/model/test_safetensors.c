@@ -163,7 +163,7 @@ static void folders_refused(void **state) {
     snprintf(path, sizeof path, "%s/z", folder);
     folder_refused(path, "get the index too");
     test_write(folder, "model.safetensors/x", "", 0);
-    folder_refused(folder, "expected a regular file, found a directory");
+    folder_refused(folder, "expected a regular file, found a folder");
     test_write(folder, "model.safetensors.index.json", "{}", 2);
     folder_refused(folder, "found both");
     test_folder_remove(folder);

@@ -60,18 +60,15 @@ int qm_batch_input_open(const char *path, uint64_t line_limit, struct qm_batch_i
         return qm_fail_memory(err, sizeof *in, "the input");
     in->line_limit = line_limit;
     in->path = strdup(path);
-    in->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is refused, not waited for */
+    in->fd = -1;
     struct stat st;
-    int rc = QM_OK;
-    if (!in->path)
-        rc = qm_fail_memory(err, strlen(path), "the input's name");
-    else if (in->fd < 0 || fstat(in->fd, &st) != 0)
-        rc = qm_fail_errno(err, "%s", path);
-    else if (!S_ISREG(st.st_mode))
-        rc = qm_fail(err, QM_INPUT, "%s: expected a regular file, found %s: a job that resumes reads its input again",
-                     path, S_ISDIR(st.st_mode) ? "a folder" : "a pipe or device");
-    else
+    int rc =
+        in->path ? qm_open_regular(path, &in->fd, &st, err) : qm_fail_memory(err, strlen(path), "the input's name");
+    if (!rc)
         take_time(&st, &in->identity);
+    else if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        rc = qm_fail(err, QM_INPUT, "%s: expected a regular file, found %s: a job that resumes reads its input again",
+                     path, qm_file_kind(st.st_mode));
     if (!rc)
         rc = qm_hasher_new(&in->block, err);
     if (!rc)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "app/batch/manifest.h"
+#include "app/batch/names.h"
 #include "app/batch/power.h"
 #include "app/batch/report.h"
 #include "app/batch/run.h"
@@ -31,7 +32,7 @@ struct job {
     struct qm_app_model model;
     struct qm_chat *chat;
     struct qm_journal *journal;
-    bool created;
+    bool created, log; /* it is new; it had a log */
     struct qm_files_known weights_known;
     char weights[QM_HASH_TEXT]; /* the hash of their files */
     struct qm_buf plan;         /* the placement it began with, where that splits sums */
@@ -52,59 +53,38 @@ static int remove_file(const char *path, struct qm_error *err) {
     return unlink(path) == 0 || errno == ENOENT ? QM_OK : qm_fail_errno(err, "%s: cannot be removed", path);
 }
 
-static int remove_beside(const char *path, const char *suffix, struct qm_error *err) {
-    char name[4200];
-    snprintf(name, sizeof name, "%s%s", path, suffix);
-    return remove_file(name, err);
-}
-
-/* The journal goes first: without it nothing of the old job is believed. */
-static int start_over(struct job *j, struct qm_error *err) {
-    int rc = remove_file(j->paths.journal, err);
-    rc = rc ? rc : remove_beside(j->paths.journal, "-wal", err);
-    rc = rc ? rc : remove_beside(j->paths.journal, "-shm", err);
-    rc = rc ? rc : remove_file(j->paths.partial, err);
-    rc = rc ? rc : remove_file(j->paths.kv, err);
-    return rc ? rc : remove_file(j->paths.out, err);
-}
-
-static int check_apart(const struct job *j, const char *path, struct qm_error *err) {
-    struct stat in, out;
-    bool same = path && stat(path, &in) == 0 && stat(j->paths.out, &out) == 0 && in.st_dev == out.st_dev &&
-                in.st_ino == out.st_ino;
-    return same ? qm_fail(err, QM_INPUT, "%s is what is read; name another output", j->paths.out) : QM_OK;
-}
-
-/* An output that is one of the files that are read would be lost at --restart, and so would a device. */
 static int check_output(const struct job *j, struct qm_error *err) {
-    const struct qm_arg *documents = &j->args->option[QM_OPT_DOCUMENT];
     struct stat out;
     size_t n = strlen(j->paths.out);
-    bool there = stat(j->paths.out, &out) == 0;
+    bool there = lstat(j->paths.out, &out) == 0;
     if ((there && S_ISDIR(out.st_mode)) || (n && j->paths.out[n - 1] == '/'))
         return qm_fail(err, QM_INPUT, "%s is a folder; name a file in it", j->paths.out);
     if (there && !S_ISREG(out.st_mode))
         return qm_fail(err, QM_INPUT, "%s is not a regular file; name another output", j->paths.out);
-    int rc = check_apart(j, j->settings->input, err);
-    rc = rc ? rc : check_apart(j, j->args->option[QM_OPT_ASK].text, err);
-    for (int i = 0; i < (int)documents->n_list && !rc; i++)
-        rc = check_apart(j, documents->list[i], err);
-    return rc;
+    return QM_OK;
 }
 
+/* Nothing is opened before it is known whose it is. */
 static int open_journal(struct job *j, struct qm_error *err) {
+    struct stat partial;
+    bool mine = true;
+    int64_t complete = 0;
     int rc = check_output(j, err);
     rc = rc ? rc : qm_batch_lock(j->paths.lock, &j->lock, err);
     if (!rc && j->settings->restart)
-        rc = start_over(j, err);
-    if (!rc && access(j->paths.journal, F_OK) != 0 && access(j->paths.out, F_OK) == 0)
+        rc = qm_batch_names_clear(&j->paths, j->progress, err);
+    rc = rc ? rc : qm_batch_names_check(&j->paths, &j->log, err);
+    rc = rc ? rc : qm_journal_open(j->paths.journal, &j->journal, &j->created, err);
+    if (!rc && j->created && stat(j->paths.partial, &partial) == 0 && partial.st_size > 0)
         rc = qm_fail(err, QM_INPUT,
-                     "%s is there, and no journal of a job that wrote it: name another output, or replace it with "
-                     "--restart",
-                     j->paths.out);
-    if (!rc)
-        rc = qm_journal_open(j->paths.journal, &j->journal, &j->created, err);
-    return rc;
+                     "%s holds finished rows, and %s none: put the journal back, with its -wal, name another output, "
+                     "or start over with --restart",
+                     j->paths.partial, j->paths.journal);
+    rc = rc ? rc : qm_journal_get_int(j->journal, "complete", 0, &complete, err);
+    rc = rc || complete ? rc : qm_batch_output_mine(&j->paths, j->journal, &mine, err);
+    return rc || mine
+               ? rc
+               : qm_fail(err, QM_INPUT, "%s is there, and this job has not written it: move it away", j->paths.out);
 }
 
 static void add_knobs(const struct job *j, struct qm_manifest *m) {
@@ -398,7 +378,7 @@ static int write_output(struct job *j, struct qm_error *err) {
     enum qm_journal_order order =
         j->settings->as_completed && !j->settings->markdown ? QM_JOURNAL_BY_COMPLETION : QM_JOURNAL_BY_INPUT;
     int rc = qm_batch_output_finish(&j->paths, j->journal, order, j->settings->markdown ? qm_batch_markdown : NULL,
-                                    &markdown, err);
+                                    &markdown, j->progress, err);
     rc = rc ? rc : qm_journal_set_int(j->journal, "complete", 1, err);
     rc = rc ? rc : qm_journal_set_int(j->journal, "ended", (int64_t)qm_batch_real(&qm_batch_system_clock), err);
     return rc ? rc : qm_journal_commit(j->journal, err);
@@ -494,7 +474,7 @@ int qm_batch_job(const struct qm_args *args, const struct qm_batch_settings *s, 
     rc = rc ? rc : open_engine(&j, err);
     if (!rc)
         qm_engine_set_interrupt(j.model.engine, qm_signals_flag());
-    rc = rc ? rc : qm_batch_output_open(&j.paths, j.journal, &j.output, err);
+    rc = rc ? rc : qm_batch_output_open(&j.paths, j.journal, j.log, j.progress, &j.output, err);
     rc = rc ? rc : run(&j, err);
     qm_signals_release();
     rc = rc ? rc : finish(&j, err);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "app/batch/journal_private.h"
+#include "base/file.h"
 
 /* "qmbj"; and the version of the tables below. */
 enum { APPLICATION = 0x716D626A, TABLES = 3, BUSY_MS = 10000 };
@@ -171,9 +172,19 @@ static int open_database(const char *path, int flags, struct qm_journal **out, s
     return QM_OK;
 }
 
+/* Nothing, or a regular file: what is a pipe would be waited for. */
+static int check_file(const char *path, struct qm_error *err) {
+    struct stat st;
+    if (!*path || lstat(path, &st) != 0 || S_ISREG(st.st_mode))
+        return QM_OK;
+    return qm_fail(err, QM_INPUT, "%s: expected a journal, found %s", path,
+                   S_ISLNK(st.st_mode) ? "a symbolic link" : qm_file_kind(st.st_mode));
+}
+
 int qm_journal_open(const char *path, struct qm_journal **out, bool *created, struct qm_error *err) {
     struct qm_journal *j;
-    int rc = open_database(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &j, err);
+    int rc = check_file(path, err);
+    rc = rc ? rc : open_database(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &j, err);
     *out = NULL;
     if (rc)
         return rc;
@@ -206,11 +217,12 @@ int qm_journal_open_reader(const char *path, struct qm_journal **out, struct qm_
     struct qm_journal *j;
     bool created;
     *out = NULL;
-    if (access(path, F_OK) != 0)
+    if (!qm_file_there(path))
         return errno == ENOENT ? qm_fail(err, QM_INPUT,
                                          "%s is not there: no job writes this output, or its journal was removed", path)
                                : qm_fail_errno(err, "%s", path);
-    int rc = open_database(path, SQLITE_OPEN_READONLY, &j, err);
+    int rc = check_file(path, err);
+    rc = rc ? rc : open_database(path, SQLITE_OPEN_READONLY, &j, err);
     if (rc)
         return rc;
     rc = identify(j, &created, err);

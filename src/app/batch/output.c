@@ -11,11 +11,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "app/batch/names.h"
 #include "app/out.h"
+#include "base/file.h"
 
 enum { GATHER = 1 << 20, LOCK_TRIES = 25 };
 
-static const char LENGTH_KEY[] = "partial_length";
+static const char LENGTH_KEY[] = "partial_length", NAMED_KEY[] = "output_named";
 
 static char *beside(const char *out, const char *suffix) {
     size_t n = strlen(out) + strlen(suffix) + 1;
@@ -26,9 +28,9 @@ static char *beside(const char *out, const char *suffix) {
 }
 
 int qm_batch_paths(const char *out, struct qm_batch_paths *p, struct qm_error *err) {
-    *p = (struct qm_batch_paths){beside(out, ""),         beside(out, ".partial"), beside(out, ".tmp"),
-                                 beside(out, ".journal"), beside(out, ".lock"),    beside(out, ".kv")};
-    if (p->out && p->partial && p->temporary && p->journal && p->lock && p->kv)
+    *p = (struct qm_batch_paths){beside(out, ""), beside(out, ".partial"), beside(out, ".journal"),
+                                 beside(out, ".lock"), beside(out, ".kv")};
+    if (p->out && p->partial && p->journal && p->lock && p->kv)
         return QM_OK;
     qm_batch_paths_free(p);
     return qm_fail_memory(err, strlen(out), "names of files");
@@ -37,7 +39,6 @@ int qm_batch_paths(const char *out, struct qm_batch_paths *p, struct qm_error *e
 void qm_batch_paths_free(struct qm_batch_paths *p) {
     free(p->out);
     free(p->partial);
-    free(p->temporary);
     free(p->journal);
     free(p->lock);
     free(p->kv);
@@ -90,11 +91,35 @@ static long holder(int fd) {
     return n > 0 ? atol(text) : 0;
 }
 
+/* A lock holds a process's number, or nothing yet. What is something else is not ours to empty. */
+static int check_lock(const char *path, struct qm_error *err) {
+    enum { MOST = 31 };
+    struct stat st;
+    char text[MOST + 1] = "";
+    if (lstat(path, &st) != 0)
+        return QM_OK;
+    int fd = S_ISREG(st.st_mode) ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW) : -1;
+    ssize_t n = fd >= 0 ? pread(fd, text, MOST, 0) : -1;
+    if (fd >= 0)
+        close(fd);
+    bool ours = n >= 0 && st.st_size < MOST && strspn(text, "0123456789\n") == (size_t)n;
+    return ours ? QM_OK
+                : qm_fail(err, QM_INPUT,
+                          "%s: expected this job's lock, or nothing, found %s: move it away, or name another output",
+                          path,
+                          S_ISLNK(st.st_mode)   ? "a symbolic link"
+                          : S_ISREG(st.st_mode) ? "another file"
+                                                : qm_file_kind(st.st_mode));
+}
+
 int qm_batch_lock(const char *path, int *out, struct qm_error *err) {
     const struct timespec moment = {.tv_nsec = 20000000};
     *out = -1;
     for (int tries = 1;; tries++) {
-        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        int rc = check_lock(path, err);
+        if (rc)
+            return rc;
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW, 0666);
         if (fd < 0)
             return qm_fail_errno(err, "%s: cannot write here", path);
         if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
@@ -124,7 +149,7 @@ int qm_batch_lock(const char *path, int *out, struct qm_error *err) {
                 *out = fd;
                 return QM_OK;
             }
-            int rc = write_failed(path, err);
+            rc = write_failed(path, err);
             close(fd);
             return rc;
         }
@@ -140,7 +165,7 @@ void qm_batch_unlock(const char *path, int fd) {
 }
 
 long qm_batch_lock_holder(const char *path) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
     if (fd < 0)
         return 0;
     long process = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK ? holder(fd) : 0;
@@ -212,20 +237,38 @@ static int rebuild(struct qm_batch_output *o, struct qm_error *err) {
     return rc;
 }
 
-static int settle(struct qm_batch_output *o, struct qm_error *err) {
+static int open_partial(struct qm_batch_output *o, struct stat *st, struct qm_error *err) {
+    o->fd = open(o->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW, 0666);
+    if (o->fd < 0)
+        return qm_fail_errno(err, "%s: cannot write here", o->path);
+    if (fstat(o->fd, st) != 0)
+        return write_failed(o->path, err);
+    return S_ISREG(st->st_mode)
+               ? QM_OK
+               : qm_fail(err, QM_INPUT, "%s: expected a regular file, found %s", o->path, qm_file_kind(st->st_mode));
+}
+
+/* Rows that the journal does not know are those of its last transaction, where it was killed: they are computed again.
+ * But then its log is there. Without it they may be rows that only this file has: it is kept, beside. */
+static int settle(struct qm_batch_output *o, bool log, struct qm_progress *progress, struct qm_error *err) {
     struct stat st;
     int rc = qm_journal_get_int(o->journal, LENGTH_KEY, 0, &o->length, err);
+    rc = rc ? rc : open_partial(o, &st, err);
+    if (!rc && st.st_size > o->length && !log) {
+        close(o->fd);
+        o->fd = -1;
+        rc = qm_batch_names_aside(o->path, "it holds rows that the journal does not know", progress, err);
+        rc = rc ? rc : open_partial(o, &st, err);
+    }
     if (rc)
         return rc;
-    if (fstat(o->fd, &st) != 0)
-        return write_failed(o->path, err);
     if (st.st_size < o->length)
         return rebuild(o, err);
     return ftruncate(o->fd, o->length) == 0 ? QM_OK : write_failed(o->path, err);
 }
 
-int qm_batch_output_open(const struct qm_batch_paths *paths, struct qm_journal *journal, struct qm_batch_output **out,
-                         struct qm_error *err) {
+int qm_batch_output_open(const struct qm_batch_paths *paths, struct qm_journal *journal, bool log,
+                         struct qm_progress *progress, struct qm_batch_output **out, struct qm_error *err) {
     struct qm_batch_output *o = calloc(1, sizeof *o);
     *out = NULL;
     if (!o || !(o->path = strdup(paths->partial))) {
@@ -233,8 +276,8 @@ int qm_batch_output_open(const struct qm_batch_paths *paths, struct qm_journal *
         return qm_fail_memory(err, sizeof *o, "the output");
     }
     o->journal = journal;
-    o->fd = open(o->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    int rc = o->fd < 0 ? qm_fail_errno(err, "%s: cannot write here", o->path) : settle(o, err);
+    o->fd = -1;
+    int rc = settle(o, log, progress, err);
     if (rc) {
         qm_batch_output_close(o);
         return rc;
@@ -267,23 +310,36 @@ int qm_batch_output_add(struct qm_batch_output *o, const char *line, size_t len,
 
 /* --- OUT --- */
 
-int qm_batch_output_finish(const struct qm_batch_paths *paths, struct qm_journal *journal, enum qm_journal_order order,
-                           qm_batch_format_fn *format, void *arg, struct qm_error *err) {
-    int fd = open(paths->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0)
-        return qm_fail_errno(err, "%s: cannot write here", paths->temporary);
-    struct sink s = {.fd = fd, .path = paths->temporary, .format = format, .arg = arg};
-    int rc = pour_all(&s, journal, order, err);
-    if (!rc && fsync(fd) != 0)
-        rc = write_failed(paths->temporary, err);
-    if (close(fd) != 0 && !rc)
-        rc = write_failed(paths->temporary, err);
-    if (!rc && rename(paths->temporary, paths->out) != 0)
-        rc = write_failed(paths->out, err);
-    if (!rc)
-        return qm_sync_folder(paths->out, err);
-    unlink(paths->temporary);
+int qm_batch_output_mine(const struct qm_batch_paths *paths, struct qm_journal *journal, bool *mine,
+                         struct qm_error *err) {
+    struct stat st;
+    int64_t named;
+    int rc = qm_journal_get_int(journal, NAMED_KEY, 0, &named, err);
+    *mine = named || lstat(paths->out, &st) != 0;
     return rc;
+}
+
+int qm_batch_output_finish(const struct qm_batch_paths *paths, struct qm_journal *journal, enum qm_journal_order order,
+                           qm_batch_format_fn *format, void *arg, struct qm_progress *progress, struct qm_error *err) {
+    struct qm_out file;
+    bool mine = true;
+    int rc = qm_out_open(&file, paths->out, err);
+    if (rc)
+        return rc;
+    struct sink s = {.fd = fileno(file.file), .path = paths->out, .format = format, .arg = arg};
+    rc = pour_all(&s, journal, order, err);
+    rc = rc ? rc : qm_batch_output_mine(paths, journal, &mine, err);
+    if (!rc && !mine)
+        rc = qm_batch_names_aside(paths->out, "this job has not written it", progress, err);
+    /* from here on a file of this name is the job's own, should it be killed before it says that it is complete */
+    rc = rc ? rc : qm_journal_set_int(journal, NAMED_KEY, 1, err);
+    rc = rc ? rc : qm_journal_commit(journal, err);
+    if (rc) {
+        qm_out_abort(&file);
+        return rc;
+    }
+    rc = qm_out_commit(&file, err);
+    return rc ? rc : qm_sync_folder(paths->out, err);
 }
 
 int qm_batch_output_export(struct qm_journal *journal, enum qm_journal_order order, qm_batch_format_fn *format,

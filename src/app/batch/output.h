@@ -8,15 +8,17 @@
 #ifndef QM_APP_BATCH_OUTPUT_H
 #define QM_APP_BATCH_OUTPUT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "app/batch/journal.h"
+#include "app/progress.h"
 #include "base/error.h"
 
 /* Names of files beside OUT, allocated. */
 struct qm_batch_paths {
-    char *out, *partial, *temporary, *journal, *lock, *kv;
+    char *out, *partial, *journal, *lock, *kv;
 };
 int qm_batch_paths(const char *out, struct qm_batch_paths *paths, struct qm_error *err);
 void qm_batch_paths_free(struct qm_batch_paths *p);
@@ -29,9 +31,11 @@ long qm_batch_lock_holder(const char *path);
 
 struct qm_batch_output;
 
-/* Opens OUT.partial so that it holds the journal's rows, in the order in which they were completed, and no more. */
-int qm_batch_output_open(const struct qm_batch_paths *paths, struct qm_journal *journal, struct qm_batch_output **out,
-                         struct qm_error *err);
+/* Opens OUT.partial so that it holds the journal's rows, in the order in which they were completed, and no more. log:
+ * the journal's log was there when it was opened; without it an OUT.partial that holds more than the journal knows is
+ * moved aside first, and told. */
+int qm_batch_output_open(const struct qm_batch_paths *paths, struct qm_journal *journal, bool log,
+                         struct qm_progress *progress, struct qm_batch_output **out, struct qm_error *err);
 void qm_batch_output_close(struct qm_batch_output *o);
 /* Appends a line; its length enters the journal's transaction, which must follow. */
 int qm_batch_output_add(struct qm_batch_output *o, const char *line, size_t len, struct qm_error *err);
@@ -39,9 +43,13 @@ int qm_batch_output_add(struct qm_batch_output *o, const char *line, size_t len,
 /* What turns rows into the file's text; NULL below: each row's line as it is. Appends to *text; row NULL: the end. */
 typedef int qm_batch_format_fn(void *arg, const struct qm_journal_row *row, struct qm_buf *text, struct qm_error *err);
 
-/* Writes OUT from the journal: under OUT.tmp, fsync, rename, fsync of the folder. */
+/* *mine: OUT is not there, or the journal says that the job has written it. */
+int qm_batch_output_mine(const struct qm_batch_paths *paths, struct qm_journal *journal, bool *mine,
+                         struct qm_error *err);
+/* Writes OUT from the journal: under a temporary name, fsync, rename, fsync of the folder. An OUT that appeared
+ * meanwhile and is not this job's is moved aside, and told. */
 int qm_batch_output_finish(const struct qm_batch_paths *paths, struct qm_journal *journal, enum qm_journal_order order,
-                           qm_batch_format_fn *format, void *arg, struct qm_error *err);
+                           qm_batch_format_fn *format, void *arg, struct qm_progress *progress, struct qm_error *err);
 /* The same rows, as far as there are any, to standard output. */
 int qm_batch_output_export(struct qm_journal *journal, enum qm_journal_order order, qm_batch_format_fn *format,
                            void *arg, struct qm_error *err);

@@ -2,6 +2,8 @@
 #include "app/batch/settings.h"
 
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "plan/machine.h"
@@ -76,6 +78,23 @@ static int take_input(const struct qm_args *args, struct qm_batch_settings *s, s
     return QM_OK;
 }
 
+/* What is there may only be a page that an earlier run has written. */
+static int check_report(const char *path, struct qm_error *err) {
+    char head[2048] = "";
+    struct stat st;
+    if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
+        int fd, rc = qm_open_regular(path, &fd, NULL, err);
+        if (rc)
+            return rc;
+        ssize_t n = pread(fd, head, sizeof head - 1, 0);
+        close(fd);
+        if (n <= 0 || !strstr(head, "<title>quietmind"))
+            return qm_fail(err, QM_INPUT,
+                           "--report %s: a file is there that is no report: move it away, or name another", path);
+    }
+    return qm_out_try(path, err);
+}
+
 int qm_batch_settings_take(const struct qm_args *args, time_t now, struct qm_batch_settings *s, struct qm_error *err) {
     *s = (struct qm_batch_settings){
         .check = args->option[QM_OPT_CHECK].set,
@@ -94,6 +113,6 @@ int qm_batch_settings_take(const struct qm_args *args, time_t now, struct qm_bat
     if (!rc)
         rc = take_store(args, s, err);
     if (!rc && s->report && !s->check)
-        rc = qm_out_try(s->report, err);
+        rc = check_report(s->report, err);
     return rc ? rc : take_times(args, now, &s->times, err);
 }

@@ -144,7 +144,7 @@ int qm_compare_before(const char *which, const struct qm_compare_report *now, co
         snprintf(name, sizeof name, "the kept result %lld", (long long)number);
         which = name;
     } else if (!rc) {
-        rc = qm_read_file(which, REPORT_LIMIT, &text, err);
+        rc = qm_read_given(which, REPORT_LIMIT, &text, err);
     }
     if (!rc)
         rc = qm_compare_parse(text.data ? text.data : "", text.len, which, out, err);

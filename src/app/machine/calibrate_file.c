@@ -64,7 +64,7 @@ static int load(const char *path, const char *identity, const char *isa, struct 
                 struct qm_error *err) {
     struct qm_buf text = {0};
     *found = false;
-    if (access(path, F_OK) != 0)
+    if (!qm_file_there(path))
         return QM_OK;
     int rc = qm_read_file(path, FILE_LIMIT, &text, err);
     if (!rc)

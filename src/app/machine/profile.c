@@ -218,7 +218,7 @@ int qm_machine_profile_path(const char *identity, const char *isa, const char *c
 int qm_machine_profile_load(const char *path, const char *identity, const char *isa, struct qm_machine_profile *out,
                             bool *found, struct qm_error *err) {
     struct qm_buf text = {0};
-    *found = access(path, F_OK) == 0;
+    *found = qm_file_there(path);
     if (!*found)
         return QM_OK;
     int rc = qm_read_file(path, FILE_LIMIT, &text, err);

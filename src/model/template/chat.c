@@ -81,7 +81,9 @@ static int add_json(struct qm_chat *c, const json_t *v, const char *path, struct
     return QM_OK;
 }
 
-static int add_file(struct qm_chat *c, const char *path, struct qm_error *err) {
+typedef int read_fn(const char *path, size_t limit, struct qm_buf *out, struct qm_error *err);
+
+static int add_file(struct qm_chat *c, const char *path, read_fn *read, struct qm_error *err) {
     size_t n = strlen(path);
     if (n > 5 && strcmp(path + n - 5, ".json") == 0) {
         json_t *root;
@@ -92,16 +94,11 @@ static int add_file(struct qm_chat *c, const char *path, struct qm_error *err) {
         return rc;
     }
     struct qm_buf text = {0};
-    int rc = qm_read_file(path, MAX_TEMPLATE_FILE, &text, err);
+    int rc = read(path, MAX_TEMPLATE_FILE, &text, err);
     if (!rc)
         rc = add(c, "default", text.data ? text.data : "", text.len, path, err);
     qm_buf_free(&text);
     return rc;
-}
-
-static bool exists(const char *path) {
-    struct stat st;
-    return stat(path, &st) == 0;
 }
 
 /* A token is a string or an object with content; a list of them is a list. */
@@ -144,8 +141,8 @@ static int find_template(struct qm_chat *c, const char *dir, const json_t *confi
     for (size_t i = 0; !rc && !c->n && i < 2; i++) {
         path.len = 0;
         rc = qm_buf_printf(&path, err, "%s/%s", dir, files[i]);
-        if (!rc && exists(path.data))
-            rc = add_file(c, path.data, err);
+        if (!rc && qm_file_there(path.data))
+            rc = add_file(c, path.data, qm_read_file, err);
     }
     qm_buf_free(&path);
     const json_t *in_config = json_object_get(config, "chat_template");
@@ -169,14 +166,14 @@ int qm_chat_load(const char *dir, const char *file, struct qm_chat **out, struct
         return qm_fail_memory(err, sizeof *c, "a chat template");
     }
     int rc = qm_buf_printf(&path, err, "%s/tokenizer_config.json", dir);
-    if (!rc && exists(path.data))
+    if (!rc && qm_file_there(path.data))
         rc = qm_json_load(path.data, MAX_CONFIG_FILE, &config, err);
     if (!rc && config && !qm_json_is_object(config))
         rc = qm_fail(err, QM_INPUT, "%s must be an object, found %s", path.data, qm_json_type_name(config));
     if (!rc)
         rc = read_tokens(c, config, err);
     if (!rc)
-        rc = file ? add_file(c, file, err) : find_template(c, dir, config, path.data, err);
+        rc = file ? add_file(c, file, qm_read_given, err) : find_template(c, dir, config, path.data, err);
     if (rc)
         qm_chat_free(c);
     else

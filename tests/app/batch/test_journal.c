@@ -257,10 +257,12 @@ static void test_damage(void **state) {
     qm_buf_free(&text);
 }
 
+static struct qm_progress quiet = {.quiet = true};
+
 static struct qm_batch_output *open_output(struct qm_journal *j) {
     struct qm_batch_output *o;
     struct qm_error err = {0};
-    if (qm_batch_output_open(&paths, j, &o, &err))
+    if (qm_batch_output_open(&paths, j, true, &quiet, &o, &err))
         fail_msg("%s", err.message);
     return o;
 }
@@ -297,11 +299,44 @@ static void test_partial(void **state) {
     o = open_output(j);
     file_is(paths.partial, "two\none\nthree\n");
     qm_batch_output_close(o);
-    assert_int_equal(qm_batch_output_finish(&paths, j, QM_JOURNAL_BY_INPUT, NULL, NULL, NULL), 0);
+    assert_int_equal(qm_batch_output_finish(&paths, j, QM_JOURNAL_BY_INPUT, NULL, NULL, &quiet, NULL), 0);
     file_is(paths.out, "one\ntwo\nthree\n");
-    assert_int_equal(qm_batch_output_finish(&paths, j, QM_JOURNAL_BY_COMPLETION, NULL, NULL, NULL), 0);
+    assert_int_equal(qm_batch_output_finish(&paths, j, QM_JOURNAL_BY_COMPLETION, NULL, NULL, &quiet, NULL), 0);
     file_is(paths.out, "two\none\nthree\n");
-    assert_false(test_exists(paths.temporary));
+    qm_journal_close(j);
+}
+
+/* Without its log the journal may have forgotten rows that OUT.partial still has. */
+static void test_partial_without_log(void **state) {
+    (void)state;
+    struct qm_journal *j = open_journal(true);
+    struct qm_batch_output *o = open_output(j);
+    struct qm_error err = {0};
+    char aside[TEST_PATH + 16];
+    add(j, o, 1, "a", "one");
+    assert_int_equal(qm_journal_commit(j, NULL), 0);
+    qm_batch_output_close(o);
+    append(paths.partial, "two\n");
+    assert_int_equal(qm_batch_output_open(&paths, j, false, &quiet, &o, &err), 0);
+    file_is(paths.partial, "one\n");
+    snprintf(aside, sizeof aside, "%s.aside-1", paths.partial);
+    file_is(aside, "one\ntwo\n");
+    qm_batch_output_close(o);
+    assert_int_equal(qm_batch_output_open(&paths, j, false, &quiet, &o, &err), 0); /* nothing more to keep */
+    qm_batch_output_close(o);
+    snprintf(aside, sizeof aside, "%s.aside-2", paths.partial);
+    assert_false(test_exists(aside));
+    /* nor does an OUT of somebody else's go */
+    test_write_file(paths.out, "theirs", 6);
+    bool mine;
+    assert_int_equal(qm_batch_output_mine(&paths, j, &mine, &err), 0);
+    assert_false(mine);
+    assert_int_equal(qm_batch_output_finish(&paths, j, QM_JOURNAL_BY_INPUT, NULL, NULL, &quiet, NULL), 0);
+    file_is(paths.out, "one\n");
+    snprintf(aside, sizeof aside, "%s.aside-1", paths.out);
+    file_is(aside, "theirs");
+    assert_int_equal(qm_batch_output_mine(&paths, j, &mine, &err), 0);
+    assert_true(mine); /* killed before it said "complete" */
     qm_journal_close(j);
 }
 
@@ -351,13 +386,9 @@ static void test_reader(void **state) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {TEST(test_values),
-                                       TEST(test_rows),
-                                       TEST(test_reasons_take_no_memory),
-                                       TEST(test_tokens_blocks_runs),
-                                       TEST(test_damage),
-                                       TEST(test_partial),
-                                       TEST(test_lock),
-                                       TEST(test_reader)};
+    const struct CMUnitTest tests[] = {
+        TEST(test_values), TEST(test_rows),    TEST(test_reasons_take_no_memory), TEST(test_tokens_blocks_runs),
+        TEST(test_damage), TEST(test_partial), TEST(test_partial_without_log),    TEST(test_lock),
+        TEST(test_reader)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

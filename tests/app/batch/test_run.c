@@ -100,7 +100,7 @@ static struct result run_job(const char *name, struct clocks *c, const char *hou
     test_path(path, dir, name);
     assert_int_equal(qm_batch_paths(path, &paths, &err), 0);
     assert_int_equal(qm_journal_open(paths.journal, &journal, &created, &err), 0);
-    assert_int_equal(qm_batch_output_open(&paths, journal, &output, &err), 0);
+    assert_int_equal(qm_batch_output_open(&paths, journal, true, &progress, &output, &err), 0);
     assert_int_equal(qm_batch_input_open(input, QM_BATCH_LINE_LIMIT, &in, &err), 0);
     const struct qm_scheduler_options so = {.engine = model.engine, .tokenizer = tokenizer};
     assert_int_equal(qm_scheduler_open(&so, &scheduler, &err), 0);

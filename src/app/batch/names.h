@@ -1,0 +1,26 @@
+/* The names beside OUT that a job takes as its own, and what to do where something else has one of them: it is refused
+ * or moved aside, never emptied, overwritten or removed, and no symbolic link is followed. Under the job's lock. */
+#ifndef QM_APP_BATCH_NAMES_H
+#define QM_APP_BATCH_NAMES_H
+
+#include <stdbool.h>
+
+#include "app/batch/output.h"
+#include "app/progress.h"
+#include "base/error.h"
+
+/* Whether the file is a journal of quietmind batch: a database with its mark. */
+bool qm_batch_is_journal(const char *path);
+/* The job that `path` belongs to by its name and by a journal that is there: OUT for OUT.partial and the like, and for
+ * OUT itself; false where there is none. */
+bool qm_batch_job_of(const char *path, char *out, size_t size);
+
+/* Before the journal is opened. QM_INPUT where something that no journal knows has a name of the job's: it is left as
+ * it is. *log: the journal's log (-wal) is there, as it is unless the last run ended well. */
+int qm_batch_names_check(const struct qm_batch_paths *paths, bool *log, struct qm_error *err);
+/* --restart: what is of the job goes; what is not is moved aside, and told. */
+int qm_batch_names_clear(const struct qm_batch_paths *paths, struct qm_progress *progress, struct qm_error *err);
+/* Gives `path` a free name that begins with it, and tells it. */
+int qm_batch_names_aside(const char *path, const char *why, struct qm_progress *progress, struct qm_error *err);
+
+#endif
