@@ -7,6 +7,7 @@
 #include "app/npy.h"
 #include "app/open_model.h"
 #include "app/signals.h"
+#include "session/steps.h"
 
 struct job {
     struct qm_app_model model;
@@ -88,7 +89,8 @@ static int compute(struct job *j, int64_t at, int64_t n, struct qm_error *err) {
         .attention_layer = j->layer,
         .attention_ld = total,
     };
-    int rc = qm_engine_step(j->model.engine, &step, 1, err);
+    const struct qm_known_tokens known = {j->ids.data, at};
+    int rc = qm_step_surely(j->model.engine, &step, &known, 1, err);
     if (!rc && wanted)
         rc = qm_npy_write(&j->logits_file, (uint64_t)((at + n - wanted - j->first) * c->vocab), j->logits,
                           (size_t)(wanted * c->vocab), err);

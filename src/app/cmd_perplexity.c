@@ -5,9 +5,11 @@
 #include <stdlib.h>
 
 #include "app/app.h"
+#include "app/offload.h"
 #include "app/open_model.h"
 #include "app/out.h"
 #include "app/signals.h"
+#include "session/steps.h"
 
 static const int64_t PIECE_BYTES = 128 << 20; /* of logits in memory at once */
 
@@ -76,13 +78,14 @@ static void say_progress(struct job *j, int64_t done) {
 
 /* Tokens at..end are one window. */
 static int score_window(struct job *j, int64_t at, int64_t end, struct qm_error *err) {
-    int64_t vocab = j->model.model->config.vocab;
+    int64_t vocab = j->model.model->config.vocab, begin = at;
     qm_sequence_truncate(j->sequence, 0);
     while (at + 1 < end) {
         int64_t n = least(j->piece, end - 1 - at); /* the last token predicts nothing */
         struct qm_step step = {
             .sequence = j->sequence, .tokens = j->ids.data + at, .n = n, .n_logits = n, .logits = j->logits};
-        int rc = qm_engine_step(j->model.engine, &step, 1, err);
+        const struct qm_known_tokens known = {j->ids.data + begin, at - begin};
+        int rc = qm_step_surely(j->model.engine, &step, &known, 1, err);
         if (rc)
             return rc;
         for (int64_t i = 0; i < n; i++)
@@ -124,11 +127,11 @@ static int report(struct job *j, bool json, struct qm_error *err) {
                              "tokens          %zu, of which %zu predicted, in windows of %lld\n",
                              exp(mean), mean, standard_error, deviation, q[0], q[1], q[2], q[3], q[4], j->ids.len, j->n,
                              (long long)j->window);
-    json_t *root =
-        json_pack("{s:f, s:f, s:f, s:f, s:{s:f, s:f, s:f, s:f, s:f}, s:I, s:I, s:I}", "perplexity", exp(mean),
-                  "mean_nll", mean, "standard_error", standard_error, "standard_deviation", deviation, "quantiles",
-                  "0.05", q[0], "0.25", q[1], "0.5", q[2], "0.75", q[3], "0.95", q[4], "tokens", (json_int_t)j->ids.len,
-                  "predicted", (json_int_t)j->n, "window", (json_int_t)j->window);
+    json_t *root = json_pack("{s:f, s:f, s:f, s:f, s:{s:f, s:f, s:f, s:f, s:f}, s:I, s:I, s:I, s:o}", "perplexity",
+                             exp(mean), "mean_nll", mean, "standard_error", standard_error, "standard_deviation",
+                             deviation, "quantiles", "0.05", q[0], "0.25", q[1], "0.5", q[2], "0.75", q[3], "0.95",
+                             q[4], "tokens", (json_int_t)j->ids.len, "predicted", (json_int_t)j->n, "window",
+                             (json_int_t)j->window, "devices", qm_offload_json(j->model.engine));
     char *line = root ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(root);
     int rc = line ? qm_out_printf(err, "%s\n", line) : qm_fail(err, QM_SYSTEM, "the result is not finite");

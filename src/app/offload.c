@@ -1,6 +1,7 @@
 /* From --device and --offload to a placement that the engine executes. */
 #include "app/offload.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -331,6 +332,13 @@ void qm_offload_tell(const struct qm_offload *f, struct qm_progress *progress) {
     qm_buf_free(&text);
 }
 
+void qm_offload_tell_failure(void *progress, const char *what) {
+    struct qm_progress *p = progress;
+    if (!p->quiet && isatty(STDOUT_FILENO) && isatty(STDERR_FILENO)) /* an answer may be half written there */
+        fputc('\n', stderr);
+    qm_note(p, "%s; the CPU goes on, nothing is lost", what);
+}
+
 void qm_offload_report(const struct qm_engine *e, struct qm_progress *progress) {
     for (int d = 1; d <= qm_engine_devices(e); d++) {
         struct qm_device_report r;
@@ -339,8 +347,6 @@ void qm_offload_report(const struct qm_engine *e, struct qm_progress *progress) 
                 r.name, (double)r.memory.total / 0x1p30, r.work_seconds, r.up_seconds, r.down_seconds,
                 r.failed ? "; failed" : "");
     }
-    if (*qm_engine_failures(e))
-        qm_note(progress, "%s; the CPU went on, nothing is lost", qm_engine_failures(e));
 }
 
 json_t *qm_offload_json(const struct qm_engine *e) {

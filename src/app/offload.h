@@ -48,6 +48,8 @@ int qm_offload_plan(const struct qm_offload *o, const struct qm_model *m, char *
 void qm_offload_free(struct qm_offload *o);
 /* Where units are, on standard error. */
 void qm_offload_tell(const struct qm_offload *o, struct qm_progress *progress);
+/* That a device failed and the CPU goes on, told at once: qm_engine_on_fall_back. arg: a qm_progress. */
+void qm_offload_tell_failure(void *progress, const char *what);
 /* What the devices did, and whether one failed. Nothing where there are none. */
 void qm_offload_report(const struct qm_engine *e, struct qm_progress *progress);
 /* The same for a program: a list, or null. A new reference, NULL: out of memory. */

@@ -173,8 +173,10 @@ static int open_engine(const struct qm_args *args, const struct qm_app_engine *w
     if (!rc)
         rc = qm_engine_open(m->model, o, &m->engine, err);
     qm_progress_end(progress);
-    if (!rc)
+    if (!rc) {
+        qm_engine_on_fall_back(m->engine, qm_offload_tell_failure, progress);
         qm_offload_tell(offload, progress);
+    }
     qm_offload_free(offload);
     return rc;
 }

@@ -325,7 +325,17 @@ int qm_engine_fall_back(struct qm_engine *e, struct qm_error *err) {
         return qm_fail(err, QM_SYSTEM, "%s; the device was required (without that, the CPU goes on)", e->failures);
     qm_placed_fall_back(e->placed);
     e->losses++;
+    const char *what = e->failures + e->failures_told;
+    what += e->failures_told ? strspn(what, "; ") : 0;
+    e->failures_told = strlen(e->failures);
+    if (e->on_fall_back)
+        e->on_fall_back(e->fall_back_arg, what);
     return QM_OK;
+}
+
+void qm_engine_on_fall_back(struct qm_engine *e, qm_fall_back_fn *told, void *arg) {
+    e->on_fall_back = told;
+    e->fall_back_arg = arg;
 }
 
 const char *qm_engine_failures(const struct qm_engine *e) {

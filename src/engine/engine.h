@@ -143,6 +143,9 @@ void qm_engine_device_report(const struct qm_engine *e, int device, struct qm_de
  * required it fails with the failure's message. */
 bool qm_engine_device_failed(const struct qm_engine *e);
 int qm_engine_fall_back(struct qm_engine *e, struct qm_error *err);
+/* From now on called by each qm_engine_fall_back that moved something, with what failed, for people. */
+typedef void qm_fall_back_fn(void *arg, const char *what);
+void qm_engine_on_fall_back(struct qm_engine *e, qm_fall_back_fn *told, void *arg);
 /* What failed since the engine was opened, for people; "" where nothing has. */
 const char *qm_engine_failures(const struct qm_engine *e);
 

@@ -26,6 +26,9 @@ struct qm_engine {
     struct qm_host_clock clock;
     bool devices_required;
     char failures[512];
+    size_t failures_told; /* bytes of them */
+    qm_fall_back_fn *on_fall_back;
+    void *fall_back_arg;
     int64_t losses;                /* times that keys and values were lost with a device */
     struct qm_sequence *sequences; /* [workload.sequences], the first n_sequences of them with page tables; */
     int64_t n_sequences;

@@ -128,6 +128,10 @@ static int changed_meanwhile(const struct qm_shard_file *file, const char *when,
     return qm_fail(err, QM_INPUT, "%s changed while it was %s; start again when it is whole", file->path, when);
 }
 
+static int interrupted(struct qm_error *err) {
+    return qm_fail(err, QM_INTERRUPTED, "interrupted while reading the weights");
+}
+
 static int hash_file(struct reading *r, const struct qm_shard_file *file, struct qm_file_known *f,
                      struct qm_error *err) {
     struct qm_file_known after = {0};
@@ -144,7 +148,7 @@ static int hash_file(struct reading *r, const struct qm_shard_file *file, struct
             qm_hasher_add(r->hasher, r->piece, n);
         r->done += n;
         if (!rc && r->progress && r->progress(r->arg, r->done, r->total))
-            rc = qm_fail(err, QM_INTERRUPTED, "interrupted while reading the weights");
+            rc = interrupted(err);
     }
     posix_fadvise(file->fd, 0, 0, POSIX_FADV_NORMAL);
     qm_hasher_text(r->hasher, f->hash);
@@ -194,6 +198,8 @@ int qm_weights_hash(const struct qm_shards *shards, struct qm_files_known *k, qm
     int rc = each && r.piece ? qm_hasher_new(&r.hasher, err) : qm_fail_memory(err, PIECE, "reading the weights");
     if (!rc && n)
         r.total = bytes_to_read(shards, k);
+    if (!rc && r.total && progress && progress(arg, 0, r.total))
+        rc = interrupted(err);
     for (int i = 0; i < n && !rc; i++)
         rc = hash_shard(&r, &shards->files[i], k, each[i], read, err);
     if (!rc) {

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "session/steps.h"
+
 struct run {
     const struct qm_generate *g;
     struct qm_generate_result *out;
@@ -74,42 +76,11 @@ static int prepare(struct run *r) {
     return QM_OK;
 }
 
-/* The first n tokens of the sequence, computed again: a device took their keys and values with it. */
-static int recompute(struct run *r, int64_t n) {
+static int step_surely(struct run *r, const struct qm_step *step) {
     const struct qm_generate *g = r->g;
-    int64_t chunk = qm_engine_chunk(g->engine), at = 0;
-    if (!g->history && r->out->prefix_tokens)
-        return qm_fail_context(r->err, "the tokens of the prefix are not known, to go on without the device");
-    if (qm_sequence_truncate(g->sequence, 0))
-        return qm_fail(r->err, QM_SYSTEM, "a sequence could not be emptied");
-    const int32_t *part[] = {g->history, g->prompt, r->out->ids.data};
-    int64_t len[] = {r->out->prefix_tokens, g->n_prompt, (int64_t)r->out->ids.len};
-    for (int i = 0; i < 3; i++)
-        for (int64_t done = 0, more; done < len[i] && at < n; done += more, at += more) {
-            more = len[i] - done < chunk ? len[i] - done : chunk;
-            more = more < n - at ? more : n - at;
-            struct qm_step step = {.sequence = g->sequence, .tokens = part[i] + done, .n = more};
-            int rc = qm_engine_step(g->engine, &step, 1, r->err);
-            if (rc)
-                return rc;
-        }
-    return QM_OK;
-}
-
-/* A step; where a device fails in it, again without the device. */
-static int step_or_again(struct run *r, const struct qm_step *step) {
-    const struct qm_generate *g = r->g;
-    int64_t held = qm_sequence_length(g->sequence);
-    int rc = qm_engine_step(g->engine, step, 1, r->err);
-    while (rc && qm_engine_device_failed(g->engine)) { /* another may fail meanwhile */
-        rc = qm_engine_fall_back(g->engine, r->err);
-        if (rc)
-            return rc;
-        rc = recompute(r, held);
-        if (!rc)
-            rc = qm_engine_step(g->engine, step, 1, r->err);
-    }
-    return rc;
+    const struct qm_known_tokens known[] = {
+        {g->history, r->out->prefix_tokens}, {g->prompt, g->n_prompt}, {r->out->ids.data, (int64_t)r->out->ids.len}};
+    return qm_step_surely(g->engine, step, known, 3, r->err);
 }
 
 /* *stopped: interrupted before the last token was computed. */
@@ -127,7 +98,7 @@ static int prefill(struct run *r, bool *stopped) {
                                .n = n,
                                .n_logits = last,
                                .logits = last ? r->logits : NULL};
-        int rc = step_or_again(r, &step);
+        int rc = step_surely(r, &step);
         if (rc == QM_INTERRUPTED) /* in the midst of a chunk */
             *stopped = true;
         if (rc)
@@ -149,7 +120,7 @@ static int decode_step(struct run *r) {
     r->out->decode_steps++;
     struct qm_step step = {
         .sequence = g->sequence, .tokens = &ids->data[ids->len - 1], .n = 1, .n_logits = 1, .logits = r->logits};
-    return step_or_again(r, &step);
+    return step_surely(r, &step);
 }
 
 /* Draws a token from r->logits and hands it out. *ended: it was the last, out->finish says why. */

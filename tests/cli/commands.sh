@@ -84,7 +84,7 @@ HF_HUB_CACHE=$T/hub refuse 3 'a name that is not there' 'Some/Other' run Some/Ot
 expect 0 'perplexity' perplexity $DEMO -f $DEMO/demo/logbook_500.txt
 check 'with its spread' out_has 'standard error'
 expect 0 'perplexity --json' perplexity $DEMO -f $DEMO/demo/logbook_500.txt --window 100 --json
-check 'its members' out_has '^\{"perplexity":[0-9.]+,"mean_nll":[0-9.]+,"standard_error":.*"window":100\}$'
+check 'its members' out_has '^\{"perplexity":[0-9.]+,"mean_nll":[0-9.]+,"standard_error":.*"window":100,"devices":null\}$'
 
 # chat
 line=$(sed -n 1p $DEMO/demo/expected.jsonl)

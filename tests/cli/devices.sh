@@ -36,7 +36,7 @@ check 'enough is free: nothing is said' sh -c "! grep 'planned again' $T/err"
 refuse 2 'free without a size' 'expected a size' run $DEMO -p x -n 1 --device $CARD,free=much
 expect 0 'it fails' run $DEMO -p 'The bell' -n 12 --json --offload 2 --device $CARD,fail=40
 check 'it fails: the same tokens' grep -qF "$ids" "$T/out"
-check 'it fails: said once' test "$(grep -c 'emulated failed at' "$T/err")" = 1
+check 'it fails: said once' test "$(grep -c 'emulated failed at .*; the CPU goes on, nothing is lost' "$T/err")" = 1
 check 'it fails: in JSON' out_has '"failed":true'
 refuse 2 'require needs a device' 'there is no device, and this build computes on no GPU' run $DEMO -p x -n 1 --offload require
 expect 0 'a plan' plan $DEMO --context 512 -p 64 -n 16 --offload 3 --device $CARD -o "$T/plan.json"
@@ -61,6 +61,39 @@ check 'an FFN of both on the CPU: the same tokens' grep -qF "$ids" "$T/out"
 refuse 3 'columns of an FFN' 'layer 0: "ffn": expected the columns of "cpu", a multiple of 32, and those of one device, together 160' \
     run $LLAMA $IDS --offload <(sed 's/"cpu": 96/"cpu": 95/' "$T/parted.json") --device $CARD
 expect 0 'chat' chat $DEMO --once 'Who are you?' --offload 4 --device $CARD
+# A device that fails ends no command: the same results, and it is told once, when it happens.
+FAILING="--offload 2 --device $CARD,fail=40"
+told_once() { check "$1: told once" test "$(grep -c 'emulated failed at .*; the CPU goes on, nothing is lost' "$T/err")" = 1; }
+for i in {1..60}; do echo $((i * 37 % 500)); done >"$T/many"
+expect 0 'logits' logits $DEMO --ids "$T/many" -o "$T/logits.npy" --chunk 16 --attention "$T/map.npy" --layer 3
+expect 0 'logits, it fails' logits $DEMO --ids "$T/many" -o "$T/failed.npy" --chunk 16 --attention "$T/map2.npy" --layer 3 $FAILING
+told_once 'logits'
+check 'logits: the same bits' cmp "$T/logits.npy" "$T/failed.npy"
+check 'logits: the same attention' cmp "$T/map.npy" "$T/map2.npy"
+expect 0 'perplexity' perplexity $DEMO -f $DEMO/demo/logbook_500.txt --window 60 --json
+mean=$(grep -o '"mean_nll":[0-9.]*' "$T/out")
+check 'perplexity: no devices' out_has '"devices":null'
+expect 0 'perplexity, it fails' perplexity $DEMO -f $DEMO/demo/logbook_500.txt --window 60 --json $FAILING
+told_once 'perplexity'
+check 'perplexity: the same number' grep -qF "$mean" "$T/out"
+check 'perplexity: in JSON' out_has '"failed":true'
+expect 0 'chat, it fails' chat $DEMO --once 'Who are you?' -n 20 $FAILING
+told_once 'chat'
+cp "$T/out" "$T/answer"
+expect 0 'chat without' chat $DEMO --once 'Who are you?' -n 20
+check 'chat: the same answer' cmp "$T/out" "$T/answer"
+printf '{"custom_id": "%s", "method": "POST", "url": "/v1/completions", "body": {"prompt": "The bell", "max_tokens": 20}}\n' \
+    a b c >"$T/rows.jsonl"
+expect 0 'batch' batch $DEMO "$T/rows.jsonl" -o "$T/rows" --context 256
+expect 0 'batch, it fails' batch $DEMO "$T/rows.jsonl" -o "$T/failed" --context 256 --report "$T/report.html" $FAILING
+told_once 'batch'
+check 'batch: the same answers' cmp <(sed 's/"created":[0-9]*//g' "$T/rows") <(sed 's/"created":[0-9]*//g' "$T/failed")
+check 'batch: in the summary' err_has '^a device failed, .*: emulated failed at'
+check 'batch: in the report' grep -q 'devices that failed.*emulated failed at' "$T/report.html"
+expect 0 'batch: status' batch --status "$T/failed"
+check 'batch: in the status' out_has '^failed   .*: emulated failed at'
+expect 0 'batch: status for programs' batch --status "$T/failed" --json
+check 'batch: in that too' out_has '"device_failures": ".*emulated failed at'
 expect 0 'bench' bench $DEMO -p 8 -n 4 -r 2 -o jsonl --offload 4 --device $CARD
 check 'bench: marked' out_has '"devices": ?\[\{"name": ?"emulated"'
 check 'bench: the backend' out_has '"backends": ?"CPU, emulated device"'

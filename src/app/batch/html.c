@@ -123,6 +123,7 @@ static void facts(struct page *p, const struct qm_journal_totals *t, const struc
     kept_fact(p, "machine", "machine");
     kept_fact(p, "program", "program");
     kept_fact(p, "command", "command");
+    kept_fact(p, "devices that failed", "device_failures");
     fact(p, "started", qm_batch_time_text(created, text, sizeof text));
     if (ended)
         fact(p, "finished", qm_batch_time_text(ended, text, sizeof text));

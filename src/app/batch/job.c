@@ -363,6 +363,7 @@ static int run(struct job *j, struct qm_error *err) {
     };
     struct qm_error unreadable = {0};
     r.energy = qm_energy_open("", &energy, &unreadable) ? NULL : energy;
+    qm_engine_on_fall_back(j->model.engine, qm_batch_run_device_failed, &r);
     qm_inhibit_sleep(&inhibitor);
     rc = keep_circumstances(j, r.energy ? "" : unreadable.message, err);
     rc = rc ? rc : qm_batch_run(&r, err);

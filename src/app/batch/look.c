@@ -33,6 +33,18 @@ static int print_time(const char *name, int64_t seconds, struct qm_error *err) {
     return qm_out_printf(err, "%s%s\n", name, qm_batch_time_text(seconds, text, sizeof text));
 }
 
+/* Devices that failed, with the times. */
+static int print_failures(struct qm_journal *j, struct qm_error *err) {
+    struct qm_buf text = {0};
+    bool found;
+    int rc = qm_journal_get(j, "device_failures", &text, &found, err);
+    for (char *rest, *line = !rc && found ? strtok_r(text.data, "\n", &rest) : NULL; line && !rc;
+         line = strtok_r(NULL, "\n", &rest))
+        rc = qm_out_printf(err, "failed   %s\n", line);
+    qm_buf_free(&text);
+    return rc;
+}
+
 static int print_status(struct qm_journal *j, const struct qm_batch_paths *paths, struct qm_error *err) {
     struct qm_buf text = {0}, state = {0};
     struct qm_journal_totals t;
@@ -62,6 +74,7 @@ static int print_status(struct qm_journal *j, const struct qm_batch_paths *paths
     if (!rc && rows >= 0)
         rc = qm_out_printf(err, ", of %lld", (long long)rows);
     rc = rc ? rc : qm_out_text("\n", err);
+    rc = rc ? rc : print_failures(j, err);
     if (!rc && process && !complete && text.data) {
         rc = print_time("as of    ", when, err);
         rc = rc ? rc : qm_out_text(text.data, err);
@@ -79,7 +92,7 @@ static json_t *real_or_null(double x) {
 static int print_status_json(struct qm_journal *j, const struct qm_batch_paths *paths, struct qm_error *err) {
     struct qm_journal_totals t;
     struct qm_journal_run run;
-    struct qm_buf state = {0};
+    struct qm_buf state = {0}, failures = {0};
     int64_t rows, created, complete;
     bool found;
     int runs;
@@ -90,10 +103,11 @@ static int print_status_json(struct qm_journal *j, const struct qm_batch_paths *
     rc = rc ? rc : qm_journal_get_int(j, "created", 0, &created, err);
     rc = rc ? rc : qm_journal_get_int(j, "complete", 0, &complete, err);
     rc = rc ? rc : qm_journal_get(j, "state", &state, &found, err);
+    rc = rc ? rc : qm_journal_get(j, "device_failures", &failures, &found, err);
     if (!rc) {
         json_t *root =
-            json_pack("{s:s, s:I, s:b, s:o, s:s, s:{s:o, s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:i, s:f, s:o}", "output",
-                      paths->out, "created", (json_int_t)created, "complete", complete != 0, "process",
+            json_pack("{s:s, s:I, s:b, s:o, s:s, s:{s:o, s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:i, s:f, s:o, s:o}",
+                      "output", paths->out, "created", (json_int_t)created, "complete", complete != 0, "process",
                       process ? json_integer(process) : json_null(), "state",
                       complete     ? "complete"
                       : state.data ? state.data
@@ -101,13 +115,15 @@ static int print_status_json(struct qm_journal *j, const struct qm_batch_paths *
                       "rows", "total", rows >= 0 ? json_integer(rows) : json_null(), "finished", (json_int_t)t.rows,
                       "failed", (json_int_t)t.failed, "cut", (json_int_t)t.cut, "tokens", "prompt",
                       (json_int_t)t.prompt, "cached", (json_int_t)t.cached, "generated", (json_int_t)t.generated,
-                      "runs", runs, "seconds", run.seconds, "joules", real_or_null(run.joules));
+                      "runs", runs, "seconds", run.seconds, "joules", real_or_null(run.joules), "device_failures",
+                      found && failures.len ? json_string(failures.data) : json_null());
         char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
         json_decref(root);
         rc = text ? qm_out_printf(err, "%s\n", text) : qm_fail(err, QM_INPUT, "%s: not UTF-8", paths->out);
         free(text);
     }
     qm_buf_free(&state);
+    qm_buf_free(&failures);
     return rc;
 }
 

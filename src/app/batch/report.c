@@ -64,6 +64,18 @@ static void print_speed(const struct qm_journal_totals *t, const struct qm_journ
             (double)t->generated / seconds, energy);
 }
 
+/* Devices that failed, a line each. */
+static int print_failures(struct qm_journal *j, struct qm_progress *p, struct qm_error *err) {
+    struct qm_buf text = {0};
+    bool found;
+    int rc = qm_journal_get(j, "device_failures", &text, &found, err);
+    for (char *rest, *line = !rc && found ? strtok_r(text.data, "\n", &rest) : NULL; line;
+         line = strtok_r(NULL, "\n", &rest))
+        qm_note(p, "a device failed, %s", line);
+    qm_buf_free(&text);
+    return rc;
+}
+
 int qm_batch_report(struct qm_journal *j, const char *output, struct qm_progress *p, struct qm_error *err) {
     struct qm_journal_totals t;
     struct qm_journal_run run;
@@ -81,7 +93,8 @@ int qm_batch_report(struct qm_journal *j, const char *output, struct qm_progress
     qm_note(p, "%s: %lld row%s, %lld failed, %lld cut%s", output, (long long)t.rows, t.rows == 1 ? "" : "s",
             (long long)t.failed, (long long)t.cut, t.cut ? " (as long as they may be, without an end)" : "");
     print_speed(&t, &run, runs, p);
-    if (t.failed)
+    rc = print_failures(j, p, err);
+    if (!rc && t.failed)
         rc = qm_journal_reasons(j, print_reason, p, err);
     for (int i = 0; i < n && t.rows > QM_BATCH_SLOWEST && !rc; i++) {
         char text[64];

@@ -158,6 +158,22 @@ static int look_around(struct qm_batch_run *r, struct qm_error *err) {
     return rc ? rc : *r->interrupt ? QM_INTERRUPTED : g == QM_GATE_STOP ? QM_STOPPED : QM_OK;
 }
 
+void qm_batch_run_device_failed(void *run, const char *what) {
+    enum { MOST = 4096 };
+    struct qm_batch_run *r = run;
+    struct qm_buf all = {0};
+    char time[64];
+    bool found;
+    qm_batch_show_clear(&r->show);
+    qm_note(r->show.progress, "%s; the CPU goes on, nothing is lost", what);
+    qm_batch_time_text((int64_t)qm_batch_real(r->clock), time, sizeof time);
+    int rc = qm_journal_get(r->journal, "device_failures", &all, &found, NULL);
+    rc = rc ? rc : qm_buf_printf(&all, NULL, "%s%s: %s", all.len ? "\n" : "", time, what);
+    if (!rc && all.len < MOST) /* a journal that can't be written ends the job at its next commit */
+        qm_journal_set(r->journal, "device_failures", all.data, NULL);
+    qm_buf_free(&all);
+}
+
 static int one_round(struct qm_batch_run *r, struct qm_error *err) {
     bool idle = qm_scheduler_idle(r->scheduler), worked = false;
     int rc = qm_batch_work_feed(r->work, idle ? IDLE_FEED_SECONDS : FEED_SECONDS, err);
