@@ -75,9 +75,10 @@ const struct qm_command qm_cmd_batch = {
                "journal, OUT.jsonl.journal, says what is finished.\n"
                "Without IN.jsonl: --document and --ask ask every question about every document.\n"
                "A request without a seed gets one from --seed and its custom_id.\n"
-               "Exit codes: 0 all rows answered or told why not; 1 with --strict: some failed;\n"
-               "3 the input or the journal was refused; 5 a disk failed or is full; 6 stopped by\n"
-               "--until; 130 interrupted. After 5, 6 and 130 the same command resumes.\n",
+               "Exit codes: 0 all rows answered or told why not; 1 every row failed, or with\n"
+               "--strict some; 3 the input or the journal was refused; 4 memory holds less than\n"
+               "when the job began; 5 a disk failed or is full; 6 stopped by --until; 130\n"
+               "interrupted. After 4, 5, 6 and 130 the same command resumes.\n",
     .example = "quietmind batch ~/models/Qwen3-30B-A3B in.jsonl -o out.jsonl \\\n"
                "    --hours 22:00-07:00\n"
                "quietmind batch ~/models/Qwen3-30B-A3B in.jsonl --check\n"

@@ -23,12 +23,13 @@ text='"prompt": "The owl", "max_tokens": 4, "temperature": 0'
 } >"$T/odd.jsonl"
 code 'lines of all kinds' 0 run "$T/odd.jsonl" -o "$T/odd.out" --report "$T/odd.html"
 check 'each has its own' test "$(wc -l <"$T/odd.out")" = 12
-check 'named, in order' test "$(ids "$T/odd.out" | tr '\n' ' ')" = 'first a a wide last '
-check 'three answers' test "$(grep -c '"status_code":200' "$T/odd.out")" = 3
-check 'where a line is wrong' grep -q 'row 2: not valid JSON at column 18: control character' "$T/odd.out"
-check 'lines that are no JSON are counted together' err_has '^ +4  not valid JSON$'
+check 'named, in order' test "$(ids "$T/odd.out" | tr '\n' ' ')" = 'first escape pair a a wide last '
+check 'four answers' test "$(grep -c '"status_code":200' "$T/odd.out")" = 4
+check 'where a line is wrong' grep -q 'row 2 (line 6 of the file): not valid JSON at column 19: control character' "$T/odd.out"
+check 'and its number' grep -q '"custom_id":null.*not valid JSON at column 19.*"line":6}' "$T/odd.out"
+check 'lines that are no JSON are counted together' err_has '^ +3  not valid JSON$'
 code 'checked before' 0 run "$T/odd.jsonl" --check
-check 'the same is found' out_has '^ +4  not valid JSON$'
+check 'the same is found' out_has '^ +3  not valid JSON$'
 code 'a report that cannot be written' 3 run "$T/odd.jsonl" -o "$T/late.out" --report "$T/nowhere/report.html"
 check 'is said by its name' err_has 'nowhere/report.html: cannot write here'
 check 'before anything is begun' test ! -e "$T/late.out.journal"
@@ -49,6 +50,17 @@ code 'a pipe as input' 3 timeout 20 "$QUIETMIND" batch $DEMO "$T/pipe" -o "$T/x"
 check 'is not waited for' err_has 'expected a regular file, found a named pipe'
 code 'a folder as input' 3 run "$T" -o "$T/x"
 check 'is called one' err_has 'found a folder'
+printf 'Dear all,\nthe meeting is at ten.\n' >"$T/text.txt"
+code 'a text as input' 3 run "$T/text.txt" -o "$T/x"
+check 'is refused at its first line' err_has 'text.txt: expected a batch file.*found line 1: not valid JSON'
+code 'a text is checked' 3 run "$T/text.txt" --check
+printf '[{"custom_id": "a"}]\n' >"$T/list.json"
+code 'a list as input' 3 run "$T/list.json" -o "$T/x"
+printf '{"custom_id": "a", "method": }\n{"custom_id": "b"}\n' >"$T/wrong.jsonl"
+code 'no row is answered' 1 run "$T/wrong.jsonl" -o "$T/wrong.out"
+check 'which is told by name' test "$(ids "$T/wrong.out" | tr '\n' ' ')" = 'a b '
+code 'nor the next time' 1 run "$T/wrong.jsonl" -o "$T/wrong.out"
+code 'as checked' 1 run "$T/wrong.jsonl" --check
 code 'an output without a name' 2 run "$T/one.jsonl" -o ''
 check 'is asked for' err_has 'Name the output'
 code 'a folder that is not there' 3 run "$T/one.jsonl" -o "$T/nowhere/out"

@@ -83,10 +83,10 @@ static int check_row(struct check *c, const struct qm_batch_line *line, struct q
     struct qm_batch_row row = {0};
     struct qm_openai_request *request = NULL;
     struct qm_error why = {0};
-    char name[48], reason[160];
+    char name[64], reason[160];
     bool again = false;
     int rc = QM_OK;
-    snprintf(name, sizeof name, "row %lld", (long long)line->number);
+    qm_batch_row_title(line->number, line->file_line, name);
     if (!line->text)
         qm_fail(&why, QM_INPUT, "%s: longer than the limit for a row", name);
     else if (!qm_batch_row_parse(line->text, line->length, name, &row, &why))
@@ -256,5 +256,5 @@ int qm_batch_check(const struct qm_args *args, const struct qm_batch_settings *s
     qm_chat_free(c.chat);
     qm_app_close(&c.model);
     qm_batch_rows_close(&c.rows);
-    return !rc && s->strict && c.bad ? QM_DISAGREE : rc;
+    return !rc && c.bad && (s->strict || c.bad == c.n) ? QM_DISAGREE : rc;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "app/open_model.h"
 #include "base/json.h"
@@ -194,19 +195,26 @@ void qm_batch_documents_hash(const struct qm_batch_documents *d, char out[QM_HAS
 
 /* --- rows --- */
 
-/* document, empty line, question: as `chat -f` puts it */
-static int make_line(struct qm_batch_documents *d, int64_t row, struct qm_buf *out, struct qm_error *err) {
-    int64_t i = row / (int64_t)d->n_questions, q = row % (int64_t)d->n_questions;
+/* The same document as at the beginning. */
+static int load_known(struct qm_batch_documents *d, int64_t i, struct qm_error *err) {
+    char hash[QM_HASH_TEXT];
     int rc = load(d, i, err);
     if (rc)
         return rc;
-    char hash[QM_HASH_TEXT];
     qm_hash_text(d->text.data, d->text.len, hash);
-    if (strcmp(hash, d->document[i].hash) != 0)
-        return qm_fail(err, QM_INPUT,
-                       "%s: changed while the job ran; put it back as it was, or start over with "
-                       "--restart",
-                       d->document[i].path);
+    return strcmp(hash, d->document[i].hash) == 0
+               ? QM_OK
+               : qm_fail(err, QM_INPUT,
+                         "%s: changed while the job ran; put it back as it was, or start over with --restart",
+                         d->document[i].path);
+}
+
+/* document, empty line, question: as `chat -f` puts it */
+static int make_line(struct qm_batch_documents *d, int64_t row, struct qm_buf *out, struct qm_error *err) {
+    int64_t i = row / (int64_t)d->n_questions, q = row % (int64_t)d->n_questions;
+    int rc = load_known(d, i, err);
+    if (rc)
+        return rc;
     struct qm_buf text = {0};
     rc = qm_buf_printf(&text, err, "%s\n\n%s", d->text.data, d->question[q]);
     json_t *body = json_copy(d->extra), *messages = json_array();
@@ -227,6 +235,13 @@ static int make_line(struct qm_batch_documents *d, int64_t row, struct qm_buf *o
     return rc;
 }
 
+/* Of what is asked about what; how it is put into a request is the program's. */
+static uint64_t row_hash(const struct qm_batch_documents *d, int64_t row) {
+    const char *hash = d->document[row / (int64_t)d->n_questions].hash;
+    const char *question = d->question[row % (int64_t)d->n_questions];
+    return qm_hash64(question, strlen(question), qm_hash64(hash, strlen(hash), 0));
+}
+
 static int next_row(void *self, struct qm_batch_line *out, bool *end, struct qm_error *err) {
     struct qm_batch_documents *d = self;
     *end = d->next >= (int64_t)(d->n * d->n_questions);
@@ -234,15 +249,18 @@ static int next_row(void *self, struct qm_batch_line *out, bool *end, struct qm_
         return QM_OK;
     d->line.len = 0;
     int rc = make_line(d, d->next, &d->line, err);
-    *out = (struct qm_batch_line){
-        .number = d->next + 1, .offset = (uint64_t)d->next, .length = d->line.len, .text = d->line.data};
+    *out = (struct qm_batch_line){.number = d->next + 1,
+                                  .offset = (uint64_t)d->next,
+                                  .length = d->line.len,
+                                  .hash = row_hash(d, d->next),
+                                  .text = d->line.data};
     d->next += !rc;
     return rc;
 }
 
-static int seek_row(void *self, int64_t number, uint64_t offset, struct qm_error *err) {
+static int seek_row(void *self, const struct qm_batch_line *at, struct qm_error *err) {
     struct qm_batch_documents *d = self;
-    (void)offset;
+    int64_t number = at->number;
     if (number < 1 || number > (int64_t)(d->n * d->n_questions) + 1)
         return qm_fail(err, QM_INPUT, "the documents have no row %lld", (long long)number);
     d->next = number - 1;
@@ -253,15 +271,20 @@ static int read_row(void *self, const struct qm_batch_line *line, struct qm_buf 
     return make_line(self, line->number - 1, out, err);
 }
 
-/* Each document was compared when its rows were made. */
-static int check_unchanged(void *self, struct qm_error *err) {
-    (void)self, (void)err;
-    return QM_OK;
+/* Each is read once more; one that is gone is what was answered. The questions were read once. */
+static int is_unchanged(void *self, bool *same, struct qm_error *err) {
+    struct qm_batch_documents *d = self;
+    int rc = QM_OK;
+    *same = true;
+    d->loaded = -1;
+    for (size_t i = 0; i < d->n && !rc; i++)
+        if (access(d->document[i].path, F_OK) == 0)
+            rc = load_known(d, (int64_t)i, err);
+    return rc;
 }
 
 struct qm_batch_source qm_batch_documents_source(struct qm_batch_documents *d) {
-    return (struct qm_batch_source){
-        d, next_row, seek_row, read_row, check_unchanged, 0, (int64_t)(d->n * d->n_questions)};
+    return (struct qm_batch_source){d, next_row, seek_row, read_row, is_unchanged, 0, (int64_t)(d->n * d->n_questions)};
 }
 
 /* --- Markdown --- */

@@ -10,7 +10,7 @@
 
 #include "base/file.h"
 
-enum { PIECE = 1 << 20, SAMPLES = 16, SAMPLE_BYTES = 64 << 10 };
+enum { PIECE = 1 << 20, SAMPLES = 16, SAMPLE_BYTES = 64 << 10, HEAD = 4096 };
 
 struct qm_batch_input {
     char *path;
@@ -21,7 +21,8 @@ struct qm_batch_input {
     struct qm_buf buffer;
     size_t at;
     uint64_t offset;
-    int64_t rows; /* given or passed over so far */
+    int64_t rows, lines; /* given or passed over so far */
+    char head[HEAD];     /* of a line that is too long */
     struct qm_hasher *block;
     qm_batch_block_fn *on_block;
     void *on_block_arg;
@@ -30,6 +31,9 @@ struct qm_batch_input {
 static void take_time(const struct stat *st, struct qm_batch_identity *out) {
     out->size = (uint64_t)st->st_size;
     out->modified = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+    out->changed = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+    out->device = st->st_dev;
+    out->inode = st->st_ino;
 }
 
 /* The first and the last bytes and some between, and the size. */
@@ -108,6 +112,16 @@ static int changed(const struct qm_batch_input *in, struct qm_error *err) {
                    in->path);
 }
 
+/* Nothing of what was read may be of another content than the rest: seen by its time before any of it is used. */
+static int check_written(const struct qm_batch_input *in, struct qm_error *err) {
+    struct stat st;
+    struct qm_batch_identity now;
+    if (fstat(in->fd, &st) != 0)
+        return qm_fail_errno(err, "%s", in->path);
+    take_time(&st, &now);
+    return now.size == in->identity.size && now.modified == in->identity.modified ? QM_OK : changed(in, err);
+}
+
 static int end_block(struct qm_batch_input *in, struct qm_error *err) {
     char hash[QM_HASH_TEXT];
     qm_hasher_text(in->block, hash);
@@ -148,7 +162,8 @@ static int fill(struct qm_batch_input *in, bool *more, struct qm_error *err) {
     if (rc)
         return rc;
     char *to = in->buffer.data + in->buffer.len;
-    if ((rc = qm_pread_full(in->fd, in->path, to, n, in->offset, err)) || (rc = pass(in, to, n, err)))
+    if ((rc = qm_pread_full(in->fd, in->path, to, n, in->offset, err)) || (rc = check_written(in, err)) ||
+        (rc = pass(in, to, n, err)))
         return rc;
     in->buffer.len += n;
     in->buffer.data[in->buffer.len] = 0;
@@ -157,7 +172,7 @@ static int fill(struct qm_batch_input *in, bool *more, struct qm_error *err) {
 
 /* The next line, empty or not, without its end. */
 static int next_line(struct qm_batch_input *in, struct qm_batch_line *out, bool *end, struct qm_error *err) {
-    size_t searched = 0;
+    size_t searched = 0, head = 0;
     uint64_t dropped = 0; /* bytes of a line that is too long */
     bool more = true;
     const char *newline = NULL;
@@ -169,6 +184,10 @@ static int next_line(struct qm_batch_input *in, struct qm_batch_line *out, bool 
             break;
         searched = have;
         if (dropped + have > in->line_limit) {
+            if (!dropped) {
+                head = have < HEAD ? have : HEAD;
+                memcpy(in->head, in->buffer.data + in->at, head);
+            }
             dropped += have;
             in->at = in->buffer.len;
             searched = 0;
@@ -180,10 +199,19 @@ static int next_line(struct qm_batch_input *in, struct qm_batch_line *out, bool 
     const char *text = in->buffer.data ? in->buffer.data + in->at : "";
     size_t have = in->buffer.len - in->at, n = newline ? (size_t)(newline - text) : have;
     *end = !newline && dropped + n == 0;
+    bool too_long = dropped + n > in->line_limit;
+    if (too_long && !dropped) {
+        head = n < HEAD ? n : HEAD;
+        memcpy(in->head, text, head);
+    }
+    in->lines += !*end;
     *out = (struct qm_batch_line){.number = in->rows + 1,
+                                  .file_line = in->lines,
                                   .offset = in->offset - have - dropped,
                                   .length = dropped + n,
-                                  .text = dropped + n > in->line_limit ? NULL : text};
+                                  .text = too_long ? NULL : text,
+                                  .head = in->head,
+                                  .head_length = head};
     in->at += n + (newline != NULL);
     return QM_OK;
 }
@@ -215,19 +243,25 @@ static int next_row(void *self, struct qm_batch_line *out, bool *end, struct qm_
             break;
     }
     in->rows++;
+    /* one that is too long is told, not answered: that there was one is what counts */
+    out->hash =
+        out->text ? qm_hash64(out->text, (size_t)out->length, 0) : qm_hash64(out->head, out->head_length, out->length);
     return QM_OK;
 }
 
 /* Reading begins at the block's beginning, so that the block is fingerprinted whole. */
-static int seek_row(void *self, int64_t number, uint64_t offset, struct qm_error *err) {
+static int seek_row(void *self, const struct qm_batch_line *at, struct qm_error *err) {
     struct qm_batch_input *in = self;
-    if (offset > in->identity.size || number < 1)
+    uint64_t offset = at->offset;
+    int64_t number = at->number;
+    if (offset > in->identity.size || number < 1 || at->file_line < 1)
         return qm_fail(err, QM_INPUT, "%s: has no row %lld at byte %llu", in->path, (long long)number,
                        (unsigned long long)offset);
     qm_hasher_reset(in->block);
     in->offset = offset / QM_BATCH_BLOCK * QM_BATCH_BLOCK;
     in->buffer.len = in->at = 0;
     in->rows = number - 1;
+    in->lines = at->file_line - 1;
     bool more = true;
     int rc = QM_OK;
     while (!rc && more && in->offset < offset) {
@@ -246,21 +280,28 @@ static int read_row(void *self, const struct qm_batch_line *line, struct qm_buf 
         rc = qm_pread_full(in->fd, in->path, out->data + out->len, (size_t)line->length, line->offset, err);
     if (rc)
         return rc;
+    if (qm_hash64(out->data + out->len, (size_t)line->length, 0) != line->hash)
+        return changed(in, err);
     out->len += (size_t)line->length;
     out->data[out->len] = 0;
     return QM_OK;
 }
 
-static int check_unchanged(void *self, struct qm_error *err) {
+/* The file of that name, not the one that is open: an editor may have put another in its place. */
+static int is_unchanged(void *self, bool *same, struct qm_error *err) {
     const struct qm_batch_input *in = self;
     struct stat st;
-    struct qm_batch_identity now;
-    if (fstat(in->fd, &st) != 0)
-        return qm_fail_errno(err, "%s", in->path);
+    struct qm_batch_identity now, then = in->identity;
+    if (stat(in->path, &st) != 0) { /* gone: then what was open is what was answered */
+        *same = true;
+        return check_written(in, err);
+    }
     take_time(&st, &now);
-    return now.size == in->identity.size && now.modified == in->identity.modified ? QM_OK : changed(in, err);
+    *same = now.size == then.size && now.modified == then.modified && now.changed == then.changed &&
+            now.device == then.device && now.inode == then.inode;
+    return QM_OK;
 }
 
 struct qm_batch_source qm_batch_input_source(struct qm_batch_input *in) {
-    return (struct qm_batch_source){in, next_row, seek_row, read_row, check_unchanged, in->identity.size, -1};
+    return (struct qm_batch_source){in, next_row, seek_row, read_row, is_unchanged, in->identity.size, -1};
 }

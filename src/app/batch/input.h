@@ -1,6 +1,7 @@
 /* The input of a batch job: a file of JSON lines of any size, streamed in constant memory. It is recognised by size,
  * time and a fingerprint of sampled blocks, without reading it; while it is read each block's fingerprint is told, so
- * that who keeps them notices a change anywhere. Empty lines are no rows; a line may end with CR LF.
+ * that who keeps them notices a change anywhere. A file that is written to while it is read is refused at the next
+ * piece. Empty lines are no rows; a line may end with CR LF.
  * Not thread-safe. */
 #ifndef QM_APP_BATCH_INPUT_H
 #define QM_APP_BATCH_INPUT_H
@@ -12,7 +13,8 @@ enum { QM_BATCH_LINE_LIMIT = 64 << 20, QM_BATCH_BLOCK = 16 << 20 };
 
 struct qm_batch_identity {
     uint64_t size;
-    int64_t modified; /* nanoseconds since 1970 */
+    int64_t modified, changed; /* its content, or anything of it: nanoseconds since 1970 */
+    uint64_t device, inode;
     char sample[QM_HASH_TEXT];
 };
 

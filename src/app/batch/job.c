@@ -22,6 +22,8 @@
 #include "base/file.h"
 #include "numa/machine.h"
 
+static const struct qm_batch_line beginning = {.number = 1, .file_line = 1};
+
 struct job {
     const struct qm_args *args;
     const struct qm_batch_settings *settings;
@@ -32,7 +34,8 @@ struct job {
     struct qm_app_model model;
     struct qm_chat *chat;
     struct qm_journal *journal;
-    bool created, log; /* it is new; it had a log */
+    bool created, log, touched; /* it is new; it had a log; the input may be another than when the job ran last */
+    int64_t complete;
     struct qm_files_known weights_known;
     char weights[QM_HASH_TEXT]; /* the hash of their files */
     struct qm_buf plan;         /* the placement it began with, where that splits sums */
@@ -64,11 +67,24 @@ static int check_output(const struct job *j, struct qm_error *err) {
     return QM_OK;
 }
 
+/* What is damaged is computed again: the input is read from its beginning, OUT.partial is written anew. */
+static int verify_journal(struct job *j, struct qm_error *err) {
+    struct qm_journal_found found;
+    int rc = qm_journal_verify(j->journal, &found, err);
+    rc = rc ? rc : qm_batch_output_expect(j->journal, found.bytes, err);
+    if (rc || !found.dropped)
+        return rc;
+    qm_note(j->progress, "%s: %lld rows are damaged or missing there; they are computed again", j->paths.journal,
+            (long long)found.dropped);
+    j->complete = 0;
+    rc = qm_batch_note_position(j->journal, &beginning, err);
+    return rc ? rc : qm_journal_set_int(j->journal, "complete", 0, err);
+}
+
 /* Nothing is opened before it is known whose it is. */
 static int open_journal(struct job *j, struct qm_error *err) {
     struct stat partial;
     bool mine = true;
-    int64_t complete = 0;
     int rc = check_output(j, err);
     rc = rc ? rc : qm_batch_lock(j->paths.lock, &j->lock, err);
     if (!rc && j->settings->restart)
@@ -80,11 +96,12 @@ static int open_journal(struct job *j, struct qm_error *err) {
                      "%s holds finished rows, and %s none: put the journal back, with its -wal, name another output, "
                      "or start over with --restart",
                      j->paths.partial, j->paths.journal);
-    rc = rc ? rc : qm_journal_get_int(j->journal, "complete", 0, &complete, err);
-    rc = rc || complete ? rc : qm_batch_output_mine(&j->paths, j->journal, &mine, err);
-    return rc || mine
-               ? rc
-               : qm_fail(err, QM_INPUT, "%s is there, and this job has not written it: move it away", j->paths.out);
+    rc = rc ? rc : qm_journal_get_int(j->journal, "complete", 0, &j->complete, err);
+    rc = rc || j->complete ? rc : qm_batch_output_mine(&j->paths, j->journal, &mine, err);
+    if (!rc && !mine)
+        rc = qm_fail(err, QM_INPUT, "%s is there, and this job has not written it: move it away", j->paths.out);
+    bool made = !rc && j->complete && access(j->paths.out, F_OK) == 0;
+    return rc || j->created || made ? rc : verify_journal(j, err);
 }
 
 static void add_knobs(const struct job *j, struct qm_manifest *m) {
@@ -155,18 +172,40 @@ static int find_weights(struct job *j, struct qm_error *err) {
     return rc;
 }
 
-/* An input of the same size and samples but another time is read once more from its beginning, and compared block by
- * block with what was read before. */
+/* What every write and every replacement of the file changes; also what changes nothing, which is compared then. */
+static void touch_text(const struct qm_batch_rows *rows, char out[128]) {
+    *out = 0;
+    if (!rows->input)
+        return;
+    const struct qm_batch_identity *id = qm_batch_input_identity(rows->input);
+    snprintf(out, 128, "%lld %lld %llu %llu", (long long)id->modified, (long long)id->changed,
+             (unsigned long long)id->device, (unsigned long long)id->inode);
+}
+
+static int keep_touch(struct job *j, const struct qm_batch_rows *rows, struct qm_error *err) {
+    char now[128];
+    touch_text(rows, now);
+    return qm_journal_set(j->journal, "input_touched", now, err);
+}
+
+/* An input of the same size and samples but another time is read once more from its beginning, and compared with what
+ * was read before: each finished row's line, and block by block. */
 static int settle_time(struct job *j, struct qm_error *err) {
-    int64_t before, now = j->rows.input ? qm_batch_input_identity(j->rows.input)->modified : 0;
-    int rc = qm_journal_get_int(j->journal, "input_modified", now, &before, err);
-    if (!rc && before != now) {
+    struct qm_buf before = {0};
+    char now[128];
+    bool found;
+    touch_text(&j->rows, now);
+    int rc = qm_journal_get(j->journal, "input_touched", &before, &found, err);
+    j->touched = !rc && found && strcmp(before.data ? before.data : "", now) != 0;
+    qm_buf_free(&before);
+    if (rc || (j->touched && j->complete))
+        return rc;
+    if (j->touched) {
         qm_note(j->progress, "%s has another time than when this job ran last: it is compared from its beginning",
                 j->settings->input);
-        rc = qm_journal_set_int(j->journal, "position_row", 1, err);
-        rc = rc ? rc : qm_journal_set_int(j->journal, "position_offset", 0, err);
+        rc = qm_batch_note_position(j->journal, &beginning, err);
     }
-    return rc ? rc : qm_journal_set_int(j->journal, "input_modified", now, err);
+    return rc ? rc : keep_touch(j, &j->rows, err);
 }
 
 static int settle_manifest(struct job *j, struct qm_error *err) {
@@ -369,17 +408,35 @@ static int run(struct job *j, struct qm_error *err) {
     rc = rc ? rc : qm_batch_run(&r, err);
     qm_inhibit_end(&inhibitor);
     qm_energy_close(energy);
-    return rc ? rc : j->rows.source.unchanged(j->rows.source.self, err);
+    return rc;
 }
 
 /* --- after it --- */
+
+/* No answer may belong to a question that is not there any more: before OUT appears. */
+static int compare_input(struct job *j, struct qm_error *err) {
+    struct qm_batch_rows now = {0};
+    bool same;
+    int rc = j->rows.source.unchanged(j->rows.source.self, &same, err);
+    if (rc || (same && !j->touched))
+        return rc;
+    rc = qm_batch_rows_open(j->args, j->settings, &now, err);
+    rc = rc ? rc : qm_batch_rows_compare(&now, j->journal, err);
+    rc = rc ? rc : keep_touch(j, &now, err);
+    qm_batch_rows_close(&now);
+    return rc;
+}
 
 static int write_output(struct job *j, struct qm_error *err) {
     struct qm_batch_markdown markdown = {.documents = j->rows.documents, .document = -1};
     enum qm_journal_order order =
         j->settings->as_completed && !j->settings->markdown ? QM_JOURNAL_BY_COMPLETION : QM_JOURNAL_BY_INPUT;
-    int rc = qm_batch_output_finish(&j->paths, j->journal, order, j->settings->markdown ? qm_batch_markdown : NULL,
-                                    &markdown, j->progress, err);
+    int64_t rows;
+    int rc = qm_journal_get_int(j->journal, "rows", -1, &rows, err);
+    rc = rc ? rc : qm_journal_whole(j->journal, rows, err);
+    rc = rc ? rc
+            : qm_batch_output_finish(&j->paths, j->journal, order, j->settings->markdown ? qm_batch_markdown : NULL,
+                                     &markdown, j->progress, err);
     rc = rc ? rc : qm_journal_set_int(j->journal, "complete", 1, err);
     rc = rc ? rc : qm_journal_set_int(j->journal, "ended", (int64_t)qm_batch_real(&qm_batch_system_clock), err);
     return rc ? rc : qm_journal_commit(j->journal, err);
@@ -397,9 +454,16 @@ static void run_on_done(struct job *j, int64_t failed) {
                 WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
+/* Of a job that is complete. */
+static int verdict(const struct job *j, const struct qm_journal_totals *t) {
+    bool none = t->rows > 0 && t->failed == t->rows;
+    return none || (j->settings->strict && t->failed) ? QM_DISAGREE : QM_OK;
+}
+
 static int finish(struct job *j, struct qm_error *err) {
     struct qm_journal_totals t;
-    int rc = write_output(j, err);
+    int rc = compare_input(j, err);
+    rc = rc ? rc : write_output(j, err);
     rc = rc ? rc : remove_file(j->paths.partial, err);
     rc = rc ? rc : qm_journal_totals(j->journal, &t, err);
     rc = rc ? rc : qm_batch_report(j->journal, j->settings->output, j->progress, err);
@@ -407,13 +471,14 @@ static int finish(struct job *j, struct qm_error *err) {
         rc = qm_batch_report_html(j->journal, j->settings->output, j->settings->report, err);
     if (!rc && j->settings->on_done)
         run_on_done(j, t.failed);
-    return !rc && j->settings->strict && t.failed ? QM_DISAGREE : rc;
+    return rc ? rc : verdict(j, &t);
 }
 
 /* Complete before: nothing is computed, but what is missing is written again. */
 static int already_complete(struct job *j, struct qm_error *err) {
     struct qm_journal_totals t;
-    int rc = access(j->paths.out, F_OK) == 0 ? QM_OK : write_output(j, err);
+    int rc = j->touched ? compare_input(j, err) : QM_OK;
+    rc = rc ? rc : access(j->paths.out, F_OK) == 0 ? qm_journal_commit(j->journal, err) : write_output(j, err);
     rc = rc ? rc : remove_file(j->paths.partial, err);
     rc = rc ? rc : qm_journal_totals(j->journal, &t, err);
     if (!rc && j->settings->report)
@@ -421,7 +486,7 @@ static int already_complete(struct job *j, struct qm_error *err) {
     if (!rc)
         qm_note(j->progress, "%s is complete: %lld rows, %lld failed", j->settings->output, (long long)t.rows,
                 (long long)t.failed);
-    return !rc && j->settings->strict && t.failed ? QM_DISAGREE : rc;
+    return rc ? rc : verdict(j, &t);
 }
 
 static void close_job(struct job *j) {
@@ -459,10 +524,8 @@ static int open_rows(struct job *j, struct qm_error *err) {
 int qm_batch_job(const struct qm_args *args, const struct qm_batch_settings *s, struct qm_progress *progress,
                  struct qm_error *err) {
     struct job j = {.args = args, .settings = s, .progress = progress, .lock = -1};
-    int64_t complete = 0;
     int rc = open_rows(&j, err);
-    rc = rc ? rc : qm_journal_get_int(j.journal, "complete", 0, &complete, err);
-    if (!rc && complete) {
+    if (!rc && j.complete) {
         rc = already_complete(&j, err);
         close_job(&j);
         return rc;

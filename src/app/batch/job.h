@@ -17,8 +17,10 @@ struct qm_batch_rows {
 int qm_batch_rows_open(const struct qm_args *args, const struct qm_batch_settings *s, struct qm_batch_rows *out,
                        struct qm_error *err);
 void qm_batch_rows_close(struct qm_batch_rows *r);
+/* Reads all of them: QM_INPUT unless each is the one that the journal has an answer of, and there are no others. */
+int qm_batch_rows_compare(const struct qm_batch_rows *r, struct qm_journal *j, struct qm_error *err);
 
-/* QM_OK, QM_DISAGREE with --strict where rows failed, QM_STOPPED, QM_INTERRUPTED, or an error. */
+/* QM_OK, QM_DISAGREE where every row failed or, with --strict, some did, QM_STOPPED, QM_INTERRUPTED, or an error. */
 int qm_batch_job(const struct qm_args *args, const struct qm_batch_settings *s, struct qm_progress *progress,
                  struct qm_error *err);
 /* --check: validates every row and estimates, on standard output; --strict as above. */

@@ -10,49 +10,57 @@
 
 #include "app/batch/journal_private.h"
 #include "base/file.h"
+#include "base/hash.h"
 
 /* "qmbj"; and the version of the tables below. */
-enum { APPLICATION = 0x716D626A, TABLES = 3, BUSY_MS = 10000 };
+enum { APPLICATION = 0x716D626A, TABLES = 4, BUSY_MS = 10000 };
 
+/* Every record has a seal: the hash of its other columns, compared when it is read and when a job resumes. */
 static const char SCHEMA[] =
-    "CREATE TABLE value(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
-    /* texts apart: the table of rows stays small and quick to walk */
+    "CREATE TABLE value(key TEXT PRIMARY KEY, value TEXT NOT NULL, seal INTEGER NOT NULL) WITHOUT ROWID;"
+    /* texts apart: the table of rows stays small and quick to walk; line: the hash of the input's */
     "CREATE TABLE row(number INTEGER PRIMARY KEY, completed INTEGER NOT NULL, custom_id TEXT, reason TEXT,"
-    " prompt INTEGER, cached INTEGER, generated INTEGER, started REAL, first REAL, finished REAL, cut INTEGER NOT "
-    "NULL);"
+    " prompt INTEGER, cached INTEGER, generated INTEGER, started REAL, first REAL, finished REAL,"
+    " cut INTEGER NOT NULL, line INTEGER, seal INTEGER NOT NULL);"
     "CREATE INDEX row_name ON row(custom_id);"
     "CREATE UNIQUE INDEX row_completed ON row(completed);"
     /* counting failures by reason walks this one: sorting a million of them would take memory */
     "CREATE INDEX row_reason ON row(reason) WHERE reason IS NOT NULL;"
     "CREATE INDEX row_cut ON row(number) WHERE cut;"
-    "CREATE TABLE text(number INTEGER PRIMARY KEY, line TEXT NOT NULL, hash INTEGER NOT NULL);"
-    "CREATE TABLE token(number INTEGER, part INTEGER, ids BLOB NOT NULL, PRIMARY KEY(number, part)) WITHOUT ROWID;"
-    "CREATE TABLE block(number INTEGER PRIMARY KEY, hash TEXT NOT NULL);"
+    "CREATE TABLE text(number INTEGER PRIMARY KEY, line TEXT NOT NULL, seal INTEGER NOT NULL);"
+    "CREATE TABLE token(number INTEGER, part INTEGER, ids BLOB NOT NULL, seal INTEGER NOT NULL,"
+    " PRIMARY KEY(number, part)) WITHOUT ROWID;"
+    "CREATE TABLE block(number INTEGER PRIMARY KEY, hash TEXT NOT NULL, seal INTEGER NOT NULL);"
     "CREATE TABLE run(number INTEGER PRIMARY KEY, started REAL, seconds REAL, joules REAL, prefill_seconds REAL,"
-    " decode_seconds REAL, prefill_tokens INTEGER, decode_tokens INTEGER);"
+    " decode_seconds REAL, prefill_tokens INTEGER, decode_tokens INTEGER, seal INTEGER NOT NULL);"
     "CREATE TABLE pace(number INTEGER PRIMARY KEY, time REAL, worked REAL, prompt INTEGER, generated INTEGER,"
-    " run INTEGER);";
+    " run INTEGER, seal INTEGER NOT NULL);";
 
 static const char *const sql[QM_SQL_COUNT] = {
     [QM_SQL_BEGIN] = "BEGIN IMMEDIATE",
     [QM_SQL_COMMIT] = "COMMIT",
-    [QM_SQL_SET] = "INSERT INTO value VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = ?2",
-    [QM_SQL_GET] = "SELECT value FROM value WHERE key = ?1",
-    [QM_SQL_ADD_ROW] = "INSERT INTO row VALUES(?1, (SELECT ifnull(max(completed), 0) + 1 FROM row), ?2, ?3, ?4, ?5, "
-                       "?6, ?7, ?8, ?9, ?10)",
-    [QM_SQL_ADD_TEXT] = "INSERT INTO text VALUES(?1, ?2, ?3)",
+    [QM_SQL_SET] = "INSERT INTO value VALUES(?1, ?2, seal(?1, ?2)) ON CONFLICT(key) DO UPDATE SET value = ?2, "
+                   "seal = seal(?1, ?2)",
+    [QM_SQL_GET] = "SELECT value, seal IS seal(key, value) FROM value WHERE key = ?1",
+    [QM_SQL_ADD_ROW] = "INSERT INTO row SELECT ?1, c, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, "
+                       "seal(?1, c, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) "
+                       "FROM (SELECT ifnull(max(completed), 0) + 1 AS c FROM row)",
+    [QM_SQL_ADD_TEXT] = "INSERT INTO text VALUES(?1, ?2, seal(?1, ?2))",
     [QM_SQL_DROP_TOKENS] = "DELETE FROM token WHERE number = ?1",
-    [QM_SQL_HAS] = "SELECT 1 FROM row WHERE number = ?1",
+    [QM_SQL_DROP_ROW] = "DELETE FROM row WHERE number = ?1",
+    [QM_SQL_DROP_TEXT] = "DELETE FROM text WHERE number = ?1",
+    [QM_SQL_HAS] = "SELECT line FROM row WHERE number = ?1",
     [QM_SQL_NAMED] = "SELECT 1 FROM row WHERE custom_id = ?1 AND number < ?2 LIMIT 1",
     [QM_SQL_FORGET_TOKENS] = "DELETE FROM token",
-    [QM_SQL_SAVE_TOKENS] = "INSERT OR REPLACE INTO token VALUES(?1, ?2, ?3)",
-    [QM_SQL_TOKENS] = "SELECT ids FROM token WHERE number = ?1 AND part = ?2",
-    [QM_SQL_ADD_BLOCK] = "INSERT OR IGNORE INTO block VALUES(?1, ?2)",
-    [QM_SQL_BLOCK] = "SELECT hash FROM block WHERE number = ?1",
-    [QM_SQL_ADD_RUN] = "INSERT INTO run VALUES(NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [QM_SQL_SAVE_TOKENS] = "INSERT OR REPLACE INTO token VALUES(?1, ?2, ?3, seal(?1, ?2, ?3))",
+    [QM_SQL_TOKENS] = "SELECT ids FROM token WHERE number = ?1 AND part = ?2 AND seal IS seal(number, part, ids)",
+    [QM_SQL_ADD_BLOCK] = "INSERT OR IGNORE INTO block VALUES(?1, ?2, seal(?1, ?2))",
+    [QM_SQL_BLOCK] = "SELECT hash, seal IS seal(number, hash) FROM block WHERE number = ?1",
+    [QM_SQL_ADD_RUN] = "INSERT INTO run VALUES(NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, seal(?1, ?2, ?3, ?4, ?5, ?6, ?7))",
     [QM_SQL_UPDATE_RUN] = "UPDATE run SET started = ?1, seconds = ?2, joules = ?3, prefill_seconds = ?4, "
-                          "decode_seconds = ?5, prefill_tokens = ?6, decode_tokens = ?7 WHERE number = ?8",
-    [QM_SQL_ADD_PACE] = "INSERT INTO pace VALUES(NULL, ?1, ?2, ?3, ?4, ?5)",
+                          "decode_seconds = ?5, prefill_tokens = ?6, decode_tokens = ?7, "
+                          "seal = seal(?1, ?2, ?3, ?4, ?5, ?6, ?7) WHERE number = ?8",
+    [QM_SQL_ADD_PACE] = "INSERT INTO pace VALUES(NULL, ?1, ?2, ?3, ?4, ?5, seal(?1, ?2, ?3, ?4, ?5))",
 };
 
 /* How much is free where the journal is, for the message. */
@@ -71,6 +79,27 @@ static void free_space(const char *path, char *out, size_t size) {
         *out = 0;
 }
 
+/* Whether a file that can't be opened is a matter of the path, not of the system's state: another day it would be the
+ * same. SQLite may have forgotten the reason, so the most usual one of the others is tried. */
+static bool is_path_fault(int code, int system) {
+    static const int faults[] = {0, ENOENT, EISDIR, ENOTDIR, EACCES, EPERM, EROFS, ELOOP, ENAMETOOLONG};
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (code != SQLITE_CANTOPEN || fd < 0)
+        return false;
+    close(fd);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        if (system == faults[i])
+            return true;
+    return false;
+}
+
+int qm_journal_damaged(const struct qm_journal *j, const char *what, struct qm_error *err) {
+    return qm_fail(err, QM_INPUT,
+                   "%s: damaged (%s); it was left as it is. The rows that were finished are in the .partial file; put "
+                   "an undamaged copy in its place, or start over with --restart",
+                   j->path, what);
+}
+
 int qm_journal_fail(struct qm_journal *j, const char *doing, struct qm_error *err) {
     int extended = sqlite3_extended_errcode(j->db), code = extended & 0xFF, system = sqlite3_system_errno(j->db);
     char space[4200];
@@ -85,14 +114,11 @@ int qm_journal_fail(struct qm_journal *j, const char *doing, struct qm_error *er
                        j->path, space);
     }
     if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
-        return qm_fail(err, QM_INPUT,
-                       "%s: damaged (%s); it was left as it is. The rows that were finished are in the .partial file; "
-                       "put an undamaged copy in its place, or start over with --restart",
-                       j->path, sqlite3_errmsg(j->db));
+        return qm_journal_damaged(j, sqlite3_errmsg(j->db), err);
     if (code == SQLITE_BUSY || code == SQLITE_LOCKED)
         return qm_fail(err, QM_SYSTEM, "%s: another process keeps it locked", j->path);
     return qm_fail(
-        err, code == SQLITE_CANTOPEN ? QM_INPUT : QM_SYSTEM,
+        err, is_path_fault(code, system) ? QM_INPUT : QM_SYSTEM,
         "%s: %s: %s%s%s; what was finished before is safe: once the disk is well, run the same command again", j->path,
         doing, sqlite3_errmsg(j->db), system ? ": " : "", system ? strerror(system) : "");
 }
@@ -152,6 +178,27 @@ static int prepare(struct qm_journal *j, struct qm_error *err) {
     return QM_OK;
 }
 
+/* seal(...): a hash of all its arguments and their types. */
+static void seal(sqlite3_context *context, int n, sqlite3_value **v) {
+    uint64_t hash = (uint64_t)n;
+    for (int i = 0; i < n; i++) {
+        int type = sqlite3_value_type(v[i]);
+        hash = qm_hash64(&type, sizeof type, hash);
+        if (type == SQLITE_INTEGER) {
+            int64_t number = sqlite3_value_int64(v[i]);
+            hash = qm_hash64(&number, sizeof number, hash);
+        } else if (type == SQLITE_FLOAT) {
+            double number = sqlite3_value_double(v[i]) + 0.0; /* -0 is read back as 0 */
+            hash = qm_hash64(&number, sizeof number, hash);
+        } else if (type != SQLITE_NULL) {
+            const void *bytes = type == SQLITE_TEXT ? sqlite3_value_text(v[i]) : sqlite3_value_blob(v[i]);
+            size_t size = (size_t)sqlite3_value_bytes(v[i]);
+            hash = qm_hash64(bytes ? bytes : "", bytes ? size : 0, hash);
+        }
+    }
+    sqlite3_result_int64(context, (sqlite3_int64)hash);
+}
+
 static int open_database(const char *path, int flags, struct qm_journal **out, struct qm_error *err) {
     struct qm_journal *j = calloc(1, sizeof *j);
     *out = NULL;
@@ -165,6 +212,7 @@ static int open_database(const char *path, int flags, struct qm_journal **out, s
         return rc;
     }
     sqlite3_busy_timeout(j->db, BUSY_MS);
+    sqlite3_create_function_v2(j->db, "seal", -1, SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL, seal, NULL, NULL, NULL);
     /* A hostile database may not run anything. */
     sqlite3_db_config(j->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     sqlite3_db_config(j->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
@@ -179,6 +227,10 @@ static int check_file(const char *path, struct qm_error *err) {
         return QM_OK;
     return qm_fail(err, QM_INPUT, "%s: expected a journal, found %s", path,
                    S_ISLNK(st.st_mode) ? "a symbolic link" : qm_file_kind(st.st_mode));
+}
+
+const char *qm_journal_schema(void) {
+    return SCHEMA;
 }
 
 int qm_journal_open(const char *path, struct qm_journal **out, bool *created, struct qm_error *err) {
@@ -305,7 +357,9 @@ int qm_journal_get(struct qm_journal *j, const char *key, struct qm_buf *out, bo
     sqlite3_bind_text(s, 1, key, -1, SQLITE_STATIC);
     int step = sqlite3_step(s), rc = QM_OK;
     *found = step == SQLITE_ROW;
-    if (*found)
+    if (*found && !sqlite3_column_int(s, 1))
+        rc = qm_journal_damaged(j, key, err);
+    else if (*found)
         rc = qm_buf_add(out, sqlite3_column_text(s, 0), (size_t)sqlite3_column_bytes(s, 0), err);
     else if (step != SQLITE_DONE)
         rc = qm_journal_fail(j, "reading", err);

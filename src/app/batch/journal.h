@@ -24,6 +24,16 @@ struct qm_journal;
 int qm_journal_open(const char *path, struct qm_journal **out, bool *created, struct qm_error *err);
 /* To look at, beside the job that may be running. QM_INPUT where there is none. */
 int qm_journal_open_reader(const char *path, struct qm_journal **out, struct qm_error *err);
+/* Of a job that is to go on: whether all that the journal keeps is what was written. Every record has a hash (a seal),
+ * the tables must be ours and whole. Rows that are damaged or missing are dropped, to be computed again. */
+struct qm_journal_found {
+    int64_t dropped; /* rows; then the input is to be read from its beginning */
+    int64_t bytes;   /* of the lines of those that are left, with their newlines */
+};
+/* QM_INPUT where what is damaged can't be computed again; nothing was changed then. */
+int qm_journal_verify(struct qm_journal *j, struct qm_journal_found *out, struct qm_error *err);
+/* QM_INPUT unless the rows are 1 to `rows`, each with its line: before an output is made of them. */
+int qm_journal_whole(struct qm_journal *j, int64_t rows, struct qm_error *err);
 /* What was not committed is forgotten. */
 void qm_journal_close(struct qm_journal *j);
 int qm_journal_commit(struct qm_journal *j, struct qm_error *err);
@@ -45,12 +55,14 @@ struct qm_journal_row {
     bool cut;              /* its answer, or one of them, is as long as it was allowed to be, and has no end */
     const char *text;      /* its output line, without newline */
     size_t len;
+    uint64_t line;                     /* the hash of the input's line that it answers */
     int64_t prompt, cached, generated; /* tokens; cached: of the prompt, found in the prefix cache */
     double started, first, finished;   /* first: when its first token was there */
 };
 /* Also forgets its tokens. A row that is there already is a programmer's error. */
 int qm_journal_add(struct qm_journal *j, const struct qm_journal_row *row, struct qm_error *err);
-int qm_journal_has(struct qm_journal *j, int64_t number, bool *out, struct qm_error *err);
+/* *line: the hash of the line that was answered. */
+int qm_journal_has(struct qm_journal *j, int64_t number, bool *out, uint64_t *line, struct qm_error *err);
 /* Whether a row before `number` is called so. */
 int qm_journal_named_before(struct qm_journal *j, const char *custom_id, int64_t number, bool *out,
                             struct qm_error *err);
@@ -80,7 +92,7 @@ int qm_journal_reasons(struct qm_journal *j, qm_journal_reason_fn *each, void *a
 /* Tokens generated so far for a part of a row that is not finished; replaced. */
 int qm_journal_save_tokens(struct qm_journal *j, int64_t number, int part, const int32_t *ids, int64_t n,
                            struct qm_error *err);
-/* Appends them (as int32_t) to *out. */
+/* Appends them (as int32_t) to *out; damaged ones are none, and computed again. */
 int qm_journal_tokens(struct qm_journal *j, int64_t number, int part, struct qm_buf *out, struct qm_error *err);
 
 /* Of all rows: they begin again. */

@@ -1,4 +1,4 @@
-/* What the journal's two files share. */
+/* What the journal's files share. */
 #ifndef QM_APP_BATCH_JOURNAL_PRIVATE_H
 #define QM_APP_BATCH_JOURNAL_PRIVATE_H
 
@@ -15,6 +15,8 @@ enum qm_journal_statement {
     QM_SQL_ADD_ROW,
     QM_SQL_ADD_TEXT,
     QM_SQL_DROP_TOKENS,
+    QM_SQL_DROP_ROW,
+    QM_SQL_DROP_TEXT,
     QM_SQL_HAS,
     QM_SQL_NAMED,
     QM_SQL_FORGET_TOKENS,
@@ -36,6 +38,10 @@ struct qm_journal {
     int64_t run; /* the row of this run */
 };
 
+/* The statements that make the tables. */
+const char *qm_journal_schema(void);
+/* QM_INPUT for what is not as it was written. */
+int qm_journal_damaged(const struct qm_journal *j, const char *what, struct qm_error *err);
 /* What SQLite says, as an error; marks the journal as failed. */
 int qm_journal_fail(struct qm_journal *j, const char *doing, struct qm_error *err);
 /* The statement, reset and without bindings; NULL with err set. */

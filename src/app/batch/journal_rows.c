@@ -25,12 +25,12 @@ int qm_journal_add(struct qm_journal *j, const struct qm_journal_row *row, struc
     sqlite3_bind_double(s, 8, row->first);
     sqlite3_bind_double(s, 9, row->finished);
     sqlite3_bind_int(s, 10, row->cut);
+    sqlite3_bind_int64(s, 11, (int64_t)row->line);
     int rc = qm_journal_run_statement(j, s, err);
     if (rc || !(s = qm_journal_change(j, QM_SQL_ADD_TEXT, err)))
         return rc ? rc : QM_SYSTEM;
     sqlite3_bind_int64(s, 1, row->number);
     sqlite3_bind_text64(s, 2, row->text, row->len, SQLITE_STATIC, SQLITE_UTF8);
-    sqlite3_bind_int64(s, 3, (int64_t)qm_hash64(row->text, row->len, (uint64_t)row->number));
     rc = qm_journal_run_statement(j, s, err);
     if (rc || !(s = qm_journal_change(j, QM_SQL_DROP_TOKENS, err)))
         return rc ? rc : QM_SYSTEM;
@@ -38,21 +38,17 @@ int qm_journal_add(struct qm_journal *j, const struct qm_journal_row *row, struc
     return qm_journal_run_statement(j, s, err);
 }
 
-/* Whether a prepared question has an answer. */
-static int answered(struct qm_journal *j, sqlite3_stmt *s, bool *out, struct qm_error *err) {
-    int step = sqlite3_step(s);
-    *out = step == SQLITE_ROW;
-    int rc = step == SQLITE_ROW || step == SQLITE_DONE ? QM_OK : qm_journal_fail(j, "reading", err);
-    sqlite3_reset(s);
-    return rc;
-}
-
-int qm_journal_has(struct qm_journal *j, int64_t number, bool *out, struct qm_error *err) {
+int qm_journal_has(struct qm_journal *j, int64_t number, bool *out, uint64_t *line, struct qm_error *err) {
     sqlite3_stmt *s = qm_journal_use(j, QM_SQL_HAS, err);
     if (!s)
         return QM_SYSTEM;
     sqlite3_bind_int64(s, 1, number);
-    return answered(j, s, out, err);
+    int step = sqlite3_step(s);
+    *out = step == SQLITE_ROW;
+    *line = *out ? (uint64_t)sqlite3_column_int64(s, 0) : 0;
+    int rc = step == SQLITE_ROW || step == SQLITE_DONE ? QM_OK : qm_journal_fail(j, "reading", err);
+    sqlite3_reset(s);
+    return rc;
 }
 
 int qm_journal_named_before(struct qm_journal *j, const char *custom_id, int64_t number, bool *out,
@@ -62,7 +58,11 @@ int qm_journal_named_before(struct qm_journal *j, const char *custom_id, int64_t
         return QM_SYSTEM;
     sqlite3_bind_text(s, 1, custom_id, -1, SQLITE_STATIC);
     sqlite3_bind_int64(s, 2, number);
-    return answered(j, s, out, err);
+    int step = sqlite3_step(s);
+    *out = step == SQLITE_ROW;
+    int rc = step == SQLITE_ROW || step == SQLITE_DONE ? QM_OK : qm_journal_fail(j, "reading", err);
+    sqlite3_reset(s);
+    return rc;
 }
 
 /* Statements that are walked, made for the occasion so that others can run meanwhile. */
@@ -70,19 +70,25 @@ static int walk(struct qm_journal *j, const char *text, sqlite3_stmt **out, stru
     return sqlite3_prepare_v2(j->db, text, -1, out, NULL) == SQLITE_OK ? QM_OK : qm_journal_fail(j, "reading", err);
 }
 
-#define SELECT_ROWS "SELECT number, custom_id, reason, prompt, cached, generated, started, first, finished, cut"
-#define WITH_TEXTS SELECT_ROWS ", line, hash FROM row JOIN text USING(number) "
-#define WITHOUT SELECT_ROWS ", NULL, 0 FROM row "
+#define COLUMNS "row.number, custom_id, reason, prompt, cached, generated, started, first, finished, cut, row.line"
+#define SEALED                                                                                                         \
+    "row.seal IS seal(row.number, completed, custom_id, reason, prompt, cached, generated, started, first, finished, " \
+    "cut, row.line)"
+/* A row whose text is missing is damaged, not left out. */
+#define WITH_TEXT                                                                                                      \
+    "SELECT " COLUMNS ", " SEALED " AND text.seal IS seal(text.number, text.line), text.line FROM row LEFT JOIN text " \
+    "ON text.number = row.number "
+#define WITHOUT_TEXT "SELECT " COLUMNS ", " SEALED " FROM row "
 
 int qm_journal_each(struct qm_journal *j, enum qm_journal_order order, bool texts, qm_journal_row_fn *each, void *arg,
                     struct qm_error *err) {
 #define QUESTION(rest)                                                                                                 \
-    { WITHOUT rest, WITH_TEXTS rest }
+    { WITHOUT_TEXT rest, WITH_TEXT rest }
     static const char *const questions[QM_JOURNAL_ORDERS][2] = {
-        [QM_JOURNAL_BY_INPUT] = QUESTION("ORDER BY number"),
+        [QM_JOURNAL_BY_INPUT] = QUESTION("ORDER BY row.number"),
         [QM_JOURNAL_BY_COMPLETION] = QUESTION("ORDER BY completed"),
-        [QM_JOURNAL_FAILED] = QUESTION("WHERE reason IS NOT NULL ORDER BY number"),
-        [QM_JOURNAL_CUT] = QUESTION("WHERE cut ORDER BY number"),
+        [QM_JOURNAL_FAILED] = QUESTION("WHERE reason IS NOT NULL ORDER BY row.number"),
+        [QM_JOURNAL_CUT] = QUESTION("WHERE cut ORDER BY row.number"),
     };
 #undef QUESTION
     sqlite3_stmt *s = NULL;
@@ -99,11 +105,11 @@ int qm_journal_each(struct qm_journal *j, enum qm_journal_order order, bool text
             .first = sqlite3_column_double(s, 7),
             .finished = sqlite3_column_double(s, 8),
             .cut = sqlite3_column_int(s, 9) != 0,
-            .text = (const char *)sqlite3_column_text(s, 10),
-            .len = (size_t)sqlite3_column_bytes(s, 10),
+            .line = (uint64_t)sqlite3_column_int64(s, 10),
+            .text = texts ? (const char *)sqlite3_column_text(s, 12) : NULL,
+            .len = texts ? (size_t)sqlite3_column_bytes(s, 12) : 0,
         };
-        if (texts &&
-            qm_hash64(row.text ? row.text : "", row.len, (uint64_t)row.number) != (uint64_t)sqlite3_column_int64(s, 11))
+        if (!sqlite3_column_int(s, 11) || (texts && !row.text))
             rc = qm_fail(err, QM_INPUT, "%s: damaged: row %lld is not what was written; it was left as it is", j->path,
                          (long long)row.number);
         else
@@ -186,7 +192,9 @@ int qm_journal_block(struct qm_journal *j, int64_t block, const char *hash, stru
     int step = sqlite3_step(s), rc = QM_OK;
     bool known = step == SQLITE_ROW;
     const char *kept = known ? (const char *)sqlite3_column_text(s, 0) : NULL;
-    if (known && (!kept || strcmp(kept, hash) != 0))
+    if (known && (!kept || !sqlite3_column_int(s, 1)))
+        rc = qm_journal_damaged(j, "a fingerprint of the input", err);
+    else if (known && strcmp(kept, hash) != 0)
         rc = qm_fail(err, QM_INPUT,
                      "the input's block %lld is not what it was when this job began: put the file back as it was, or "
                      "start over with --restart",

@@ -40,13 +40,25 @@ int qm_batch_line_answer(const char *job, int64_t number, const char *custom_id,
                 out, err);
 }
 
-int qm_batch_line_error(const char *job, int64_t number, const char *custom_id, const struct qm_error *why,
-                        struct qm_buf *out, struct qm_error *err) {
+int qm_batch_line_error(const char *job, int64_t number, int64_t file_line, const char *custom_id,
+                        const struct qm_error *why, struct qm_buf *out, struct qm_error *err) {
     char id[64];
+    const char *code = why->code == QM_FIT      ? "does_not_fit"
+                       : why->code == QM_SYSTEM ? "internal_error"
+                                                : "invalid_request";
     row_id(job, number, "batch_req_", id, sizeof id);
-    return dump(json_pack("{s:s, s:o, s:n, s:{s:s, s:s}}", "id", id, "custom_id", name(custom_id), "response", "error",
-                          "code", why->code == QM_FIT ? "does_not_fit" : "invalid_request", "message", why->message),
-                out, err);
+    json_t *line = json_pack("{s:s, s:o, s:n, s:{s:s, s:s}}", "id", id, "custom_id", name(custom_id), "response",
+                             "error", "code", code, "message", why->message);
+    if (file_line > 0)
+        json_object_set_new(json_object_get(line, "error"), "line", json_integer(file_line));
+    return dump(line, out, err);
+}
+
+void qm_batch_row_title(int64_t number, int64_t file_line, char out[64]) {
+    if (file_line > 0 && file_line != number)
+        snprintf(out, 64, "row %lld (line %lld of the file)", (long long)number, (long long)file_line);
+    else
+        snprintf(out, 64, "row %lld", (long long)number);
 }
 
 void qm_batch_reason(const char *message, char out[160]) {

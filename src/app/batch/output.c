@@ -262,9 +262,15 @@ static int settle(struct qm_batch_output *o, bool log, struct qm_progress *progr
     }
     if (rc)
         return rc;
-    if (st.st_size < o->length)
+    if (o->length < 0 || st.st_size < o->length)
         return rebuild(o, err);
     return ftruncate(o->fd, o->length) == 0 ? QM_OK : write_failed(o->path, err);
+}
+
+int qm_batch_output_expect(struct qm_journal *journal, int64_t bytes, struct qm_error *err) {
+    int64_t length;
+    int rc = qm_journal_get_int(journal, LENGTH_KEY, 0, &length, err);
+    return !rc && length != bytes ? qm_journal_set_int(journal, LENGTH_KEY, -1, err) : rc;
 }
 
 int qm_batch_output_open(const struct qm_batch_paths *paths, struct qm_journal *journal, bool log,

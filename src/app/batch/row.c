@@ -18,8 +18,94 @@ static int take_text(const struct qm_batch_row *row, const char *key, const char
     return QM_OK;
 }
 
-int qm_batch_row_parse(const char *text, size_t len, const char *name, struct qm_batch_row *out, struct qm_error *err) {
+static size_t spaces(const char *text, size_t len) {
+    size_t n = 0;
+    while (n < len && (text[n] == ' ' || text[n] == '\t'))
+        n++;
+    return n;
+}
+
+/* Past a string that begins at *at. False: it does not end. */
+static bool pass_string(const char *text, size_t len, size_t *at) {
+    for (size_t i = *at + 1; i < len; i++) {
+        if (text[i] == '"') {
+            *at = i + 1;
+            return true;
+        }
+        i += text[i] == '\\';
+    }
+    return false;
+}
+
+/* Past a value, to the comma or the end after it. */
+static bool pass_value(const char *text, size_t len, size_t *at) {
+    int depth = 0;
+    while (*at < len) {
+        char c = text[*at];
+        if (c == '"') {
+            if (!pass_string(text, len, at))
+                return false;
+            continue;
+        }
+        if (depth == 0 && (c == ',' || c == '}'))
+            return true;
+        depth += c == '{' || c == '[' ? 1 : c == '}' || c == ']' ? -1 : 0;
+        ++*at;
+    }
+    return false;
+}
+
+static void take_name(const char *text, size_t len, char out[QM_BATCH_ID_LIMIT + 1]) {
+    json_t *name = json_loadb(text, len, JSON_DECODE_ANY, NULL); /* without NUL, which it would refuse */
+    size_t n = json_string_length(name);
+    if (json_is_string(name) && n <= QM_BATCH_ID_LIMIT) {
+        memcpy(out, json_string_value(name), n);
+        out[n] = 0;
+    }
+    json_decref(name);
+}
+
+void qm_batch_row_name(const char *text, size_t len, char out[QM_BATCH_ID_LIMIT + 1]) {
+    static const char wanted[] = "\"custom_id\"";
+    size_t at = 0;
+    *out = 0;
+    at += spaces(text, len);
+    if (at == len || text[at] != '{')
+        return;
+    while (at < len) {
+        at++; /* the brace or the comma */
+        at += spaces(text + at, len - at);
+        size_t key = at;
+        if (at >= len || text[at] != '"' || !pass_string(text, len, &at))
+            return;
+        bool is_wanted = at - key == sizeof wanted - 1 && !memcmp(text + key, wanted, sizeof wanted - 1);
+        at += spaces(text + at, len - at);
+        if (at >= len || text[at] != ':')
+            return;
+        at++;
+        at += spaces(text + at, len - at);
+        size_t value = at;
+        bool whole = at < len && text[at] == '"' && pass_string(text, len, &at);
+        if (is_wanted && whole)
+            take_name(text + value, at - value, out);
+        if (!pass_value(text, len, &at) || text[at] != ',')
+            return;
+    }
+}
+
+static int parse(const char *text, size_t len, const char *name, struct qm_batch_row *out, struct qm_error *err) {
+    char id[QM_BATCH_ID_LIMIT + 1];
     int rc = qm_json_parse(text, len, name, &out->root, err);
+    if (rc != QM_INPUT)
+        return rc;
+    qm_batch_row_name(text, len, id);
+    if (*id && (out->root = json_pack("{s:s}", "custom_id", id)))
+        out->custom_id = json_string_value(json_object_get(out->root, "custom_id"));
+    return rc;
+}
+
+int qm_batch_row_parse(const char *text, size_t len, const char *name, struct qm_batch_row *out, struct qm_error *err) {
+    int rc = parse(text, len, name, out, err);
     if (rc)
         return rc;
     if (!qm_json_is_object(out->root))

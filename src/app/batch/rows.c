@@ -1,8 +1,12 @@
 /* The rows of a job as its settings say, and the memory for its sequences. */
+#include <stdio.h>
 #include <string.h>
 
 #include "app/batch/job.h"
+#include "app/batch/row.h"
+#include "app/batch/work.h"
 #include "app/template_args.h"
+#include "base/json.h"
 #include "numa/memory.h"
 #include "session/scheduler.h"
 
@@ -26,6 +30,33 @@ static int open_documents(const struct qm_args *args, struct qm_batch_rows *out,
     return rc;
 }
 
+/* A text, an archive or a list instead of rows is told at once, not in as many error lines as it has lines. A first row
+ * that is only damaged (it begins as one, and has a name) is a row like others. */
+static int check_first(const struct qm_batch_source *source, const char *path, struct qm_error *err) {
+    static const struct qm_batch_line beginning = {.number = 1, .file_line = 1};
+    struct qm_batch_line line;
+    struct qm_error why = {0};
+    char title[64], id[QM_BATCH_ID_LIMIT + 1];
+    json_t *first = NULL;
+    bool end;
+    int rc = source->next(source->self, &line, &end, err);
+    if (rc || end || !line.text)
+        return rc ? rc : source->seek(source->self, &beginning, err);
+    snprintf(title, sizeof title, "line %lld", (long long)line.file_line);
+    rc = qm_json_parse(line.text, line.length, title, &first, &why);
+    if (!rc && !json_is_object(first))
+        rc = qm_fail(&why, QM_INPUT, "%s: %s", title, qm_json_type_name(first));
+    qm_batch_row_name(line.text, line.length, id);
+    json_decref(first);
+    if (rc == QM_INPUT && !*id)
+        return qm_fail(
+            err, QM_INPUT,
+            "%s: expected a batch file, a JSON object {\"custom_id\", \"method\", \"url\", \"body\"} on each "
+            "line; found %s. For questions about a text: --document FILE --ask QUESTIONS",
+            path, why.message);
+    return source->seek(source->self, &beginning, err);
+}
+
 int qm_batch_rows_open(const struct qm_args *args, const struct qm_batch_settings *s, struct qm_batch_rows *out,
                        struct qm_error *err) {
     if (!s->input)
@@ -33,13 +64,36 @@ int qm_batch_rows_open(const struct qm_args *args, const struct qm_batch_setting
     int rc = qm_batch_input_open(s->input, QM_BATCH_LINE_LIMIT, &out->input, err);
     if (!rc)
         out->source = qm_batch_input_source(out->input);
-    return rc;
+    return rc ? rc : check_first(&out->source, s->input, err);
 }
 
 void qm_batch_rows_close(struct qm_batch_rows *r) {
     qm_batch_input_close(r->input);
     qm_batch_documents_close(r->documents);
     *r = (struct qm_batch_rows){0};
+}
+
+int qm_batch_rows_compare(const struct qm_batch_rows *r, struct qm_journal *j, struct qm_error *err) {
+    struct qm_journal_totals t;
+    int64_t n = 0;
+    int rc = qm_journal_totals(j, &t, err);
+    while (!rc) {
+        struct qm_batch_line line;
+        bool end, known;
+        uint64_t answered;
+        rc = r->source.next(r->source.self, &line, &end, err);
+        if (rc || end)
+            break;
+        n++;
+        rc = qm_journal_has(j, line.number, &known, &answered, err);
+        if (!rc && (!known || answered != line.hash))
+            rc = qm_batch_other_row(line.number, err);
+    }
+    return !rc && t.rows != n ? qm_fail(err, QM_INPUT,
+                                        "the input has %lld rows, and %lld were answered: put the file back as it was "
+                                        "and run the same command again, or start over with --restart",
+                                        (long long)n, (long long)t.rows)
+                              : rc;
 }
 
 int qm_batch_kv_memory(const struct qm_args *args, const struct qm_batch_settings *s, const struct qm_model *m,

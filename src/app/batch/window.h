@@ -1,6 +1,7 @@
-/* The rows that a batch job has read and not yet finished: at most as many as it may look ahead. Which of them is next
- * is decided here: the one whose prompt shares the longest beginning with the one taken before it, the first of those
- * in the input. Since the window begins at the first unfinished row, no row waits for ever.
+/* The rows that a batch job has read and not yet finished: at most as many as it may look ahead, finished ones not
+ * counted, so that one long row keeps nothing from being read. Which of them is next is decided here: the one whose
+ * prompt shares the longest beginning with the one taken before it, the first of those in the input; but a row that
+ * `capacity` rows were read after is next before all others, so that none waits for ever.
  * Not thread-safe. */
 #ifndef QM_APP_BATCH_WINDOW_H
 #define QM_APP_BATCH_WINDOW_H
@@ -22,8 +23,8 @@ struct qm_batch_window;
 int qm_batch_window_new(int64_t capacity, struct qm_batch_window **out, struct qm_error *err);
 void qm_batch_window_free(struct qm_batch_window *w);
 
-/* Whether a row of this number may be read: it is less than `capacity` lines after the first unfinished one. */
-bool qm_batch_window_room(const struct qm_batch_window *w, int64_t number);
+/* Whether a row may be read: fewer than `capacity` are there. */
+bool qm_batch_window_room(const struct qm_batch_window *w);
 /* Rows come in ascending order. */
 int qm_batch_window_add(struct qm_batch_window *w, const struct qm_batch_line *line, const char *custom_id,
                         const struct qm_batch_prefix *prefix, struct qm_error *err);

@@ -14,7 +14,7 @@
 struct active {
     struct qm_batch_work *work;
     struct active *next;
-    int64_t number;
+    struct qm_batch_line line;
     struct qm_batch_row row;
     struct qm_openai_request *request;
     int parts, submitted, ended;
@@ -34,8 +34,8 @@ struct qm_batch_work {
     struct active *active; /* a list */
     int64_t n_active, in_flight;
     bool closing;
-    int64_t next_number; /* of the row read next */
-    int64_t noted;       /* rows done when the position was noted last */
+    struct qm_batch_line next; /* where reading goes on */
+    int64_t noted;             /* rows done when the position was noted last */
     struct qm_batch_counts counts;
     struct qm_buf line;     /* the output line being made */
     struct qm_error system; /* what concerns the job, met inside a callback */
@@ -55,15 +55,18 @@ static int write_line(struct qm_batch_work *w, struct qm_journal_row *row, struc
     return rc;
 }
 
-/* A row that never reached the scheduler, or failed there. */
-static int write_error(struct qm_batch_work *w, int64_t number, const char *custom_id, const struct qm_error *why,
-                       struct qm_error *err) {
+/* A row that never reached the scheduler, or failed there. unread: it is no row at all, and found by its line. */
+static int write_error(struct qm_batch_work *w, const struct qm_batch_line *line, bool unread, const char *custom_id,
+                       const struct qm_error *why, struct qm_error *err) {
     char reason[160];
     qm_batch_reason(why->message, reason);
-    struct qm_journal_row row = {
-        .number = number, .custom_id = custom_id, .reason = reason, .finished = qm_batch_real(w->o.clock)};
+    struct qm_journal_row row = {.number = line->number,
+                                 .custom_id = custom_id,
+                                 .reason = reason,
+                                 .line = line->hash,
+                                 .finished = qm_batch_real(w->o.clock)};
     w->line.len = 0;
-    int rc = qm_batch_line_error(w->o.job, number, custom_id, why, &w->line, err);
+    int rc = qm_batch_line_error(w->o.job, line->number, unread ? line->file_line : 0, custom_id, why, &w->line, err);
     return rc ? rc : write_line(w, &row, err);
 }
 
@@ -74,13 +77,13 @@ static bool is_rows(int rc) {
 
 /* --- reading ahead --- */
 
-static int check_name(struct qm_batch_work *w, int64_t number, const char *custom_id, struct qm_error *why,
-                      struct qm_error *err) {
+static int check_name(struct qm_batch_work *w, int64_t number, const char *title, const char *custom_id,
+                      struct qm_error *why, struct qm_error *err) {
     const struct qm_batch_pending *same = qm_batch_window_named(w->window, custom_id);
     bool before = same != NULL;
     int rc = before ? QM_OK : qm_journal_named_before(w->o.journal, custom_id, number, &before, err);
     if (!rc && before)
-        qm_fail(why, QM_INPUT, "row %lld: a row before it has the same custom_id", (long long)number);
+        qm_fail(why, QM_INPUT, "%s: a row before it has the same custom_id", title);
     return rc;
 }
 
@@ -88,22 +91,28 @@ static int read_one(struct qm_batch_work *w, const struct qm_batch_line *line, s
     struct qm_batch_row row = {0};
     struct qm_batch_prefix prefix;
     struct qm_error why = {0};
-    char name[48];
+    char title[64], id[QM_BATCH_ID_LIMIT + 1] = "";
+    const char *name = NULL;
     int rc = QM_OK;
-    snprintf(name, sizeof name, "row %lld", (long long)line->number);
-    if (!line->text)
-        qm_fail(&why, QM_INPUT, "%s: longer than the limit for a row: %llu bytes", name,
+    qm_batch_row_title(line->number, line->file_line, title);
+    if (!line->text) {
+        qm_fail(&why, QM_INPUT, "%s: longer than the limit for a row: %llu bytes", title,
                 (unsigned long long)line->length);
-    else
-        qm_batch_row_parse(line->text, line->length, name, &row, &why);
+        qm_batch_row_name(line->head, line->head_length, id);
+        name = *id ? id : NULL;
+    } else {
+        qm_batch_row_parse(line->text, line->length, title, &row, &why);
+        name = row.custom_id;
+    }
+    bool unread = why.code != QM_OK;
     if (!why.code)
-        rc = check_name(w, line->number, row.custom_id, &why, err);
+        rc = check_name(w, line->number, title, name, &why, err);
     if (!rc && !why.code)
         rc = qm_batch_row_prefix(&row, &prefix, err);
     if (!rc && !why.code)
-        rc = qm_batch_window_add(w->window, line, row.custom_id, &prefix, err);
+        rc = qm_batch_window_add(w->window, line, name, &prefix, err);
     else if (!rc && is_rows(why.code))
-        rc = write_error(w, line->number, row.custom_id, &why, err);
+        rc = write_error(w, line, unread, name, &why, err);
     else if (!rc) {
         *err = why;
         rc = why.code;
@@ -112,11 +121,19 @@ static int read_one(struct qm_batch_work *w, const struct qm_batch_line *line, s
     return rc;
 }
 
+int qm_batch_other_row(int64_t number, struct qm_error *err) {
+    return qm_fail(err, QM_INPUT,
+                   "row %lld of the input is not the one that was answered: put the file back as it was and run the "
+                   "same command again, or start over with --restart",
+                   (long long)number);
+}
+
 /* One more row; *more false: none, or no room. */
 static int read_ahead(struct qm_batch_work *w, bool *more, struct qm_error *err) {
     struct qm_batch_line line;
     bool end, known;
-    *more = !w->counts.all_read && qm_batch_window_room(w->window, w->next_number);
+    uint64_t answered;
+    *more = !w->counts.all_read && qm_batch_window_room(w->window);
     if (!*more)
         return QM_OK;
     int rc = w->o.source->next(w->o.source->self, &line, &end, err);
@@ -128,13 +145,18 @@ static int read_ahead(struct qm_batch_work *w, bool *more, struct qm_error *err)
         *more = false;
         return qm_journal_set_int(w->o.journal, "rows", w->counts.read, err);
     }
-    w->next_number = line.number + 1;
+    rc = qm_journal_has(w->o.journal, line.number, &known, &answered, err);
+    if (!rc && known && answered != line.hash)
+        rc = qm_batch_other_row(line.number, err);
+    if (rc)
+        return rc;
+    /* what is left of its line, an end, is no row */
+    w->next = line;
+    w->next.number++;
+    w->next.offset += line.length;
     w->counts.read = line.number;
-    w->counts.read_bytes = line.offset + line.length;
-    rc = qm_journal_has(w->o.journal, line.number, &known, err);
-    if (!rc && !known)
-        rc = read_one(w, &line, err);
-    return rc;
+    w->counts.read_bytes = w->next.offset;
+    return known ? QM_OK : read_one(w, &line, err);
 }
 
 /* --- to the scheduler --- */
@@ -180,7 +202,7 @@ static void on_done(void *arg, const struct qm_outcome *o) {
 /* Tokens that an earlier run has generated, as far as they make sense. */
 static int saved_tokens(struct qm_batch_work *w, const struct active *a, int part, struct qm_buf *ids,
                         struct qm_request *r, struct qm_error *err) {
-    int rc = qm_journal_tokens(w->o.journal, a->number, part, ids, err);
+    int rc = qm_journal_tokens(w->o.journal, a->line.number, part, ids, err);
     int64_t n = (int64_t)(ids->len / sizeof(int32_t));
     const int32_t *data = (const int32_t *)(const void *)ids->data;
     bool good = r->decoding.max_tokens < 0 || n < r->decoding.max_tokens;
@@ -239,10 +261,10 @@ static int prepare(struct qm_batch_work *w, const struct qm_batch_pending *pendi
                    struct qm_error *err) {
     struct qm_buf text = {0};
     struct qm_error why = {0};
-    char name[48];
-    snprintf(name, sizeof name, "row %lld", (long long)pending->line.number);
+    char title[64];
+    qm_batch_row_title(pending->line.number, pending->line.file_line, title);
     int rc = w->o.source->read(w->o.source->self, &pending->line, &text, err);
-    if (!rc && !qm_batch_row_parse(text.data, text.len, name, &a->row, &why))
+    if (!rc && !qm_batch_row_parse(text.data, text.len, title, &a->row, &why))
         qm_openai_request_new(w->o.openai, a->row.endpoint, a->row.body,
                               qm_hash64(pending->custom_id, strlen(pending->custom_id), w->o.seed), &a->request, &why);
     qm_buf_free(&text);
@@ -268,7 +290,7 @@ static int begin_row(struct qm_batch_work *w, const struct qm_batch_pending *pen
     if (!a)
         return qm_fail_memory(err, sizeof *a, "a row");
     a->work = w;
-    a->number = pending->line.number;
+    a->line = pending->line;
     a->next = w->active;
     w->active = a;
     w->n_active++;
@@ -310,9 +332,10 @@ int qm_batch_work_feed(struct qm_batch_work *w, double seconds, struct qm_error 
 static int answer(struct qm_batch_work *w, struct active *a, struct qm_error *err) {
     json_t *body = NULL;
     char id[64];
-    qm_batch_body_id(w->o.job, a->number, a->row.endpoint, id);
-    struct qm_journal_row row = {.number = a->number,
+    qm_batch_body_id(w->o.job, a->line.number, a->row.endpoint, id);
+    struct qm_journal_row row = {.number = a->line.number,
                                  .custom_id = a->row.custom_id,
+                                 .line = a->line.hash,
                                  .prompt = a->prompt,
                                  .cached = a->cached,
                                  .generated = a->generated,
@@ -323,8 +346,14 @@ static int answer(struct qm_batch_work *w, struct active *a, struct qm_error *er
     w->line.len = 0;
     int rc = qm_openai_response(a->request, id, w->o.created, &body, err);
     if (!rc)
-        rc = qm_batch_line_answer(w->o.job, a->number, row.custom_id, body, &w->line, err);
+        rc = qm_batch_line_answer(w->o.job, row.number, row.custom_id, body, &w->line, err);
     return rc ? rc : write_line(w, &row, err);
+}
+
+int qm_batch_note_position(struct qm_journal *j, const struct qm_batch_line *at, struct qm_error *err) {
+    int rc = qm_journal_set_int(j, "position_row", at->number, err);
+    rc = rc ? rc : qm_journal_set_int(j, "position_line", at->file_line, err);
+    return rc ? rc : qm_journal_set_int(j, "position_offset", (int64_t)at->offset, err);
 }
 
 /* Where reading may begin when the job resumes: at the first row that is not finished. */
@@ -333,10 +362,7 @@ static int note_position(struct qm_batch_work *w, struct qm_error *err) {
         return QM_OK;
     w->noted = w->counts.done;
     const struct qm_batch_pending *first = qm_batch_window_first(w->window);
-    int64_t number = first ? first->line.number : w->next_number;
-    uint64_t offset = first ? first->line.offset : w->counts.read_bytes;
-    int rc = qm_journal_set_int(w->o.journal, "position_row", number, err);
-    return rc ? rc : qm_journal_set_int(w->o.journal, "position_offset", (int64_t)offset, err);
+    return qm_batch_note_position(w->o.journal, first ? &first->line : &w->next, err);
 }
 
 static int collect_one(struct qm_batch_work *w, struct active *a, bool *gone, struct qm_error *err) {
@@ -346,8 +372,8 @@ static int collect_one(struct qm_batch_work *w, struct active *a, bool *gone, st
     *gone = a->ended == a->submitted && (a->failed.code || (a->parts > 0 && a->submitted == a->parts));
     if (!*gone)
         return QM_OK;
-    int rc = a->failed.code ? write_error(w, a->number, a->row.custom_id, &a->failed, err) : answer(w, a, err);
-    qm_batch_window_remove(w->window, a->number);
+    int rc = a->failed.code ? write_error(w, &a->line, false, a->row.custom_id, &a->failed, err) : answer(w, a, err);
+    qm_batch_window_remove(w->window, a->line.number);
     return rc;
 }
 
@@ -383,7 +409,7 @@ int qm_batch_work_each(const struct qm_batch_work *w, qm_batch_sequence_fn *each
         for (int i = 0; i < a->submitted && !rc; i++) {
             struct qm_request_view v;
             if (a->part[i].id && !qm_scheduler_view(w->o.scheduler, a->part[i].id, &v))
-                rc = each(arg, a->number, &v, err);
+                rc = each(arg, a->line.number, &v, err);
         }
     return rc;
 }
@@ -394,7 +420,7 @@ int qm_batch_work_save_tokens(struct qm_batch_work *w, struct qm_error *err) {
         for (int i = 0; i < a->submitted && !rc; i++) {
             struct qm_request_view v;
             if (a->part[i].id && !qm_scheduler_view(w->o.scheduler, a->part[i].id, &v) && v.n_generated > 0)
-                rc = qm_journal_save_tokens(w->o.journal, a->number, i, v.tokens + v.n_prompt, v.n_generated, err);
+                rc = qm_journal_save_tokens(w->o.journal, a->line.number, i, v.tokens + v.n_prompt, v.n_generated, err);
         }
     return rc;
 }
@@ -409,19 +435,15 @@ struct qm_batch_counts qm_batch_work_counts(const struct qm_batch_work *w) {
 
 static int resume(struct qm_batch_work *w, struct qm_error *err) {
     struct qm_journal_totals t;
-    int64_t number, offset, rows;
+    int64_t number, line, offset;
     int rc = qm_journal_totals(w->o.journal, &t, err);
-    if (!rc)
-        rc = qm_journal_get_int(w->o.journal, "position_row", 1, &number, err);
-    if (!rc)
-        rc = qm_journal_get_int(w->o.journal, "position_offset", 0, &offset, err);
-    if (!rc)
-        rc = qm_journal_get_int(w->o.journal, "rows", -1, &rows, err);
-    if (!rc)
-        rc = w->o.source->seek(w->o.source->self, number, (uint64_t)offset, err);
+    rc = rc ? rc : qm_journal_get_int(w->o.journal, "position_row", 1, &number, err);
+    rc = rc ? rc : qm_journal_get_int(w->o.journal, "position_line", 1, &line, err);
+    rc = rc ? rc : qm_journal_get_int(w->o.journal, "position_offset", 0, &offset, err);
+    w->next = (struct qm_batch_line){.number = number, .file_line = line, .offset = (uint64_t)offset};
+    rc = rc ? rc : w->o.source->seek(w->o.source->self, &w->next, err);
     if (rc)
         return rc;
-    w->next_number = number;
     w->noted = t.rows;
     w->counts = (struct qm_batch_counts){.done = t.rows,
                                          .failed = t.failed,

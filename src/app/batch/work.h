@@ -44,6 +44,11 @@ bool qm_batch_work_done(const struct qm_batch_work *w);
 /* Saves the tokens of what is being generated, with the next commit. */
 int qm_batch_work_save_tokens(struct qm_batch_work *w, struct qm_error *err);
 
+/* QM_INPUT: the line of a finished row is not what it was. */
+int qm_batch_other_row(int64_t number, struct qm_error *err);
+/* Where reading begins when the job resumes, with the next commit. */
+int qm_batch_note_position(struct qm_journal *j, const struct qm_batch_line *at, struct qm_error *err);
+
 /* The sequences in flight, in no order. */
 typedef int qm_batch_sequence_fn(void *arg, int64_t row, const struct qm_request_view *v, struct qm_error *err);
 int qm_batch_work_each(const struct qm_batch_work *w, qm_batch_sequence_fn *each, void *arg, struct qm_error *err);

@@ -64,6 +64,11 @@ static void is_line(struct qm_batch_source *s, int64_t number, uint64_t offset, 
     qm_buf_free(&again);
 }
 
+static int seek(const struct qm_batch_source *s, int64_t number, int64_t file_line, uint64_t offset) {
+    const struct qm_batch_line at = {.number = number, .file_line = file_line, .offset = offset};
+    return s->seek(s->self, &at, NULL);
+}
+
 static void is_end(struct qm_batch_source *s) {
     struct qm_batch_line line;
     assert_false(next(s, &line));
@@ -78,12 +83,79 @@ static void test_lines(void **state) {
     is_line(&s, 2, 10, "{22}");
     is_line(&s, 3, 16, "{333}");
     is_end(&s);
-    assert_int_equal(s.seek(s.self, 2, 10, NULL), 0);
+    assert_int_equal(seek(&s, 2, 5, 10), 0);
     is_line(&s, 2, 10, "{22}");
-    assert_int_equal(s.seek(s.self, 4, 21, NULL), 0);
+    assert_int_equal(seek(&s, 4, 6, 21), 0);
     is_end(&s);
+    assert_int_equal(seek(&s, 4, 6, 22), QM_INPUT);
+    assert_int_equal(seek(&s, 0, 6, 1), QM_INPUT);
+    assert_int_equal(seek(&s, 1, 0, 0), QM_INPUT);
+    qm_batch_input_close(in);
+}
+
+/* Lines of the file are counted with those that are no rows, and from where reading goes on. */
+static void test_file_lines(void **state) {
+    (void)state;
+    struct qm_batch_input *in = open_text("\n{1}\r\n\n{22}\n \n{3}", 100);
+    struct qm_batch_source s = qm_batch_input_source(in);
+    struct qm_batch_line line;
+    static const int64_t lines[] = {2, 4, 6};
+    for (int from = 0; from < 3; from++) {
+        struct qm_batch_line at = {.number = 1, .file_line = 1};
+        assert_int_equal(s.seek(s.self, &at, NULL), 0);
+        for (int i = 0; i < 3; i++) {
+            assert_true(next(&s, &line));
+            assert_int_equal(line.number, i + 1);
+            assert_int_equal(line.file_line, lines[i]);
+            if (i == from) { /* as a job notes it: after what it has read */
+                at = line;
+                at.number++;
+                at.offset += line.length;
+                assert_int_equal(s.seek(s.self, &at, NULL), 0);
+            }
+        }
+        assert_false(next(&s, &line));
+    }
+    qm_batch_input_close(in);
+}
+
+/* A line that is not what it was is not given again; nor is one that was written while it was read. */
+static void test_read_twice(void **state) {
+    (void)state;
+    struct qm_batch_input *in = open_text("{1}\n{2}\n", 100);
+    struct qm_batch_source s = qm_batch_input_source(in);
+    struct qm_batch_line one, two;
+    struct qm_buf text = {0};
     struct qm_error err;
-    assert_int_equal(s.seek(s.self, 4, 22, &err), QM_INPUT);
+    bool same;
+    assert_true(next(&s, &one));
+    assert_true(next(&s, &two));
+    assert_int_not_equal(one.hash, two.hash);
+    FILE *f = fopen(path, "r+b");
+    fseek(f, 5, SEEK_SET);
+    fputc('7', f);
+    fclose(f);
+    assert_int_equal(s.read(s.self, &two, &text, &err), QM_INPUT);
+    assert_non_null(strstr(err.message, "changed while it was read"));
+    assert_int_equal(s.read(s.self, &one, &text, &err), 0);
+    assert_string_equal(text.data, "{1}");
+    assert_int_equal(s.unchanged(s.self, &same, &err), 0);
+    assert_false(same);
+    /* read from its beginning, the change is seen before a line is given */
+    bool end;
+    assert_int_equal(seek(&s, 1, 1, 0), 0);
+    assert_int_equal(s.next(s.self, &one, &end, &err), QM_INPUT);
+    qm_buf_free(&text);
+    qm_batch_input_close(in);
+    /* another file in its place */
+    char other[TEST_PATH + 8];
+    in = open_text("{1}\n", 100);
+    s = qm_batch_input_source(in);
+    snprintf(other, sizeof other, "%s.new", path);
+    test_write_file(other, "{2}\n", 4);
+    assert_int_equal(rename(other, path), 0);
+    assert_int_equal(s.unchanged(s.self, &same, &err), 0);
+    assert_false(same);
     qm_batch_input_close(in);
 }
 
@@ -169,7 +241,7 @@ static void test_blocks(void **state) {
     assert_int_equal(first.n, 3);
     /* Reading from the middle of a block tells the same of the whole block. */
     qm_batch_input_on_block(in, keep_block, &second);
-    assert_int_equal(s.seek(s.self, at.number, at.offset, NULL), 0);
+    assert_int_equal(s.seek(s.self, &at, NULL), 0);
     assert_true(next(&s, &line));
     assert_int_equal(line.number, at.number);
     assert_int_equal(strtoll(line.text, NULL, 10), 20000);
@@ -179,7 +251,9 @@ static void test_blocks(void **state) {
     assert_string_equal(second.hash[0], "");
     assert_string_equal(second.hash[1], first.hash[1]);
     assert_string_equal(second.hash[2], first.hash[2]);
-    assert_int_equal(s.unchanged(s.self, NULL), 0);
+    bool same;
+    assert_int_equal(s.unchanged(s.self, &same, NULL), 0);
+    assert_true(same);
     qm_batch_input_close(in);
 }
 
@@ -197,7 +271,9 @@ static void test_changes(void **state) {
     qm_batch_input_close(b);
     assert_int_equal(truncate(path, 100000), 0);
     struct qm_error err;
-    assert_int_equal(s.unchanged(s.self, &err), QM_INPUT);
+    bool same;
+    assert_int_equal(s.unchanged(s.self, &same, &err), 0);
+    assert_false(same);
     struct qm_batch_line line;
     bool end;
     int rc;
@@ -220,8 +296,10 @@ static void test_what_is_no_file(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines),  cmocka_unit_test(test_empty_and_mark), cmocka_unit_test(test_limit),
-        cmocka_unit_test(test_blocks), cmocka_unit_test(test_changes),        cmocka_unit_test(test_what_is_no_file),
+        cmocka_unit_test(test_lines),      cmocka_unit_test(test_file_lines),
+        cmocka_unit_test(test_read_twice), cmocka_unit_test(test_empty_and_mark),
+        cmocka_unit_test(test_limit),      cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_changes),    cmocka_unit_test(test_what_is_no_file),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -157,9 +157,10 @@ static void test_rows(void **state) {
     assert_int_equal(t.cached, 12);
     assert_int_equal(t.generated, 9);
     bool yes;
-    assert_int_equal(qm_journal_has(j, 2, &yes, NULL), 0);
+    uint64_t line;
+    assert_int_equal(qm_journal_has(j, 2, &yes, &line, NULL), 0);
     assert_true(yes);
-    assert_int_equal(qm_journal_has(j, 4, &yes, NULL), 0);
+    assert_int_equal(qm_journal_has(j, 4, &yes, &line, NULL), 0);
     assert_false(yes);
     assert_int_equal(qm_journal_named_before(j, "c", 3, &yes, NULL), 0);
     assert_false(yes);
