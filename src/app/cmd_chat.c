@@ -217,6 +217,14 @@ static int read_document(struct chat *c) {
     return rc;
 }
 
+/* What the template refuses, it refuses before the weights are read. */
+static int check_template(const struct chat *c, const json_t *variables) {
+    time_t seconds = time(NULL);
+    struct tm now;
+    const char *system = c->system.len ? c->system.data : NULL;
+    return qm_chat_check(c->template, variables, system, localtime_r(&seconds, &now), c->err);
+}
+
 static int open_conversation(struct chat *c, struct qm_logit_bias **biases) {
     const struct qm_args *args = c->args;
     const char *system = qm_args_text(args, QM_OPT_SYSTEM, ""), *once = qm_args_text(args, QM_OPT_ONCE, "");
@@ -229,13 +237,15 @@ static int open_conversation(struct chat *c, struct qm_logit_bias **biases) {
         rc = qm_app_open(args, QM_TOKENIZER_YES, &c->progress, &c->model, c->err);
     if (!rc)
         rc = qm_chat_load(c->model.dir, qm_args_text(args, QM_OPT_CHAT_TEMPLATE, NULL), &c->template, c->err);
+    json_t *variables = json_object();
+    if (!rc)
+        rc = variables ? qm_template_args(args, variables, c->err) : qm_fail_memory(c->err, 64, "variables");
+    if (!rc)
+        rc = check_template(c, variables);
     if (!rc)
         rc = qm_app_sampling(args, &c->model, &c->sampling, biases, c->err);
     if (!rc)
         rc = read_document(c);
-    json_t *variables = json_object();
-    if (!rc)
-        rc = variables ? qm_template_args(args, variables, c->err) : qm_fail_memory(c->err, 64, "variables");
     if (!rc)
         rc = qm_app_load(args, 0, &c->progress, &c->model, c->err);
     if (!rc)

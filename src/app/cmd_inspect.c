@@ -84,7 +84,9 @@ static void look_around(struct inspection *in) {
     if (!in->model.tokenizer)
         add_notes(in, "no tokenizer: only token ids can be used (run --ids, logits --ids)");
     in->has_template = qm_chat_load(in->model.dir, NULL, &chat, &err) == QM_OK;
-    if (!in->has_template)
+    time_t seconds = time(NULL);
+    struct tm now;
+    if (!in->has_template || qm_chat_check(chat, NULL, NULL, localtime_r(&seconds, &now), &err))
         add_notes(in, err.message);
     qm_chat_free(chat);
     if (in->model.model->config.n_end_tokens == 0)

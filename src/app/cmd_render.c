@@ -82,7 +82,8 @@ const struct qm_command qm_cmd_render = {
     .summary = "Print the prompt that a list of messages becomes",
     .details = "FILE.json (-: standard input) is an OpenAI request body: messages, and perhaps\n"
                "tools, add_generation_prompt (true unless given), continue_final_message and\n"
-               "chat_template_kwargs. The prompt is printed exactly, with no newline added.\n"
+               "chat_template_kwargs. The prompt is printed exactly as batch and chat give it to\n"
+               "the model, with no newline added.\n"
                "Needs only the chat template and tokenizer_config.json in the model's\n"
                "directory.\n",
     .example = "quietmind render Qwen/Qwen3-4B messages.json --now 2026-01-15T12:00:00\n",

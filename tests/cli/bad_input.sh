@@ -83,6 +83,34 @@ refuse 3 'a template that raises' 'no such role' render "$M" "$T/body"
 refuse 3 'a template that raises, in chat' 'no such role' chat "$M" --once a
 echo '{% if %}' >"$M/chat_template.jinja"
 refuse 3 'a template that is wrong' 'chat_template' render "$M" "$T/body"
+echo '{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{"messages":[{"role":"user","content":"q"}]}}' >"$T/rows"
+echo '{"custom_id":"a","method":"POST","url":"/v1/completions","body":{"prompt":"q","max_tokens":1}}' >"$T/texts"
+for wrong in missing broken raising; do # what is wrong with the template is said before anything is computed
+    case $wrong in
+    missing)
+        rm "$M/chat_template.jinja"
+        cp "$M/tokenizer_config.json" "$T/config"
+        sed 's/"chat_template"/"another_template"/' "$T/config" >"$M/tokenizer_config.json"
+        says='has no chat template' ;;
+    broken) echo '{% if %}' >"$M/chat_template.jinja"; says="can't be read: .*chat_template.jinja:1: " ;;
+    raising) echo '{{ raise_exception("no such role") }}' >"$M/chat_template.jinja"; says='refuses these messages: no such role' ;;
+    esac
+    for how in -o --check; do
+        refuse 3 "a $wrong template, batch $how" "row 1 .*$says" batch "$M" "$T/rows" $how $([ $how = -o ] && echo "$T/never")
+    done
+    check 'nothing is begun' test ! -e "$T/never.journal"
+    refuse 3 "a $wrong template, in chat" "$says" chat "$M" --once a
+    expect 0 "a $wrong template, inspect" inspect "$M"
+    check 'is noted' out_has "$says"
+done
+expect 0 'texts need no template' batch "$M" "$T/texts" -o "$T/texts.out"
+check 'they are answered' grep -q '"status_code":200' "$T/texts.out"
+# another template fails for rows of its own: these rows fail
+echo '{% for m in messages %}{{ raise_exception("no " + m.role) if m.role == "system" }}{{ m.content }}{% endfor %}' >"$M/chat_template.jinja"
+sed 's/"a"/"b"/; s/"user"/"system"/' "$T/rows" | cat - "$T/rows" >"$T/mixed"
+expect 0 'a row that the template refuses' batch "$M" "$T/mixed" -o "$T/mixed.out"
+check 'fails with its words' grep -q '"custom_id":"b",.*refuses these messages: no system' "$T/mixed.out"
+check 'the other one does not' grep -q '"custom_id":"a",.*"status_code":200' "$T/mixed.out"
 echo '{"messages":[' >"$T/body"
 refuse 3 'messages that are not JSON' 'not valid JSON' render $DEMO "$T/body"
 echo '"hi"' >"$T/body"

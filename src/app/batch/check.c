@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/batch/chat.h"
 #include "app/batch/job.h"
 #include "app/batch/journal.h"
 #include "app/batch/line.h"
@@ -202,21 +203,16 @@ static int print_all(struct check *c, struct qm_error *err) {
     return rc ? rc : print_time(c, err);
 }
 
-static int open_all(struct check *c, struct qm_progress *progress, struct qm_error *err) {
-    const char *template_file = qm_args_text(c->args, QM_OPT_CHAT_TEMPLATE, NULL);
-    struct qm_error no_chat = {0};
+static int open_all(struct check *c, const struct tm *now, struct qm_progress *progress, struct qm_error *err) {
     int kv_type;
     bool created;
     int rc = qm_batch_rows_open(c->args, c->settings, &c->rows, err);
     rc = rc ? rc : qm_app_kv_type(c->args, &kv_type, err);
     rc = rc ? rc : qm_app_open(c->args, QM_TOKENIZER_YES, progress, &c->model, err);
+    rc = rc ? rc : qm_batch_chat(c->args, c->settings, c->model.dir, now, &c->chat, err);
     rc = rc ? rc : qm_journal_open("", &c->seen, &created, err);
     if (rc)
         return rc;
-    if (qm_chat_load(c->model.dir, template_file, &c->chat, &no_chat) && template_file) {
-        *err = no_chat;
-        return no_chat.code;
-    }
     const struct qm_config *config = &c->model.model->config;
     int64_t context = qm_args_int(c->args, QM_OPT_CONTEXT, 0);
     c->kv_type = kv_type < 0 ? qm_kv_default_type(config) : (enum qm_dtype)kv_type;
@@ -225,6 +221,7 @@ static int open_all(struct check *c, struct qm_progress *progress, struct qm_err
                                            .vocab = config->vocab,
                                            .context = context ? context : config->max_positions,
                                            .sampling = qm_openai_sampling(&c->model.defaults),
+                                           .now = now,
                                            .model = c->args->model};
     return QM_OK;
 }
@@ -235,8 +232,7 @@ int qm_batch_check(const struct qm_args *args, const struct qm_batch_settings *s
     struct tm now;
     time_t seconds = time(NULL);
     bool end = false;
-    int rc = open_all(&c, progress, err);
-    c.openai.now = localtime_r(&seconds, &now);
+    int rc = open_all(&c, localtime_r(&seconds, &now), progress, err);
     while (!rc) {
         struct qm_batch_line line;
         rc = c.rows.source.next(c.rows.source.self, &line, &end, err);

@@ -1,5 +1,6 @@
 /* Opening, running and ending a job. */
 #include "app/batch/job.h"
+#include "app/batch/chat.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -507,15 +508,11 @@ static void close_job(struct job *j) {
 }
 
 static int open_rows(struct job *j, struct qm_error *err) {
-    const char *template_file = qm_args_text(j->args, QM_OPT_CHAT_TEMPLATE, NULL);
+    time_t seconds = time(NULL);
+    struct tm now;
     int rc = qm_batch_rows_open(j->args, j->settings, &j->rows, err);
     rc = rc ? rc : qm_app_open(j->args, QM_TOKENIZER_YES, j->progress, &j->model, err);
-    /* a model without a template still completes texts; chat rows then say why they can't be answered */
-    struct qm_error no_chat = {0};
-    if (!rc && qm_chat_load(j->model.dir, template_file, &j->chat, &no_chat) && template_file) {
-        *err = no_chat;
-        rc = no_chat.code;
-    }
+    rc = rc ? rc : qm_batch_chat(j->args, j->settings, j->model.dir, localtime_r(&seconds, &now), &j->chat, err);
     rc = rc ? rc : qm_batch_paths(j->settings->output, &j->paths, err);
     rc = rc ? rc : open_journal(j, err);
     return rc ? rc : settle(j, err);

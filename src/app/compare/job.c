@@ -4,6 +4,7 @@
 #include <math.h>
 #include <time.h>
 
+#include "app/batch/chat.h"
 #include "app/batch/input.h"
 #include "app/batch/row.h"
 #include "app/compare/run.h"
@@ -39,21 +40,18 @@ static int count_rows(const struct qm_args *args, const struct qm_app_model *m, 
                       const char *path, struct counts *n, struct qm_error *err) {
     struct qm_batch_input *input = NULL;
     struct qm_chat *chat = NULL;
-    struct qm_error no_chat = {0};
+    const struct qm_batch_settings settings = {.input = path};
     time_t seconds = time(NULL);
     struct tm now;
-    const char *template_file = qm_args_text(args, QM_OPT_CHAT_TEMPLATE, NULL);
     int rc = qm_batch_input_open(path, QM_BATCH_LINE_LIMIT, &input, err);
-    if (!rc && qm_chat_load(m->dir, template_file, &chat, &no_chat) && template_file) {
-        *err = no_chat;
-        rc = no_chat.code;
-    }
+    if (!rc)
+        rc = qm_batch_chat(args, &settings, m->dir, localtime_r(&seconds, &now), &chat, err);
     struct qm_openai_context openai = {.tokenizer = m->tokenizer,
                                        .chat = chat,
                                        .vocab = m->model->config.vocab,
                                        .context = m->model->config.max_positions,
                                        .sampling = qm_openai_sampling(&m->defaults),
-                                       .now = localtime_r(&seconds, &now),
+                                       .now = &now,
                                        .model = args->model};
     for (bool end = false; !rc && !end;) {
         struct qm_batch_source source = qm_batch_input_source(input);

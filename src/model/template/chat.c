@@ -2,6 +2,7 @@
  * template.c; here is only what transformers does around it. */
 #include "model/template/chat.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -83,7 +84,8 @@ static int add_json(struct qm_chat *c, const json_t *v, const char *path, struct
 
 typedef int read_fn(const char *path, size_t limit, struct qm_buf *out, struct qm_error *err);
 
-static int add_file(struct qm_chat *c, const char *path, read_fn *read, struct qm_error *err) {
+/* name: of what is not a JSON file with names of its own. */
+static int add_file(struct qm_chat *c, const char *name, const char *path, read_fn *read, struct qm_error *err) {
     size_t n = strlen(path);
     if (n > 5 && strcmp(path + n - 5, ".json") == 0) {
         json_t *root;
@@ -96,8 +98,36 @@ static int add_file(struct qm_chat *c, const char *path, read_fn *read, struct q
     struct qm_buf text = {0};
     int rc = read(path, MAX_TEMPLATE_FILE, &text, err);
     if (!rc)
-        rc = add(c, "default", text.data ? text.data : "", text.len, path, err);
+        rc = add(c, name, text.data ? text.data : "", text.len, path, err);
     qm_buf_free(&text);
+    return rc;
+}
+
+/* additional_chat_templates/NAME.jinja, as transformers saves the templates of a model that has several. */
+static int add_additional(struct qm_chat *c, const char *dir, struct qm_error *err) {
+    static const char suffix[] = ".jinja";
+    struct qm_buf path = {0};
+    struct dirent **names = NULL;
+    int n = 0, rc = qm_buf_printf(&path, err, "%s/additional_chat_templates", dir);
+    if (!rc)
+        n = scandir(path.data, &names, NULL, alphasort);
+    size_t folder = path.len;
+    for (int i = 0; i < n; i++) {
+        char *dot = strrchr(names[i]->d_name, '.');
+        bool is_template = dot && dot > names[i]->d_name && !strcmp(dot, suffix);
+        path.len = folder;
+        if (!rc && is_template && c->n >= MAX_NAMED)
+            rc = qm_fail(err, QM_INPUT, "%.*s: at most %d templates are read", (int)folder, path.data, MAX_NAMED);
+        if (!rc && is_template)
+            rc = qm_buf_printf(&path, err, "/%s", names[i]->d_name);
+        if (!rc && is_template) {
+            *dot = 0;
+            rc = add_file(c, names[i]->d_name, path.data, qm_read_file, err);
+        }
+        free(names[i]);
+    }
+    free(names);
+    qm_buf_free(&path);
     return rc;
 }
 
@@ -142,12 +172,14 @@ static int find_template(struct qm_chat *c, const char *dir, const json_t *confi
         path.len = 0;
         rc = qm_buf_printf(&path, err, "%s/%s", dir, files[i]);
         if (!rc && qm_file_there(path.data))
-            rc = add_file(c, path.data, qm_read_file, err);
+            rc = add_file(c, "default", path.data, qm_read_file, err);
     }
     qm_buf_free(&path);
     const json_t *in_config = json_object_get(config, "chat_template");
     if (!rc && !c->n && in_config && !json_is_null(in_config))
         rc = add_json(c, in_config, config_path, err);
+    if (!rc)
+        rc = add_additional(c, dir, err);
     if (!rc && !c->n)
         rc = qm_fail(err, QM_INPUT,
                      "%s has no chat template (chat_template.jinja, chat_template.json, or \"chat_template\" in "
@@ -173,7 +205,7 @@ int qm_chat_load(const char *dir, const char *file, struct qm_chat **out, struct
     if (!rc)
         rc = read_tokens(c, config, err);
     if (!rc)
-        rc = file ? add_file(c, file, qm_read_given, err) : find_template(c, dir, config, path.data, err);
+        rc = file ? add_file(c, "default", file, qm_read_given, err) : find_template(c, dir, config, path.data, err);
     if (rc)
         qm_chat_free(c);
     else
@@ -414,5 +446,20 @@ int qm_chat_prompt(const struct qm_chat *c, const json_t *body, const struct tm 
     json_decref(plain);
     json_decref(messages);
     json_decref(tools);
+    return rc;
+}
+
+int qm_chat_check(const struct qm_chat *c, const json_t *kwargs, const char *system, const struct tm *now,
+                  struct qm_error *err) {
+    struct qm_buf prompt = {0};
+    json_t *messages = system ? json_pack("[{s:s, s:s}, {s:s, s:s}]", "role", "system", "content", system, "role",
+                                          "user", "content", "Hello.")
+                              : json_pack("[{s:s, s:s}]", "role", "user", "content", "Hello.");
+    json_t *body = json_pack("{s:o, s:O*}", "messages", messages, "chat_template_kwargs", kwargs);
+    int rc = body ? qm_chat_prompt(c, body, now, &prompt, err) : qm_fail_memory(err, 256, "a message");
+    if (!rc && !prompt.len)
+        rc = qm_fail(err, QM_INPUT, "the chat template gives an empty prompt");
+    json_decref(body);
+    qm_buf_free(&prompt);
     return rc;
 }

@@ -13,7 +13,8 @@
 struct qm_chat;
 
 /* The template comes from `file` if not NULL, else DIR/chat_template.jinja, else DIR/chat_template.json,
- * else tokenizer_config.json's "chat_template" (a string, or a list of {name, template}); bos_token,
+ * else tokenizer_config.json's "chat_template" (a string, or a list of {name, template}), beside those that
+ * DIR/additional_chat_templates/NAME.jinja gives by name; bos_token,
  * eos_token and the other special tokens from tokenizer_config.json (strings or objects with content).
  * DIR needs nothing else. None: QM_INPUT, saying so and naming --chat-template. */
 int qm_chat_load(const char *dir, const char *file, struct qm_chat **out, struct qm_error *err);
@@ -33,6 +34,11 @@ void qm_chat_free(struct qm_chat *c);
  * qm_chat_render, with what the template itself refuses or fails at named so. */
 int qm_chat_prompt(const struct qm_chat *c, const json_t *body, const struct tm *now, struct qm_buf *out,
                    struct qm_error *err);
+
+/* Whether the template renders one user's message, after the system's where `system` is given; QM_INPUT naming what it
+ * refuses or fails at. kwargs: as chat_template_kwargs, or NULL. */
+int qm_chat_check(const struct qm_chat *c, const json_t *kwargs, const char *system, const struct tm *now,
+                  struct qm_error *err);
 
 /* The same of messages that are as the template wants them, as transformers renders them. body: {messages, tools?,
  * documents?, add_generation_prompt? (true unless given or continue_final_message), continue_final_message?,

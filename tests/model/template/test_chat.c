@@ -9,14 +9,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/json.h"
 #include "model/template/chat.h"
 
 static const struct tm NOW = {.tm_year = 125, .tm_mday = 1};
-static const char *const FILES[] = {"chat_template.jinja", "chat_template.json", "tokenizer_config.json",
-                                    "other.jinja"};
+static const char *const FILES[] = {"chat_template.jinja",
+                                    "chat_template.json",
+                                    "tokenizer_config.json",
+                                    "other.jinja",
+                                    "additional_chat_templates/tool_use.jinja",
+                                    "additional_chat_templates/rag.jinja",
+                                    "additional_chat_templates/notes.txt"};
 
 struct fixture {
     char dir[64];
@@ -39,6 +45,7 @@ static int tear_down(void **state) {
     struct fixture *f = *state;
     for (size_t i = 0; i < sizeof FILES / sizeof *FILES; i++)
         unlink(path_of(f, FILES[i]));
+    rmdir(path_of(f, "additional_chat_templates"));
     rmdir(f->dir);
     free(f);
     return 0;
@@ -130,6 +137,54 @@ static void named_templates(void **state) {
     assert_non_null(strstr(prompt(f, NULL, HI), "needs the strings"));
 }
 
+/* Beside the default: by name, of files, over a list in tokenizer_config.json. */
+static void additional_templates(void **state) {
+    struct fixture *f = *state;
+    static const char TOOLS[] = "{\"messages\": [], \"tools\": [{}]}";
+    assert_int_equal(mkdir(path_of(f, "additional_chat_templates"), 0700), 0);
+    put(f, "additional_chat_templates/tool_use.jinja", "additional tools");
+    put(f, "additional_chat_templates/rag.jinja", "rag");
+    put(f, "additional_chat_templates/notes.txt", "{% if %}");
+    assert_non_null(strstr(prompt(f, NULL, HI), "none is named \"default\""));
+    assert_string_equal(prompt(f, NULL, TOOLS), "additional tools");
+    put(f, "tokenizer_config.json",
+        "{\"chat_template\": [{\"name\": \"tool_use\", \"template\": \"T\"}, {\"name\": \"default\", \"template\": "
+        "\"D\"}]}");
+    assert_string_equal(prompt(f, NULL, HI), "D");
+    assert_string_equal(prompt(f, NULL, TOOLS), "additional tools");
+    put(f, "chat_template.jinja", "jinja");
+    assert_string_equal(prompt(f, NULL, HI), "jinja");
+    assert_string_equal(prompt(f, NULL, TOOLS), "additional tools");
+    put(f, "other.jinja", "other");
+    assert_string_equal(prompt(f, path_of(f, "other.jinja"), TOOLS), "other");
+    put(f, "additional_chat_templates/rag.jinja", "{% if %}");
+    assert_non_null(strstr(prompt(f, NULL, HI), "rag.jinja:1: "));
+}
+
+static void checked(void **state) {
+    struct fixture *f = *state;
+    static const struct {
+        const char *template, *system, *error; /* NULL: fine */
+    } cases[] = {
+        {"{{ messages[-1].content }}", NULL, NULL},
+        {"{{ raise_exception('no system') if messages[0].role == 'system' }}x", NULL, NULL},
+        {"{{ raise_exception('no system') if messages[0].role == 'system' }}x", "S",
+         "refuses these messages: no system"},
+        {"{{ x.y }}", NULL, "the chat template fails: "},
+        {"", NULL, "gives an empty prompt"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct qm_error err = {0};
+        struct qm_chat *c;
+        put(f, "chat_template.jinja", cases[i].template);
+        assert_int_equal(qm_chat_load(f->dir, NULL, &c, &err), QM_OK);
+        int rc = qm_chat_check(c, NULL, cases[i].system, &NOW, &err);
+        assert_int_equal(rc, cases[i].error ? QM_INPUT : QM_OK);
+        assert_true(!cases[i].error || strstr(err.message, cases[i].error));
+        qm_chat_free(c);
+    }
+}
+
 static void variables(void **state) {
     struct fixture *f = *state;
     put(f, "tokenizer_config.json",
@@ -189,6 +244,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(precedence, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_template, set_up, tear_down),
         cmocka_unit_test_setup_teardown(named_templates, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(additional_templates, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(checked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(variables, set_up, tear_down),
         cmocka_unit_test_setup_teardown(continue_final_message, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bad_requests, set_up, tear_down),
