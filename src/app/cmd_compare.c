@@ -59,6 +59,8 @@ static int add_prompt(struct compare *c, const char *name, const char *text, siz
     int rc = qm_app_check_utf8(text, len, name, err);
     if (!rc)
         rc = qm_tokenizer_encode(c->opened.tokenizer, text, len, true, true, ids, err);
+    if (!rc)
+        rc = qm_tokenizer_check_ids(c->opened.tokenizer, ids, c->opened.model->config.vocab, name, err);
     return !rc && ids->len == 0 ? qm_fail(err, QM_INPUT, "%s: the prompt is empty", name) : rc;
 }
 

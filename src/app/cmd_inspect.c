@@ -80,7 +80,10 @@ static void look_around(struct inspection *in) {
         in->tensors[shards->tensors[i].dtype].count++;
         in->tensors[shards->tensors[i].dtype].bytes += shards->tensors[i].bytes;
     }
+    char notes[1024];
+    qm_app_vocabulary_notes(&in->model, notes, sizeof notes);
     add_notes(in, in->model.model->notes);
+    add_notes(in, notes);
     if (!in->model.tokenizer)
         add_notes(in, "no tokenizer: only token ids can be used (run --ids, logits --ids)");
     in->has_template = qm_chat_load(in->model.dir, NULL, &chat, &err) == QM_OK;
@@ -149,6 +152,39 @@ static int print_memory(const struct inspection *in, struct qm_error *err) {
     return rc ? rc : qm_out_text("\n", err);
 }
 
+/* A token's text as JSON has it, or NULL without a tokenizer. */
+static json_t *token_text(const struct qm_app_model *m, int32_t id) {
+    size_t len = 0;
+    const char *p = m->tokenizer ? qm_tokenizer_piece(m->tokenizer, id, &len) : NULL;
+    return p ? json_stringn(p, len) : NULL;
+}
+
+static int print_ends(const struct qm_app_model *m, struct qm_error *err) {
+    int rc = m->ends.n ? QM_OK : qm_out_text("end tokens     none\n", err);
+    for (int i = 0; i < m->ends.n && !rc; i++) {
+        const struct qm_end_token *e = &m->ends.token[i];
+        char from[120];
+        json_t *piece = token_text(m, e->id);
+        char *text = piece ? json_dumps(piece, JSON_ENCODE_ANY) : NULL;
+        rc = qm_out_printf(err, "%-14s %d%s%s (%s)\n", i ? "" : "end tokens", (int)e->id, text ? " " : "",
+                           text ? text : "", qm_end_token_sources(e->from, from, sizeof from));
+        free(text);
+        json_decref(piece);
+    }
+    return rc;
+}
+
+static json_t *json_ends(const struct qm_app_model *m) {
+    json_t *list = json_array();
+    for (int i = 0; i < m->ends.n; i++) {
+        char from[120];
+        json_array_append_new(list, json_pack("{s:i, s:o?, s:s}", "id", (int)m->ends.token[i].id, "token",
+                                              token_text(m, m->ends.token[i].id), "from",
+                                              qm_end_token_sources(m->ends.token[i].from, from, sizeof from)));
+    }
+    return list;
+}
+
 static int print_text(const struct inspection *in, struct qm_error *err) {
     const struct qm_model *m = in->model.model;
     char size[32];
@@ -172,6 +208,8 @@ static int print_text(const struct inspection *in, struct qm_error *err) {
         rc = qm_out_text("tokenizer      none\n", err);
     if (!rc)
         rc = qm_out_printf(err, "chat template  %s\n", in->has_template ? "yes" : "none");
+    if (!rc)
+        rc = print_ends(&in->model, err);
     for (int i = 0; i < in->n_notes && !rc; i++)
         rc = qm_out_printf(err, "note           %s\n", in->notes[i]);
     return rc;
@@ -207,11 +245,11 @@ static int print_json(const struct inspection *in, struct qm_error *err) {
                   "working", (json_int_t)t->scratch, "total", (json_int_t)t->total, "available",
                   (json_int_t)in->available, "kv_type", qm_dtype_name(in->workload.kv_type));
     json_t *root =
-        json_pack("{s:s, s:s, s:o, s:{s:I, s:I}, s:o, s:o, s:o, s:b, s:o, s:o}", "model", in->model.dir, "architecture",
-                  c->model_type, "shape", shape, "parameters", "total", (json_int_t)m->parameters, "active",
-                  (json_int_t)m->active_parameters, "tensors", json_tensors(in), "memory", memory, "tokenizer",
-                  in->model.tokenizer ? json_integer(qm_tokenizer_size(in->model.tokenizer)) : json_null(),
-                  "chat_template", in->has_template, "end_tokens", end, "notes", notes);
+        json_pack("{s:s, s:s, s:o, s:{s:I, s:I}, s:o, s:o, s:o, s:b, s:o, s:o, s:o}", "model", in->model.dir,
+                  "architecture", c->model_type, "shape", shape, "parameters", "total", (json_int_t)m->parameters,
+                  "active", (json_int_t)m->active_parameters, "tensors", json_tensors(in), "memory", memory,
+                  "tokenizer", in->model.tokenizer ? json_integer(qm_tokenizer_size(in->model.tokenizer)) : json_null(),
+                  "chat_template", in->has_template, "end_tokens", end, "ends", json_ends(&in->model), "notes", notes);
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     int rc = text ? qm_out_printf(err, "%s\n", text) : qm_fail(err, QM_INPUT, "%s: a name is not UTF-8", in->model.dir);
@@ -247,8 +285,8 @@ const struct qm_command qm_cmd_inspect = {
     .usage = "MODEL",
     .summary = "Show what a model is and what it takes to run it",
     .details = "Architecture, parameters (in all, and active for a token), tensors by type,\n"
-               "memory for weights and for keys and values, what is missing or odd. Loads no\n"
-               "weights.\n",
+               "memory for weights and for keys and values, which tokens end an answer and\n"
+               "which file says so, what is missing or odd. Loads no weights.\n",
     .example = "quietmind inspect Qwen/Qwen3-30B-A3B\n"
                "quietmind inspect ~/models/gpt-oss-20b --context 32768 --json\n",
     .options = inspect_options,

@@ -52,6 +52,8 @@ static int open_job(const struct qm_args *args, struct job *j, struct qm_error *
         rc = qm_tokenizer_encode(j->model.tokenizer, text.data, text.len, true, true, &j->ids, err);
     qm_progress_end(&j->progress);
     qm_buf_free(&text);
+    if (!rc)
+        rc = qm_tokenizer_check_ids(j->model.tokenizer, &j->ids, j->model.model->config.vocab, path, err);
     if (!rc && j->ids.len < 2)
         rc = qm_fail(err, QM_INPUT, "%s: %zu tokens; at least 2 are needed, one to predict another", path, j->ids.len);
     if (!rc)

@@ -90,6 +90,8 @@ static int read_prompt(struct run *r) {
     if (!rc)
         rc = qm_tokenizer_encode(r->model.tokenizer, text.data, text.len, true, true, &r->prompt, r->err);
     qm_progress_end(&r->progress);
+    if (!rc)
+        rc = qm_tokenizer_check_ids(r->model.tokenizer, &r->prompt, r->model.model->config.vocab, "the prompt", r->err);
     if (!rc && r->prompt.len == 0)
         rc = qm_fail(r->err, QM_INPUT, "the prompt is empty");
     qm_buf_free(&text);

@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "base/utf8.h"
 #include "model/locate.h"
+#include "model/template/chat.h"
 
 static const size_t TEXT_LIMIT = 1000000000;
 
@@ -90,6 +91,48 @@ static void warn_context(const struct qm_args *args, const struct qm_model *m, s
                 (long long)wanted, (long long)m->config.max_positions);
 }
 
+/* Some tokens more than the embedding has rows are a fine-tune's, said and lived with; many are another model's. */
+static int check_kin(const struct qm_app_model *m, struct qm_error *err) {
+    int64_t vocab = m->model->config.vocab, tokens = m->tokenizer ? qm_tokenizer_size(m->tokenizer) : 0;
+    if (tokens - vocab <= vocab / 4)
+        return QM_OK;
+    return qm_fail(err, QM_INPUT,
+                   "%s: the tokenizer has ids up to %lld, but the model's embedding only %lld rows: they do not belong "
+                   "together",
+                   m->dir, (long long)tokens - 1, (long long)vocab);
+}
+
+/* What ends an answer, in every command: a template that is not there or fails names nothing. */
+static int find_ends(const struct qm_args *args, struct qm_app_model *m, struct qm_error *err) {
+    struct qm_chat *chat = NULL;
+    if (m->tokenizer)
+        qm_chat_load(m->dir, qm_args_text(args, QM_OPT_CHAT_TEMPLATE, NULL), &chat, NULL);
+    int rc = qm_end_tokens_find(&m->model->config, &m->defaults, m->tokenizer, chat, &m->ends, err);
+    qm_chat_free(chat);
+    if (!rc)
+        qm_end_tokens_set(&m->ends, &m->model->config);
+    return rc;
+}
+
+void qm_app_vocabulary_notes(const struct qm_app_model *m, char *out, size_t size) {
+    long long vocab = m->model->config.vocab, tokens = m->tokenizer ? qm_tokenizer_size(m->tokenizer) : 0;
+    char from[120];
+    size_t n = 0;
+    out[0] = 0;
+    if (tokens > vocab)
+        n = (size_t)snprintf(
+            out, size,
+            "the tokenizer has ids up to %lld, but the model's embedding only %lld rows: a prompt with "
+            "a token beyond them is refused\n",
+            tokens - 1, vocab);
+    for (int i = 0; i < m->ends.n_foreign && n < size; i++)
+        n += (size_t)snprintf(out + n, size - n,
+                              "end token %d (%s) is not in the model's vocabulary of %lld: it ends "
+                              "nothing\n",
+                              (int)m->ends.foreign[i].id,
+                              qm_end_token_sources(m->ends.foreign[i].from, from, sizeof from), vocab);
+}
+
 int qm_app_open(const struct qm_args *args, enum qm_tokenizer_need need, struct qm_progress *progress,
                 struct qm_app_model *out, struct qm_error *err) {
     int rc = qm_app_locate(args, progress, &out->dir, err);
@@ -104,18 +147,19 @@ int qm_app_open(const struct qm_args *args, enum qm_tokenizer_need need, struct 
         return rc;
     print_notes(progress, out->model->notes);
     warn_context(args, out->model, progress);
-    if ((rc = qm_generation_config_read(out->dir, out->model->config.vocab, &out->defaults, err)) ||
-        (rc = qm_generation_config_end_tokens(&out->defaults, &out->model->config, err)))
+    if ((rc = qm_generation_config_read(out->dir, &out->defaults, err)))
         return rc;
-    if (need == QM_TOKENIZER_NO || (need == QM_TOKENIZER_IF_THERE && !has_tokenizer(out->dir)))
-        return QM_OK;
-    if ((rc = qm_tokenizer_load(out->dir, &out->tokenizer, err)))
+    if (need == QM_TOKENIZER_YES || (need == QM_TOKENIZER_IF_THERE && has_tokenizer(out->dir)))
+        rc = qm_tokenizer_load(out->dir, &out->tokenizer, err);
+    if (!rc)
+        rc = check_kin(out, err);
+    if (!rc)
+        rc = find_ends(args, out, err);
+    if (rc)
         return rc;
-    if (qm_tokenizer_size(out->tokenizer) > out->model->config.vocab)
-        return qm_fail(err, QM_INPUT,
-                       "%s: the tokenizer has ids up to %lld, but the model's embedding only %lld rows: they do not "
-                       "belong together",
-                       out->dir, (long long)qm_tokenizer_size(out->tokenizer) - 1, (long long)out->model->config.vocab);
+    char notes[1024];
+    qm_app_vocabulary_notes(out, notes, sizeof notes);
+    print_notes(progress, notes);
     return QM_OK;
 }
 

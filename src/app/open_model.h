@@ -10,6 +10,7 @@
 #include "app/progress.h"
 #include "base/buf.h"
 #include "engine/engine.h"
+#include "model/end_tokens.h"
 #include "model/generation_config.h"
 #include "model/model.h"
 #include "model/tokenizer/tokenizer.h"
@@ -30,7 +31,8 @@ struct qm_app_model {
     struct qm_routing_profile routing;    /* with --profile-experts */
     struct qm_predictor *predictor;       /* NULL where this machine's profile is not kept */
     char *plan;                           /* where units are (qm_offload_plan); NULL: all on the CPU */
-    struct qm_generation_config defaults; /* of sampling, the publisher's; its end tokens are the model's too */
+    struct qm_generation_config defaults; /* of sampling, the publisher's */
+    struct qm_end_tokens ends;            /* of an answer; the model's config has them */
 };
 
 enum qm_tokenizer_need { QM_TOKENIZER_NO, QM_TOKENIZER_IF_THERE, QM_TOKENIZER_YES };
@@ -39,6 +41,9 @@ enum qm_tokenizer_need { QM_TOKENIZER_NO, QM_TOKENIZER_IF_THERE, QM_TOKENIZER_YE
  * anything is allocated for weights. */
 int qm_app_open(const struct qm_args *args, enum qm_tokenizer_need need, struct qm_progress *progress,
                 struct qm_app_model *out, struct qm_error *err);
+/* Lines about tokens that the files name and the model's vocabulary has not; empty where there are none. qm_app_open
+ * notes them. */
+void qm_app_vocabulary_notes(const struct qm_app_model *m, char *out, size_t size);
 /* Then the weights. chunk: tokens of one step, 0: the engine's own. */
 int qm_app_load(const struct qm_args *args, int64_t chunk, struct qm_progress *progress, struct qm_app_model *m,
                 struct qm_error *err);

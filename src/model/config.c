@@ -103,20 +103,16 @@ static int read_dtype(const json_t *root, const char *path, struct qm_config *c,
     return QM_OK;
 }
 
-static int token_id(const json_t *v, const char *key, const char *path, int64_t vocab, int32_t *out,
-                    struct qm_error *err) {
+static int token_id(const json_t *v, const char *key, const char *path, int32_t *out, struct qm_error *err) {
     if (!json_is_integer(v))
         return qm_fail(err, QM_INPUT, "%s: \"%s\": expected a token id, found %s", path, key, qm_json_type_name(v));
-    long long id = json_integer_value(v);
-    if (id < 0 || id >= vocab)
-        return qm_fail(err, QM_INPUT, "%s: \"%s\": expected a token id below vocab_size, %lld, found %lld", path, key,
-                       (long long)vocab, id);
-    *out = (int32_t)id;
+    json_int_t id = json_integer_value(v);
+    *out = id < 0 ? -1 : id > INT32_MAX ? INT32_MAX : (int32_t)id;
     return QM_OK;
 }
 
-int qm_config_token_ids(const json_t *root, const char *key, const char *path, int64_t vocab, int32_t *ids, int max,
-                        int *n, struct qm_error *err) {
+int qm_config_token_ids(const json_t *root, const char *key, const char *path, int32_t *ids, int max, int *n,
+                        struct qm_error *err) {
     const json_t *v = json_object_get(root, key);
     *n = 0;
     if (!v || json_is_null(v))
@@ -126,7 +122,7 @@ int qm_config_token_ids(const json_t *root, const char *key, const char *path, i
     if (count > (size_t)max)
         return qm_fail(err, QM_INPUT, "%s: \"%s\": expected at most %d token ids, found %zu", path, key, max, count);
     for (size_t i = 0; i < count; i++) {
-        int rc = token_id(list ? json_array_get(v, i) : v, key, path, vocab, &ids[i], err);
+        int rc = token_id(list ? json_array_get(v, i) : v, key, path, &ids[i], err);
         if (rc)
             return rc;
     }
@@ -136,12 +132,11 @@ int qm_config_token_ids(const json_t *root, const char *key, const char *path, i
 
 static int read_tokens(const json_t *root, const char *path, struct qm_config *c, struct qm_error *err) {
     int n = 0;
-    int rc = qm_config_token_ids(root, "bos_token_id", path, c->vocab, &c->bos_token, 1, &n, err);
+    int rc = qm_config_token_ids(root, "bos_token_id", path, &c->bos_token, 1, &n, err);
     if (n == 0)
         c->bos_token = -1;
     if (!rc)
-        rc = qm_config_token_ids(root, "eos_token_id", path, c->vocab, c->end_tokens, QM_MAX_END_TOKENS,
-                                 &c->n_end_tokens, err);
+        rc = qm_config_token_ids(root, "eos_token_id", path, c->end_tokens, QM_MAX_END_TOKENS, &c->n_end_tokens, err);
     return rc;
 }
 

@@ -13,7 +13,8 @@
 
 enum {
     QM_MAX_LAYERS = 1024,
-    QM_MAX_END_TOKENS = 16,
+    QM_MAX_END_TOKENS = 16,                  /* that one file names */
+    QM_MAX_ENDS = 2 * QM_MAX_END_TOKENS + 2, /* that all who name some do */
     QM_MAX_POSITIONS = 1 << 30,
 };
 
@@ -54,11 +55,11 @@ struct qm_config {
     enum qm_activation activation;
     double swiglu_limit;
     struct qm_rope rope;
-    enum qm_dtype dtype;        /* of the published weights; BF16 where the file does not say */
-    bool dtype_given;           /* the file says: qm_model_open takes it from the embedding otherwise */
-    enum qm_dtype expert_dtype; /* the same, or QM_MXFP4 */
-    int32_t bos_token;          /* -1: none */
-    int32_t end_tokens[QM_MAX_END_TOKENS];
+    enum qm_dtype dtype;             /* of the published weights; BF16 where the file does not say */
+    bool dtype_given;                /* the file says: qm_model_open takes it from the embedding otherwise */
+    enum qm_dtype expert_dtype;      /* the same, or QM_MXFP4 */
+    int32_t bos_token;               /* -1: none */
+    int32_t end_tokens[QM_MAX_ENDS]; /* may be none of the vocabulary's until qm_end_tokens_set */
     int n_end_tokens;
     struct qm_layer_config *layer; /* [layers] */
 };

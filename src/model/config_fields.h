@@ -13,9 +13,10 @@
 int qm_config_required(const json_t *root, const char *key, const char *path, int64_t min, int64_t max, int64_t *out,
                        struct qm_error *err);
 
-/* Token ids below vocab: a number, a list of at most max, or nothing (*n is 0). */
-int qm_config_token_ids(const json_t *root, const char *key, const char *path, int64_t vocab, int32_t *ids, int max,
-                        int *n, struct qm_error *err);
+/* Token ids: a number, a list of at most max, or nothing (*n is 0). They may be none of the model's: negative ones
+ * become -1, ones beyond 31 bits INT32_MAX. */
+int qm_config_token_ids(const json_t *root, const char *key, const char *path, int32_t *ids, int max, int *n,
+                        struct qm_error *err);
 
 /* "sliding_window": `absent` where the key is not there, 0 where it is null. */
 int qm_config_window(const json_t *root, const char *path, int64_t absent, int64_t *window, struct qm_error *err);

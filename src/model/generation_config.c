@@ -20,7 +20,7 @@ static int read_number(const json_t *root, const char *key, const char *path, do
     return rc;
 }
 
-int qm_generation_config_parse(const json_t *root, const char *path, int64_t vocab, struct qm_generation_config *out,
+int qm_generation_config_parse(const json_t *root, const char *path, struct qm_generation_config *out,
                                struct qm_error *err) {
     struct qm_generation_config g = {.bos_token = -1, .temperature = 1, .top_p = 1, .repetition_penalty = 1};
     *out = g;
@@ -43,16 +43,15 @@ int qm_generation_config_parse(const json_t *root, const char *path, int64_t voc
     if (!rc)
         rc = qm_json_bool(root, "do_sample", path, &g.do_sample, err);
     if (!rc)
-        rc = qm_config_token_ids(root, "bos_token_id", path, vocab, &g.bos_token, 1, &n_bos, err);
+        rc = qm_config_token_ids(root, "bos_token_id", path, &g.bos_token, 1, &n_bos, err);
     if (!rc)
-        rc = qm_config_token_ids(root, "eos_token_id", path, vocab, g.end_tokens, QM_MAX_END_TOKENS, &g.n_end_tokens,
-                                 err);
+        rc = qm_config_token_ids(root, "eos_token_id", path, g.end_tokens, QM_MAX_END_TOKENS, &g.n_end_tokens, err);
     if (!rc)
         *out = g;
     return rc;
 }
 
-int qm_generation_config_read(const char *dir, int64_t vocab, struct qm_generation_config *out, struct qm_error *err) {
+int qm_generation_config_read(const char *dir, struct qm_generation_config *out, struct qm_error *err) {
     *out = (struct qm_generation_config){.bos_token = -1, .temperature = 1, .top_p = 1, .repetition_penalty = 1};
     char *path = qm_path_join(dir, "generation_config.json");
     if (!path)
@@ -62,25 +61,9 @@ int qm_generation_config_read(const char *dir, int64_t vocab, struct qm_generati
     if (qm_file_there(path)) {
         rc = qm_json_load(path, FILE_LIMIT, &root, err);
         if (!rc)
-            rc = qm_generation_config_parse(root, path, vocab, out, err);
+            rc = qm_generation_config_parse(root, path, out, err);
         json_decref(root);
     }
     free(path);
     return rc;
-}
-
-int qm_generation_config_end_tokens(const struct qm_generation_config *g, struct qm_config *c, struct qm_error *err) {
-    for (int i = 0; i < g->n_end_tokens; i++) {
-        bool known = false;
-        for (int j = 0; j < c->n_end_tokens; j++)
-            known |= c->end_tokens[j] == g->end_tokens[i];
-        if (known)
-            continue;
-        if (c->n_end_tokens == QM_MAX_END_TOKENS)
-            return qm_fail(err, QM_INPUT,
-                           "config.json and generation_config.json: expected at most %d end tokens, found more",
-                           QM_MAX_END_TOKENS);
-        c->end_tokens[c->n_end_tokens++] = g->end_tokens[i];
-    }
-    return QM_OK;
 }

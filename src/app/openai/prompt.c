@@ -19,6 +19,13 @@ static int add_prompts(struct qm_openai_request *r, size_t n, struct qm_error *e
     return QM_OK;
 }
 
+static int encode(struct qm_openai_request *r, const char *text, size_t len, bool add_special, int at,
+                  struct qm_error *err) {
+    const struct qm_tokenizer *t = r->context->tokenizer;
+    int rc = qm_tokenizer_encode(t, text, len, add_special, true, &r->prompts[at], err);
+    return rc ? rc : qm_tokenizer_check_ids(t, &r->prompts[at], r->context->vocab, "the prompt", err);
+}
+
 static int render(struct qm_openai_request *r, const json_t *body, bool add_special, struct qm_error *err) {
     struct qm_buf text = {0};
     int rc = qm_chat_prompt(r->context->chat, body, r->context->now, &text, err);
@@ -30,7 +37,7 @@ static int render(struct qm_openai_request *r, const json_t *body, bool add_spec
         r->reasoning_opened = qm_reasoning_opened(text.data, text.len);
         r->decoding.skip_special = r->decoding.skip_special && !keep_special;
         r->tools = qm_openai_has_tools(body);
-        rc = qm_tokenizer_encode(r->context->tokenizer, text.data, text.len, add_special, true, &r->prompts[0], err);
+        rc = encode(r, text.data, text.len, add_special, 0, err);
     }
     qm_buf_free(&text);
     return rc;
@@ -79,9 +86,7 @@ static int take_prompt(struct qm_openai_request *r, const json_t *value, bool ad
                        qm_json_type_name(value));
     if (r->echo)
         rc = qm_buf_add(&r->echoed[at], json_string_value(value), json_string_length(value), err);
-    return rc ? rc
-              : qm_tokenizer_encode(r->context->tokenizer, json_string_value(value), json_string_length(value),
-                                    add_special, true, &r->prompts[at], err);
+    return rc ? rc : encode(r, json_string_value(value), json_string_length(value), add_special, at, err);
 }
 
 int qm_openai_text_prompts(struct qm_openai_request *r, const json_t *body, const char *key, struct qm_error *err) {

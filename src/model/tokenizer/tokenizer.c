@@ -151,6 +151,20 @@ int qm_tokenizer_encode(const struct qm_tokenizer *t, const char *text, size_t l
     return rc;
 }
 
+int qm_tokenizer_check_ids(const struct qm_tokenizer *t, const struct qm_ids *ids, int64_t rows, const char *what,
+                           struct qm_error *err) {
+    for (size_t i = 0; i < ids->len; i++) {
+        size_t len = 0;
+        if (ids->data[i] < rows)
+            continue;
+        const char *p = qm_tokenizer_piece(t, ids->data[i], &len);
+        return qm_fail(err, QM_INPUT,
+                       "%s: token %d (\"%.*s\") at position %zu is beyond the model's embedding of %lld rows", what,
+                       (int)ids->data[i], (int)(len < 64 ? len : 64), p ? p : "", i, (long long)rows);
+    }
+    return QM_OK;
+}
+
 int qm_tokenizer_decode(const struct qm_tokenizer *t, const int32_t *ids, size_t n, bool skip_special,
                         struct qm_buf *out, struct qm_error *err) {
     for (size_t i = 0; i < n; i++)
@@ -172,6 +186,12 @@ const char *qm_tokenizer_piece(const struct qm_tokenizer *t, int32_t id, size_t 
 
 int32_t qm_tokenizer_eos(const struct qm_tokenizer *t) {
     return t->eos;
+}
+
+bool qm_tokenizer_is_added(const struct qm_tokenizer *t, int32_t id) {
+    size_t len;
+    return qm_vocab_text(&t->added_vocab, id, &len) ||
+           (t->kind == QM_KIND_SPM && id >= 0 && (size_t)id < t->spm.n && t->spm.type[id] == QM_PIECE_USER);
 }
 
 bool qm_tokenizer_is_special(const struct qm_tokenizer *t, int32_t id) {

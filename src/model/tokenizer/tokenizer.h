@@ -36,6 +36,11 @@ int qm_ids_push(struct qm_ids *ids, int32_t id, struct qm_error *err);
 int qm_tokenizer_encode(const struct qm_tokenizer *t, const char *text, size_t len, bool add_special,
                         bool parse_special, struct qm_ids *out, struct qm_error *err);
 
+/* QM_INPUT naming the first id that is not below rows, those of a model's embedding: tokenizers may have more tokens.
+ * what: whose ids they are, for the message. */
+int qm_tokenizer_check_ids(const struct qm_tokenizer *t, const struct qm_ids *ids, int64_t rows, const char *what,
+                           struct qm_error *err);
+
 /* Appends the text of ids; skip_special drops special tokens. Invalid UTF-8 becomes U+FFFD as the
  * published decoder does. An id that no token has (models pad their vocabulary; files leave gaps) has no text, here
  * as in the functions below, as in the published library; a negative one is QM_INPUT. */
@@ -58,6 +63,8 @@ void qm_stream_free(struct qm_stream *s);
 int32_t qm_tokenizer_id(const struct qm_tokenizer *t, const char *content, size_t len);
 /* The content of a token as the vocabulary spells it ("\u0120the"), or NULL for an id with none; lent. */
 const char *qm_tokenizer_piece(const struct qm_tokenizer *t, int32_t id, size_t *len);
+/* Whether a token is one that is sought in a text as a whole: special, or added, or a user's symbol. */
+bool qm_tokenizer_is_added(const struct qm_tokenizer *t, int32_t id);
 /* The token that the folder names as the end of a text (eos_token), or -1. */
 int32_t qm_tokenizer_eos(const struct qm_tokenizer *t);
 bool qm_tokenizer_is_special(const struct qm_tokenizer *t, int32_t id);

@@ -17,7 +17,7 @@ static int setup(void **state) {
     (void)state;
     struct qm_error err = {0};
     if (qm_tokenizer_load("data/demo", &tokenizer, &err) || qm_chat_load("data/demo", NULL, &chat, &err) ||
-        qm_generation_config_read("data/demo", 1024, &publisher, &err))
+        qm_generation_config_read("data/demo", &publisher, &err))
         fail_msg("%s", err.message);
     static const struct tm now = {.tm_year = 126};
     context = (struct qm_openai_context){.tokenizer = tokenizer,
