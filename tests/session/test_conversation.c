@@ -19,7 +19,7 @@
 #define qm_conversation_save fake_conversation_save
 #define qm_generate fake_generate
 #define qm_generate_result_free fake_generate_result_free
-#define qm_chat_render fake_chat_render
+#define qm_chat_prompt fake_chat_prompt
 #define qm_tokenizer_encode fake_tokenizer_encode
 #define qm_tokenizer_id fake_tokenizer_id
 #define qm_tokenizer_is_special fake_tokenizer_is_special
@@ -115,7 +115,7 @@ int fake_tokenizer_encode(const struct qm_tokenizer *t, const char *text, size_t
     return QM_OK;
 }
 
-int fake_chat_render(const struct qm_chat *c, const json_t *body, const struct tm *now, struct qm_buf *out,
+int fake_chat_prompt(const struct qm_chat *c, const json_t *body, const struct tm *now, struct qm_buf *out,
                      struct qm_error *err) {
     size_t i;
     json_t *m;
