@@ -158,8 +158,8 @@ static void test_refused(void **state) {
     assert_int_equal(aside.code, QM_OK);
     test_path(p.path, p.dir, "folder");
     assert_int_equal(mkdir(p.path, 0700), 0);
-    assert_int_equal(qm_history_add(p.path, &row, &aside, &err), QM_SYSTEM);
-    assert_non_null(strstr(err.message, "unable to open"));
+    assert_int_equal(qm_history_add(p.path, &row, &aside, &err), QM_INPUT);
+    assert_non_null(strstr(err.message, "expected a regular file, found a folder"));
     assert_int_equal(aside.code, QM_OK);
 
     test_path(p.path, p.dir, "taken");
