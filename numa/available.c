@@ -122,6 +122,10 @@ int qm_memory_available_at(const char *root, uint64_t *bytes, struct qm_error *e
     return rc;
 }
 
+uint64_t qm_memory_limit(void) {
+    return qm_memory_limit_at("");
+}
+
 uint64_t qm_memory_limit_at(const char *root) {
     struct least least = {UINT64_MAX, UINT64_MAX};
     struct qm_error ignored;

@@ -62,6 +62,8 @@ void qm_memory_count(const struct qm_memory *m, struct qm_page_count *c);
 /* The lesser of MemAvailable and what the cgroup (v1 or v2, at every level) still allows, in bytes.
  * File cache counts as available. Files that are there and not as expected are QM_SYSTEM. */
 int qm_memory_available(uint64_t *bytes, struct qm_error *err);
+/* The least limit of the cgroups, in bytes; UINT64_MAX where there is none. */
+uint64_t qm_memory_limit(void);
 /* Reserved huge pages that are free and promised to no mapping, in bytes. They are not part of the above. */
 uint64_t qm_memory_reserved(void);
 /* What one node has free or in file cache, reserved huge pages included. QM_SYSTEM where that can't be read. */

@@ -86,6 +86,34 @@ code 'a damaged answer is not exported' 3 "$QUIETMIND" batch --export "$T/damage
 resumed "$T/damaged" 'a damaged answer' in && ok 'a damaged answer is computed again'
 check 'and told' err_has 'damaged.journal: 1 rows? (are|is) damaged or missing'
 
+# --- memory ---
+for ((i = 1; i <= 24; i++)); do
+    row "m$i" completions "\"prompt\": \"$(printf 'The bells rang and %.0s' $(seq $((i * 14))))\", \"max_tokens\": 30, \"ignore_eos\": true"
+done >"$T/memory.jsonl"
+all() { "$QUIETMIND" batch $DEMO "$T/memory.jsonl" -o "$@" --threads 2 --context 2048 </dev/null; }
+code 'rows of all lengths' 0 all "$T/memory.whole"
+code 'with less memory' 4 all "$T/memory" --kv-memory 1M
+check 'what does not fit waits' err_has 'are not answered yet, the first of them row [0-9]+: .*--kv-memory leaves'
+check 'what fits is finished' grep -q '"custom_id":"m1".*"status_code":200' "$T/memory.partial"
+check 'nothing has failed' sh -c "! grep -q '\"response\":null' '$T/memory.partial'"
+check 'nothing is made of it' test ! -e "$T/memory"
+code 'with more of it' 0 all "$T/memory"
+check 'the same' same "$T/memory" "$T/memory.whole"
+"$QUIETMIND" batch $DEMO "$T/memory.jsonl" -o "$T/less" --threads 2 --context 2048 --sequences 1 </dev/null >"$T/out" 2>"$T/err" &
+pid=$!
+for ((i = 0; i < 3000; i++)); do
+    [ -s "$T/less.partial" ] && break
+    sleep 0.01
+done
+kill -TERM $pid
+wait $pid
+before=$(wc -l <"$T/less.partial")
+code 'resumed with less memory' 4 all "$T/less" --kv-memory 1M
+check 'which is named' err_has 'memory holds less than when this job began: .*2048 tokens.*--kv-memory leaves'
+check 'before anything is computed' test "$(wc -l <"$T/less.partial")" = "$before"
+code 'resumed with as much' 0 all "$T/less"
+check 'the same lines' same "$T/less" "$T/memory.whole"
+
 # --- files that can't be opened for a while ---
 wrong=
 for n in 4 5 6 7 8 9 10 12 14 16 20; do

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "app/batch/fit.h"
 #include "app/batch/manifest.h"
 #include "app/batch/names.h"
 #include "app/batch/power.h"
@@ -45,6 +46,7 @@ struct job {
     struct qm_buf began_with; /* its version */
     struct qm_buf model_name; /* as the first run was told it: lines must not depend on where another stands */
     int64_t context;
+    struct qm_batch_fit fit;
     struct qm_batch_store store;
     struct qm_scheduler *scheduler;
     struct qm_batch_output *output;
@@ -352,6 +354,7 @@ static int open_engine(struct job *j, struct qm_error *err) {
     int rc = qm_batch_kv_memory(j->args, j->settings, j->model.model, &wanted.kv_memory, err);
     rc = rc ? rc : qm_app_load_engine(j->args, &wanted, j->progress, &j->model, err);
     rc = rc ? rc : settle_engine(j, &f, err);
+    rc = rc ? rc : qm_batch_fit_settle(j->journal, j->args, j->settings, j->model.engine, &j->fit, err);
     rc = rc ? rc : qm_batch_store_open(&j->store, j->settings, &j->paths, &f, j->model.engine, j->progress, err);
     struct qm_scheduler_options o = {
         .engine = j->model.engine, .tokenizer = j->model.tokenizer, .cache = j->store.cache};
@@ -365,7 +368,7 @@ static int run(struct job *j, struct qm_error *err) {
         .tokenizer = j->model.tokenizer,
         .chat = j->chat,
         .vocab = j->model.model->config.vocab,
-        .context = qm_scheduler_context(j->scheduler),
+        .context = j->fit.possible,
         .sampling = qm_openai_sampling(&j->model.defaults),
         .now = localtime_r(&begun, &now), /* what templates print must not change when the job resumes */
         .model = j->model_name.data,
@@ -376,6 +379,7 @@ static int run(struct job *j, struct qm_error *err) {
         .output = j->output,
         .scheduler = j->scheduler,
         .openai = &openai,
+        .longest = j->fit.longest,
         .look_ahead = j->settings->look_ahead,
         .in_flight = j->settings->sequences + (j->settings->sequences + 3) / 4,
         .seed = (uint64_t)qm_args_int(j->args, QM_OPT_SEED, 0),
@@ -407,6 +411,9 @@ static int run(struct job *j, struct qm_error *err) {
     qm_inhibit_sleep(&inhibitor);
     rc = keep_circumstances(j, r.energy ? "" : unreadable.message, err);
     rc = rc ? rc : qm_batch_run(&r, err);
+    const struct qm_batch_counts c = qm_batch_work_counts(j->work);
+    rc = rc ? rc
+            : qm_batch_fit_waiting(j->journal, j->settings, j->model.engine, &j->fit, c.waiting, c.first_waiting, err);
     qm_inhibit_end(&inhibitor);
     qm_energy_close(energy);
     return rc;

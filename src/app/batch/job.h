@@ -27,9 +27,4 @@ int qm_batch_job(const struct qm_args *args, const struct qm_batch_settings *s, 
 int qm_batch_check(const struct qm_args *args, const struct qm_batch_settings *s, struct qm_progress *progress,
                    struct qm_error *err);
 
-/* Bytes for keys and values: --kv-memory, or what every sequence could need, or what is free beside the weights, less a
- * reserve, where that is less. 0: what every sequence could need. */
-int qm_batch_kv_memory(const struct qm_args *args, const struct qm_batch_settings *s, const struct qm_model *m,
-                       uint64_t *out, struct qm_error *err);
-
 #endif

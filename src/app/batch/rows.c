@@ -1,4 +1,4 @@
-/* The rows of a job as its settings say, and the memory for its sequences. */
+/* The rows of a job as its settings say. */
 #include <stdio.h>
 #include <string.h>
 
@@ -7,8 +7,6 @@
 #include "app/batch/work.h"
 #include "app/template_args.h"
 #include "base/json.h"
-#include "numa/memory.h"
-#include "session/scheduler.h"
 
 static int open_documents(const struct qm_args *args, struct qm_batch_rows *out, struct qm_error *err) {
     json_t *body = json_object(), *variables = json_object();
@@ -94,31 +92,4 @@ int qm_batch_rows_compare(const struct qm_batch_rows *r, struct qm_journal *j, s
                                         "and run the same command again, or start over with --restart",
                                         (long long)n, (long long)t.rows)
                               : rc;
-}
-
-int qm_batch_kv_memory(const struct qm_args *args, const struct qm_batch_settings *s, const struct qm_model *m,
-                       uint64_t *out, struct qm_error *err) {
-    static const uint64_t least_reserve = 256u << 20;
-    int kv_type;
-    *out = s->kv_memory;
-    int rc = qm_app_kv_type(args, &kv_type, err);
-    if (rc || *out)
-        return rc;
-    int64_t context = qm_args_int(args, QM_OPT_CONTEXT, 0);
-    struct qm_workload w = {.context = context ? context : m->config.max_positions,
-                            .sequences = s->sequences,
-                            .chunk = s->chunk ? s->chunk : 512,
-                            .kv_type = kv_type < 0 ? qm_kv_default_type(&m->config) : (enum qm_dtype)kv_type,
-                            .threads = 64};
-    struct qm_memory_table table;
-    uint64_t available;
-    qm_memory_estimate(m, &w, &table);
-    if ((rc = qm_memory_available(&available, err)))
-        return rc;
-    uint64_t reserve = available / 20 > least_reserve ? available / 20 : least_reserve;
-    uint64_t running = qm_scheduler_bytes(m->config.vocab, w.sequences, w.threads);
-    uint64_t others = table.weights + table.scratch + running + reserve;
-    if (others + table.kv > available && others < available)
-        *out = available - others;
-    return QM_OK;
 }

@@ -20,9 +20,11 @@ struct active {
     int parts, submitted, ended;
     struct part {
         struct active *row;
-        uint64_t id; /* the scheduler's; 0: not submitted, or ended */
+        uint64_t id;  /* the scheduler's; 0: not submitted, or ended */
+        int64_t most; /* tokens that it may generate */
     } * part;
     struct qm_error failed; /* code QM_OK: nothing has */
+    bool waits;             /* for more memory than there is today */
     int64_t prompt, cached, generated;
     double started, first, finished;
     bool cut; /* an answer ended because it was as long as it may be */
@@ -34,6 +36,11 @@ struct qm_batch_work {
     struct active *active; /* a list */
     int64_t n_active, in_flight;
     bool closing;
+    struct waiting {
+        struct waiting *next;
+        struct qm_batch_line line;
+        char *custom_id;
+    } * waiting;               /* a list: rows of another run, that has more memory */
     struct qm_batch_line next; /* where reading goes on */
     int64_t noted;             /* rows done when the position was noted last */
     struct qm_batch_counts counts;
@@ -81,6 +88,8 @@ static int check_name(struct qm_batch_work *w, int64_t number, const char *title
                       struct qm_error *why, struct qm_error *err) {
     const struct qm_batch_pending *same = qm_batch_window_named(w->window, custom_id);
     bool before = same != NULL;
+    for (const struct waiting *q = w->waiting; q && !before; q = q->next)
+        before = !strcmp(q->custom_id, custom_id);
     int rc = before ? QM_OK : qm_journal_named_before(w->o.journal, custom_id, number, &before, err);
     if (!rc && before)
         qm_fail(why, QM_INPUT, "%s: a row before it has the same custom_id", title);
@@ -170,6 +179,18 @@ static int on_token(void *arg, const struct qm_generate_token *t, bool replay) {
     return w->system.code;
 }
 
+static int64_t today(const struct qm_batch_work *w) {
+    return qm_scheduler_context(w->o.scheduler);
+}
+
+/* Ended by a lack that is today's: with as much memory as the job may have it would have gone on. */
+static bool is_short(const struct part *p, const struct qm_outcome *o) {
+    const struct qm_batch_work *w = p->row->work;
+    if (o->rc)
+        return o->rc == QM_FIT && today(w) < w->o.openai->context;
+    return (o->finish == QM_FINISH_CONTEXT || o->finish == QM_FINISH_LENGTH) && o->n_ids < p->most;
+}
+
 static void on_done(void *arg, const struct qm_outcome *o) {
     struct part *p = arg;
     struct active *a = p->row;
@@ -179,7 +200,11 @@ static void on_done(void *arg, const struct qm_outcome *o) {
     w->in_flight--;
     if (w->closing || w->system.code)
         return;
-    if (o->rc && is_rows(o->rc)) {
+    if (is_short(p, o)) {
+        a->waits = true;
+        if (qm_journal_save_tokens(w->o.journal, a->line.number, (int)(p - a->part), o->ids, o->n_ids, &w->system))
+            return;
+    } else if (o->rc && is_rows(o->rc)) {
         if (!a->failed.code)
             a->failed = *o->error;
     } else if (o->rc) {
@@ -215,6 +240,17 @@ static int saved_tokens(struct qm_batch_work *w, const struct active *a, int par
     return rc;
 }
 
+/* How many tokens it may generate, which does not depend on today's memory; and whether that holds it. */
+static void limit_part(const struct qm_batch_work *w, struct active *a, int i, struct qm_request *r) {
+    int64_t most = r->decoding.max_tokens;
+    bool open = most < 0 && w->o.longest && r->n_prompt < w->o.longest;
+    int64_t longest = open ? w->o.longest : w->o.openai->context, room = longest - r->n_prompt;
+    a->part[i].most = r->embed ? 0 : most >= 0 && most < room ? most : room;
+    if (!r->embed && (most >= 0 || longest < today(w)))
+        r->decoding.max_tokens = a->part[i].most;
+    a->waits |= r->n_prompt + !r->embed > today(w);
+}
+
 /* The next part of a row. *room false: the scheduler takes no more now. */
 static int submit_part(struct qm_batch_work *w, struct active *a, bool *room, struct qm_error *err) {
     int i = a->submitted;
@@ -224,8 +260,10 @@ static int submit_part(struct qm_batch_work *w, struct active *a, bool *room, st
     r.on_token = on_token;
     r.on_done = on_done;
     r.arg = &a->part[i];
+    limit_part(w, a, i, &r);
     int rc = saved_tokens(w, a, i, &ids, &r, err);
-    if (!rc) {
+    a->waits |= r.n_prompt + r.n_generated + !r.embed > today(w);
+    if (!rc && !a->waits) {
         struct qm_error why = {0};
         w->in_flight++;
         int submitted = qm_scheduler_submit(w->o.scheduler, &r, &a->part[i].id, &why);
@@ -303,7 +341,7 @@ static int give(struct qm_batch_work *w, bool *more, struct qm_error *err) {
     if (!*more)
         return QM_OK;
     for (struct active *a = w->active; a; a = a->next)
-        if (!a->failed.code && a->submitted < a->parts)
+        if (!a->failed.code && !a->waits && a->submitted < a->parts)
             return submit_part(w, a, more, err);
     const struct qm_batch_pending *pending = qm_batch_window_take(w->window);
     *more = pending != NULL;
@@ -358,21 +396,43 @@ int qm_batch_note_position(struct qm_journal *j, const struct qm_batch_line *at,
 
 /* Where reading may begin when the job resumes: at the first row that is not finished. */
 static int note_position(struct qm_batch_work *w, struct qm_error *err) {
-    if (w->noted == w->counts.done)
+    if (w->noted == w->counts.done + w->counts.waiting)
         return QM_OK;
-    w->noted = w->counts.done;
+    w->noted = w->counts.done + w->counts.waiting;
     const struct qm_batch_pending *first = qm_batch_window_first(w->window);
-    return qm_batch_note_position(w->o.journal, first ? &first->line : &w->next, err);
+    const struct qm_batch_line *at = first ? &first->line : &w->next;
+    for (const struct waiting *q = w->waiting; q; q = q->next)
+        at = q->line.number < at->number ? &q->line : at;
+    return qm_batch_note_position(w->o.journal, at, err);
+}
+
+/* The row is left for a run that has more memory. */
+static int put_off(struct qm_batch_work *w, const struct active *a, struct qm_error *err) {
+    struct waiting *q = calloc(1, sizeof *q);
+    if (!q || !(q->custom_id = strdup(a->row.custom_id))) {
+        free(q);
+        return qm_fail_memory(err, sizeof *q, "a row that waits");
+    }
+    q->line = a->line;
+    q->next = w->waiting;
+    w->waiting = q;
+    w->counts.waiting++;
+    if (w->counts.waiting == 1 || q->line.number < w->counts.first_waiting)
+        w->counts.first_waiting = q->line.number;
+    return QM_OK;
 }
 
 static int collect_one(struct qm_batch_work *w, struct active *a, bool *gone, struct qm_error *err) {
-    for (int i = 0; a->failed.code && i < a->submitted; i++)
+    bool over = a->failed.code || a->waits;
+    for (int i = 0; over && i < a->submitted; i++)
         if (a->part[i].id)
             qm_scheduler_cancel(w->o.scheduler, a->part[i].id);
-    *gone = a->ended == a->submitted && (a->failed.code || (a->parts > 0 && a->submitted == a->parts));
+    *gone = a->ended == a->submitted && (over || (a->parts > 0 && a->submitted == a->parts));
     if (!*gone)
         return QM_OK;
-    int rc = a->failed.code ? write_error(w, &a->line, false, a->row.custom_id, &a->failed, err) : answer(w, a, err);
+    int rc = a->waits && !a->failed.code ? put_off(w, a, err)
+             : a->failed.code            ? write_error(w, &a->line, false, a->row.custom_id, &a->failed, err)
+                                         : answer(w, a, err);
     qm_batch_window_remove(w->window, a->line.number);
     return rc;
 }
@@ -484,6 +544,12 @@ void qm_batch_work_free(struct qm_batch_work *w) {
                 qm_scheduler_cancel(w->o.scheduler, a->part[i].id);
         w->active = a->next;
         free_active(a);
+    }
+    while (w->waiting) {
+        struct waiting *q = w->waiting;
+        w->waiting = q->next;
+        free(q->custom_id);
+        free(q);
     }
     qm_batch_window_free(w->window);
     qm_buf_free(&w->line);

@@ -21,6 +21,7 @@ struct qm_batch_work_options {
     struct qm_batch_output *output;
     struct qm_scheduler *scheduler;
     const struct qm_openai_context *openai;
+    int64_t longest;    /* tokens that one without a max_tokens is cut at, whatever is held today; 0: the context */
     int64_t look_ahead; /* rows */
     int64_t in_flight;  /* sequences given to the scheduler at once, those that wait included */
     uint64_t seed;      /* of the job */
@@ -59,6 +60,7 @@ struct qm_batch_counts {
     bool all_read;                     /* then `read` is how many there are */
     uint64_t read_bytes, input_bytes;  /* where reading has come to, and the end */
     int64_t in_flight;                 /* rows */
+    int64_t waiting, first_waiting;    /* rows that today's memory does not hold; the first one's number */
     int64_t prompt, cached, generated; /* tokens of finished rows, those of earlier runs included */
 };
 struct qm_batch_counts qm_batch_work_counts(const struct qm_batch_work *w);
