@@ -192,6 +192,7 @@ int qm_scheduler_view(const struct qm_scheduler *s, uint64_t id, struct qm_reque
     *out = (struct qm_request_view){.state = q->state,
                                     .n_prompt = q->r.n_prompt,
                                     .n_generated = q->told,
+                                    .most = q->most,
                                     .tokens = q->tokens,
                                     .sequence = q->sequence,
                                     .held = q->sequence ? qm_sequence_length(q->sequence) : 0,
@@ -208,4 +209,7 @@ void qm_scheduler_stats(const struct qm_scheduler *s, struct qm_scheduler_stats 
     out->preempted = s->n_preempted;
     out->prefill_rate = s->rates.prefill_rate;
     out->decode_rate = s->rates.decode_rate;
+    out->decode_step = s->rates.decode_step;
+    out->decode_tokens = s->rates.decode_tokens;
+    out->prompt_token = s->rates.prompt_token;
 }

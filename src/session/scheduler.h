@@ -126,6 +126,7 @@ int qm_scheduler_step(struct qm_scheduler *s, bool *worked, struct qm_error *err
 struct qm_request_view {
     enum qm_request_state state;
     int64_t n_prompt, n_generated;
+    int64_t most;                 /* tokens that it may generate in all */
     const int32_t *tokens;        /* the prompt, then what is generated; lent until the next call that is not a view */
     struct qm_sequence *sequence; /* NULL while it waits */
     int64_t held;                 /* tokens that the sequence holds */
@@ -151,6 +152,9 @@ struct qm_scheduler_stats {
     /* tokens a second lately: of prompts in steps with prompts, of all sequences together in steps without; 0: not
      * known yet */
     double prefill_rate, decode_rate;
+    /* lately: seconds of a step without prompts, and its tokens; seconds that a prompt's token adds; 0: not known yet
+     */
+    double decode_step, decode_tokens, prompt_token;
 };
 void qm_scheduler_stats(const struct qm_scheduler *s, struct qm_scheduler_stats *out);
 

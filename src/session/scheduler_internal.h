@@ -19,7 +19,8 @@ struct scheduled {
     int32_t *tokens;  /* the prompt, then what is generated, with room for all of it */
     int64_t n_tokens; /* known */
     int64_t told;     /* of the generated ones */
-    int64_t room;     /* generated tokens at most */
+    int64_t room;     /* generated tokens at most, by the context; */
+    int64_t most;     /* and by what is asked for */
     struct qm_logit_bias *bias;
 
     struct qm_sequence *sequence; /* NULL while it waits */
@@ -47,8 +48,9 @@ struct scheduled {
 };
 
 struct rates {
-    double decode_step;  /* seconds of a step without known tokens; 0: none was measured yet */
-    double prompt_token; /* seconds that a known token adds to a step; 0: none was measured yet */
+    double decode_tokens; /* of such a step */
+    double decode_step;   /* seconds of a step without known tokens; 0: none was measured yet */
+    double prompt_token;  /* seconds that a known token adds to a step; 0: none was measured yet */
     double prefill_rate, decode_rate;
 };
 

@@ -20,6 +20,7 @@ void scheduler_measure(struct qm_scheduler *s, int64_t known, int64_t generated,
         t->decode_steps++;
         t->decode_seconds += seconds;
         average(&r->decode_step, seconds);
+        average(&r->decode_tokens, (double)generated);
         if (seconds > 0)
             average(&r->decode_rate, (double)generated / seconds);
         return;

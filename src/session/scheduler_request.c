@@ -44,10 +44,10 @@ static int check_request(const struct qm_scheduler *s, const struct qm_request *
 /* Copies of what it is given, with room for what it generates. */
 static int copy_request(struct scheduled *q, const struct qm_request *r, struct qm_error *err) {
     size_t n_bias = r->embed ? 0 : r->decoding.sampling.n_bias;
-    int64_t most = r->embed                                                          ? 0
-                   : r->decoding.max_tokens >= 0 && r->decoding.max_tokens < q->room ? r->decoding.max_tokens
-                                                                                     : q->room;
-    most = most > r->n_generated ? most : r->n_generated;
+    int64_t most = r->embed ? 0 : q->room;
+    if (r->decoding.max_tokens >= 0 && r->decoding.max_tokens < most)
+        most = r->decoding.max_tokens;
+    q->most = most = most > r->n_generated ? most : r->n_generated;
     size_t bytes = (size_t)(r->n_prompt + most) * sizeof *q->tokens;
     q->n_tokens = r->n_prompt + r->n_generated;
     q->tokens = malloc(bytes);

@@ -381,6 +381,7 @@ static int run(struct job *j, struct qm_error *err) {
         .openai = &openai,
         .longest = j->fit.longest,
         .look_ahead = j->settings->look_ahead,
+        .sequences = j->settings->sequences,
         .in_flight = j->settings->sequences + (j->settings->sequences + 3) / 4,
         .seed = (uint64_t)qm_args_int(j->args, QM_OPT_SEED, 0),
         .job = j->job,

@@ -8,28 +8,15 @@
 
 static const double PANEL_SECONDS = 0.5, LINE_SECONDS = 60;
 
-struct ahead {
-    struct qm_batch_facts *f;
-    double generated;      /* tokens of an answer, expected */
-    double prompt, answer; /* tokens to go, of sequences in flight */
-    double prompts;        /* tokens of their prompts */
-    int64_t n;
-};
-
-static int add_sequence(void *arg, int64_t row, const struct qm_request_view *v, struct qm_error *err) {
-    struct ahead *a = arg;
+/* The longest prompt that is being computed. */
+static int find_long(void *arg, int64_t row, const struct qm_request_view *v, struct qm_error *err) {
+    struct qm_batch_facts *f = arg;
     (void)err;
-    bool decoding = v->state == QM_REQUEST_DECODE;
-    int64_t known = v->n_prompt + v->n_generated, held = v->sequence ? v->held : 0;
-    double left = a->generated - (double)v->n_generated;
-    a->prompt += decoding ? 0 : (double)(known - held);
-    a->answer += left > 1 ? left : 1;
-    a->prompts += (double)v->n_prompt;
-    a->n++;
-    if (v->state == QM_REQUEST_PREFILL && known > a->f->long_total) {
-        a->f->long_row = row;
-        a->f->long_done = held;
-        a->f->long_total = known;
+    int64_t known = v->n_prompt + v->n_generated;
+    if (v->state == QM_REQUEST_PREFILL && known > f->long_total) {
+        f->long_row = row;
+        f->long_done = v->sequence ? v->held : 0;
+        f->long_total = known;
     }
     return QM_OK;
 }
@@ -44,23 +31,7 @@ static double resident(void) {
     return n == 1 ? (double)pages * (double)sysconf(_SC_PAGESIZE) : -1;
 }
 
-/* Prompts at the rate of prompts, answers at the rate of answers; rows not begun are taken to be like those that have
- * finished, or else like those at work. */
-static void estimate(struct qm_batch_facts *f, const struct ahead *a) {
-    const struct qm_batch_counts *c = &f->counts;
-    double rows = (double)(f->rows - c->done - c->in_flight), good = (double)(c->done - c->failed);
-    rows = rows > 0 ? rows : 0;
-    double prompt = good > 0 ? (double)(c->prompt - c->cached) / good : a->n ? a->prompts / (double)a->n : 0;
-    double prompts = a->prompt + rows * prompt, answers = a->answer + rows * a->generated;
-    /* beside prompts answers have no rate of their own: what they came to so far, then */
-    double writing = f->decode_rate > 0 ? f->decode_rate : f->decode_overall;
-    f->left = -1;
-    if (good <= 0 || (prompts > 0 && f->prefill_rate <= 0) || (answers > 0 && writing <= 0))
-        return;
-    f->left = (prompts > 0 ? prompts / f->prefill_rate : 0) + (answers > 0 ? answers / writing : 0);
-}
-
-void qm_batch_facts_take(struct qm_batch_facts *f, const struct qm_batch_work *w, const struct qm_scheduler *s,
+void qm_batch_facts_take(struct qm_batch_facts *f, struct qm_batch_work *w, const struct qm_scheduler *s,
                          int64_t rows_known, double working, double joules) {
     struct qm_scheduler_stats st;
     qm_scheduler_stats(s, &st);
@@ -79,10 +50,8 @@ void qm_batch_facts_take(struct qm_batch_facts *f, const struct qm_batch_work *w
     f->rows = c->all_read ? c->read : rows_known;
     if (!f->rows_known)
         f->rows = c->read_bytes ? (int64_t)((double)c->read * (double)c->input_bytes / (double)c->read_bytes) : 0;
-    int64_t good = c->done - c->failed;
-    struct ahead a = {.f = f, .generated = good > 0 ? (double)c->generated / (double)good : 0};
-    qm_batch_work_each(w, add_sequence, &a, NULL);
-    estimate(f, &a);
+    f->left = qm_batch_work_left(w, (double)f->rows);
+    qm_batch_work_each(w, find_long, f, NULL);
 }
 
 static int rows_text(const struct qm_batch_facts *f, struct qm_buf *out, struct qm_error *err) {

@@ -26,7 +26,7 @@ struct qm_batch_facts {
 };
 
 /* From the work and the scheduler; earlier: seconds and tokens come from this run alone, rows from all. */
-void qm_batch_facts_take(struct qm_batch_facts *f, const struct qm_batch_work *w, const struct qm_scheduler *s,
+void qm_batch_facts_take(struct qm_batch_facts *f, struct qm_batch_work *w, const struct qm_scheduler *s,
                          int64_t rows_known, double working, double joules);
 
 /* Appends lines of "name  value". */

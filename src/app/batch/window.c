@@ -48,13 +48,13 @@ bool qm_batch_window_room(const struct qm_batch_window *w) {
 }
 
 int qm_batch_window_add(struct qm_batch_window *w, const struct qm_batch_line *line, const char *custom_id,
-                        const struct qm_batch_prefix *prefix, struct qm_error *err) {
+                        const struct qm_batch_prefix *prefix, bool follows, struct qm_error *err) {
     char *name = strdup(custom_id);
     if (!name)
         return qm_fail_memory(err, strlen(custom_id), "a row's name");
     struct entry *e = w->free;
     w->free = e->next;
-    *e = (struct entry){.row = {.line = *line, .prefix = *prefix, .custom_id = name},
+    *e = (struct entry){.row = {.line = *line, .prefix = *prefix, .custom_id = name, .follows = follows},
                         .name = qm_hash64(name, strlen(name), 0),
                         .prev = w->end};
     e->row.line.text = NULL;

@@ -15,6 +15,7 @@ struct qm_batch_pending {
     struct qm_batch_line line; /* its text is NULL */
     struct qm_batch_prefix prefix;
     char *custom_id;
+    bool follows; /* its prompt begins as that of a row before it */
     bool taken;
 };
 
@@ -27,7 +28,7 @@ void qm_batch_window_free(struct qm_batch_window *w);
 bool qm_batch_window_room(const struct qm_batch_window *w);
 /* Rows come in ascending order. */
 int qm_batch_window_add(struct qm_batch_window *w, const struct qm_batch_line *line, const char *custom_id,
-                        const struct qm_batch_prefix *prefix, struct qm_error *err);
+                        const struct qm_batch_prefix *prefix, bool follows, struct qm_error *err);
 /* Of the rows in it, the one with this name, or NULL. */
 const struct qm_batch_pending *qm_batch_window_named(const struct qm_batch_window *w, const char *custom_id);
 /* The next row to work on, marked as taken; NULL: none waits. It lives until it is removed. */

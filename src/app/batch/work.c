@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "app/batch/line.h"
+#include "app/batch/outlook.h"
 #include "app/batch/row.h"
 #include "app/batch/window.h"
 #include "base/hash.h"
@@ -26,6 +27,7 @@ struct active {
     struct qm_error failed; /* code QM_OK: nothing has */
     bool waits;             /* for more memory than there is today */
     int64_t prompt, cached, generated;
+    bool follows; /* its prompt begins as that of a row before it */
     double started, first, finished;
     bool cut; /* an answer ended because it was as long as it may be */
 };
@@ -44,6 +46,7 @@ struct qm_batch_work {
     struct qm_batch_line next; /* where reading goes on */
     int64_t noted;             /* rows done when the position was noted last */
     struct qm_batch_counts counts;
+    struct qm_batch_outlook outlook;
     struct qm_buf line;     /* the output line being made */
     struct qm_error system; /* what concerns the job, met inside a callback */
 };
@@ -119,7 +122,8 @@ static int read_one(struct qm_batch_work *w, const struct qm_batch_line *line, s
     if (!rc && !why.code)
         rc = qm_batch_row_prefix(&row, &prefix, err);
     if (!rc && !why.code)
-        rc = qm_batch_window_add(w->window, line, name, &prefix, err);
+        rc = qm_batch_window_add(w->window, line, name, &prefix,
+                                 qm_batch_outlook_read(&w->outlook, line->length, &prefix), err);
     else if (!rc && is_rows(why.code))
         rc = write_error(w, line, unread, name, &why, err);
     else if (!rc) {
@@ -222,6 +226,8 @@ static void on_done(void *arg, const struct qm_outcome *o) {
     /* of a row that resumes its answer was found as well */
     a->cached += o->prefix_tokens < o->prompt_tokens ? o->prefix_tokens : o->prompt_tokens;
     a->generated += o->n_ids;
+    if (!o->rc && a->row.endpoint != QM_ENDPOINT_EMBEDDINGS)
+        qm_batch_left_ended(&w->outlook.left, o->n_ids);
 }
 
 /* Tokens that an earlier run has generated, as far as they make sense. */
@@ -329,10 +335,13 @@ static int begin_row(struct qm_batch_work *w, const struct qm_batch_pending *pen
         return qm_fail_memory(err, sizeof *a, "a row");
     a->work = w;
     a->line = pending->line;
+    a->follows = pending->follows;
     a->next = w->active;
     w->active = a;
     w->n_active++;
-    return prepare(w, pending, a, err);
+    int rc = prepare(w, pending, a, err);
+    qm_batch_outlook_begun(&w->outlook, a->follows, a->line.length, a->parts);
+    return rc;
 }
 
 /* *more false: nothing is left to give, or no room to give it to. */
@@ -381,6 +390,7 @@ static int answer(struct qm_batch_work *w, struct active *a, struct qm_error *er
                                  .first = a->first,
                                  .finished = a->finished,
                                  .cut = a->cut};
+    qm_batch_outlook_done(&w->outlook, a->follows, a->line.length, a->prompt, a->cached);
     w->line.len = 0;
     int rc = qm_openai_response(a->request, id, w->o.created, &body, err);
     if (!rc)
@@ -472,6 +482,44 @@ int qm_batch_work_each(const struct qm_batch_work *w, qm_batch_sequence_fn *each
                 rc = each(arg, a->line.number, &v, err);
         }
     return rc;
+}
+
+/* A sequence in flight, or one that waits for its place. */
+static void add_ahead(struct qm_batch_work *w, const struct active *row, const struct qm_request_view *v,
+                      struct qm_batch_ahead *a) {
+    double known = (double)(v->n_prompt + v->n_generated);
+    a->most = v->most > a->most ? v->most : a->most;
+    if (!v->sequence) {
+        a->prompts += known * qm_batch_outlook_computed(&w->outlook, row->follows);
+        a->answers++;
+        return;
+    }
+    a->prompts += v->state == QM_REQUEST_DECODE ? 0 : known - (double)v->held;
+    qm_batch_left_running(&w->outlook.left, v->n_generated, v->most);
+}
+
+double qm_batch_work_left(struct qm_batch_work *w, double rows) {
+    const struct qm_batch_counts *c = &w->counts;
+    struct qm_batch_ahead a = {.most = -1, .wide = (double)w->o.sequences};
+    struct qm_scheduler_stats stats;
+    qm_batch_left_begin(&w->outlook.left);
+    for (const struct active *row = w->active; row; row = row->next) {
+        for (int i = 0; i < row->submitted; i++) {
+            struct qm_request_view v;
+            if (row->part[i].id && !qm_scheduler_view(w->o.scheduler, row->part[i].id, &v))
+                add_ahead(w, row, &v, &a);
+        }
+        a.answers += row->parts - row->submitted;
+    }
+    qm_batch_left_fit(&w->outlook.left);
+    if (!c->all_read)
+        qm_batch_outlook_ahead(&w->outlook,
+                               c->input_bytes > c->read_bytes ? (double)(c->input_bytes - c->read_bytes) : 0,
+                               rows > (double)c->read ? rows - (double)c->read : 0, &a);
+    else
+        qm_batch_outlook_ahead(&w->outlook, 0, 0, &a);
+    qm_scheduler_stats(w->o.scheduler, &stats);
+    return qm_batch_left_seconds(&w->outlook.left, &stats, &a);
 }
 
 int qm_batch_work_save_tokens(struct qm_batch_work *w, struct qm_error *err) {

@@ -23,6 +23,7 @@ struct qm_batch_work_options {
     const struct qm_openai_context *openai;
     int64_t longest;    /* tokens that one without a max_tokens is cut at, whatever is held today; 0: the context */
     int64_t look_ahead; /* rows */
+    int64_t sequences;  /* at once */
     int64_t in_flight;  /* sequences given to the scheduler at once, those that wait included */
     uint64_t seed;      /* of the job */
     const char *job;    /* its fingerprint, which ids are made of */
@@ -53,6 +54,10 @@ int qm_batch_note_position(struct qm_journal *j, const struct qm_batch_line *at,
 /* The sequences in flight, in no order. */
 typedef int qm_batch_sequence_fn(void *arg, int64_t row, const struct qm_request_view *v, struct qm_error *err);
 int qm_batch_work_each(const struct qm_batch_work *w, qm_batch_sequence_fn *each, void *arg, struct qm_error *err);
+
+/* The seconds that the job will still take; negative where nothing can be said yet. rows: all of them, where the
+ * input's size does not tell how much of it was not read. */
+double qm_batch_work_left(struct qm_batch_work *w, double rows);
 
 struct qm_batch_counts {
     int64_t done, failed;              /* rows, those of earlier runs included */

@@ -117,6 +117,7 @@ static struct result run_job(const char *name, struct clocks *c, const char *hou
                                              .scheduler = scheduler,
                                              .openai = &openai,
                                              .look_ahead = 10,
+                                             .sequences = 2,
                                              .in_flight = 2,
                                              .job = "job",
                                              .created = 1,
