@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "app/completion.h"
+#include "app/foreign.h"
 #include "app/help.h"
 #include "app/offload.h"
 #include "app/out.h"
@@ -49,6 +50,9 @@ static int find_command(const char *name, const struct qm_command **out, struct 
         return qm_fail(err, QM_USAGE,
                        "unknown option %s: the command comes first, as in quietmind run ...; see quietmind --help",
                        name);
+    int rc = qm_foreign_command(name, err);
+    if (rc)
+        return rc;
     if (near)
         return qm_fail(err, QM_USAGE, "unknown command \"%s\"; did you mean %s?", name, near);
     return qm_fail(err, QM_USAGE, "unknown command \"%s\"; see quietmind --help", name);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "app/beside.h"
+#include "app/foreign.h"
 #include "app/hub.h"
 #include "app/load_report.h"
 #include "app/offload.h"
@@ -50,6 +51,8 @@ int qm_app_find(const struct qm_args *args, char **dir, struct qm_error *err) {
         return locate_demo(dir, err);
     int rc = qm_hub_folder(variable, &hub, err);
     rc = rc ? rc : qm_model_locate(args->model, hub.data, dir, err);
+    if (rc == QM_INPUT && err)
+        qm_foreign_model(args->model, err);
     qm_buf_free(&hub);
     return rc;
 }

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/app.h"
+#include "app/foreign.h"
+
 bool qm_parse_int(const char *s, int64_t *out) {
     const char *p = s + (*s == '-');
     if (*p < '0' || *p > '9')
@@ -100,7 +103,26 @@ static enum qm_option find_option(const struct qm_command *command, const char *
     return QM_OPT_END;
 }
 
+/* The commands that take the option called `name`, as "run, chat and 3 more"; empty where none does. */
+static void who_takes(const char *name, char *out, size_t size) {
+    size_t at = 0, more = 0;
+    out[0] = 0;
+    for (size_t i = 0; i < qm_n_commands; i++) {
+        if (!find_option(qm_commands[i], name, strlen(name)))
+            continue;
+        if (at && at + 20 > size)
+            more++;
+        else
+            at += (size_t)snprintf(out + at, size - at, "%s%s", at ? ", " : "", qm_commands[i]->name);
+    }
+    if (more)
+        snprintf(out + at, size - at, " and %zu more", more);
+}
+
 static int unknown_option(const struct qm_command *command, const char *arg, struct qm_error *err) {
+    int rc = qm_foreign_option(command, arg, err);
+    if (rc)
+        return rc;
     const char *names[2 * QM_OPT_COUNT];
     size_t n = 0, length = strcspn(arg, "=");
     for (int o = 1; o < QM_OPT_COUNT; o++) {
@@ -112,6 +134,10 @@ static int unknown_option(const struct qm_command *command, const char *arg, str
     }
     char word[64];
     snprintf(word, sizeof word, "%.*s", (int)least(length, 63), arg);
+    char others[80];
+    who_takes(word + strspn(word, "-"), others, sizeof others);
+    if (others[0])
+        return qm_fail(err, QM_USAGE, "%s: unknown option %s: it belongs to %s", command->name, word, others);
     const char *near = qm_nearest(word + strspn(word, "-"), names, n);
     if (near)
         return qm_fail(err, QM_USAGE, "%s: unknown option %s; did you mean --%s?", command->name, word, near);
@@ -176,6 +202,8 @@ static int take_option(struct qm_args *a, int argc, char *const *argv, int *i, s
     const char *arg = argv[*i], *value = NULL;
     enum qm_option option = QM_OPT_END;
     char name[64];
+    if (arg[1] != '-' && arg[2] && qm_foreign_option(a->command, arg, err)) /* -ngl is no -n gl */
+        return QM_USAGE;
     if (arg[1] == '-') {
         size_t n = strcspn(arg + 2, "=");
         option = find_option(a->command, arg + 2, n);

@@ -26,10 +26,67 @@ static bool take_time(const char **s, int *seconds) {
     return true;
 }
 
+/* --- what was meant: "7am", "10 pm", "22", "2200", "22h30" --- */
+
+static void skip_blanks(const char **s) {
+    *s += strspn(*s, " \t");
+}
+
+static bool guess_time(const char **s, int *minutes) {
+    size_t digits = strspn(*s, "0123456789");
+    int hour, minute = 0;
+    bool half = false; /* of the day: am or pm */
+    if (digits > 4 || !take_number(s, 25, &hour))
+        return false;
+    if (**s && strchr(":.hH", **s)) {
+        bool may_end = **s == 'h' || **s == 'H';
+        ++*s;
+        bool more = **s >= '0' && **s <= '9';
+        if ((more || !may_end) && !take_number(s, 60, &minute))
+            return false;
+    } else if (digits > 2 && !take_number(s, 60, &minute)) {
+        return false;
+    }
+    skip_blanks(s);
+    if (**s && strchr("aApP", **s)) {
+        bool afternoon = **s == 'p' || **s == 'P';
+        *s += 1 + ((*s)[1] == '.');
+        if ((**s != 'm' && **s != 'M') || hour < 1 || hour > 12)
+            return false;
+        *s += 1 + ((*s)[1] == '.');
+        hour = hour % 12 + (afternoon ? 12 : 0);
+        half = true;
+    }
+    *minutes = hour * 60 + minute;
+    if (!half && *minutes == 24 * 60)
+        *minutes = 0;
+    skip_blanks(s);
+    return *minutes < 24 * 60;
+}
+
+static bool guess_range(const char *s, int *from, int *to) {
+    static const char *const betweens[] = {"-", "\xE2\x80\x93", "..", "to ", "until "};
+    skip_blanks(&s);
+    if (!guess_time(&s, from))
+        return false;
+    for (size_t i = 0; i < sizeof betweens / sizeof *betweens; i++)
+        if (!strncmp(s, betweens[i], strlen(betweens[i]))) {
+            s += strlen(betweens[i]);
+            skip_blanks(&s);
+            return guess_time(&s, to) && !*s && *from != *to;
+        }
+    return false;
+}
+
 int qm_day_time_parse(const char *text, const char *option, int *seconds, struct qm_error *err) {
     const char *s = text;
     if (take_time(&s, seconds) && !*s)
         return QM_OK;
+    int minutes;
+    s = text;
+    if (guess_time(&s, &minutes) && !*s)
+        return qm_fail(err, QM_USAGE, "%s: expected a time of day like 07:00, found \"%s\"; did you mean %02d:%02d?",
+                       option, text, minutes / 60, minutes % 60);
     return qm_fail(err, QM_USAGE, "%s: expected a time of day like 07:00, found \"%s\"", option, text);
 }
 
@@ -37,6 +94,12 @@ int qm_hours_parse(const char *text, struct qm_hours *out, struct qm_error *err)
     const char *s = text;
     if (take_time(&s, &out->from) && *s++ == '-' && take_time(&s, &out->to) && !*s && out->from != out->to)
         return QM_OK;
+    int from, to;
+    if (guess_range(text, &from, &to))
+        return qm_fail(err, QM_USAGE,
+                       "--hours: expected two times of day like 22:00-07:00, found \"%s\"; did you mean "
+                       "%02d:%02d-%02d:%02d?",
+                       text, from / 60, from % 60, to / 60, to % 60);
     return qm_fail(err, QM_USAGE, "--hours: expected two times of day like 22:00-07:00, found \"%s\"", text);
 }
 

@@ -51,6 +51,47 @@ static void test_parse(void **state) {
         assert_int_equal(qm_hours_parse(bad_hours[i], &h, &err), QM_USAGE);
 }
 
+/* What was meant is told, and nothing is guessed where it can't be. */
+static void test_meant(void **state) {
+    (void)state;
+    static const char *const times[][2] = {{"7am", "07:00"},     {"7 pm", "19:00"},  {"12am", "00:00"},
+                                           {"12 p.m.", "12:00"}, {"7", "07:00"},     {"2230", "22:30"},
+                                           {"22h", "22:00"},     {"22h30", "22:30"}, {"24:00", "00:00"},
+                                           {"7:30PM", "19:30"},  {"7.15", "07:15"},  {"07:00 ", "07:00"}};
+    static const char *const hours[][2] = {{"22-7", "22:00-07:00"},
+                                           {"10pm-6am", "22:00-06:00"},
+                                           {"22:00-7", "22:00-07:00"},
+                                           {"22:00 - 7:00", "22:00-07:00"},
+                                           {"22h-7h30", "22:00-07:30"},
+                                           {"2200-0700", "22:00-07:00"},
+                                           {"10 pm to 6 am", "22:00-06:00"},
+                                           {"22\xE2\x80\x93"
+                                            "7",
+                                            "22:00-07:00"}};
+    static const char *const none[] = {"25", "13pm", "0am", "7xm", "07:60", "am", "12345", "7:", "-7", "late"};
+    struct qm_hours h;
+    struct qm_error err;
+    int seconds;
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        assert_int_equal(qm_day_time_parse(times[i][0], "--until", &seconds, &err), QM_USAGE);
+        char *meant = strstr(err.message, "did you mean ");
+        if (!meant || strncmp(meant + 13, times[i][1], 5) != 0)
+            fail_msg("%s: %s", times[i][0], err.message);
+    }
+    for (size_t i = 0; i < sizeof hours / sizeof *hours; i++) {
+        assert_int_equal(qm_hours_parse(hours[i][0], &h, &err), QM_USAGE);
+        char *meant = strstr(err.message, "did you mean ");
+        if (!meant || strncmp(meant + 13, hours[i][1], 11) != 0)
+            fail_msg("%s: %s", hours[i][0], err.message);
+    }
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        assert_int_equal(qm_day_time_parse(none[i], "--until", &seconds, &err), QM_USAGE);
+        assert_null(strstr(err.message, "did you mean"));
+    }
+    assert_int_equal(qm_hours_parse("22-22", &h, &err), QM_USAGE);
+    assert_null(strstr(err.message, "did you mean"));
+}
+
 static void test_midnight(void **state) {
     (void)state;
     struct qm_hours night = {22 * 3600, 7 * 3600}, day = {9 * 3600, 17 * 3600};
@@ -138,9 +179,9 @@ static void test_gate(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse),   cmocka_unit_test(test_midnight), cmocka_unit_test(test_next),
-        cmocka_unit_test(test_forward), cmocka_unit_test(test_back),     cmocka_unit_test(test_no_summer),
-        cmocka_unit_test(test_gate),
+        cmocka_unit_test(test_parse),     cmocka_unit_test(test_meant),   cmocka_unit_test(test_midnight),
+        cmocka_unit_test(test_next),      cmocka_unit_test(test_forward), cmocka_unit_test(test_back),
+        cmocka_unit_test(test_no_summer), cmocka_unit_test(test_gate),
     };
     return cmocka_run_group_tests(tests, set_zone, NULL);
 }
