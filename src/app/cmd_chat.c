@@ -3,37 +3,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "app/app.h"
-#include "app/chat_terminal.h"
+#include "app/chat/chat.h"
+#include "app/chat/state.h"
 #include "app/generation_report.h"
-#include "app/open_model.h"
 #include "app/out.h"
 #include "app/signals.h"
 #include "app/template_args.h"
-#include "model/template/chat.h"
-#include "session/conversation.h"
-
-struct chat {
-    const struct qm_args *args;
-    struct qm_progress progress;
-    struct qm_app_model model;
-    struct qm_chat *template;
-    struct qm_conversation *conversation;
-    struct qm_sampling sampling;
-    struct qm_line_editor *editor;
-    struct qm_answer_printer printer;
-    struct qm_buf document;           /* goes before the first question */
-    struct qm_buf system;             /* the system message, empty: none */
-    struct qm_generate_result result; /* of the last answer */
-    struct qm_meter meter;            /* of the last answer */
-    bool answering;
-    int failed; /* code of a write that failed, its message in *err */
-    struct qm_error *err;
-};
+#include "base/words.h"
 
 static int on_text(void *arg, enum qm_part part, const char *text, size_t len) {
-    struct chat *c = arg;
+    struct qm_app_chat *c = arg;
     qm_progress_end(&c->progress);
     if (!c->answering)
         qm_meter_begin(&c->meter);
@@ -43,19 +26,24 @@ static int on_text(void *arg, enum qm_part part, const char *text, size_t len) {
 }
 
 static int on_prefill(void *arg, int64_t done, int64_t total) {
-    struct chat *c = arg;
+    struct qm_app_chat *c = arg;
     qm_progress_update(&c->progress, "prompt", (uint64_t)done, (uint64_t)total, QM_UNIT_TOKENS);
     return 0;
 }
 
-static int start_over(struct chat *c) {
+int qm_chat_start_over(struct qm_app_chat *c) {
     qm_conversation_cut(c->conversation, 0);
     return c->system.len ? qm_conversation_add(c->conversation, "system", c->system.data, c->system.len, c->err)
                          : QM_OK;
 }
 
-/* The document stands before the first question: document, empty line, question. */
-static int add_question(struct chat *c, const char *question) {
+static int add_part(struct qm_buf *text, const struct qm_buf *part, struct qm_error *err) {
+    int rc = part->len ? qm_buf_add(text, part->data, part->len, err) : QM_OK;
+    return rc || !part->len ? rc : qm_buf_str(text, "\n\n", err);
+}
+
+/* The document stands before the first question: document, empty line, question; what was attached likewise. */
+static int add_question(struct qm_app_chat *c, const char *question, size_t len) {
     const json_t *messages = qm_conversation_messages(c->conversation), *message;
     bool first = true;
     size_t i;
@@ -64,28 +52,33 @@ static int add_question(struct chat *c, const char *question) {
         first = first && role && !strcmp(role, "system");
     }
     struct qm_buf text = {0};
-    int rc = QM_OK;
-    if (first && c->document.len)
-        rc = qm_buf_add(&text, c->document.data, c->document.len, c->err);
-    if (!rc && text.len)
-        rc = qm_buf_str(&text, "\n\n", c->err);
+    int rc = first ? add_part(&text, &c->document, c->err) : QM_OK;
     if (!rc)
-        rc = qm_buf_str(&text, question, c->err);
+        rc = add_part(&text, &c->attached, c->err);
+    if (!rc)
+        rc = qm_buf_add(&text, question, len, c->err);
     if (!rc)
         rc = qm_conversation_add(c->conversation, "user", text.data, text.len, c->err);
     qm_buf_free(&text);
     return rc;
 }
 
-/* A question and its answer. QM_INTERRUPTED where Ctrl-C stopped the answer: it stays as far as it came. */
-static int ask(struct chat *c, const char *question) {
+/* Ctrl-C stopped it: what stays of it. */
+static void tell_stopped(struct qm_app_chat *c) {
+    const struct qm_generate_result *r = &c->result;
+    if (r->ids.len)
+        qm_note(&c->progress, "stopped; the answer stays as far as it came%s",
+                c->interactive ? " (/retry answers again, /undo removes it)" : "");
+    else
+        qm_note(&c->progress, "stopped before the answer; %lld of %lld prompt token%s %s kept%s",
+                (long long)(r->prefix_tokens + r->prefill_tokens), (long long)r->prompt_tokens, qm_s(r->prompt_tokens),
+                qm_one_or(r->prompt_tokens, "is", "are"), c->interactive ? " for the same question asked again" : "");
+}
+
+int qm_chat_answer(struct qm_app_chat *c, size_t before) {
     const struct qm_args *args = c->args;
-    size_t before = json_array_size(qm_conversation_messages(c->conversation));
-    int rc = add_question(c, question);
-    if (rc)
-        return rc;
     struct qm_turn turn = {
-        .max_tokens = qm_args_int(args, QM_OPT_MAX_TOKENS, -1),
+        .max_tokens = c->max_tokens,
         .sampling = c->sampling,
         .stop = args->option[QM_OPT_STOP].list,
         .n_stop = (int)args->option[QM_OPT_STOP].n_list,
@@ -94,138 +87,138 @@ static int ask(struct chat *c, const char *question) {
         .arg = c,
         .interrupt = qm_signals_flag(),
     };
-    qm_answer_begin(&c->printer, args->option[QM_OPT_HIDE_THINKING].set);
+    qm_answer_begin(&c->printer, c->hide_thinking);
     qm_generate_result_free(&c->result);
     c->failed = QM_OK;
     c->answering = false;
-    qm_signals_hold();
+    if (!qm_signals_leave())
+        qm_signals_hold();
     qm_progress_update(&c->progress, "tokenizing", 0, 0, QM_UNIT_BYTES);
-    rc = qm_conversation_reply(c->conversation, &turn, &c->result, c->err);
+    int rc = qm_conversation_reply(c->conversation, &turn, &c->result, c->err);
     if (c->answering)
         qm_meter_end(&c->meter);
-    qm_signals_release();
+    if (!c->interactive)
+        qm_signals_release();
     qm_progress_end(&c->progress);
-    if (rc) {
+    c->prompts += c->result.prefill_tokens;
+    c->cached += c->result.prefix_tokens;
+    c->generated += (int64_t)c->result.ids.len;
+    bool interrupted = !rc && c->result.finish == QM_FINISH_INTERRUPTED;
+    if (rc || (interrupted && !c->result.ids.len))
         qm_conversation_cut(c->conversation, before);
+    if (rc || c->failed)
+        return rc ? rc : c->failed;
+    if (c->answering || !interrupted)
+        rc = qm_answer_end(&c->printer, c->err);
+    if (rc)
         return rc;
-    }
-    if (c->failed)
-        return c->failed;
-    if ((rc = qm_answer_end(&c->printer, c->err)))
-        return rc;
+    if (interrupted)
+        tell_stopped(c);
     if (c->result.finish == QM_FINISH_CONTEXT)
         qm_note(&c->progress, "the context of %lld tokens is full; /clear starts over",
                 (long long)qm_engine_context(c->model.engine));
-    return c->result.finish == QM_FINISH_INTERRUPTED ? QM_INTERRUPTED : QM_OK;
+    return interrupted ? QM_INTERRUPTED : QM_OK;
 }
 
-static int say_help(struct chat *c) {
-    return qm_out_text("/help          this list\n"
-                       "/clear         forget the conversation (not the document)\n"
-                       "/system TEXT   start over with TEXT as the system message\n"
-                       "/save FILE     write the messages to FILE as JSON\n"
-                       "/load FILE     go on with the messages in FILE\n"
-                       "/stats         tokens and speed of the last answer\n"
-                       "Ctrl-C stops an answer; Ctrl-C or Ctrl-D at the prompt leaves.\n",
-                       c->err);
+int qm_chat_ask(struct qm_app_chat *c, const char *question, size_t len) {
+    size_t before = json_array_size(qm_conversation_messages(c->conversation));
+    int rc = add_question(c, question, len);
+    rc = rc ? rc : qm_chat_answer(c, before);
+    if (json_array_size(qm_conversation_messages(c->conversation)) > before)
+        c->attached.len = 0;
+    return rc;
 }
 
-static int say_stats(struct chat *c) {
-    if (!c->result.prompt_tokens)
-        return qm_out_text("nothing has been answered yet\n", c->err);
-    int rc = qm_out_printf(c->err,
-                           "context: %lld of %lld tokens taken; prompt: %lld tokens, of which %lld were known already, "
-                           "%.1f tokens/s; answer: %zu tokens, %.1f tokens/s\n",
-                           (long long)(c->result.prompt_tokens + (int64_t)c->result.ids.len),
-                           (long long)qm_engine_context(c->model.engine), (long long)c->result.prompt_tokens,
-                           (long long)c->result.prefix_tokens, qm_report_prefill_tps(&c->result), c->result.ids.len,
-                           qm_report_decode_tps(&c->result));
-    char metered[1400];
-    qm_meter_text(&c->meter, (double)c->result.decode_steps, metered, sizeof metered);
-    return rc ? rc : qm_out_printf(c->err, "%s\n", metered);
+/* The terminal was closed, or the program asked to end: what was said is kept. */
+static int keep_conversation(struct qm_app_chat *c) {
+    char name[64], path[4400];
+    struct tm now;
+    time_t t = time(NULL);
+    size_t n = json_array_size(qm_conversation_messages(c->conversation));
+    if (n <= (c->system.len > 0))
+        return QM_INTERRUPTED;
+    strftime(name, sizeof name, "chat-%Y%m%d-%H%M%S", localtime_r(&t, &now));
+    size_t used = strlen(name);
+    snprintf(name + used, sizeof name - used, "-%d.json", (int)getpid());
+    int rc = qm_state_path(name, path, sizeof path, c->err);
+    if (!rc)
+        rc = qm_conversation_save(c->conversation, path, c->err);
+    if (!rc)
+        qm_note(&c->progress, "the conversation is kept: /load %s", path);
+    return rc ? rc : QM_INTERRUPTED;
 }
 
-static int set_system(struct chat *c, const char *text) {
-    if (!*text)
-        return c->system.len ? qm_out_printf(c->err, "%s\n", c->system.data) : qm_out_text("(none)\n", c->err);
-    int rc = qm_app_check_utf8(text, strlen(text), "/system", c->err);
-    if (rc)
-        return rc;
-    c->system.len = 0;
-    rc = qm_buf_str(&c->system, text, c->err);
-    return rc ? rc : start_over(c);
-}
-
-/* A line that begins with a slash. Its failures are told and the conversation goes on. */
-static int obey(struct chat *c, const char *line) {
-    static const char *const names[] = {"/help", "/clear", "/save", "/load", "/stats", "/system"};
-    char name[32];
-    size_t n = strcspn(line, " ");
-    const char *rest = line + n + strspn(line + n, " ");
-    snprintf(name, sizeof name, "%.*s", n < sizeof name ? (int)n : (int)sizeof name - 1, line);
-    bool needs_file = !strcmp(name, "/save") || !strcmp(name, "/load");
-    if (needs_file && !*rest)
-        return qm_fail(c->err, QM_USAGE, "%s: the name of a file is missing", name);
-    if (!strcmp(name, "/help"))
-        return say_help(c);
-    if (!strcmp(name, "/clear"))
-        return start_over(c);
-    if (!strcmp(name, "/save"))
-        return qm_conversation_save(c->conversation, rest, c->err);
-    if (!strcmp(name, "/load"))
-        return qm_conversation_load(c->conversation, rest, c->err);
-    if (!strcmp(name, "/stats"))
-        return say_stats(c);
-    if (!strcmp(name, "/system"))
-        return set_system(c, rest);
-    const char *near = qm_nearest(name, names, sizeof names / sizeof *names);
-    return qm_fail(c->err, QM_USAGE, "unknown command %s; %s%s", name, near ? "did you mean " : "see ",
-                   near ? near : "/help");
+static void greet(struct qm_app_chat *c) {
+    char kept[4400];
+    qm_note(&c->progress, "Type a message, or /help for the commands; Ctrl-D leaves.");
+    qm_state_kept("chat-history", kept, sizeof kept);
+    if (*kept)
+        qm_note(&c->progress, "A conversation was cut off; /load %s goes on with it.", kept);
 }
 
 /* Questions until the input ends. On a terminal a question that fails is told and the next one can be asked. */
-static int converse(struct chat *c) {
-    int rc = qm_line_editor_new(&c->editor, c->err);
+static int converse(struct qm_app_chat *c) {
+    static char history[4400];
+    bool kept = qm_state_path("chat-history", history, sizeof history, NULL) == QM_OK;
+    int rc = qm_line_editor_new(kept ? history : NULL, &c->editor, c->err);
     if (rc)
         return rc;
-    bool interactive = qm_line_editor_interactive(c->editor);
-    if (interactive)
-        qm_note(&c->progress, "Ask away; /help lists the commands, Ctrl-D leaves.");
-    for (;;) {
-        const char *line;
-        if ((rc = qm_line_editor_read(c->editor, &line, c->err)) || !line)
-            return rc;
-        if (line[strspn(line, " \t\r")] == 0)
+    c->interactive = qm_line_editor_interactive(c->editor);
+    if (c->interactive)
+        qm_signals_hold();
+    if (c->interactive)
+        greet(c);
+    while (!c->leave) {
+        struct qm_message m;
+        rc = qm_line_editor_read(c->editor, &m, c->err);
+        if (rc || !m.text)
+            break;
+        if (m.text[strspn(m.text, " \t\r\n")] == 0)
             continue;
-        rc = line[0] == '/' ? obey(c, line) : ask(c, line);
+        rc = m.one_line && m.text[0] == '/' ? qm_chat_command(c, m.text) : qm_chat_ask(c, m.text, m.len);
         if (!rc)
             rc = qm_out_flush(c->err);
-        if (!rc || (rc == QM_INTERRUPTED && interactive))
+        if (c->interactive && qm_signals_leave())
+            break;
+        if (!rc || (rc == QM_INTERRUPTED && c->interactive))
             continue;
-        if (!interactive || rc == QM_PIPE_CLOSED || rc == QM_SYSTEM)
-            return rc;
+        if (!c->interactive || rc == QM_PIPE_CLOSED || rc == QM_SYSTEM)
+            break;
         fprintf(stderr, "quietmind: %s\n", c->err->message);
     }
+    if (!c->interactive)
+        return rc;
+    if (qm_signals_leave() || rc == QM_SYSTEM) {
+        int saved = keep_conversation(c);
+        rc = rc == QM_SYSTEM && !qm_signals_leave() ? rc : saved;
+    }
+    qm_signals_release();
+    return rc == QM_INTERRUPTED && !qm_signals_leave() ? QM_OK : rc;
 }
 
-/* The document without the newlines at its end. */
-static int read_document(struct chat *c) {
-    const char *path = qm_args_text(c->args, QM_OPT_FILE, NULL);
-    int rc = path ? qm_app_read_text(path, &c->document, c->err) : QM_OK;
-    while (!rc && c->document.len && c->document.data[c->document.len - 1] == '\n')
-        c->document.data[--c->document.len] = 0;
+/* The documents without the newlines at their ends, an empty line between them. */
+static int read_documents(struct qm_app_chat *c) {
+    const struct qm_arg *files = &c->args->option[QM_OPT_FILE];
+    int rc = QM_OK;
+    for (size_t i = 0; i < files->n_list && !rc; i++) {
+        if (c->document.len)
+            rc = qm_buf_str(&c->document, "\n\n", c->err);
+        rc = rc ? rc : qm_app_read_text(files->list[i], &c->document, c->err);
+        while (!rc && c->document.len && c->document.data[c->document.len - 1] == '\n')
+            c->document.data[--c->document.len] = 0;
+    }
     return rc;
 }
 
 /* What the template refuses, it refuses before the weights are read. */
-static int check_template(const struct chat *c, const json_t *variables) {
+static int check_template(const struct qm_app_chat *c, const json_t *variables) {
     time_t seconds = time(NULL);
     struct tm now;
     const char *system = c->system.len ? c->system.data : NULL;
     return qm_chat_check(c->template, variables, system, localtime_r(&seconds, &now), c->err);
 }
 
-static int open_conversation(struct chat *c, struct qm_logit_bias **biases) {
+static int open_conversation(struct qm_app_chat *c, struct qm_logit_bias **biases) {
     const struct qm_args *args = c->args;
     const char *system = qm_args_text(args, QM_OPT_SYSTEM, ""), *once = qm_args_text(args, QM_OPT_ONCE, "");
     int rc = qm_app_check_utf8(system, strlen(system), "--system", c->err);
@@ -245,24 +238,27 @@ static int open_conversation(struct chat *c, struct qm_logit_bias **biases) {
     if (!rc)
         rc = qm_app_sampling(args, &c->model, &c->sampling, biases, c->err);
     if (!rc)
-        rc = read_document(c);
+        rc = read_documents(c);
     if (!rc)
         rc = qm_app_load(args, 0, &c->progress, &c->model, c->err);
     if (!rc)
         rc = qm_conversation_new(c->model.engine, c->model.tokenizer, c->template, variables, &c->conversation, c->err);
     json_decref(variables);
-    return rc ? rc : start_over(c);
+    return rc ? rc : qm_chat_start_over(c);
 }
 
 static int run_chat(const struct qm_args *args, struct qm_error *err) {
-    struct chat c = {.args = args, .err = err};
+    struct qm_app_chat c = {.args = args, .err = err};
     struct qm_logit_bias *biases = NULL;
+    c.max_tokens = qm_args_int(args, QM_OPT_MAX_TOKENS, -1);
+    c.hide_thinking = args->option[QM_OPT_HIDE_THINKING].set;
     qm_progress_init(&c.progress, args);
     int rc = qm_meter_open("", &c.meter, err);
     if (!rc)
         rc = open_conversation(&c, &biases);
     if (!rc && args->option[QM_OPT_ONCE].set) {
-        rc = ask(&c, args->option[QM_OPT_ONCE].text);
+        const char *once = args->option[QM_OPT_ONCE].text;
+        rc = qm_chat_ask(&c, once, strlen(once));
         const struct qm_predicted_run predicted = {c.model.predictor, "chat", c.model.dir};
         if (!rc)
             qm_report_speed(&c.progress, c.model.engine, &c.result, &c.meter, &predicted);
@@ -275,7 +271,9 @@ static int run_chat(const struct qm_args *args, struct qm_error *err) {
     qm_line_editor_free(c.editor);
     qm_conversation_free(c.conversation);
     qm_chat_free(c.template);
+    qm_answer_free(&c.printer);
     qm_buf_free(&c.document);
+    qm_buf_free(&c.attached);
     qm_buf_free(&c.system);
     free(biases);
     qm_app_close(&c.model);
@@ -304,12 +302,15 @@ static const unsigned char chat_options[] = {QM_OPT_ONCE,
 
 const struct qm_command qm_cmd_chat = {
     .name = "chat",
-    .usage = "[MODEL] [--once TEXT] [-f DOCUMENT]",
+    .usage = "[MODEL] [--once TEXT] [-f DOCUMENT]...",
     .summary = "Have a conversation, or ask one question",
     .details = "A document given by -f goes before the first question. What has been read is\n"
-               "kept between questions. In the conversation: /help, /clear, /system TEXT,\n"
-               "/save FILE, /load FILE, /stats; Ctrl-C stops an answer, at the prompt it\n"
-               "leaves. Without a terminal each line of standard input is a question. The\n"
+               "kept between questions; several documents are joined. In the conversation\n"
+               "/help lists the commands; Ctrl-C stops an answer and clears a line. Several\n"
+               "lines are one message where they are pasted, stand between \"\"\" and \"\"\", or\n"
+               "end with a backslash. Without a terminal each line of standard input is a\n"
+               "question. Lines typed are remembered in $XDG_STATE_HOME/quietmind (or\n"
+               "~/.local/state/quietmind), and so is a conversation that is cut off. The\n"
                "reasoning of thinking models is shown dim on a terminal, between <think> and\n"
                "</think> elsewhere. Without MODEL the demonstration model is used.\n",
     .example = "quietmind chat Qwen/Qwen3-4B -f report.txt\n"

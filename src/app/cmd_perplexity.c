@@ -46,7 +46,7 @@ static int open_job(const struct qm_args *args, struct job *j, struct qm_error *
     qm_signals_kept("no perplexity was computed");
     int rc = qm_app_open(args, QM_TOKENIZER_YES, &j->progress, &j->model, err);
     if (!rc)
-        rc = qm_app_read_text(path, &text, err);
+        rc = qm_app_read_texts(&args->option[QM_OPT_FILE], &text, err);
     qm_progress_update(&j->progress, "tokenizing", 0, 0, QM_UNIT_BYTES);
     if (!rc)
         rc = qm_tokenizer_encode(j->model.tokenizer, text.data, text.len, true, true, &j->ids, err);

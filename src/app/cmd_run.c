@@ -13,6 +13,7 @@
 #include "app/out.h"
 #include "app/quiet.h"
 #include "app/signals.h"
+#include "model/template/chat.h"
 
 struct run {
     const struct qm_args *args;
@@ -81,10 +82,10 @@ static int read_prompt(struct run *r) {
         if (!rc)
             rc = qm_app_check_utf8(text.data, text.len, "--prompt", r->err);
     } else {
-        const char *path = qm_args_text(args, QM_OPT_FILE, "-");
-        if (!strcmp(path, "-") && isatty(STDIN_FILENO))
+        const struct qm_arg *files = &args->option[QM_OPT_FILE];
+        if ((!files->set || !strcmp(files->text, "-")) && isatty(STDIN_FILENO))
             qm_note(&r->progress, "reading the prompt from the terminal; Ctrl-D ends it");
-        rc = qm_app_read_text(path, &text, r->err);
+        rc = files->set ? qm_app_read_texts(files, &text, r->err) : qm_app_read_text("-", &text, r->err);
     }
     qm_progress_update(&r->progress, "tokenizing", 0, 0, QM_UNIT_BYTES);
     if (!rc)
@@ -128,6 +129,18 @@ static int print_json(struct run *r, const struct qm_generate_result *result) {
     return rc;
 }
 
+/* A chat model that is given a text without its template often has nothing to add to it. */
+static void tell_of_chat(struct run *r, const struct qm_generate_result *result) {
+    struct qm_chat *template;
+    bool blank = !result->text.len || strspn(result->text.data, " \t\n") == result->text.len;
+    if (!blank || result->finish != QM_FINISH_STOP || !result->ids.len ||
+        qm_chat_load(r->model.dir, NULL, &template, NULL) != QM_OK)
+        return;
+    qm_chat_free(template);
+    qm_note(&r->progress, "the model ended at once. It is a chat model: quietmind chat --once \"...\" asks it with its "
+                          "chat template");
+}
+
 /* What streaming left to be written. */
 static int finish_output(struct run *r, const struct qm_generate_result *result) {
     int rc = QM_OK;
@@ -145,6 +158,10 @@ static int finish_output(struct run *r, const struct qm_generate_result *result)
         qm_report_logprobs_print(&r->progress, r->logprobs);
     if (result->finish == QM_FINISH_CONTEXT)
         qm_note(&r->progress, "the context of %lld tokens is full", (long long)qm_engine_context(r->model.engine));
+    if (result->finish == QM_FINISH_INTERRUPTED)
+        qm_note(&r->progress, "stopped; %s",
+                result->ids.len ? "the text stays as far as it came" : "nothing was generated yet");
+    tell_of_chat(r, result);
     const struct qm_predicted_run predicted = {r->model.predictor, "run", r->model.dir};
     qm_report_speed(&r->progress, r->model.engine, result, &r->meter, &predicted);
     return result->finish == QM_FINISH_INTERRUPTED ? QM_INTERRUPTED : QM_OK;

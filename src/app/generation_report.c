@@ -92,7 +92,7 @@ void qm_report_logprobs_print(struct qm_progress *progress, const json_t *list) 
 }
 
 double qm_report_prefill_tps(const struct qm_generate_result *r) {
-    return r->prefill_seconds > 0 ? (double)(r->prompt_tokens - r->prefix_tokens) / r->prefill_seconds : 0;
+    return r->prefill_seconds > 0 ? (double)r->prefill_tokens / r->prefill_seconds : 0;
 }
 
 double qm_report_decode_tps(const struct qm_generate_result *r) {

@@ -28,7 +28,7 @@ struct exit_code {
 
 static const struct exit_code exit_codes[] = {
     {QM_OK, "done"},
-    {QM_DISAGREE, "done, and the answer is no (a comparison that disagrees, a batch without an answer)"},
+    {QM_DISAGREE, "done, and the answer is no (a comparison that disagrees, no row answered)"},
     {QM_USAGE, "wrong usage"},
     {QM_INPUT, "input refused: a model, a file or a prompt"},
     {QM_FIT, "does not fit in memory, or this CPU can't"},

@@ -388,3 +388,10 @@ int qm_app_read_text(const char *path, struct qm_buf *out, struct qm_error *err)
     memmove(out->data + before, out->data + before + mark, out->len - before + 1);
     return qm_app_check_utf8(out->data + before, out->len - before, strcmp(path, "-") ? path : "standard input", err);
 }
+
+int qm_app_read_texts(const struct qm_arg *files, struct qm_buf *out, struct qm_error *err) {
+    int rc = QM_OK;
+    for (size_t i = 0; i < files->n_list && !rc; i++)
+        rc = qm_app_read_text(files->list[i], out, err);
+    return rc;
+}

@@ -83,6 +83,8 @@ int qm_app_check_ids(const struct qm_app_model *m, const struct qm_ids *ids, con
 /* A text file of at most 1 GB ("-": standard input), UTF-8; QM_INPUT with the offset of the first byte that
  * is not. */
 int qm_app_read_text(const char *path, struct qm_buf *out, struct qm_error *err);
+/* The same of several, one after the other as they are. */
+int qm_app_read_texts(const struct qm_arg *files, struct qm_buf *out, struct qm_error *err);
 int qm_app_check_utf8(const char *text, size_t len, const char *name, struct qm_error *err);
 
 #endif

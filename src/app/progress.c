@@ -52,13 +52,19 @@ const char *qm_duration_text(double seconds, char *out, int size) {
     return out;
 }
 
+bool qm_terminal_escapes(int fd) {
+    const char *type = getenv("TERM");
+    return isatty(fd) && !(type && !strcmp(type, "dumb"));
+}
+
 int qm_terminal_columns(int fd) {
     struct winsize size;
     return ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
 }
 
 void qm_progress_init(struct qm_progress *p, const struct qm_args *args) {
-    *p = (struct qm_progress){.quiet = args->option[QM_OPT_QUIET_OUTPUT].set, .live = isatty(STDERR_FILENO)};
+    *p = (struct qm_progress){.quiet = args->option[QM_OPT_QUIET_OUTPUT].set,
+                              .live = qm_terminal_escapes(STDERR_FILENO)};
 }
 
 static void amount(const struct qm_progress_state *s, char *out, size_t size) {
@@ -219,6 +225,25 @@ void qm_progress_end(struct qm_progress *p) {
     free(t);
 }
 
+/* On a terminal a line is broken between words; a word that is longer than the terminal is wide stays whole. */
+static void write_note(const char *text, int columns) {
+    int at = 0;
+    for (int n; *text; text += n) {
+        int spaces = (int)strspn(text, " "), word = (int)strcspn(text + spaces, " \n");
+        n = spaces + word;
+        if (columns && at && at + n > columns)
+            at = fprintf(stderr, "\n%.*s", word, text + spaces) - 1;
+        else
+            at += fprintf(stderr, "%.*s", n, text);
+        if (text[n] == '\n') {
+            fputc('\n', stderr);
+            at = 0;
+            n++;
+        }
+    }
+    fputc('\n', stderr);
+}
+
 void qm_note(struct qm_progress *p, const char *format, ...) {
     if (p->quiet)
         return;
@@ -227,11 +252,12 @@ void qm_note(struct qm_progress *p, const char *format, ...) {
         pthread_mutex_lock(&t->lock);
     if (t && t->line_open)
         fputs("\r\033[K", stderr);
+    char line[8192];
     va_list args;
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    fputc('\n', stderr);
+    write_note(line, p->live ? qm_terminal_columns(STDERR_FILENO) : 0);
     if (t) {
         t->line_open = false;
         pthread_mutex_unlock(&t->lock);

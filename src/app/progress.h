@@ -48,6 +48,8 @@ const char *qm_bytes_text(double bytes, char *out, int size);
 /* "12 s", "3 min 20 s", "5 h 20 min". */
 const char *qm_duration_text(double seconds, char *out, int size);
 
+/* Whether a file descriptor is a terminal that knows escape sequences: not TERM=dumb. */
+bool qm_terminal_escapes(int fd);
 /* Columns of the terminal behind a file descriptor; 80 where it does not say, or is none. */
 int qm_terminal_columns(int fd);
 

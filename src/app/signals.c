@@ -2,12 +2,16 @@
 #include "app/signals.h"
 
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/file.h"
 
+enum { IMPATIENCE = 1 }; /* seconds; a second Ctrl-C earlier is the first one's echo */
+
 static volatile sig_atomic_t interrupted;
+static volatile time_t raised; /* when the flag was */
 static const char *volatile kept;
 static volatile sig_atomic_t terminal; /* standard error is one: a live line may be open on it */
 
@@ -29,8 +33,12 @@ static void end_now(int signal_number) {
 }
 
 static void raise_flag(int signal_number) {
-    if (interrupted == signal_number && signal_number != SIGHUP)
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (interrupted == signal_number && signal_number != SIGHUP && now.tv_sec - raised > IMPATIENCE)
         end_now(signal_number);
+    if (!interrupted)
+        raised = now.tv_sec;
     if (!qm_signals_leave())
         interrupted = signal_number;
 }

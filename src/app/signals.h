@@ -1,7 +1,8 @@
 /* Ctrl-C and its like (SIGINT, SIGTERM, SIGHUP). At first, and while there is nothing to finish, they end the program
  * at once: temporary files removed, a line on standard error that says what was kept, exit code 130. While something is
- * being generated or saved they only raise the flag that it looks at; a second one of the same kind before the flag is
- * lowered ends the program at once again (but not SIGHUP, of which a closing terminal sends several).
+ * being generated or saved they only raise the flag that it looks at; a second one of the same kind, more than a
+ * second later and before the flag is lowered, ends the program at once again (but not SIGHUP, of which a closing
+ * terminal sends several).
  * SIGPIPE and SIGXFSZ are ignored, so that a closed pipe and a file too large are failed writes. Call from the main
  * thread. */
 #ifndef QM_APP_SIGNALS_H

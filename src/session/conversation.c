@@ -58,6 +58,10 @@ const json_t *qm_conversation_messages(const struct qm_conversation *c) {
     return c->messages;
 }
 
+int64_t qm_conversation_tokens(const struct qm_conversation *c) {
+    return (int64_t)c->held.len;
+}
+
 int qm_conversation_add(struct qm_conversation *c, const char *role, const char *content, size_t len,
                         struct qm_error *err) {
     json_t *m = json_pack("{s:s, s:o?}", "role", role, "content", json_stringn(content, len));

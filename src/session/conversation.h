@@ -34,6 +34,8 @@ const json_t *qm_conversation_messages(const struct qm_conversation *c);
 /* Appends a message. Content that is not UTF-8 is QM_INPUT. */
 int qm_conversation_add(struct qm_conversation *c, const char *role, const char *content, size_t len,
                         struct qm_error *err);
+/* Tokens that the sequence holds: what is there when the next turn begins. */
+int64_t qm_conversation_tokens(const struct qm_conversation *c);
 /* Keeps the first n messages. */
 void qm_conversation_cut(struct qm_conversation *c, size_t n);
 

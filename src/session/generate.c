@@ -166,6 +166,7 @@ int qm_generate(const struct qm_generate *g, struct qm_generate_result *out, str
         rc = prefill(&r, &stopped);
         double middle = qm_engine_clock(g->engine);
         out->prefill_seconds = middle - begin;
+        out->prefill_tokens = qm_sequence_length(g->sequence) - out->prefix_tokens;
         if (stopped)
             out->finish = QM_FINISH_INTERRUPTED;
         else if (!rc)

@@ -14,6 +14,7 @@
 #define qm_conversation_messages fake_conversation_messages
 #define qm_conversation_add fake_conversation_add
 #define qm_conversation_cut fake_conversation_cut
+#define qm_conversation_tokens fake_conversation_tokens
 #define qm_conversation_reply fake_conversation_reply
 #define qm_conversation_load fake_conversation_load
 #define qm_conversation_save fake_conversation_save

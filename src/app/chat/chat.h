@@ -1,0 +1,48 @@
+/* A chat as its files share it: cmd_chat.c opens it and asks, commands.c does what begins with a slash. */
+#ifndef QM_APP_CHAT_CHAT_H
+#define QM_APP_CHAT_CHAT_H
+
+#include "app/chat/answer.h"
+#include "app/chat/line_editor.h"
+#include "app/meter.h"
+#include "app/open_model.h"
+#include "app/options.h"
+#include "app/progress.h"
+#include "model/template/chat.h"
+#include "session/conversation.h"
+
+struct qm_app_chat {
+    const struct qm_args *args;
+    struct qm_progress progress;
+    struct qm_app_model model;
+    struct qm_chat *template;
+    struct qm_conversation *conversation;
+    struct qm_sampling sampling;
+    int64_t max_tokens;
+    bool hide_thinking;
+    struct qm_line_editor *editor;
+    bool interactive; /* signals are held all the time */
+    struct qm_answer_printer printer;
+    struct qm_buf document;             /* goes before the first question */
+    struct qm_buf attached;             /* goes before the next question: /file */
+    struct qm_buf system;               /* the system message, empty: none */
+    struct qm_generate_result result;   /* of the last answer */
+    struct qm_meter meter;              /* of the last answer */
+    int64_t prompts, cached, generated; /* tokens of all answers: computed of prompts, reused, generated */
+    bool answering, leave;
+    int failed; /* code of a write that failed, its message in *err */
+    struct qm_error *err;
+};
+
+/* An empty conversation, with the system message. */
+int qm_chat_start_over(struct qm_app_chat *c);
+/* A question and its answer. QM_INTERRUPTED where Ctrl-C stopped the answer: it stays as far as it came; where there is
+ * none yet, the question is taken back. */
+int qm_chat_ask(struct qm_app_chat *c, const char *question, size_t len);
+/* The answer to the messages as they are. `before`: how many stay where there is no answer. */
+int qm_chat_answer(struct qm_app_chat *c, size_t before);
+
+/* A line that begins with a slash. */
+int qm_chat_command(struct qm_app_chat *c, const char *line);
+
+#endif
