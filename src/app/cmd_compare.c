@@ -220,6 +220,8 @@ static int compare(const struct qm_args *args, struct compare *c, struct qm_erro
         rc = refuse_cards(args, t, err);
     if (!rc)
         rc = qm_app_open(args, QM_TOKENIZER_YES, &c->progress, &c->opened, err);
+    if (!rc)
+        rc = qm_app_check_head(&c->opened, err);
     t->model = c->opened.model;
     t->model_name = c->opened.dir;
     if (!rc)

@@ -234,6 +234,15 @@ static int open_routing(const char *path, struct qm_app_model *m, struct qm_erro
     return rc ? rc : qm_routing_file_open(path, &m->model->config, &m->routing, err);
 }
 
+int qm_app_check_head(const struct qm_app_model *m, struct qm_error *err) {
+    if (!m->model->config.no_head)
+        return QM_OK;
+    return qm_fail(err, QM_INPUT,
+                   "%s: the files have no head: the model gives embeddings (batch, with rows for /v1/embeddings), and "
+                   "no text",
+                   m->dir);
+}
+
 int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *wanted, struct qm_progress *progress,
                        struct qm_app_model *m, struct qm_error *err) {
     struct qm_engine_options options = {
@@ -247,6 +256,8 @@ int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *w
     };
     struct qm_quiet_options quiet;
     int rc = qm_quiet_options(args, &quiet, err);
+    if (!rc && !wanted->embeddings)
+        rc = qm_app_check_head(m, err);
     if (!rc)
         rc = qm_app_isa(args, &options.isa, err);
     if (!rc)

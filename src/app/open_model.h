@@ -49,6 +49,7 @@ int qm_app_load(const struct qm_args *args, int64_t chunk, struct qm_progress *p
                 struct qm_error *err);
 /* The same for many sequences: 0 leaves the engine's own choice (engine.h). */
 struct qm_app_engine {
+    bool embeddings;                   /* a model without a head will do, which is QM_INPUT else */
     int64_t chunk, context, sequences; /* context: where --context is not given */
     uint64_t kv_memory;
     const char *plan; /* a placement kept from before, for --offload auto; NULL */
@@ -58,6 +59,8 @@ struct qm_app_engine {
 };
 int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *wanted, struct qm_progress *progress,
                        struct qm_app_model *m, struct qm_error *err);
+/* QM_INPUT where the model has no head: for what needs logits. */
+int qm_app_check_head(const struct qm_app_model *m, struct qm_error *err);
 /* With --profile-experts: writes what was counted, and says what it shows, unless the command failed (rc; an
  * interruption is no failure). Returns rc, or the failure to write. */
 int qm_app_save_routing(const struct qm_args *args, struct qm_progress *progress, const struct qm_app_model *m, int rc,

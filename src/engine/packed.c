@@ -16,9 +16,14 @@
 
 enum { BLOCK_BYTES = 4 << 20, PIECE_BYTES = 512 << 10, AHEAD_MOST = 32, FILE_PAGE = 4096 };
 
-/* Bytes of one published row of a run's tensor. */
+/* Bytes of a row of a weight in its type: a published row takes at most as many. */
 static uint64_t row_bytes(const struct qm_weight *w) {
     return w->dtype == QM_MXFP4 ? (uint64_t)w->k / 2 : (uint64_t)w->k * qm_dtype_size(w->dtype);
+}
+
+/* Bytes of one published row of a run's tensor. */
+static uint64_t run_row_bytes(const struct qm_weight *w, const struct qm_run *r) {
+    return w->dtype == QM_MXFP4 ? row_bytes(w) : (uint64_t)w->k * qm_dtype_size(r->tensor->dtype);
 }
 
 /* Which of a run's rows lie in panel p: [*begin, *end) of 0..count, first one in panel row *at. */
@@ -118,7 +123,7 @@ static int check_row(struct loader *l, const struct qm_weight *w, const struct q
         return qm_fail(err, QM_INPUT, "tensor %s: scale %lld of row %lld is 255 (NaN); expected finite weights",
                        r->scales->name, (long long)(bad - scales), (long long)published);
     }
-    int64_t bad = l->kernels->find_nonfinite(row, w->dtype, w->k);
+    int64_t bad = l->kernels->find_nonfinite(row, r->tensor->dtype, w->k);
     if (bad < 0)
         return QM_OK;
     return qm_fail(err, QM_INPUT, "tensor %s: value %lld (row %lld, column %lld) is not finite; the file is damaged",
@@ -133,7 +138,7 @@ static int read_piece(struct loader *l, const struct qm_weight *w, const struct 
     if (!run_in_panels(r, p0, p1, &begin, &row, &rows, &end))
         return QM_OK;
     out->begin = begin;
-    uint64_t bytes = row_bytes(w);
+    uint64_t bytes = run_row_bytes(w, r);
     out->rows = *staging;
     *staging += (bytes * (uint64_t)rows + 63) / 64 * 64;
     int rc = read_rows(l->model->shards, r->tensor, bytes, row, rows, out->rows, err);
@@ -148,10 +153,12 @@ static int read_piece(struct loader *l, const struct qm_weight *w, const struct 
     return rc;
 }
 
-/* A router's published row as F32, which it is packed as. */
+/* A published row as F32: of a router, and of weights whose tensors are of several types. */
 static void widen(float *out, const void *row, enum qm_dtype t, int64_t k) {
     const uint16_t *h = row;
-    for (int64_t i = 0; i < k; i++)
+    if (t == QM_F32)
+        memcpy(out, row, (size_t)k * sizeof *out);
+    for (int64_t i = 0; i < k && t != QM_F32; i++)
         out[i] = t == QM_BF16 ? qm_f32_from_bf16(h[i]) : qm_f32_from_f16(h[i]);
 }
 
@@ -165,10 +172,10 @@ static void pack_one(struct loader *l, const struct qm_weight *w, const struct q
             continue;
         for (int64_t j = begin; j < end; j++, at++) {
             int64_t row = (j - pieces[i].begin) * runs[i].step;
-            rows[at] = pieces[i].rows + (uint64_t)row * row_bytes(w);
+            rows[at] = pieces[i].rows + (uint64_t)row * run_row_bytes(w, &runs[i]);
             scales[at] = pieces[i].scales ? pieces[i].scales + row * (w->k / 32) : NULL;
-            if (to->type != w->dtype) {
-                widen(wide + at * w->k, rows[at], w->dtype, w->k);
+            if (w->dtype != QM_MXFP4 && to->type != runs[i].tensor->dtype) {
+                widen(wide + at * w->k, rows[at], runs[i].tensor->dtype, w->k);
                 rows[at] = wide + at * w->k;
             }
         }
@@ -269,7 +276,7 @@ static void advise(const struct loader *l, const struct block *b, int advice) {
         const struct qm_run *r = &w->runs[b->first_run + i];
         if (!run_in_panels(r, b->p0, b->p1, &begin, &row, &rows, &end))
             continue;
-        advise_rows(l->model->shards, r->tensor, row_bytes(w), row, rows, advice);
+        advise_rows(l->model->shards, r->tensor, run_row_bytes(w, r), row, rows, advice);
         if (r->scales)
             advise_rows(l->model->shards, r->scales, (uint64_t)w->k / 32, row, rows, advice);
     }
@@ -371,9 +378,10 @@ static int load_vector(const struct qm_model *m, const struct qm_weight *w, stru
                 w->role == QM_W_Q_NORM || w->role == QM_W_K_NORM;
     for (int64_t i = 0; i < w->experts * w->n && norm && !m->shards; i++)
         out[i] = 1.0f;
-    uint64_t size = qm_dtype_size(w->dtype);
     for (int64_t i = 0; i < w->n_runs; i++) {
         const struct qm_run *r = &w->runs[i];
+        enum qm_dtype type = r->tensor->dtype;
+        uint64_t size = qm_dtype_size(type);
         int64_t span = (r->count - 1) * r->step + 1;
         uint8_t *raw = malloc((uint64_t)span * size);
         if (!raw)
@@ -387,10 +395,10 @@ static int load_vector(const struct qm_model *m, const struct qm_weight *w, stru
             float *v = &out[r->expert * w->n + at];
             uint16_t h;
             memcpy(&h, p, 2);
-            if (w->dtype == QM_F32)
+            if (type == QM_F32)
                 memcpy(v, p, 4);
             else
-                *v = w->dtype == QM_BF16 ? qm_f32_from_bf16(h) : qm_f32_from_f16(h);
+                *v = type == QM_BF16 ? qm_f32_from_bf16(h) : qm_f32_from_f16(h);
             if (*v - *v != 0.0f)
                 rc = qm_fail(err, QM_INPUT, "tensor %s: value %lld is not finite; the file is damaged", r->tensor->name,
                              (long long)(r->src + j * r->step));

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "model/arch/arch.h"
 #include "model/config_fields.h"
@@ -13,7 +14,17 @@
  * layers x experts x 3 x hidden x ffn < 2^10 x 2^10 x 2^2 x 2^17 x 2^20 = 2^59. */
 enum { MAX_VOCAB = 1 << 24, MAX_HIDDEN = 1 << 17, MAX_HEADS = 1 << 12, MAX_HEAD_DIM = 1 << 10, MAX_FFN = 1 << 20 };
 
-static int find_arch(const json_t *root, const char *path, const struct qm_arch **arch, struct qm_error *err) {
+/* The class of config.json is the architecture's, or (*base) the same without a head: "Qwen3Model". Case is as old
+ * conversions have it (LLaMAForCausalLM). */
+static bool is_class(const char *name, const struct qm_arch *arch, bool *base) {
+    static const char with_head[] = "ForCausalLM";
+    size_t stem = strlen(arch->class_name) - (sizeof with_head - 1);
+    *base = strncasecmp(name, arch->class_name, stem) == 0 && strcasecmp(name + stem, "Model") == 0;
+    return *base || strcasecmp(name, arch->class_name) == 0;
+}
+
+static int find_arch(const json_t *root, const char *path, const struct qm_arch **arch, bool *base,
+                     struct qm_error *err) {
     const char *type = NULL;
     int rc = qm_json_string(root, "model_type", path, &type, err);
     if (rc)
@@ -34,7 +45,7 @@ static int find_arch(const json_t *root, const char *path, const struct qm_arch 
     if (!class_name || json_array_size(classes) != 1)
         return qm_fail(err, QM_INPUT, "%s: \"architectures\": expected [\"%s\"], found %s of %zu", path,
                        (*arch)->class_name, qm_json_type_name(classes), json_array_size(classes));
-    if (strcmp(class_name, (*arch)->class_name) != 0)
+    if (!is_class(class_name, *arch, base))
         return qm_fail(err, QM_INPUT,
                        "%s: architecture \"%.80s\" is not implemented; expected \"%s\" for model_type %s", path,
                        class_name, (*arch)->class_name, type);
@@ -194,7 +205,7 @@ int qm_config_parse(const json_t *root, const char *path, struct qm_config *out,
     const struct qm_arch *arch = NULL;
     if (!qm_json_is_object(root))
         return qm_fail(err, QM_INPUT, "%s: expected an object, found %s", path, qm_json_type_name(root));
-    int rc = find_arch(root, path, &arch, err);
+    int rc = find_arch(root, path, &arch, &c.base_class, err);
     if (!rc)
         rc = read_common(root, path, arch, &c, err);
     if (rc)

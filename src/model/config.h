@@ -47,7 +47,9 @@ struct qm_config {
     int64_t vocab, hidden, layers, heads, kv_heads, head_dim, ffn;
     int64_t max_positions;
     double rms_eps;
-    bool tie_embeddings;
+    bool base_class;     /* "architectures" names the model without its head: Qwen3Model, LlamaModel, ... */
+    bool tie_embeddings; /* the embedding is the head; qm_model_open clears it where the files have another */
+    bool no_head;        /* neither tied nor in the files (tie_embeddings is set): embeddings only, no logits */
     bool qkv_bias, o_bias, qk_norm, sinks, router_bias;
     bool mlp_bias;                               /* on gate, up and down, the experts' too */
     int64_t experts, experts_per_token, moe_ffn; /* 0 without experts */
@@ -55,8 +57,9 @@ struct qm_config {
     enum qm_activation activation;
     double swiglu_limit;
     struct qm_rope rope;
-    enum qm_dtype dtype;             /* of the published weights; BF16 where the file does not say */
-    bool dtype_given;                /* the file says: qm_model_open takes it from the embedding otherwise */
+    enum qm_dtype dtype;             /* of most weights: by the file, BF16 where it does not say; qm_model_open: by the
+                                        tensors, whatever the file says */
+    bool dtype_given;                /* the file says */
     enum qm_dtype expert_dtype;      /* the same, or QM_MXFP4 */
     int32_t bos_token;               /* -1: none */
     int32_t end_tokens[QM_MAX_ENDS]; /* may be none of the vocabulary's until qm_end_tokens_set */

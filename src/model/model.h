@@ -51,7 +51,8 @@ struct qm_run {
 struct qm_weight {
     enum qm_role role;
     int layer;           /* -1 outside layers */
-    enum qm_dtype dtype; /* as published */
+    enum qm_dtype dtype; /* as published; F32 where its tensors are of several types, which it holds exactly. A run's
+                            own is its tensor's */
     bool vector;         /* k is 1 */
     int64_t experts;     /* 1 where dense */
     int64_t n, k;        /* of one expert; n includes interleaving's padding */
@@ -74,8 +75,13 @@ struct qm_model {
 };
 
 /* Opens a model directory: config.json, the shards, and every weight that the config implies, checked by
- * name, shape and dtype; tensors left over are QM_INPUT, except known harmless ones (rotary inv_freq, a tied
- * lm_head), which are named in notes. overrides may be NULL. */
+ * name and shape; tensors left over are QM_INPUT, except known harmless ones (rotary inv_freq, an lm_head that
+ * equals the tied embedding), which are named in notes. overrides may be NULL. Where the files are not as
+ * config.json says, but clear, the files count, and notes say so:
+ *   types    each tensor is taken in its own: BF16, F16 or F32 (and U8 for MXFP4); others are QM_INPUT
+ *   names    all without "model.", as the model classes without a head write them
+ *   head     one in the files that differs from a tied embedding; none, where the class or the names are those
+ *            of a model without a head (config.no_head) */
 int qm_model_open(const char *dir, const struct qm_overrides *overrides, struct qm_model **out, struct qm_error *err);
 
 /* From a parsed config alone: weights have shapes and dtypes but no runs (tensor pointers NULL). */

@@ -18,6 +18,7 @@ struct expected {
 
 struct finder {
     struct qm_model *m;
+    bool bare;
     bool *used;
     struct qm_problems *problems;
 };
@@ -45,6 +46,11 @@ void qm_source_name(const char *pattern, int64_t layer, int64_t expert, char *ou
     out[used] = 0;
 }
 
+const char *qm_source_published(const char *name, bool bare) {
+    static const char prefix[] = "model.";
+    return bare && strncmp(name, prefix, sizeof prefix - 1) == 0 ? name + sizeof prefix - 1 : name;
+}
+
 static void shape_text(enum qm_dtype dtype, const int64_t *shape, int dims, char *out, size_t size) {
     size_t used = (size_t)snprintf(out, size, "%s [", qm_dtype_name(dtype));
     for (int i = 0; i < dims && used < size; i++)
@@ -53,18 +59,24 @@ static void shape_text(enum qm_dtype dtype, const int64_t *shape, int dims, char
         snprintf(out + used, size - used, "]");
 }
 
+/* Weights are of any of these, whatever config.json says of most. */
+static bool is_plain(enum qm_dtype t) {
+    return t == QM_BF16 || t == QM_F16 || t == QM_F32;
+}
+
 /* The tensor of that name, checked, or NULL with a problem counted. */
 static const struct qm_tensor *find(struct finder *f, const char *name, const struct expected *x) {
     const struct qm_shards *s = f->m->shards;
     const struct qm_tensor *t = qm_shards_find(s, name);
     char wanted[SHAPE_SIZE], found[SHAPE_SIZE];
-    shape_text(x->dtype, x->shape, x->dims, wanted, sizeof wanted);
+    bool plain = t && is_plain(x->dtype) && is_plain(t->dtype);
+    shape_text(plain ? t->dtype : x->dtype, x->shape, x->dims, wanted, sizeof wanted);
     if (!t) {
         qm_problem(f->problems, "tensor \"%s\": expected %s by config.json, found in no file", name, wanted);
         return NULL;
     }
     f->used[t - s->tensors] = true;
-    if (t->dtype == x->dtype && t->dims == x->dims &&
+    if ((plain || t->dtype == x->dtype) && t->dims == x->dims &&
         memcmp(t->shape, x->shape, (size_t)x->dims * sizeof *x->shape) == 0)
         return t;
     shape_text(t->dtype, t->shape, t->dims, found, sizeof found);
@@ -182,7 +194,7 @@ static int find_tensor(struct finder *f, struct qm_weight *w, const struct qm_so
                        struct qm_error *err) {
     const struct qm_config *c = &f->m->config;
     char name[NAME_SIZE];
-    qm_source_name(s->name, w->layer, expert, name, sizeof name - sizeof "_blocks");
+    qm_source_name(qm_source_published(s->name, f->bare), w->layer, expert, name, sizeof name - sizeof "_blocks");
     struct expected x = expect(c, w, s->part);
     struct qm_run run = {.expert = expert};
     if (w->dtype == QM_MXFP4) {
@@ -210,9 +222,17 @@ static int by_expert(const void *a, const void *b) {
     return (dx > dy) - (dx < dy);
 }
 
-int qm_weights_find(struct qm_model *m, const struct qm_arch *arch, bool *used, struct qm_problems *problems,
+/* Of its tensors; F32 holds the values of all where they differ. */
+static void take_type(struct qm_weight *w) {
+    for (int64_t i = 0; i < w->n_runs && w->dtype != QM_MXFP4; i++) {
+        enum qm_dtype t = w->runs[i].tensor->dtype;
+        w->dtype = i == 0 || w->dtype == t ? t : QM_F32;
+    }
+}
+
+int qm_weights_find(struct qm_model *m, const struct qm_arch *arch, bool bare, bool *used, struct qm_problems *problems,
                     struct qm_error *err) {
-    struct finder f = {m, used, problems};
+    struct finder f = {m, bare, used, problems};
     for (int64_t i = 0; i < m->n_weights; i++) {
         struct qm_weight *w = &m->weights[i];
         bool moe = w->layer >= 0 && m->config.layer[w->layer].moe;
@@ -226,6 +246,7 @@ int qm_weights_find(struct qm_model *m, const struct qm_arch *arch, bool *used, 
                     return rc;
             }
         }
+        take_type(w);
         if (w->n_runs)
             qsort(w->runs, (size_t)w->n_runs, sizeof *w->runs, by_expert);
     }

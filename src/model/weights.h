@@ -14,13 +14,22 @@ struct qm_problems {
 /* Fills m->weights, layer_weight, global_weight and the counts of parameters, by m->config alone. */
 int qm_weights_shape(struct qm_model *m, struct qm_error *err);
 
-/* Fills the runs from m->shards. used[i] is set where tensor i belongs to a weight. Tensors that are missing or
- * odd are counted in *problems, not errors here. */
-int qm_weights_find(struct qm_model *m, const struct qm_arch *arch, bool *used, struct qm_problems *problems,
+/* The name of a source as the files have it: without "model." where they leave that out. */
+const char *qm_source_published(const char *name, bool bare);
+
+/* Fills the runs from m->shards, and the weights' types from their tensors. bare: names are without "model.".
+ * used[i] is set where tensor i belongs to a weight. Tensors that are missing or odd are counted in *problems, not
+ * errors here. */
+int qm_weights_find(struct qm_model *m, const struct qm_arch *arch, bool bare, bool *used, struct qm_problems *problems,
                     struct qm_error *err);
 
 /* "model.layers.{l}..." with numbers in. */
 void qm_source_name(const char *pattern, int64_t layer, int64_t expert, char *out, size_t size);
+
+/* A line of m->notes. */
+void qm_model_note(struct qm_model *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* All weights from m->shards, and what in the files differs from m->config settled (published.c). */
+int qm_model_find_weights(struct qm_model *m, struct qm_error *err);
 
 /* Counts a problem, and keeps its message where it is the first. */
 void qm_problem(struct qm_problems *p, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -262,8 +262,6 @@ static void config_that_does_not_match(void **state) {
                    "found BF16 [512, 64]");
     folder_refused(edited(QM_REFERENCE "qwen3", "intermediate_size", "176"), "expected BF16 [176, 64]");
     folder_refused(edited(QM_REFERENCE "qwen3", "head_dim", "16"), "expected BF16 [64, 64]");
-    folder_refused(edited(QM_REFERENCE "qwen3", "torch_dtype", "\"float16\""),
-                   "expected F16 [512, 64] by config.json, found");
     folder_refused(edited(QM_REFERENCE "qwen3", "tie_word_embeddings", "false"), "tensor \"lm_head.weight\": expected");
     folder_refused(edited(QM_REFERENCE "qwen3", "model_type", "\"llama\""), "Qwen3ForCausalLM\" is not implemented");
     folder_refused(edited(QM_REFERENCE "llama_linear", "attention_bias", "false"),
@@ -293,11 +291,6 @@ static void harmless_tensors(void **state) {
     (void)state;
     char *folder = test_folder();
     test_copy_model(QM_REFERENCE "yi", folder);
-    test_edit_config(folder, "tie_word_embeddings", "true");
-    struct qm_model *m = open_model(folder, NULL);
-    assert_string_equal(m->notes, "ignored: lm_head.weight, as the embeddings are tied\n");
-    assert_null(qm_model_weight(m, -1, QM_W_HEAD));
-    qm_model_close(m);
     /* One more shard, with frequencies as old checkpoints have them. */
     static const char name[] = "model.layers.0.self_attn.rotary_emb.inv_freq";
     char header[256];
@@ -312,7 +305,7 @@ static void harmless_tensors(void **state) {
     test_write(folder, "model.safetensors.index.json", text, strlen(text));
     free(text);
     json_decref(index);
-    m = open_model(folder, NULL);
+    struct qm_model *m = open_model(folder, NULL);
     assert_non_null(strstr(m->notes, "ignored: 1 rotary_emb.inv_freq tensors"));
     qm_model_close(m);
     test_folder_remove(folder);
@@ -334,7 +327,8 @@ static char *patched(const char *model, const char *what, const char *with) {
 
 static void tensors_that_do_not_match(void **state) {
     (void)state;
-    folder_refused(patched(QM_REFERENCE "qwen3", "\"dtype\":\"BF16\"", "\"dtype\": \"F16\""), "found F16 [");
+    folder_refused(patched(QM_REFERENCE "qwen3", "\"dtype\":\"BF16\"", "\"dtype\":\"I16\" "),
+                   "dtype I16 is not read; expected BF16, F16, F32 or U8");
     folder_refused(patched(QM_REFERENCE "llama", "\"shape\":[64,64]", "\"shape\":[4096] "),
                    "expected BF16 [64, 64] by config.json, found BF16 [4096]");
     folder_refused(patched(QM_REFERENCE "llama", "\"shape\":[64,64]", "\"shape\":[32,64]"), "by its shape and dtype");

@@ -13,7 +13,7 @@ char *test_folder(void);
 void test_folder_remove(char *folder);
 /* Writes folder/name (parent folders in name are made). */
 void test_write(const char *folder, const char *name, const void *data, size_t n);
-/* A safetensors file: the length of `header`, the header, n bytes of data (zeros where data is NULL). */
+/* A safetensors file: the length of `header`, the header, n bytes of zeros. */
 void test_write_safetensors(const char *folder, const char *name, const char *header, size_t n);
 /* Copies the files of a model folder whose names begin with "model" or "config". */
 void test_copy_model(const char *from, const char *to);

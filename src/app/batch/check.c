@@ -219,6 +219,7 @@ static int open_all(struct check *c, const struct tm *now, struct qm_progress *p
     c->openai = (struct qm_openai_context){.tokenizer = c->model.tokenizer,
                                            .chat = c->chat,
                                            .vocab = config->vocab,
+                                           .no_head = config->no_head,
                                            .context = context ? context : config->max_positions,
                                            .sampling = qm_openai_sampling(&c->model.defaults),
                                            .now = now,

@@ -345,7 +345,8 @@ static int settle_engine(struct job *j, struct qm_fingerprint *f, struct qm_erro
 
 static int open_engine(struct job *j, struct qm_error *err) {
     struct qm_fingerprint f;
-    struct qm_app_engine wanted = {.chunk = j->settings->chunk,
+    struct qm_app_engine wanted = {.embeddings = true,
+                                   .chunk = j->settings->chunk,
                                    .sequences = j->settings->sequences,
                                    .context = j->context,
                                    .plan = j->plan.len ? j->plan.data : NULL,
@@ -368,6 +369,7 @@ static int run(struct job *j, struct qm_error *err) {
         .tokenizer = j->model.tokenizer,
         .chat = j->chat,
         .vocab = j->model.model->config.vocab,
+        .no_head = j->model.model->config.no_head,
         .context = j->fit.possible,
         .sampling = qm_openai_sampling(&j->model.defaults),
         .now = localtime_r(&begun, &now), /* what templates print must not change when the job resumes */

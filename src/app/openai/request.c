@@ -267,6 +267,8 @@ int qm_openai_request_new(const struct qm_openai_context *c, enum qm_endpoint en
     *out = NULL;
     if (!qm_json_is_object(body))
         return qm_fail(err, QM_INPUT, "the body must be an object, found %s", qm_json_type_name(body));
+    if (c->no_head && endpoint != QM_ENDPOINT_EMBEDDINGS)
+        return qm_fail(err, QM_INPUT, "the model has no head: it gives embeddings (/v1/embeddings), and no text");
     struct qm_openai_request *r = calloc(1, sizeof *r);
     if (!r)
         return qm_fail_memory(err, sizeof *r, "a request");

@@ -37,6 +37,7 @@ struct qm_openai_context {
     const struct qm_tokenizer *tokenizer;
     const struct qm_chat *chat;  /* NULL: chat requests are refused */
     int64_t vocab, context;      /* context: tokens of one sequence */
+    bool no_head;                /* of the model: embeddings alone are served */
     struct qm_sampling sampling; /* where a request says nothing; no bias */
     const struct tm *now;        /* for templates that print the date */
     const char *model;           /* the name in responses to requests that give none */

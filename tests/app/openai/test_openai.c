@@ -62,6 +62,15 @@ static void refused(enum qm_endpoint e, const char *text, const char *part) {
         fail_msg("%s: expected \"%s\", found %d \"%s\"", text, part, rc, err.message);
 }
 
+static void without_a_head_embeddings_alone(void **state) {
+    (void)state;
+    context.no_head = true;
+    refused(QM_ENDPOINT_CHAT, "{\"messages\": [{\"role\": \"user\", \"content\": \"hi\"}]}", "the model has no head");
+    refused(QM_ENDPOINT_COMPLETIONS, "{\"prompt\": \"hi\"}", "the model has no head");
+    qm_openai_request_free(taken(QM_ENDPOINT_EMBEDDINGS, "{\"input\": \"hi\"}"));
+    context.no_head = false;
+}
+
 #define CHAT_OF(fields) "{\"messages\": [{\"role\": \"user\", \"content\": \"Hello.\"}]" fields "}"
 
 static void assert_prompt(const struct qm_openai_request *r, int part, const char *want) {
@@ -607,6 +616,7 @@ static void defaults(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_a_head_embeddings_alone),
         cmocka_unit_test(urls),
         cmocka_unit_test(defaults),
         cmocka_unit_test(chat_is_rendered),
