@@ -31,6 +31,7 @@ static const unsigned char batch_options[] = {QM_OPT_OUTPUT,
                                               QM_OPT_AS_COMPLETED,
                                               QM_OPT_DOCUMENT,
                                               QM_OPT_ASK,
+                                              QM_OPT_SKIP_UNREADABLE,
                                               QM_OPT_FORMAT,
                                               QM_OPT_MAX_TOKENS,
                                               QM_OPT_TEMPERATURE,
@@ -73,7 +74,8 @@ const struct qm_command qm_cmd_batch = {
                "OUT.jsonl.partial. A request that can't be answered is a line with an error.\n"
                "Whatever ends the program, the same command goes on with what is left: a\n"
                "journal, OUT.jsonl.journal, says what is finished.\n"
-               "Without IN.jsonl: --document and --ask ask every question about every document.\n"
+               "Without IN.jsonl: --document and --ask ask every question about every document;\n"
+               "OUT's name says how the answers are written: .md, .txt, .csv, .json, or .jsonl.\n"
                "A request without a seed gets one from --seed and its custom_id.\n"
                "Exit codes: 0 all rows answered or told why not; 1 every row failed, or with\n"
                "--strict some; 3 the input or the journal was refused; 4 memory holds less than\n"
@@ -84,7 +86,7 @@ const struct qm_command qm_cmd_batch = {
                "quietmind batch ~/models/Qwen3-30B-A3B in.jsonl --check\n"
                "quietmind batch --status out.jsonl\n"
                "quietmind batch Qwen/Qwen3-4B --document reports/ --ask questions.txt \\\n"
-               "    -o answers.md --format md\n",
+               "    -o answers.md\n",
     .options = batch_options,
     .modes = batch_modes,
     .needs = batch_needs,

@@ -18,7 +18,7 @@ static const struct {
     {QM_OPT_NUMA, "auto off"},
     {QM_OPT_OFFLOAD, "auto require none"},
     {QM_OPT_OUTPUT_FORMAT, "md csv json jsonl html"},
-    {QM_OPT_FORMAT, "jsonl md"},
+    {QM_OPT_FORMAT, "jsonl md txt csv json"},
     {QM_OPT_ON_BATTERY, "pause work"},
     {QM_OPT_COMPLETION, "bash zsh"},
 };

@@ -23,8 +23,13 @@ static int expand_home(qm_environment_fn *get, const char **path, struct qm_buf 
         return QM_OK;
     snprintf(user, sizeof user, "%.*s", (int)n - 1, *path + 1);
     const char *home = *user ? NULL : given(get, "HOME");
-    const struct passwd *entry = home ? NULL : *user ? getpwnam(user) : getpwuid(getuid());
-    home = home ? home : entry ? entry->pw_dir : NULL;
+    struct passwd entry, *found = NULL;
+    char room[4096];
+    if (!home && *user)
+        getpwnam_r(user, &entry, room, sizeof room, &found);
+    else if (!home)
+        getpwuid_r(getuid(), &entry, room, sizeof room, &found);
+    home = home ? home : found ? found->pw_dir : NULL;
     if (!home)
         return QM_OK;
     *path += n;

@@ -108,8 +108,30 @@ mkdir "$T/docs"
 head -n 12 $DEMO/demo/logbook_500.txt >"$T/docs/a.txt"
 tail -n 12 $DEMO/demo/logbook_500.txt >"$T/docs/b.txt"
 printf 'Who kept the log?\n\n  What is the first entry?  \n' >"$T/ask"
-code 'questions on documents' 0 run --document "$T/docs" --ask "$T/ask" -o "$T/answers.md" --format md -n 8 --temperature 0
-check 'as chapters' test "$(grep -c '^# ' "$T/answers.md") $(grep -c '^## ' "$T/answers.md")" = '2 4'
+mkdir -p "$T/docs/old" "$T/docs/.git"
+cp "$T/docs/a.txt" "$T/docs/old/c.txt"
+cp "$T/ask" "$T/docs/questions.txt"
+demo=$PWD/$DEMO
+beside_them() {
+    (cd "$T/docs" && "$QUIETMIND" batch "$demo" --document . --ask questions.txt -o answers.md -n 8 --temperature 0 \
+        --threads 2 --context 512 </dev/null)
+}
+code 'questions on documents, beside them' 0 beside_them
+check 'how many, before it begins' err_has '^3 documents, 2 questions: 6 rows$'
+check 'what is hidden is told' err_has '^passed over, as hidden: .git/$'
+check 'as chapters' test "$(grep -c '^# ' "$T/docs/answers.md") $(grep -c '^## ' "$T/docs/answers.md")" = '3 6'
+check 'named by their folders' grep -q '^# old/c.txt$' "$T/docs/answers.md"
+check 'cut ones are marked' grep -q '^\*Cut at its limit of 8 tokens.\*$' "$T/docs/answers.md"
+code 'once more: its own files are no documents' 0 beside_them
+check 'and it is complete' err_has 'answers.md is complete: 6 rows'
+printf '%%PDF-1.4\n' >"$T/docs/scan.pdf"
+code 'what is no text' 3 env PATH=/no-such "$QUIETMIND" batch $DEMO --document "$T/docs" --ask "$T/ask" -o "$T/some.csv"
+check 'is named, with what to do' err_has 'scan.pdf: a PDF: install pdftotext'
+check 'before anything is begun' test ! -e "$T/some.csv.journal"
+code 'is left out' 0 run --document "$T/docs" --ask "$T/ask" -o "$T/some.csv" -n 4 --temperature 0 --skip-unreadable
+check 'a name decides about the format' grep -q '^document,question,answer,cut,error$' "$T/some.csv"
+rm -r "$T/docs/scan.pdf" "$T/docs/old" "$T/docs"/answers.md* "$T/docs/questions.txt"
+code 'a format that is given' 0 run --document "$T/docs" --ask "$T/ask" -o "$T/answers.md" --format md -n 8 --temperature 0
 check 'with answers' test "$(grep -cE '^[A-Z0-9]' "$T/answers.md")" -ge 4
 code 'as lines' 0 run --document "$T/docs/a.txt" --ask "$T/ask" -o "$T/answers.jsonl" -n 8 --temperature 0
 check 'named by document and question' test "$(ids "$T/answers.jsonl" | tr '\n' ' ')" = 'a.txt#1 a.txt#2 '

@@ -36,10 +36,12 @@ for kind in pipe socket loop folder device; do
 done
 copy
 in_place pipe "$M/config.json"
+row='{"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": {"prompt": "The owl", "max_tokens": 2}}'
+echo "$row" >"$T/row.jsonl"
 echo '1 2 3' >"$T/ids"
 echo '[{"role": "user", "content": "a"}]' >"$T/body"
 for command in inspect 'tokenize a' plan 'bench -p 1 -n 0' 'compare -n 2' "logits --ids $T/ids -o $T/x.npy" \
-    'perplexity -f README.md' "batch $T/body -o $T/out.jsonl" 'batch --check README.md'; do
+    'perplexity -f README.md' "batch $T/row.jsonl -o $T/out.jsonl" "batch --check $T/row.jsonl"; do
     # shellcheck disable=SC2086 # words
     set -- $command
     [ "$1" = tokenize ] && in_place pipe "$M/tokenizer.json"
@@ -58,7 +60,7 @@ refuse 3 'a named pipe as a disk' 'named pipe' machine --disk "$T/fifo"
 refuse 3 'a named pipe as a shape' 'fifo.*named pipe' plan --random "$T/fifo"
 refuse 3 'a named pipe as an earlier result' 'fifo.*named pipe' compare $DEMO --with "$T/fifo" -n 2 --rounds 1
 expect 0 'but what a shell hands over is read: a prompt' run $DEMO -f <(printf 'Hello.') -n 2
-expect 0 'a template' chat $DEMO --chat-template <(printf '{{ messages[0].content }}') --once 'Hello.' -n 2
+expect 0 'a template' chat $DEMO --chat-template <(printf 'User: {{ messages[0].content }}') --once 'Hello.' -n 2
 expect 0 'a body' render $DEMO <(cat "$T/body")
 expect 0 'ids' run $DEMO --ids <(echo 1 2 3) -n 1
 
@@ -67,10 +69,10 @@ for kind in pipe socket loop folder device; do
     in_place $kind "$T/job.jsonl.journal"
     refuse 3 "$kind as a journal, looked at" 'job.jsonl.journal' batch --status "$T/job.jsonl"
     refuse 3 "$kind as a journal, exported" 'job.jsonl.journal' batch --export "$T/job.jsonl"
-    refuse 3 "$kind as a journal" 'job.jsonl.journal' batch $DEMO "$T/ids" -o "$T/job.jsonl"
+    refuse 3 "$kind as a journal" 'job.jsonl.journal' batch $DEMO "$T/row.jsonl" -o "$T/job.jsonl"
     rm -rf "$T/job.jsonl.journal"
     in_place $kind "$T/job.jsonl.lock"
-    refuse 3 "$kind as a lock" 'job.jsonl.lock' batch $DEMO "$T/ids" -o "$T/job.jsonl"
+    refuse 3 "$kind as a lock" 'job.jsonl.lock' batch $DEMO "$T/row.jsonl" -o "$T/job.jsonl"
     rm -rf "$T/job.jsonl.lock"
 done
 
@@ -120,7 +122,6 @@ refuse 2 'a report to standard output' "report -: expected a file" batch "$DEMO"
 refuse 2 'counts to standard output' "profile-experts -: expected a file" run "$DEMO" -p a -n 1 --profile-experts -
 
 # --- names beside a job's output ---
-row='{"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": {"prompt": "The owl", "max_tokens": 2}}'
 echo "$row" >in.jsonl
 cp in.jsonl kept
 batch() { # batch CODE NAME ARGUMENT...

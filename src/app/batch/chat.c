@@ -22,9 +22,10 @@ static bool is_hopeless(const struct qm_batch_line *line, const struct qm_chat *
 static int find_chat(const struct qm_args *args, const struct qm_batch_settings *s, const struct qm_chat *chat,
                      const struct tm *now, const struct qm_error *why, struct qm_error *err) {
     struct qm_batch_rows rows = {0};
+    struct qm_progress quiet = {.quiet = true};
     struct qm_batch_line line;
     bool end = false, answered = false;
-    int rc = qm_batch_rows_open(args, s, &rows, err);
+    int rc = qm_batch_rows_open(args, s, &quiet, &rows, err);
     while (!rc && !end && !answered) {
         rc = rows.source.next(rows.source.self, &line, &end, err);
         if (!rc && !end && is_hopeless(&line, chat, now, &answered))

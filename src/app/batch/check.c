@@ -206,7 +206,7 @@ static int print_all(struct check *c, struct qm_error *err) {
 static int open_all(struct check *c, const struct tm *now, struct qm_progress *progress, struct qm_error *err) {
     int kv_type;
     bool created;
-    int rc = qm_batch_rows_open(c->args, c->settings, &c->rows, err);
+    int rc = qm_batch_rows_open(c->args, c->settings, progress, &c->rows, err);
     rc = rc ? rc : qm_app_kv_type(c->args, &kv_type, err);
     rc = rc ? rc : qm_app_open(c->args, QM_TOKENIZER_YES, progress, &c->model, err);
     rc = rc ? rc : qm_batch_chat(c->args, c->settings, c->model.dir, now, &c->chat, err);

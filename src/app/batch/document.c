@@ -1,24 +1,17 @@
 /* Documents and questions as rows. */
 #include "app/batch/document.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "app/open_model.h"
 #include "base/json.h"
 
-struct document {
-    char *path, *name; /* name lends from path */
-    char hash[QM_HASH_TEXT];
-};
-
 struct qm_batch_documents {
-    struct document *document;
-    size_t n, cap;
+    struct qm_documents all;
+    char (*hash_of)[QM_HASH_TEXT]; /* of each document */
     struct qm_buf questions_text;
     char **question; /* lends from questions_text */
     size_t n_questions;
@@ -30,51 +23,6 @@ struct qm_batch_documents {
     int64_t loaded;     /* -1: none */
     struct qm_buf line; /* the row given last */
 };
-
-static int add_document(struct qm_batch_documents *d, const char *path, const char *name, struct qm_error *err) {
-    if (d->n == d->cap) {
-        size_t cap = d->cap ? 2 * d->cap : 64;
-        struct document *more = realloc(d->document, cap * sizeof *more);
-        if (!more)
-            return qm_fail_memory(err, cap * sizeof *more, "documents");
-        d->document = more;
-        d->cap = cap;
-    }
-    char *copy = strdup(path);
-    if (!copy)
-        return qm_fail_memory(err, strlen(path), "a document's name");
-    d->document[d->n++] = (struct document){.path = copy, .name = copy + (name - path)};
-    return QM_OK;
-}
-
-static int add_folder(struct qm_batch_documents *d, const char *path, struct qm_error *err) {
-    struct dirent **names;
-    int n = scandir(path, &names, NULL, alphasort), rc = QM_OK;
-    if (n < 0)
-        return qm_fail_errno(err, "%s", path);
-    size_t before = d->n;
-    for (int i = 0; i < n; i++) {
-        struct qm_buf file = {0};
-        struct stat st;
-        if (!rc && names[i]->d_name[0] != '.' && !(rc = qm_buf_printf(&file, err, "%s/%s", path, names[i]->d_name)) &&
-            stat(file.data, &st) == 0 && S_ISREG(st.st_mode))
-            rc = add_document(d, file.data, strrchr(file.data, '/') + 1, err);
-        qm_buf_free(&file);
-        free(names[i]);
-    }
-    free(names);
-    return !rc && d->n == before ? qm_fail(err, QM_INPUT, "%s: a folder without files", path) : rc;
-}
-
-static int add_path(struct qm_batch_documents *d, const char *path, struct qm_error *err) {
-    struct stat st;
-    if (stat(path, &st) != 0)
-        return qm_fail_errno(err, "%s", path);
-    if (S_ISDIR(st.st_mode))
-        return add_folder(d, path, err);
-    const char *slash = strrchr(path, '/');
-    return add_document(d, path, slash ? slash + 1 : path, err);
-}
 
 /* Lines that are not empty. */
 static int read_questions(struct qm_batch_documents *d, const char *path, struct qm_error *err) {
@@ -104,37 +52,33 @@ static int load(struct qm_batch_documents *d, int64_t i, struct qm_error *err) {
         return QM_OK;
     d->loaded = -1;
     d->text.len = 0;
-    int rc = qm_app_read_text(d->document[i].path, &d->text, err);
+    int rc = qm_document_text(&d->all.document[i], &d->text, err);
+    if (rc == QM_INPUT)
+        qm_fail_context(err, "%s", d->all.document[i].path);
     while (!rc && d->text.len && d->text.data[d->text.len - 1] == '\n')
         d->text.data[--d->text.len] = 0;
     if (!rc && d->text.len == 0)
-        rc = qm_fail(err, QM_INPUT, "%s: the document is empty", d->document[i].path);
+        rc = qm_fail(err, QM_INPUT, "%s: the document is empty", d->all.document[i].path);
     if (!rc)
         d->loaded = i;
     return rc;
 }
 
-static int by_name(const void *a, const void *b) {
-    return strcmp(((const struct document *)a)->name, ((const struct document *)b)->name);
-}
-
-/* Fingerprints of all of it, and no name twice. */
+/* Fingerprints of all of it. */
 static int identify(struct qm_batch_documents *d, struct qm_error *err) {
     struct qm_hasher *h;
     int rc = qm_hasher_new(&h, err);
     if (rc)
         return rc;
-    qsort(d->document, d->n, sizeof *d->document, by_name);
-    for (size_t i = 0; i < d->n && !rc; i++) {
-        struct document *doc = &d->document[i];
-        if (i && !strcmp(doc->name, doc[-1].name))
-            rc = qm_fail(err, QM_INPUT, "two documents are called %s: %s and %s", doc->name, doc[-1].path, doc->path);
+    if (!(d->hash_of = calloc(d->all.n, sizeof *d->hash_of)))
+        rc = qm_fail_memory(err, d->all.n * sizeof *d->hash_of, "documents");
+    for (size_t i = 0; i < d->all.n && !rc; i++) {
+        const char *name = d->all.document[i].name;
+        rc = load(d, (int64_t)i, err);
         if (!rc)
-            rc = load(d, (int64_t)i, err);
-        if (!rc)
-            qm_hash_text(d->text.data, d->text.len, doc->hash);
-        qm_hasher_add(h, doc->name, strlen(doc->name) + 1);
-        qm_hasher_add(h, doc->hash, sizeof doc->hash);
+            qm_hash_text(d->text.data, d->text.len, d->hash_of[i]);
+        qm_hasher_add(h, name, strlen(name) + 1);
+        qm_hasher_add(h, d->hash_of[i], QM_HASH_TEXT);
     }
     for (size_t i = 0; i < d->n_questions; i++)
         qm_hasher_add(h, d->question[i], strlen(d->question[i]) + 1);
@@ -151,8 +95,8 @@ static int identify(struct qm_batch_documents *d, struct qm_error *err) {
     return rc;
 }
 
-int qm_batch_documents_open(const char *const *paths, size_t n_paths, const char *questions, const char *system,
-                            json_t *extra, struct qm_batch_documents **out, struct qm_error *err) {
+int qm_batch_documents_open(const struct qm_collect *from, const char *questions, const char *system, json_t *extra,
+                            struct qm_batch_documents **out, struct qm_error *err) {
     struct qm_batch_documents *d = calloc(1, sizeof *d);
     *out = NULL;
     if (!d)
@@ -162,8 +106,7 @@ int qm_batch_documents_open(const char *const *paths, size_t n_paths, const char
     int rc = read_questions(d, questions, err);
     if (!rc && system && !(d->system = strdup(system)))
         rc = qm_fail_memory(err, strlen(system), "the system message");
-    for (size_t i = 0; i < n_paths && !rc; i++)
-        rc = add_path(d, paths[i], err);
+    rc = rc ? rc : qm_documents_collect(from, &d->all, err);
     if (!rc)
         rc = identify(d, err);
     if (rc) {
@@ -177,9 +120,8 @@ int qm_batch_documents_open(const char *const *paths, size_t n_paths, const char
 void qm_batch_documents_close(struct qm_batch_documents *d) {
     if (!d)
         return;
-    for (size_t i = 0; i < d->n; i++)
-        free(d->document[i].path);
-    free(d->document);
+    qm_documents_free(&d->all);
+    free(d->hash_of);
     free(d->question);
     free(d->system);
     json_decref(d->extra);
@@ -202,11 +144,11 @@ static int load_known(struct qm_batch_documents *d, int64_t i, struct qm_error *
     if (rc)
         return rc;
     qm_hash_text(d->text.data, d->text.len, hash);
-    return strcmp(hash, d->document[i].hash) == 0
+    return strcmp(hash, d->hash_of[i]) == 0
                ? QM_OK
                : qm_fail(err, QM_INPUT,
                          "%s: changed while the job ran; put it back as it was, or start over with --restart",
-                         d->document[i].path);
+                         d->all.document[i].path);
 }
 
 /* document, empty line, question: as `chat -f` puts it */
@@ -223,9 +165,9 @@ static int make_line(struct qm_batch_documents *d, int64_t row, struct qm_buf *o
     if (!rc)
         json_array_append_new(messages, json_pack("{s:s, s:s%}", "role", "user", "content", text.data, text.len));
     json_object_set_new(body, "messages", messages);
-    json_t *root =
-        json_pack("{s:o, s:s, s:s, s:o}", "custom_id", json_sprintf("%s#%lld", d->document[i].name, (long long)q + 1),
-                  "method", "POST", "url", "/v1/chat/completions", "body", body);
+    json_t *root = json_pack("{s:o, s:s, s:s, s:o}", "custom_id",
+                             json_sprintf("%s#%lld", d->all.document[i].name, (long long)q + 1), "method", "POST",
+                             "url", "/v1/chat/completions", "body", body);
     char *line = root ? json_dumps(root, JSON_COMPACT) : NULL;
     if (!rc)
         rc = line ? qm_buf_str(out, line, err) : qm_fail_memory(err, text.len, "a row");
@@ -237,14 +179,14 @@ static int make_line(struct qm_batch_documents *d, int64_t row, struct qm_buf *o
 
 /* Of what is asked about what; how it is put into a request is the program's. */
 static uint64_t row_hash(const struct qm_batch_documents *d, int64_t row) {
-    const char *hash = d->document[row / (int64_t)d->n_questions].hash;
+    const char *hash = d->hash_of[row / (int64_t)d->n_questions];
     const char *question = d->question[row % (int64_t)d->n_questions];
     return qm_hash64(question, strlen(question), qm_hash64(hash, strlen(hash), 0));
 }
 
 static int next_row(void *self, struct qm_batch_line *out, bool *end, struct qm_error *err) {
     struct qm_batch_documents *d = self;
-    *end = d->next >= (int64_t)(d->n * d->n_questions);
+    *end = d->next >= (int64_t)(d->all.n * d->n_questions);
     if (*end)
         return QM_OK;
     d->line.len = 0;
@@ -261,7 +203,7 @@ static int next_row(void *self, struct qm_batch_line *out, bool *end, struct qm_
 static int seek_row(void *self, const struct qm_batch_line *at, struct qm_error *err) {
     struct qm_batch_documents *d = self;
     int64_t number = at->number;
-    if (number < 1 || number > (int64_t)(d->n * d->n_questions) + 1)
+    if (number < 1 || number > (int64_t)(d->all.n * d->n_questions) + 1)
         return qm_fail(err, QM_INPUT, "the documents have no row %lld", (long long)number);
     d->next = number - 1;
     return QM_OK;
@@ -277,36 +219,26 @@ static int is_unchanged(void *self, bool *same, struct qm_error *err) {
     int rc = QM_OK;
     *same = true;
     d->loaded = -1;
-    for (size_t i = 0; i < d->n && !rc; i++)
-        if (access(d->document[i].path, F_OK) == 0)
+    for (size_t i = 0; i < d->all.n && !rc; i++)
+        if (access(d->all.document[i].path, F_OK) == 0)
             rc = load_known(d, (int64_t)i, err);
     return rc;
 }
 
 struct qm_batch_source qm_batch_documents_source(struct qm_batch_documents *d) {
-    return (struct qm_batch_source){d, next_row, seek_row, read_row, is_unchanged, 0, (int64_t)(d->n * d->n_questions)};
+    return (struct qm_batch_source){
+        d, next_row, seek_row, read_row, is_unchanged, 0, (int64_t)(d->all.n * d->n_questions)};
 }
 
-/* --- Markdown --- */
+int64_t qm_batch_documents_row(const struct qm_batch_documents *d, int64_t number, const char **document,
+                               const char **question) {
+    int64_t per = (int64_t)d->n_questions, i = (number - 1) / per;
+    *document = d->all.document[i].name;
+    *question = d->question[(number - 1) % per];
+    return i;
+}
 
-int qm_batch_markdown(void *arg, const struct qm_journal_row *row, struct qm_buf *text, struct qm_error *err) {
-    struct qm_batch_markdown *m = arg;
-    if (!row)
-        return QM_OK;
-    const struct qm_batch_documents *d = m->documents;
-    int64_t per = (int64_t)d->n_questions, document = (row->number - 1) / per;
-    json_t *line = NULL;
-    const char *answer = NULL, *failed = NULL;
-    int rc = qm_json_parse(row->text, row->len, "a row", &line, err);
-    if (rc)
-        return rc;
-    json_unpack(line, "{s:{s:{s:[{s:{s:s}}]}}}", "response", "body", "choices", "message", "content", &answer);
-    json_unpack(line, "{s:{s:s}}", "error", "message", &failed);
-    if (document != m->document)
-        rc = qm_buf_printf(text, err, "%s# %s\n", m->document < 0 ? "" : "\n", d->document[document].name);
-    m->document = document;
-    rc = rc ? rc : qm_buf_printf(text, err, "\n## %s\n\n", d->question[(row->number - 1) % per]);
-    rc = rc ? rc : qm_buf_printf(text, err, failed ? "*Failed: %s*\n" : "%s\n", failed ? failed : answer ? answer : "");
-    json_decref(line);
-    return rc;
+int64_t qm_batch_documents_count(const struct qm_batch_documents *d, int64_t *questions) {
+    *questions = (int64_t)d->n_questions;
+    return (int64_t)d->all.n;
 }

@@ -427,11 +427,12 @@ static int run(struct job *j, struct qm_error *err) {
 /* No answer may belong to a question that is not there any more: before OUT appears. */
 static int compare_input(struct job *j, struct qm_error *err) {
     struct qm_batch_rows now = {0};
+    struct qm_progress quiet = {.quiet = true};
     bool same;
     int rc = j->rows.source.unchanged(j->rows.source.self, &same, err);
     if (rc || (same && !j->touched))
         return rc;
-    rc = qm_batch_rows_open(j->args, j->settings, &now, err);
+    rc = qm_batch_rows_open(j->args, j->settings, &quiet, &now, err);
     rc = rc ? rc : qm_batch_rows_compare(&now, j->journal, err);
     rc = rc ? rc : keep_touch(j, &now, err);
     qm_batch_rows_close(&now);
@@ -439,15 +440,15 @@ static int compare_input(struct job *j, struct qm_error *err) {
 }
 
 static int write_output(struct job *j, struct qm_error *err) {
-    struct qm_batch_markdown markdown = {.documents = j->rows.documents, .document = -1};
-    enum qm_journal_order order =
-        j->settings->as_completed && !j->settings->markdown ? QM_JOURNAL_BY_COMPLETION : QM_JOURNAL_BY_INPUT;
+    struct qm_batch_answers answers = {j->settings->format, j->rows.documents, -1};
+    bool lines = j->settings->format == QM_ANSWERS_LINES;
+    enum qm_journal_order order = j->settings->as_completed && lines ? QM_JOURNAL_BY_COMPLETION : QM_JOURNAL_BY_INPUT;
     int64_t rows;
     int rc = qm_journal_get_int(j->journal, "rows", -1, &rows, err);
     rc = rc ? rc : qm_journal_whole(j->journal, rows, err);
     rc = rc ? rc
-            : qm_batch_output_finish(&j->paths, j->journal, order, j->settings->markdown ? qm_batch_markdown : NULL,
-                                     &markdown, j->progress, err);
+            : qm_batch_output_finish(&j->paths, j->journal, order, lines ? NULL : qm_batch_answers, &answers,
+                                     j->progress, err);
     rc = rc ? rc : qm_journal_set_int(j->journal, "complete", 1, err);
     rc = rc ? rc : qm_journal_set_int(j->journal, "ended", (int64_t)qm_batch_real(&qm_batch_system_clock), err);
     return rc ? rc : qm_journal_commit(j->journal, err);
@@ -520,7 +521,7 @@ static void close_job(struct job *j) {
 static int open_rows(struct job *j, struct qm_error *err) {
     time_t seconds = time(NULL);
     struct tm now;
-    int rc = qm_batch_rows_open(j->args, j->settings, &j->rows, err);
+    int rc = qm_batch_rows_open(j->args, j->settings, j->progress, &j->rows, err);
     rc = rc ? rc : qm_app_open(j->args, QM_TOKENIZER_YES, j->progress, &j->model, err);
     rc = rc ? rc : qm_batch_chat(j->args, j->settings, j->model.dir, localtime_r(&seconds, &now), &j->chat, err);
     rc = rc ? rc : qm_batch_paths(j->settings->output, &j->paths, err);

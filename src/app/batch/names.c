@@ -96,6 +96,41 @@ bool qm_batch_job_of(const char *path, char *out, size_t size) {
     return false;
 }
 
+/* "", a suffix of ours, or a temporary name (as of mkstemp), and behind each maybe ".aside-N". */
+static bool own_ending(const char *s) {
+    static const char temporary[] = ".tmp-", aside[] = ".aside-";
+    enum { RANDOM = 6 };
+    size_t n = strlen(s);
+    const char *moved = strstr(s, aside);
+    if (moved && moved[sizeof aside - 1] && !moved[sizeof aside - 1 + strspn(moved + sizeof aside - 1, "0123456789")])
+        n = (size_t)(moved - s);
+    for (int i = 0; i < N_OWN; i++)
+        if (strlen(own[i].suffix) == n && !strncmp(s, own[i].suffix, n))
+            return true;
+    return (n == 5 && !strncmp(s, ".lock", n)) ||
+           (n == sizeof temporary - 1 + RANDOM && !strncmp(s, temporary, sizeof temporary - 1));
+}
+
+static bool same_folder(const char *a, const char *b) {
+    char folder[2][NAME_ROOM];
+    struct stat st[2];
+    const char *path[] = {a, b};
+    for (int i = 0; i < 2; i++) {
+        const char *slash = strrchr(path[i], '/');
+        snprintf(folder[i], NAME_ROOM, "%.*s/", slash ? (int)(slash - path[i]) : 1, slash ? path[i] : ".");
+        if (stat(folder[i], &st[i]) != 0)
+            return false;
+    }
+    return st[0].st_dev == st[1].st_dev && st[0].st_ino == st[1].st_ino;
+}
+
+bool qm_batch_name_of(const char *path, const char *out) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const char *out_slash = strrchr(out, '/'), *out_name = out_slash ? out_slash + 1 : out;
+    size_t n = strlen(out_name);
+    return !strncmp(name, out_name, n) && own_ending(name + n) && same_folder(path, out);
+}
+
 static const char *kind_of(const char *path) {
     struct stat st;
     return lstat(path, &st) != 0 ? "nothing" : S_ISLNK(st.st_mode) ? "a symbolic link" : qm_file_kind(st.st_mode);

@@ -15,6 +15,10 @@ bool qm_batch_is_journal(const char *path);
  * OUT itself; false where there is none. */
 bool qm_batch_job_of(const char *path, char *out, size_t size);
 
+/* Whether `path` is OUT, or one of the files that a job of it makes or has moved aside; both may be spelled in any
+ * way. */
+bool qm_batch_name_of(const char *path, const char *out);
+
 /* Before the journal is opened. QM_INPUT where something that no journal knows has a name of the job's: it is left as
  * it is. *log: the journal's log (-wal) is there, as it is unless the last run ended well. */
 int qm_batch_names_check(const struct qm_batch_paths *paths, bool *log, struct qm_error *err);

@@ -1,5 +1,6 @@
 /* The rows of a job as its settings say. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "app/batch/job.h"
@@ -8,7 +9,8 @@
 #include "app/template_args.h"
 #include "base/json.h"
 
-static int open_documents(const struct qm_args *args, struct qm_batch_rows *out, struct qm_error *err) {
+static int open_documents(const struct qm_args *args, const struct qm_batch_settings *s, struct qm_progress *progress,
+                          struct qm_batch_rows *out, struct qm_error *err) {
     json_t *body = json_object(), *variables = json_object();
     int rc = body && variables ? qm_template_args(args, variables, err) : qm_fail_memory(err, 256, "requests");
     if (!rc && args->option[QM_OPT_MAX_TOKENS].set && args->option[QM_OPT_MAX_TOKENS].integer > 0)
@@ -18,14 +20,28 @@ static int open_documents(const struct qm_args *args, struct qm_batch_rows *out,
     if (!rc && json_object_size(variables))
         json_object_set(body, "chat_template_kwargs", variables);
     const struct qm_arg *paths = &args->option[QM_OPT_DOCUMENT];
+    const char *ask = args->option[QM_OPT_ASK].text;
+    const char *const others[] = {ask, s->report, qm_args_text(args, QM_OPT_CHAT_TEMPLATE, NULL)};
+    const struct qm_collect from = {.paths = paths->list,
+                                    .n_paths = paths->n_list,
+                                    .output = s->output,
+                                    .others = others,
+                                    .n_others = sizeof others / sizeof *others,
+                                    .search = getenv("PATH"),
+                                    .skip_unreadable = s->skip_unreadable,
+                                    .progress = progress};
     if (!rc)
-        rc = qm_batch_documents_open(paths->list, paths->n_list, args->option[QM_OPT_ASK].text,
-                                     qm_args_text(args, QM_OPT_SYSTEM, NULL), body, &out->documents, err);
+        rc = qm_batch_documents_open(&from, ask, qm_args_text(args, QM_OPT_SYSTEM, NULL), body, &out->documents, err);
     json_decref(body);
     json_decref(variables);
-    if (!rc)
-        out->source = qm_batch_documents_source(out->documents);
-    return rc;
+    if (rc)
+        return rc;
+    out->source = qm_batch_documents_source(out->documents);
+    int64_t questions, documents = qm_batch_documents_count(out->documents, &questions);
+    qm_note(progress, "%lld document%s, %lld question%s: %lld row%s", (long long)documents, documents == 1 ? "" : "s",
+            (long long)questions, questions == 1 ? "" : "s", (long long)(documents * questions),
+            documents * questions == 1 ? "" : "s");
+    return QM_OK;
 }
 
 /* A text, an archive or a list instead of rows is told at once, not in as many error lines as it has lines. A first row
@@ -55,10 +71,10 @@ static int check_first(const struct qm_batch_source *source, const char *path, s
     return source->seek(source->self, &beginning, err);
 }
 
-int qm_batch_rows_open(const struct qm_args *args, const struct qm_batch_settings *s, struct qm_batch_rows *out,
-                       struct qm_error *err) {
+int qm_batch_rows_open(const struct qm_args *args, const struct qm_batch_settings *s, struct qm_progress *progress,
+                       struct qm_batch_rows *out, struct qm_error *err) {
     if (!s->input)
-        return open_documents(args, out, err);
+        return open_documents(args, s, progress, out, err);
     int rc = qm_batch_input_open(s->input, QM_BATCH_LINE_LIMIT, &out->input, err);
     if (!rc)
         out->source = qm_batch_input_source(out->input);

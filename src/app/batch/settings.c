@@ -62,17 +62,18 @@ static int take_input(const struct qm_args *args, struct qm_batch_settings *s, s
     if (!args->model || (!documents && !s->input))
         return qm_fail(err, QM_USAGE, "batch: %s is missing: quietmind batch MODEL IN.jsonl -o OUT.jsonl",
                        args->model ? "the input" : "the model");
-    static const enum qm_option plain[] = {QM_OPT_MAX_TOKENS, QM_OPT_TEMPERATURE, QM_OPT_SYSTEM, QM_OPT_TEMPLATE_ARG,
-                                           QM_OPT_FORMAT};
+    static const enum qm_option plain[] = {QM_OPT_MAX_TOKENS,   QM_OPT_TEMPERATURE, QM_OPT_SYSTEM,
+                                           QM_OPT_TEMPLATE_ARG, QM_OPT_FORMAT,      QM_OPT_SKIP_UNREADABLE};
     for (size_t i = 0; i < sizeof plain / sizeof *plain && !documents; i++)
         if (args->option[plain[i]].set)
             return qm_fail(err, QM_USAGE, "--%s: only with --document; the rows of a batch file say it themselves",
                            qm_options[plain[i]].name);
-    const char *format = qm_args_text(args, QM_OPT_FORMAT, "jsonl");
-    s->markdown = !strcmp(format, "md");
-    if (!s->markdown && strcmp(format, "jsonl") != 0)
-        return qm_fail(err, QM_USAGE, "--format: expected jsonl or md, found \"%s\"", format);
+    const char *format = qm_args_text(args, QM_OPT_FORMAT, NULL);
+    s->skip_unreadable = args->option[QM_OPT_SKIP_UNREADABLE].set;
     s->output = qm_args_text(args, QM_OPT_OUTPUT, NULL);
+    s->format = documents && s->output ? qm_answer_format_of(s->output) : QM_ANSWERS_LINES;
+    if (format && qm_answer_format_parse(format, &s->format, err))
+        return QM_USAGE;
     if (!(s->output && *s->output) && !s->check)
         return qm_fail(err, QM_USAGE, "batch: where to? Name the output: -o OUT.jsonl");
     return QM_OK;

@@ -5,13 +5,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "app/batch/answers.h"
 #include "app/batch/hours.h"
 #include "app/options.h"
 
 struct qm_batch_settings {
     const char *input;  /* NULL: documents and questions */
     const char *output; /* NULL with --check */
-    bool check, strict, restart, as_completed, markdown;
+    bool check, strict, restart, as_completed, skip_unreadable;
+    enum qm_answer_format format;         /* QM_ANSWERS_LINES where rows come from a file */
     int64_t sequences, look_ahead, chunk; /* chunk 0: the engine's own */
     uint64_t kv_memory;                   /* 0: what is free */
     const char *store_folder;             /* of checkpoints; NULL: beside the output */

@@ -543,7 +543,7 @@ struct qm_batch_counts qm_batch_work_counts(const struct qm_batch_work *w) {
 
 static int resume(struct qm_batch_work *w, struct qm_error *err) {
     struct qm_journal_totals t;
-    int64_t number, line, offset;
+    int64_t number = 1, line = 1, offset = 0;
     int rc = qm_journal_totals(w->o.journal, &t, err);
     rc = rc ? rc : qm_journal_get_int(w->o.journal, "position_row", 1, &number, err);
     rc = rc ? rc : qm_journal_get_int(w->o.journal, "position_line", 1, &line, err);

@@ -1,0 +1,26 @@
+/* The answers of a job about documents as files for people and for spreadsheets, in the order of documents and
+ * questions. OUT's name says which: .md Markdown, a chapter a document; .txt the same as plain text; .csv with the
+ * columns document, question, answer, cut, error (RFC 4180, lines end with a newline); .json one array of objects with
+ * these members; everything else the lines of a batch file. An answer that ended at its limit of tokens is marked. */
+#ifndef QM_APP_BATCH_ANSWERS_H
+#define QM_APP_BATCH_ANSWERS_H
+
+#include "app/batch/document.h"
+#include "app/batch/journal.h"
+
+enum qm_answer_format { QM_ANSWERS_LINES, QM_ANSWERS_MD, QM_ANSWERS_TXT, QM_ANSWERS_CSV, QM_ANSWERS_JSON };
+
+/* By the ending of a file's name. */
+enum qm_answer_format qm_answer_format_of(const char *path);
+/* By what --format says; QM_USAGE. */
+int qm_answer_format_parse(const char *name, enum qm_answer_format *out, struct qm_error *err);
+
+/* Of a qm_batch_format_fn, which qm_batch_answers is (not of QM_ANSWERS_LINES). */
+struct qm_batch_answers {
+    enum qm_answer_format format;
+    const struct qm_batch_documents *documents;
+    int64_t document; /* of the row before; begins with -1 */
+};
+int qm_batch_answers(void *arg, const struct qm_journal_row *row, struct qm_buf *text, struct qm_error *err);
+
+#endif
