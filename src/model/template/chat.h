@@ -27,6 +27,7 @@ void qm_chat_free(struct qm_chat *c);
  *   content: parts stay a list where the template reads lists, else are joined by newlines; none is "", or null, or
  *     left out, whichever lets the template show the calls beside it; a refusal's text stands for it;
  *   arguments of calls: an object or text of JSON, whichever the template shows; "" is {};
+ *   ids of calls are cut to nine letters and digits where the template insists on that (Mistral's);
  *   "function_call" and role "function" become a call and a tool's answer, unless the template reads the former;
  *   role "developer" is "system" where the template has none; a tool's answer gets the name of its call;
  *   reasoning, thinking and reasoning_content are one; audio and annotations are dropped.

@@ -17,6 +17,7 @@ struct qm_chat_wants {
     bool object;         /* arguments of a call may be an object */
     bool text_arguments; /* they should be text of JSON */
     bool any_text;       /* they are printed as they are where they are text */
+    bool short_ids;      /* of calls: nine letters and digits, as Mistral's templates insist */
     enum qm_chat_nothing nothing;
     bool parts[QM_CHAT_ROLES], only_parts[QM_CHAT_ROLES]; /* content as a list of parts is taken; must be one */
 };

@@ -139,7 +139,34 @@ static int plain_arguments(json_t *function, size_t at, size_t call, const struc
     return json_object_set_new(function, "arguments", plain) ? no_memory(err) : QM_OK;
 }
 
+/* An id of nine letters and digits: the last ones of the id, as vLLM cuts them. */
+static int shorten_id(json_t *object, const char *key, struct qm_error *err) {
+    const char *id = json_string_value(json_object_get(object, key));
+    char nine[] = "000000000";
+    size_t at = sizeof nine - 1;
+    for (size_t i = id ? strlen(id) : 0; i-- > 0 && at > 0;)
+        if ((id[i] >= '0' && id[i] <= '9') || (id[i] >= 'a' && id[i] <= 'z') || (id[i] >= 'A' && id[i] <= 'Z'))
+            nine[--at] = id[i];
+    return id && json_object_set_new(object, key, json_string(nine)) ? no_memory(err) : QM_OK;
+}
+
+/* Members in the order in which models are taught them; OpenAI's library sorts some by name, and templates print them
+ * as they come. */
+static int put_in_order(json_t *object, const char *const *keys, struct qm_error *err) {
+    json_t *before = json_copy(object);
+    bool bad = !before || json_object_clear(object);
+    for (; *keys && !bad; keys++) {
+        json_t *value = json_object_get(before, *keys);
+        bad = value && json_object_set(object, *keys, value);
+    }
+    bad = bad || json_object_update_missing(object, before);
+    json_decref(before);
+    return bad ? no_memory(err) : QM_OK;
+}
+
 static int plain_calls(json_t *message, size_t at, const struct qm_chat_wants *w, struct qm_error *err) {
+    static const char *const of_call[] = {"id", "type", "function", "name", "arguments", NULL};
+    static const char *const of_function[] = {"name", "arguments", NULL};
     json_t *calls = json_object_get(message, "tool_calls"), *call;
     size_t i;
     if (!calls)
@@ -160,6 +187,12 @@ static int plain_calls(json_t *message, size_t at, const struct qm_chat_wants *w
             return qm_fail(err, QM_INPUT, "message %zu: tool call %zu has no \"function\"", at, i);
         drop_nulls(function);
         int rc = plain_arguments(function, at, i, w, err);
+        if (!rc)
+            rc = put_in_order(call, of_call, err);
+        if (!rc && function != call)
+            rc = put_in_order(function, of_function, err);
+        if (!rc && w->short_ids)
+            rc = shorten_id(call, "id", err);
         if (rc)
             return rc;
     }
@@ -236,6 +269,8 @@ static int plain_message(json_t *message, size_t at, const json_t *calls, const 
         rc = plain_content(message, at, is_text(refusal) ? refusal : NULL, w, err);
     if (!rc)
         rc = plain_reasoning(message, err);
+    if (!rc && w->short_ids)
+        rc = shorten_id(message, "tool_call_id", err);
     if (!rc)
         rc = name_result(message, calls, err);
     json_decref(refusal);

@@ -24,11 +24,15 @@ struct prober {
 
 /* Whether the messages (JSON) render; tools: JSON, or NULL. */
 static bool renders(struct prober *p, const char *messages, const char *tools_text) {
+    static const char *const often[] = {"bos_token", "eos_token"};
     static const struct tm now = {.tm_year = 126, .tm_mday = 1, .tm_wday = 4};
     json_t *context = json_deep_copy(p->tokens), *list = NULL, *told = NULL;
     p->text.len = 0;
     bool ok = context && !qm_json_parse(messages, strlen(messages), "messages", &list, NULL) &&
               (!tools_text || !qm_json_parse(tools_text, strlen(tools_text), "tools", &told, NULL));
+    for (int i = 0; i < 2 && ok; i++) /* a request may give them */
+        if (!json_object_get(context, often[i]))
+            ok = !json_object_set_new(context, often[i], json_string(""));
     ok = ok && !json_object_set(context, "messages", list) &&
          !json_object_set_new(context, "tools", told ? json_incref(told) : json_null()) &&
          !json_object_set_new(context, "documents", json_null()) &&
@@ -49,21 +53,25 @@ static bool has(const struct prober *p, const char *needle) {
 /* --- calls --- */
 
 #define USER "{\"role\": \"user\", \"content\": \"q\"}"
-#define RESULT "\"role\": \"tool\", \"name\": \"" NAME "\", \"tool_call_id\": \"abcdef123\", \"content\": "
+#define SHORT_ID "abcdef123"
+#define USUAL_ID "call_0123456789abcdef012345"
 
-/* A question, a call, and `after` them. */
-static int write_call(struct qm_buf *out, enum qm_chat_nothing nothing, bool text, const char *after) {
+/* A question, a call with this id, and the tool's answer, whose content is given as JSON. */
+static int write_call(struct qm_buf *out, enum qm_chat_nothing nothing, bool text, const char *id,
+                      const char *content) {
     static const char *const contents[] = {"\"content\": \"\", ", "\"content\": null, ", ""};
     return qm_buf_printf(out, NULL,
-                         "[" USER ", {\"role\": \"assistant\", %s\"tool_calls\": [{\"id\": \"abcdef123\", \"type\": "
-                         "\"function\", \"function\": {\"name\": \"" NAME "\", \"arguments\": %s}}]}, {" RESULT "%s}]",
-                         contents[nothing],
-                         text ? "\"{\\\"" KEY "\\\": \\\"" VALUE "\\\"}\"" : "{\"" KEY "\": \"" VALUE "\"}", after);
+                         "[" USER ", {\"role\": \"assistant\", %s\"tool_calls\": [{\"id\": \"%s\", \"type\": "
+                         "\"function\", \"function\": {\"name\": \"" NAME "\", \"arguments\": %s}}]}, {\"role\": "
+                         "\"tool\", \"name\": \"" NAME "\", \"tool_call_id\": \"%s\", \"content\": %s}]",
+                         contents[nothing], id,
+                         text ? "\"{\\\"" KEY "\\\": \\\"" VALUE "\\\"}\"" : "{\"" KEY "\": \"" VALUE "\"}", id,
+                         content);
 }
 
-static bool call_renders(struct prober *p, enum qm_chat_nothing nothing, bool text) {
+static bool call_renders(struct prober *p, enum qm_chat_nothing nothing, bool text, const char *id) {
     struct qm_buf messages = {0};
-    bool ok = !write_call(&messages, nothing, text, "\"r\"") &&
+    bool ok = !write_call(&messages, nothing, text, id, "\"r\"") &&
               (renders(p, messages.data, tools) || renders(p, messages.data, NULL));
     qm_buf_free(&messages);
     return ok;
@@ -74,7 +82,7 @@ enum shown { SHOWN_NOT, SHOWN_OTHERWISE, SHOWN };
 /* How the call came out: not at all, in a form that no model was taught (JSON as a string of JSON, a dictionary of
  * Python), or as it should. */
 static enum shown call_shown(struct prober *p, enum qm_chat_nothing nothing, bool text) {
-    if (!call_renders(p, nothing, text) || !has(p, NAME) || !has(p, VALUE))
+    if (!call_renders(p, nothing, text, SHORT_ID) || !has(p, NAME) || !has(p, VALUE))
         return SHOWN_NOT;
     if (nothing == QM_CHAT_NULL && has(p, "None"))
         return SHOWN_NOT;
@@ -98,7 +106,8 @@ static void find_calls(struct prober *p, struct qm_chat_wants *w) {
         }
     if (best == SHOWN_NOT)
         return;
-    w->object = call_renders(p, w->nothing, false);
+    w->object = call_renders(p, w->nothing, false, SHORT_ID);
+    w->short_ids = !call_renders(p, w->nothing, w->text_arguments, USUAL_ID);
     w->any_text = call_shown(p, w->nothing, true) == SHOWN;
 }
 
@@ -111,7 +120,7 @@ static bool content_renders(struct prober *p, const struct qm_chat_wants *w, enu
         [QM_CHAT_ASSISTANT] = {"[" USER ", {\"role\": \"assistant\", \"content\": ", "}, " USER "]"}};
     const char *content = parts ? "[{\"type\": \"text\", \"text\": \"" NEEDLE "\"}]" : "\"" NEEDLE "\"";
     struct qm_buf messages = {0};
-    int rc = role == QM_CHAT_TOOL ? write_call(&messages, w->nothing, w->text_arguments, content)
+    int rc = role == QM_CHAT_TOOL ? write_call(&messages, w->nothing, w->text_arguments, SHORT_ID, content)
                                   : qm_buf_printf(&messages, NULL, "%s%s%s", around[role][0], content, around[role][1]);
     bool ok = !rc && (renders(p, messages.data, NULL) || (role == QM_CHAT_TOOL && renders(p, messages.data, tools)));
     qm_buf_free(&messages);

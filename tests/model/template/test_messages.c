@@ -157,6 +157,18 @@ static void roles(void **state) {
     assert_string_equal(prompt(NAMES, MESSAGES(DUMPED("null", "\"\"") ",{\"role\": \"tool\", \"tool_call_id\": \"c1\", "
                                                                       "\"content\": \"r\"}")),
                         "assistant  ;tool f c1;");
+    /* Mistral's */
+    static const char NINE[] =
+        "{% for m in messages %}{% for c in m.tool_calls %}{% if c.id|length != 9 %}{{ "
+        "raise_exception('nine') }}{% endif %}{{ c.id + c.function.name + c.function.arguments | "
+        "tojson }}{% endfor %}{{ m.tool_call_id }}{% endfor %}";
+    assert_string_equal(
+        prompt(NINE, MESSAGES("{\"role\": \"assistant\", \"content\": null, \"tool_calls\": [{\"id\": "
+                              "\"call_job-12345_0_1\", \"function\": {\"name\": \"f\", \"arguments\": "
+                              "\"{}\"}}, {\"id\": \"a1\", \"function\": {\"name\": \"g\", \"arguments\": "
+                              "\"{}\"}}]}, {\"role\": \"tool\", \"tool_call_id\": \"call_job-12345_0_1\", "
+                              "\"content\": \"r\"}")),
+        "ob1234501f{}0000000a1g{}ob1234501");
     /* the older form of a call */
     const char *older = MESSAGES(
         "{\"role\": \"assistant\", \"content\": null, \"function_call\": {\"name\": \"f\", \"arguments\": \"{}\"}}, "
@@ -243,6 +255,12 @@ static json_t *dumped(const json_t *c, bool developer) {
             json_t *function = json_object_get(call, "function");
             char *text = json_dumps(json_object_get(function, "arguments"), JSON_COMPACT | JSON_ENSURE_ASCII);
             json_object_set_new(function, "arguments", json_string(text));
+            json_t *name = json_incref(json_object_get(function, "name")), *type = json_object_get(call, "type");
+            json_object_del(function, "name"); /* behind the arguments, as the library has it */
+            json_object_set_new(function, "name", name);
+            json_incref(type);
+            json_object_del(call, "type");
+            json_object_set_new(call, "type", type);
             free(text);
         }
         for (k = 0; !strcmp(role, "assistant") && k < 4; k++)
