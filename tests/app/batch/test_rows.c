@@ -105,13 +105,14 @@ static void test_prefix(void **state) {
 static void add(struct qm_batch_window *w, int64_t number, const char *id, const struct qm_batch_prefix *p) {
     struct qm_batch_line line = {.number = number, .offset = (uint64_t)number * 100, .length = 50, .text = "gone"};
     assert_true(qm_batch_window_room(w));
-    assert_int_equal(qm_batch_window_add(w, &line, id, p, NULL), 0);
+    assert_int_equal(qm_batch_window_add(w, &line, id, p, number % 2 == 0, NULL), 0);
 }
 
 static void takes(struct qm_batch_window *w, int64_t number) {
     struct qm_batch_pending *p = qm_batch_window_take(w);
     assert_non_null(p);
     assert_int_equal(p->line.number, number);
+    assert_int_equal(p->follows, number % 2 == 0);
     assert_null(p->line.text);
 }
 
