@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "app/batch/crash.h"
 #include "app/batch/fit.h"
 #include "app/batch/manifest.h"
 #include "app/batch/names.h"
@@ -47,6 +48,7 @@ struct job {
     struct qm_buf model_name; /* as the first run was told it: lines must not depend on where another stands */
     int64_t context;
     struct qm_batch_fit fit;
+    struct qm_batch_flight flight;
     struct qm_batch_store store;
     struct qm_scheduler *scheduler;
     struct qm_batch_output *output;
@@ -84,10 +86,22 @@ static int verify_journal(struct job *j, struct qm_error *err) {
     return rc ? rc : qm_journal_set_int(j->journal, "complete", 0, err);
 }
 
+static int note_crash(struct job *j, const struct qm_batch_crash *crash, struct qm_error *err) {
+    qm_note(j->progress,
+            "the last run was ended by signal %d (%s) while %s at work; %s: what ends the program a second time is set "
+            "aside as failed",
+            crash->signal, strsignal(crash->signal), crash->n == 1 ? "one row was" : "rows were",
+            crash->n == 1 ? "it is tried alone" : "they are tried one by one");
+    int rc = qm_batch_crash_note(j->journal, crash, err);
+    return rc ? rc : qm_journal_commit(j->journal, err);
+}
+
 /* Nothing is opened before it is known whose it is. */
 static int open_journal(struct job *j, struct qm_error *err) {
     struct stat partial;
     bool mine = true;
+    struct qm_batch_crash crash;
+    qm_batch_crash_read(j->paths.lock, &crash);
     int rc = check_output(j, err);
     rc = rc ? rc : qm_batch_lock(j->paths.lock, &j->lock, err);
     if (!rc && j->settings->restart)
@@ -104,7 +118,8 @@ static int open_journal(struct job *j, struct qm_error *err) {
     if (!rc && !mine)
         rc = qm_fail(err, QM_INPUT, "%s is there, and this job has not written it: move it away", j->paths.out);
     bool made = !rc && j->complete && access(j->paths.out, F_OK) == 0;
-    return rc || j->created || made ? rc : verify_journal(j, err);
+    rc = rc || j->created || made ? rc : verify_journal(j, err);
+    return rc || j->created || made || !crash.n ? rc : note_crash(j, &crash, err);
 }
 
 static void add_knobs(const struct job *j, struct qm_manifest *m) {
@@ -389,6 +404,7 @@ static int run(struct job *j, struct qm_error *err) {
         .job = j->job,
         .created = j->begun,
         .clock = &qm_batch_system_clock,
+        .flight = &j->flight,
     };
     struct qm_inhibitor inhibitor;
     struct qm_energy *energy = NULL;
@@ -413,7 +429,9 @@ static int run(struct job *j, struct qm_error *err) {
     qm_engine_on_fall_back(j->model.engine, qm_batch_run_device_failed, &r);
     qm_inhibit_sleep(&inhibitor);
     rc = keep_circumstances(j, r.energy ? "" : unreadable.message, err);
+    qm_batch_crash_watch(j->lock, &j->flight);
     rc = rc ? rc : qm_batch_run(&r, err);
+    qm_batch_crash_end();
     const struct qm_batch_counts c = qm_batch_work_counts(j->work);
     rc = rc ? rc
             : qm_batch_fit_waiting(j->journal, j->settings, j->model.engine, &j->fit, c.waiting, c.first_waiting, err);

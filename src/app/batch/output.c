@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "app/batch/crash.h"
 #include "app/batch/names.h"
 #include "app/out.h"
 #include "base/file.h"
@@ -102,7 +103,9 @@ static int check_lock(const char *path, struct qm_error *err) {
     ssize_t n = fd >= 0 ? pread(fd, text, MOST, 0) : -1;
     if (fd >= 0)
         close(fd);
-    bool ours = n >= 0 && st.st_size < MOST && strspn(text, "0123456789\n") == (size_t)n;
+    struct qm_batch_crash crash;
+    qm_batch_crash_read(path, &crash);
+    bool ours = n >= 0 && ((st.st_size < MOST && strspn(text, "0123456789\n") == (size_t)n) || crash.signal);
     return ours ? QM_OK
                 : qm_fail(err, QM_INPUT,
                           "%s: expected this job's lock, or nothing, found %s: move it away, or name another output",

@@ -42,14 +42,23 @@ struct qm_batch_work {
         struct waiting *next;
         struct qm_batch_line line;
         char *custom_id;
-    } * waiting;               /* a list: rows of another run, that has more memory */
-    struct qm_batch_line next; /* where reading goes on */
-    int64_t noted;             /* rows done when the position was noted last */
+    } * waiting;                        /* a list: rows of another run, that has more memory */
+    bool suspects;                      /* some rows were at work when the program crashed */
+    struct qm_batch_pending *suspect;   /* taken, and waits until it can run alone */
+    bool alone;                         /* what is active is to be alone */
+    struct qm_batch_flight flight_none; /* where nobody looks */
+    struct qm_batch_line next;          /* where reading goes on */
+    int64_t noted;                      /* rows done when the position was noted last */
     struct qm_batch_counts counts;
     struct qm_batch_outlook outlook;
     struct qm_buf line;     /* the output line being made */
     struct qm_error system; /* what concerns the job, met inside a callback */
 };
+
+/* Whose text is being worked on, should that end the program; 0: nobody's. */
+static void work_on(struct qm_batch_work *w, int64_t number) {
+    w->o.flight->current = number;
+}
 
 static int write_line(struct qm_batch_work *w, struct qm_journal_row *row, struct qm_error *err) {
     row->text = w->line.data;
@@ -134,6 +143,16 @@ static int read_one(struct qm_batch_work *w, const struct qm_batch_line *line, s
     return rc;
 }
 
+/* Its text is not looked at more closely: that may be what ends the program. */
+static int set_aside(struct qm_batch_work *w, const struct qm_batch_line *line, struct qm_error *err) {
+    char id[QM_BATCH_ID_LIMIT + 1], title[64];
+    struct qm_error why;
+    qm_batch_row_title(line->number, line->file_line, title);
+    qm_batch_row_name(line->text ? line->text : line->head, line->text ? line->length : line->head_length, id);
+    qm_fail(&why, QM_SYSTEM, "%s: the program crashed twice while this row was computed: it is set aside", title);
+    return write_error(w, line, false, *id ? id : NULL, &why, err);
+}
+
 int qm_batch_other_row(int64_t number, struct qm_error *err) {
     return qm_fail(err, QM_INPUT,
                    "row %lld of the input is not the one that was answered: put the file back as it was and run the "
@@ -169,7 +188,17 @@ static int read_ahead(struct qm_batch_work *w, bool *more, struct qm_error *err)
     w->next.offset += line.length;
     w->counts.read = line.number;
     w->counts.read_bytes = w->next.offset;
-    return known ? QM_OK : read_one(w, &line, err);
+    if (known)
+        return QM_OK;
+    enum qm_batch_suspicion suspicion = QM_ROW_TRUSTED;
+    if (w->suspects && (rc = qm_batch_crash_of(w->o.journal, line.number, &suspicion, err)))
+        return rc;
+    if (suspicion == QM_ROW_SET_ASIDE)
+        return set_aside(w, &line, err);
+    work_on(w, line.number);
+    rc = read_one(w, &line, err);
+    work_on(w, 0);
+    return rc;
 }
 
 /* --- to the scheduler --- */
@@ -178,8 +207,10 @@ static int on_token(void *arg, const struct qm_generate_token *t, bool replay) {
     struct part *p = arg;
     struct qm_batch_work *w = p->row->work;
     (void)replay;
+    work_on(w, p->row->line.number);
     if (!w->system.code)
         qm_openai_request_token(p->row->request, (int)(p - p->row->part), t, &w->system);
+    work_on(w, 0);
     return w->system.code;
 }
 
@@ -320,6 +351,7 @@ static int prepare(struct qm_batch_work *w, const struct qm_batch_pending *pendi
         a->failed = why;
         return rc;
     }
+    qm_batch_flight_add(w->o.flight, a->line.number);
     a->parts = qm_openai_request_parts(a->request);
     a->part = calloc((size_t)a->parts, sizeof *a->part);
     if (!a->part)
@@ -339,8 +371,22 @@ static int begin_row(struct qm_batch_work *w, const struct qm_batch_pending *pen
     a->next = w->active;
     w->active = a;
     w->n_active++;
+    work_on(w, a->line.number);
     int rc = prepare(w, pending, a, err);
+    work_on(w, 0);
     qm_batch_outlook_begun(&w->outlook, a->follows, a->line.length, a->parts);
+    return rc;
+}
+
+/* The next row to begin, or NULL: none, or it has to wait until nothing else is at work. */
+static int next_row(struct qm_batch_work *w, struct qm_batch_pending **out, struct qm_error *err) {
+    enum qm_batch_suspicion suspicion = QM_ROW_TRUSTED;
+    struct qm_batch_pending *p = w->suspect ? w->suspect : qm_batch_window_take(w->window);
+    int rc = p && w->suspects ? qm_batch_crash_of(w->o.journal, p->line.number, &suspicion, err) : QM_OK;
+    bool alone = suspicion != QM_ROW_TRUSTED, waits = alone && w->active;
+    w->suspect = waits ? p : NULL;
+    w->alone = alone && !waits;
+    *out = waits ? NULL : p;
     return rc;
 }
 
@@ -352,9 +398,13 @@ static int give(struct qm_batch_work *w, bool *more, struct qm_error *err) {
     for (struct active *a = w->active; a; a = a->next)
         if (!a->failed.code && !a->waits && a->submitted < a->parts)
             return submit_part(w, a, more, err);
-    const struct qm_batch_pending *pending = qm_batch_window_take(w->window);
-    *more = pending != NULL;
-    return pending ? begin_row(w, pending, err) : QM_OK;
+    *more = !w->alone || !w->active;
+    if (!*more)
+        return QM_OK;
+    struct qm_batch_pending *pending;
+    int rc = next_row(w, &pending, err);
+    *more = !rc && pending != NULL;
+    return *more ? begin_row(w, pending, err) : rc;
 }
 
 int qm_batch_work_feed(struct qm_batch_work *w, double seconds, struct qm_error *err) {
@@ -432,6 +482,17 @@ static int put_off(struct qm_batch_work *w, const struct active *a, struct qm_er
     return QM_OK;
 }
 
+static int end_row(struct qm_batch_work *w, struct active *a, struct qm_error *err) {
+    work_on(w, a->line.number);
+    int rc = a->failed.code ? write_error(w, &a->line, false, a->row.custom_id, &a->failed, err)
+             : a->waits     ? put_off(w, a, err)
+                            : answer(w, a, err);
+    work_on(w, 0);
+    qm_batch_flight_remove(w->o.flight, a->line.number);
+    qm_batch_window_remove(w->window, a->line.number);
+    return rc;
+}
+
 static int collect_one(struct qm_batch_work *w, struct active *a, bool *gone, struct qm_error *err) {
     bool over = a->failed.code || a->waits;
     for (int i = 0; over && i < a->submitted; i++)
@@ -440,11 +501,7 @@ static int collect_one(struct qm_batch_work *w, struct active *a, bool *gone, st
     *gone = a->ended == a->submitted && (over || (a->parts > 0 && a->submitted == a->parts));
     if (!*gone)
         return QM_OK;
-    int rc = a->waits && !a->failed.code ? put_off(w, a, err)
-             : a->failed.code            ? write_error(w, &a->line, false, a->row.custom_id, &a->failed, err)
-                                         : answer(w, a, err);
-    qm_batch_window_remove(w->window, a->line.number);
-    return rc;
+    return end_row(w, a, err);
 }
 
 int qm_batch_work_collect(struct qm_batch_work *w, struct qm_error *err) {
@@ -543,11 +600,13 @@ struct qm_batch_counts qm_batch_work_counts(const struct qm_batch_work *w) {
 
 static int resume(struct qm_batch_work *w, struct qm_error *err) {
     struct qm_journal_totals t;
-    int64_t number = 1, line = 1, offset = 0;
+    int64_t number = 1, line = 1, offset = 0, crashes = 0;
     int rc = qm_journal_totals(w->o.journal, &t, err);
     rc = rc ? rc : qm_journal_get_int(w->o.journal, "position_row", 1, &number, err);
     rc = rc ? rc : qm_journal_get_int(w->o.journal, "position_line", 1, &line, err);
     rc = rc ? rc : qm_journal_get_int(w->o.journal, "position_offset", 0, &offset, err);
+    rc = rc ? rc : qm_journal_get_int(w->o.journal, "crashes", 0, &crashes, err);
+    w->suspects = !rc && crashes > 0;
     w->next = (struct qm_batch_line){.number = number, .file_line = line, .offset = (uint64_t)offset};
     rc = rc ? rc : w->o.source->seek(w->o.source->self, &w->next, err);
     if (rc)
@@ -570,6 +629,8 @@ int qm_batch_work_new(const struct qm_batch_work_options *o, struct qm_batch_wor
     if (!w)
         return qm_fail_memory(err, sizeof *w, "the job");
     w->o = *o;
+    if (!w->o.flight)
+        w->o.flight = &w->flight_none;
     int rc = qm_batch_window_new(o->look_ahead, &w->window, err);
     if (!rc)
         rc = resume(w, err);

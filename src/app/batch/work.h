@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "app/batch/clock.h"
+#include "app/batch/crash.h"
 #include "app/batch/journal.h"
 #include "app/batch/output.h"
 #include "app/batch/source.h"
@@ -29,6 +30,7 @@ struct qm_batch_work_options {
     const char *job;    /* its fingerprint, which ids are made of */
     int64_t created;    /* seconds since 1970 */
     const struct qm_batch_clock *clock;
+    struct qm_batch_flight *flight; /* kept up to date; NULL: nobody looks */
 };
 
 struct qm_batch_work;
