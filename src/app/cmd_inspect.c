@@ -58,7 +58,7 @@ static int plan(const struct qm_args *args, struct inspection *in, struct qm_err
         qm_topology_free(&topology);
     }
     in->workload = (struct qm_workload){
-        .context = context ? context : c->max_positions,
+        .context = context ? context : c->usual_positions,
         .sequences = 1,
         .chunk = DEFAULT_CHUNK,
         .kv_type = kv_type < 0 ? qm_kv_default_type(c) : (enum qm_dtype)kv_type,

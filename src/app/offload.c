@@ -284,7 +284,7 @@ int qm_offload_open(const struct qm_args *args, const struct qm_model *m, const 
                                   .threads = o->threads,
                                   .speed = &f->speed};
     f->ask.job.sequences = o->sequences ? o->sequences : 1;
-    int64_t room = o->context ? o->context : m->config.max_positions;
+    int64_t room = o->context ? o->context : m->config.usual_positions;
     if (job->prompt + job->generate > room)
         f->ask.job =
             (struct qm_job){.sequences = f->ask.job.sequences, .prompt = room - room / 4, .generate = room / 4};

@@ -278,7 +278,11 @@ int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *w
         qm_engine_set_routing(m->engine, &m->routing);
     qm_report_load(progress, m->engine);
     int64_t context = qm_engine_context(m->engine), most = m->model->config.max_positions;
-    if (!context_given)
+    int64_t usual = m->model->config.usual_positions;
+    if (!context_given && context == usual && usual < most)
+        qm_note(progress, "context: %lld tokens; the model's dynamic rope scaling takes --context up to %lld",
+                (long long)context, (long long)most);
+    else if (!context_given)
         qm_note(progress,
                 context < most ? "context: %lld tokens, what fits in memory (the model's maximum is %lld)"
                                : "context: %lld tokens, the model's maximum",

@@ -35,7 +35,7 @@ int qm_homes_fit(const struct qm_model *m, int64_t asked, uint64_t most, struct 
     available += qm_memory_reserved();
     available = available < most ? available : most;
     available = available > RESERVE_BYTES ? available - RESERVE_BYTES : 0;
-    w->context = asked ? asked : m->config.max_positions;
+    w->context = asked ? asked : m->config.usual_positions;
     qm_memory_estimate(m, w, t);
     if (t->total <= available)
         return QM_OK;

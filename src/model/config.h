@@ -45,7 +45,10 @@ struct qm_layer_config {
 struct qm_config {
     char model_type[64];
     int64_t vocab, hidden, layers, heads, kv_heads, head_dim, ffn;
-    int64_t max_positions;
+    int64_t max_positions;   /* tokens of a context at most: file_positions, or what a rope scaling reaches */
+    int64_t file_positions;  /* max_position_embeddings */
+    int64_t usual_positions; /* the context where none is asked for: max_positions, but of a dynamic scaling in the
+                                file file_positions, since asking for more changes the rotation of short texts too */
     double rms_eps;
     bool base_class;     /* "architectures" names the model without its head: Qwen3Model, LlamaModel, ... */
     bool tie_embeddings; /* the embedding is the head; qm_model_open clears it where the files have another */
@@ -69,7 +72,8 @@ struct qm_config {
 
 /* Knobs that override the file; zero-initialised means none. `notes` gets one line for each field that changed.
  * One that makes no sense for the model is QM_USAGE. A rope scaling raises max_positions to factor x original
- * where that is larger; original is the file's unless given. */
+ * where that is larger, whether it is given here or in the file (there llama3 does not: its files say the scaled
+ * positions themselves); original is the file's unless given. */
 struct qm_overrides {
     int64_t experts_per_token; /* --experts-per-token */
     double rope_theta;         /* --rope-theta */

@@ -49,4 +49,7 @@ int qm_rope_kind_find(const char *name);
 /* Fields that would change the arithmetic must be absent, null or neutral. */
 int qm_config_check_neutral(const json_t *root, const char *path, struct qm_error *err);
 
+/* max_positions by the scaling: factor x original where that is larger than the file's own. */
+void qm_config_raise_positions(struct qm_config *c);
+
 #endif

@@ -131,12 +131,10 @@ static int override_scaling(struct qm_config *c, const char *text, struct notes 
     describe(&c->rope, &(struct notes){after, sizeof after});
     if (strcmp(before, after) != 0)
         note(notes, "rope scaling: %s -> %s\n", before, after);
-    double reach = c->rope.factor * (double)c->rope.original_max_positions;
-    int64_t positions = reach < QM_MAX_POSITIONS ? (int64_t)reach : QM_MAX_POSITIONS;
-    if (c->rope.kind != QM_ROPE_DEFAULT && positions > c->max_positions) {
-        note(notes, "max_position_embeddings: %lld -> %lld\n", (long long)c->max_positions, (long long)positions);
-        c->max_positions = positions;
-    }
+    int64_t positions = c->max_positions;
+    qm_config_raise_positions(c);
+    if (c->max_positions != positions)
+        note(notes, "max_position_embeddings: %lld -> %lld\n", (long long)positions, (long long)c->max_positions);
     return QM_OK;
 }
 

@@ -185,6 +185,20 @@ static int read_scaling(const json_t *root, const json_t *object, const char *wh
     return !rc && yarn ? qm_json_bool(object, "truncate", where, &r->truncate, err) : rc;
 }
 
+void qm_config_raise_positions(struct qm_config *c) {
+    double reach = c->rope.factor * (double)c->rope.original_max_positions;
+    int64_t positions = reach < QM_MAX_POSITIONS ? (int64_t)reach : QM_MAX_POSITIONS;
+    bool scaled = c->rope.kind != QM_ROPE_DEFAULT && positions > c->file_positions;
+    c->max_positions = c->usual_positions = scaled ? positions : c->file_positions;
+}
+
+/* Whether an object of rope_parameters scales nothing: a base at most. */
+static bool scales_nothing(const json_t *object) {
+    const char *kind = json_string_value(json_object_get(object, "rope_type"));
+    return qm_json_is_object(object) && !json_object_get(object, "type") && !json_object_get(object, "factor") &&
+           (!kind || strcmp(kind, "default") == 0);
+}
+
 int qm_config_rope(const json_t *root, const char *path, double default_theta, struct qm_config *c,
                    struct qm_error *err) {
     c->rope = (struct qm_rope){.kind = QM_ROPE_DEFAULT,
@@ -200,6 +214,13 @@ int qm_config_rope(const json_t *root, const char *path, double default_theta, s
     const json_t *older = json_object_get(root, "rope_scaling"), *object = json_object_get(root, "rope_parameters");
     older = json_is_null(older) ? NULL : older;
     object = json_is_null(object) ? NULL : object;
+    int rc = qm_json_double(root, "rope_theta", path, &c->rope.theta, err);
+    if (!rc && older && scales_nothing(object)) { /* a scaling added by hand, as model cards say, to a newer file */
+        rc = qm_json_double(object, "rope_theta", path, &c->rope.theta, err);
+        object = NULL;
+    }
+    if (rc)
+        return rc;
     if (older && object && !json_equal(older, object))
         return qm_fail(err, QM_INPUT, "%s: expected rope_scaling or rope_parameters, found both, and they differ",
                        path);
@@ -208,8 +229,7 @@ int qm_config_rope(const json_t *root, const char *path, double default_theta, s
     object = object ? object : older;
     if (object && !qm_json_is_object(object))
         return qm_fail(err, QM_INPUT, "%s: expected an object, found %s", where, qm_json_type_name(object));
-    int rc = qm_json_double(root, "rope_theta", path, &c->rope.theta, err);
-    if (!rc && object)
+    if (object)
         rc = unnest(path, &object, err);
     if (!rc && object)
         rc = check_keys(object, where, err);
@@ -217,5 +237,11 @@ int qm_config_rope(const json_t *root, const char *path, double default_theta, s
         rc = qm_json_double(object, "rope_theta", where, &c->rope.theta, err);
     if (!rc && object)
         rc = read_scaling(root, object, where, c, err);
-    return rc ? rc : qm_config_check_rope(c, path, QM_INPUT, err);
+    if (!rc)
+        rc = qm_config_check_rope(c, path, QM_INPUT, err);
+    if (!rc && c->rope.kind != QM_ROPE_LLAMA3)
+        qm_config_raise_positions(c);
+    if (!rc && c->rope.kind == QM_ROPE_DYNAMIC)
+        c->usual_positions = c->file_positions;
+    return rc;
 }

@@ -144,7 +144,9 @@ static const struct {
     {LLAMA, "{\"rope_theta\":1,\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":8}}", "above 1 for yarn"},
     {LLAMA, "{\"head_dim\":2,\"rope_scaling\":{\"rope_type\":\"dynamic\",\"factor\":8}}", "more than 2 for dynamic"},
     {LLAMA, "{\"rope_parameters\":{\"rope_type\":\"default\",\"partial_rotary_factor\":0.5}}", "partial_rotary_factor"},
-    {LLAMA, "{\"rope_scaling\":{\"type\":\"linear\",\"factor\":2},\"rope_parameters\":{\"rope_theta\":2}}",
+    {LLAMA,
+     "{\"rope_scaling\":{\"type\":\"linear\",\"factor\":2},\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":4}"
+     "}",
      "found both"},
     {QWEN3,
      "{\"rope_parameters\":{\"full_attention\":{\"rope_theta\":1e4},\"sliding_attention\":{\"rope_theta\":1e5}}}",
@@ -230,6 +232,47 @@ static void rope_forms(void **state) {
         assert_true(c.rope.beta_fast == 32 && c.rope.beta_slow == 1);
         assert_true(isnan(c.rope.attention_factor) && c.rope.truncate);
         assert_int_equal(c.rope.original_max_positions, 1024);
+        qm_config_free(&c);
+    }
+}
+
+/* As transformers and vLLM take them. 4096 is the file's own maximum. */
+static void a_scaling_raises_the_context(void **state) {
+    (void)state;
+    static const struct {
+        const char *change;
+        int64_t most, usual;
+    } all[] = {
+        /* by hand, as Qwen's model cards say: 40960 -> 131072 there */
+        {"{\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4.0,\"original_max_position_embeddings\":2048}}", 8192,
+         8192},
+        {"{\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4}}", 16384, 16384},
+        {"{\"rope_parameters\":{\"rope_theta\":1e6,\"rope_type\":\"yarn\",\"factor\":4}}", 16384, 16384},
+        {"{\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4},\"rope_parameters\":{\"rope_theta\":1e6}}", 16384,
+         16384},
+        {"{\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4},\"rope_parameters\":{\"rope_theta\":1e6,\"rope_"
+         "type\":"
+         "\"default\"}}",
+         16384, 16384},
+        {"{\"original_max_position_embeddings\":2048,\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4}}", 8192,
+         8192},
+        {"{\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":2,\"original_max_position_embeddings\":1024}}", 4096,
+         4096},
+        {"{\"rope_scaling\":{\"rope_type\":\"yarn\",\"original_max_position_embeddings\":1024}}", 4096, 4096},
+        {"{\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.5}}", 10240, 10240},
+        {"{\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}}", 8192, 4096},
+        {"{\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":32,\"low_freq_factor\":1,\"high_freq_factor\":4,"
+         "\"original_max_position_embeddings\":1024}}",
+         4096, 4096},
+        {"{\"rope_scaling\":{\"type\":\"linear\",\"factor\":1e6}}", QM_MAX_POSITIONS, QM_MAX_POSITIONS},
+        {"{\"rope_scaling\":null}", 4096, 4096},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        struct qm_config c = accept(QWEN3, all[i].change);
+        if (c.max_positions != all[i].most || c.usual_positions != all[i].usual || c.file_positions != 4096)
+            fail_msg("%s: %lld, %lld", all[i].change, (long long)c.max_positions, (long long)c.usual_positions);
+        if (strstr(all[i].change, "1e6,"))
+            assert_true(c.rope.theta == 1e6);
         qm_config_free(&c);
     }
 }
@@ -322,7 +365,7 @@ static void overrides(void **state) {
     assert_int_equal(c.max_positions, 16384);
     o.rope_scaling = "none";
     assert_int_equal(qm_config_override(&c, &o, notes, sizeof notes, &err), 0);
-    assert_true(c.rope.kind == QM_ROPE_DEFAULT && c.max_positions == 16384);
+    assert_true(c.rope.kind == QM_ROPE_DEFAULT && c.max_positions == 4096);
     assert_int_equal(qm_config_override(&c, NULL, notes, sizeof notes, &err), 0);
     qm_config_free(&c);
 }
@@ -367,9 +410,10 @@ static void overrides_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refusals),          cmocka_unit_test(common_fields), cmocka_unit_test(rope_forms),
-        cmocka_unit_test(windows),           cmocka_unit_test(architectures), cmocka_unit_test(overrides),
-        cmocka_unit_test(overrides_refused),
+        cmocka_unit_test(refusals),   cmocka_unit_test(common_fields),
+        cmocka_unit_test(rope_forms), cmocka_unit_test(a_scaling_raises_the_context),
+        cmocka_unit_test(windows),    cmocka_unit_test(architectures),
+        cmocka_unit_test(overrides),  cmocka_unit_test(overrides_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

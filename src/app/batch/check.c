@@ -220,7 +220,7 @@ static int open_all(struct check *c, const struct tm *now, struct qm_progress *p
                                            .chat = c->chat,
                                            .vocab = config->vocab,
                                            .no_head = config->no_head,
-                                           .context = context ? context : config->max_positions,
+                                           .context = context ? context : config->usual_positions,
                                            .sampling = qm_openai_sampling(&c->model.defaults),
                                            .now = now,
                                            .model = c->args->model};

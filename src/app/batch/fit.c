@@ -22,7 +22,7 @@ static int kv_room(const struct qm_args *args, const struct qm_batch_settings *s
     static const uint64_t least_reserve = 256u << 20;
     int kv_type, rc = qm_app_kv_type(args, &kv_type, err);
     int64_t context = qm_args_int(args, QM_OPT_CONTEXT, 0);
-    struct qm_workload w = {.context = context ? context : m->config.max_positions,
+    struct qm_workload w = {.context = context ? context : m->config.usual_positions,
                             .sequences = s->sequences,
                             .chunk = s->chunk ? s->chunk : 512,
                             .kv_type = kv_type < 0 ? qm_kv_default_type(&m->config) : (enum qm_dtype)kv_type,
