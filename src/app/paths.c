@@ -7,15 +7,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "app/app.h"
 #include "app/batch/names.h"
 #include "app/open_model.h"
+#include "base/file.h"
 #include "model/locate.h"
 
-enum { MOST_LINKS = 40, MOST_WRITTEN = 16, NAME_ROOM = 4400 };
+enum { MOST_LINKS = 40, MOST_WRITTEN = 16, NAME_ROOM = 4400, PIPE_LIMIT = 1 << 30 };
 
 /* A regular file that is there, or a name in a folder. */
 struct identity {
@@ -215,10 +217,50 @@ static int check_jobs(const struct check *c, struct qm_error *err) {
     return QM_OK;
 }
 
-int qm_paths_check(const struct qm_args *args, struct qm_error *err) {
-    const struct qm_arg *o = args->option;
-    if (o[QM_OPT_STATUS].set || o[QM_OPT_EXPORT].set || o[QM_OPT_CHECK].set)
-        return QM_OK; /* nothing is written */
+/* A pipe that a shell hands over, as <(command) does by the name /dev/fd/63, could be read once only; templates, questions
+ * and documents are read again, by the fingerprint of a job for one. Its place is taken by a file in memory with what it
+ * held. What the name does not lead to stays as it is. */
+static int keep_pipe(const char *path, struct qm_error *err) {
+    static const char *const folders[] = {"/dev/fd/", "/proc/self/fd/"};
+    struct qm_buf text = {0};
+    int64_t number = -1;
+    struct stat st;
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        if (!strncmp(path, folders[i], strlen(folders[i])))
+            qm_parse_int(path + strlen(folders[i]), &number);
+    if (number <= STDERR_FILENO || number > INT_MAX || fstat((int)number, &st) != 0 || !S_ISFIFO(st.st_mode))
+        return QM_OK;
+    int rc = qm_read_given(path, PIPE_LIMIT, &text, err);
+    int fd = rc ? -1 : memfd_create("pipe", MFD_CLOEXEC);
+    size_t done = 0;
+    while (!rc && fd >= 0 && done < text.len) {
+        ssize_t n = write(fd, text.data + done, text.len - done);
+        if (n < 0 && errno != EINTR)
+            break;
+        done += n > 0 ? (size_t)n : 0;
+    }
+    if (!rc && (fd < 0 || done < text.len || dup2(fd, (int)number) < 0))
+        rc = qm_fail_errno(err, "%s", path);
+    if (fd >= 0)
+        close(fd);
+    qm_buf_free(&text);
+    return rc;
+}
+
+static int keep_pipes(const struct qm_args *args, struct qm_error *err) {
+    static const enum qm_option again[] = {QM_OPT_CHAT_TEMPLATE, QM_OPT_ASK, QM_OPT_DOCUMENT, QM_OPT_JOB, QM_OPT_OFFLOAD};
+    int rc = QM_OK;
+    for (size_t i = 0; i < sizeof again / sizeof *again && !rc; i++) {
+        const struct qm_arg *a = &args->option[again[i]];
+        if (a->text)
+            rc = keep_pipe(a->text, err);
+        for (size_t k = 0; k < a->n_list && !rc; k++)
+            rc = keep_pipe(a->list[k], err);
+    }
+    return rc;
+}
+
+static int check_written(const struct qm_args *args, struct qm_error *err) {
     struct check *c = calloc(1, sizeof *c);
     if (!c)
         return qm_fail_memory(err, sizeof *c, "names of files");
@@ -231,4 +273,11 @@ int qm_paths_check(const struct qm_args *args, struct qm_error *err) {
     }
     free(c);
     return rc;
+}
+
+int qm_paths_check(const struct qm_args *args, struct qm_error *err) {
+    const struct qm_arg *o = args->option;
+    bool writes = !o[QM_OPT_STATUS].set && !o[QM_OPT_EXPORT].set && !o[QM_OPT_CHECK].set;
+    int rc = writes ? check_written(args, err) : QM_OK;
+    return rc ? rc : keep_pipes(args, err);
 }

@@ -61,6 +61,9 @@ refuse 3 'a named pipe as a shape' 'fifo.*named pipe' plan --random "$T/fifo"
 refuse 3 'a named pipe as an earlier result' 'fifo.*named pipe' compare $DEMO --with "$T/fifo" -n 2 --rounds 1
 expect 0 'but what a shell hands over is read: a prompt' run $DEMO -f <(printf 'Hello.') -n 2
 expect 0 'a template' chat $DEMO --chat-template <(printf 'User: {{ messages[0].content }}') --once 'Hello.' -n 2
+expect 0 'a template and questions of a job' batch $DEMO --chat-template <(printf 'User: {{ messages[0].content }}') \
+    --document <(echo 'The owl sleeps.') --ask <(echo 'Who sleeps?') -o "$T/piped.md" -n 2 --threads 1
+check 'the question is there' grep -q '^## Who sleeps?$' "$T/piped.md"
 expect 0 'a body' render $DEMO <(cat "$T/body")
 expect 0 'ids' run $DEMO --ids <(echo 1 2 3) -n 1
 
