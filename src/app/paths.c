@@ -217,9 +217,9 @@ static int check_jobs(const struct check *c, struct qm_error *err) {
     return QM_OK;
 }
 
-/* A pipe that a shell hands over, as <(command) does by the name /dev/fd/63, could be read once only; templates, questions
- * and documents are read again, by the fingerprint of a job for one. Its place is taken by a file in memory with what it
- * held. What the name does not lead to stays as it is. */
+/* A pipe that a shell hands over, as <(command) does by the name /dev/fd/63, could be read once only; templates,
+ * questions and documents are read again, by the fingerprint of a job for one. Its place is taken by a file in memory
+ * with what it held. What the name does not lead to stays as it is. */
 static int keep_pipe(const char *path, struct qm_error *err) {
     static const char *const folders[] = {"/dev/fd/", "/proc/self/fd/"};
     struct qm_buf text = {0};
@@ -248,7 +248,8 @@ static int keep_pipe(const char *path, struct qm_error *err) {
 }
 
 static int keep_pipes(const struct qm_args *args, struct qm_error *err) {
-    static const enum qm_option again[] = {QM_OPT_CHAT_TEMPLATE, QM_OPT_ASK, QM_OPT_DOCUMENT, QM_OPT_JOB, QM_OPT_OFFLOAD};
+    static const enum qm_option again[] = {QM_OPT_CHAT_TEMPLATE, QM_OPT_ASK, QM_OPT_DOCUMENT, QM_OPT_JOB,
+                                           QM_OPT_OFFLOAD};
     int rc = QM_OK;
     for (size_t i = 0; i < sizeof again / sizeof *again && !rc; i++) {
         const struct qm_arg *a = &args->option[again[i]];

@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
 #include "base/words.h"
 
 static const double LIVE_SECONDS = 0.1, PLAIN_SECONDS = 10, TICK_SECONDS = 1;
@@ -257,6 +258,7 @@ void qm_note(struct qm_progress *p, const char *format, ...) {
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
+    line[qm_utf8_printable(line, strlen(line))] = 0;
     write_note(line, p->live ? qm_terminal_columns(STDERR_FILENO) : 0);
     if (t) {
         t->line_open = false;

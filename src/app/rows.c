@@ -59,8 +59,15 @@ static int markdown_row(const struct qm_column *columns, const json_t *row, stru
 /* RFC 4180: quoted, quotes doubled. */
 static int csv_text(const char *s, struct qm_error *err) {
     int rc = qm_out_text("\"", err);
-    for (; *s && !rc; s++)
-        rc = qm_out_printf(err, *s == '"' ? "\"%c" : "%c", *s);
+    while (*s && !rc) {
+        size_t n = strcspn(s, "\"");
+        rc = qm_out_write(s, n, err);
+        s += n;
+        if (!rc && *s == '"') {
+            rc = qm_out_text("\"\"", err);
+            s++;
+        }
+    }
     return rc ? rc : qm_out_text("\"", err);
 }
 

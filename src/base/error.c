@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 /* A message can quote bytes of a hostile file: no control bytes reach a terminal, no character is cut. */
 static void clean(char *s, size_t size) {
     size_t n = strlen(s);
@@ -16,11 +18,7 @@ static void clean(char *s, size_t size) {
             n--;
         s[n] = 0;
     }
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)s[i];
-        if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7F)
-            s[i] = '?';
-    }
+    s[qm_utf8_printable(s, n)] = 0;
 }
 
 int qm_vfail(struct qm_error *err, enum qm_code code, const char *format, va_list args) {

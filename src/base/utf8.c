@@ -1,6 +1,7 @@
 /* UTF-8, strictly. */
 #include "base/utf8.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 size_t qm_utf8_decode(const char *s, size_t n, uint32_t *cp) {
@@ -54,6 +55,26 @@ size_t qm_utf8_encode(uint32_t cp, char *out) {
 
 size_t qm_utf8_bom(const char *s, size_t n) {
     return n >= 3 && memcmp(s, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+}
+
+size_t qm_utf8_printable(char *s, size_t n) {
+    size_t to = 0;
+    for (size_t i = 0, len; i < n; i += len) {
+        uint32_t cp;
+        len = qm_utf8_decode(s + i, n - i, &cp);
+        if (!len) {
+            len = 1;
+            cp = (unsigned char)s[i];
+        }
+        bool control = (cp < 0x20 && cp != '\n' && cp != '\t') || (cp >= 0x7F && cp < 0xA0);
+        if (control) {
+            s[to++] = '?';
+        } else {
+            memmove(s + to, s + i, len);
+            to += len;
+        }
+    }
+    return to;
 }
 
 size_t qm_utf8_check(const char *s, size_t n) {

@@ -11,6 +11,10 @@ size_t qm_utf8_decode(const char *s, size_t n, uint32_t *cp);
 size_t qm_utf8_encode(uint32_t cp, char *out);
 /* How many bytes of s[0..n) are a byte order mark, which is no part of the text: 0 or 3. */
 size_t qm_utf8_bom(const char *s, size_t n);
+/* For a terminal: every control character but newline and tab becomes a '?', those of U+0080 to U+009F too, and bytes
+ * that some terminals take for these where they are not part of a character. s[0..n) is changed in place and gets no
+ * longer; returns its new length. Text must not end in the middle of a character. */
+size_t qm_utf8_printable(char *s, size_t n);
 /* The offset of the first byte that is not valid UTF-8, or n where all is. */
 size_t qm_utf8_check(const char *s, size_t n);
 

@@ -83,12 +83,44 @@ static void a_byte_order_mark_is_three_bytes_at_the_beginning(void **state) {
     assert_int_equal(qm_utf8_bom("", 0), 0);
 }
 
+static void controls_are_replaced_for_a_terminal(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t len;
+        const char *want;
+    } cases[] = {
+        {"plain\ttext\n", 11, "plain\ttext\n"},
+        {"\x1b[2J\x1b]0;title\x07", 14, "?[2J?]0;title?"},
+        {"a\rb\bc\x7f", 6, "a?b?c?"},
+        {"\xc2\x9b"
+         "31m",
+         5, "?31m"}, /* CSI as U+009B */
+        {"\x9b"
+         "31m \x90",
+         6, "?31m ?"}, /* and as a byte of its own */
+        {"\xc3\x80 \xe2\x82\xac \xf0\x9f\x98\x80", 11,
+         "\xc3\x80 \xe2\x82\xac \xf0\x9f\x98\x80"}, /* parts of characters */
+        {"\xc2\xa0\xff", 3, "\xc2\xa0\xff"},
+        {"a\0b", 3, "a?b"},
+        {"", 0, ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[64];
+        memcpy(text, cases[i].text, cases[i].len);
+        size_t n = qm_utf8_printable(text, cases[i].len);
+        assert_int_equal(n, strlen(cases[i].want));
+        assert_memory_equal(text, cases[i].want, n);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_scalar_value_goes_there_and_back),
         cmocka_unit_test(nothing_else_of_up_to_three_bytes_is_accepted),
         cmocka_unit_test(wrong_sequences_of_four),
         cmocka_unit_test(check_finds_the_first_wrong_byte),
+        cmocka_unit_test(controls_are_replaced_for_a_terminal),
         cmocka_unit_test(a_byte_order_mark_is_three_bytes_at_the_beginning),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

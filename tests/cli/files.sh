@@ -60,6 +60,9 @@ refuse 3 'a named pipe as a disk' 'named pipe' machine --disk "$T/fifo"
 refuse 3 'a named pipe as a shape' 'fifo.*named pipe' plan --random "$T/fifo"
 refuse 3 'a named pipe as an earlier result' 'fifo.*named pipe' compare $DEMO --with "$T/fifo" -n 2 --rounds 1
 expect 0 'but what a shell hands over is read: a prompt' run $DEMO -f <(printf 'Hello.') -n 2
+cp "$T/out" "$T/plain"
+expect 0 'a prompt with a byte order mark' run $DEMO -f <(printf '\xEF\xBB\xBFHello.') -n 2
+check 'the mark is no part of it' cmp -s "$T/out" "$T/plain"
 expect 0 'a template' chat $DEMO --chat-template <(printf 'User: {{ messages[0].content }}') --once 'Hello.' -n 2
 expect 0 'a template and questions of a job' batch $DEMO --chat-template <(printf 'User: {{ messages[0].content }}') \
     --document <(echo 'The owl sleeps.') --ask <(echo 'Who sleeps?') -o "$T/piped.md" -n 2 --threads 1
@@ -172,6 +175,53 @@ check 'are moved aside' cmp -s job.partial.aside-1 answers
 check 'and that is said' err_has 'job.partial: no journal knows it; it was moved aside, to job.partial.aside-1'
 cd "$OLDPWD" || exit 5
 DEMO=data/demo
+
+# --- terminals ---
+# shown NAME ARGUMENT...: what the program writes where both its outputs are a terminal, in $T/out
+shown() {
+    local name=$1
+    timeout 120 python3 - "$T/out" "$QUIETMIND" "${@:2}" <<'EOS' || bad "$name" 'no terminal'
+import os, pty, subprocess, sys
+master, slave = pty.openpty()
+program = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL, stdout=slave, stderr=slave)
+os.close(slave)
+text = b""
+while True:
+    try:
+        more = os.read(master, 4096)
+    except OSError:
+        break
+    if not more:
+        break
+    text += more
+program.wait()
+open(sys.argv[1], "wb").write(text.replace(b"\r\n", b"\n"))
+EOS
+}
+# harmless NAME TEXT: that is there, and no sequence of a stranger's
+harmless() {
+    check "$1: is shown" out_has "$2"
+    check "$1: harmless" sh -c "! LC_ALL=C grep -qP '\x1b(\]|\[[0-9;]*[^0-9;K])|\x07|\x9b' '$T/out'"
+}
+evil=$'\e]0;owned\a\e[31m'
+printf '[{"role": "user", "content": "x\\u001b]0;owned\\u0007\\u001b[31m y"}]' >"$T/evil"
+shown 'a prompt' render $DEMO "$T/evil"
+harmless 'a prompt' 'x\?\]0;owned\?\?\[31m y'
+"$QUIETMIND" render $DEMO "$T/evil" >"$T/out"
+check 'elsewhere it is as it is' grep -q $'\e]0;owned\a' "$T/out"
+printf '{"custom_id": "n\\u001b[31m", "method": "GET"}\n' >"$T/evil.jsonl"
+shown 'a row' batch $DEMO "$T/evil.jsonl" --check
+harmless 'a row' 'n\?\[31m'
+mkdir "$T/model$evil"
+shown 'a name' inspect "$T/model$evil"
+harmless 'a name' 'model\?\]0;owned'
+id=$("$QUIETMIND" tokenize $DEMO $'\e' --no-special 2>/dev/null | awk '{print $1; exit}')
+shown 'an answer' run $DEMO -p a -n 3 --logit-bias "$id=100"
+harmless 'an answer' '\?\?\?'
+shown 'an answer of a chat' chat $DEMO --once a -n 3 --logit-bias "$id=100"
+harmless 'an answer of a chat' '\?\?\?'
+shown 'a token' tokenize $DEMO --decode="$id"
+harmless 'a token' '\?'
 
 # --- streams ---
 "$QUIETMIND" run $DEMO -n 1 <&- >"$T/out" 2>"$T/err"

@@ -278,16 +278,29 @@ static int by_name(const void *a, const void *b) {
     return strcmp(((const struct qm_document *)a)->name, ((const struct qm_document *)b)->name);
 }
 
+/* All of a list, in as many notes as it takes: one has room for some names only. */
+static void tell(struct qm_progress *p, const char *what, const struct qm_buf *names) {
+    enum { ROOM = 4000 };
+    for (const char *s = names->data; s && *s;) {
+        size_t n = strlen(s);
+        while (n > ROOM && n > 2 && !(s[n - 1] == ' ' && s[n - 2] == ','))
+            n--;
+        qm_note(p, "%s: %.*s", what, (int)(s[n] ? n - 2 : n), s);
+        s += n;
+    }
+}
+
 static int settle(struct walk *w, struct qm_error *err) {
     struct qm_progress *p = w->c->progress;
     struct qm_documents *out = w->out;
-    if (w->hidden.len)
-        qm_note(p, "passed over, as hidden: %s", w->hidden.data);
-    if (w->jobs.len)
-        qm_note(p, "passed over, as files of other batch jobs: %s", w->jobs.data);
+    tell(p, "passed over, as hidden", &w->hidden);
+    tell(p, "passed over, as files of other batch jobs", &w->jobs);
     if (w->n_unreadable)
-        qm_note(p, "no documents%s:\n%.*s", w->c->skip_unreadable ? ", left out by --skip-unreadable" : "",
-                (int)w->unreadable.len - 1, w->unreadable.data);
+        qm_note(p, "no documents%s:", w->c->skip_unreadable ? ", left out by --skip-unreadable" : "");
+    for (const char *s = w->unreadable.data, *end; s && *s; s = end + 1) {
+        end = strchr(s, '\n');
+        qm_note(p, "%.*s", (int)(end - s), s);
+    }
     if (w->n_unreadable && !w->c->skip_unreadable)
         return qm_fail(err, QM_INPUT,
                        "%zu of %zu files can't be read as text: %s%s. Convert them, move them away, or leave them out "

@@ -6,6 +6,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
+
 static const double PANEL_SECONDS = 0.5, LINE_SECONDS = 60;
 
 /* The longest prompt that is being computed. */
@@ -121,7 +123,10 @@ static void draw_panel(struct qm_batch_show *s, const char *text) {
     qm_batch_show_clear(s);
     while (*text) {
         int n = (int)strcspn(text, "\n");
-        fprintf(stderr, "%.*s\n", n < columns ? n : columns, text);
+        char line[512];
+        int shown = n < columns ? n : columns;
+        shown = snprintf(line, sizeof line, "%.*s", shown < (int)sizeof line ? shown : (int)sizeof line - 1, text);
+        fprintf(stderr, "%.*s\n", (int)qm_utf8_printable(line, (size_t)shown), line);
         text += n + (text[n] == '\n');
         s->lines++;
     }

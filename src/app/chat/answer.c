@@ -127,7 +127,9 @@ static int turn_to(struct qm_answer_printer *p, bool reasoning, struct qm_error 
     int rc = qm_wrap_flush(&p->wrap, qm_out_write, err);
     p->wrap.at = 0;
     if (!rc && p->colors)
-        return qm_out_printf(err, "%s%s", reasoning ? DIM : PLAIN, reasoning ? "" : "\n\n");
+        rc = qm_out_escape(reasoning ? DIM : PLAIN, err);
+    if (!rc && p->colors)
+        return qm_out_text(reasoning ? "" : "\n\n", err);
     return rc ? rc : qm_out_text(reasoning ? "<think>\n" : "\n</think>\n\n", err);
 }
 
@@ -144,7 +146,7 @@ int qm_answer_text(struct qm_answer_printer *p, enum qm_part part, const char *t
 int qm_answer_end(struct qm_answer_printer *p, struct qm_error *err) {
     int rc = qm_wrap_flush(&p->wrap, qm_out_write, err);
     if (!rc && p->in_reasoning)
-        rc = qm_out_text(p->colors ? PLAIN : "\n</think>", err);
+        rc = p->colors ? qm_out_escape(PLAIN, err) : qm_out_text("\n</think>", err);
     if (!rc)
         rc = qm_out_text("\n", err);
     return rc ? rc : qm_out_flush(err);

@@ -311,8 +311,15 @@ int qm_compare_text(const struct qm_compare_report *r, const struct qm_compare_r
 /* A text as CSV has it: in quotes, quotes doubled. */
 static int quoted(const char *s, struct qm_error *err) {
     int rc = qm_out_text("\"", err);
-    for (; *s && !rc; s++)
-        rc = qm_out_printf(err, *s == '"' ? "\"%c" : "%c", *s);
+    while (*s && !rc) {
+        size_t n = strcspn(s, "\"");
+        rc = qm_out_write(s, n, err);
+        s += n;
+        if (!rc && *s == '"') {
+            rc = qm_out_text("\"\"", err);
+            s++;
+        }
+    }
     return rc ? rc : qm_out_text("\"", err);
 }
 
