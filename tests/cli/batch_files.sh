@@ -46,7 +46,7 @@ done
 # --- what is no file ---
 row one completions "$text" >"$T/one.jsonl"
 mkfifo "$T/pipe"
-code 'a pipe as input' 3 timeout 20 "$QUIETMIND" batch $DEMO "$T/pipe" -o "$T/x"
+code 'a pipe as input' 3 timeout 120 "$QUIETMIND" batch $DEMO "$T/pipe" -o "$T/x"
 check 'is not waited for' err_has 'expected a regular file, found a named pipe'
 code 'a folder as input' 3 run "$T" -o "$T/x"
 check 'is called one' err_has 'found a folder'
@@ -81,7 +81,7 @@ stopped() { # stopped FOLDER ARGUMENT...: a job interrupted in that folder
     local pid i
     (cd "$1" && shift && exec "$QUIETMIND" batch "$@") </dev/null >"$T/out" 2>"$T/err" &
     pid=$!
-    for ((i = 0; i < 1000; i++)); do
+    for ((i = 0; i < 6000; i++)); do
         "$QUIETMIND" batch --status "$1/out put" 2>/dev/null | grep -q '^rows *[1-9]' && break
         sleep 0.01
     done

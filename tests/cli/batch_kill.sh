@@ -49,7 +49,7 @@ for signal in INT TERM HUP; do
     "$QUIETMIND" batch $DEMO "$T/long.jsonl" -o "$T/stopped" --threads 2 --sequences 1 --context 512 \
         --checkpoint-every 0.1 </dev/null >"$T/out" 2>"$T/err" &
     pid=$!
-    for ((i = 0; i < 400; i++)); do
+    for ((i = 0; i < 6000; i++)); do
         "$QUIETMIND" batch --status "$T/stopped" 2>&1 | grep -q "working (process $pid)" && break
         sleep 0.01
     done

@@ -1,5 +1,5 @@
-/* Counts every allocation of the process, by any thread, while `counting` is set. For one source file of a test
- * program: it stands before the C library's functions, or hooks into the sanitizers'. */
+/* Counts every allocation of the process and its bytes, by any thread, while `counting` is set. For one source file of
+ * a test program: it stands before the C library's functions, or hooks into the sanitizers'. */
 #ifndef QM_TESTS_SUPPORT_ALLOCATIONS_H
 #define QM_TESTS_SUPPORT_ALLOCATIONS_H
 
@@ -10,10 +10,13 @@
 
 static atomic_bool counting;
 static atomic_long allocations;
+static atomic_ullong allocated; /* bytes that were asked for */
 
-static void count(void) {
-    if (atomic_load(&counting))
-        atomic_fetch_add(&allocations, 1);
+static void count(size_t n) {
+    if (!atomic_load(&counting))
+        return;
+    atomic_fetch_add(&allocations, 1);
+    atomic_fetch_add(&allocated, n);
 }
 
 #ifdef __has_feature /* clang's; gcc has macros */
@@ -30,8 +33,8 @@ int __sanitizer_install_malloc_and_free_hooks(void (*on_malloc)(const volatile v
                                               void (*on_free)(const volatile void *));
 
 static void on_malloc(const volatile void *p, size_t n) {
-    (void)p, (void)n;
-    count();
+    (void)p;
+    count(n);
 }
 
 static void on_free(const volatile void *p) {
@@ -49,17 +52,17 @@ void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t n);
 
 void *malloc(size_t n) {
-    count();
+    count(n);
     return __libc_malloc(n);
 }
 
 void *calloc(size_t n, size_t size) {
-    count();
+    count(n * size);
     return __libc_calloc(n, size);
 }
 
 void *realloc(void *p, size_t n) {
-    count();
+    count(n);
     return __libc_realloc(p, n);
 }
 
