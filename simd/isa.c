@@ -10,7 +10,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static const char *const isa_names[QM_ISA_COUNT] = {"scalar", "avx2", "avx512", "avx512bf16", "amx"};
+static const char *const isa_names[] = {"scalar", "avx2", "avx512", "avx512bf16", "amx"};
+_Static_assert(sizeof isa_names / sizeof *isa_names == QM_ISA_COUNT, "an instruction set without a name");
 
 /* Where one feature is reported: a bit of a CPUID register, and the state the OS must save for it. */
 struct feature {

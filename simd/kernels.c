@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "base/clock.h"
+#include "simd/mxfp4.h"
 #include "simd/tables.h"
 
 static struct qm_kernels tables[QM_ISA_COUNT];
@@ -18,6 +19,7 @@ static void build_tables(enum qm_isa isa) {
         [QM_ISA_AVX512] = qm_kernels_overlay_avx512, [QM_ISA_AVX512BF16] = qm_kernels_overlay_avx512bf16,
         [QM_ISA_AMX] = qm_kernels_overlay_amx,
     };
+    _Static_assert(sizeof overlays / sizeof *overlays == QM_ISA_COUNT, "an instruction set without kernels");
     for (; tables_built <= (int)isa; tables_built++) {
         if (tables_built > 0)
             tables[tables_built] = tables[tables_built - 1];
@@ -72,10 +74,10 @@ enum qm_isa qm_isa_auto(void) {
 
 static size_t panel_data_bytes(enum qm_dtype t, size_t k) {
     switch (t) {
-    case QM_BF16: return (k + 1) / 2 * 64;
-    case QM_F16: return k * 32;
-    case QM_F32: return k * 64;
-    case QM_MXFP4: return k / 32 * 272;
+    case QM_BF16: return (k + 1) / 2 * 4 * QM_PANEL_ROWS;
+    case QM_F16: return k * 2 * QM_PANEL_ROWS;
+    case QM_F32: return k * 4 * QM_PANEL_ROWS;
+    case QM_MXFP4: return k / QM_MXFP4_K * QM_MXFP4_BLOCK;
     default: return 0;
     }
 }

@@ -38,6 +38,7 @@ enum {
     QM_PACK_ROWS = 48,
     QM_KV_PAGE_TOKENS = 128,                /* keys and values are kept in pages of this many tokens */
     QM_ATTENTION_SPLIT = 512,               /* attention is cut at absolute multiples of this many tokens */
+    QM_SELECT_ROOM = 16,                    /* ids that select_at_least may write after the last */
     QM_SCORES_LD = QM_ATTENTION_SPLIT + 16, /* no power of two, so that rows do not meet in the same sets of a cache */
 };
 
@@ -159,7 +160,8 @@ struct qm_kernels {
      * sampling_weights: w[i] = 2^((z[i] - max) * scale), where max is the greatest finite z and scale >= 0 is finite;
      * 0 where z[i] is not finite, or the weight is below 2^-125. Returns their sum, in float64 in 16 lanes by index. A
      * weight's relative error is below (1.2 + |log2 weight|) x 2^-24; that of max is exactly 1. w may be z.
-     * select_at_least: the indices of x[i] >= least, ascending, to ids, which has room for n + 16; returns how many. */
+     * select_at_least: the indices of x[i] >= least, ascending, to ids, which has room for n + QM_SELECT_ROOM; returns
+     * how many. */
     float (*greatest_finite)(const float *x, int64_t n);
     double (*sampling_weights)(float *w, const float *z, int64_t n, float max, float scale);
     int64_t (*select_at_least)(int32_t *ids, const float *x, int64_t n, float least);

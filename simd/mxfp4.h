@@ -6,16 +6,21 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { QM_MXFP4_K = 32, QM_MXFP4_BLOCK = 272, QM_MXFP4_LINES = 4, QM_MXFP4_LINE_K = 8 };
+#include "base/dtype.h"
+#include "simd/kernels.h"
+
+enum { QM_MXFP4_K = QM_MXFP4_VALUES, QM_MXFP4_BLOCK = 272, QM_MXFP4_LINES = 4, QM_MXFP4_LINE_K = 8 };
 
 /* code[j][r] holds row r's k = 8 j .. 8 j + 7: the even ones in its low half, the odd ones in its high half, four bits
  * each. A shift of 16 dwords brings a k's codes, and one of 32 words a pair's, to where a table look-up takes them; and
  * whole bytes of it are had by reading so many bytes later (the scales follow the codes, so all of it is the block's).
  */
 struct qm_mxfp4_block {
-    uint32_t code[QM_MXFP4_LINES][16];
-    uint8_t scale[16];
+    uint32_t code[QM_MXFP4_LINES][QM_PANEL_ROWS];
+    uint8_t scale[QM_PANEL_ROWS];
 };
+_Static_assert(sizeof(struct qm_mxfp4_block) == QM_MXFP4_BLOCK, "bytes of a block");
+_Static_assert((int)QM_MXFP4_LINES *QM_MXFP4_LINE_K == QM_MXFP4_K, "k of a block");
 
 /* Where in its dword the code of k is. */
 static inline int qm_mxfp4_shift(int k) {

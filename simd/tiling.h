@@ -12,6 +12,7 @@
 #include "simd/kernels.h"
 
 enum { QM_TILE_ROWS = 12 };
+_Static_assert(QM_PACK_ROWS % QM_TILE_ROWS == 0, "a block is whole strips");
 
 /* What a tile does along with its product. */
 struct qm_along {

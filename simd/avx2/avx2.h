@@ -4,6 +4,10 @@
 
 #include "simd/kernels.h"
 
+/* Rows of a strip: of packed activations, and of the tiles that read them. */
+enum { QM_AVX2_ROWS = 6 };
+_Static_assert(QM_PACK_ROWS % QM_AVX2_ROWS == 0, "a block is whole strips");
+
 size_t packed_bytes_bf16_avx2(int64_t m, int64_t k);
 size_t packed_bytes_f32_avx2(int64_t m, int64_t k);
 void pack_bf16_avx2(void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k);

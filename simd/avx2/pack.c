@@ -5,8 +5,6 @@
 #include "simd/avx2/transpose.h"
 #include "simd/tiling.h"
 
-enum { MOST_ROWS = 6 }; /* of a strip */
-
 size_t packed_bytes_bf16_avx2(int64_t m, int64_t k) {
     return ((size_t)(m * (k + (k & 1))) * sizeof(float) + 63) & ~(size_t)63;
 }
@@ -41,10 +39,10 @@ QM_INLINE int64_t pack_eights(int rounded, float *out, const float *const *row, 
 }
 
 QM_INLINE void pack(int rounded, float *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k) {
-    int64_t padded = rounded ? k + (k & 1) : k, strips = qm_strip_count(m, MOST_ROWS);
+    int64_t padded = rounded ? k + (k & 1) : k, strips = qm_strip_count(m, QM_AVX2_ROWS);
     for (int64_t s = 0; s < strips; s++) {
-        int64_t first, r = qm_strip(m, MOST_ROWS, s, &first);
-        const float *row[MOST_ROWS];
+        int64_t first, r = qm_strip(m, QM_AVX2_ROWS, s, &first);
+        const float *row[QM_AVX2_ROWS];
         float *out = dst + first * padded;
         for (int64_t i = 0; i < r; i++)
             row[i] = src + (rows ? rows[first + i] : first + i) * ld;

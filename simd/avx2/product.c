@@ -87,7 +87,7 @@ QM_TILES(QM_SHAPES_6_BY_1, expanded, QM_F32, QM_EXPANDED)
 
 void product_bf16_avx2(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
-        .rows = 6,
+        .rows = QM_AVX2_ROWS,
         .k_step = 2,
         .a_step = 8,
         .b_step = 64,
@@ -102,7 +102,7 @@ void product_bf16_avx2(const struct qm_product *p) {
 
 void product_f16_avx2(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
-        .rows = 6,
+        .rows = QM_AVX2_ROWS,
         .k_step = 1,
         .a_step = 4,
         .b_step = 32,
@@ -117,7 +117,7 @@ void product_f16_avx2(const struct qm_product *p) {
 
 void product_f32_avx2(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
-        .rows = 6,
+        .rows = QM_AVX2_ROWS,
         .k_step = 1,
         .a_step = 4,
         .b_step = 64,

@@ -124,7 +124,7 @@ QM_TILES(QM_SHAPES_6_BY_1, expanded, QM_EXPANDED)
 
 void product_mxfp4_avx2(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
-        .rows = 6,
+        .rows = QM_AVX2_ROWS,
         .k_step = QM_MXFP4_K,
         .a_step = QM_MXFP4_K * 4,
         .b_step = QM_MXFP4_BLOCK,

@@ -93,7 +93,7 @@ QM_TILES(QM_SHAPES_12_BY_2, expanded, QM_F32, QM_EXPANDED)
  * ends a quarter as often as with the 256 k that L1 would hold. */
 void product_bf16_avx512(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
-        .rows = 12,
+        .rows = QM_TILE_ROWS,
         .k_step = 2,
         .a_step = 8,
         .b_step = 64,
@@ -108,7 +108,7 @@ void product_bf16_avx512(const struct qm_product *p) {
 
 void product_f16_avx512(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
-        .rows = 12,
+        .rows = QM_TILE_ROWS,
         .k_step = 1,
         .a_step = 4,
         .b_step = 32,
@@ -123,7 +123,7 @@ void product_f16_avx512(const struct qm_product *p) {
 
 void product_f32_avx512(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
-        .rows = 12,
+        .rows = QM_TILE_ROWS,
         .k_step = 1,
         .a_step = 4,
         .b_step = 64,

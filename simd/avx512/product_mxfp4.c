@@ -62,7 +62,7 @@ QM_TILES(QM_SHAPES_12_BY_2, expanded, QM_EXPANDED)
 
 void product_mxfp4_avx512(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
-        .rows = 12,
+        .rows = QM_TILE_ROWS,
         .k_step = QM_MXFP4_K,
         .a_step = A_STEP,
         .b_step = QM_MXFP4_BLOCK,

@@ -71,7 +71,7 @@ QM_TILES(QM_SHAPES_12_BY_2, cached, QM_EXPANDED)
 
 void product_bf16_avx512bf16(const struct qm_product *p) {
     static const struct qm_tiling tiling = {
-        .rows = 12,
+        .rows = QM_TILE_ROWS,
         .k_step = 2,
         .a_step = 4,
         .b_step = 64,

@@ -32,7 +32,7 @@ static int read_list(const struct qm_args *args, enum qm_option option, const ch
 static int read_plan(const struct qm_args *args, struct qm_bench_plan *p, struct qm_error *err) {
     const int64_t most = 100000000;
     p->repetitions = (int)qm_args_int(args, QM_OPT_REPETITIONS, 5);
-    p->chunk = qm_args_int(args, QM_OPT_CHUNK, 512);
+    p->chunk = qm_args_int(args, QM_OPT_CHUNK, QM_DEFAULT_CHUNK);
     p->fill_depth = args->option[QM_OPT_FILL_DEPTH].set;
     p->profile = args->option[QM_OPT_PROFILE].set;
     int rc = read_list(args, QM_OPT_N_PROMPT, "512", 0, most, &p->prompt, err);

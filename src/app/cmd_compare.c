@@ -33,7 +33,7 @@ static int read_numbers(const struct qm_args *args, struct compare *c, struct qm
     struct qm_compare_task *t = &c->task;
     t->generate = qm_args_int(args, QM_OPT_COMPARE_GENERATE, 64);
     t->rounds = (int)qm_args_int(args, QM_OPT_ROUNDS, 3);
-    t->chunk = qm_args_int(args, QM_OPT_CHUNK, 512);
+    t->chunk = qm_args_int(args, QM_OPT_CHUNK, QM_DEFAULT_CHUNK);
     t->threads = (int)qm_args_int(args, QM_OPT_THREADS, 0);
     t->sampling = qm_sampling_default;
     t->sampling.temperature = qm_args_real(args, QM_OPT_TEMPERATURE, 0);

@@ -12,7 +12,7 @@
 #include "numa/topology.h"
 #include "plan/memory.h"
 
-enum { MAX_NOTES = 16, DEFAULT_CHUNK = 512 };
+enum { MAX_NOTES = 16 };
 
 struct tensor_sum {
     int64_t count;
@@ -60,7 +60,7 @@ static int plan(const struct qm_args *args, struct inspection *in, struct qm_err
     in->workload = (struct qm_workload){
         .context = context ? context : c->usual_positions,
         .sequences = 1,
-        .chunk = DEFAULT_CHUNK,
+        .chunk = QM_DEFAULT_CHUNK,
         .kv_type = kv_type < 0 ? qm_kv_default_type(c) : (enum qm_dtype)kv_type,
         .threads = threads,
     };
@@ -100,6 +100,7 @@ static void look_around(struct inspection *in) {
 
 static const char *rope_name(enum qm_rope_kind kind) {
     static const char *const names[] = {"default", "linear", "dynamic", "yarn", "llama3"};
+    _Static_assert(sizeof names / sizeof *names == QM_ROPE_KINDS, "a kind without a name");
     return names[kind];
 }
 

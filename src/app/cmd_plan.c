@@ -37,7 +37,7 @@ static bool tables(const struct qm_args *args) {
 
 static int read_ask(const struct qm_args *args, struct qm_plan_ask *ask, struct qm_error *err) {
     *ask = (struct qm_plan_ask){.context = qm_args_int(args, QM_OPT_CONTEXT, 0),
-                                .chunk = qm_args_int(args, QM_OPT_CHUNK, 512),
+                                .chunk = qm_args_int(args, QM_OPT_CHUNK, QM_DEFAULT_CHUNK),
                                 .threads = (int)qm_args_int(args, QM_OPT_THREADS, 0),
                                 .maps = args->option[QM_OPT_ATTENTION_MAPS].set,
                                 .last_layers = -1};

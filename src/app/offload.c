@@ -277,7 +277,7 @@ int qm_offload_open(const struct qm_args *args, const struct qm_model *m, const 
     if (!f)
         return qm_fail_memory(err, sizeof *f, "the placement");
     f->ask = (struct qm_plan_ask){.context = o->context,
-                                  .chunk = o->chunk ? o->chunk : 512,
+                                  .chunk = o->chunk ? o->chunk : QM_DEFAULT_CHUNK,
                                   .job = *job,
                                   .kv_type = o->kv_type,
                                   .kv_memory = o->kv_memory,

@@ -14,6 +14,9 @@ enum qm_dtype { QM_BF16, QM_F16, QM_F32, QM_MXFP4, QM_U8, QM_DTYPE_COUNT };
 const char *qm_dtype_name(enum qm_dtype t);
 size_t qm_dtype_size(enum qm_dtype t);
 
+/* MXFP4 (OCP Microscaling Formats): values of one block, that share a scale of one byte; bytes of the values. */
+enum { QM_MXFP4_VALUES = 32, QM_MXFP4_BYTES = QM_MXFP4_VALUES / 2 };
+
 static inline uint16_t qm_bf16_from_f32(float x) {
     uint32_t u;
     memcpy(&u, &x, 4);

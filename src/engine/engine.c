@@ -10,8 +10,6 @@
 #include "numa/memory.h"
 #include "simd/kernels.h"
 
-enum { DEFAULT_CHUNK = 512 };
-
 static int check_options(const struct qm_engine_options *o, struct qm_error *err) {
     if (o->context < 0 || o->sequences < 0 || o->chunk < 0 || o->threads < 0)
         return qm_fail(err, QM_USAGE, "context, sequences, chunk and threads must not be negative");
@@ -131,7 +129,7 @@ int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, 
     e->model = m;
     e->isa = o->isa;
     e->workload = (struct qm_workload){.sequences = o->sequences ? o->sequences : 1,
-                                       .chunk = o->chunk ? o->chunk : DEFAULT_CHUNK,
+                                       .chunk = o->chunk ? o->chunk : QM_DEFAULT_CHUNK,
                                        .kv_memory = o->kv_memory};
     e->workload.kv_type = o->kv_type < 0 ? qm_kv_default_type(&m->config) : (enum qm_dtype)o->kv_type;
     rc = open_team(e, o, err);

@@ -46,7 +46,7 @@ struct qm_engine_options {
     enum qm_isa isa;                    /* qm_isa_auto() unless asked for */
     int64_t context;                    /* tokens of one sequence; 0: the model's maximum, or what fits in memory */
     int64_t sequences;                  /* at once; 0: 1 */
-    int64_t chunk;                      /* tokens of one step; 0: 512 */
+    int64_t chunk;                      /* tokens of one step; 0: QM_DEFAULT_CHUNK */
     uint64_t kv_memory; /* bytes of the pool of KV pages that sequences and kept blocks share; 0: enough for
                          * `sequences` times `context`. A sequence may hold up to `context` tokens, and a step is
                          * QM_FIT where the pool is short */

@@ -7,7 +7,7 @@
 #include "engine/packed.h"
 
 /* Left to others, on the machine and on each node: page tables, buffers, what is allocated meanwhile. */
-enum { RESERVE_BYTES = 256 << 20, NODE_RESERVE_BYTES = 128 << 20, DEFAULT_CONTEXT_STEP = 1024 };
+enum { NODE_RESERVE_BYTES = 128 << 20 };
 
 static double gib(uint64_t bytes) {
     return (double)bytes / (double)(1 << 30);
@@ -34,24 +34,24 @@ int qm_homes_fit(const struct qm_model *m, int64_t asked, uint64_t most, struct 
         return rc;
     available += qm_memory_reserved();
     available = available < most ? available : most;
-    available = available > RESERVE_BYTES ? available - RESERVE_BYTES : 0;
+    available = available > QM_MEMORY_RESERVE ? available - QM_MEMORY_RESERVE : 0;
     w->context = asked ? asked : m->config.usual_positions;
     qm_memory_estimate(m, w, t);
     if (t->total <= available)
         return QM_OK;
     if (asked)
         return refuse_memory(m, w, t, available, err);
-    int64_t low = 0, high = w->context / DEFAULT_CONTEXT_STEP; /* in steps: low fits or is 0, high does not */
+    int64_t low = 0, high = w->context / QM_CONTEXT_STEP; /* in steps: low fits or is 0, high does not */
     while (high - low > 1) {
         int64_t middle = low + (high - low) / 2;
-        w->context = middle * DEFAULT_CONTEXT_STEP;
+        w->context = middle * QM_CONTEXT_STEP;
         qm_memory_estimate(m, w, t);
         if (t->total <= available)
             low = middle;
         else
             high = middle;
     }
-    w->context = low ? low * DEFAULT_CONTEXT_STEP : DEFAULT_CONTEXT_STEP;
+    w->context = low ? low * QM_CONTEXT_STEP : QM_CONTEXT_STEP;
     qm_memory_estimate(m, w, t);
     return low ? QM_OK : refuse_memory(m, w, t, available, err);
 }

@@ -117,7 +117,7 @@ static int check_row(struct loader *l, const struct qm_weight *w, const struct q
                      const uint8_t *scales, struct qm_error *err) {
     int64_t published = r->src + i * r->step;
     if (w->dtype == QM_MXFP4) {
-        const uint8_t *bad = memchr(scales, 255, (size_t)w->k / 32);
+        const uint8_t *bad = memchr(scales, 255, (size_t)w->k / QM_MXFP4_VALUES);
         if (!bad)
             return QM_OK;
         return qm_fail(err, QM_INPUT, "tensor %s: scale %lld of row %lld is 255 (NaN); expected finite weights",
@@ -144,12 +144,12 @@ static int read_piece(struct loader *l, const struct qm_weight *w, const struct 
     int rc = read_rows(l->model->shards, r->tensor, bytes, row, rows, out->rows, err);
     if (!rc && r->scales) {
         out->scales = *staging;
-        *staging += ((uint64_t)w->k / 32 * (uint64_t)rows + 63) / 64 * 64;
-        rc = read_rows(l->model->shards, r->scales, (uint64_t)w->k / 32, row, rows, out->scales, err);
+        *staging += ((uint64_t)w->k / QM_MXFP4_VALUES * (uint64_t)rows + 63) / 64 * 64;
+        rc = read_rows(l->model->shards, r->scales, (uint64_t)w->k / QM_MXFP4_VALUES, row, rows, out->scales, err);
     }
     for (int64_t i = begin; !rc && i < end; i++)
         rc = check_row(l, w, r, i, out->rows + (uint64_t)((i - begin) * r->step) * bytes,
-                       out->scales ? out->scales + (i - begin) * r->step * (w->k / 32) : NULL, err);
+                       out->scales ? out->scales + (i - begin) * r->step * (w->k / QM_MXFP4_VALUES) : NULL, err);
     return rc;
 }
 
@@ -173,7 +173,7 @@ static void pack_one(struct loader *l, const struct qm_weight *w, const struct q
         for (int64_t j = begin; j < end; j++, at++) {
             int64_t row = (j - pieces[i].begin) * runs[i].step;
             rows[at] = pieces[i].rows + (uint64_t)row * run_row_bytes(w, &runs[i]);
-            scales[at] = pieces[i].scales ? pieces[i].scales + row * (w->k / 32) : NULL;
+            scales[at] = pieces[i].scales ? pieces[i].scales + row * (w->k / QM_MXFP4_VALUES) : NULL;
             if (w->dtype != QM_MXFP4 && to->type != runs[i].tensor->dtype) {
                 widen(wide + at * w->k, rows[at], runs[i].tensor->dtype, w->k);
                 rows[at] = wide + at * w->k;
@@ -278,7 +278,7 @@ static void advise(const struct loader *l, const struct block *b, int advice) {
             continue;
         advise_rows(l->model->shards, r->tensor, run_row_bytes(w, r), row, rows, advice);
         if (r->scales)
-            advise_rows(l->model->shards, r->scales, (uint64_t)w->k / 32, row, rows, advice);
+            advise_rows(l->model->shards, r->scales, (uint64_t)w->k / QM_MXFP4_VALUES, row, rows, advice);
     }
 }
 
@@ -315,7 +315,7 @@ static uint64_t staging_bytes(const struct qm_model *m, int64_t *max_runs, int64
     *max_runs = *max_k = 1;
     for (int64_t i = 0; i < m->n_weights; i++) {
         const struct qm_weight *w = &m->weights[i];
-        uint64_t panel = QM_PANEL_ROWS * (row_bytes(w) + (uint64_t)w->k / 32 + 1);
+        uint64_t panel = QM_PANEL_ROWS * (row_bytes(w) + (uint64_t)w->k / QM_MXFP4_VALUES + 1);
         /* every other row of a tensor is read with what lies between; a piece is at least two panels */
         uint64_t need = 2 * (PIECE_BYTES + 2 * panel) + (uint64_t)w->n_runs * 128;
         most = need > most ? need : most;

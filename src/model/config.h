@@ -18,7 +18,7 @@ enum {
     QM_MAX_POSITIONS = 1 << 30,
 };
 
-enum qm_rope_kind { QM_ROPE_DEFAULT, QM_ROPE_LINEAR, QM_ROPE_DYNAMIC, QM_ROPE_YARN, QM_ROPE_LLAMA3 };
+enum qm_rope_kind { QM_ROPE_DEFAULT, QM_ROPE_LINEAR, QM_ROPE_DYNAMIC, QM_ROPE_YARN, QM_ROPE_LLAMA3, QM_ROPE_KINDS };
 
 struct qm_rope {
     enum qm_rope_kind kind;

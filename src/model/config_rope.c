@@ -7,13 +7,14 @@
 #include <string.h>
 
 static const char *const kind_names[] = {"default", "linear", "dynamic", "yarn", "llama3"};
+_Static_assert(sizeof kind_names / sizeof *kind_names == QM_ROPE_KINDS, "a kind without a name");
 
 const char *qm_rope_kind_name(enum qm_rope_kind k) {
     return kind_names[k];
 }
 
 int qm_rope_kind_find(const char *name) {
-    for (int k = QM_ROPE_DEFAULT; k <= QM_ROPE_LLAMA3; k++)
+    for (int k = 0; k < QM_ROPE_KINDS; k++)
         if (strcmp(kind_names[k], name) == 0)
             return k;
     return -1;

@@ -71,7 +71,8 @@ void qm_rope_frequencies(const struct qm_config *c, int64_t context, double *inv
     *attention_factor = 1;
     switch (r->kind) {
     case QM_ROPE_DEFAULT:
-    case QM_ROPE_DYNAMIC: break;
+    case QM_ROPE_DYNAMIC:
+    case QM_ROPE_KINDS: break;
     case QM_ROPE_LINEAR:
         for (int64_t i = 0; i < n; i++)
             inv_freq[i] /= r->factor;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_SIZE = 256, SHAPE_SIZE = 200, MXFP4_BLOCK = 32, MXFP4_BLOCK_BYTES = 16 };
+enum { NAME_SIZE = 256, SHAPE_SIZE = 200 };
 
 /* What a tensor must be. */
 struct expected {
@@ -200,10 +200,10 @@ static int find_tensor(struct finder *f, struct qm_weight *w, const struct qm_so
     if (w->dtype == QM_MXFP4) {
         size_t end = strlen(name);
         x.dtype = QM_U8;
-        x.shape[x.dims - 1] /= MXFP4_BLOCK;
+        x.shape[x.dims - 1] /= QM_MXFP4_VALUES;
         strcpy(name + end, "_scales");
         run.scales = find(f, name, &x);
-        x.shape[x.dims++] = MXFP4_BLOCK_BYTES;
+        x.shape[x.dims++] = QM_MXFP4_BYTES;
         strcpy(name + end, "_blocks");
         run.tensor = find(f, name, &x);
         if (!run.scales)

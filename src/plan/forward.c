@@ -68,5 +68,6 @@ void qm_forward_free(struct qm_forward *f) {
 const char *qm_op_name(enum qm_op_kind k) {
     static const char *const names[] = {"embed",    "qkv",   "attention", "attention_out", "ffn_up",
                                         "ffn_down", "route", "moe_up",    "moe_down",      "head"};
+    _Static_assert(sizeof names / sizeof *names == QM_OP_COUNT, "an op without a name");
     return names[k];
 }

@@ -5,7 +5,11 @@
 #include "simd/kernels.h"
 
 /* Of a pool: one spare page of a window for so many pages of the main group. */
-enum { SPARE_SHARE = 8 };
+enum { SPARE_SHARE = 8, PRODUCT_FLOATS = 65536 };
+_Static_assert(QM_KV_PAGE_TOKENS % QM_PANEL_ROWS == 0, "a page's keys are whole panels");
+_Static_assert(QM_ATTENTION_SPLIT % QM_KV_PAGE_TOKENS == 0, "a split is whole pages");
+_Static_assert(QM_QUERY_ROWS % QM_PACK_ROWS == 0, "queries are packed in whole blocks");
+_Static_assert((int)QM_PRIVATE_ROWS <= (int)QM_PACK_ROWS, "what a thread packs for itself is one block");
 static const uint64_t MOST_KV_MEMORY = (uint64_t)1 << 58; /* so that its product with SPARE_SHARE fits */
 
 static uint64_t round_up(uint64_t n, uint64_t unit) {
@@ -109,8 +113,10 @@ static void plan_private(const struct qm_model *m, const struct qm_workload *w, 
     s->ld_value = (int64_t)round_up((uint64_t)c->head_dim, QM_PANEL_ROWS);
     uint64_t rows = (uint64_t)s->query_rows, value = rows * (uint64_t)s->ld_value * 4;
     uint64_t at = 0;
-    /* a product's columns before its epilogue: 32 columns of every row at least */
-    s->product_bytes = round_up((uint64_t)max64(max64(w->chunk * 32, 65536), 4 * s->ld_hidden) * 4, 64);
+    /* a product's columns before its epilogue: two panels of every row at least; and the normed rows that a thread
+     * packs for itself */
+    int64_t product = max64(w->chunk * 2 * QM_PANEL_ROWS, PRODUCT_FLOATS);
+    s->product_bytes = round_up((uint64_t)max64(product, QM_PRIVATE_ROWS * s->ld_hidden) * 4, 64);
     s->product = place(&at, s->product_bytes);
     s->accumulator = place(&at, s->product_bytes);
     s->queries = place(&at, packed_bound(s->query_rows, c->head_dim));
@@ -122,7 +128,8 @@ static void plan_private(const struct qm_model *m, const struct qm_workload *w, 
     s->vectors = place(&at, (uint64_t)(s->ld_value + c->head_dim) * 4); /* one vector, and zeros */
     s->private_rows = at;
     s->thread_bytes = round_up(
-        at + packed_bound(4, max64(max64(c->hidden, c->heads * c->head_dim), max64(c->ffn, c->moe_ffn))), 4096);
+        at + packed_bound(QM_PRIVATE_ROWS, max64(max64(c->hidden, c->heads * c->head_dim), max64(c->ffn, c->moe_ffn))),
+        4096);
     s->private_rows_bytes = s->thread_bytes - s->private_rows;
 }
 

@@ -9,6 +9,12 @@
 #include "simd/kernels.h"
 
 enum {
+    QM_DEFAULT_CHUNK = 512,        /* tokens of a step, where nobody says */
+    QM_CONTEXT_STEP = 1024,        /* a context that is what fits is a multiple of this */
+    QM_MEMORY_RESERVE = 256 << 20, /* bytes that are left to what else the process takes */
+    /* Steps of up to this many rows: each thread packs them for itself, which is cheaper than a barrier. Its own part
+     * of the scratch has room for so many. */
+    QM_PRIVATE_ROWS = 4,
     QM_PARTIAL_TOKENS = 8, /* steps of up to this many tokens may share out splits over threads */
     QM_QUERY_ROWS = 96,    /* query rows of one unit of attention, at most, unless one token has more heads */
     QM_MAX_GROUP = 256,    /* query heads of one KV head */

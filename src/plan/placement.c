@@ -8,6 +8,9 @@
 #include "plan/nodes.h"
 #include "plan/units.h"
 
+_Static_assert(QM_FFN_UNIT % QM_PANEL_ROWS == 0 && QM_FFN_UNIT % QM_MXFP4_VALUES == 0, "whole panels, even cuts of k");
+_Static_assert(QM_MAX_DEVICES <= UINT8_MAX, "a device's number is a byte");
+
 int qm_placement_open(const struct qm_model *m, int devices, struct qm_placement *out, struct qm_error *err) {
     assert(devices >= 1 && devices <= QM_MAX_DEVICES);
     size_t layers = (size_t)m->config.layers, experts = layers * (size_t)m->config.experts;

@@ -5,7 +5,7 @@
 
 #include "simd/kernels.h"
 
-enum { ATTENTION_REGIONS = 3, FFN_REGIONS = 2, SAMPLES = 16, FEW_ROWS = 4 };
+enum { ATTENTION_REGIONS = 3, FFN_REGIONS = 2, SAMPLES = 16 };
 
 /* One step being timed. */
 struct step {
@@ -125,7 +125,7 @@ static double route(const struct step *s, int device, int64_t l) {
         return 0;
     if (device != QM_DEVICE_CPU)
         return product(s, device, QM_KERNEL_DENSE, w, 1, s->rows);
-    bool few = s->rows <= FEW_ROWS; /* columns are shared out, and one thread chooses */
+    bool few = s->rows <= QM_PRIVATE_ROWS; /* columns are shared out, and one thread chooses */
     double rows = few ? s->rows : ceil(s->rows / s->t->workload.threads);
     int threads = few ? s->t->workload.threads : 1;
     double read = qm_speed_read(s->t->speed, threads) * s->read_share;

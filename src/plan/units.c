@@ -3,6 +3,7 @@
 
 const char *qm_unit_name(enum qm_unit_kind k) {
     static const char *const names[] = {"embedding", "attention", "ffn", "expert", "head"};
+    _Static_assert(sizeof names / sizeof *names == QM_UNIT_KINDS, "a unit without a name");
     return names[k];
 }
 

@@ -19,6 +19,8 @@
 #define SLOT_MAGIC 0x31304B4C424DFEu
 
 enum { UNIT = 4096, MOST_BLOCK_TOKENS = 4096, MOST_SLOTS = 1 << 22 };
+_Static_assert((int)QM_KV_PAGE_TOKENS <= (int)MOST_BLOCK_TOKENS, "a block is a page");
+_Static_assert(sizeof(struct qm_kv_hash) == 16, "no padding: it is written as it is");
 
 struct file_head {
     uint64_t magic, key, block_bytes, block_tokens, checksum; /* checksum: of what is before it */

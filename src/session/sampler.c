@@ -11,7 +11,7 @@
 
 #include "simd/kernels.h"
 
-enum { LANES = 32, SELECT_ROOM = 16 };
+enum { LANES = 32 };
 
 /* Few of a vocabulary have most of the weight. Those of at least so much, the most probable having 1, are looked at
  * until they do; the last is less than any weight but 0. */
@@ -33,7 +33,7 @@ struct qm_sampler_scratch {
     int64_t vocab;
     float *z;                    /* [vocab] logits with penalties and bias */
     float *w;                    /* [vocab] weights; before that the heap of top-k, the least first */
-    int32_t *ids;                /* [vocab + SELECT_ROOM] */
+    int32_t *ids;                /* [vocab + QM_SELECT_ROOM] */
     struct candidate *candidate; /* [vocab] */
     int32_t *times;              /* [vocab] 0 but while penalties are counted */
 };
@@ -79,7 +79,7 @@ int qm_sampler_scratch_new(int64_t vocab, enum qm_isa isa, struct qm_sampler_scr
     x->vocab = vocab;
     x->z = malloc(n * sizeof *x->z);
     x->w = malloc(n * sizeof *x->w);
-    x->ids = malloc((n + SELECT_ROOM) * sizeof *x->ids);
+    x->ids = malloc((n + QM_SELECT_ROOM) * sizeof *x->ids);
     x->candidate = malloc(n * sizeof *x->candidate);
     x->times = calloc(n, sizeof *x->times);
     if (!rc && (!x->z || !x->w || !x->ids || !x->candidate || !x->times))

@@ -8,7 +8,9 @@
 #include <cmocka.h>
 
 #include "app/app.h"
+#include "app/batch/settings.h"
 #include "app/options.h"
+#include "plan/memory.h"
 
 static const unsigned char options[] = {QM_OPT_PROMPT, QM_OPT_MAX_TOKENS,       QM_OPT_TEMPERATURE,
                                         QM_OPT_STOP,   QM_OPT_LOGPROBS,         QM_OPT_JSON,
@@ -271,12 +273,29 @@ static void test_groups(void **state) {
     }
 }
 
+/* What help shows is what the program takes. */
+static void test_defaults(void **state) {
+    (void)state;
+    static const struct {
+        enum qm_option option;
+        int taken;
+    } all[] = {{QM_OPT_CHUNK, QM_DEFAULT_CHUNK},
+               {QM_OPT_SEQUENCES, QM_BATCH_SEQUENCES},
+               {QM_OPT_LOOK_AHEAD, QM_BATCH_LOOK_AHEAD}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        const char *shown = qm_options[all[i].option].initial;
+        assert_non_null(shown);
+        assert_int_equal(strtol(shown, NULL, 10), all[i].taken);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_groups),   cmocka_unit_test(test_forms),
         cmocka_unit_test(test_modes),    cmocka_unit_test(test_values_that_may_be_left_out),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_environment),
         cmocka_unit_test(test_nearest),  cmocka_unit_test(test_table),
+        cmocka_unit_test(test_defaults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

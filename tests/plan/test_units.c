@@ -405,11 +405,38 @@ static void test_check(void **state) {
     qm_model_close(other);
 }
 
+/* What a thread packs and multiplies by itself has room in its part, whatever kernels pack it. */
+static void private_part(const struct qm_model *m) {
+    const struct qm_config *c = &m->config;
+    const int64_t widths[] = {c->hidden, c->heads * c->head_dim, c->ffn, c->moe_ffn};
+    for (size_t i = 0; i < sizeof workloads / sizeof *workloads; i++) {
+        struct qm_scratch_layout s;
+        qm_scratch_plan(m, &workloads[i], &s);
+        assert_true(s.product_bytes >= (uint64_t)(workloads[i].chunk * 2 * QM_PANEL_ROWS) * sizeof(float));
+        assert_true(s.product_bytes >= (uint64_t)(QM_PRIVATE_ROWS * s.ld_hidden) * sizeof(float));
+        assert_true(s.queries - s.accumulator >= s.product_bytes);
+        for (int isa = 0; isa < QM_ISA_COUNT; isa++) {
+            const struct qm_kernels *k;
+            if (qm_kernels_get((enum qm_isa)isa, &k, NULL))
+                continue;
+            for (size_t j = 0; j < 3 * sizeof widths / sizeof *widths; j++)
+                if (widths[j / 3])
+                    assert_true(k->type[kv_types[j % 3]].packed_bytes(QM_PRIVATE_ROWS, widths[j / 3]) <=
+                                s.private_rows_bytes);
+        }
+    }
+}
+
+static void test_private_part(void **state) {
+    (void)state;
+    each_model(private_part);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sums),      cmocka_unit_test(test_arena),   cmocka_unit_test(test_placed),
-        cmocka_unit_test(test_workspace), cmocka_unit_test(test_columns), cmocka_unit_test(test_nodes),
-        cmocka_unit_test(test_check),
+        cmocka_unit_test(test_sums),      cmocka_unit_test(test_arena),        cmocka_unit_test(test_placed),
+        cmocka_unit_test(test_workspace), cmocka_unit_test(test_columns),      cmocka_unit_test(test_nodes),
+        cmocka_unit_test(test_check),     cmocka_unit_test(test_private_part),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@
 #include "numa/memory.h"
 #include "plan/work.h"
 
-enum { RECENT = 32, OPEN_ANSWER = 512 };
+enum { RECENT = 32 };
 
 struct check {
     const struct qm_args *args;
@@ -64,7 +64,7 @@ static int count_part(struct check *c, int64_t row, const struct qm_request *r, 
     int rc = share(c, r, &shared, err);
     if (answer < 0) {
         c->open++;
-        answer = OPEN_ANSWER;
+        answer = QM_BATCH_OPEN_ANSWER;
     }
     answer = answer < room ? answer : room;
     c->sequences++;
@@ -130,7 +130,7 @@ static int print_reason(void *arg, const char *reason, int64_t count, struct qm_
 static int print_memory(struct check *c, struct qm_error *err) {
     struct qm_workload w = {.context = c->longest_all,
                             .sequences = 1,
-                            .chunk = c->settings->chunk ? c->settings->chunk : 512,
+                            .chunk = c->settings->chunk ? c->settings->chunk : QM_DEFAULT_CHUNK,
                             .kv_type = c->kv_type,
                             .threads = 64};
     struct qm_memory_table t;
@@ -197,7 +197,8 @@ static int print_all(struct check *c, struct qm_error *err) {
     rc = rc ? rc : qm_out_text("\n", err);
     rc = rc ? rc : qm_out_printf(err, "answers     at most %lld tokens", (long long)c->answers);
     if (!rc && c->open)
-        rc = qm_out_printf(err, "; %lld without a max_tokens counted with %d", (long long)c->open, OPEN_ANSWER);
+        rc =
+            qm_out_printf(err, "; %lld without a max_tokens counted with %d", (long long)c->open, QM_BATCH_OPEN_ANSWER);
     rc = rc ? rc : qm_out_text("\n", err);
     rc = rc ? rc : print_memory(c, err);
     return rc ? rc : print_time(c, err);

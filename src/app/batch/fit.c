@@ -19,12 +19,12 @@ static double token_bytes(const struct qm_engine *e) {
 /* Of so much free memory, beside the weights; 0: as much as every sequence could need. */
 static int kv_room(const struct qm_args *args, const struct qm_batch_settings *s, const struct qm_model *m,
                    uint64_t memory, uint64_t *out, struct qm_error *err) {
-    static const uint64_t least_reserve = 256u << 20;
+    static const uint64_t least_reserve = QM_MEMORY_RESERVE;
     int kv_type, rc = qm_app_kv_type(args, &kv_type, err);
     int64_t context = qm_args_int(args, QM_OPT_CONTEXT, 0);
     struct qm_workload w = {.context = context ? context : m->config.usual_positions,
                             .sequences = s->sequences,
-                            .chunk = s->chunk ? s->chunk : 512,
+                            .chunk = s->chunk ? s->chunk : QM_DEFAULT_CHUNK,
                             .kv_type = kv_type < 0 ? qm_kv_default_type(&m->config) : (enum qm_dtype)kv_type,
                             .threads = 64};
     struct qm_memory_table table;

@@ -8,8 +8,6 @@
 #include "base/file.h"
 #include "plan/machine.h"
 
-enum { SEQUENCES = 32, LOOK_AHEAD = 1000 };
-
 static int take_size(const struct qm_args *args, enum qm_option option, const char *name, uint64_t *out,
                      struct qm_error *err) {
     return args->option[option].set ? qm_size_parse(name, args->option[option].text, out, err) : QM_OK;
@@ -102,8 +100,8 @@ int qm_batch_settings_take(const struct qm_args *args, time_t now, struct qm_bat
         .strict = args->option[QM_OPT_STRICT].set,
         .restart = args->option[QM_OPT_RESTART].set,
         .as_completed = args->option[QM_OPT_AS_COMPLETED].set,
-        .sequences = qm_args_int(args, QM_OPT_SEQUENCES, SEQUENCES),
-        .look_ahead = qm_args_int(args, QM_OPT_LOOK_AHEAD, LOOK_AHEAD),
+        .sequences = qm_args_int(args, QM_OPT_SEQUENCES, QM_BATCH_SEQUENCES),
+        .look_ahead = qm_args_int(args, QM_OPT_LOOK_AHEAD, QM_BATCH_LOOK_AHEAD),
         .chunk = qm_args_int(args, QM_OPT_CHUNK, 0),
         .on_done = qm_args_text(args, QM_OPT_ON_DONE, NULL),
         .report = qm_args_text(args, QM_OPT_REPORT, NULL),

@@ -9,6 +9,10 @@
 #include "app/batch/hours.h"
 #include "app/options.h"
 
+/* Where nothing is said: sequences at once, rows that are looked at ahead; tokens that an answer without max_tokens is
+ * counted with before it is there. */
+enum { QM_BATCH_SEQUENCES = 32, QM_BATCH_LOOK_AHEAD = 1000, QM_BATCH_OPEN_ANSWER = 512 };
+
 struct qm_batch_settings {
     const char *input;  /* NULL: documents and questions */
     const char *output; /* NULL with --check */

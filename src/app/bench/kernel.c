@@ -64,7 +64,7 @@ static void multiply(void *arg, int thread, int threads) {
 /* A panel of small random values; MXFP4's scales are 1. */
 static int make_panel(struct job *j, struct qm_error *err) {
     size_t row = j->type == QM_MXFP4 ? (size_t)j->k / 2 : (size_t)j->k * qm_dtype_size(j->type);
-    uint8_t *bytes = malloc(row * QM_PANEL_ROWS), *scales = malloc((size_t)j->k / 32 + 1);
+    uint8_t *bytes = malloc(row * QM_PANEL_ROWS), *scales = malloc((size_t)j->k / QM_MXFP4_VALUES + 1);
     const void *rows[QM_PANEL_ROWS];
     const uint8_t *row_scales[QM_PANEL_ROWS];
     uint32_t state = 1;
@@ -76,7 +76,7 @@ static int make_panel(struct job *j, struct qm_error *err) {
         if (j->type != QM_MXFP4 && in == (j->type == QM_F32 ? 3u : 1u))
             bytes[i] = (bytes[i] & 0x80) | (j->type == QM_F16 ? 0x34 : 0x3D);
     }
-    for (int64_t i = 0; !rc && i < j->k / 32; i++)
+    for (int64_t i = 0; !rc && i < j->k / QM_MXFP4_VALUES; i++)
         scales[i] = 127;
     for (int r = 0; !rc && r < QM_PANEL_ROWS; r++) {
         rows[r] = bytes + row * (size_t)r;

@@ -22,7 +22,8 @@ enum {
 };
 
 static const struct qm_html_chart CHART = {WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM};
-static const char *const COLOURS[QM_COMPARE_CONFIGS] = {"#36a", "#2a8", "#c63", "#93b", "#a80", "#288", "#c36", "#777"};
+static const char *const COLOURS[] = {"#36a", "#2a8", "#c63", "#93b", "#a80", "#288", "#c36", "#777"};
+_Static_assert(sizeof COLOURS / sizeof *COLOURS == QM_COMPARE_CONFIGS, "a configuration without a colour");
 static const char STYLE[] = ".bar{opacity:.85}.spread{stroke:#000;stroke-width:2}.pred{stroke:#c33;stroke-width:3}\n"
                             "body{max-width:80em}svg{max-width:60em}\n"
                             ".line{fill:none;stroke-width:2}.dash{fill:none;stroke-width:2;stroke-dasharray:6 4}\n"

@@ -7,9 +7,8 @@
 #include "app/batch/chat.h"
 #include "app/batch/input.h"
 #include "app/batch/row.h"
+#include "app/batch/settings.h"
 #include "app/compare/run.h"
-
-enum { OPEN_ANSWER = 512, AT_ONCE = 32 };
 
 struct counts {
     int64_t rows, bad, sequences, open, prompt, answers;
@@ -25,7 +24,7 @@ static void count_row(const struct qm_openai_context *openai, const struct qm_ba
         qm_openai_request_part(request, i, &r);
         int64_t room = openai->context - r.n_prompt, answer = r.embed ? 0 : r.decoding.max_tokens;
         n->open += answer < 0;
-        answer = answer < 0 ? OPEN_ANSWER : answer;
+        answer = answer < 0 ? QM_BATCH_OPEN_ANSWER : answer;
         n->answers += answer < room ? answer : room;
         n->prompt += r.n_prompt;
         n->sequences++;
@@ -101,7 +100,7 @@ int qm_compare_job_rows(const struct qm_args *args, const struct qm_app_model *m
         rc = qm_fail(err, QM_INPUT, "%s: no row that can be answered (%lld that can't)", path, (long long)n.bad);
     if (rc)
         return rc;
-    int64_t at_once = qm_args_int(args, QM_OPT_SEQUENCES, AT_ONCE);
+    int64_t at_once = qm_args_int(args, QM_OPT_SEQUENCES, QM_BATCH_SEQUENCES);
     at_once = at_once < n.sequences ? at_once : n.sequences;
     snprintf(r->job, sizeof r->job, "%s", path);
     r->job_rows = n.rows;

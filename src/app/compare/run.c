@@ -7,10 +7,12 @@
 
 #include "app/compare/compare_private.h"
 #include "app/machine/limits.h"
+#include "numa/machine.h"
 #include "numa/memory.h"
 #include "plan/work.h"
 
 enum { QUIET_STEPS = 1000 };
+_Static_assert((int)QM_COMPARE_NODES == (int)QM_MAX_NODES, "each node has a place");
 
 static int load_progress(void *arg, const char *what, uint64_t done, uint64_t total) {
     const struct qm_compare_task *t = arg;

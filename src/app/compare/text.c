@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/batch/settings.h"
 #include "app/batch/show.h"
 #include "app/compare/compare.h"
 #include "app/out.h"
@@ -216,7 +217,8 @@ static int print_job(const struct qm_compare_report *r, struct qm_error *err) {
         rc = qm_out_printf(err, "            %lld more rows can't be answered (batch --check says why)\n",
                            (long long)r->job_bad);
     if (!rc && r->job_open)
-        rc = qm_out_printf(err, "            %lld without a max_tokens are counted with 512\n", (long long)r->job_open);
+        rc = qm_out_printf(err, "            %lld without a max_tokens are counted with %d\n", (long long)r->job_open,
+                           QM_BATCH_OPEN_ANSWER);
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i];
         bool known = isfinite(c->job.seconds);

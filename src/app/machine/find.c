@@ -8,6 +8,8 @@
 #include "app/machine/measure.h"
 
 static const double CLEARLY = 1.25;
+_Static_assert((int)QM_SPEED_NODES == (int)QM_MAX_NODES && (int)QM_SPEED_POINTS == (int)QM_SCALING_POINTS,
+               "what is measured of a machine is planned with");
 
 int qm_machine_find(const struct qm_machine *m, enum qm_isa isa, bool refresh, const char *disk,
                     struct qm_progress *progress, struct qm_machine_found *out, struct qm_error *err) {

@@ -5,8 +5,6 @@
 #include "app/plan/plan.h"
 #include "plan/units.h"
 
-enum { CONTEXT_STEP = 1024, RESERVE = 256 << 20 };
-
 const char *qm_plan_device_name(const struct qm_speed *s, int device) {
     return device == QM_DEVICE_CPU ? "cpu" : s->device[device - 1].name;
 }
@@ -30,15 +28,15 @@ static struct qm_workload make_workload(const struct qm_plan_ask *ask, const str
 
 /* The largest context, in steps, that fits; 0: none. */
 static int64_t largest_context(const struct qm_plan_ask *ask, const struct qm_model *m, uint64_t available) {
-    int64_t low = 0, high = m->config.max_positions / CONTEXT_STEP + 1;
+    int64_t low = 0, high = m->config.max_positions / QM_CONTEXT_STEP + 1;
     while (high - low > 1) {
         int64_t middle = low + (high - low) / 2;
-        struct qm_workload w = make_workload(ask, &m->config, middle * CONTEXT_STEP);
+        struct qm_workload w = make_workload(ask, &m->config, middle * QM_CONTEXT_STEP);
         struct qm_memory_table t;
         qm_memory_estimate(m, &w, &t);
         *(t.total <= available ? &low : &high) = middle;
     }
-    return low * CONTEXT_STEP;
+    return low * QM_CONTEXT_STEP;
 }
 
 static int refuse(const struct qm_plan_ask *ask, const struct qm_model *m, const struct qm_workload *w,
@@ -217,7 +215,7 @@ int qm_plan_bounds(const struct qm_step_time *t, struct qm_plan_bound out[QM_PLA
 /* The devices that may be used, and their bytes. */
 static uint64_t budgets(const struct qm_plan_ask *ask, struct qm_plan_answer *a) {
     uint64_t memory = ask->ram ? ask->ram : ask->speed->memory, devices = 0;
-    a->available[QM_DEVICE_CPU] = memory > RESERVE ? memory - RESERVE : 0;
+    a->available[QM_DEVICE_CPU] = memory > QM_MEMORY_RESERVE ? memory - QM_MEMORY_RESERVE : 0;
     for (int d = 1; d <= ask->speed->devices; d++) {
         uint64_t has = ask->speed->device[d - 1].memory;
         a->available[d] = ask->on_cpu ? 0 : ask->vram && ask->vram < has ? ask->vram : has;
@@ -267,7 +265,7 @@ static int place(const struct qm_plan_ask *ask, struct qm_plan_answer *a, struct
     int64_t wanted = ask->job.depth + ask->job.prompt + ask->job.generate;
     for (;;) {
         int rc = ask->given ? take_given(ask, a, err) : search(ask, a, err);
-        int64_t half = a->workload.context / 2 / CONTEXT_STEP * CONTEXT_STEP;
+        int64_t half = a->workload.context / 2 / QM_CONTEXT_STEP * QM_CONTEXT_STEP;
         if (rc != QM_FIT || ask->context || ask->given || half < wanted || half == 0)
             return rc;
         a->workload = make_workload(ask, &a->model->config, half);

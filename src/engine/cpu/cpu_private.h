@@ -39,9 +39,6 @@ struct qm_cpu {
     double attention_factor;
 };
 
-/* Steps of up to this many rows: each thread packs them for itself, which is cheaper than a barrier. */
-enum { QM_PRIVATE_ROWS = 4 };
-
 static inline uint8_t *qm_cpu_private(const struct qm_cpu *c, int thread, uint64_t offset) {
     return c->private_part[thread] + offset;
 }

@@ -10,7 +10,7 @@ static double whole(int64_t n, int64_t tile) {
 static double bytes_each(enum qm_dtype t) {
     switch (t) {
     case QM_F32: return 4;
-    case QM_MXFP4: return 17.0 / 32; /* 4 bits, and a scale for 32 */
+    case QM_MXFP4: return (QM_MXFP4_BYTES + 1.0) / QM_MXFP4_VALUES; /* with the scale */
     default: return 2;
     }
 }
