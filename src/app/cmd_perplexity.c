@@ -124,9 +124,9 @@ static int report(struct job *j, bool json, struct qm_error *err) {
     if (!json)
         return qm_out_printf(err,
                              "perplexity      %.4f\n"
-                             "nats a token    %.4f +- %.4f (standard error), %.4f (standard deviation)\n"
+                             "nats per token  %.4f +- %.4f (standard error), %.4f (standard deviation)\n"
                              "5 25 50 75 95 %%  %.4f %.4f %.4f %.4f %.4f\n"
-                             "tokens          %zu, of which %zu predicted, in windows of %lld\n",
+                             "tokens          %zu (%zu predicted), in windows of %lld\n",
                              exp(mean), mean, standard_error, deviation, q[0], q[1], q[2], q[3], q[4], j->ids.len, j->n,
                              (long long)j->window);
     json_t *root = json_pack("{s:f, s:f, s:f, s:f, s:{s:f, s:f, s:f, s:f, s:f}, s:I, s:I, s:I, s:o}", "perplexity",

@@ -7,6 +7,7 @@
 #include "app/machine/limits.h"
 #include "app/quiet.h"
 #include "base/utf8.h"
+#include "base/words.h"
 
 enum { LEAST_LOGPROB = -9999 }; /* JSON has no -infinity; as vLLM writes it */
 
@@ -157,10 +158,11 @@ void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engin
             snprintf(speed + n, sizeof speed - (size_t)n, " (%.0f %% of the %.1f GB/s this machine reads)",
                      100 * rate / now.most.read, now.most.read / 1e9);
     }
-    qm_note(progress, "prompt: %lld tokens, %.1f tokens/s; generation: %zu tokens%s%s",
-            (long long)(r->prompt_tokens - r->prefix_tokens), qm_report_prefill_tps(r), r->ids.len, speed, quiet);
+    qm_note(progress, "prompt: %lld token%s, %.1f tokens/s; generation: %zu token%s%s%s", (long long)r->prefill_tokens,
+            qm_s(r->prefill_tokens), qm_report_prefill_tps(r), r->ids.len, qm_s((long long)r->ids.len), speed, quiet);
     if (predicted->predictor && known)
         report_predicted(progress, engine, r, predicted, &now.usual);
     qm_meter_text(meter, (double)r->decode_steps, metered, sizeof metered);
-    qm_note(progress, "%s", metered);
+    if (*metered)
+        qm_note(progress, "%s", metered);
 }

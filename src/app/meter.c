@@ -72,25 +72,6 @@ void qm_meter_text(const struct qm_meter *m, double tokens, char *out, size_t si
         snprintf(part, sizeof part, "fan %.0f/min", m->fan_rpm);
         append(out, size, part);
     }
-    int absent = 0;
-    for (int k = 0; k < QM_SENSOR_COUNT; k++)
-        absent += strstr(qm_sensors_why(m->sensors, (enum qm_sensor)k), " is not there") != NULL;
-    if (absent == QM_SENSOR_COUNT) {
-        append(out, size,
-               "energy, temperature and fan not readable: no powercap and no hwmon here (a virtual machine?)");
-        return;
-    }
-    for (int k = 0; k < QM_SENSOR_COUNT; k++) {
-        const char *why = qm_sensors_why(m->sensors, (enum qm_sensor)k);
-        /* one reason for both is said once */
-        bool again = k == QM_SENSOR_FAN && !strcmp(why, qm_sensors_why(m->sensors, QM_SENSOR_TEMPERATURE));
-        bool both = k == QM_SENSOR_TEMPERATURE && !strcmp(why, qm_sensors_why(m->sensors, QM_SENSOR_FAN));
-        if (!why[0] || again)
-            continue;
-        snprintf(part, sizeof part, "%s%s not readable: %s", qm_sensor_name((enum qm_sensor)k), both ? " and fan" : "",
-                 why);
-        append(out, size, part);
-    }
 }
 
 static json_t *real_or_null(double x) {

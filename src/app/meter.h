@@ -25,7 +25,7 @@ void qm_meter_end(struct qm_meter *m);
 /* Mean watts; NaN. */
 double qm_meter_watts(const struct qm_meter *m);
 
-/* "12.3 J/token; 85 W; at most 67 °C; fan 1200/min", or of what is not readable why. */
+/* "12.3 J/token; 85 W; at most 67 °C; fan 1200/min", of what is readable; "" where nothing is (machine says why). */
 void qm_meter_text(const struct qm_meter *m, double tokens, char *out, size_t size);
 /* {joules_per_token, watts, celsius, fan_rpm, not_readable: {energy, temperature, fan}}, null for what is not there. */
 json_t *qm_meter_json(const struct qm_meter *m, double tokens);

@@ -343,7 +343,8 @@ void qm_offload_report(const struct qm_engine *e, struct qm_progress *progress) 
     for (int d = 1; d <= qm_engine_devices(e); d++) {
         struct qm_device_report r;
         qm_engine_device_report(e, d, &r);
-        qm_note(progress, "%s: emulated, so are the times; %.2f GiB, computed %.3g s, link %.3g s up and %.3g s down%s",
+        qm_note(progress,
+                "%s: emulated device: times are simulated; %.2f GiB, computed %.3g s, link %.3g s up and %.3g s down%s",
                 r.name, (double)r.memory.total / 0x1p30, r.work_seconds, r.up_seconds, r.down_seconds,
                 r.failed ? "; failed" : "");
     }

@@ -60,7 +60,7 @@ int qm_app_find(const struct qm_args *args, char **dir, struct qm_error *err) {
 int qm_app_locate(const struct qm_args *args, struct qm_progress *progress, char **dir, struct qm_error *err) {
     int rc = qm_app_find(args, dir, err);
     if (!rc && !args->model)
-        qm_note(progress, "no model was named: using the demonstration model, %s", *dir);
+        qm_note(progress, "no model given: using the demonstration model, %s", *dir);
     return rc;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "app/machine/find.h"
+#include "base/words.h"
 #include "numa/priority.h"
 
 static const double USUAL = 97, LEAST = 10;
@@ -88,12 +89,12 @@ void qm_quiet_text(const struct qm_engine *engine, char *out, size_t size) {
     size -= used;
     int all = qm_engine_threads(engine);
     if (!s.found)
-        snprintf(out, size, ", %d threads (too few tokens yet to find the fewest that keep %.4g %%)", all,
+        snprintf(out, size, ", %d thread%s (too few tokens yet to find the fewest that keep %.4g %%)", all, qm_s(all),
                  100 * s.wanted);
     else if (s.use.threads == all)
-        snprintf(out, size, ", all %d threads: fewer do not keep %.4g %%", all, 100 * s.wanted);
+        snprintf(out, size, ", all %d thread%s: fewer do not keep %.4g %%", all, qm_s(all), 100 * s.wanted);
     else
-        snprintf(out, size, ", %d of %d threads keep %.0f %%", s.use.threads, all, 100 * s.kept);
+        snprintf(out, size, ", %d of %d thread%s keep %.0f %%", s.use.threads, all, qm_s(all), 100 * s.kept);
 }
 
 json_t *qm_quiet_json(const struct qm_engine *engine) {

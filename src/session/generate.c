@@ -1,6 +1,7 @@
 /* Prefill, then token by token: step, decoding (decoding.h), callback. Between the engine's steps and whoever shows
  * or stores the text; it keeps no conversation and schedules nothing. */
 #include "session/generate.h"
+#include "base/words.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,10 +29,12 @@ static int check(struct run *r) {
         return qm_fail(r->err, QM_INPUT, "the prompt has no tokens; at least one is needed");
     int64_t context = qm_engine_context(g->engine), prefix = qm_sequence_length(g->sequence);
     if (g->n_prompt > context - prefix)
-        return qm_fail(r->err, QM_INPUT,
-                       "the prompt has %lld tokens, but the context of %lld tokens has room for %lld (%lld are taken); "
-                       "shorten the prompt or raise --context",
-                       (long long)g->n_prompt, (long long)context, (long long)(context - prefix), (long long)prefix);
+        return qm_fail(
+            r->err, QM_INPUT,
+            "the prompt has %lld token%s, but the context of %lld tokens has room for %lld (%lld token%s in it "
+            "already); shorten the prompt or raise --context",
+            (long long)g->n_prompt, qm_s(g->n_prompt), (long long)context, (long long)(context - prefix),
+            (long long)prefix, qm_s(prefix));
     r->room = context - prefix - g->n_prompt;
     r->out->prefix_tokens = prefix;
     r->out->prompt_tokens = prefix + g->n_prompt;

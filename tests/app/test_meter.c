@@ -65,7 +65,7 @@ static void test_not_readable(void **state) {
     qm_meter_tick(&m);
     qm_meter_end(&m);
     qm_meter_text(&m, 8, text, sizeof text);
-    assert_non_null(strstr(text, "energy, temperature and fan not readable: no powercap and no hwmon here"));
+    assert_string_equal(text, ""); /* machine says why */
     json_t *json = qm_meter_json(&m, 0);
     assert_true(json_is_null(json_object_get(json, "watts")));
     assert_true(json_is_string(json_object_get(json_object_get(json, "not_readable"), "energy")));

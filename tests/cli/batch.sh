@@ -60,7 +60,7 @@ check 'export: the same' cmp -s "$T/out" "$T/kinds.out"
 code 'check' 0 run "$T/kinds.jsonl" --check
 check 'check: counts' out_has '^rows +11, 7 of them'
 check 'check: says which' out_has '^row 7 \(format\): .*response_format'
-check 'check: estimates' test "$(grep -cE '^(prompts|answers|memory|time) ' "$T/out")" = 4
+check 'check: estimates' test "$(grep -cE '^(prompts|generation|memory|time) ' "$T/out")" = 4
 code 'check, strictly' 1 run "$T/kinds.jsonl" --check --strict
 code 'as completed' 0 run "$T/kinds.jsonl" -o "$T/kinds.done" --as-completed --report "$T/report.html" \
     --on-done "echo \$QUIETMIND_OUT \$QUIETMIND_FAILED >'$T/told'"
@@ -166,7 +166,7 @@ if script -qec true /dev/null </dev/null >/dev/null 2>&1; then
     script -qec "stty cols 60; '$QUIETMIND' batch $DEMO '$T/long.jsonl' -o '$T/panel' --threads 2 --sequences 2 --context 512" \
         /dev/null </dev/null | tr '\r' '\n' | sed 's/\x1b\[[AK]//g' >"$T/out"
     check 'a panel' grep -q "^done .*of $rows rows" "$T/out"
-    check 'no wider than the terminal' sh -c "! grep -E '^(done|at work|speed|left|memory)' '$T/out' | grep -qE '^.{60,}'"
+    check 'no wider than the terminal' sh -c "! grep -E '^(done|running|speed|left|memory)' '$T/out' | grep -qE '^.{60,}'"
 fi
 
 finish

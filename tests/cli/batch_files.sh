@@ -40,7 +40,7 @@ for input in zero blank; do
     check "$input: an empty output" test -e "$T/$input.out" -a ! -s "$T/$input.out"
     check "$input: a report without pictures" sh -c "grep -q '0 rows</b>: 0 answered, 0 failed, 0 cut' '$T/$input.html' && ! grep -q '<svg' '$T/$input.html'"
     code "$input: checked" 0 run "$T/$input.jsonl" --check
-    check "$input: no longest prompt" out_has '^prompts +0 tokens, 0 of them shared$'
+    check "$input: no longest prompt" out_has '^prompts +0 tokens, 0 shared$'
 done
 
 # --- what is no file ---

@@ -24,7 +24,7 @@ check 'no devices' out_has '"devices":null'
 expect 0 'two layers on a device' run $DEMO -p 'The bell' -n 12 --json --offload 2 --device $CARD
 check 'the same tokens' grep -qF "$ids" "$T/out"
 check 'where they are' err_has 'emulated: .*layers 2-3'
-check 'marked in the summary' err_has 'emulated: emulated, so are the times; [0-9.]+ GiB'
+check 'marked in the summary' err_has 'emulated: emulated device: times are simulated; [0-9.]+ GiB'
 check 'marked in JSON' out_has '"devices":\[\{"name":"emulated","emulated":true,"bytes":[1-9]'
 expect 0 'less is free than planned' run $DEMO -p 'The bell' -n 12 --json --offload 2 --device $CARD,free=2MiB
 check 'less is free: planned again, said' err_has 'emulated has 0.00 GiB free, [0-9.]+ were planned: planned again'

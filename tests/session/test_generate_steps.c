@@ -27,6 +27,7 @@
 #define qm_engine_decode_bytes fake_engine_decode_bytes
 #define qm_engine_isa fake_engine_isa
 #define qm_engine_step fake_engine_step
+#define qm_step_surely fake_step_surely
 #define qm_engine_set_interrupt fake_engine_set_interrupt
 #define qm_sequence_length fake_sequence_length
 #define qm_tokenizer_size fake_tokenizer_size
@@ -37,6 +38,7 @@
 #include "base/utf8.h"
 #include "session/decoding.c"
 #include "session/generate.c"
+#include "session/steps.c"
 
 enum { VOCAB = 300, KNOWN = 257, END = 256, CONTEXT = 64, CHUNK = 4 };
 

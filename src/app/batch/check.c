@@ -15,6 +15,7 @@
 #include "app/machine/find.h"
 #include "app/openai/request.h"
 #include "app/out.h"
+#include "base/words.h"
 #include "numa/memory.h"
 #include "plan/work.h"
 
@@ -140,7 +141,7 @@ static int print_memory(struct check *c, struct qm_error *err) {
     uint64_t running = qm_scheduler_bytes(c->model.model->config.vocab, c->settings->sequences, w.threads);
     int rc = qm_memory_available(&available, err);
     return rc ? rc
-              : qm_out_printf(err, "memory      weights %s, working %s, the longest row %s; available %s\n",
+              : qm_out_printf(err, "memory      weights %s, working %s, longest row %s; available %s\n",
                               qm_bytes_text((double)t.weights, weights, sizeof weights),
                               qm_bytes_text((double)(t.scratch + running), working, sizeof working),
                               qm_bytes_text((double)t.kv, longest, sizeof longest),
@@ -179,26 +180,28 @@ static int print_time(struct check *c, struct qm_error *err) {
         answers = (double)c->answers / (double)at_once * qm_work_seconds(&step, read, flops);
     }
     char all[64], a[64], b[64];
-    return qm_out_printf(err, "time        at least %s: prompts %s, answers %s (by this machine's measured limits)\n",
+    return qm_out_printf(err, "time        at least %s: prompt %s, generation %s (by this machine's measured limits)\n",
                          qm_duration_text(prompts + answers, all, sizeof all), qm_duration_text(prompts, a, sizeof a),
                          qm_duration_text(answers, b, sizeof b));
 }
 
 static int print_all(struct check *c, struct qm_error *err) {
-    int rc =
-        qm_out_printf(err, "rows        %lld, %lld of them can't be answered\n", (long long)c->n, (long long)c->bad);
+    int rc = qm_out_printf(err, "rows        %lld, ", (long long)c->n);
+    rc = rc       ? rc
+         : c->bad ? qm_out_printf(err, "%lld of them invalid\n", (long long)c->bad)
+                  : qm_out_text("all valid\n", err);
     if (!rc && c->bad)
         rc = qm_journal_reasons(c->seen, print_reason, NULL, err);
     rc = rc ? rc
-            : qm_out_printf(err, "prompts     %lld tokens, %lld of them shared", (long long)c->prompts,
+            : qm_out_printf(err, "prompts     %lld token%s, %lld shared", (long long)c->prompts, qm_s(c->prompts),
                             (long long)c->shared);
     if (!rc && c->longest_row)
-        rc = qm_out_printf(err, "; the longest %lld, in row %lld", (long long)c->longest, (long long)c->longest_row);
+        rc = qm_out_printf(err, "; longest %lld (row %lld)", (long long)c->longest, (long long)c->longest_row);
     rc = rc ? rc : qm_out_text("\n", err);
-    rc = rc ? rc : qm_out_printf(err, "answers     at most %lld tokens", (long long)c->answers);
+    rc = rc ? rc : qm_out_printf(err, "generation  at most %lld token%s", (long long)c->answers, qm_s(c->answers));
     if (!rc && c->open)
-        rc =
-            qm_out_printf(err, "; %lld without a max_tokens counted with %d", (long long)c->open, QM_BATCH_OPEN_ANSWER);
+        rc = qm_out_printf(err, "; %lld row%s without max_tokens counted as %d", (long long)c->open, qm_s(c->open),
+                           QM_BATCH_OPEN_ANSWER);
     rc = rc ? rc : qm_out_text("\n", err);
     rc = rc ? rc : print_memory(c, err);
     return rc ? rc : print_time(c, err);

@@ -14,6 +14,7 @@
 #include "app/batch/show.h"
 #include "app/html.h"
 #include "base/file.h"
+#include "base/words.h"
 
 /* Rows that a table lists. */
 enum { LISTED = 200 };
@@ -128,7 +129,7 @@ static void facts(struct page *p, const struct qm_journal_totals *t, const struc
     if (ended)
         fact(p, "finished", qm_batch_time_text(ended, text, sizeof text));
     factf(p, "work", "%s in %d run%s, pauses left out", qm_duration_text(run->seconds, text, sizeof text), runs,
-          runs == 1 ? "" : "s");
+          qm_s(runs));
     factf(p, "prompt tokens", "%lld, %lld of them cached", (long long)t->prompt, (long long)t->cached);
     factf(p, "generated tokens", "%lld", (long long)t->generated);
     if (run->seconds > 0)
@@ -140,7 +141,7 @@ static void facts(struct page *p, const struct qm_journal_totals *t, const struc
 
 static void summary(struct page *p, const struct qm_journal_totals *t) {
     char text[256];
-    snprintf(text, sizeof text, "<p><b>%lld row%s</b>: %lld answered, ", (long long)t->rows, t->rows == 1 ? "" : "s",
+    snprintf(text, sizeof text, "<p><b>%lld row%s</b>: %lld answered, ", (long long)t->rows, qm_s(t->rows),
              (long long)(t->rows - t->failed));
     add(p, text);
     snprintf(text, sizeof text, t->failed ? "<a href=\"#failed\">%lld failed</a>, " : "%lld failed, ",
@@ -154,7 +155,7 @@ static int add_reason(void *arg, const char *reason, int64_t count, struct qm_er
     struct page *p = arg;
     char text[64];
     (void)err;
-    snprintf(text, sizeof text, "<li>%lld row%s: ", (long long)count, count == 1 ? "" : "s");
+    snprintf(text, sizeof text, "<li>%lld row%s: ", (long long)count, qm_s(count));
     add(p, text);
     add_text(p, reason);
     add(p, "</li>\n");

@@ -23,6 +23,7 @@
 #include "app/signals.h"
 #include "app/weights_known.h"
 #include "base/file.h"
+#include "base/words.h"
 #include "numa/machine.h"
 
 static const struct qm_batch_line beginning = {.number = 1, .file_line = 1};
@@ -79,8 +80,8 @@ static int verify_journal(struct job *j, struct qm_error *err) {
     rc = rc ? rc : qm_batch_output_expect(j->journal, found.bytes, err);
     if (rc || !found.dropped)
         return rc;
-    qm_note(j->progress, "%s: %lld rows are damaged or missing there; they are computed again", j->paths.journal,
-            (long long)found.dropped);
+    qm_note(j->progress, "%s: %lld row%s damaged or missing there: computed again", j->paths.journal,
+            (long long)found.dropped, qm_s((long long)found.dropped));
     j->complete = 0;
     rc = qm_batch_note_position(j->journal, &beginning, err);
     return rc ? rc : qm_journal_set_int(j->journal, "complete", 0, err);
@@ -267,9 +268,9 @@ static int tell_resumed(struct job *j, struct qm_error *err) {
     char begun[64];
     int rc = qm_journal_totals(j->journal, &t, err);
     if (!rc)
-        qm_note(j->progress, "resuming the job begun %s (quietmind %s): %lld rows are finished, %lld of them failed",
+        qm_note(j->progress, "resuming the job begun %s (quietmind %s): %lld row%s finished, %lld failed",
                 qm_batch_time_text(j->begun, begun, sizeof begun), j->began_with.data ? j->began_with.data : "?",
-                (long long)t.rows, (long long)t.failed);
+                (long long)t.rows, qm_s(t.rows), (long long)t.failed);
     return rc;
 }
 
@@ -318,7 +319,7 @@ static int keep_circumstances(struct job *j, const char *energy, struct qm_error
     rc = rc ? rc : qm_machine_describe(m, err);
     if (!rc) {
         snprintf(text, sizeof text, "%s, %d thread%s, %s, %.1f GiB of memory", m->topology.cpu_model,
-                 qm_engine_threads(j->model.engine), qm_engine_threads(j->model.engine) == 1 ? "" : "s",
+                 qm_engine_threads(j->model.engine), qm_s(qm_engine_threads(j->model.engine)),
                  qm_args_text(j->args, QM_OPT_ISA, qm_isa_name(qm_isa_auto())), (double)m->memory / (1 << 30));
         rc = qm_journal_set(j->journal, "machine", text, err);
         qm_machine_free(m);
@@ -514,8 +515,8 @@ static int already_complete(struct job *j, struct qm_error *err) {
     if (!rc && j->settings->report)
         rc = qm_batch_report_html(j->journal, j->settings->output, j->settings->report, err);
     if (!rc)
-        qm_note(j->progress, "%s is complete: %lld rows, %lld failed", j->settings->output, (long long)t.rows,
-                (long long)t.failed);
+        qm_note(j->progress, "%s is complete: %lld row%s, %lld failed", j->settings->output, (long long)t.rows,
+                qm_s(t.rows), (long long)t.failed);
     return rc ? rc : verdict(j, &t);
 }
 

@@ -69,8 +69,7 @@ static int print_status(struct qm_journal *j, const struct qm_batch_paths *paths
     else if (!rc)
         rc = qm_out_printf(err, "state    not running%s%s; the same command resumes it\n", known ? ": " : "",
                            known ? state.data : "");
-    rc = rc ? rc
-            : qm_out_printf(err, "rows     %lld finished, %lld of them failed", (long long)t.rows, (long long)t.failed);
+    rc = rc ? rc : qm_out_printf(err, "rows     %lld finished, %lld failed", (long long)t.rows, (long long)t.failed);
     if (!rc && rows >= 0)
         rc = qm_out_printf(err, ", of %lld", (long long)rows);
     rc = rc ? rc : qm_out_text("\n", err);

@@ -6,6 +6,7 @@
 
 #include "app/batch/pace.h"
 #include "app/batch/show.h"
+#include "base/words.h"
 
 struct slowest {
     struct qm_batch_pace pace;
@@ -57,11 +58,11 @@ static void print_speed(const struct qm_journal_totals *t, const struct qm_journ
         snprintf(energy, sizeof energy, "; %.0f J, %.2f J a generated token", run->joules,
                  run->joules / (double)t->generated);
     qm_note(p,
-            "%s of work in %d run%s: prompts %lld tokens (%lld cached), %.1f tokens/s; generated %lld tokens, %.1f "
-            "tokens/s%s",
-            qm_duration_text(run->seconds, text, sizeof text), runs, runs == 1 ? "" : "s", (long long)t->prompt,
+            "%s of work in %d run%s: prompts %lld token%s (%lld cached), %.1f tokens/s; generated %lld token%s, "
+            "%.1f tokens/s%s",
+            qm_duration_text(run->seconds, text, sizeof text), runs, qm_s(runs), (long long)t->prompt, qm_s(t->prompt),
             (long long)t->cached, (double)(t->prompt - t->cached) / seconds, (long long)t->generated,
-            (double)t->generated / seconds, energy);
+            qm_s(t->generated), (double)t->generated / seconds, energy);
 }
 
 /* Devices that failed, a line each. */
@@ -90,18 +91,18 @@ int qm_batch_report(struct qm_journal *j, const char *output, struct qm_progress
         rc = qm_batch_slowest(j, slow, &n, err);
     if (rc)
         return rc;
-    qm_note(p, "%s: %lld row%s, %lld failed, %lld cut%s", output, (long long)t.rows, t.rows == 1 ? "" : "s",
-            (long long)t.failed, (long long)t.cut, t.cut ? " (as long as they may be, without an end)" : "");
+    qm_note(p, "%s: %lld row%s, %lld failed, %lld cut%s", output, (long long)t.rows, qm_s(t.rows), (long long)t.failed,
+            (long long)t.cut, t.cut ? " (as long as they may be, without an end)" : "");
     print_speed(&t, &run, runs, p);
     rc = print_failures(j, p, err);
     if (!rc && t.failed)
         rc = qm_journal_reasons(j, print_reason, p, err);
     for (int i = 0; i < n && t.rows > QM_BATCH_SLOWEST && !rc; i++) {
         char text[64];
-        qm_note(p, "%s row %lld (%s): %s, prompt %lld, generated %lld tokens",
+        qm_note(p, "%s row %lld (%s): %s, prompt %lld, generated %lld token%s",
                 i ? "            " : "the slowest:", (long long)slow[i].number, slow[i].custom_id,
                 qm_duration_text(slow[i].seconds, text, sizeof text), (long long)slow[i].prompt,
-                (long long)slow[i].generated);
+                (long long)slow[i].generated, qm_s(slow[i].generated));
     }
     return rc;
 }

@@ -8,6 +8,7 @@
 #include "app/batch/work.h"
 #include "app/template_args.h"
 #include "base/json.h"
+#include "base/words.h"
 
 static int open_documents(const struct qm_args *args, const struct qm_batch_settings *s, struct qm_progress *progress,
                           struct qm_batch_rows *out, struct qm_error *err) {
@@ -38,9 +39,8 @@ static int open_documents(const struct qm_args *args, const struct qm_batch_sett
         return rc;
     out->source = qm_batch_documents_source(out->documents);
     int64_t questions, documents = qm_batch_documents_count(out->documents, &questions);
-    qm_note(progress, "%lld document%s, %lld question%s: %lld row%s", (long long)documents, documents == 1 ? "" : "s",
-            (long long)questions, questions == 1 ? "" : "s", (long long)(documents * questions),
-            documents * questions == 1 ? "" : "s");
+    qm_note(progress, "%lld document%s, %lld question%s: %lld row%s", (long long)documents, qm_s(documents),
+            (long long)questions, qm_s(questions), (long long)(documents * questions), qm_s(documents * questions));
     return QM_OK;
 }
 

@@ -1,5 +1,6 @@
 /* Panel and lines. */
 #include "app/batch/show.h"
+#include "base/words.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -58,8 +59,8 @@ void qm_batch_facts_take(struct qm_batch_facts *f, struct qm_batch_work *w, cons
 
 static int rows_text(const struct qm_batch_facts *f, struct qm_buf *out, struct qm_error *err) {
     const struct qm_batch_counts *c = &f->counts;
-    int rc = qm_buf_printf(out, err, "%lld of %s%lld rows", (long long)c->done, f->rows_known ? "" : "about ",
-                           (long long)f->rows);
+    int rc = qm_buf_printf(out, err, "%lld of %s%lld row%s", (long long)c->done, f->rows_known ? "" : "about ",
+                           (long long)f->rows, qm_s(f->rows));
     if (!rc && f->rows > 0)
         rc = qm_buf_printf(out, err, " (%.0f %%)", 100.0 * (double)c->done / (double)f->rows);
     if (!rc && c->failed)
@@ -79,14 +80,14 @@ int qm_batch_facts_text(const struct qm_batch_facts *f, struct qm_buf *out, stru
     int rc = qm_buf_str(out, "done     ", err);
     rc = rc ? rc : rows_text(f, out, err);
     rc = rc ? rc
-            : qm_buf_printf(out, err, "\nat work  %lld rows, %lld sequences, %lld waiting\n",
-                            (long long)f->counts.in_flight, (long long)f->running, (long long)f->waiting);
+            : qm_buf_printf(out, err, "\nrunning  %lld, waiting %lld\n", (long long)f->running, (long long)f->waiting);
     if (!rc && f->long_row)
         rc = qm_buf_printf(out, err, "prompt   row %lld: %.0f %% of %lld tokens\n", (long long)f->long_row,
                            100.0 * (double)f->long_done / (double)f->long_total, (long long)f->long_total);
-    rc = rc ? rc
-            : qm_buf_printf(out, err, "speed    prompts %.1f, answers %.1f tokens/s; overall %.1f and %.1f\nleft     ",
-                            f->prefill_rate, f->decode_rate, f->prefill_overall, f->decode_overall);
+    rc =
+        rc ? rc
+           : qm_buf_printf(out, err, "speed    prompt %.1f, generation %.1f tokens/s; overall %.1f and %.1f\nleft     ",
+                           f->prefill_rate, f->decode_rate, f->prefill_overall, f->decode_overall);
     rc = rc ? rc : left_text(f, out, err);
     rc = rc ? rc : qm_buf_printf(out, err, ", after %s of work\n", qm_duration_text(f->working, text, sizeof text));
     if (!rc && f->memory >= 0)
@@ -102,7 +103,8 @@ int qm_batch_facts_line(const struct qm_batch_facts *f, struct qm_buf *out, stru
         rc = qm_buf_printf(out, err, "; row %lld's prompt %.0f %% of %lld tokens", (long long)f->long_row,
                            100.0 * (double)f->long_done / (double)f->long_total, (long long)f->long_total);
     rc = rc ? rc
-            : qm_buf_printf(out, err, "; prompts %.1f, answers %.1f tokens/s; left: ", f->prefill_rate, f->decode_rate);
+            : qm_buf_printf(out, err, "; prompt %.1f, generation %.1f tokens/s; left: ", f->prefill_rate,
+                            f->decode_rate);
     return rc ? rc : left_text(f, out, err);
 }
 

@@ -7,6 +7,7 @@
 #include "app/bench/bench.h"
 #include "app/load_report.h"
 #include "app/offload.h"
+#include "base/words.h"
 #include "engine/engine.h"
 
 enum { SEED = 1, TOKENS = 1 << 16, QUIET_STEPS = 1000 };
@@ -130,8 +131,7 @@ static int find_quiet(struct runner *r, const struct qm_bench_case *c, struct qm
         if (!rc)
             rc = settle_depth(r, c->n_depth, err);
         qm_engine_quiet(r->engine, &s);
-        qm_progress_update(r->run->progress, "finding the fewest threads", (uint64_t)steps, QUIET_STEPS,
-                           QM_UNIT_STEPS);
+        qm_progress_update(r->run->progress, "finding the fewest threads", (uint64_t)steps, QUIET_STEPS, QM_UNIT_STEPS);
     }
     return rc;
 }
@@ -307,7 +307,7 @@ static int open_runner(struct runner *r, int threads, struct qm_error *err) {
     qm_offload_free(offload);
     if (rc == QM_FIT)
         qm_fail_context(err, "%lld sequence%s of %lld tokens (-d, -p, -n, --batch)", (long long)most_batch,
-                        most_batch == 1 ? "" : "s", (long long)options.context);
+                        qm_s(most_batch), (long long)options.context);
     qm_progress_end(r->run->progress);
     if (!rc) {
         qm_engine_set_interrupt(r->engine, r->run->stop);

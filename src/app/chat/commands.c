@@ -72,7 +72,7 @@ static int stats(struct qm_app_chat *c, const char *value) {
         (long long)c->cached, (long long)c->generated, qm_s(c->generated));
     char metered[1400];
     qm_meter_text(&c->meter, (double)r->decode_steps, metered, sizeof metered);
-    return rc ? rc : qm_out_printf(c->err, "%s\n", metered);
+    return rc || !*metered ? rc : qm_out_printf(c->err, "%s\n", metered);
 }
 
 static int set_system(struct qm_app_chat *c, const char *text) {

@@ -7,6 +7,7 @@
 #include "app/compare/compare.h"
 #include "app/html.h"
 #include "app/out.h"
+#include "base/words.h"
 
 enum {
     WIDTH = 720,
@@ -353,9 +354,8 @@ static int head(const struct qm_compare_report *r, const struct qm_compare_repor
         rc = qm_out_printf(err,
                            "<br>%d prompt%s of %lld tokens in all, each answered with %lld; %d round%s; %s, within %g "
                            "nats%s</p>\n",
-                           r->prompts, r->prompts == 1 ? "" : "s", (long long)r->prompt_tokens, (long long)r->generate,
-                           r->rounds, r->rounds == 1 ? "" : "s",
-                           r->agree ? "the answers agree" : "the answers do not agree", r->bound,
+                           r->prompts, qm_s(r->prompts), (long long)r->prompt_tokens, (long long)r->generate, r->rounds,
+                           qm_s(r->rounds), r->agree ? "the answers agree" : "the answers do not agree", r->bound,
                            r->reopened ? "; loaded in turn, since they do not fit side by side" : "");
     if (rc || !before)
         return rc;

@@ -7,6 +7,7 @@
 #include "app/batch/show.h"
 #include "app/compare/compare.h"
 #include "app/out.h"
+#include "base/words.h"
 
 enum { NAME = 18 };
 
@@ -49,8 +50,8 @@ static int print_head(const struct qm_compare_report *r, struct qm_error *err) {
                            r->machine, r->isa);
     return rc ? rc
               : qm_out_printf(err, "work        %d prompt%s, %lld tokens, each answered with %lld; %d round%s; %s\n\n",
-                              r->prompts, r->prompts == 1 ? "" : "s", (long long)r->prompt_tokens,
-                              (long long)r->generate, r->rounds, r->rounds == 1 ? "" : "s", sampling);
+                              r->prompts, qm_s(r->prompts), (long long)r->prompt_tokens, (long long)r->generate,
+                              r->rounds, qm_s(r->rounds), sampling);
 }
 
 static int print_rate(const struct qm_compare_config *k, const struct qm_compare_rate *rate, struct qm_error *err) {
@@ -211,7 +212,7 @@ static int print_job(const struct qm_compare_report *r, struct qm_error *err) {
     if (!r->job[0])
         return QM_OK;
     int rc = qm_out_printf(err, "\njob         %.60s: %lld row%s, %lld tokens to read, %lld to write, %lld at once\n",
-                           r->job, (long long)r->job_rows, r->job_rows == 1 ? "" : "s", (long long)r->job_prompt,
+                           r->job, (long long)r->job_rows, qm_s(r->job_rows), (long long)r->job_prompt,
                            (long long)r->job_answers, (long long)r->job_at_once);
     if (!rc && r->job_bad)
         rc = qm_out_printf(err, "            %lld more rows can't be answered (batch --check says why)\n",

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "app/out.h"
+#include "base/words.h"
 #include "simd/kernels.h"
 
 enum { BAR = 48 };
@@ -25,7 +26,7 @@ static int print_caches(const struct qm_machine *m, struct qm_error *err) {
                            c->kind == 'd'   ? " data"
                            : c->kind == 'i' ? " instructions"
                                             : "",
-                           c->count, size, c->cpus, c->cpus == 1 ? "" : "s");
+                           c->count, size, c->cpus, qm_s(c->cpus));
     }
     return rc;
 }
@@ -34,7 +35,7 @@ static int print_node(const struct qm_machine_node *n, struct qm_error *err) {
     return qm_out_printf(err,
                          "node %-9d %d core%s; %.1f GiB, %.1f free;\n"
                          "               huge pages free: 2 MiB %llu of %llu, 1 GiB %llu of %llu\n",
-                         n->number, n->cores, n->cores == 1 ? "" : "s", gib(n->memory), gib(n->free),
+                         n->number, n->cores, qm_s(n->cores), gib(n->memory), gib(n->free),
                          (unsigned long long)n->huge_2m.free, (unsigned long long)n->huge_2m.total,
                          (unsigned long long)n->huge_1g.free, (unsigned long long)n->huge_1g.total);
 }
@@ -44,16 +45,15 @@ static int print_processors(const struct qm_machine *m, struct qm_error *err) {
     int rc = qm_out_printf(err,
                            "processor      %s, microcode %s\n"
                            "               %d package%s, %d NUMA node%s, %d core%s, %d hardware thread%s\n",
-                           t->cpu_model, m->microcode[0] ? m->microcode : "not shown", t->packages,
-                           t->packages == 1 ? "" : "s", t->nodes, t->nodes == 1 ? "" : "s", t->cores,
-                           t->cores == 1 ? "" : "s", t->cpus, t->cpus == 1 ? "" : "s");
+                           t->cpu_model, m->microcode[0] ? m->microcode : "not shown", t->packages, qm_s(t->packages),
+                           t->nodes, qm_s(t->nodes), t->cores, qm_s(t->cores), t->cpus, qm_s(t->cpus));
     if (!rc && t->cpus < m->cpus_online)
         rc = qm_out_printf(err, "               of the machine's %d hardware threads (affinity or cpuset)\n",
                            m->cpus_online);
     if (!rc && t->cpu_quota > 0)
-        rc = qm_out_printf(err,
-                           "               CPU quota of the cgroup: the time of %.2f CPUs; threads: %d (of %d core%s)\n",
-                           t->cpu_quota, t->cores, t->allowed_cores, t->allowed_cores == 1 ? "" : "s");
+        rc = qm_out_printf(
+            err, "               CPU quota of the cgroup: the time of %.2f CPUs; threads: %d (of %d core%s)\n",
+            t->cpu_quota, t->cores, t->allowed_cores, qm_s(t->allowed_cores));
     return rc;
 }
 

@@ -7,6 +7,7 @@
 #include "app/out.h"
 #include "app/plan/plan.h"
 #include "app/routing_file.h"
+#include "base/words.h"
 #include "plan/nodes.h"
 
 static double gib(uint64_t bytes) {
@@ -78,9 +79,9 @@ static int print_head(const struct qm_plan_ask *ask, const struct qm_plan_answer
         rc = print_device(d ? "" : "devices", &s->device[d], err);
     if (!rc)
         rc = line(err, "workload", "%lld sequence%s of %lld tokens, chunks of %lld, KV %s, %d thread%s",
-                  (long long)a->workload.sequences, a->workload.sequences == 1 ? "" : "s",
-                  (long long)a->workload.context, (long long)a->workload.chunk, qm_dtype_name(a->workload.kv_type),
-                  a->workload.threads, a->workload.threads == 1 ? "" : "s");
+                  (long long)a->workload.sequences, qm_s(a->workload.sequences), (long long)a->workload.context,
+                  (long long)a->workload.chunk, qm_dtype_name(a->workload.kv_type), a->workload.threads,
+                  qm_s(a->workload.threads));
     char routing[200];
     if (!rc && ask->routing)
         rc = line(err, "routing", "%s", qm_routing_text(ask->routing, routing, sizeof routing));
