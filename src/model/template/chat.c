@@ -162,6 +162,31 @@ static int read_tokens(struct qm_chat *c, const json_t *config, struct qm_error 
     return QM_OK;
 }
 
+/* *out: the object in DIR/name, or NULL where there is no such file. */
+static int read_object(const char *dir, const char *name, struct qm_buf *path, json_t **out, struct qm_error *err) {
+    path->len = 0;
+    int rc = qm_buf_printf(path, err, "%s/%s", dir, name);
+    if (!rc && qm_file_there(path->data))
+        rc = qm_json_load(path->data, MAX_CONFIG_FILE, out, err);
+    if (!rc && *out && !qm_json_is_object(*out))
+        rc = qm_fail(err, QM_INPUT, "%s must be an object, found %s", path->data, qm_json_type_name(*out));
+    return rc;
+}
+
+/* special_tokens_map.json counts where tokenizer_config.json has no added_tokens_decoder: older folders. */
+static int read_all_tokens(struct qm_chat *c, const char *dir, const json_t *config, struct qm_error *err) {
+    struct qm_buf path = {0};
+    json_t *map = NULL;
+    int rc = read_tokens(c, config, err);
+    if (!rc && !json_object_get(config, "added_tokens_decoder"))
+        rc = read_object(dir, "special_tokens_map.json", &path, &map, err);
+    if (!rc && map)
+        rc = read_tokens(c, map, err);
+    json_decref(map);
+    qm_buf_free(&path);
+    return rc;
+}
+
 /* The template from the directory, when no file was given. */
 static int find_template(struct qm_chat *c, const char *dir, const json_t *config, const char *config_path,
                          struct qm_error *err) {
@@ -197,13 +222,9 @@ int qm_chat_load(const char *dir, const char *file, struct qm_chat **out, struct
         free(c);
         return qm_fail_memory(err, sizeof *c, "a chat template");
     }
-    int rc = qm_buf_printf(&path, err, "%s/tokenizer_config.json", dir);
-    if (!rc && qm_file_there(path.data))
-        rc = qm_json_load(path.data, MAX_CONFIG_FILE, &config, err);
-    if (!rc && config && !qm_json_is_object(config))
-        rc = qm_fail(err, QM_INPUT, "%s must be an object, found %s", path.data, qm_json_type_name(config));
+    int rc = read_object(dir, "tokenizer_config.json", &path, &config, err);
     if (!rc)
-        rc = read_tokens(c, config, err);
+        rc = read_all_tokens(c, dir, config, err);
     if (!rc)
         rc = file ? add_file(c, "default", file, qm_read_given, err) : find_template(c, dir, config, path.data, err);
     if (rc)

@@ -19,6 +19,7 @@ static const struct tm NOW = {.tm_year = 125, .tm_mday = 1};
 static const char *const FILES[] = {"chat_template.jinja",
                                     "chat_template.json",
                                     "tokenizer_config.json",
+                                    "special_tokens_map.json",
                                     "other.jinja",
                                     "additional_chat_templates/tool_use.jinja",
                                     "additional_chat_templates/rag.jinja",
@@ -137,6 +138,17 @@ static void named_templates(void **state) {
     assert_non_null(strstr(prompt(f, NULL, HI), "needs the strings"));
 }
 
+static void older_tokens(void **state) {
+    struct fixture *f = *state;
+    put(f, "chat_template.jinja", "{{ bos_token }}{{ eos_token }}{{ pad_token }}");
+    put(f, "special_tokens_map.json", "{\"bos_token\": \"<b>\", \"eos_token\": {\"content\": \"<e>\"}}");
+    assert_string_equal(prompt(f, NULL, HI), "<b><e>");
+    put(f, "tokenizer_config.json", "{\"eos_token\": \"</s>\", \"pad_token\": \"<p>\"}");
+    assert_string_equal(prompt(f, NULL, HI), "<b><e><p>");
+    put(f, "tokenizer_config.json", "{\"eos_token\": \"</s>\", \"added_tokens_decoder\": {}}");
+    assert_string_equal(prompt(f, NULL, HI), "</s>");
+}
+
 /* Beside the default: by name, of files, over a list in tokenizer_config.json. */
 static void additional_templates(void **state) {
     struct fixture *f = *state;
@@ -244,6 +256,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(precedence, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_template, set_up, tear_down),
         cmocka_unit_test_setup_teardown(named_templates, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(older_tokens, set_up, tear_down),
         cmocka_unit_test_setup_teardown(additional_templates, set_up, tear_down),
         cmocka_unit_test_setup_teardown(checked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(variables, set_up, tear_down),
