@@ -3,6 +3,8 @@
 
 #define LARGE 1e15
 
+/* most options have no "initial" */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 /* clang-format off */
 #define NONE 0, 0
 const struct qm_option_info qm_options[QM_OPT_COUNT] = {
