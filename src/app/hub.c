@@ -76,6 +76,13 @@ int qm_hub_folder(qm_environment_fn *get, struct qm_buf *out, struct qm_error *e
     cache = cache ? cache : given(get, "HUGGINGFACE_HUB_CACHE");
     if (cache)
         return expand(get, cache, out, err);
-    int rc = expand(get, home ? home : xdg ? xdg : "~/.cache", out, err);
-    return rc ? rc : qm_buf_str(out, home ? "/hub" : "/huggingface/hub", err);
+    struct qm_buf above = {0};
+    int rc = expand(get, home ? home : xdg ? xdg : "~/.cache", &above, err);
+    while (!rc && above.len > 1 && above.data[above.len - 1] == '/')
+        above.data[--above.len] = 0;
+    rc = rc ? rc : qm_buf_str(&above, home ? "/hub" : "/huggingface/hub", err);
+    /* once more, as there: "~" may have come out of a variable */
+    rc = rc ? rc : expand(get, above.data, out, err);
+    qm_buf_free(&above);
+    return rc;
 }

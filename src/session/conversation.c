@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/buf.h"
 #include "base/file.h"
@@ -248,8 +249,22 @@ int qm_conversation_load(struct qm_conversation *c, const char *path, struct qm_
     return rc;
 }
 
+/* Only another conversation is written over, or an empty file. */
+static int check_place(const char *path, struct qm_error *err) {
+    struct stat st;
+    json_t *root = NULL;
+    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
+        return QM_OK;
+    int rc = qm_json_load(path, FILE_MAX, &root, NULL);
+    rc = rc ? rc : check_messages(qm_json_is_object(root) ? json_object_get(root, "messages") : root, path, NULL);
+    json_decref(root);
+    return rc ? qm_fail(err, QM_INPUT, "%s: a file is there that is no conversation: name another", path) : QM_OK;
+}
+
 int qm_conversation_save(const struct qm_conversation *c, const char *path, struct qm_error *err) {
     struct qm_out o;
+    if (check_place(path, err))
+        return QM_INPUT;
     json_t *root = json_pack("{s:O}", "messages", c->messages);
     if (!root)
         return qm_fail_memory(err, 0, "a conversation");

@@ -61,6 +61,7 @@ int qm_conversation_reply(struct qm_conversation *c, const struct qm_turn *turn,
 /* {"messages": [...]}, or only the list: what is there is replaced. Each message must be an object with a
  * string "role"; a refused file changes nothing. */
 int qm_conversation_load(struct qm_conversation *c, const char *path, struct qm_error *err);
+/* QM_INPUT where a file is there that is no conversation. */
 int qm_conversation_save(const struct qm_conversation *c, const char *path, struct qm_error *err);
 
 #endif

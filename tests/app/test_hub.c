@@ -1,4 +1,4 @@
-/* Where the Hugging Face cache is: each case as huggingface_hub 0.36 answers it (constants.HF_HUB_CACHE). */
+/* Where the Hugging Face cache is: each case as huggingface_hub 2.4 answers it (constants.HF_HUB_CACHE). */
 #include "tests/support/support.h"
 
 #include <stdio.h>
@@ -34,6 +34,8 @@ static void the_folder_is_huggingface_hubs(void **state) {
         {{{"HF_HOME", "$DISK/hf"}, {"DISK", "/mnt/big"}}, "/mnt/big/hf/hub"},
         {{{"HF_HOME", "${DISK}2/hf"}, {"DISK", "/mnt/big"}}, "/mnt/big2/hf/hub"},
         {{{"HF_HOME", "/a/$NONE/${NONE}/$/b"}}, "/a/$NONE/${NONE}/$/b/hub"},
+        {{{"HOME", "/home/u"}, {"HF_HOME", "$A"}, {"A", "~/x"}}, "/home/u/x/hub"},
+        {{{"HF_HOME", "/hf/"}}, "/hf/hub"},
         {{{"HF_HOME", "/hf"}, {"HUGGINGFACE_HUB_CACHE", "/old"}}, "/old"},
         {{{"HOME", "/home/u"}, {"HUGGINGFACE_HUB_CACHE", "~/old"}}, "/home/u/old"},
         {{{"HF_HOME", "/hf"}, {"HUGGINGFACE_HUB_CACHE", "/old"}, {"HF_HUB_CACHE", "/new"}}, "/new"},

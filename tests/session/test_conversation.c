@@ -318,6 +318,12 @@ static void test_files(void **state) {
     assert_int_equal(qm_conversation_load(s.c, path, &s.err), QM_OK);
     assert_last(&s, "{\"role\":\"system\",\"content\":\"x\"}");
     assert_int_equal(qm_conversation_save(s.c, "/nonexistent/x", &s.err), QM_INPUT);
+    write_file(path, "notes of mine"); /* not to be lost */
+    assert_int_equal(qm_conversation_save(s.c, path, &s.err), QM_INPUT);
+    assert_non_null(strstr(s.err.message, "no conversation"));
+    assert_int_equal(qm_conversation_load(s.c, path, &s.err), QM_INPUT);
+    write_file(path, "");
+    assert_int_equal(qm_conversation_save(s.c, path, &s.err), QM_OK);
     json_decref(before);
     unlink(path);
     qm_conversation_free(s.c);

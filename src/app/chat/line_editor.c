@@ -232,13 +232,20 @@ static unsigned char paste(EditLine *edit, int key) {
     return CC_REFRESH;
 }
 
+/* A pipe in its place would be waited for. */
+static void load_history(History *history_, const char *path) {
+    HistEvent event;
+    struct stat st;
+    if (path && stat(path, &st) == 0 && S_ISREG(st.st_mode))
+        history(history_, &event, H_LOAD, path);
+}
+
 static void set_up(struct qm_line_editor *e) {
     HistEvent event;
     e->pastes = qm_terminal_escapes(STDERR_FILENO);
     history(e->history, &event, H_SETSIZE, HISTORY_LINES);
     history(e->history, &event, H_SETUNIQUE, 1);
-    if (e->history_path)
-        history(e->history, &event, H_LOAD, e->history_path);
+    load_history(e->history, e->history_path);
     el_set(e->edit, EL_CLIENTDATA, e);
     el_set(e->edit, EL_PROMPT, prompt);
     el_set(e->edit, EL_EDITOR, "emacs");
@@ -308,7 +315,7 @@ static void remember(struct qm_line_editor *e, const char *text) {
     if (all) {
         history(all, &event, H_SETSIZE, HISTORY_LINES);
         history(all, &event, H_SETUNIQUE, 1);
-        history(all, &event, H_LOAD, e->history_path);
+        load_history(all, e->history_path);
         history(all, &event, H_ENTER, text);
         good = good && history(all, &event, H_SAVE_FP, file) >= 0;
         history_end(all);
