@@ -174,11 +174,19 @@ int qm_out_open(struct qm_out *o, const char *path, struct qm_error *err) {
         return rc;
     }
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+        /* a pipe that nobody reads fails at once (ENXIO) instead of being waited for */
+        int to = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        if (to >= 0)
+            fcntl(to, F_SETFL, 0);
         o->path = strdup(path);
-        o->file = S_ISDIR(st.st_mode) ? (errno = EISDIR, NULL) : fopen(path, "wbe");
+        o->file = to >= 0 ? fdopen(to, "wb") : NULL;
         if (o->path && o->file)
             return QM_OK;
-        int rc = qm_fail_errno(err, "%s", path);
+        int rc = errno == ENXIO && S_ISFIFO(st.st_mode)
+                     ? qm_fail(err, QM_INPUT, "%s: a named pipe that nobody reads", path)
+                     : qm_fail_errno(err, "%s", path);
+        if (to >= 0 && !o->file)
+            close(to);
         release(o);
         return rc;
     }

@@ -271,6 +271,26 @@ static void devices_are_written_directly(void **state) {
     assert_true(S_ISCHR(st.st_mode));
 }
 
+static void a_pipe_that_nobody_reads_is_told_and_not_waited_for(void **state) {
+    (void)state;
+    struct qm_out o;
+    struct qm_error e;
+    assert_int_equal(mkfifo(path, 0666), 0);
+    alarm(20);
+    assert_int_equal(qm_out_open(&o, path, &e), QM_INPUT);
+    assert_non_null(strstr(e.message, "nobody reads"));
+    int reader = open(path, O_RDONLY | O_NONBLOCK);
+    assert_int_equal(qm_out_open(&o, path, &e), QM_OK);
+    assert_int_equal(fcntl(fileno(o.file), F_GETFL) & O_NONBLOCK, 0);
+    fputs("read", o.file);
+    assert_int_equal(qm_out_commit(&o, &e), QM_OK);
+    char got[8] = "";
+    assert_int_equal(read(reader, got, sizeof got), 4);
+    assert_string_equal(got, "read");
+    alarm(0);
+    close(reader);
+}
+
 static void a_full_disk_is_told(void **state) {
     (void)state;
     struct qm_out o;
@@ -376,6 +396,7 @@ int main(void) {
         TEST(an_aborted_output_leaves_the_old_file),
         TEST(output_has_the_mode_of_an_ordinary_file),
         TEST(devices_are_written_directly),
+        TEST(a_pipe_that_nobody_reads_is_told_and_not_waited_for),
         TEST(a_full_disk_is_told),
         TEST(a_failed_write_leaves_nothing_behind),
         TEST(a_rename_that_fails_leaves_nothing_behind),

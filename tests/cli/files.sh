@@ -92,6 +92,15 @@ done
 rm "$T/cache/quietmind/history.db"
 unset XDG_CACHE_HOME
 
+export XDG_CACHE_HOME=$T/cache
+"$QUIETMIND" machine >/dev/null 2>&1
+for file in "$T"/cache/quietmind/machine-*.json; do
+    in_place pipe "$file"
+    in_place pipe "${file/machine-/kernels-}"
+done
+expect 0 'a pipe as the profile of the machine, which is not needed' run $DEMO -p a -n 2
+unset XDG_CACHE_HOME
+
 # --- read and written ---
 safe() { # safe NAME FILE: it is as it was
     check "$1: is as it was" cmp -s "$2" "$T/kept"
@@ -155,6 +164,13 @@ batch 3 'a report over the input' in.jsonl -o other --report in.jsonl
 batch 3 'a report over the answers' in.jsonl -o other --report other
 batch 3 'a report over the answers of another job' in.jsonl -o other --report job
 batch 3 'answers over a file of another job' in.jsonl -o job.partial
+mkdir stores
+cp kept stores/other.kv
+batch 0 'a file that is there as a checkpoint' in.jsonl -o other --checkpoint-dir stores
+safe 'a file that is there as a checkpoint' stores/other.kv
+rm other other.*
+mkfifo page.pipe
+batch 3 'a report into a pipe that nobody reads' in.jsonl -o other --report page.pipe
 batch 3 'a report over somebody'"'"'s page' in.jsonl -o other --report kept
 refuse 3 'numbers over the answers of a job' 'batch job' logits "$DEMO" --ids ids -o job
 check 'nothing was begun' test ! -e other -a ! -e other.journal

@@ -80,6 +80,10 @@ bool qm_batch_is_journal(const char *path) {
     return owner_of(path, journal_mark) == OURS;
 }
 
+bool qm_batch_is_store(const char *path) {
+    return owner_of(path, qm_kv_store_mark) == OURS;
+}
+
 bool qm_batch_job_of(const char *path, char *out, size_t size) {
     size_t n = strlen(path);
     char journal[NAME_ROOM];

@@ -11,6 +11,8 @@
 
 /* Whether the file is a journal of quietmind batch: a database with its mark. */
 bool qm_batch_is_journal(const char *path);
+/* Whether it is a store of keys and values, which need not lie beside OUT. */
+bool qm_batch_is_store(const char *path);
 /* The job that `path` belongs to by its name and by a journal that is there: OUT for OUT.partial and the like, and for
  * OUT itself; false where there is none. */
 bool qm_batch_job_of(const char *path, char *out, size_t size);

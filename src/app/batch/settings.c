@@ -81,7 +81,10 @@ static int take_input(const struct qm_args *args, struct qm_batch_settings *s, s
 static int check_report(const char *path, struct qm_error *err) {
     char head[2048] = "";
     struct stat st;
-    if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
+    bool there = stat(path, &st) == 0;
+    if (there && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)) && strncmp(path, "/dev/", 5) != 0)
+        return qm_fail(err, QM_INPUT, "--report %s: expected a file's name, found %s", path, qm_file_kind(st.st_mode));
+    if (there && S_ISREG(st.st_mode) && st.st_size > 0) {
         int fd, rc = qm_open_regular(path, &fd, NULL, err);
         if (rc)
             return rc;

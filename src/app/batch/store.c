@@ -7,6 +7,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "app/batch/names.h"
+
 static char *path_of(const struct qm_batch_settings *s, const struct qm_batch_paths *paths, uint64_t place) {
     if (!s->store_folder)
         return strdup(paths->kv);
@@ -63,7 +65,7 @@ int qm_batch_store_open(struct qm_batch_store *s, const struct qm_batch_settings
 }
 
 void qm_batch_store_done(struct qm_batch_store *s) {
-    if (s->path && s->store && !s->keep)
+    if (s->path && s->store && !s->keep && qm_batch_is_store(s->path))
         unlink(s->path);
 }
 
