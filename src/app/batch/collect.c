@@ -129,6 +129,10 @@ static bool is_blank(const struct qm_buf *text) {
 /* Whether it is a document, and a PDF's text. */
 static int try_document(const struct walk *w, struct qm_document *d, struct qm_error *err) {
     struct qm_buf text = {0};
+    if (strlen(d->name) > NAME_LIMIT)
+        return qm_fail(err, QM_INPUT, "its name has more than %d bytes", NAME_LIMIT);
+    if (qm_utf8_check(d->name, strlen(d->name)) != strlen(d->name))
+        return qm_fail(err, QM_INPUT, "its name is not UTF-8");
     bool pdf = w->has_pdftotext && is_pdf(d->path);
     int rc = pdf ? qm_pdf_text(w->pdftotext, d->path, &qm_pdf_limits, &text, err) : qm_document_text(d, &text, err);
     if (!rc && pdf)
@@ -163,7 +167,6 @@ static int leave_out(struct walk *w, const char *name, const char *reason, struc
 
 static int add(struct walk *w, const char *path, const char *name, struct qm_error *err) {
     struct qm_documents *out = w->out;
-    struct qm_error why = {0};
     if (out->n == out->cap) {
         size_t cap = out->cap ? 2 * out->cap : 64;
         struct qm_document *more = realloc(out->document, cap * sizeof *more);
@@ -172,29 +175,9 @@ static int add(struct walk *w, const char *path, const char *name, struct qm_err
         out->document = more;
         out->cap = cap;
     }
-    struct qm_document d = {.path = strdup(path), .name = strdup(name)};
-    int rc = d.path && d.name ? QM_OK : qm_fail_memory(err, strlen(path), "a document's name");
-    if (!rc && strlen(name) > NAME_LIMIT)
-        qm_fail(&why, QM_INPUT, "its name has more than %d bytes", NAME_LIMIT);
-    else if (!rc && qm_utf8_check(name, strlen(name)) != strlen(name))
-        qm_fail(&why, QM_INPUT, "its name is not UTF-8");
-    else if (!rc)
-        try_document(w, &d, &why);
-    if (!rc && why.code == QM_OK) {
-        out->document[out->n++] = d;
-        return QM_OK;
-    }
-    free(d.path);
-    free(d.name);
-    if (rc)
-        return rc;
-    /* "path: reason" of the system, or the reason */
-    size_t n = strlen(path);
-    const char *reason = !strncmp(why.message, path, n) && why.message[n] == ':' ? why.message + n + 2 : why.message;
-    if (why.code == QM_INPUT)
-        return leave_out(w, name, reason, err);
-    *err = why;
-    return why.code;
+    struct qm_document *d = &out->document[out->n++];
+    *d = (struct qm_document){.path = strdup(path), .name = strdup(name)};
+    return d->path && d->name ? QM_OK : qm_fail_memory(err, strlen(path), "a document's name");
 }
 
 static bool is_other(const struct walk *w, const struct stat *st) {
@@ -274,6 +257,41 @@ static int add_path(struct walk *w, const char *path, struct qm_error *err) {
 
 /* --- all of it --- */
 
+static void free_document(struct qm_document *d) {
+    free(d->path);
+    free(d->name);
+    qm_buf_free(&d->text);
+}
+
+/* Of what was found, the texts. */
+static int try_all(struct walk *w, struct qm_error *err) {
+    struct qm_documents *out = w->out;
+    size_t n = out->n, kept = 0;
+    int rc = QM_OK;
+    for (size_t i = 0; i < n; i++) {
+        struct qm_document d = out->document[i];
+        struct qm_error why = {0};
+        qm_progress_update(w->c->progress, "reading documents", i, n, QM_UNIT_STEPS);
+        if (!rc && !try_document(w, &d, &why)) {
+            out->document[kept++] = d;
+            continue;
+        }
+        /* "path: reason" of the system, or the reason */
+        size_t len = strlen(d.path);
+        bool named = !strncmp(why.message, d.path, len) && why.message[len] == ':';
+        if (!rc && why.code == QM_INPUT) {
+            rc = leave_out(w, d.name, why.message + (named ? len + 2 : 0), err);
+        } else if (!rc) {
+            *err = why;
+            rc = why.code;
+        }
+        free_document(&d);
+    }
+    qm_progress_end(w->c->progress);
+    out->n = kept;
+    return rc;
+}
+
 static int by_name(const void *a, const void *b) {
     return strcmp(((const struct qm_document *)a)->name, ((const struct qm_document *)b)->name);
 }
@@ -327,6 +345,7 @@ int qm_documents_collect(const struct qm_collect *c, struct qm_documents *out, s
     int rc = QM_OK;
     for (size_t i = 0; i < c->n_paths && !rc; i++)
         rc = add_path(w, c->paths[i], err);
+    rc = rc ? rc : try_all(w, err);
     rc = rc ? rc : settle(w, err);
     qm_buf_free(&w->hidden);
     qm_buf_free(&w->jobs);
@@ -337,11 +356,8 @@ int qm_documents_collect(const struct qm_collect *c, struct qm_documents *out, s
 }
 
 void qm_documents_free(struct qm_documents *d) {
-    for (size_t i = 0; i < d->n; i++) {
-        free(d->document[i].path);
-        free(d->document[i].name);
-        qm_buf_free(&d->document[i].text);
-    }
+    for (size_t i = 0; i < d->n; i++)
+        free_document(&d->document[i]);
     free(d->document);
     *d = (struct qm_documents){0};
 }

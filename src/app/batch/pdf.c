@@ -122,7 +122,9 @@ int qm_pdf_text(const char *program, const char *path, const struct qm_pdf_limit
         ;
     kill(-child, SIGKILL); /* what it may have started */
     if (!rc && status != 0)
-        rc = qm_fail(err, QM_INPUT, WIFSIGNALED(status) ? "pdftotext was ended by signal %d" : "pdftotext failed (%d)",
+        rc = qm_fail(err, QM_INPUT,
+                     WIFSIGNALED(status) ? "pdftotext was ended by signal %d"
+                                         : "pdftotext failed (%d): damaged or encrypted?",
                      WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     return rc;
 }
