@@ -205,25 +205,78 @@ static int decode_once(const struct qm_args *args, const struct vocabulary *v, s
     return rc;
 }
 
-static int encode_once(const struct qm_args *args, const struct qm_tokenizer *t, struct qm_error *err) {
-    struct qm_ids ids = {0};
+/* A text's ids. name: what it is called in messages; path: where it is, NULL for TEXT itself. */
+static int encode_text(const struct qm_args *args, const struct qm_tokenizer *t, const char *path, struct qm_ids *ids,
+                       struct qm_error *err) {
     struct qm_buf text = {0};
     int rc;
-    if (args->n_positional && strcmp(args->positional[0], "-")) {
+    if (path) {
+        rc = qm_app_read_text(path, &text, err);
+    } else {
         rc = qm_buf_str(&text, args->positional[0], err);
         if (!rc)
             rc = qm_app_check_utf8(text.data, text.len, "TEXT", err);
-    } else {
-        rc = qm_app_read_text("-", &text, err);
     }
     if (!rc)
-        rc = qm_tokenizer_encode(t, text.data, text.len, !args->option[QM_OPT_NO_SPECIAL].set, true, &ids, err);
-    if (!rc && args->option[QM_OPT_JSON].set)
-        rc = print_ids_json(t, &ids, true, err);
-    else if (!rc && !(rc = print_ids(&ids, " ", err)))
-        rc = qm_out_text("\n", err);
-    qm_ids_free(&ids);
+        rc = qm_tokenizer_encode(t, text.data, text.len, !args->option[QM_OPT_NO_SPECIAL].set, true, ids, err);
     qm_buf_free(&text);
+    return rc;
+}
+
+static int print_encoded(const struct qm_args *args, const struct qm_tokenizer *t, const struct qm_ids *ids,
+                         struct qm_error *err) {
+    if (args->option[QM_OPT_COUNT_TOKENS].set)
+        return qm_out_printf(err, args->option[QM_OPT_JSON].set ? "{\"tokens\":%zu}\n" : "%zu\n", ids->len);
+    if (args->option[QM_OPT_JSON].set)
+        return print_ids_json(t, ids, true, err);
+    int rc = print_ids(ids, " ", err);
+    return rc ? rc : qm_out_text("\n", err);
+}
+
+/* A line of a count of several files; the last has no name in JSON. */
+static int print_count(size_t n, const char *name, bool json, bool last, struct qm_error *err) {
+    if (!json)
+        return qm_out_printf(err, "%zu %s\n", n, name);
+    if (last)
+        return qm_out_printf(err, "],\"tokens\":%zu}\n", n);
+    int rc = qm_out_text("{\"file\":", err);
+    if (!rc)
+        rc = print_json_string(name, strlen(name), err);
+    return rc ? rc : qm_out_printf(err, ",\"tokens\":%zu}", n);
+}
+
+/* Files one by one, each a text of its own: no more than one is in memory. */
+static int encode_files(const struct qm_args *args, const struct qm_tokenizer *t, struct qm_progress *progress,
+                        struct qm_error *err) {
+    const struct qm_arg *files = &args->option[QM_OPT_FILES];
+    bool count = args->option[QM_OPT_COUNT_TOKENS].set && files->n_list > 1, json = args->option[QM_OPT_JSON].set;
+    size_t total = 0;
+    int rc = count && json ? qm_out_text("{\"files\":[", err) : QM_OK;
+    for (size_t i = 0; i < files->n_list && !rc; i++) {
+        struct qm_ids ids = {0};
+        qm_progress_update(progress, "tokenizing", i, files->n_list, QM_UNIT_TOKENS);
+        rc = encode_text(args, t, files->list[i], &ids, err);
+        qm_progress_end(progress);
+        total += ids.len;
+        if (!rc && count && json && i)
+            rc = qm_out_text(",", err);
+        if (!rc)
+            rc = count ? print_count(ids.len, files->list[i], json, false, err) : print_encoded(args, t, &ids, err);
+        qm_ids_free(&ids);
+    }
+    return rc || !count ? rc : print_count(total, "total", json, true, err);
+}
+
+static int encode_once(const struct qm_args *args, const struct qm_tokenizer *t, struct qm_progress *progress,
+                       struct qm_error *err) {
+    struct qm_ids ids = {0};
+    if (args->option[QM_OPT_FILES].set)
+        return encode_files(args, t, progress, err);
+    bool given = args->n_positional && strcmp(args->positional[0], "-");
+    int rc = encode_text(args, t, given ? NULL : "-", &ids, err);
+    if (!rc)
+        rc = print_encoded(args, t, &ids, err);
+    qm_ids_free(&ids);
     return rc;
 }
 
@@ -231,6 +284,8 @@ static int run_tokenize(const struct qm_args *args, struct qm_error *err) {
     bool decoding = args->option[QM_OPT_DECODE].set, lines = args->option[QM_OPT_JSONL].set;
     if (lines && (args->n_positional || args->option[QM_OPT_DECODE].has_value))
         return qm_fail(err, QM_USAGE, "tokenize: --jsonl reads standard input, but there is an argument too");
+    if (args->n_positional && args->option[QM_OPT_FILES].set)
+        return qm_fail(err, QM_USAGE, "tokenize: expected TEXT or --file, found both");
     if (!decoding && args->n_positional > 1)
         return qm_fail(err, QM_USAGE, "tokenize: expected one TEXT (quote it), found a second: \"%s\"",
                        args->positional[1]);
@@ -243,18 +298,21 @@ static int run_tokenize(const struct qm_args *args, struct qm_error *err) {
         rc = qm_tokenizer_load(dir, &t, err);
     if (!rc) {
         const struct vocabulary v = {t, padded_size(dir, qm_tokenizer_size(t))};
-        rc = lines ? json_lines(args, &v, err) : decoding ? decode_once(args, &v, err) : encode_once(args, t, err);
+        rc = lines      ? json_lines(args, &v, err)
+             : decoding ? decode_once(args, &v, err)
+                        : encode_once(args, t, &progress, err);
     }
     qm_tokenizer_free(t);
     free(dir);
     return rc;
 }
 
-static const unsigned char tokenize_options[] = {
-    QM_OPT_NO_SPECIAL, QM_OPT_DECODE, QM_OPT_SKIP_SPECIAL, QM_OPT_JSON, QM_OPT_JSONL, QM_OPT_QUIET_OUTPUT, QM_OPT_END};
+static const unsigned char tokenize_options[] = {QM_OPT_FILES,  QM_OPT_COUNT_TOKENS, QM_OPT_NO_SPECIAL,
+                                                 QM_OPT_DECODE, QM_OPT_SKIP_SPECIAL, QM_OPT_JSON,
+                                                 QM_OPT_JSONL,  QM_OPT_QUIET_OUTPUT, QM_OPT_END};
 
-static const unsigned char decode_refuses[] = {QM_OPT_NO_SPECIAL, QM_OPT_END};
-static const unsigned char lines_refuses[] = {QM_OPT_JSON, QM_OPT_END};
+static const unsigned char decode_refuses[] = {QM_OPT_NO_SPECIAL, QM_OPT_FILES, QM_OPT_COUNT_TOKENS, QM_OPT_END};
+static const unsigned char lines_refuses[] = {QM_OPT_JSON, QM_OPT_FILES, QM_OPT_COUNT_TOKENS, QM_OPT_END};
 static const struct qm_mode tokenize_modes[] = {{.by = QM_OPT_DECODE, .refuses = decode_refuses},
                                                 {.by = QM_OPT_JSONL, .refuses = lines_refuses},
                                                 {.by = QM_OPT_END}};
@@ -262,14 +320,17 @@ static const struct qm_need tokenize_needs[] = {{QM_OPT_SKIP_SPECIAL, QM_OPT_DEC
 
 const struct qm_command qm_cmd_tokenize = {
     .name = "tokenize",
-    .usage = "MODEL [TEXT|-] | MODEL --decode [IDS|-]",
+    .usage = "MODEL [TEXT|-] | MODEL -f FILE ... | MODEL --decode [IDS|-]",
     .summary = "Turn text into token ids, or token ids into text",
-    .details = "Without TEXT, or with -, standard input is read. Needs only the tokenizer's\n"
-               "files in the model's directory. --json prints {\"ids\":[...],\"pieces\":[...]}, or\n"
-               "with --decode {\"text\":...}. --jsonl reads {\"text\":..., \"add_special\":true} a\n"
-               "line and prints {\"ids\":[...]}; with --decode, {\"ids\":[...]} and {\"text\":...}.\n"
-               "A line that is refused ends it, naming the line's number (exit code 3).\n",
+    .details = "Without TEXT, or with -, standard input is read; of several files each is a\n"
+               "text of its own. --count prints how many tokens there are: of several files\n"
+               "each with its name, and the total. Needs only the tokenizer's files in the\n"
+               "model's directory. --json prints {\"ids\":[...],\"pieces\":[...]}, with --decode\n"
+               "{\"text\":...}. --jsonl reads {\"text\":..., \"add_special\":true} a line and\n"
+               "prints {\"ids\":[...]}; with --decode, {\"ids\":[...]} and {\"text\":...}. A line\n"
+               "that is refused ends it, naming the line's number (exit code 3).\n",
     .example = "quietmind tokenize Qwen/Qwen3-4B \"Hello, world\"\n"
+               "quietmind tokenize Qwen/Qwen3-4B --count -f a.txt -f b.txt\n"
                "quietmind tokenize Qwen/Qwen3-4B --decode \"9707 11 1879\"\n",
     .options = tokenize_options,
     .modes = tokenize_modes,

@@ -35,6 +35,33 @@ check 'nothing is left' out_is ''
 expect 0 'decode --json' tokenize $DEMO --decode 1022 --json
 check 'text' out_is '{"text":"<|im_start|>"}
 '
+n=$(echo "$ids" | wc -w)
+printf '\357\273\277Where is the brass rope?' >"$T/a b.txt"
+printf 'Where is the brass rope?Where is the brass rope?' >"$T/two"
+expect 0 'a file' tokenize $DEMO -f "$T/a b.txt"
+check 'without its byte order mark' out_is "$ids
+"
+expect 0 '--count' tokenize $DEMO --count 'Where is the brass rope?'
+check 'a number' out_is "$n
+"
+expect 0 'of one file' tokenize $DEMO --count -f "$T/a b.txt"
+check 'the number alone' out_is "$n
+"
+expect 0 'of several' tokenize $DEMO --count -f "$T/a b.txt" -f "$T/two"
+check 'each, and the total' out_is "$n $T/a b.txt
+$((2 * n)) $T/two
+$((3 * n)) total
+"
+expect 0 'as JSON' tokenize $DEMO --count --json -f "$T/a b.txt" -f "$T/two"
+check 'the same' out_is "{\"files\":[{\"file\":\"$T/a b.txt\",\"tokens\":$n},{\"file\":\"$T/two\",\"tokens\":$((2 * n))}],\"tokens\":$((3 * n))}
+"
+expect 0 'several files' tokenize $DEMO -f "$T/a b.txt" -f "$T/a b.txt"
+check 'a line each' out_is "$ids
+$ids
+"
+refuse 2 'a file and a text' 'TEXT or --file' tokenize $DEMO -f "$T/two" text
+refuse 2 '--count of ids' 'count' tokenize $DEMO --count --decode 1
+expect 3 'no such file' tokenize $DEMO --count -f "$T/two" -f "$T/no-such" -f "$T/two"
 expect 0 'no ids' tokenize $DEMO ''
 check 'an empty line' out_is '
 '
