@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "model/template/chat_private.h"
 #include "model/template/value.h"
+#include "model/tokenizer/settings.h"
 
 enum { MAX_TEMPLATE_FILE = 4 << 20, MAX_CONFIG_FILE = 64 << 20, MAX_NAMED = 64 };
 
@@ -147,19 +148,29 @@ static json_t *token_list(const json_t *v) {
     return list;
 }
 
-static int read_tokens(struct qm_chat *c, const json_t *config, struct qm_error *err) {
-    static const char *const names[] = {"bos_token", "eos_token", "unk_token", "sep_token",
-                                        "pad_token", "cls_token", "mask_token"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        json_t *value = token_value(json_object_get(config, names[i]));
-        if (value && json_object_set_new(c->tokens, names[i], value))
-            return qm_fail_memory(err, 64, "special tokens");
+/* The special tokens, as the tokenizer has them: its class's own where the folder names none. */
+static int read_tokens(struct qm_chat *c, const char *dir, struct qm_error *err) {
+    static const char *const more = "additional_special_tokens";
+    struct qm_token_files files;
+    struct qm_settings s = {0};
+    int rc = qm_token_files_read(dir, &files, err);
+    if (!rc)
+        rc = qm_settings_read(&files, &s, err);
+    int bad = 0;
+    for (int i = 0; !rc && i < QM_NAMED_COUNT; i++)
+        bad |= s.named[i] && json_object_set_new(c->tokens, qm_named_keys[i], json_string(s.named[i]));
+    json_t *list = rc ? NULL : token_list(json_object_get(files.config, more));
+    if (!rc && !json_object_get(files.config, "added_tokens_decoder")) {
+        json_t *old = token_list(json_object_get(files.map, more));
+        bad |= json_array_extend(list, old);
+        json_decref(old);
     }
-    const json_t *more = json_object_get(config, "additional_special_tokens");
-    if (json_is_array(more) && json_array_size(more) &&
-        json_object_set_new(c->tokens, "additional_special_tokens", token_list(more)))
-        return qm_fail_memory(err, 64, "special tokens");
-    return QM_OK;
+    if (!rc && json_array_size(list))
+        bad |= json_object_set(c->tokens, more, list);
+    json_decref(list);
+    qm_settings_free(&s);
+    qm_token_files_free(&files);
+    return bad ? qm_fail_memory(err, 64, "special tokens") : rc;
 }
 
 /* *out: the object in DIR/name, or NULL where there is no such file. */
@@ -170,20 +181,6 @@ static int read_object(const char *dir, const char *name, struct qm_buf *path, j
         rc = qm_json_load(path->data, MAX_CONFIG_FILE, out, err);
     if (!rc && *out && !qm_json_is_object(*out))
         rc = qm_fail(err, QM_INPUT, "%s must be an object, found %s", path->data, qm_json_type_name(*out));
-    return rc;
-}
-
-/* special_tokens_map.json counts where tokenizer_config.json has no added_tokens_decoder: older folders. */
-static int read_all_tokens(struct qm_chat *c, const char *dir, const json_t *config, struct qm_error *err) {
-    struct qm_buf path = {0};
-    json_t *map = NULL;
-    int rc = read_tokens(c, config, err);
-    if (!rc && !json_object_get(config, "added_tokens_decoder"))
-        rc = read_object(dir, "special_tokens_map.json", &path, &map, err);
-    if (!rc && map)
-        rc = read_tokens(c, map, err);
-    json_decref(map);
-    qm_buf_free(&path);
     return rc;
 }
 
@@ -224,7 +221,7 @@ int qm_chat_load(const char *dir, const char *file, struct qm_chat **out, struct
     }
     int rc = read_object(dir, "tokenizer_config.json", &path, &config, err);
     if (!rc)
-        rc = read_all_tokens(c, dir, config, err);
+        rc = read_tokens(c, dir, err);
     if (!rc)
         rc = file ? add_file(c, "default", file, qm_read_given, err) : find_template(c, dir, config, path.data, err);
     if (rc)

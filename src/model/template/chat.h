@@ -14,10 +14,9 @@ struct qm_chat;
 
 /* The template comes from `file` if not NULL, else DIR/chat_template.jinja, else DIR/chat_template.json,
  * else tokenizer_config.json's "chat_template" (a string, or a list of {name, template}), beside those that
- * DIR/additional_chat_templates/NAME.jinja gives by name; bos_token,
- * eos_token and the other special tokens from tokenizer_config.json (strings or objects with content), in older folders
- * (no added_tokens_decoder there) from special_tokens_map.json over them.
- * DIR needs nothing else. None: QM_INPUT, saying so and naming --chat-template. */
+ * DIR/additional_chat_templates/NAME.jinja gives by name; bos_token, eos_token and the other special tokens as the
+ * tokenizer has them (model/tokenizer/settings.h). DIR needs nothing else. None: QM_INPUT, saying so and naming
+ * --chat-template. */
 int qm_chat_load(const char *dir, const char *file, struct qm_chat **out, struct qm_error *err);
 void qm_chat_free(struct qm_chat *c);
 

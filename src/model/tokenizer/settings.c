@@ -12,8 +12,8 @@
 
 enum { CONFIG_LIMIT = 64 << 20 };
 
-static const char *const named_keys[QM_NAMED_COUNT] = {"bos_token", "eos_token", "unk_token", "sep_token",
-                                                       "pad_token", "cls_token", "mask_token"};
+const char *const qm_named_keys[QM_NAMED_COUNT] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                                   "pad_token", "cls_token", "mask_token"};
 
 /* ---- files ---- */
 
@@ -219,11 +219,11 @@ static int read_named(const json_t *file, const char *name, const json_t *found[
                       struct qm_error *err) {
     for (int k = 0; k < QM_NAMED_COUNT; k++) {
         struct qm_new_token t = {0};
-        const json_t *v = json_object_get(file, named_keys[k]);
+        const json_t *v = json_object_get(file, qm_named_keys[k]);
         char where[80];
         if (!v)
             continue;
-        snprintf(where, sizeof where, "%s: \"%s\"", name, named_keys[k]);
+        snprintf(where, sizeof where, "%s: \"%s\"", name, qm_named_keys[k]);
         int rc = json_is_null(v) ? QM_OK : read_token(v, where, &t, err);
         if (rc)
             return rc;
@@ -277,7 +277,7 @@ static int push_named(const json_t *const found[QM_NAMED_COUNT], bool old, struc
         if (!found[k])
             continue;
         t.how = old ? QM_NEW_MARK : json_is_object(found[k]) ? QM_NEW_REPLACE : QM_NEW_KEEP;
-        rc = read_token(found[k], named_keys[k], &t, err);
+        rc = read_token(found[k], qm_named_keys[k], &t, err);
         t.special = true;
         if (!rc && t.len)
             rc = push(s, &t, err);

@@ -45,6 +45,9 @@ enum qm_new_how {
     QM_NEW_WEAK     /* they hold if tokenizer.json or an id gave them */
 };
 
+/* "bos_token", "eos_token", ... */
+extern const char *const qm_named_keys[QM_NAMED_COUNT];
+
 /* A token to be known; its text is lent from the files. */
 struct qm_new_token {
     const char *text;

@@ -209,6 +209,15 @@ static void variables(void **state) {
                                "{\"messages\": [], \"tools\": [1], \"documents\": [], \"add_generation_prompt\":"
                                "false, \"chat_template_kwargs\": {\"k\": [1], \"eos_token\": \"E\"}}"),
                         "<s>EFalse['a', 'b']FalseFalseFalse[1]");
+    /* without added_tokens_decoder the older file counts over it; what neither names is the class's */
+    put(f, "special_tokens_map.json", "{\"eos_token\": \"<|im_end|>\", \"additional_special_tokens\": [\"c\"]}");
+    put(f, "tokenizer_config.json",
+        "{\"tokenizer_class\": \"LlamaTokenizer\", \"eos_token\": \"</s>\", \"additional_special_tokens\": [\"a\"],"
+        "\"chat_template\": \"{{ bos_token }}{{ eos_token }}{{ additional_special_tokens }}\"}");
+    assert_string_equal(prompt(f, NULL, "{\"messages\": []}"), "<s><|im_end|>['a', 'c']");
+    put(f, "tokenizer_config.json",
+        "{\"added_tokens_decoder\": {}, \"eos_token\": \"</s>\", \"chat_template\": \"{{ eos_token }}\"}");
+    assert_string_equal(prompt(f, NULL, "{\"messages\": []}"), "</s>");
     put(f, "chat_template.jinja", "{{ messages[0].tool_calls[0].function.arguments }}");
     assert_string_equal(
         prompt(f, NULL,
