@@ -66,7 +66,9 @@ static int add_question(struct qm_app_chat *c, const char *question, size_t len)
 /* Ctrl-C stopped it: what stays of it. */
 static void tell_stopped(struct qm_app_chat *c) {
     const struct qm_generate_result *r = &c->result;
-    if (r->ids.len)
+    if (!r->prompt_tokens)
+        qm_note(&c->progress, "stopped before the answer; the question is taken back");
+    else if (r->ids.len)
         qm_note(&c->progress, "stopped; the answer stays as far as it came%s",
                 c->interactive ? " (/retry answers again, /undo removes it)" : "");
     else

@@ -81,10 +81,11 @@ void qm_conversation_cut(struct qm_conversation *c, size_t n) {
 }
 
 /* The prompt's tokens, and whether it ends with an open block of reasoning. */
-static int make_prompt(const struct qm_conversation *c, const struct tm *now, struct qm_ids *ids, bool *opened,
+static int make_prompt(const struct qm_conversation *c, const struct qm_turn *turn, struct qm_ids *ids, bool *opened,
                        struct qm_error *err) {
     struct qm_buf text = {0};
     struct tm local;
+    const struct tm *now = turn->now;
     if (!now) {
         time_t t = time(NULL);
         now = localtime_r(&t, &local);
@@ -95,7 +96,7 @@ static int make_prompt(const struct qm_conversation *c, const struct tm *now, st
     if (!rc && (rc = qm_buf_reserve(&text, 0, err)) == QM_OK) {
         *opened = qm_reasoning_opened(text.data, text.len);
         /* The template writes the tokens that begin a text itself. */
-        rc = qm_tokenizer_encode(c->tokenizer, text.data, text.len, false, true, ids, err);
+        rc = qm_tokenizer_encode_until(c->tokenizer, text.data, text.len, false, true, turn->interrupt, ids, err);
     }
     qm_buf_free(&text);
     return rc;
@@ -192,7 +193,12 @@ int qm_conversation_reply(struct qm_conversation *c, const struct qm_turn *turn,
     struct listener l = {.turn = turn, .err = err};
     bool opened;
     *out = (struct qm_generate_result){0};
-    int rc = make_prompt(c, turn->now, &prompt, &opened, err);
+    int rc = make_prompt(c, turn, &prompt, &opened, err);
+    if (rc == QM_INTERRUPTED) { /* before anything was computed */
+        qm_ids_free(&prompt);
+        out->finish = QM_FINISH_INTERRUPTED;
+        return QM_OK;
+    }
     if (!rc && !prompt.len)
         rc = qm_fail(err, QM_INPUT, "the chat template gives an empty prompt for these messages");
     if (!rc)

@@ -21,7 +21,7 @@
 #define qm_generate fake_generate
 #define qm_generate_result_free fake_generate_result_free
 #define qm_chat_prompt fake_chat_prompt
-#define qm_tokenizer_encode fake_tokenizer_encode
+#define qm_tokenizer_encode_until fake_tokenizer_encode_until
 #define qm_tokenizer_id fake_tokenizer_id
 #define qm_tokenizer_is_special fake_tokenizer_is_special
 #define qm_ids_free fake_ids_free
@@ -107,9 +107,12 @@ bool fake_tokenizer_is_special(const struct qm_tokenizer *t, int32_t id) {
     return true;
 }
 
-int fake_tokenizer_encode(const struct qm_tokenizer *t, const char *text, size_t len, bool add_special,
-                          bool parse_special, struct qm_ids *out, struct qm_error *err) {
+int fake_tokenizer_encode_until(const struct qm_tokenizer *t, const char *text, size_t len, bool add_special,
+                                bool parse_special, const volatile sig_atomic_t *interrupt, struct qm_ids *out,
+                                struct qm_error *err) {
     (void)t;
+    if (interrupt && *interrupt)
+        return qm_fail(err, QM_INTERRUPTED, "interrupted");
     assert_true(!add_special && parse_special);
     for (size_t i = 0; i < len; i++)
         assert_int_equal(fake_ids_push(out, (unsigned char)text[i], err), QM_OK);
@@ -266,6 +269,14 @@ static void test_interrupted(void **state) {
     assert_last(&s, "{\"role\":\"assistant\",\"content\":\"hel+\"}");
     assert_int_equal(say(&s, "hi", ""), QM_OK); /* not one token */
     assert_last(&s, "{\"role\":\"user\",\"content\":\"hi\"}");
+    volatile sig_atomic_t flag = 1; /* while the prompt is tokenized */
+    struct qm_generate_result r;
+    s.turn.interrupt = &flag;
+    int64_t held = qm_conversation_tokens(s.c);
+    assert_int_equal(qm_conversation_reply(s.c, &s.turn, &r, &s.err), QM_OK);
+    assert_int_equal(r.finish, QM_FINISH_INTERRUPTED);
+    assert_int_equal(r.prompt_tokens, 0);
+    assert_int_equal(qm_conversation_tokens(s.c), held);
     qm_conversation_free(s.c);
 }
 

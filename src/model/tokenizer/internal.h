@@ -203,7 +203,10 @@ struct qm_call {
     size_t path_bytes;
     struct qm_word_cache *cache;
     bool parse_special;
+    const volatile sig_atomic_t *interrupt; /* may be NULL */
 };
+/* QM_INTERRUPTED where the call shall end: asked for between words. */
+int qm_call_look(const struct qm_call *c);
 /* expected: bytes of text to come, by which the cache is sized. */
 int qm_call_begin(struct qm_call *c, const struct qm_tokenizer *t, size_t expected, struct qm_ids *out,
                   struct qm_error *err);

@@ -193,6 +193,8 @@ static int encode_bpe(struct qm_call *c, const char *text, size_t len) {
     int rc = s->has_unused && !splits ? qm_fail_memory(c->err, c->t->vocab.size * 4, "unused pieces") : QM_OK;
     for (size_t n; !rc && len; text += n, len -= n) {
         n = qm_word_cut(c->t, text, len);
+        if ((rc = qm_call_look(c)))
+            break;
         size_t count, before = c->out->len;
         const int32_t *ids = qm_word_cached(c, text, n, &count);
         for (size_t i = 0; !rc && ids && i < count; i++)

@@ -133,8 +133,18 @@ static int encode_json(struct qm_call *c, const char *text, size_t len, bool add
     return rc;
 }
 
+int qm_call_look(const struct qm_call *c) {
+    return c->interrupt && *c->interrupt ? qm_fail(c->err, QM_INTERRUPTED, "interrupted") : QM_OK;
+}
+
 int qm_tokenizer_encode(const struct qm_tokenizer *t, const char *text, size_t len, bool add_special,
                         bool parse_special, struct qm_ids *out, struct qm_error *err) {
+    return qm_tokenizer_encode_until(t, text, len, add_special, parse_special, NULL, out, err);
+}
+
+int qm_tokenizer_encode_until(const struct qm_tokenizer *t, const char *text, size_t len, bool add_special,
+                              bool parse_special, const volatile sig_atomic_t *interrupt, struct qm_ids *out,
+                              struct qm_error *err) {
     size_t good = qm_utf8_check(text, len), before = out->len;
     struct qm_call c;
     if (good != len)
@@ -143,6 +153,7 @@ int qm_tokenizer_encode(const struct qm_tokenizer *t, const char *text, size_t l
         return qm_fail(err, QM_INPUT, "text of %zu bytes, expected at most %zu", len, QM_MAX_TEXT);
     int rc = qm_call_begin(&c, t, len, out, err);
     c.parse_special = parse_special;
+    c.interrupt = interrupt;
     if (!rc)
         rc = t->kind == QM_KIND_SPM ? encode_spm(&c, text, len, add_special) : encode_json(&c, text, len, add_special);
     qm_call_end(&c);

@@ -5,6 +5,7 @@
 #ifndef QM_MODEL_TOKENIZER_TOKENIZER_H
 #define QM_MODEL_TOKENIZER_TOKENIZER_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,6 +36,10 @@ int qm_ids_push(struct qm_ids *ids, int32_t id, struct qm_error *err);
  * parse_special is false: then special ones are plain text (for untrusted text inside a template). */
 int qm_tokenizer_encode(const struct qm_tokenizer *t, const char *text, size_t len, bool add_special,
                         bool parse_special, struct qm_ids *out, struct qm_error *err);
+/* The same, looking at *interrupt between words (NULL: not at all): QM_INTERRUPTED where it is not 0. */
+int qm_tokenizer_encode_until(const struct qm_tokenizer *t, const char *text, size_t len, bool add_special,
+                              bool parse_special, const volatile sig_atomic_t *interrupt, struct qm_ids *out,
+                              struct qm_error *err);
 
 /* QM_INPUT naming the first id that is not below rows, those of a model's embedding: tokenizers may have more tokens.
  * what: whose ids they are, for the message. */

@@ -129,7 +129,8 @@ int qm_word_encode(struct qm_call *c, const char *word, size_t len) {
     int rc = QM_OK;
     for (size_t n; !rc && len; word += n, len -= n) {
         n = qm_word_cut(c->t, word, len);
-        rc = encode_one(c, word, n);
+        rc = qm_call_look(c);
+        rc = rc ? rc : encode_one(c, word, n);
     }
     return rc;
 }

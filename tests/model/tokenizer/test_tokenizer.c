@@ -519,8 +519,33 @@ static void stream_drops_space(void **state) {
     qm_tokenizer_free(t);
 }
 
+/* Ended between two words; nothing is appended then. */
+static void interrupted(void **state) {
+    (void)state;
+    static const char *const dirs[] = {"tests/data/tokenizers/small-a-spm-bpe",
+                                       "tests/data/tokenizers/small-c-bytelevel-flags"};
+    static const char text[] = "One two three.";
+    for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++) {
+        struct qm_tokenizer *t;
+        struct qm_error err;
+        struct qm_ids ids = {0};
+        volatile sig_atomic_t flag = 0;
+        assert_int_equal(qm_tokenizer_load(dirs[i], &t, &err), QM_OK);
+        assert_int_equal(qm_tokenizer_encode_until(t, text, sizeof text - 1, false, true, &flag, &ids, &err), QM_OK);
+        size_t n = ids.len;
+        assert_true(n > 0);
+        flag = 1;
+        assert_int_equal(qm_tokenizer_encode_until(t, text, sizeof text - 1, false, true, &flag, &ids, &err),
+                         QM_INTERRUPTED);
+        assert_int_equal(ids.len, n);
+        qm_ids_free(&ids);
+        qm_tokenizer_free(t);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(interrupted),
         cmocka_unit_test(vectors_small_a),
         cmocka_unit_test(vectors_small_c),
         cmocka_unit_test(vectors_small_e),
