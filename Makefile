@@ -47,7 +47,7 @@ KERNELS = $(eval KERNELS := $(shell (echo '$(CC) $(CFLAGS)'; $(CC) -dumpfullvers
           cksum | tr ' ' -))$(KERNELS)
 KERNELS_SRC := simd/build.c
 
-LIB_SRC := $(filter-out src/app/%,$(shell find src -name '*.c')) $(shell find simd numa -name '*.c' 2>/dev/null)
+LIB_SRC := $(filter-out src/app/%,$(shell find src -name '*.c')) $(shell find simd numa offload -name '*.c' 2>/dev/null)
 APP_SRC := $(shell find src/app -name '*.c' ! -name main.c 2>/dev/null)
 TESTS   := $(sort $(shell find tests -name 'test_*.c'))
 FUZZ    := $(sort $(shell find tests/fuzz -name 'fuzz_*.c' 2>/dev/null))

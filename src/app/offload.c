@@ -22,6 +22,7 @@ struct qm_offload {
     struct qm_plan_answer answer;
     struct qm_placement given;
     struct qm_device_setup devices[QM_MAX_DEVICES];
+    struct qm_emulated_config config[QM_MAX_DEVICES];
     bool kept; /* the placement is one that was begun with: no other can take its place */
 };
 
@@ -157,11 +158,26 @@ static bool is_given(const char *what) {
     return what && strcmp(what, "auto") != 0 && strcmp(what, "require") != 0;
 }
 
-/* All are emulated: others are refused (qm_offload_refuse_cards). */
-static void take_devices(struct qm_offload *f) {
-    for (int d = 0; d < f->speed.devices; d++) {
-        const struct qm_speed_device *spec = &f->speed.device[d];
-        f->devices[d] = (struct qm_device_setup){.spec = *spec, .fail_after = spec->fail_at - 1};
+void qm_offload_drive(const struct qm_speed *s, struct qm_emulated_config *config, struct qm_device_setup *out) {
+    for (int d = 0; d < s->devices; d++) {
+        const struct qm_speed_device *spec = &s->device[d];
+        struct qm_emulated_config *c = &config[d];
+        *c = (struct qm_emulated_config){.memory = spec->memory,
+                                         .read = spec->read,
+                                         .bf16 = spec->bf16,
+                                         .f32 = spec->f32,
+                                         .share_read = spec->share_read,
+                                         .share_flops = spec->share_flops,
+                                         .share_attention = spec->share_attention,
+                                         .up = spec->up,
+                                         .down = spec->down,
+                                         .up_busy = spec->up_busy,
+                                         .down_busy = spec->down_busy,
+                                         .launch_us = spec->launch_us,
+                                         .handover_us = spec->handover_us,
+                                         .fail_after = spec->fail_at - 1};
+        snprintf(c->name, sizeof c->name, "%s", spec->name);
+        out[d] = (struct qm_device_setup){.name = c->name, .driver = &qm_emulated_driver, .config = c};
     }
 }
 
@@ -214,7 +230,7 @@ static int plan_with_free(struct qm_offload *f, const struct qm_args *args, cons
                           struct qm_progress *progress, struct qm_error *err) {
     bool again = qm_offload_take_free(&f->speed, &f->answer, progress);
     for (int d = 0; d < f->speed.devices; d++)
-        f->devices[d].spec.memory = f->speed.device[d].memory;
+        f->config[d].memory = f->speed.device[d].memory;
     if (!again)
         return QM_OK;
     if (f->kept)
@@ -297,7 +313,7 @@ int qm_offload_open(const struct qm_args *args, const struct qm_model *m, const 
     if (!rc)
         rc = qm_offload_devices(args, &f->speed, err);
     if (!rc) {
-        take_devices(f);
+        qm_offload_drive(&f->speed, f->config, f->devices);
         rc = find_placement(f, args, m, o, kept, progress, err);
     }
     if (rc) {

@@ -8,6 +8,7 @@
 #include "app/plan/plan.h"
 #include "app/progress.h"
 #include "engine/engine.h"
+#include "offload/emulated/emulated.h"
 
 /* This machine as the time model knows it: its profile and the shares of the kernels that the model needs (NULL: of
  * all), measured now where that has not been done. */
@@ -26,6 +27,9 @@ int qm_offload_refuse_cards(const struct qm_args *args, struct qm_error *err);
 int qm_offload_what(const struct qm_args *args, const struct qm_model *m, struct qm_plan_ask *ask,
                     struct qm_placement *given, struct qm_error *err);
 
+/* How the engine drives the machine's devices, which are emulated (others are refused: qm_offload_refuse_cards):
+ * config[devices] and out[devices], which points into it. */
+void qm_offload_drive(const struct qm_speed *s, struct qm_emulated_config *config, struct qm_device_setup *out);
 /* Whether a device has less free than the answer planned with (which is said): then it is to be planned again. From
  * now on each device has only what is free of it. */
 bool qm_offload_take_free(struct qm_speed *s, const struct qm_plan_answer *a, struct qm_progress *progress);

@@ -1,6 +1,6 @@
 /* A device beside the CPU, as whoever executes a placement (placed.h) sees it: memory taken when it is opened, units
- * put there, ops enqueued, activations handed over both ways, errors. A driver implements it; offload/ may include this
- * header. The only one so far is emulated (emulated/).
+ * put there, ops enqueued, activations handed over both ways, errors. A driver implements it, and is handed to the
+ * engine (engine.h's options), which knows none by itself; drivers live in offload/.
  *
  * Order. A device does what it is told one after the other, in the order of the calls. begin, send, stream, enqueue,
  * add and receive only put it on its list and return at once; a ticket names such a piece of work. wait returns when
@@ -35,8 +35,9 @@
 #include "engine/kv.h"
 #include "engine/panels.h"
 #include "plan/forward.h"
-#include "plan/machine.h"
 #include "plan/placement.h"
+
+struct qm_cpu;
 
 struct qm_host_clock {
     double ahead; /* seconds that were simulated, less those that it took */
@@ -102,15 +103,15 @@ struct qm_device_load {
     struct qm_device_memory memory;         /* to take now */
     const struct qm_packed_weight *weights; /* [weights of the model], where the CPU has them */
     const struct qm_kv *kv;                 /* the CPU's pages, and how many there are of each state */
+    const struct qm_cpu *cpu;               /* for a driver that computes by the CPU's kernels */
     struct qm_host_clock *clock;
 };
 
-struct qm_cpu;
-struct qm_device_setup;
-
-/* Opens the device that the setup (engine.h) describes. cpu: whose kernels an emulated one computes with. QM_FIT where
- * its memory is not enough, by part, or where there is no driver for it. */
-int qm_device_open(const struct qm_device_setup *setup, const struct qm_device_load *load, const struct qm_cpu *cpu,
-                   struct qm_device **out, struct qm_error *err);
+/* A kind of device. */
+struct qm_device_driver {
+    /* config: what this driver is told, in its own form; it copies what it keeps. QM_FIT where the device's memory is
+     * not enough, by part; what else is wrong with the device is QM_SYSTEM. */
+    int (*open)(const void *config, const struct qm_device_load *load, struct qm_device **out, struct qm_error *err);
+};
 
 #endif

@@ -8,6 +8,9 @@
 #include "plan/forward.h"
 #include "plan/placement.h"
 
+/* Of a device's name, with its end. */
+enum { QM_DEVICE_NAME = 64 };
+
 /* Since it was opened. */
 struct qm_device_report {
     const char *name; /* lives as long as the device; from the engine, as long as that */

@@ -20,7 +20,6 @@
 #include "numa/power_cap.h"
 #include "numa/team.h"
 #include "plan/forward.h"
-#include "plan/machine.h"
 #include "plan/memory.h"
 #include "plan/placement.h"
 #include "plan/quiet.h"
@@ -33,10 +32,13 @@ struct qm_sequence;
 /* Called now and then while loading, on the calling thread. Returning nonzero interrupts the load. */
 typedef int qm_progress_fn(void *arg, const char *what, uint64_t done, uint64_t total);
 
-/* A device beside the CPU. There are drivers of emulated ones only (emulated/emulated.h). */
+struct qm_device_driver;
+
+/* A device beside the CPU: who drives it (device.h), and what that is told. Borrowed until the engine is open. */
 struct qm_device_setup {
-    struct qm_speed_device spec; /* its memory is a limit; of an emulated one, its rates its clock */
-    int64_t fail_after;          /* of an emulated one: ops and hand-overs until it fails; -1: never */
+    const char *name; /* less than QM_DEVICE_NAME bytes of it are kept */
+    const struct qm_device_driver *driver;
+    const void *config;
 };
 
 struct qm_engine_options {

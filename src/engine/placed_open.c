@@ -1,4 +1,5 @@
 /* Before and after steps by a placement: devices opened, units put there, devices lost. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,10 +56,12 @@ static int open_device(struct qm_placed *p, const struct qm_placed_setup *s, int
                                   .workload = s->workload,
                                   .weights = qm_cpu_panels(s->cpu),
                                   .kv = s->kv,
+                                  .cpu = s->cpu,
                                   .clock = s->clock};
     qm_placement_memory(&p->placement, s->model, &s->workload, d, &load.memory);
-    memcpy(p->name[d], s->devices[d - 1].spec.name, sizeof p->name[d]);
-    int rc = qm_device_open(&s->devices[d - 1], &load, s->cpu, &p->device[d], err);
+    const struct qm_device_setup *device = &s->devices[d - 1];
+    snprintf(p->name[d], sizeof p->name[d], "%s", device->name);
+    int rc = device->driver->open(device->config, &load, &p->device[d], err);
     return rc ? rc : place(p, d, err);
 }
 

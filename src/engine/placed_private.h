@@ -15,7 +15,7 @@ struct qm_placed {
     struct qm_placement placement;
     struct qm_device *device[QM_MAX_DEVICES]; /* NULL: the CPU, or lost */
     struct qm_device_report lost[QM_MAX_DEVICES];
-    char name[QM_MAX_DEVICES][64];
+    char name[QM_MAX_DEVICES][QM_DEVICE_NAME];
     int failed;
     /* hand-overs of sums: [placement.devices], each [chunk][ld_hidden] floats, where a layer is parted */
     struct qm_memory sums;

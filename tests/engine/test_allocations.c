@@ -48,6 +48,7 @@ static void use(struct qm_engine *e, uint8_t *bytes) {
 
 static void check(const char *dir, const struct qm_placement *p) {
     struct run_model m;
+    const struct qm_device_setup card = test_device(&test_card);
     run_model_open(&m, dir, NULL,
                    (struct qm_engine_options){.threads = 2,
                                               .isa = run_model_isa(),
@@ -57,7 +58,7 @@ static void check(const char *dir, const struct qm_placement *p) {
                                               .kv_type = -1,
                                               .kv_memory = 8 << 20,
                                               .placement = p,
-                                              .devices = &test_card});
+                                              .devices = &card});
     uint8_t *bytes = malloc(qm_engine_block_bytes(m.engine));
     use(m.engine, bytes);
 

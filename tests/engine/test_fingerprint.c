@@ -235,7 +235,8 @@ static void test_engines(void **state) {
     chunked.chunk = 17;
     chunked.threads = 2;
     placed.placement = &p;
-    placed.devices = &test_card;
+    const struct qm_device_setup card = test_device(&test_card);
+    placed.devices = &card;
     struct qm_fingerprint a = of_engine(F32, o, here), b = of_engine(F32, chunked, there);
     assert_true(qm_fingerprint_key(&a) == qm_fingerprint_key(&b));
     assert_memory_equal(here, there, sizeof here);

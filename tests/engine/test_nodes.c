@@ -124,9 +124,10 @@ static void test_parted_ffn(void **state) {
         p.layer[l].ffn_cpu = (int32_t)(1 + l) * QM_FFN_UNIT;
     }
     for (int nodes = 1; nodes <= NODES; nodes++) {
+    const struct qm_device_setup card = test_device(&test_card);
         struct qm_engine_options o = options(nodes, 0);
         o.placement = &p;
-        o.devices = &test_card;
+        o.devices = &card;
         run_model_open(&m, "tests/data/reference/llama", NULL, o);
         float *found = run_logits(m.engine, ids, 70, nodes == 2 ? 1 : 64, 1);
         if (expected)

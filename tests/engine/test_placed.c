@@ -19,8 +19,11 @@ struct fixture {
 };
 
 static struct qm_engine *open_with(const struct qm_model *m, const struct qm_placement *p,
-                                   const struct qm_device_setup *devices, bool required, int threads) {
+                                   const struct qm_emulated_config *devices, bool required, int threads) {
     struct qm_error err = {0};
+    struct qm_device_setup setup[QM_MAX_DEVICES];
+    for (int d = 0; devices && d + 1 < p->devices; d++)
+        setup[d] = test_device(&devices[d]);
     struct qm_engine *e;
     struct qm_engine_options o = {.threads = threads,
                                   .isa = run_model_isa(),
@@ -28,7 +31,7 @@ static struct qm_engine *open_with(const struct qm_model *m, const struct qm_pla
                                   .chunk = TOKENS,
                                   .kv_type = -1,
                                   .placement = p,
-                                  .devices = devices,
+                                  .devices = devices ? setup : NULL,
                                   .devices_required = required};
     if (qm_engine_open(m, &o, &e, &err))
         fail_msg("%s", err.message);
@@ -36,7 +39,7 @@ static struct qm_engine *open_with(const struct qm_model *m, const struct qm_pla
 }
 
 static struct qm_engine *open_engine(const struct qm_model *m, const struct qm_placement *p,
-                                     const struct qm_device_setup *devices, bool required) {
+                                     const struct qm_emulated_config *devices, bool required) {
     return open_with(m, p, devices, required, 2);
 }
 
@@ -68,7 +71,7 @@ static void whole(struct qm_placement *p, const struct qm_model *m, int64_t l, u
 }
 
 static void same_bits(const struct fixture *f, const struct qm_placement *p, int64_t piece) {
-    const struct qm_device_setup devices[] = {test_card, test_card};
+    const struct qm_emulated_config devices[] = {test_card, test_card};
     struct qm_engine *e = open_engine(f->model, p, devices, false);
     float *found = run_logits(e, f->ids, TOKENS, piece, 1);
     assert_memory_equal(found, f->want, f->bytes);
@@ -140,7 +143,7 @@ static uint64_t run_through(struct qm_engine *e, const struct fixture *f, int64_
  * any number of threads, and whoever computes a device's share after it has failed, at any op (`step` of them apart).
  */
 static void check_parted(const struct fixture *f, const struct qm_placement *p, double error, uint64_t step) {
-    struct qm_device_setup devices[] = {test_card, test_card};
+    struct qm_emulated_config devices[] = {test_card, test_card};
     float *want = malloc(f->bytes), *found = malloc(f->bytes);
     int failures;
     struct qm_engine *e = open_engine(f->model, p, devices, false);
@@ -216,7 +219,7 @@ static void test_failures(void **state) {
     assert_int_equal(qm_placement_open(f.model, 2, &p, NULL), QM_OK);
     for (int64_t l = 0; l < p.layers; l += 2)
         whole(&p, f.model, l, 1);
-    struct qm_device_setup device = test_card;
+    struct qm_emulated_config device = test_card;
     float *found = malloc(f.bytes);
     int failures;
     struct qm_engine *e = open_engine(f.model, &p, &device, false);
@@ -257,8 +260,8 @@ static void test_clock(void **state) {
     whole(&p, f.model, 0, 1);
     double bytes = (double)qm_unit_weight_bytes(f.model, QM_UNIT_ATTENTION, 0, 0) +
                    (double)qm_unit_weight_bytes(f.model, QM_UNIT_FFN, 0, 0);
-    struct qm_device_setup slow = test_card;
-    slow.spec.read = 0.001 * bytes; /* a thousand seconds for the layer's weights */
+    struct qm_emulated_config slow = test_card;
+    slow.read = 0.001 * bytes; /* a thousand seconds for the layer's weights */
     struct qm_engine *e = open_engine(f.model, &p, &slow, false);
     double clock = qm_engine_clock(e);
     free(run_logits(e, f.ids, 2, 1, 1)); /* does not last that long */
@@ -281,17 +284,18 @@ static void test_memory(void **state) {
     fixture_open(&f, *state);
     assert_int_equal(qm_placement_open(f.model, 2, &p, NULL), QM_OK);
     whole(&p, f.model, 1, 1);
-    struct qm_device_setup device = test_card;
+    struct qm_emulated_config card = test_card;
+    const struct qm_device_setup device = test_device(&card);
     struct qm_engine_options o = {
         .threads = 1, .isa = run_model_isa(), .context = 256, .kv_type = -1, .placement = &p, .devices = &device};
     assert_int_equal(qm_engine_open(f.model, &o, &e, &err), QM_OK);
     struct qm_device_report report;
     qm_engine_device_report(e, 1, &report);
     qm_engine_close(e);
-    device.spec.memory = report.memory.total;
+    card.memory = report.memory.total;
     assert_int_equal(qm_engine_open(f.model, &o, &e, &err), QM_OK);
     qm_engine_close(e);
-    device.spec.memory = report.memory.total - 1;
+    card.memory = report.memory.total - 1;
     assert_int_equal(qm_engine_open(f.model, &o, &e, &err), QM_FIT);
     assert_non_null(strstr(err.message, "card"));
     p.layers--;

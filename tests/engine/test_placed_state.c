@@ -121,7 +121,7 @@ static void use(struct qm_engine *e, struct outputs *o) {
 }
 
 static void outputs_of(const char *dir, const struct qm_placement *p, const struct qm_topology *t, struct outputs *o) {
-    const struct qm_device_setup devices[] = {test_card, test_card};
+    const struct qm_device_setup devices[] = {test_device(&test_card), test_device(&test_card)};
     struct run_model m;
     run_model_open(&m, dir, NULL,
                    (struct qm_engine_options){.threads = 2,

@@ -27,12 +27,13 @@ static void place(const char *dir, struct qm_placement *p) {
 
 enum { PROMPT = 30, HISTORY = 11, TOKENS = 12 };
 
-static void generate(const char *dir, const struct qm_placement *p, const struct qm_device_setup *device,
+static void generate(const char *dir, const struct qm_placement *p, const struct qm_emulated_config *card,
                      bool known_history, int *rc, struct qm_generate_result *out, uint64_t *ops) {
     struct qm_error err = {0};
     struct run_model m;
     struct qm_sequence *s;
     int32_t prompt[HISTORY + PROMPT];
+    struct qm_device_setup device = card ? test_device(card) : (struct qm_device_setup){0};
     run_model_open(&m, dir, NULL,
                    (struct qm_engine_options){.threads = 1,
                                               .isa = run_model_isa(),
@@ -40,7 +41,7 @@ static void generate(const char *dir, const struct qm_placement *p, const struct
                                               .chunk = 8,
                                               .kv_type = -1,
                                               .placement = p,
-                                              .devices = device});
+                                              .devices = card ? &device : NULL});
     for (int i = 0; i < HISTORY + PROMPT; i++)
         prompt[i] = (i * 37 + 11) % 200;
     assert_int_equal(qm_sequence_open(m.engine, &s, &err), QM_OK);
@@ -65,7 +66,7 @@ static void generate(const char *dir, const struct qm_placement *p, const struct
     if (qm_engine_devices(m.engine))
         qm_engine_device_report(m.engine, 1, &report);
     *ops = report.ops;
-    if (device && device->fail_after >= 0 && !*rc)
+    if (card && card->fail_after >= 0 && !*rc)
         assert_non_null(strstr(qm_engine_failures(m.engine), "card failed"));
     qm_sequence_close(s);
     run_model_close(&m);
@@ -74,7 +75,7 @@ static void generate(const char *dir, const struct qm_placement *p, const struct
 static void test_generate(void **state) {
     const char *dir = *state;
     struct qm_placement p;
-    struct qm_device_setup device = test_card;
+    struct qm_emulated_config device = test_card;
     struct qm_generate_result want, found;
     uint64_t before, ops;
     int rc;
@@ -113,14 +114,15 @@ static void test_scheduler(void **state) {
     struct load_shape shape = {.jobs = 16, .prompt_max = 300, .tokens_max = 16, .seed = 3};
     struct load *load = load_new(alone.engine, NULL, &shape);
     for (int64_t k = 5; k < 800; k = k * 5 + 7) {
-        struct qm_device_setup device = test_card;
+        struct qm_emulated_config device = test_card;
         struct qm_prefix_cache *cache;
         struct qm_error err;
         device.fail_after = k;
         o.sequences = 4;
         o.threads = 2;
         o.placement = &p;
-        o.devices = &device;
+        const struct qm_device_setup card = test_device(&device);
+        o.devices = &card;
         run_model_open(&many, dir, NULL, o);
         assert_int_equal(qm_prefix_cache_open(many.engine, NULL, &cache, &err), QM_OK);
         struct qm_scheduler_options options = {.engine = many.engine, .cache = cache};

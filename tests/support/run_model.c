@@ -15,22 +15,25 @@ enum qm_isa run_model_isa(void) {
     return test_slow() || qm_isa_check(QM_ISA_AVX2, NULL) ? qm_isa_best() : QM_ISA_AVX2;
 }
 
-const struct qm_device_setup test_card = {
-    .spec = {.name = "card",
-             .emulated = true,
-             .memory = (uint64_t)1 << 30,
-             .read = 1e12,
-             .bf16 = 1e14,
-             .f32 = 1e13,
-             .share_read = 1,
-             .share_flops = 1,
-             .share_attention = 1,
-             .up = 1e10,
-             .down = 1e10,
-             .up_busy = 1e10,
-             .down_busy = 1e10},
+const struct qm_emulated_config test_card = {
+    .name = "card",
+    .memory = (uint64_t)1 << 30,
+    .read = 1e12,
+    .bf16 = 1e14,
+    .f32 = 1e13,
+    .share_read = 1,
+    .share_flops = 1,
+    .share_attention = 1,
+    .up = 1e10,
+    .down = 1e10,
+    .up_busy = 1e10,
+    .down_busy = 1e10,
     .fail_after = -1,
 };
+
+struct qm_device_setup test_device(const struct qm_emulated_config *c) {
+    return (struct qm_device_setup){.name = c->name, .driver = &qm_emulated_driver, .config = c};
+}
 
 void run_model_open(struct run_model *r, const char *dir, const struct qm_overrides *overrides,
                     struct qm_engine_options o) {

@@ -3,9 +3,12 @@
 #define QM_TESTS_SUPPORT_RUN_MODEL_H
 
 #include "engine/engine.h"
+#include "offload/emulated/emulated.h"
 
 /* An emulated device of 1 GiB that never fails and is faster than any CPU. */
-extern const struct qm_device_setup test_card;
+extern const struct qm_emulated_config test_card;
+/* As the engine takes it; the config is borrowed. */
+struct qm_device_setup test_device(const struct qm_emulated_config *c);
 
 /* For tests whose subject is not the kernels: the best instruction set, but AVX2 where test_slow() is false, since
  * sanitizers slow AVX-512 down most. */

@@ -41,10 +41,10 @@ BEGIN {
     may["plan"] = "base model plan simd numa"
     may["engine"] = "base model plan engine simd numa"
     may["session"] = "base model engine session simd"
-    may["app"] = "base model plan engine session app simd numa"
+    may["app"] = "base model plan engine session app simd numa offload"
     may["simd"] = "base simd"
     may["numa"] = "base numa"
-    may["offload"] = "base model plan offload src/engine/device.h"
+    may["offload"] = "base model plan numa offload src/engine/device.h src/engine/batch.h src/engine/cpu/cpu.h"
 }
 {
     n++

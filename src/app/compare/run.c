@@ -7,6 +7,7 @@
 
 #include "app/compare/compare_private.h"
 #include "app/machine/limits.h"
+#include "app/offload.h"
 #include "numa/machine.h"
 #include "numa/memory.h"
 #include "plan/work.h"
@@ -64,10 +65,9 @@ static int open_lane(struct qm_compare_runner *r, int i, struct qm_error *err) {
     for (int j = 0; j < t->specs && !r->keep; j++)
         close_lane(&r->lane[j]);
     struct qm_device_setup devices[QM_MAX_DEVICES];
+    struct qm_emulated_config config[QM_MAX_DEVICES];
     if (has_devices(&t->spec[i])) {
-        for (int d = 0; d < t->spec[i].speed->devices; d++)
-            devices[d] = (struct qm_device_setup){.spec = t->spec[i].speed->device[d],
-                                                  .fail_after = t->spec[i].speed->device[d].fail_at - 1};
+        qm_offload_drive(t->spec[i].speed, config, devices);
         options.placement = &t->spec[i].plan.placement;
         options.devices = devices;
         options.devices_required = true;

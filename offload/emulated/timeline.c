@@ -1,5 +1,5 @@
 /* The clock of an emulated device: each lane's next free moment, moved on by what is put on it. */
-#include "engine/emulated/timeline.h"
+#include "offload/emulated/timeline.h"
 
 static double later(double a, double b) {
     return a > b ? a : b;

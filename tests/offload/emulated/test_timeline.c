@@ -1,10 +1,11 @@
 /* The clock of an emulated device: hand-overs, streaming through two places, work beside the CPU's; all by hand-made
  * numbers. */
-#include "engine/emulated/timeline.h"
+#include "offload/emulated/timeline.h"
 #include "tests/support/support.h"
 
 /* A link of 10 bytes a second up and 5 down, half of that while the CPU works; a second for handing over. */
-static const struct qm_speed_device device = {.up = 10, .down = 5, .up_busy = 5, .down_busy = 2.5, .handover_us = 1e6};
+static const struct qm_emulated_config device = {
+    .up = 10, .down = 5, .up_busy = 5, .down_busy = 2.5, .handover_us = 1e6};
 
 static void near(double found, double want) {
     if (found < want - 1e-9 || found > want + 1e-9)

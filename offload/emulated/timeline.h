@@ -7,13 +7,13 @@
  * handed back begins when the work before it is done. Streamed weights go up through two places in turn: as soon as the
  * link is free and the work that used the place is done, beside other work. Links are slower as long as the CPU
  * computes, and the CPU computes until the moment (waits) from which the host is known to wait. Seconds. */
-#ifndef QM_ENGINE_EMULATED_TIMELINE_H
-#define QM_ENGINE_EMULATED_TIMELINE_H
+#ifndef QM_OFFLOAD_EMULATED_TIMELINE_H
+#define QM_OFFLOAD_EMULATED_TIMELINE_H
 
-#include "plan/machine.h"
+#include "offload/emulated/emulated.h"
 
 struct qm_timeline {
-    const struct qm_speed_device *device;
+    const struct qm_emulated_config *device;
     double waits;                         /* the host computes until then */
     double up_free, down_free, work_free; /* when each is free again */
     double given;                         /* when all that was handed over is there */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/emulated/emulated_private.h"
+#include "offload/emulated/emulated_private.h"
 #include "plan/units.h"
 
 enum { WEIGHTS_AN_OP = 6 };
@@ -43,7 +43,7 @@ static int keep(struct qm_emulated *e, const struct qm_op *op, struct qm_error *
         return QM_OK;
     if (bytes > e->memory.kv - e->kv_used)
         return qm_fail(err, QM_FIT, "%s: the keys and values of layer %d are more than the memory taken for them",
-                       e->spec.name, op->layer);
+                       e->config.name, op->layer);
     qm_kv_mirror_put(&e->mirror, op->state, (uint8_t *)e->pages.data + e->kv_used);
     e->kv_used += bytes;
     e->kept[op->state] = true;
@@ -60,7 +60,7 @@ int qm_emulated_place(struct qm_device *d, const struct qm_op *op, const struct 
             continue;
         uint64_t bytes = part_bytes(e, op, part, index[i]);
         if (bytes > e->memory.weights - e->weights_used)
-            return qm_fail(err, QM_FIT, "%s: %s of layer %d is more than the memory taken for weights", e->spec.name,
+            return qm_fail(err, QM_FIT, "%s: %s of layer %d is more than the memory taken for weights", e->config.name,
                            qm_op_name(op->kind), op->layer);
         e->weights_used += bytes;
         e->weights[index[i]] = e->lent[index[i]];
@@ -154,7 +154,7 @@ void qm_emulated_page_copy(struct qm_device *d, int state, int64_t from, int64_t
             memset(qm_kv_at(&e->mirror, state, h, to), 0, e->kv->page_bytes);
         else
             memcpy(qm_kv_at(&e->mirror, state, h, to), qm_kv_at(&e->mirror, state, h, from), e->kv->page_bytes);
-    took(e, begin, 2 * state_page_bytes(e) / e->spec.read);
+    took(e, begin, 2 * state_page_bytes(e) / e->config.read);
 }
 
 void qm_emulated_page_write(struct qm_device *d, int state, int64_t page, const void *bytes) {
@@ -163,7 +163,7 @@ void qm_emulated_page_write(struct qm_device *d, int state, int64_t page, const 
     const uint8_t *from = bytes;
     for (int64_t h = 0; h < e->kv->kv_heads; h++)
         memcpy(qm_kv_at(&e->mirror, state, h, page), from + (uint64_t)h * e->kv->page_bytes, e->kv->page_bytes);
-    took(e, begin, state_page_bytes(e) / e->spec.up);
+    took(e, begin, state_page_bytes(e) / e->config.up);
 }
 
 void qm_emulated_page_read(struct qm_device *d, int state, int64_t page, void *bytes) {
@@ -174,7 +174,7 @@ void qm_emulated_page_read(struct qm_device *d, int state, int64_t page, void *b
         memcpy(to + (uint64_t)h * e->kv->page_bytes, qm_kv_at(&e->mirror, state, h, page), e->kv->page_bytes);
     if (e->report.failed)
         memset(to, 0xFF, (size_t)e->kv->kv_heads * e->kv->page_bytes);
-    took(e, begin, state_page_bytes(e) / e->spec.down);
+    took(e, begin, state_page_bytes(e) / e->config.down);
 }
 
 /* --- opening ------------------------------------------------------------------------------------------------ */
@@ -186,8 +186,7 @@ static int take(uint64_t bytes, const char *what, struct qm_memory *out, struct 
     return !rc && bytes && !qm_memory_take(out, 0, bytes) ? qm_memory_use_small(out, anywhere, err) : rc;
 }
 
-int qm_emulated_take_memory(struct qm_emulated *e, const struct qm_device_load *load, const struct qm_cpu *cpu,
-                            struct qm_error *err) {
+int qm_emulated_take_memory(struct qm_emulated *e, const struct qm_device_load *load, struct qm_error *err) {
     struct qm_scratch_layout scratch;
     size_t n_weights = (size_t)load->model->n_weights, n_states = (size_t)load->kv->n_states;
     qm_scratch_plan(load->model, &load->workload, &scratch);
@@ -205,7 +204,7 @@ int qm_emulated_take_memory(struct qm_emulated *e, const struct qm_device_load *
         rc = take((uint64_t)(load->workload.chunk * e->ld_hidden) * sizeof *e->sum, "an emulated device's sum",
                   &e->sum_memory, err);
     if (!rc)
-        rc = qm_cpu_open_beside(cpu, e->weights, &e->mirror, &e->cpu, err);
+        rc = qm_cpu_open_beside(load->cpu, e->weights, &e->mirror, &e->cpu, err);
     e->sum = e->sum_memory.data;
     return rc;
 }

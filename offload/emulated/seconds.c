@@ -1,5 +1,5 @@
 /* The simulation: bytes and multiply-adds of an op in whole tiles, against the rates of the device. */
-#include "engine/emulated/seconds.h"
+#include "offload/emulated/seconds.h"
 
 enum { TILE_ROWS = 16, TILE_COLUMNS = 64, PAGE_TOKENS = 64 };
 
@@ -32,7 +32,7 @@ static void extent(const struct qm_weight *w, const struct qm_op *op, const stru
     *k = b->columns && op->kind == QM_OP_FFN_DOWN ? b->columns : w->k;
 }
 
-static double seconds_of(const struct qm_speed_device *d, const struct load *l, double rate, double share) {
+static double seconds_of(const struct qm_emulated_config *d, const struct load *l, double rate, double share) {
     double reading = l->bytes / (d->read * d->share_read), computing = l->flops / (rate * share);
     return 1e-6 * d->launch_us + (reading > computing ? reading : computing);
 }
@@ -66,7 +66,7 @@ double qm_emulated_kv_bytes(const struct qm_model *m, enum qm_dtype kv_type, con
     return held;
 }
 
-static double attention_seconds(const struct qm_speed_device *d, const struct qm_model *m, enum qm_dtype kv_type,
+static double attention_seconds(const struct qm_emulated_config *d, const struct qm_model *m, enum qm_dtype kv_type,
                                 const struct qm_op *op, const struct qm_batch *batch) {
     double added;
     struct load l = {.bytes = qm_emulated_kv_bytes(m, kv_type, op, batch, &added)};
@@ -79,7 +79,7 @@ static double attention_seconds(const struct qm_speed_device *d, const struct qm
     return seconds_of(d, &l, d->bf16, d->share_attention);
 }
 
-double qm_emulated_seconds(const struct qm_speed_device *d, const struct qm_model *m, enum qm_dtype kv_type,
+double qm_emulated_seconds(const struct qm_emulated_config *d, const struct qm_model *m, enum qm_dtype kv_type,
                            const struct qm_op *op, const struct qm_op_part *part, const struct qm_batch *batch,
                            const int64_t *expert_first) {
     struct load l = {0};
@@ -102,7 +102,7 @@ double qm_emulated_seconds(const struct qm_speed_device *d, const struct qm_mode
     return seconds_of(d, &l, rate, d->share_flops);
 }
 
-double qm_emulated_add_seconds(const struct qm_speed_device *d, const struct qm_model *m, int64_t rows) {
+double qm_emulated_add_seconds(const struct qm_emulated_config *d, const struct qm_model *m, int64_t rows) {
     struct load l = {.bytes = 12.0 * (double)rows * (double)m->config.hidden};
     return seconds_of(d, &l, d->f32, d->share_flops);
 }

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/emulated/emulated_private.h"
-#include "engine/emulated/seconds.h"
+#include "offload/emulated/emulated_private.h"
+#include "offload/emulated/seconds.h"
 
 /* At most so many pieces for an op of the forward pass: streamed, enqueued, added and received for two groups of a
  * parted layer, and hand-overs with every other device. */
@@ -23,9 +23,9 @@ static void fail(struct qm_emulated *e, const struct qm_emulated_piece *p, const
     const char *what = p->op && p->kind == QM_PIECE_WORK ? qm_op_name(p->op->kind) : names[p->kind];
     e->report.failed = true;
     if (p->op && p->op->layer >= 0)
-        qm_fail(&e->failure, QM_SYSTEM, "%s failed at %s of layer %d%s", e->spec.name, what, p->op->layer, why);
+        qm_fail(&e->failure, QM_SYSTEM, "%s failed at %s of layer %d%s", e->config.name, what, p->op->layer, why);
     else
-        qm_fail(&e->failure, QM_SYSTEM, "%s failed at %s%s", e->spec.name, what, why);
+        qm_fail(&e->failure, QM_SYSTEM, "%s failed at %s%s", e->config.name, what, why);
 }
 
 static size_t row_bytes(const struct qm_emulated *e) {
@@ -72,7 +72,7 @@ static void do_send(struct qm_emulated *e, struct qm_emulated_piece *p) {
     }
     p->end = qm_timeline_send(&e->timeline, p->asked, hand_bytes(e, p->what));
     if (p->what == QM_HAND_SUM)
-        qm_timeline_work(&e->timeline, p->asked, qm_emulated_add_seconds(&e->spec, e->model, e->batch.rows), -1);
+        qm_timeline_work(&e->timeline, p->asked, qm_emulated_add_seconds(&e->config, e->model, e->batch.rows), -1);
 }
 
 static void do_receive(struct qm_emulated *e, struct qm_emulated_piece *p) {
@@ -99,7 +99,7 @@ static void do_work(struct qm_emulated *e, struct qm_emulated_piece *p) {
         memset(e->sum, 0, (size_t)e->batch.rows * row_bytes(e));
     qm_cpu_execute(e->cpu, p->op, &p->part, &e->batch, p->to == QM_TO_SUM ? e->sum : NULL);
     double seconds =
-        qm_emulated_seconds(&e->spec, e->model, e->kv->type, p->op, &p->part, &e->batch, qm_cpu_expert_first(e->cpu));
+        qm_emulated_seconds(&e->config, e->model, e->kv->type, p->op, &p->part, &e->batch, qm_cpu_expert_first(e->cpu));
     qm_timeline_work(&e->timeline, p->asked, seconds, place);
     e->report.seconds[p->op->kind] += seconds;
     if (place >= 0 && p->op->kind == QM_OP_ATTENTION) {
@@ -113,7 +113,7 @@ static void do_work(struct qm_emulated *e, struct qm_emulated_piece *p) {
 }
 
 static void do_piece(struct qm_emulated *e, struct qm_emulated_piece *p) {
-    if (e->fail_after >= 0 && (int64_t)e->report.ops >= e->fail_after) {
+    if (e->config.fail_after >= 0 && (int64_t)e->report.ops >= e->config.fail_after) {
         fail(e, p, "");
         return;
     }
@@ -124,7 +124,7 @@ static void do_piece(struct qm_emulated *e, struct qm_emulated_piece *p) {
     case QM_PIECE_WORK: do_work(e, p); break;
     case QM_PIECE_ADD:
         qm_cpu_add(e->cpu, e->sum, e->batch.rows);
-        qm_timeline_work(&e->timeline, p->asked, qm_emulated_add_seconds(&e->spec, e->model, e->batch.rows), -1);
+        qm_timeline_work(&e->timeline, p->asked, qm_emulated_add_seconds(&e->config, e->model, e->batch.rows), -1);
         break;
     case QM_PIECE_RECEIVE: do_receive(e, p); break;
     }
@@ -216,7 +216,7 @@ static int finish(struct qm_device *d, struct qm_error *err) {
 static void report(const struct qm_device *d, struct qm_device_report *out) {
     const struct qm_emulated *e = (const struct qm_emulated *)d;
     *out = e->report;
-    out->name = e->spec.name;
+    out->name = e->config.name;
     out->memory = e->memory;
     out->work_seconds = e->timeline.work_busy;
     out->up_seconds = e->timeline.up_busy;
@@ -230,23 +230,23 @@ static void close_device(struct qm_device *d) {
     free(e);
 }
 
-static int check_memory(const struct qm_device_load *l, const struct qm_speed_device *spec, struct qm_error *err) {
+static int check_memory(const struct qm_device_load *l, const struct qm_emulated_config *c, struct qm_error *err) {
     const struct qm_device_memory *m = &l->memory;
-    if (m->total <= spec->memory)
+    if (m->total <= c->memory)
         return QM_OK;
     return qm_fail(
         err, QM_FIT,
         "%s: %.2f GiB placed there (weights %.2f, KV cache for %lld tokens %.2f, activations %.2f, streaming "
-        "%.2f), but it has %.2f GiB; place less there, or use --offload auto",
-        spec->name, (double)m->total / 0x1p30, (double)m->weights / 0x1p30,
+        "%.2f), but it has %.2f GiB",
+        c->name, (double)m->total / 0x1p30, (double)m->weights / 0x1p30,
         (long long)(l->workload.context * l->workload.sequences), (double)m->kv / 0x1p30,
-        (double)m->activations / 0x1p30, (double)m->workspace / 0x1p30, (double)spec->memory / 0x1p30);
+        (double)m->activations / 0x1p30, (double)m->workspace / 0x1p30, (double)c->memory / 0x1p30);
 }
 
-int qm_emulated_open(const struct qm_device_setup *setup, const struct qm_device_load *load, const struct qm_cpu *cpu,
-                     struct qm_device **out, struct qm_error *err) {
+static int open_device(const void *config, const struct qm_device_load *load, struct qm_device **out,
+                       struct qm_error *err) {
     *out = NULL;
-    int rc = check_memory(load, &setup->spec, err);
+    int rc = check_memory(load, config, err);
     if (rc)
         return rc;
     struct qm_emulated *e = calloc(1, sizeof *e);
@@ -266,16 +266,15 @@ int qm_emulated_open(const struct qm_device_setup *setup, const struct qm_device
                                    .page_read = qm_emulated_page_read,
                                    .report = report,
                                    .close = close_device};
-    e->spec = setup->spec;
-    e->fail_after = setup->fail_after;
+    e->config = *(const struct qm_emulated_config *)config;
     e->model = load->model;
     e->kv = load->kv;
     e->clock = load->clock;
     e->memory = load->memory;
-    e->timeline.device = &e->spec;
+    e->timeline.device = &e->config;
     e->capacity = PIECES_AN_OP * (load->forward->n_ops + 1);
     e->piece = calloc((size_t)e->capacity, sizeof *e->piece);
-    rc = e->piece ? qm_emulated_take_memory(e, load, cpu, err)
+    rc = e->piece ? qm_emulated_take_memory(e, load, err)
                   : qm_fail_memory(err, (size_t)e->capacity * sizeof *e->piece, "an emulated device's list");
     if (rc) {
         close_device(&e->device);
@@ -284,3 +283,5 @@ int qm_emulated_open(const struct qm_device_setup *setup, const struct qm_device
     *out = &e->device;
     return QM_OK;
 }
+
+const struct qm_device_driver qm_emulated_driver = {.open = open_device};

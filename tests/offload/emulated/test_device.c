@@ -37,19 +37,20 @@ struct fixture {
 
 static const struct qm_op_part whole = {0};
 
-static int open_device(struct fixture *f, const struct qm_device_setup *setup, struct qm_error *err) {
+static int open_device(struct fixture *f, const struct qm_emulated_config *config, struct qm_error *err) {
     struct qm_device_load load = {.model = f->model,
                                   .forward = &f->forward,
                                   .workload = f->workload,
                                   .memory = f->memory,
                                   .weights = qm_cpu_panels(f->cpu),
                                   .kv = &f->kv,
+                                  .cpu = f->cpu,
                                   .clock = &f->clock};
-    return qm_device_open(setup, &load, f->cpu, &f->device, err);
+    return qm_emulated_driver.open(config, &load, &f->device, err);
 }
 
 /* With memory for layer 0. */
-static void fixture_open(struct fixture *f, const struct qm_device_setup *setup) {
+static void fixture_open(struct fixture *f, const struct qm_emulated_config *config) {
     struct qm_error err = {0};
     static const struct qm_home anywhere = {.node = -1};
     *f = (struct fixture){0};
@@ -76,7 +77,7 @@ static void fixture_open(struct fixture *f, const struct qm_device_setup *setup)
     p.stream_rows = 1;
     qm_placement_memory(&p, f->model, &f->workload, 1, &f->memory);
     qm_placement_free(&p);
-    if (open_device(f, setup, &err))
+    if (open_device(f, config, &err))
         fail_msg("%s", err.message);
     struct qm_scratch_layout scratch;
     qm_scratch_plan(f->model, &f->workload, &scratch);
@@ -297,9 +298,9 @@ static void test_fails_anywhere(void **state) {
     for (int k = 0; k < 6; k++) {
         struct fixture f;
         struct qm_error err;
-        struct qm_device_setup setup = test_card;
-        setup.fail_after = k;
-        fixture_open(&f, &setup);
+        struct qm_emulated_config card = test_card;
+        card.fail_after = k;
+        fixture_open(&f, &card);
         struct qm_hand_over x = qm_cpu_residual(f.cpu);
         place(&f, 4, 6);
         embed(&f, ROWS);
@@ -336,13 +337,10 @@ static void test_memory(void **state) {
     place(&f, 1, 5);
     assert_int_equal(f.device->place(f.device, &f.forward.ops[5], &whole, &err), QM_FIT);
     f.device->close(f.device);
-    struct qm_device_setup small = test_card;
-    small.spec.memory = f.memory.total - 1;
+    struct qm_emulated_config small = test_card;
+    small.memory = f.memory.total - 1;
     assert_int_equal(open_device(&f, &small, &err), QM_FIT);
     assert_null(f.device);
-    small.spec.emulated = false;
-    assert_int_equal(open_device(&f, &small, &err), QM_FIT);
-    assert_non_null(strstr(err.message, "no driver"));
     fixture_close(&f);
 }
 
@@ -373,9 +371,9 @@ static void test_time(void **state) {
     (void)state;
     struct fixture f;
     struct qm_error err;
-    struct qm_device_setup slow = test_card;
-    slow.spec.handover_us = 100e6;
-    slow.spec.launch_us = 1000e6;
+    struct qm_emulated_config slow = test_card;
+    slow.handover_us = 100e6;
+    slow.launch_us = 1000e6;
     fixture_open(&f, &slow);
     struct qm_hand_over x = qm_cpu_residual(f.cpu);
     place(&f, 4, 6);

@@ -1,10 +1,10 @@
 /* The emulated device's insides, shared by its files. */
-#ifndef QM_ENGINE_EMULATED_EMULATED_PRIVATE_H
-#define QM_ENGINE_EMULATED_EMULATED_PRIVATE_H
+#ifndef QM_OFFLOAD_EMULATED_EMULATED_PRIVATE_H
+#define QM_OFFLOAD_EMULATED_EMULATED_PRIVATE_H
 
-#include "engine/emulated/emulated.h"
-#include "engine/emulated/timeline.h"
 #include "numa/memory.h"
+#include "offload/emulated/emulated.h"
+#include "offload/emulated/timeline.h"
 
 /* What it was told. */
 struct qm_emulated_piece {
@@ -19,8 +19,7 @@ struct qm_emulated_piece {
 
 struct qm_emulated {
     struct qm_device device;
-    struct qm_speed_device spec;
-    int64_t fail_after;
+    struct qm_emulated_config config;
     const struct qm_model *model;
     const struct qm_kv *kv; /* the CPU's */
     struct qm_host_clock *clock;
@@ -51,8 +50,7 @@ struct qm_emulated {
     } place[2];
 };
 
-int qm_emulated_take_memory(struct qm_emulated *e, const struct qm_device_load *load, const struct qm_cpu *cpu,
-                            struct qm_error *err);
+int qm_emulated_take_memory(struct qm_emulated *e, const struct qm_device_load *load, struct qm_error *err);
 void qm_emulated_free_memory(struct qm_emulated *e);
 int qm_emulated_place(struct qm_device *d, const struct qm_op *op, const struct qm_op_part *part, struct qm_error *err);
 
