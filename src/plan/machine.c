@@ -12,7 +12,7 @@ const char *qm_kernel_class_name(enum qm_kernel_class k) {
 }
 
 const char *qm_mark_name(enum qm_mark m) {
-    static const char *const names[] = {"measured", "published", "estimated", "given"};
+    static const char *const names[] = {"measured", "published", "estimated", "given", "default"};
     return names[m];
 }
 

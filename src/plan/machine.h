@@ -56,8 +56,8 @@ struct qm_speed_node {
     } read[QM_SPEED_POINTS];
 };
 
-/* Where a number comes from. GIVEN: from the command line. */
-enum qm_mark { QM_MARK_MEASURED, QM_MARK_PUBLISHED, QM_MARK_ESTIMATED, QM_MARK_GIVEN, QM_MARKS };
+/* Where a number comes from. GIVEN: from the command line; DEFAULT: taken where nothing was measured. */
+enum qm_mark { QM_MARK_MEASURED, QM_MARK_PUBLISHED, QM_MARK_ESTIMATED, QM_MARK_GIVEN, QM_MARK_DEFAULT, QM_MARKS };
 const char *qm_mark_name(enum qm_mark m);
 
 /* What a driver's context and a desktop take of a described card's memory, unless it says so itself. */

@@ -58,7 +58,8 @@ code 'JSON of a status only' 2 "$QUIETMIND" batch $DEMO "$T/kinds" -o "$T/no" --
 code 'export' 0 "$QUIETMIND" batch --export "$T/kinds.out"
 check 'export: the same' cmp -s "$T/out" "$T/kinds.out"
 code 'check' 0 run "$T/kinds.jsonl" --check
-check 'check: counts' out_has '^rows +11, 7 of them'
+check 'check: counts' out_has '^rows +11, 7 of them invalid'
+check 'check: a time with its range' out_has '^time +about .* \(.* to .*\): prompt .*, generation '
 check 'check: says which' out_has '^row 7 \(format\): .*response_format'
 check 'check: estimates' test "$(grep -cE '^(prompts|generation|memory|time) ' "$T/out")" = 4
 code 'check, strictly' 1 run "$T/kinds.jsonl" --check --strict

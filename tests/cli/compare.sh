@@ -142,9 +142,10 @@ cat >"$T/job.jsonl" <<'ROWS'
 nonsense
 ROWS
 expect 0 'a job' compare $DEMO $SHORT --prompt-tokens 20 --configs cpu,auto --job "$T/job.jsonl"
-check 'its rows' out_has '^job .*: 2 rows, [0-9]+ tokens to read, 532 to write, 2 at once'
-check 'what can not be answered' out_has '1 more row'
-check 'a row without a length' out_has '1 without a max_tokens'
+check 'its rows' out_has '^job .*: 2 rows.*; prompts [0-9]+ tokens, of which [0-9]+ shared'
+check 'its range' out_has '^cpu +about [0-9].* \([0-9].* to [0-9]'
+check 'what can not be answered' out_has '1 row can.t be answered'
+check 'a row without a length' out_has '1 without max_tokens'
 check 'its time' out_has '^cpu +[0-9.e-]+ (s|min)'
 check 'the predicted one is marked' out_has '^auto .*\(predicted only\)'
 refuse 3 'a job that is not there' 'No such file' compare $DEMO $SHORT --configs cpu --job "$T/none"

@@ -1,25 +1,23 @@
 /* --check: every row as far as the scheduler's door, and what the job will take; the model's weights are not read.
  *
  * Lengths are counted, shared beginnings are found by comparing each prompt with the last ones before it, and time is
- * what the counted work takes at the limits that `quietmind machine` has measured: the least it can be. */
+ * the planner's estimate of these rows (plan/estimate.h), by what is kept of this machine. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "app/batch/chat.h"
+#include "app/batch/expect.h"
 #include "app/batch/job.h"
 #include "app/batch/journal.h"
 #include "app/batch/line.h"
 #include "app/batch/row.h"
 #include "app/batch/show.h"
-#include "app/machine/find.h"
 #include "app/openai/request.h"
 #include "app/out.h"
+#include "app/plan/job_model.h"
 #include "base/words.h"
 #include "numa/memory.h"
-#include "plan/work.h"
-
-enum { RECENT = 32 };
 
 struct check {
     const struct qm_args *args;
@@ -30,54 +28,24 @@ struct check {
     struct qm_journal *seen; /* names and failures, in a file that is gone afterwards */
     struct qm_openai_context openai;
     enum qm_dtype kv_type;
-    struct qm_ids recent[RECENT]; /* prompts */
-    int64_t n, bad, sequences, open;
-    int64_t prompts, shared, answers;          /* tokens */
+    struct qm_batch_expect expect;
+    struct qm_job_model *machine;
+    struct qm_estimate *estimate;
+    int64_t n, bad;
     int64_t longest, longest_row, longest_all; /* prompt; prompt and answer */
-    struct qm_work prefill;
 };
 
-static int64_t common(const struct qm_ids *a, const int32_t *b, int64_t n) {
-    int64_t i = 0;
-    while (i < n && i < (int64_t)a->len && a->data[i] == b[i])
-        i++;
-    return i;
-}
-
-/* How much of the prompt was there before; keeps it for those that follow. */
-static int share(struct check *c, const struct qm_request *r, int64_t *shared, struct qm_error *err) {
-    struct qm_ids *slot = &c->recent[c->sequences % RECENT];
-    *shared = 0;
-    for (int i = 0; i < RECENT; i++) {
-        int64_t n = common(&c->recent[i], r->prompt, r->n_prompt - 1) / QM_KV_PAGE_TOKENS * QM_KV_PAGE_TOKENS;
-        *shared = n > *shared ? n : *shared;
-    }
-    int32_t *copy = realloc(slot->data, (size_t)r->n_prompt * sizeof *copy);
-    if (!copy)
-        return qm_fail_memory(err, (uint64_t)r->n_prompt * sizeof *copy, "a prompt");
-    memcpy(copy, r->prompt, (size_t)r->n_prompt * sizeof *copy);
-    *slot = (struct qm_ids){.data = copy, .len = (size_t)r->n_prompt, .cap = (size_t)r->n_prompt};
-    return QM_OK;
-}
-
 static int count_part(struct check *c, int64_t row, const struct qm_request *r, struct qm_error *err) {
-    int64_t shared, room = c->openai.context - r->n_prompt, answer = r->embed ? 0 : r->decoding.max_tokens;
-    int rc = share(c, r, &shared, err);
-    if (answer < 0) {
-        c->open++;
-        answer = QM_BATCH_OPEN_ANSWER;
-    }
-    answer = answer < room ? answer : room;
-    c->sequences++;
-    c->prompts += r->n_prompt;
-    c->shared += shared;
-    c->answers += answer;
+    struct qm_estimate_row expected;
+    int rc = qm_batch_expect(&c->expect, r, c->openai.context, &expected, err);
     if (r->n_prompt > c->longest) {
         c->longest = r->n_prompt;
         c->longest_row = row;
     }
-    c->longest_all = r->n_prompt + answer > c->longest_all ? r->n_prompt + answer : c->longest_all;
-    qm_work_add_step(c->model.model, c->kv_type, 1, shared, r->n_prompt - shared, 1, &c->prefill);
+    int64_t all = r->n_prompt + expected.answer;
+    c->longest_all = all > c->longest_all ? all : c->longest_all;
+    if (!rc)
+        qm_estimate_add(c->estimate, &expected);
     return rc;
 }
 
@@ -148,60 +116,35 @@ static int print_memory(struct check *c, struct qm_error *err) {
                               qm_bytes_text((double)available, free, sizeof free));
 }
 
-/* The limits measured before, if there are any for this machine and instruction set. */
-static bool find_limits(const struct check *c, struct qm_machine_profile *p) {
-    struct qm_machine *machine = malloc(sizeof *machine);
-    bool found = false;
-    enum qm_isa isa;
-    if (machine && !qm_app_isa(c->args, &isa, NULL) && !qm_machine_describe(machine, NULL)) {
-        found = qm_machine_kept(machine, isa, p);
-        qm_machine_free(machine);
-    }
-    free(machine);
-    return found;
-}
-
 static int print_time(struct check *c, struct qm_error *err) {
-    struct qm_machine_profile *p = malloc(sizeof *p);
-    if (!p)
-        return qm_fail_memory(err, sizeof *p, "the machine's profile");
-    if (!find_limits(c, p)) {
-        free(p);
-        return qm_out_text("time        not known: quietmind machine measures what it takes to tell\n", err);
-    }
-    double flops = c->model.model->config.dtype == QM_BF16 ? p->bf16 : p->f32, read = p->read;
-    free(p);
-    int64_t at_once = c->settings->sequences < c->sequences ? c->settings->sequences : c->sequences;
-    struct qm_work step = {0};
-    double prompts = qm_work_seconds(&c->prefill, read, flops), answers = 0;
-    if (at_once > 0) {
-        qm_work_add_step(c->model.model, c->kv_type, at_once, (c->prompts + c->answers / 2) / c->sequences, 1, at_once,
-                         &step);
-        answers = (double)c->answers / (double)at_once * qm_work_seconds(&step, read, flops);
-    }
-    char all[64], a[64], b[64];
-    return qm_out_printf(err, "time        at least %s: prompt %s, generation %s (by this machine's measured limits)\n",
-                         qm_duration_text(prompts + answers, all, sizeof all), qm_duration_text(prompts, a, sizeof a),
-                         qm_duration_text(answers, b, sizeof b));
+    struct qm_estimate_time t;
+    char all[64], low[64], high[64], a[64], b[64];
+    qm_estimate_get(c->estimate, c->machine->off, 1, 1, &t);
+    int rc = qm_out_printf(err, "time        about %s (%s to %s): prompt %s, generation %s\n",
+                           qm_duration_text(t.seconds, all, sizeof all), qm_duration_text(t.low, low, sizeof low),
+                           qm_duration_text(t.high, high, sizeof high), qm_duration_text(t.prefill, a, sizeof a),
+                           qm_duration_text(t.decode, b, sizeof b));
+    return rc ? rc : qm_out_wrapped("           ", c->machine->basis, 12, err);
 }
 
 static int print_all(struct check *c, struct qm_error *err) {
     int rc = qm_out_printf(err, "rows        %lld, ", (long long)c->n);
+    const struct qm_batch_expect *x = &c->expect;
     rc = rc       ? rc
          : c->bad ? qm_out_printf(err, "%lld of them invalid\n", (long long)c->bad)
                   : qm_out_text("all valid\n", err);
     if (!rc && c->bad)
         rc = qm_journal_reasons(c->seen, print_reason, NULL, err);
     rc = rc ? rc
-            : qm_out_printf(err, "prompts     %lld token%s, %lld shared", (long long)c->prompts, qm_s(c->prompts),
-                            (long long)c->shared);
+            : qm_out_printf(err, "prompts     %lld token%s, %lld shared", (long long)x->prompt, qm_s(x->prompt),
+                            (long long)x->shared);
     if (!rc && c->longest_row)
         rc = qm_out_printf(err, "; longest %lld (row %lld)", (long long)c->longest, (long long)c->longest_row);
     rc = rc ? rc : qm_out_text("\n", err);
-    rc = rc ? rc : qm_out_printf(err, "generation  at most %lld token%s", (long long)c->answers, qm_s(c->answers));
-    if (!rc && c->open)
-        rc = qm_out_printf(err, "; %lld row%s without max_tokens counted as %d", (long long)c->open, qm_s(c->open),
-                           QM_BATCH_OPEN_ANSWER);
+    rc = rc ? rc : qm_out_printf(err, "generation  at most %lld token%s", (long long)x->answer, qm_s(x->answer));
+    if (!rc && x->open)
+        rc = qm_out_printf(err, "; %lld row%s without max_tokens counted as %d", (long long)x->open, qm_s(x->open),
+                           QM_EXPECT_OPEN);
     rc = rc ? rc : qm_out_text("\n", err);
     rc = rc ? rc : print_memory(c, err);
     return rc ? rc : print_time(c, err);
@@ -228,7 +171,13 @@ static int open_all(struct check *c, const struct tm *now, struct qm_progress *p
                                            .sampling = qm_openai_sampling(&c->model.defaults),
                                            .now = now,
                                            .model = c->args->model};
-    return QM_OK;
+    const struct qm_workload w = {.context = c->openai.context,
+                                  .sequences = c->settings->sequences,
+                                  .chunk = c->settings->chunk ? c->settings->chunk : 512,
+                                  .kv_type = c->kv_type,
+                                  .threads = (int)qm_args_int(c->args, QM_OPT_THREADS, 0)};
+    rc = qm_job_model_open(c->args, c->model.model, &w, &c->machine, err);
+    return rc ? rc : qm_estimate_open(&c->machine->setup, c->settings->sequences, 0, &c->estimate, err);
 }
 
 int qm_batch_check(const struct qm_args *args, const struct qm_batch_settings *s, struct qm_progress *progress,
@@ -251,8 +200,9 @@ int qm_batch_check(const struct qm_args *args, const struct qm_batch_settings *s
     }
     qm_progress_end(progress);
     rc = rc ? rc : print_all(&c, err);
-    for (int i = 0; i < RECENT; i++)
-        qm_ids_free(&c.recent[i]);
+    qm_batch_expect_free(&c.expect);
+    qm_estimate_close(c.estimate);
+    qm_job_model_close(c.machine);
     qm_journal_close(c.seen);
     qm_chat_free(c.chat);
     qm_app_close(&c.model);

@@ -61,7 +61,8 @@ struct qm_compare_layer {
 };
 
 struct qm_compare_job {
-    double seconds, joules; /* NaN: not known */
+    double seconds, low, high; /* expected, and its range; NaN: not known */
+    double joules;
 };
 
 struct qm_compare_config {
@@ -104,7 +105,7 @@ struct qm_compare_report {
     int reference;             /* number of the configuration that others are held against; -1: none was run */
     bool agree;
     char not_readable[1024]; /* sensors, and why; "" */
-    int64_t job_rows, job_prompt, job_answers, job_open, job_bad, job_at_once;
+    int64_t job_rows, job_prompt, job_shared, job_answers, job_open, job_bad, job_at_once;
     char job[256]; /* the file; "": none */
     struct qm_compare_config config[QM_COMPARE_CONFIGS];
     int configs;

@@ -1,38 +1,45 @@
 /* --job: what the rows of a batch file would take under each configuration. Rows are read and counted as
- * quietmind batch --check does; the model of time tells what so many sequences at once take, and what it was wrong by
- * here, one sequence at a time, corrects it. Shared beginnings of prompts are not counted: at most so long. */
+ * quietmind batch --check does, and estimated by the same function (plan/estimate.h); what the model of time was wrong
+ * by here, one sequence at a time, corrects it. */
 #include <math.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "app/batch/chat.h"
+#include "app/batch/expect.h"
 #include "app/batch/input.h"
 #include "app/batch/row.h"
 #include "app/batch/settings.h"
 #include "app/compare/run.h"
 
 struct counts {
-    int64_t rows, bad, sequences, open, prompt, answers;
+    int64_t rows, bad;
+    struct qm_batch_expect expect;
+    struct qm_estimate *estimate[QM_COMPARE_CONFIGS]; /* NULL where it can't be told */
+    int configs;
 };
 
-static void count_row(const struct qm_openai_context *openai, const struct qm_batch_line *line, struct counts *n) {
+static int count_row(const struct qm_openai_context *openai, const struct qm_batch_line *line, struct counts *n,
+                     struct qm_error *err) {
     struct qm_batch_row row = {0};
     struct qm_openai_request *request = NULL;
+    int rc = QM_OK;
     bool good = line->text && !qm_batch_row_parse(line->text, line->length, "row", &row, NULL) &&
                 !qm_openai_request_new(openai, row.endpoint, row.body, 0, &request, NULL);
-    for (int i = 0; good && i < qm_openai_request_parts(request); i++) {
+    for (int i = 0; good && !rc && i < qm_openai_request_parts(request); i++) {
         struct qm_request r;
+        struct qm_estimate_row expected;
         qm_openai_request_part(request, i, &r);
-        int64_t room = openai->context - r.n_prompt, answer = r.embed ? 0 : r.decoding.max_tokens;
-        n->open += answer < 0;
-        answer = answer < 0 ? QM_BATCH_OPEN_ANSWER : answer;
-        n->answers += answer < room ? answer : room;
-        n->prompt += r.n_prompt;
-        n->sequences++;
+        rc = qm_batch_expect(&n->expect, &r, openai->context, &expected, err);
+        for (int c = 0; c < n->configs && !rc; c++)
+            if (n->estimate[c])
+                qm_estimate_add(n->estimate[c], &expected);
     }
     n->rows += good;
     n->bad += !good;
     qm_openai_request_free(request);
     qm_batch_row_free(&row);
+    return rc;
 }
 
 static int count_rows(const struct qm_args *args, const struct qm_app_model *m, const struct qm_compare_task *t,
@@ -58,7 +65,7 @@ static int count_rows(const struct qm_args *args, const struct qm_app_model *m, 
         struct qm_batch_line line;
         rc = source.next(source.self, &line, &end, err);
         if (!rc && !end)
-            count_row(&openai, &line, n);
+            rc = count_row(&openai, &line, n, err);
         if (!rc && !end && line.number % 100 == 0)
             qm_progress_update(t->progress, "counting the job", line.offset, source.size, QM_UNIT_BYTES);
     }
@@ -73,43 +80,74 @@ static double correction(const struct qm_compare_rate *r) {
     return r->measured.n && r->measured.median > 0 && r->predicted > 0 ? r->predicted / r->measured.median : 1;
 }
 
+/* Joules of a second, predicted of rows that are all alike. */
+static double watts_of(const struct qm_compare_task *t, int config, const struct counts *n, int64_t at_once,
+                       int decode_threads) {
+    struct qm_job job = {.sequences = at_once,
+                         .prompt = (n->expect.prompt + n->expect.n - 1) / n->expect.n,
+                         .generate = (n->expect.answer + n->expect.n - 1) / n->expect.n};
+    struct qm_job_time time;
+    qm_compare_predict_job(t, config, decode_threads, &job, &time);
+    return time.joules / (time.prefill.seconds + time.decode.seconds);
+}
+
 static void job_of(const struct qm_compare_task *t, int config, const struct counts *n, int64_t at_once,
                    struct qm_compare_config *c) {
-    struct qm_job job = {.sequences = at_once,
-                         .prompt = (n->prompt + n->sequences - 1) / n->sequences,
-                         .generate = (n->answers + n->sequences - 1) / n->sequences};
-    struct qm_job_time time;
-    if (!t->spec[config].plan.model)
+    static const double MEASURED = 0.2, PREDICTED = 0.35;
+    struct qm_estimate_time time;
+    if (!n->estimate[config])
         return;
-    qm_compare_predict_job(t, config, c->threads_used, &job, &time);
-    double times = (double)n->sequences / (double)at_once;
-    double read = times * time.prefill.seconds * correction(&c->prefill);
-    double write = times * time.decode.seconds * correction(&c->decode);
-    c->job.seconds = read + write;
+    qm_estimate_get(n->estimate[config], qm_compare_measured(c) ? MEASURED : PREDICTED, correction(&c->prefill),
+                    correction(&c->decode), &time);
+    c->job.seconds = time.seconds;
+    c->job.low = time.low;
+    c->job.high = time.high;
     bool metered = isfinite(c->joules_per_prompt_token) && isfinite(c->watts);
     /* watts change little with the sequences at once, joules a token much */
-    c->job.joules = metered ? (double)n->prompt * c->joules_per_prompt_token + write * c->watts : times * time.joules;
+    c->job.joules =
+        metered ? (double)(n->expect.prompt - n->expect.shared) * c->joules_per_prompt_token + time.decode * c->watts
+                : time.seconds * watts_of(t, config, n, at_once, c->threads_used);
+}
+
+static int estimate_all(const struct qm_args *args, const struct qm_app_model *m, const struct qm_compare_task *t,
+                        const char *path, struct qm_compare_report *r, struct counts *n, struct qm_error *err) {
+    int64_t at_once = qm_args_int(args, QM_OPT_SEQUENCES, QM_BATCH_SEQUENCES);
+    int rc = QM_OK;
+    n->configs = r->configs;
+    for (int i = 0; i < r->configs && !rc; i++)
+        if (t->spec[i].plan.model) {
+            struct qm_time_setup setup = qm_compare_setup(t, i);
+            rc = qm_estimate_open(&setup, at_once, r->config[i].threads_used, &n->estimate[i], err);
+        }
+    if (!rc)
+        rc = count_rows(args, m, t, path, n, err);
+    if (!rc && n->expect.n == 0)
+        rc = qm_fail(err, QM_INPUT, "%s: no row that can be answered (%lld that can't)", path, (long long)n->bad);
+    if (rc)
+        return rc;
+    at_once = at_once < n->expect.n ? at_once : n->expect.n;
+    snprintf(r->job, sizeof r->job, "%s", path);
+    r->job_rows = n->rows;
+    r->job_bad = n->bad;
+    r->job_open = n->expect.open;
+    r->job_prompt = n->expect.prompt;
+    r->job_shared = n->expect.shared;
+    r->job_answers = n->expect.answer;
+    r->job_at_once = at_once;
+    for (int i = 0; i < r->configs; i++)
+        job_of(t, i, n, at_once, &r->config[i]);
+    return QM_OK;
 }
 
 int qm_compare_job_rows(const struct qm_args *args, const struct qm_app_model *m, const struct qm_compare_task *t,
                         struct qm_compare_report *r, struct qm_error *err) {
-    const char *path = qm_args_text(args, QM_OPT_JOB, "");
-    struct counts n = {0};
-    int rc = count_rows(args, m, t, path, &n, err);
-    if (!rc && n.sequences == 0)
-        rc = qm_fail(err, QM_INPUT, "%s: no row that can be answered (%lld that can't)", path, (long long)n.bad);
-    if (rc)
-        return rc;
-    int64_t at_once = qm_args_int(args, QM_OPT_SEQUENCES, QM_BATCH_SEQUENCES);
-    at_once = at_once < n.sequences ? at_once : n.sequences;
-    snprintf(r->job, sizeof r->job, "%s", path);
-    r->job_rows = n.rows;
-    r->job_bad = n.bad;
-    r->job_open = n.open;
-    r->job_prompt = n.prompt;
-    r->job_answers = n.answers;
-    r->job_at_once = at_once;
-    for (int i = 0; i < r->configs; i++)
-        job_of(t, i, &n, at_once, &r->config[i]);
-    return QM_OK;
+    struct counts *n = calloc(1, sizeof *n);
+    int rc = n ? estimate_all(args, m, t, qm_args_text(args, QM_OPT_JOB, ""), r, n, err)
+               : qm_fail_memory(err, sizeof *n, "the job");
+    for (int i = 0; n && i < n->configs; i++)
+        qm_estimate_close(n->estimate[i]);
+    if (n)
+        qm_batch_expect_free(&n->expect);
+    free(n);
+    return rc;
 }

@@ -117,6 +117,8 @@ static json_t *config(const struct qm_compare_report *r, const struct qm_compare
         {"agreement", agreement(c)},
         {"steady", json_boolean(!c->unsteady)},
         {"job_seconds", number(c->job.seconds)},
+        {"job_seconds_low", number(c->job.low)},
+        {"job_seconds_high", number(c->job.high)},
         {"job_joules", number(c->job.joules)},
         {"answers", answers(r, c)},
     };
@@ -134,10 +136,10 @@ static json_t *config(const struct qm_compare_report *r, const struct qm_compare
 static json_t *job(const struct qm_compare_report *r) {
     if (!r->job[0])
         return json_null();
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "file", r->job, "rows", (json_int_t)r->job_rows, "refused",
-                     (json_int_t)r->job_bad, "prompt_tokens", (json_int_t)r->job_prompt, "answer_tokens",
-                     (json_int_t)r->job_answers, "without_max_tokens", (json_int_t)r->job_open, "at_once",
-                     (json_int_t)r->job_at_once);
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "file", r->job, "rows", (json_int_t)r->job_rows,
+                     "refused", (json_int_t)r->job_bad, "prompt_tokens", (json_int_t)r->job_prompt, "shared_tokens",
+                     (json_int_t)r->job_shared, "answer_tokens", (json_int_t)r->job_answers, "without_max_tokens",
+                     (json_int_t)r->job_open, "at_once", (json_int_t)r->job_at_once);
 }
 
 json_t *qm_compare_json(const struct qm_compare_report *r) {

@@ -222,7 +222,7 @@ int qm_compare_plan(struct qm_compare_task *t, struct qm_compare_report *r, stru
         c->prefill = c->decode = c->first = (struct qm_compare_rate){none, NAN};
         c->gb_s = c->limit_gb_s = c->prefill_share = c->decode_share = NAN;
         c->joules_per_token = c->joules_per_prompt_token = c->watts = c->predicted_joules = NAN;
-        c->celsius = c->fan_rpm = c->job.seconds = c->job.joules = NAN;
+        c->celsius = c->fan_rpm = c->job.seconds = c->job.low = c->job.high = c->job.joules = NAN;
         c->agreement.first_difference = -1;
         c->agreement.kl_mean = c->agreement.kl_max = NAN;
         rc = plan_one(t, i, c, err);
@@ -236,6 +236,10 @@ static struct qm_time_setup setup_of(const struct qm_compare_spec *s, int thread
     if (threads)
         t.workload.threads = threads;
     return t;
+}
+
+struct qm_time_setup qm_compare_setup(const struct qm_compare_task *t, int config) {
+    return setup_of(&t->spec[config], 0);
 }
 
 void qm_compare_predict_job(const struct qm_compare_task *t, int config, int decode_threads, const struct qm_job *job,

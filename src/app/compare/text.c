@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/batch/settings.h"
+#include "app/batch/expect.h"
 #include "app/batch/show.h"
 #include "app/compare/compare.h"
 #include "app/out.h"
@@ -208,23 +208,31 @@ static const char *duration(double seconds, char *out, int size) {
 }
 
 static int print_job(const struct qm_compare_report *r, struct qm_error *err) {
-    char name[80], time[64], joules[32];
+    char name[80], time[64], low[64], high[64], joules[32];
     if (!r->job[0])
         return QM_OK;
-    int rc = qm_out_printf(err, "\njob         %.60s: %lld row%s, %lld tokens to read, %lld to write, %lld at once\n",
-                           r->job, (long long)r->job_rows, qm_s(r->job_rows), (long long)r->job_prompt,
-                           (long long)r->job_answers, (long long)r->job_at_once);
-    if (!rc && r->job_bad)
-        rc = qm_out_printf(err, "            %lld more rows can't be answered (batch --check says why)\n",
-                           (long long)r->job_bad);
-    if (!rc && r->job_open)
-        rc = qm_out_printf(err, "            %lld without a max_tokens are counted with %d\n", (long long)r->job_open,
-                           QM_BATCH_OPEN_ANSWER);
+    char text[400];
+    int n = snprintf(
+        text, sizeof text,
+        "%.60s: %lld row%s%s; prompts %lld tokens, of which %lld shared; answers at most %lld tokens; %lld at "
+        "once",
+        r->job, (long long)r->job_rows, r->job_rows == 1 ? "" : "s", r->job_bad ? " valid" : ", all valid",
+        (long long)r->job_prompt, (long long)r->job_shared, (long long)r->job_answers, (long long)r->job_at_once);
+    if (r->job_bad)
+        n += snprintf(text + n, sizeof text - (size_t)n, "; %lld row%s can't be answered (batch --check says why)",
+                      (long long)r->job_bad, r->job_bad == 1 ? "" : "s");
+    if (r->job_open)
+        snprintf(text + n, sizeof text - (size_t)n, "; %lld without max_tokens counted with %d", (long long)r->job_open,
+                 QM_EXPECT_OPEN);
+    int rc = qm_out_text("\n", err);
+    rc = rc ? rc : qm_out_wrapped("job        ", text, NAME + 1, err);
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i];
         bool known = isfinite(c->job.seconds);
-        rc = qm_out_printf(err, "%-*s %s", NAME, label(c, name, sizeof name),
-                           known ? duration(c->job.seconds, time, sizeof time) : "-");
+        rc = known ? qm_out_printf(err, "%-*s about %s (%s to %s)", NAME, label(c, name, sizeof name),
+                                   duration(c->job.seconds, time, sizeof time), duration(c->job.low, low, sizeof low),
+                                   duration(c->job.high, high, sizeof high))
+                   : qm_out_printf(err, "%-*s -", NAME, label(c, name, sizeof name));
         if (!rc && isfinite(c->job.joules))
             rc = qm_out_printf(err, ", %s %sJ",
                                cell(c->job.joules / (c->job.joules < 1e4 ? 1 : 1e3), 3, joules, sizeof joules),

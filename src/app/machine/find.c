@@ -78,6 +78,23 @@ void qm_machine_speed(const struct qm_machine *m, const struct qm_machine_profil
     qm_efficiency_usual(&out->efficiency);
 }
 
+void qm_machine_assume(const struct qm_machine *m, enum qm_isa isa, struct qm_speed *out) {
+    /* of one core: a channel of DDR5 is shared by a few, and a core multiplies at 2.5 GHz or more */
+    static const double READ = 8e9, MOST_READ = 100e9, F32 = 40e9;
+    double wide = isa == QM_ISA_SCALAR ? 0.1 : isa == QM_ISA_AVX2 ? 1 : 2;
+    struct qm_machine_profile p = {.nodes = 1, .region_us = 5, .barrier_us = 2};
+    double read = READ * m->topology.cores;
+    p.usual_read = read < MOST_READ * m->topology.nodes ? read : MOST_READ * m->topology.nodes;
+    p.usual_f32 = F32 * wide * m->topology.cores;
+    p.usual_bf16 = p.usual_f32 * (isa >= QM_ISA_AVX512BF16 ? 2 : 1);
+    snprintf(p.isa, sizeof p.isa, "%s", qm_isa_name(isa));
+    p.scaling[0].n = 1;
+    p.scaling[0].point[0].threads = m->topology.cores;
+    p.scaling[0].point[0].rate = p.usual_read;
+    qm_machine_speed(m, &p, out);
+    out->read_mark = out->bf16_mark = QM_MARK_DEFAULT;
+}
+
 static int rates_now(enum qm_isa isa, int cores, struct qm_rates *out, struct qm_error *err) {
     const struct qm_kernels *kernels;
     struct qm_team *team = NULL;

@@ -26,6 +26,9 @@ bool qm_machine_kept(const struct qm_machine *m, enum qm_isa isa, struct qm_mach
 /* What the planner wants to know, of the machine and its profile. Rates are the usual ones. */
 void qm_machine_speed(const struct qm_machine *m, const struct qm_machine_profile *p, struct qm_speed *out);
 
+/* What is assumed of a machine where nothing was measured: rates by its cores and instruction set, marked default. */
+void qm_machine_assume(const struct qm_machine *m, enum qm_isa isa, struct qm_speed *out);
+
 /* Looks whether a kept profile still holds, in half a second. Where the machine now gives clearly more, the profile was
  * taken while it was busy or slow, and it is measured again and kept. Where it gives clearly less, predictions are for
  * that: *speed takes the rates that are read now, and the profile stays. Both are noted. */

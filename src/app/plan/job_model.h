@@ -1,0 +1,27 @@
+/* The model of time for a job of this machine's, without measuring anything: the kept profile and shares of the
+ * kernels, or what is assumed where there are none. For whoever estimates a job (plan/estimate.h): batch --check before
+ * it, its panel, --status and report of what is left. */
+#ifndef QM_APP_PLAN_JOB_MODEL_H
+#define QM_APP_PLAN_JOB_MODEL_H
+
+#include <stdbool.h>
+
+#include "app/options.h"
+#include "plan/estimate.h"
+
+struct qm_job_model {
+    struct qm_speed speed;
+    struct qm_placement placement; /* everything on the CPU: devices are not looked at */
+    struct qm_time_setup setup;    /* points to the two */
+    bool measured;                 /* the machine's rates and the kernels' shares */
+    double off;                    /* the share by which it may be wrong, for qm_estimate_get */
+    char basis[400]; /* "measured limits and kernels of this machine", or what of it is not, or was noisy */
+};
+
+/* args: --isa. w: context, chunk, kv_type, threads (0: one a core). The model must outlive it. The calling thread must
+ * not belong to a team. */
+int qm_job_model_open(const struct qm_args *args, const struct qm_model *m, const struct qm_workload *w,
+                      struct qm_job_model **out, struct qm_error *err);
+void qm_job_model_close(struct qm_job_model *j);
+
+#endif
