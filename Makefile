@@ -12,6 +12,8 @@ DESTDIR :=
 LONG    :=
 
 VERSION := 0.1.0
+# The commit that is built, for reports; "+": and changes.
+COMMIT   = $(eval COMMIT := $(shell git describe --always --abbrev=10 --dirty=+ --exclude='*' 2>/dev/null || echo unknown))$(COMMIT)
 PKGS    := jansson libpcre2-8 libutf8proc hwloc libedit sqlite3 libxxhash
 CFLAGS  ?= -O2 -g
 # -ffp-contract=off: a product and a sum stay two roundings unless a kernel asks for one FMA, so the
@@ -46,6 +48,7 @@ KERNEL_FILES := $(sort $(wildcard simd/*.[ch] simd/*/*.[ch] src/engine/*.[ch] sr
 KERNELS = $(eval KERNELS := $(shell (echo '$(CC) $(CFLAGS)'; $(CC) -dumpfullversion; cat $(KERNEL_FILES)) 2>&1 | \
           cksum | tr ' ' -))$(KERNELS)
 KERNELS_SRC := simd/build.c
+COMMIT_SRC  := src/app/version.c
 
 LIB_SRC := $(filter-out src/app/%,$(shell find src -name '*.c')) $(shell find simd numa offload -name '*.c' 2>/dev/null)
 APP_SRC := $(shell find src/app -name '*.c' ! -name main.c 2>/dev/null)
@@ -78,6 +81,9 @@ $B/.flags: FORCE
 $B/.kernels: FORCE
 	@$(call stamp,$(KERNELS))
 $(KERNELS_SRC:%.c=$B/%.o): $B/.kernels
+$B/.commit: FORCE
+	@$(call stamp,$(COMMIT))
+$(COMMIT_SRC:%.c=$B/%.o): $B/.commit
 $B/.objects: FORCE
 	@$(call stamp,$(sort $(LIB_OBJ)))
 
@@ -90,7 +96,7 @@ $B/libquietmind.a: $(LIB_OBJ) $B/.objects
 $B/%.o: %.c $B/.flags
 	@mkdir -p $(@D)
 	$(call line,cc)
-	$Q$(CC) $(BASE_FLAGS) -DQM_VERSION='"$(VERSION)"' $(if $(filter $(KERNELS_SRC),$<),-DQM_KERNELS='"$(KERNELS)"') -MMD -MP $(CFLAGS) $(INCS) $(call isa_flags,$<) -c -o $@ $<
+	$Q$(CC) $(BASE_FLAGS) -DQM_VERSION='"$(VERSION)"' $(if $(filter $(KERNELS_SRC),$<),-DQM_KERNELS='"$(KERNELS)"') $(if $(filter $(COMMIT_SRC),$<),-DQM_COMMIT='"$(COMMIT)"') -MMD -MP $(CFLAGS) $(INCS) $(call isa_flags,$<) -c -o $@ $<
 
 $(TEST_BIN): $B/%: $B/%.o $(TEST_LIB_OBJ) $(APP_OBJ) $B/libquietmind.a
 	$(call line,link)

@@ -158,19 +158,19 @@ of_machine '^(processor|instructions|memory  |energy|read|BF16)' | narrow
 title 'Before anything is loaded: what fits, and how fast it will be'
 shown "$quietmind plan $model"
 "$quietmind" plan $model >"$scratch/plan" || failed $? plan
-grep -E '^(model|memory|total|left|tokens/s|reading|writing|would)' "$scratch/plan" | narrow
+grep -E '^(model|memory|total|left|tokens/s|prompt|generation|would)' "$scratch/plan" | narrow
 
 title 'A card, emulated: planned, then compared with the CPU on the same answers'
 card=emulated:16MiB,bandwidth=200,bf16=4T,pcie=16,launch=1,handover=2
 printf '$ %s \\\n    --device %s\n' "$quietmind plan $model --context 4096" "$card"
 : >"$scratch/log"
 "$quietmind" plan $model --context 4096 --device $card >"$scratch/plan" || failed $? plan
-awk '/^placement/ { on = 1 } /^(search|$)/ { on = 0 } on || /^(tokens\/s|reading +[0-9]|writing +[0-9])/' "$scratch/plan" | narrow
+awk '/^placement/ { on = 1 } /^(search|$)/ { on = 0 } on || /^(tokens\/s|prompt +[0-9]|generation +[0-9])/' "$scratch/plan" | narrow
 printf '$ %s \\\n    --device %s\n' "$quietmind compare $model --configs cpu,quiet,emulated:auto -n 32" "$card"
 : >"$scratch/log"
 "$quietmind" compare $model --configs cpu,quiet,emulated:auto -n 32 --device $card --csv >"$scratch/csv" ||
     failed $? compare
-awk -F, 'NR == 1 { printf "  %-14s %10s %10s %10s %10s  %s\n", "tokens/s", "reading", "predicted", "writing", "predicted", "answers" }
+awk -F, 'NR == 1 { printf "  %-14s %10s %10s %10s %10s  %s\n", "tokens/s", "prompt", "predicted", "generated", "predicted", "answers" }
     NR > 1 { gsub(/"/, "", $1)
         printf "  %-14s %10.0f %10.0f %10.0f %10.0f  %s\n", $1, $5, $8, $9, $12, $23 == "" ? "-" : $23 ? "the same" : "differ" }' \
     "$scratch/csv"

@@ -4,11 +4,13 @@
 
 #include "app/app.h"
 #include "app/bench/bench.h"
+#include "app/machine/noise.h"
 #include "app/open_model.h"
 #include "app/out.h"
 #include "app/predictor.h"
 #include "app/shapes.h"
 #include "app/signals.h"
+#include "app/version.h"
 #include "numa/machine.h"
 
 struct bench {
@@ -19,6 +21,9 @@ struct bench {
     struct qm_meter meter;
     struct qm_progress progress;
     struct qm_rows rows;
+    struct qm_column columns[QM_BENCH_COLUMNS];
+    struct qm_noise_watch watch;    /* since the row before */
+    struct qm_noise noise;          /* the worst beside any row */
     struct qm_predictor *predictor; /* NULL where this machine's profile is not kept */
 };
 
@@ -146,9 +151,23 @@ static void predict(struct bench *b, const struct qm_engine *e, const struct qm_
                       json_number_value(json_object_get(row, "median_ts")));
 }
 
+/* What ran beside the row's measurements, and beside those that its prediction rests on. */
+static void mark(struct bench *b, json_t *row) {
+    struct qm_noise now = qm_noise_end(&b->watch);
+    char text[300];
+    qm_noise_text(&now, text, sizeof text);
+    json_object_set_new(row, "noise", text[0] ? json_string(text) : json_null());
+    const char *predicted = b->predictor ? qm_predictor_noise(b->predictor) : "";
+    json_object_set_new(row, "prediction_noise", predicted[0] ? json_string(predicted) : json_null());
+    b->noise = qm_noise_worse(&b->noise, &now);
+    qm_noise_begin(&b->watch);
+}
+
 static int take_result(void *arg, const struct qm_engine *e, const struct qm_bench_result *r, struct qm_error *err) {
     struct bench *b = arg;
     json_t *row = qm_bench_row(&b->subject, e, r);
+    if (row)
+        mark(b, row);
     predict(b, e, r, row);
     int rc = qm_rows_add(&b->rows, row, err);
     if (!rc && r->profiled && b->rows.format == QM_ROWS_MD)
@@ -156,8 +175,22 @@ static int take_result(void *arg, const struct qm_engine *e, const struct qm_ben
     return rc ? rc : qm_out_flush(err);
 }
 
+/* The lines below the table: the build, and what ran beside. */
+static int print_build(struct bench *b, bool kernels, struct qm_error *err) {
+    char noise[300];
+    struct qm_noise rest = qm_noise_end(&b->watch);
+    const char *predicted = b->predictor ? qm_predictor_noise(b->predictor) : "";
+    int rc = qm_out_printf(err, "\nbuild: quietmind %s, commit %s; %s; %s\n", QM_VERSION, qm_version_commit(),
+                           qm_isa_name(b->plan.isa), b->subject.cpu);
+    if (!rc && qm_noise_text(kernels ? &rest : &b->noise, noise, sizeof noise))
+        rc = qm_out_printf(err, "measured beside noise, so less exact: %s\n", noise);
+    return rc || !predicted[0] ? rc : qm_out_printf(err, "predicted beside noise: %s\n", predicted);
+}
+
 static int measure(struct bench *b, bool kernels, struct qm_error *err) {
-    int rc = qm_rows_open(&b->rows, b->rows.format, kernels ? qm_bench_kernel_columns : qm_bench_columns, err);
+    qm_bench_columns_for(&b->subject, b->predictor != NULL, b->columns);
+    const struct qm_column *columns = kernels ? qm_bench_kernel_columns : b->columns;
+    int rc = qm_rows_open(&b->rows, b->rows.format, columns, err);
     struct qm_bench_run run = {.plan = &b->plan,
                                .subject = &b->subject,
                                .progress = &b->progress,
@@ -165,6 +198,8 @@ static int measure(struct bench *b, bool kernels, struct qm_error *err) {
                                .stop = qm_signals_flag(),
                                .result = take_result,
                                .arg = b};
+    b->noise = (struct qm_noise){-1, -1, 0, NULL};
+    qm_noise_begin(&b->watch);
     qm_signals_hold();
     for (int i = 0; i < b->plan.threads.n && !rc; i++) {
         int threads = (int)b->plan.threads.value[i];
@@ -175,19 +210,15 @@ static int measure(struct bench *b, bool kernels, struct qm_error *err) {
     qm_progress_end(&b->progress);
     /* what was measured until an interruption stays well-formed */
     if (rc == QM_OK || rc == QM_INTERRUPTED) {
-        int ended =
-            b->rows.format == QM_ROWS_HTML ? qm_bench_html(b->rows.all, kernels, err) : qm_rows_end(&b->rows, err);
+        int ended = b->rows.format == QM_ROWS_HTML ? qm_bench_html(b->rows.all, kernels, columns, err)
+                                                   : qm_rows_end(&b->rows, err);
         rc = rc ? rc : ended;
     }
-    if (!rc && b->rows.format == QM_ROWS_MD && !kernels) {
-        if (b->subject.whole)
-            rc = qm_out_printf(err, "\n%s", qm_bench_scaling);
-        for (int k = 0; k < QM_SENSOR_COUNT && !rc; k++)
-            if (b->subject.not_readable[k][0])
-                qm_note(&b->progress, "%s: not readable: %s", qm_sensor_name((enum qm_sensor)k),
-                        b->subject.not_readable[k]);
-    }
-    return rc;
+    if (rc || b->rows.format != QM_ROWS_MD)
+        return rc;
+    if (b->subject.whole)
+        rc = qm_out_printf(err, "\n%s", qm_bench_scaling);
+    return rc ? rc : print_build(b, kernels, err);
 }
 
 static int run_bench(const struct qm_args *args, struct qm_error *err) {
@@ -202,6 +233,7 @@ static int run_bench(const struct qm_args *args, struct qm_error *err) {
     if (!rc)
         rc = look_at_machine(&b, err);
     b.subject.isa = b.plan.isa;
+    b.plan.progress_lines = args->option[QM_OPT_PROGRESS].set;
     b.subject.fill_depth = b.plan.fill_depth;
     if (!rc && !kernels)
         b.predictor = args->option[QM_OPT_DEVICE].n_list ? NULL : qm_predictor_open(b.plan.isa);
@@ -217,16 +249,15 @@ static int run_bench(const struct qm_args *args, struct qm_error *err) {
 }
 
 static const unsigned char bench_options[] = {
-    QM_OPT_N_PROMPT,    QM_OPT_N_GEN,        QM_OPT_N_DEPTH,      QM_OPT_BATCH,
-    QM_OPT_THREAD_LIST, QM_OPT_NUMA,         QM_OPT_REPETITIONS,  QM_OPT_OUTPUT_FORMAT,
-    QM_OPT_RANDOM,      QM_OPT_LAYERS,       QM_OPT_FILL_DEPTH,   QM_OPT_QUIET,
-    QM_OPT_NICE,        QM_OPT_IDLE,         QM_OPT_POWER_CAP,    QM_OPT_DEVICE,
-    QM_OPT_OFFLOAD,     QM_OPT_VRAM,         QM_OPT_PROFILE,      QM_OPT_KERNEL,
-    QM_OPT_CHUNK,       QM_OPT_ISA,          QM_OPT_KV_TYPE,      QM_OPT_EXPERTS_PER_TOKEN,
-    QM_OPT_ROPE_THETA,  QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_DTYPE,
-    QM_OPT_END};
+    QM_OPT_N_PROMPT,   QM_OPT_N_GEN,        QM_OPT_N_DEPTH,       QM_OPT_BATCH,   QM_OPT_THREAD_LIST,
+    QM_OPT_NUMA,       QM_OPT_REPETITIONS,  QM_OPT_OUTPUT_FORMAT, QM_OPT_RANDOM,  QM_OPT_LAYERS,
+    QM_OPT_FILL_DEPTH, QM_OPT_QUIET,        QM_OPT_NICE,          QM_OPT_IDLE,    QM_OPT_POWER_CAP,
+    QM_OPT_DEVICE,     QM_OPT_OFFLOAD,      QM_OPT_VRAM,          QM_OPT_PROFILE, QM_OPT_KERNEL,
+    QM_OPT_PROGRESS,   QM_OPT_CHUNK,        QM_OPT_ISA,           QM_OPT_KV_TYPE, QM_OPT_EXPERTS_PER_TOKEN,
+    QM_OPT_ROPE_THETA, QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT,  QM_OPT_DTYPE,   QM_OPT_END};
 
-static const unsigned char kernel_uses[] = {QM_OPT_THREAD_LIST, QM_OPT_OUTPUT_FORMAT, QM_OPT_ISA, QM_OPT_END};
+static const unsigned char kernel_uses[] = {QM_OPT_PROGRESS, QM_OPT_THREAD_LIST, QM_OPT_OUTPUT_FORMAT, QM_OPT_ISA,
+                                            QM_OPT_END};
 static const struct qm_mode bench_modes[] = {{.by = QM_OPT_KERNEL, .alone = true, .uses = kernel_uses},
                                              {.by = QM_OPT_END}};
 static const struct qm_need bench_needs[] = {{QM_OPT_LAYERS, QM_OPT_RANDOM, 0},

@@ -6,6 +6,7 @@
 
 #include "app/app.h"
 #include "app/compare/run.h"
+#include "app/machine/noise.h"
 #include "app/offload.h"
 #include "app/open_model.h"
 #include "app/out.h"
@@ -213,6 +214,16 @@ static int refuse_cards(const struct qm_args *args, const struct qm_compare_task
     return cards ? QM_OK : qm_offload_refuse_cards(args, err);
 }
 
+/* What ran beside the runs, and beside what predictions rest on. */
+static void mark(struct compare *c, const struct qm_noise_watch *watch) {
+    struct qm_noise noise = qm_noise_end(watch);
+    char now[300];
+    const char *before = c->task.speed.noise;
+    qm_noise_text(&noise, now, sizeof now);
+    snprintf(c->report.noise, sizeof c->report.noise, "%s%s%s%s%s", now[0] ? "runs: " : "", now,
+             now[0] && before[0] ? "; " : "", before[0] ? "predictions, " : "", before);
+}
+
 static int compare(const struct qm_args *args, struct compare *c, struct qm_error *err) {
     struct qm_compare_task *t = &c->task;
     int rc = read_numbers(args, c, err);
@@ -241,9 +252,12 @@ static int compare(const struct qm_args *args, struct compare *c, struct qm_erro
     t->meter = &c->meter;
     t->stop = qm_signals_flag();
     rc = qm_compare_plan(t, &c->report, err);
+    struct qm_noise_watch watch;
+    qm_noise_begin(&watch);
     qm_signals_hold();
     if (!rc)
         rc = qm_compare_run(t, &c->report, err);
+    mark(c, &watch);
     qm_signals_release();
     qm_progress_end(&c->progress);
     if (!rc && args->option[QM_OPT_JOB].set)

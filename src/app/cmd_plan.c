@@ -25,6 +25,7 @@ struct job {
     struct qm_model *shape;     /* with --random, or a config.json */
     const struct qm_model *model;
     const char *name;
+    bool due; /* there is something to measure */
     struct qm_pin pins[MAX_PINS];
     struct qm_placement given; /* --offload FILE */
     struct qm_routing_profile routing;
@@ -190,7 +191,7 @@ static int print_table(const struct qm_args *args, struct job *j, struct qm_erro
         rc = add_model(args, j, qm_shape_name(i), rows, err);
     char *text = !rc && args->option[QM_OPT_JSON].set ? json_dumps(rows, JSON_INDENT(1)) : NULL;
     if (!rc)
-        rc = text ? qm_out_printf(err, "%s\n", text) : qm_plan_table_print(rows, err);
+        rc = text ? qm_out_printf(err, "%s\n", text) : qm_plan_table_print(rows, j->ask.speed, err);
     free(text);
     json_decref(rows);
     return rc;
@@ -220,18 +221,32 @@ static int read_wishes(const struct qm_args *args, struct job *j, struct qm_erro
     return rc ? rc : qm_plan_check(&j->ask, j->model, err);
 }
 
-/* The machine's memory and cores, or all of it where it is described; and its devices. */
+/* A described machine, or what is kept of this one, and defaults; and its devices. Measures nothing. */
 static int look_at_machine(const struct qm_args *args, struct job *j, struct qm_error *err) {
     const char *file = qm_args_text(args, QM_OPT_MACHINE, NULL);
-    int rc = file ? qm_offload_described(file, &j->speed, err) : qm_offload_unmeasured(&j->speed, err);
+    bool may = !args->option[QM_OPT_NO_MEASURE].set;
+    int rc = file ? qm_offload_described(file, &j->speed, err)
+                  : qm_offload_kept(args, j->model, &j->speed, may ? &j->due : NULL, err);
     return rc ? rc : qm_offload_devices(args, &j->speed, err);
 }
 
 static int measure_machine(const struct qm_args *args, struct job *j, struct qm_error *err) {
-    if (qm_args_text(args, QM_OPT_MACHINE, NULL))
+    if (args->option[QM_OPT_MACHINE].set || args->option[QM_OPT_NO_MEASURE].set)
         return QM_OK;
     int rc = qm_offload_machine(args, j->model, &j->progress, &j->speed, err);
     return rc ? rc : qm_offload_devices(args, &j->speed, err);
+}
+
+/* Measuring takes up to two minutes: what is known before it is shown at once, where people read it. */
+static bool shown_before(const struct qm_args *args, const struct job *j) {
+    return j->due && !args->option[QM_OPT_JSON].set && !args->option[QM_OPT_HTML].set;
+}
+
+static int say_measuring(struct qm_error *err) {
+    int rc = qm_out_text("\nMeasuring goes on: a few seconds for the machine, a minute or two for the kernels, once.\n"
+                         "The same with measured rates follows; Ctrl-C leaves it at this (--no-measure: always).\n\n",
+                         err);
+    return rc ? rc : qm_out_flush(err);
 }
 
 static int plan_one(const struct qm_args *args, struct job *j, struct qm_error *err) {
@@ -244,6 +259,13 @@ static int plan_one(const struct qm_args *args, struct job *j, struct qm_error *
         rc = look_at_machine(args, j, err);
     if (!rc)
         rc = read_wishes(args, j, err);
+    if (!rc && shown_before(args, j)) {
+        rc = qm_plan_answer(&j->ask, j->model, j->name, &answer, err);
+        rc = rc ? rc : print(args, j, &answer, err);
+        rc = rc ? rc : say_measuring(err);
+        qm_plan_answer_free(&answer);
+        answer = (struct qm_plan_answer){0};
+    }
     if (!rc)
         rc = measure_machine(args, j, err);
     if (!rc)
@@ -258,6 +280,10 @@ static int plan_one(const struct qm_args *args, struct job *j, struct qm_error *
 
 static int plan_table(const struct qm_args *args, struct job *j, struct qm_error *err) {
     int rc = look_at_machine(args, j, err);
+    if (!rc && shown_before(args, j)) {
+        rc = print_table(args, j, err);
+        rc = rc ? rc : say_measuring(err);
+    }
     if (!rc)
         rc = measure_machine(args, j, err);
     return rc ? rc : print_table(args, j, err);
@@ -282,23 +308,45 @@ static int run_plan(const struct qm_args *args, struct qm_error *err) {
     return rc;
 }
 
-static const unsigned char plan_options[] = {
-    QM_OPT_CONTEXT,      QM_OPT_PLAN_BATCH,   QM_OPT_PLAN_PROMPT, QM_OPT_GENERATE,       QM_OPT_PLAN_DEPTH,
-    QM_OPT_OUTPUT,       QM_OPT_OFFLOAD,      QM_OPT_PIN,         QM_OPT_DEVICE,         QM_OPT_PROFILE_EXPERTS,
-    QM_OPT_ACCURACY,     QM_OPT_TABLE,        QM_OPT_HTML,        QM_OPT_VRAM,           QM_OPT_RAM,
-    QM_OPT_MACHINE,      QM_OPT_RANDOM,       QM_OPT_LAYERS,      QM_OPT_JSON,           QM_OPT_CHUNK,
-    QM_OPT_THREADS,      QM_OPT_ISA,          QM_OPT_KV_TYPE,     QM_OPT_ROPE_THETA,     QM_OPT_EXPERTS_PER_TOKEN,
-    QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT, QM_OPT_DTYPE,       QM_OPT_ATTENTION_MAPS, QM_OPT_END};
+static const unsigned char plan_options[] = {QM_OPT_CONTEXT,      QM_OPT_PLAN_BATCH,
+                                             QM_OPT_PLAN_PROMPT,  QM_OPT_GENERATE,
+                                             QM_OPT_PLAN_DEPTH,   QM_OPT_OUTPUT,
+                                             QM_OPT_OFFLOAD,      QM_OPT_PIN,
+                                             QM_OPT_DEVICE,       QM_OPT_PROFILE_EXPERTS,
+                                             QM_OPT_ACCURACY,     QM_OPT_TABLE,
+                                             QM_OPT_HTML,         QM_OPT_VRAM,
+                                             QM_OPT_RAM,          QM_OPT_MACHINE,
+                                             QM_OPT_NO_MEASURE,   QM_OPT_RANDOM,
+                                             QM_OPT_LAYERS,       QM_OPT_JSON,
+                                             QM_OPT_CHUNK,        QM_OPT_THREADS,
+                                             QM_OPT_ISA,          QM_OPT_KV_TYPE,
+                                             QM_OPT_ROPE_THETA,   QM_OPT_EXPERTS_PER_TOKEN,
+                                             QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT,
+                                             QM_OPT_DTYPE,        QM_OPT_ATTENTION_MAPS,
+                                             QM_OPT_END};
 
-static const unsigned char table_uses[] = {
-    QM_OPT_JSON,           QM_OPT_PLAN_BATCH, QM_OPT_RAM,          QM_OPT_VRAM,
-    QM_OPT_MACHINE,        QM_OPT_DEVICE,     QM_OPT_OFFLOAD,      QM_OPT_CHUNK,
-    QM_OPT_THREADS,        QM_OPT_ISA,        QM_OPT_KV_TYPE,      QM_OPT_LAYERS,
-    QM_OPT_DTYPE,          QM_OPT_ROPE_THETA, QM_OPT_ROPE_SCALING, QM_OPT_EXPERTS_PER_TOKEN,
-    QM_OPT_ATTENTION_MAPS, QM_OPT_END};
+static const unsigned char table_uses[] = {QM_OPT_NO_MEASURE,
+                                           QM_OPT_JSON,
+                                           QM_OPT_PLAN_BATCH,
+                                           QM_OPT_RAM,
+                                           QM_OPT_VRAM,
+                                           QM_OPT_MACHINE,
+                                           QM_OPT_DEVICE,
+                                           QM_OPT_OFFLOAD,
+                                           QM_OPT_CHUNK,
+                                           QM_OPT_THREADS,
+                                           QM_OPT_ISA,
+                                           QM_OPT_KV_TYPE,
+                                           QM_OPT_LAYERS,
+                                           QM_OPT_DTYPE,
+                                           QM_OPT_ROPE_THETA,
+                                           QM_OPT_ROPE_SCALING,
+                                           QM_OPT_EXPERTS_PER_TOKEN,
+                                           QM_OPT_ATTENTION_MAPS,
+                                           QM_OPT_END};
 static const unsigned char accuracy_uses[] = {QM_OPT_JSON, QM_OPT_END};
 static const unsigned char page_refuses[] = {QM_OPT_JSON, QM_OPT_END};
-static const unsigned char described_refuses[] = {QM_OPT_ISA, QM_OPT_END};
+static const unsigned char described_refuses[] = {QM_OPT_NO_MEASURE, QM_OPT_ISA, QM_OPT_END};
 static const struct qm_mode plan_modes[] = {{.by = QM_OPT_ACCURACY, .alone = true, .uses = accuracy_uses},
                                             {.by = QM_OPT_TABLE, .or_several = true, .uses = table_uses},
                                             {.by = QM_OPT_HTML, .refuses = page_refuses},
@@ -311,7 +359,9 @@ const struct qm_command qm_cmd_plan = {
     .summary = "Predict memory, placement and speed before loading",
     .details = "Bytes by part, exact; tokens/s at several depths, predicted from this machine's\n"
                "limits or those of a described one; the time of a job; what bounds it, and what\n"
-               "would help most. MODEL may be the path of a config.json: no weights are needed.\n",
+               "would help most. MODEL may be the path of a config.json: no weights are needed.\n"
+               "Where this machine was not measured yet, all is shown at once by default rates\n"
+               "and efficiencies, marked so, and again when it is measured.\n",
     .example = "quietmind plan Qwen/Qwen3-30B-A3B --context 131072 --prompt 100000\n"
                "quietmind plan --random llama-3-70b --machine epyc-9575f-2s\n",
     .options = plan_options,

@@ -128,16 +128,22 @@ static void report_predicted(struct qm_progress *progress, const struct qm_engin
         of_prompt = qm_predictor_tps(p->predictor, engine, &prompt, around);
     if (writing.generate > 0)
         of_writing = qm_predictor_tps(p->predictor, engine, &writing, around);
-    int n = snprintf(text, sizeof text, "predicted: prompt %.1f tokens/s", of_prompt);
+    if (of_prompt <= 0 && of_writing <= 0)
+        return;
+    int n = snprintf(text, sizeof text, "predicted:");
+    if (of_prompt > 0)
+        n += snprintf(text + n, sizeof text - (size_t)n, " prompt %.1f tokens/s", of_prompt);
     if (of_writing > 0)
-        n += snprintf(text + n, sizeof text - (size_t)n, "; generation %.1f tokens/s", of_writing);
+        n += snprintf(text + n, sizeof text - (size_t)n, "%s generation %.1f tokens/s", of_prompt > 0 ? ";" : "",
+                      of_writing);
     if (qm_predictor_differs(p->predictor, engine, around, &profile))
         snprintf(text + n, sizeof text - (size_t)n,
-                 " (for %.1f GB/s and %.0f GFLOP/s as now; the machine's profile says %.1f and %.0f)",
-                 around->read * 1e-9, around->bf16 * 1e-9, profile.read * 1e-9, profile.bf16 * 1e-9);
+                 " (for %.1f GB/s and BF16 %.0f GFLOP/s now; profile: %.1f GB/s, %.0f GFLOP/s)", around->read * 1e-9,
+                 around->bf16 * 1e-9, profile.read * 1e-9, profile.bf16 * 1e-9);
     qm_note(progress, "%s", text);
-    qm_predictor_keep(p->predictor, progress, engine, p->command, p->model, &prompt, of_prompt,
-                      qm_report_prefill_tps(r));
+    if (*qm_predictor_noise(p->predictor))
+        qm_note(progress, "predicted beside noise: %s", qm_predictor_noise(p->predictor));
+    /* not the prompt: it is the first after loading, and what it meets is cold */
     qm_predictor_keep(p->predictor, progress, engine, p->command, p->model, &writing, of_writing,
                       qm_report_decode_tps(r));
 }
@@ -155,7 +161,7 @@ void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engin
         double rate = (double)r->decode_bytes / r->decode_seconds;
         int n = snprintf(speed, sizeof speed, ", %.1f tokens/s, %.1f GB/s", qm_report_decode_tps(r), rate / 1e9);
         if (known)
-            snprintf(speed + n, sizeof speed - (size_t)n, " (%.0f %% of the %.1f GB/s this machine reads)",
+            snprintf(speed + n, sizeof speed - (size_t)n, " (%.0f %% of %.1f GB/s, the best that this machine reads)",
                      100 * rate / now.most.read, now.most.read / 1e9);
     }
     qm_note(progress, "prompt: %lld token%s, %.1f tokens/s; generation: %zu token%s%s%s", (long long)r->prefill_tokens,

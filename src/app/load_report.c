@@ -61,9 +61,9 @@ void qm_report_load(struct qm_progress *progress, const struct qm_engine *e) {
     if (all.pages)
         snprintf(placed, sizeof placed, ", %.1f %% on their NUMA nodes (%d)", 100 * share(&all), qm_engine_nodes(e));
     name_pages(e, pages, sizeof pages);
-    qm_note(progress, "loaded %s of weights in %.1f s, %s/s; %s%s%s",
+    qm_note(progress, "loaded %s of weights in %.1f s, %s; %s%s%s",
             qm_bytes_text((double)load.bytes, bytes, sizeof bytes), load.seconds,
-            qm_bytes_text((double)load.bytes / load.seconds, rate, sizeof rate), pages, placed,
+            qm_bytes_rate_text((double)load.bytes / load.seconds, rate, sizeof rate), pages, placed,
             load.dropped_cache ? "; the files are not kept in the page cache, which would not fit beside" : "");
 }
 

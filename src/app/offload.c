@@ -81,6 +81,35 @@ int qm_offload_refuse_cards(const struct qm_args *args, struct qm_error *err) {
     return check_devices(args, false, err);
 }
 
+/* Shares to predict with, and what is to be said of them. */
+static void take_shares(const struct qm_calibration *kept, bool any, unsigned needed, struct qm_speed *out) {
+    char noise[300];
+    qm_calibration_shares(kept, needed, &out->efficiency, out->missing);
+    out->efficiency_mark = any ? QM_MARK_MEASURED : QM_MARK_DEFAULT;
+    if (!any)
+        out->missing[0] = 0;
+    size_t n = strlen(out->noise);
+    if (qm_noise_text(&kept->noise, noise, sizeof noise))
+        snprintf(out->noise + n, sizeof out->noise - n, "%skernels: %s", n ? "; " : "", noise);
+}
+
+static int measure_machine(const struct qm_model *m, enum qm_isa isa, const struct qm_machine *machine,
+                           struct qm_machine_found *found, struct qm_progress *progress, struct qm_speed *out,
+                           struct qm_error *err) {
+    struct qm_noise now = qm_noise_now();
+    struct qm_calibration kept;
+    unsigned needed = qm_calibration_needs(m);
+    int rc = qm_machine_find(machine, isa, false, NULL, progress, found, err);
+    if (!rc)
+        rc = qm_machine_check(machine, isa, &now, progress, found, out, err);
+    if (!rc)
+        rc = qm_calibration_measure(machine, &found->profile, isa, needed, qm_noise_level(&now) <= 1, progress, &kept,
+                                    err);
+    if (!rc)
+        take_shares(&kept, true, needed, out);
+    return rc;
+}
+
 int qm_offload_machine(const struct qm_args *args, const struct qm_model *m, struct qm_progress *progress,
                        struct qm_speed *out, struct qm_error *err) {
     struct qm_machine *machine = malloc(sizeof *machine);
@@ -92,16 +121,46 @@ int qm_offload_machine(const struct qm_args *args, const struct qm_model *m, str
     if (!rc)
         rc = qm_app_isa(args, &isa, err);
     if (!rc && !(rc = qm_machine_describe(machine, err))) {
-        rc = qm_machine_find(machine, isa, false, NULL, progress, found, err);
-        if (!rc)
-            rc = qm_machine_check(machine, isa, progress, found, out, err);
-        if (!rc)
-            rc = qm_calibration_find(machine, &found->profile, isa, qm_calibration_needs(m), progress, &out->efficiency,
-                                     err);
+        rc = measure_machine(m, isa, machine, found, progress, out, err);
         qm_machine_free(machine);
     }
     free(machine);
     free(found);
+    return rc;
+}
+
+int qm_offload_kept(const struct qm_args *args, const struct qm_model *m, struct qm_speed *out, bool *due,
+                    struct qm_error *err) {
+    struct qm_machine *machine = malloc(sizeof *machine);
+    struct qm_machine_profile *profile = malloc(sizeof *profile);
+    enum qm_isa isa = QM_ISA_SCALAR;
+    int rc = machine && profile ? QM_OK : qm_fail_memory(err, sizeof *machine + sizeof *profile, "the machine");
+    if (!rc)
+        rc = qm_app_isa(args, &isa, err);
+    if (!rc && !(rc = qm_machine_describe(machine, err))) {
+        struct qm_calibration kept;
+        struct qm_error why;
+        char path[4200];
+        unsigned needed = qm_calibration_needs(m);
+        bool limits = qm_machine_kept(machine, isa, profile);
+        bool kernels = qm_calibration_load(machine->identity, isa, &kept, path, &why);
+        if (limits)
+            qm_machine_speed(machine, profile, out);
+        else
+            qm_machine_assume(machine, isa, out);
+        take_shares(&kept, kernels, needed, out);
+        bool complete = limits && kernels && !out->missing[0];
+        if (due && complete && !out->noise[0])
+            *due = false;
+        else if (due) {
+            struct qm_noise now = qm_noise_now();
+            bool quiet = qm_noise_level(&now) <= 1;
+            *due = !limits || qm_calibration_due(kernels ? &kept : NULL, needed, quiet) || (quiet && out->noise[0]);
+        }
+        qm_machine_free(machine);
+    }
+    free(machine);
+    free(profile);
     return rc;
 }
 

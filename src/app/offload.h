@@ -11,9 +11,13 @@
 #include "offload/emulated/emulated.h"
 
 /* This machine as the time model knows it: its profile and the shares of the kernels that the model needs (NULL: of
- * all), measured now where that has not been done. */
+ * all), measured now where that is due (see qm_machine_check and qm_calibration_due). */
 int qm_offload_machine(const struct qm_args *args, const struct qm_model *m, struct qm_progress *progress,
                        struct qm_speed *out, struct qm_error *err);
+/* The same without measuring: what is kept, and defaults, marked, for what is not. *due, if not NULL: whether
+ * qm_offload_machine would measure for more than a second. */
+int qm_offload_kept(const struct qm_args *args, const struct qm_model *m, struct qm_speed *out, bool *due,
+                    struct qm_error *err);
 /* This machine before anything is measured: its memory and cores alone, with rates that mean nothing. */
 int qm_offload_unmeasured(struct qm_speed *out, struct qm_error *err);
 /* --machine: a described one, by its file or name. */

@@ -81,6 +81,7 @@ enum qm_option {
     QM_OPT_DTYPE,
     QM_OPT_FILL_DEPTH,
     QM_OPT_KERNEL,
+    QM_OPT_PROGRESS,
     QM_OPT_PROFILE,
     /* plan */
     QM_OPT_PLAN_BATCH,
@@ -95,6 +96,7 @@ enum qm_option {
     QM_OPT_DEVICE,
     QM_OPT_PROFILE_EXPERTS,
     QM_OPT_ACCURACY,
+    QM_OPT_NO_MEASURE,
     QM_OPT_ATTENTION_MAPS,
     QM_OPT_TABLE,
     QM_OPT_HTML,

@@ -20,9 +20,16 @@ struct qm_predictor *qm_predictor_open(enum qm_isa isa) {
     struct qm_predictor *p = calloc(1, sizeof *p);
     bool found = false;
     if (m && profile && p && !qm_machine_describe(m, NULL)) {
+        struct qm_calibration kept;
+        struct qm_error why;
+        char path[4200], noise[300];
         if (qm_machine_kept(m, isa, profile)) {
             qm_machine_speed(m, profile, &p->speed);
-            found = qm_calibration_kept(m->identity, isa, &p->speed.efficiency);
+            found = qm_calibration_load(m->identity, isa, &kept, path, &why);
+            qm_calibration_shares(&kept, 0, &p->speed.efficiency, NULL);
+            size_t n = strlen(p->speed.noise);
+            if (qm_noise_text(&kept.noise, noise, sizeof noise))
+                snprintf(p->speed.noise + n, sizeof p->speed.noise - n, "%skernels: %s", n ? "; " : "", noise);
         }
         qm_machine_free(m);
     }
@@ -32,6 +39,10 @@ struct qm_predictor *qm_predictor_open(enum qm_isa isa) {
         return p;
     free(p);
     return NULL;
+}
+
+const char *qm_predictor_noise(const struct qm_predictor *p) {
+    return p->speed.noise;
 }
 
 void qm_predictor_close(struct qm_predictor *p) {
@@ -51,7 +62,7 @@ double qm_predictor_tps(const struct qm_predictor *p, const struct qm_engine *e,
                                            .chunk = qm_engine_chunk(e),
                                            .kv_type = qm_engine_kv_type(e),
                                            .threads = qm_engine_threads(e)}};
-    if (!speed || qm_placement_open(t.model, 1, &cpu, NULL)) {
+    if (job->prompt + job->generate < QM_PREDICTED_TOKENS || !speed || qm_placement_open(t.model, 1, &cpu, NULL)) {
         free(speed);
         return 0;
     }

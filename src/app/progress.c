@@ -27,15 +27,24 @@ struct qm_progress_ticker {
     double started, spoken; /* seconds, monotonic */
 };
 
-const char *qm_bytes_text(double bytes, char *out, int size) {
-    static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
+static const char *scaled(double x, double step, const char *const units[5], char *out, int size) {
     int u = 0;
-    while (bytes >= 999.5 && u < 4) {
-        bytes /= 1000;
+    while (x >= 999.5 && u < 4) {
+        x /= step;
         u++;
     }
-    snprintf(out, (size_t)size, bytes < 99.5 && u > 0 ? "%.1f %s" : "%.0f %s", bytes, units[u]);
+    snprintf(out, (size_t)size, x < 99.5 && u > 0 ? "%.1f %s" : "%.0f %s", x, units[u]);
     return out;
+}
+
+const char *qm_bytes_text(double bytes, char *out, int size) {
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    return scaled(bytes, 1024, units, out, size);
+}
+
+const char *qm_bytes_rate_text(double rate, char *out, int size) {
+    static const char *const units[] = {"B/s", "kB/s", "MB/s", "GB/s", "TB/s"};
+    return scaled(rate, 1000, units, out, size);
 }
 
 const char *qm_duration_text(double seconds, char *out, int size) {
@@ -109,7 +118,7 @@ static void compose(const struct qm_progress_state *s, bool with_rate, char *out
     if (with_rate && rate > 0 && s->unit == QM_UNIT_TOKENS)
         more(out, size, "%.1f tokens/s", rate);
     if (with_rate && rate > 0 && s->unit == QM_UNIT_BYTES)
-        more(out, size, "%s/s", qm_bytes_text(rate, text, sizeof text));
+        more(out, size, "%s", qm_bytes_rate_text(rate, text, sizeof text));
     if (rate > 0 && s->done < s->total)
         more(out, size, "%s left", qm_duration_text((double)(s->total - s->done) / rate, text, sizeof text));
     else if (rate <= 0 && s->seconds >= 1)

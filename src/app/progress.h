@@ -43,8 +43,10 @@ struct qm_progress_state {
 /* The line in at most `width` columns: where it is too long, the rate is left out, then its end. */
 const char *qm_progress_text(const struct qm_progress_state *s, int width, char *out, int size);
 
-/* "1.5 GB" and the like, in decimal units. */
+/* Sizes, of memory and of files: "1.5 GiB" and the like. */
 const char *qm_bytes_text(double bytes, char *out, int size);
+/* Rates, as bandwidths are told: "1.5 GB/s", decimal. */
+const char *qm_bytes_rate_text(double rate, char *out, int size);
 /* "12 s", "3 min 20 s", "5 h 20 min". */
 const char *qm_duration_text(double seconds, char *out, int size);
 

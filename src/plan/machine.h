@@ -94,6 +94,9 @@ struct qm_speed {
     struct qm_speed_device device[QM_MAX_DEVICES - 1];
     int marks[QM_MARKS]; /* how many numbers of the file are which */
     enum qm_mark read_mark, bf16_mark;
+    enum qm_mark efficiency_mark; /* of the kernels' shares: MEASURED, ESTIMATED (a described machine), DEFAULT */
+    char missing[256];            /* kernels with default shares beside measured ones; "" */
+    char noise[600];              /* what ran beside the measurements, in words; "": they were taken in quiet */
     char source[QM_MAX_SOURCES][256];
     int n_sources;
 };

@@ -289,6 +289,7 @@ static int parse_speed(const json_t *root, const char *name, struct qm_speed *s,
         rc = numbers(&r, fields, sizeof fields / sizeof *fields, err);
     const json_t *efficiency = rc ? NULL : take(&r, "efficiency");
     qm_efficiency_usual(&s->efficiency);
+    s->efficiency_mark = efficiency ? QM_MARK_ESTIMATED : QM_MARK_DEFAULT;
     if (efficiency)
         rc = qm_efficiency_parse(efficiency, name, &s->efficiency, err);
     qm_efficiency_fill(&s->efficiency);

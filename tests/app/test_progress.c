@@ -34,13 +34,13 @@ static void texts(void **state) {
          "prompt: 9999 of 10000 tokens (99 %), 9999.0 tokens/s, 0.0 s left"},
         {{"loading", 0, 1000000000, 61000000000, QM_UNIT_BYTES, 0.5},
          200,
-         "loading: 1.0 GB of 61.0 GB (1 %), 2.0 GB/s, 30 s left"},
+         "loading: 954 MiB of 56.8 GiB (1 %), 2.0 GB/s, 30 s left"},
         {{"loading", 0, 1000000000, 61000000000, QM_UNIT_BYTES, 0.5},
          50,
-         "loading: 1.0 GB of 61.0 GB (1 %), 30 s left"},
-        {{"loading", 0, 1000000000, 61000000000, QM_UNIT_BYTES, 0.5}, 20, "loading: 1.0 GB of 6"},
+         "loading: 954 MiB of 56.8 GiB (1 %), 30 s left"},
+        {{"loading", 0, 1000000000, 61000000000, QM_UNIT_BYTES, 0.5}, 20, "loading: 954 MiB of "},
         {{"comparing", 0, 3, 12, QM_UNIT_STEPS, 30}, 200, "comparing: 3 of 12 (25 %), 1 min 30 s left"},
-        {{"reading", 0, 2000000, 0, QM_UNIT_BYTES, 1}, 200, "reading: 2.0 MB, 2.0 MB/s"},
+        {{"reading", 0, 2000000, 0, QM_UNIT_BYTES, 1}, 200, "reading: 1.9 MiB, 2.0 MB/s"},
         {{"planning", 0, 0, 0, QM_UNIT_STEPS, 2}, 200, "planning, 2.0 s so far"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -53,9 +53,13 @@ check 'said' err_has 'the profile is not kept'
 # shellcheck disable=SC2086 # words of $SMALL
 {
 expect 0 'bench' bench $DEMO $SMALL -d 0,4
+check 'which build' out_has '^build: quietmind [0-9.]+, commit [0-9a-f]+\+?|unknown'
+check 'no column of a sensor that is not there' sh -c "grep -q 'J/token' '$T/out' || ! grep -q 'rpm\|°C' '$T/out'"
+check 'nor a word of it' sh -c "! grep 'not readable' '$T/err' '$T/out'"
 check 'a table' out_has '^\| demo .*\| +1 \| +pp8 \|'
 check 'generation at depth' out_has 'tg2 @ d4 '
-expect 0 'bench, random weights of some layers' bench --random $CONFIG --layers 1 $SMALL --fill-depth -d 8 --profile
+expect 0 'bench, random weights of some layers' bench --progress --random $CONFIG --layers 1 $SMALL --fill-depth -d 8 --profile
+check 'a line for each case' err_has '^bench: tg2 at depth 8, 2 repetitions$'
 check 'filled' out_has 'tg2 @ d8 filled'
 check 'the formula' out_has 'T\(layers run\) / T\(all layers\)'
 check 'a profile' out_has 'per step: .* regions, [67]\.00 barriers a layer; microseconds: .*moe_up'

@@ -9,7 +9,7 @@ expect 0 'inspect' inspect $DEMO
 check 'parameters' out_has '^parameters +1643904 .*626688.* active'
 check 'tensors by type' out_has '^tensors +BF16: 135'
 check 'memory' out_has '^memory +weights .*working '
-check 'memory of keys and values' out_has '^ +KV 1.0 kB a token'
+check 'memory of keys and values' out_has '^ +KV 1.0 KiB a token'
 check 'the chat template' out_has '^chat template +yes'
 expect 0 'inspect without a tokenizer' inspect $Q3
 check 'what is missing is said' out_has '^note +no tokenizer'

@@ -19,12 +19,12 @@ FAST="--machine $SLOW --prompt-tokens 40 -n 6 -r 2"
 # shellcheck disable=SC2086 # words of $FAST
 {
 expect 0 'all configurations' compare $DEMO $FAST --configs cpu,quiet,emulated:auto,auto,gpu -o "$T/first.json"
-check 'one to hold others against' out_has '^cpu +what the others are held against'
-check 'quiet agrees' out_has '^quiet +identical, 6 tokens; KL mean 0, most 0 nats'
+check 'one to hold others against' out_has '^cpu +reference'
+check 'quiet agrees' out_has '^quiet +identical, 6 tokens; mean KL 0, max KL 0 nats'
 check 'the device agrees' out_has '^emulated:auto\* +identical'
 check 'said' out_has 'they agree, within 0.001 nats'
 check 'the card is predicted' out_has '^gpu +predicted only: this build computes on no GPU'
-check 'emulation is marked' out_has '^\* emulated: computed on the CPU'
+check 'emulation is marked' out_has '^\* emulated device: computed on the CPU, times are simulated'
 check 'a placement' out_has '^  emulated: .*layers'
 check 'no line is wide' sh -c "! LC_ALL=C.UTF-8 grep -E '.{81}' $T/out"
 check 'a report' grep -q '"prompts_hash"' "$T/first.json"
@@ -93,8 +93,8 @@ assert card["failed"].startswith("round 2") and card["measured"] and card["decod
 assert card["agreement"]["identical"] and cpu["decode_tps"]["n"] == quiet["decode_tps"]["n"] == 2
 EOS
 expect 5 'the first one fails' compare $DEMO $FAST --configs "$CARD,fail=50,cpu,quiet"
-check 'the next takes its place' out_has '^cpu +what the others are held against'
-check 'it gave nothing' sh -c "! grep -E '^emulated.*(identical|held)' $T/out"
+check 'the next takes its place' out_has '^cpu +reference'
+check 'it gave nothing' sh -c "! grep -E '^emulated.*(identical|reference)' $T/out"
 expect 5 'the first one fails late' compare $DEMO $FAST --configs "$CARD,fail=450,cpu" --json
 check 'it remains the reference' out_has '"reference": "emulated'
 refuse 5 'none is left' 'emulated failed at' compare $DEMO $FAST --configs "$CARD,fail=50"
@@ -109,7 +109,7 @@ expect 0 'other work' compare $DEMO $SHORT --prompt-tokens 30 --configs cpu
 expect 0 'the last one' compare "$PWD/$DEMO" $SHORT --prompt-tokens 20 --configs cpu --with last
 check 'of the same work' out_has '^cpu .* identical$'
 expect 0 'the last one of other work' compare $DEMO $SHORT --prompt-tokens 25 --configs cpu --with last
-check 'said' out_has 'other work: 20 tokens read'
+check 'said' out_has 'other work: prompts 20 tokens'
 expect 0 'a list' compare --history
 check 'four' test "$(grep -c ' demo  ' "$T/out")" = 4
 check 'speeds' out_has '^ +1  20[^ ]*Z  demo +20\+4: cpu [0-9.e+]+ quiet [0-9.e+]+$'
@@ -142,11 +142,11 @@ cat >"$T/job.jsonl" <<'ROWS'
 nonsense
 ROWS
 expect 0 'a job' compare $DEMO $SHORT --prompt-tokens 20 --configs cpu,auto --job "$T/job.jsonl"
-check 'its rows' out_has '^job .*: 2 rows.*; prompts [0-9]+ tokens, of which [0-9]+ shared'
+said() { tr -s ' \n' ' ' <"$T/out" | grep -qE "$1"; } # lines may be wrapped
+check 'its rows' said 'job .*job.jsonl: 2 rows valid; prompts [0-9]+ tokens, of which [0-9]+ shared; answers at most'
 check 'its range' out_has '^cpu +about [0-9].* \([0-9].* to [0-9]'
-check 'what can not be answered' out_has '1 row can.t be answered'
-check 'a row without a length' out_has '1 without max_tokens'
-check 'its time' out_has '^cpu +[0-9.e-]+ (s|min)'
+check 'what can not be answered' said '1 row can.t be answered'
+check 'a row without a length' said '1 without max_tokens'
 check 'the predicted one is marked' out_has '^auto .*\(predicted only\)'
 refuse 3 'a job that is not there' 'No such file' compare $DEMO $SHORT --configs cpu --job "$T/none"
 echo nonsense >"$T/bad.jsonl"
@@ -191,7 +191,7 @@ echo '{"version": 1}' >"$T/half.json"
 refuse 3 'half a report' 'expected a text "model"' compare $DEMO --with "$T/half.json"
 refuse 2 'a device that is none' '--device' compare $DEMO $SHORT --configs cpu --device what:
 expect 0 'the card of the described machine' compare $DEMO $SHORT --prompt-tokens 20 --configs gpu,auto --machine "$MACHINE"
-check 'that card' sh -c "tr -s ' \n' ' ' <'$T/out' | grep -q 'auto predicted only: [^;]*; predicted for [^;]*card: 89 GiB'"
+check 'that card' sh -c "tr -s ' \n' ' ' <'$T/out' | grep -q 'auto predicted only: [^;]*; predicted for [^;]*card: [0-9.]* GiB'"
 check 'nothing was run' out_has '^gpu +predicted only'
 }
 finish

@@ -24,7 +24,7 @@ bad() { # bad NAME WHAT
 expect() {
     local code=$1 name=$2 rc
     shift 2
-    timeout 120 "$QUIETMIND" "$@" <"${IN:-/dev/null}" >"$T/out" 2>"$T/err"
+    timeout 300 "$QUIETMIND" "$@" <"${IN:-/dev/null}" >"$T/out" 2>"$T/err"
     rc=$?
     if [ $rc = "$code" ]; then ok "$name"; else bad "$name" "expected exit code $code, found $rc"; fi
 }

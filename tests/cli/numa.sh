@@ -11,7 +11,7 @@ refuse 2 'bench: a node that is not there' 'NUMA node 63 is not there' bench $DE
 expect 0 'run' run $DEMO -p 'The bell' -n 4 --temperature 0 --json
 ids=$(grep -oE '"ids":\[[0-9,]*\]' "$T/out")
 echo 1 2 3 4 5 6 7 8 9 300 301 302 >"$T/ids"
-check 'the load in a line' err_has '^loaded [0-9.]+ MB of weights in [0-9.]+ s, [0-9.]+ [kMG]?B/s; .*pages'
+check 'the load in a line' err_has '^loaded [0-9.]+ MiB of weights in [0-9.]+ s, [0-9.]+ [kMG]?B/s; .*pages'
 check 'the load in JSON' out_has '"load":\{"bytes":[0-9]+,"seconds":[0-9.e-]+,"cache_dropped":false'
 expect 0 'logits' logits $DEMO --ids "$T/ids" -o "$T/one.npy"
 

@@ -6,13 +6,13 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    struct qm_efficiency e;
+    struct qm_calibration c;
     struct qm_error err;
-    if (qm_calibration_parse((const char *)data, size, "fuzz", "a machine", "avx2", "a build", &e, &err))
+    if (qm_calibration_parse((const char *)data, size, "fuzz", "a machine", "avx2", "a build", &c, &err))
         return 0;
     for (int k = 0; k < QM_KERNEL_CLASSES; k++)
         for (int t = 0; t < QM_DTYPE_COUNT; t++) {
-            const struct qm_shares *s = qm_efficiency_shares(&e, (enum qm_kernel_class)k, (enum qm_dtype)t);
+            const struct qm_shares *s = qm_efficiency_shares(&c.efficiency, (enum qm_kernel_class)k, (enum qm_dtype)t);
             if (s->n < 1)
                 abort();
             for (int i = 0; i < s->n; i++)

@@ -35,6 +35,7 @@ struct qm_bench_plan {
     struct qm_bench_list prompt, gen, depth, batch, threads;
     int repetitions;
     bool fill_depth, profile;
+    bool progress_lines; /* a line for each case as it begins */
     int64_t chunk;
     enum qm_isa isa;
     int kv_type; /* enum qm_dtype or -1 */
@@ -110,11 +111,14 @@ void qm_bench_figure(const struct qm_bench_result *r, struct qm_bench_figures *o
 /* The row of a result; NULL when out of memory. */
 json_t *qm_bench_row(const struct qm_bench_subject *s, const struct qm_engine *e, const struct qm_bench_result *r);
 extern const struct qm_column qm_bench_columns[];
-/* The formula of the last column, for Markdown. */
+/* Those of them that this machine and run have something for. */
+enum { QM_BENCH_COLUMNS = 16 };
+void qm_bench_columns_for(const struct qm_bench_subject *s, bool predicted, struct qm_column out[QM_BENCH_COLUMNS]);
+/* The formula of the column "all layers", for Markdown. */
 extern const char qm_bench_scaling[];
 
 /* Every row as one self-contained page; rows of kernels, or of cases. */
-int qm_bench_html(const json_t *rows, bool kernels, struct qm_error *err);
+int qm_bench_html(const json_t *rows, bool kernels, const struct qm_column *columns, struct qm_error *err);
 
 /* quietmind bench --kernel */
 int qm_bench_kernels(const struct qm_bench_plan *plan, int threads, struct qm_progress *progress, struct qm_rows *rows,

@@ -135,7 +135,7 @@ static int table(const json_t *rows, const struct qm_column *columns, struct qm_
     return rc ? rc : qm_out_text("</tr></table></div>\n", err);
 }
 
-int qm_bench_html(const json_t *rows, bool kernels, struct qm_error *err) {
+int qm_bench_html(const json_t *rows, bool kernels, const struct qm_column *columns, struct qm_error *err) {
     static const char *const titles[2][2] = {{"Prompt, tokens/s", "Generation, tokens/s"},
                                              {"Bound by reading, GB/s", "Bound by multiply-adds, GFLOP/s"}};
     const json_t *first = json_array_get(rows, 0);
@@ -145,13 +145,15 @@ int qm_bench_html(const json_t *rows, bool kernels, struct qm_error *err) {
         rc = rc ? rc : qm_html_text(text(first, "cpu_info"), err);
         rc = rc ? rc : qm_out_text(", ", err);
         rc = rc ? rc : qm_html_text(text(first, "isa"), err);
-        rc = rc ? rc : qm_out_printf(err, ", quietmind %s, ", text(first, "build_commit"));
+        rc = rc ? rc
+                : qm_out_printf(err, ", quietmind %s, commit %s, ", text(first, "build_version"),
+                                text(first, "build_commit"));
         rc = rc ? rc : qm_html_text(text(first, "test_time"), err);
         rc = rc ? rc : qm_out_text("</p>\n", err);
     }
     for (int chart = 0; chart < 2 && !rc; chart++)
         rc = draw_chart(rows, kernels, chart, titles[kernels][chart], err);
     if (!rc)
-        rc = table(rows, kernels ? qm_bench_kernel_columns : qm_bench_columns, err);
+        rc = table(rows, columns, err);
     return rc ? rc : qm_out_text("</body></html>\n", err);
 }

@@ -7,9 +7,10 @@
 #include "app/bench/bench.h"
 #include "app/load_report.h"
 #include "app/offload.h"
+#include "app/version.h"
 
 const char qm_bench_scaling[] =
-    "whole: tokens/s of all the model's layers on paper = t/s x T(layers run) / T(all layers), where T = max(bytes / "
+    "all layers: tokens/s of the whole model, estimated = t/s x T(layers run) / T(all layers), where T = max(bytes / "
     "read\nbandwidth, FLOPs / multiply-add peak) of the case, embedding and head counted once in both: the same share "
     "of the\nlimit is assumed.\n";
 
@@ -122,7 +123,8 @@ static void put(json_t *row, const char *key, json_t *value, bool *failed) {
 static void put_subject(json_t *row, const struct qm_bench_subject *s, const struct qm_engine *e, bool *failed) {
     const struct qm_config *c = &s->model->config;
     const char *kv = qm_dtype_name(qm_engine_kv_type(e));
-    put(row, "build_commit", json_string(QM_VERSION), failed);
+    put(row, "build_commit", json_string(qm_version_commit()), failed);
+    put(row, "build_version", json_string(QM_VERSION), failed);
     put(row, "cpu_info", json_string(s->cpu), failed);
     put(row, "backends", json_string(qm_engine_devices(e) ? "CPU, emulated device" : "CPU"), failed);
     put(row, "isa", json_string(qm_isa_name(s->isa)), failed);
@@ -206,7 +208,9 @@ static int cell_model(const json_t *row, struct qm_buf *out, struct qm_error *er
 }
 
 static int cell_size(const json_t *row, struct qm_buf *out, struct qm_error *err) {
-    return qm_buf_printf(out, err, "%.2f GiB", number(row, "model_size") / (double)(1 << 30));
+    double bytes = number(row, "model_size");
+    bool small = bytes < (double)(1 << 30);
+    return qm_buf_printf(out, err, small ? "%.1f MiB" : "%.2f GiB", bytes / (double)(small ? 1 << 20 : 1 << 30));
 }
 
 static int cell_params(const json_t *row, struct qm_buf *out, struct qm_error *err) {
@@ -282,12 +286,36 @@ static int cell_predicted(const json_t *row, struct qm_buf *out, struct qm_error
 }
 
 const struct qm_column qm_bench_columns[] = {
-    {"model", 30, false, cell_model},       {"size", 10, true, cell_size},
-    {"params", 10, true, cell_params},      {"threads", 7, true, cell_threads},
-    {"test", 20, true, cell_test},          {"t/s", 18, true, cell_speed},
-    {"predicted", 9, true, cell_predicted}, {"GB/s", 7, true, cell_gb},
-    {"GFLOP/s", 9, true, cell_gflop},       {"limit", 24, true, cell_limit},
-    {"J/token", 8, true, cell_joules},      {"W", 6, true, cell_watts},
-    {"temp", 4, true, cell_temperature},    {"fan", 5, true, cell_fan},
-    {"whole", 9, true, cell_whole},         {NULL, 0, false, NULL},
+    {"model", 30, false, cell_model},
+    {"size", 10, true, cell_size},
+    {"params", 10, true, cell_params},
+    {"threads", 7, true, cell_threads},
+    {"test", 20, true, cell_test},
+    {"tokens/s", 18, true, cell_speed},
+    {"predicted", 9, true, cell_predicted},
+    {"GB/s", 7, true, cell_gb},
+    {"GFLOP/s", 9, true, cell_gflop},
+    {"limit", 24, true, cell_limit},
+    {"J/token", 8, true, cell_joules},
+    {"W", 6, true, cell_watts},
+    {"°C", 4, true, cell_temperature},
+    {"fan, rpm", 8, true, cell_fan},
+    {"all layers (est.)", 17, true, cell_whole},
+    {NULL, 0, false, NULL},
 };
+
+/* Sensors that are not there, and what is not told, have no column. */
+void qm_bench_columns_for(const struct qm_bench_subject *s, bool predicted, struct qm_column out[QM_BENCH_COLUMNS]) {
+    int n = 0;
+    for (const struct qm_column *c = qm_bench_columns; c->title; c++) {
+        enum qm_sensor sensor = c->cell == cell_temperature ? QM_SENSOR_TEMPERATURE
+                                : c->cell == cell_fan       ? QM_SENSOR_FAN
+                                                            : QM_SENSOR_ENERGY;
+        bool of_sensor = c->cell == cell_joules || c->cell == cell_watts || sensor != QM_SENSOR_ENERGY;
+        if ((of_sensor && s->not_readable[sensor][0]) || (c->cell == cell_whole && !s->whole) ||
+            (c->cell == cell_predicted && !predicted))
+            continue;
+        out[n++] = *c;
+    }
+    out[n] = (struct qm_column){0};
+}

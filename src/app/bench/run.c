@@ -171,6 +171,8 @@ static int repeat(struct runner *r, struct qm_bench_result *out, struct limits_a
              (long long)(c->n_gen ? c->n_gen : c->n_prompt), (long long)c->n_depth);
     uint64_t tokens = (uint64_t)((c->n_gen + c->n_prompt) * c->batch);
     int repetitions = r->run->plan->repetitions;
+    if (r->run->plan->progress_lines)
+        qm_note(r->run->progress, "bench: %s, %d repetition%s", what, repetitions, qm_s(repetitions));
     qm_progress_update(r->run->progress, what, 0, tokens * (uint64_t)repetitions, QM_UNIT_TOKENS);
     int rc = warm_up(r, c, err);
     struct qm_meter *meter = r->run->meter;

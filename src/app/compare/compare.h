@@ -105,6 +105,7 @@ struct qm_compare_report {
     int reference;             /* number of the configuration that others are held against; -1: none was run */
     bool agree;
     char not_readable[1024]; /* sensors, and why; "" */
+    char noise[1000];        /* what ran beside the runs and what predictions rest on, in words; "": nothing much */
     int64_t job_rows, job_prompt, job_shared, job_answers, job_open, job_bad, job_at_once;
     char job[256]; /* the file; "": none */
     struct qm_compare_config config[QM_COMPARE_CONFIGS];

@@ -196,7 +196,7 @@ static int joules(const struct qm_compare_report *r, struct qm_error *err) {
     f.x1 = qm_html_axis_end(f.x1);
     f.y1 = qm_html_axis_end(f.y1);
     rc = qm_out_printf(err, "<div class=\"wide\"><svg viewBox=\"0 0 %d %d\" role=\"img\">\n", WIDTH, HEIGHT);
-    rc = rc ? rc : axes(&f, "tokens/s, writing", err);
+    rc = rc ? rc : axes(&f, "tokens/s, generation", err);
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i];
         bool measured = isfinite(c->joules_per_token);
@@ -251,13 +251,14 @@ static int number_cell(double x, struct qm_error *err) {
 }
 
 static int table(const struct qm_compare_report *r, const struct qm_compare_report *before, struct qm_error *err) {
-    int rc = qm_out_printf(
-        err,
-        "<h2>Numbers</h2>\n<div class=\"wide\"><table><tr><th>configuration</th><th>reading, t/s</th><th>predicted</th>"
-        "<th>writing, t/s</th><th>predicted</th>%s<th>first token, s</th><th>GB/s</th>"
-        "<th>limit, %%</th><th>J/token</th><th>W</th><th>°C</th><th>fan</th>"
-        "<th>KL, most</th><th>answers</th>%s</tr>\n",
-        before ? "<th>writing, before</th>" : "", r->job[0] ? "<th>job, s</th><th>job, J</th>" : "");
+    int rc =
+        qm_out_printf(err,
+                      "<h2>Numbers</h2>\n<div class=\"wide\"><table><tr><th>configuration</th><th>prompt, "
+                      "tokens/s</th><th>predicted</th>"
+                      "<th>generation, tokens/s</th><th>predicted</th>%s<th>first token, s</th><th>GB/s</th>"
+                      "<th>limit, %%</th><th>J/token</th><th>W</th><th>°C</th><th>fan</th>"
+                      "<th>KL, most</th><th>answers</th>%s</tr>\n",
+                      before ? "<th>generation, before</th>" : "", r->job[0] ? "<th>job, s</th><th>job, J</th>" : "");
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i], *old = before ? qm_compare_find(before, c->name) : NULL;
         rc = qm_out_text("<tr><td>", err);
@@ -320,7 +321,7 @@ static int memory(const struct qm_compare_report *r, struct qm_error *err) {
     bool nodes = false;
     int rc = qm_out_text("<h2>Memory, GiB</h2>\n<div "
                          "class=\"wide\"><table><tr><th>configuration</th><th>where</th><th>weights</th><th>keys "
-                         "and values</th><th>activations, workspace</th><th>total</th><th>there, %</th></tr>\n",
+                         "and values</th><th>activations, workspace</th><th>total</th><th>in place, %</th></tr>\n",
                          err);
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i];

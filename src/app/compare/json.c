@@ -149,13 +149,13 @@ json_t *qm_compare_json(const struct qm_compare_report *r) {
             json_decref(configs);
             return NULL;
         }
-    return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:s, s:i, s:I, s:f, s:f, s:b, s:o, s:b, s:o, s:o, "
-                     "s:o}",
-                     "version", QM_COMPARE_VERSION, "build", r->build, "when", r->when, "model", r->model, "machine",
-                     r->machine, "isa", r->isa, "prompts", r->prompts, "prompt_tokens", (json_int_t)r->prompt_tokens,
-                     "generate", (json_int_t)r->generate, "prompts_hash", r->text_hash, "rounds", r->rounds, "seed",
-                     (json_int_t)r->seed, "temperature", r->temperature, "bound_nats", r->bound, "reopened",
-                     r->reopened, "reference",
-                     r->reference < 0 ? json_null() : json_string(r->config[r->reference].name), "agree", r->agree,
-                     "not_readable", text_or_null(r->not_readable), "job", job(r), "configs", configs);
+    return json_pack(
+        "{s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:s, s:i, s:I, s:f, s:f, s:b, s:o, s:b, s:o, s:o, "
+        "s:o, s:o}",
+        "version", QM_COMPARE_VERSION, "build", r->build, "when", r->when, "model", r->model, "machine", r->machine,
+        "isa", r->isa, "prompts", r->prompts, "prompt_tokens", (json_int_t)r->prompt_tokens, "generate",
+        (json_int_t)r->generate, "prompts_hash", r->text_hash, "rounds", r->rounds, "seed", (json_int_t)r->seed,
+        "temperature", r->temperature, "bound_nats", r->bound, "reopened", r->reopened, "reference",
+        r->reference < 0 ? json_null() : json_string(r->config[r->reference].name), "agree", r->agree, "not_readable",
+        text_or_null(r->not_readable), "noise", text_or_null(r->noise), "job", job(r), "configs", configs);
 }

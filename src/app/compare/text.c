@@ -63,7 +63,7 @@ static int print_rate(const struct qm_compare_config *k, const struct qm_compare
 
 static int print_reading(const struct qm_compare_report *r, struct qm_error *err) {
     char a[32];
-    int rc = qm_out_printf(err, "%-*s %8s %15s %9s  %s\n", NAME, "reading, tokens/s", "median", "range", "predicted",
+    int rc = qm_out_printf(err, "%-*s %8s %15s %9s  %s\n", NAME, "tokens/s prompt", "median", "range", "predicted",
                            "first token, s");
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *k = &r->config[i];
@@ -79,7 +79,7 @@ static int print_reading(const struct qm_compare_report *r, struct qm_error *err
 
 static int print_writing(const struct qm_compare_report *r, struct qm_error *err) {
     char a[32], share[32];
-    int rc = qm_out_printf(err, "\n%-*s %8s %15s %9s %8s %6s\n", NAME, "writing, tokens/s", "median", "range",
+    int rc = qm_out_printf(err, "\n%-*s %8s %15s %9s %8s %6s\n", NAME, "tokens/s generated", "median", "range",
                            "predicted", "GB/s", "limit");
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *k = &r->config[i];
@@ -122,7 +122,8 @@ static int print_nodes(const struct qm_compare_report *r, struct qm_error *err) 
         size_t n = 0;
         if (c->n_nodes < 2)
             continue;
-        rc = told ? QM_OK : qm_out_text("\nmemory of nodes, GiB: weights + keys and values; how much is there\n", err);
+        rc = told ? QM_OK
+                  : qm_out_text("\nmemory of nodes, GiB: weights + keys and values; share of pages in place\n", err);
         told = true;
         for (int k = 0; k < c->n_nodes; k++) {
             const struct qm_compare_node *at = &c->node[k];
@@ -150,7 +151,7 @@ static int print_agreement(const struct qm_compare_report *r, struct qm_error *e
         if (rc || c->why_not[0] || (c->failed[0] && !c->answer[0]))
             continue;
         if (!a->compared) {
-            rc = qm_out_printf(err, "%-*s what the others are held against\n", NAME, name);
+            rc = qm_out_printf(err, "%-*s reference\n", NAME, name);
             continue;
         }
         char head[120], text[240], same[120];
@@ -160,7 +161,7 @@ static int print_agreement(const struct qm_compare_report *r, struct qm_error *e
         else
             snprintf(same, sizeof same, "%lld of %lld tokens before the first difference, at %lld of answer %d",
                      (long long)a->same, (long long)a->tokens, (long long)a->first_difference + 1, a->first_prompt + 1);
-        snprintf(text, sizeof text, "%s; KL mean %s, most %s nats", same, cell(a->kl_mean, 2, mean, sizeof mean),
+        snprintf(text, sizeof text, "%s; mean KL %s, max KL %s nats", same, cell(a->kl_mean, 2, mean, sizeof mean),
                  cell(a->kl_max, 2, most, sizeof most));
         rc = qm_out_wrapped(head, text, NAME + 1, err);
     }
@@ -257,13 +258,13 @@ static int print_before(const struct qm_compare_report *r, const struct qm_compa
         return QM_OK;
     int rc = qm_out_printf(err, "\nbefore      %s: %s, %s\n", b->when, b->machine, b->isa);
     if (!rc && (r->prompt_tokens != b->prompt_tokens || r->generate != b->generate))
-        rc = qm_out_printf(err, "            other work: %lld tokens read, %lld written an answer\n",
+        rc = qm_out_printf(err, "            other work: prompts %lld tokens, answers %lld tokens each\n",
                            (long long)b->prompt_tokens, (long long)b->generate);
     if (!rc && strcmp(r->model, b->model) != 0)
         rc = qm_out_printf(err, "            another model's folder: %.80s\n", b->model);
     rc = rc ? rc
             : qm_out_printf(err, "%-*s %25s %25s\n%-*s %8s %8s %7s %8s %8s %7s  answers\n", NAME, "",
-                            "reading, tokens/s", "writing, tokens/s", NAME, "", "then", "now", "", "then", "now", "");
+                            "prompt, tokens/s", "generation, tokens/s", NAME, "", "then", "now", "", "then", "now", "");
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i], *old = qm_compare_find(b, c->name);
         struct qm_agreement a;
@@ -288,19 +289,14 @@ static int print_notes(const struct qm_compare_report *r, struct qm_error *err) 
     for (int i = 0; i < r->configs; i++)
         emulated = emulated || r->config[i].emulated;
     if (emulated)
-        rc = qm_out_text("\n* emulated: computed on the CPU, its times simulated from what the device is\n"
-                         "  said to be; its joules are not measured\n",
+        rc = qm_out_text("\n* emulated device: computed on the CPU, times are simulated from what it is said\n"
+                         "  to be; its joules are not measured\n",
                          err);
     if (!rc && r->reopened)
         rc = qm_out_text("\nthe configurations do not fit in memory side by side: they were loaded in turn\n", err);
-    if (!rc && r->not_readable[0])
+    if (!rc && r->noise[0]) {
         rc = qm_out_text("\n", err);
-    for (const char *at = r->not_readable; *at && !rc;) {
-        char reason[400];
-        int n = (int)strcspn(at, "\n");
-        snprintf(reason, sizeof reason, "%.*s", n, at);
-        rc = qm_out_wrapped("not readable:", reason, NAME + 1, err);
-        at += n + (at[n] == '\n');
+        rc = rc ? rc : qm_out_wrapped("noise      ", r->noise, NAME + 1, err);
     }
     return rc;
 }

@@ -4,6 +4,7 @@
 #ifndef QM_APP_CALIBRATE_H
 #define QM_APP_CALIBRATE_H
 
+#include "app/machine/noise.h"
 #include "app/machine/profile.h"
 #include "app/progress.h"
 #include "model/model.h"
@@ -44,19 +45,39 @@ void qm_calibration_conclude(enum qm_calibration_part part, const struct qm_cali
 /* The parts whose shares the times of a model depend on: bits 1 << enum qm_calibration_part. NULL: all. */
 unsigned qm_calibration_needs(const struct qm_model *m);
 
-/* The kept shares, and now those of the parts needed that are missing, which are kept too. After 45 seconds no
- * part is begun, after 110 none is finished; for those, and where memory is short, usual shares stand in, which is
- * said, and the next call goes on. profile: of this machine and instruction set. What can't be kept is noted, and no
- * failure. The calling thread must not belong to a team. */
-int qm_calibration_find(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
-                        unsigned needed, struct qm_progress *progress, struct qm_efficiency *out, struct qm_error *err);
+/* What is kept of the kernels. */
+struct qm_calibration {
+    struct qm_efficiency efficiency; /* measured shares alone */
+    unsigned tried;                  /* parts that were begun: what is missing of them took too long */
+    struct qm_noise noise;           /* the worst beside any of them */
+};
 
-/* The kept shares alone, usual ones for what is missing; false where there are none that fit. */
-bool qm_calibration_kept(const char *identity, enum qm_isa isa, struct qm_efficiency *out);
+/* The parts that are to be measured now: nothing is kept (NULL), or something is missing; where the machine is quiet
+ * also what was measured beside noise. What a busy machine did not finish is not tried again while it is busy. */
+unsigned qm_calibration_due(const struct qm_calibration *kept, unsigned needed, bool quiet);
+
+/* The kept shares; false where there are none that fit, *why telling the reason (its code is 0 where there is no
+ * file). *path: where they are kept, "": nowhere. */
+bool qm_calibration_load(const char *identity, enum qm_isa isa, struct qm_calibration *out, char path[4200],
+                         struct qm_error *why);
+
+/* Measures the parts that are due, where some are, and keeps them; where the kept ones were quieter they stay. After 45
+ * seconds no part is begun, after 110 none is finished; for those, and where memory is short, default shares stand in,
+ * which is said. profile: of this machine and instruction set. kept: what is there, taken and changed. What can't be
+ * kept is noted, and no failure. The calling thread must not belong to a team. */
+int qm_calibration_measure(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
+                           unsigned needed, bool quiet, struct qm_progress *progress, struct qm_calibration *kept,
+                           struct qm_error *err);
+
+/* Of what is kept the shares to predict with: default ones for what is missing. *missing, if not NULL: which of the
+ * needed parts those are, in words; "" where none. */
+void qm_calibration_shares(const struct qm_calibration *kept, unsigned needed, struct qm_efficiency *out,
+                           char missing[256]);
 
 /* The file: JSON with the machine's identity, the instruction set, the build and the shares of the parts that were
- * measured. Untrusted. QM_INPUT where it is not one, or of another machine, instruction set or build. */
+ * measured; since noise is told also which were tried, and what ran beside. Untrusted. QM_INPUT where it is not one, or
+ * of another machine, instruction set or build. */
 int qm_calibration_parse(const char *text, size_t len, const char *name, const char *identity, const char *isa,
-                         const char *build, struct qm_efficiency *out, struct qm_error *err);
+                         const char *build, struct qm_calibration *out, struct qm_error *err);
 
 #endif

@@ -11,7 +11,7 @@
 #include "base/file.h"
 #include "base/json.h"
 
-enum { VERSION = 3, FIELDS = 6, FILE_LIMIT = 1 << 20 };
+enum { VERSION = 3, FIELDS = 6, MORE_FIELDS = 9, FILE_LIMIT = 1 << 20 };
 /* Seconds after which no part is begun, no turn more than needed, and nothing is finished. */
 static const double BEGIN = 45, MORE = 70, END = 110;
 static const double ALIKE = 1.04;
@@ -30,13 +30,29 @@ static const struct {
     [QM_PART_DENSE_F32] = {"products of F32", QM_KERNEL_DENSE, QM_F32},
 };
 
+static int parse_noise(const json_t *root, const char *name, struct qm_calibration *out, struct qm_error *err) {
+    const json_t *others = json_object_get(root, "others"), *stolen = json_object_get(root, "stolen");
+    int64_t tried = 0;
+    int rc = qm_json_int(root, "tried", name, 0, (1 << QM_PARTS) - 1, &tried, err);
+    out->tried = (unsigned)tried;
+    out->noise.others = json_is_number(others) ? json_number_value(others) : -1;
+    out->noise.stolen = json_is_number(stolen) ? json_number_value(stolen) : -1;
+    bool good =
+        (json_is_null(others) || (json_is_number(others) && out->noise.others >= 0 && out->noise.others <= 1)) &&
+        (json_is_null(stolen) || (json_is_number(stolen) && out->noise.stolen >= 0 && out->noise.stolen <= 1));
+    return rc || good
+               ? rc
+               : qm_fail(err, QM_INPUT, "%s: \"others\", \"stolen\": expected shares from 0 to 1, or null", name);
+}
+
 int qm_calibration_parse(const char *text, size_t len, const char *name, const char *identity, const char *isa,
-                         const char *build, struct qm_efficiency *out, struct qm_error *err) {
+                         const char *build, struct qm_calibration *out, struct qm_error *err) {
     json_t *root = NULL;
+    *out = (struct qm_calibration){.noise = {-1, -1, 0, NULL}};
     int64_t version = 0;
     const char *of = NULL, *with = NULL, *by = NULL, *measured = NULL;
     int rc = qm_json_parse(text, len, name, &root, err);
-    if (!rc && !qm_json_is_object(root))
+    if (!rc && !json_is_object(root))
         rc = qm_fail(err, QM_INPUT, "%s: expected an object, found %s", name, qm_json_type_name(root));
     if (!rc)
         rc = qm_json_int(root, "version", name, VERSION, VERSION, &version, err);
@@ -48,45 +64,41 @@ int qm_calibration_parse(const char *text, size_t len, const char *name, const c
         rc = qm_json_string(root, "build", name, &by, err);
     if (!rc)
         rc = qm_json_string(root, "measured", name, &measured, err);
-    if (!rc && (!version || !of || !with || !by || !measured || json_object_size(root) != FIELDS))
+    if (!rc && (!version || !of || !with || !by || !measured ||
+                (json_object_size(root) != FIELDS && json_object_size(root) != MORE_FIELDS)))
         rc = qm_fail(err, QM_INPUT, "%s: expected version, identity, isa, build, measured and efficiency", name);
     if (!rc && (strcmp(of, identity) != 0 || strcmp(with, isa) != 0))
         rc = qm_fail(err, QM_INPUT, "%s is of another machine or instruction set: \"%s\", %s", name, of, with);
     if (!rc && strcmp(by, build) != 0)
         rc = qm_fail(err, QM_INPUT, "%s is of another build of the kernels", name);
     if (!rc)
-        rc = qm_efficiency_parse(json_object_get(root, "efficiency"), name, out, err);
+        rc = qm_efficiency_parse(json_object_get(root, "efficiency"), name, &out->efficiency, err);
+    if (!rc && json_object_size(root) == MORE_FIELDS)
+        rc = parse_noise(root, name, out, err);
     json_decref(root);
     return rc;
 }
 
-static int load(const char *path, const char *identity, const char *isa, struct qm_efficiency *out, bool *found,
-                struct qm_error *err) {
-    struct qm_buf text = {0};
-    *found = false;
-    if (!qm_file_there(path))
-        return QM_OK;
-    int rc = qm_read_file(path, FILE_LIMIT, &text, err);
-    if (!rc)
-        rc = qm_calibration_parse(text.data ? text.data : "", text.len, path, identity, isa, qm_kernels_build(), out,
-                                  err);
-    qm_buf_free(&text);
-    *found = rc == QM_OK;
-    return rc;
+static json_t *share_json(double share) {
+    return share < 0 ? json_null() : json_real(share);
 }
 
-static int save(const char *path, const char *identity, const char *isa, const struct qm_efficiency *e,
+static int save(const char *path, const char *identity, const char *isa, const struct qm_calibration *c,
                 struct qm_error *err) {
     char measured[32];
     time_t now = time(NULL);
     struct tm utc;
     strftime(measured, sizeof measured, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:s, s:o}", "version", VERSION, "identity", identity, "isa", isa,
-                             "build", qm_kernels_build(), "measured", measured, "efficiency", qm_efficiency_json(e));
+    json_t *root =
+        json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:i, s:o, s:o}", "version", VERSION, "identity", identity, "isa", isa,
+                  "build", qm_kernels_build(), "measured", measured, "efficiency", qm_efficiency_json(&c->efficiency),
+                  "tried", (int)c->tried, "others", share_json(c->noise.others), "stolen", share_json(c->noise.stolen));
     char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
     struct qm_out out = {0};
     json_decref(root);
-    int rc = text ? qm_out_open(&out, path, err) : qm_fail_memory(err, 4096, "the kernels' shares");
+    int rc = text ? qm_machine_cache_place(path, err) : qm_fail_memory(err, 4096, "the kernels' shares");
+    if (!rc)
+        rc = qm_out_open(&out, path, err);
     if (!rc && fprintf(out.file, "%s\n", text) < 0) {
         rc = qm_fail_errno(err, "%s", path);
         qm_out_abort(&out);
@@ -121,14 +133,25 @@ static void fill_up(struct qm_efficiency *e) {
     qm_efficiency_fill(e);
 }
 
-bool qm_calibration_kept(const char *identity, enum qm_isa isa, struct qm_efficiency *out) {
-    char path[4200];
-    bool found = false;
-    if (!path_of(identity, qm_isa_name(isa), path, sizeof path) ||
-        load(path, identity, qm_isa_name(isa), out, &found, NULL) || !found)
+bool qm_calibration_load(const char *identity, enum qm_isa isa, struct qm_calibration *out, char path[4200],
+                         struct qm_error *why) {
+    struct qm_buf text = {0};
+    *out = (struct qm_calibration){.noise = {-1, -1, 0, NULL}};
+    *why = (struct qm_error){0};
+    if (!path_of(identity, qm_isa_name(isa), path, 4200)) {
+        path[0] = 0;
         return false;
-    fill_up(out);
-    return true;
+    }
+    if (!qm_file_there(path))
+        return false;
+    int rc = qm_read_file(path, FILE_LIMIT, &text, why);
+    if (!rc)
+        rc = qm_calibration_parse(text.data ? text.data : "", text.len, path, identity, qm_isa_name(isa),
+                                  qm_kernels_build(), out, why);
+    qm_buf_free(&text);
+    if (rc)
+        *out = (struct qm_calibration){.noise = {-1, -1, 0, NULL}};
+    return rc == QM_OK;
 }
 
 unsigned qm_calibration_needs(const struct qm_model *m) {
@@ -148,14 +171,27 @@ unsigned qm_calibration_needs(const struct qm_model *m) {
     return needed | 1U << (m->config.head_dim < 96 ? QM_PART_ATTENTION_64 : QM_PART_ATTENTION_128);
 }
 
-static void say_missing(const struct qm_efficiency *e, unsigned needed, struct qm_progress *progress, const char *why) {
-    char list[256] = "";
+void qm_calibration_shares(const struct qm_calibration *kept, unsigned needed, struct qm_efficiency *out,
+                           char missing[256]) {
     size_t at = 0;
+    *out = kept->efficiency;
+    if (missing)
+        missing[0] = 0;
+    for (int i = 0; i < QM_PARTS && missing; i++)
+        if (needed >> i & 1 && !has(out, i) && at < 255)
+            at += (size_t)snprintf(missing + at, 256 - at, "%s%s", at ? ", " : "", parts[i].name);
+    fill_up(out);
+}
+
+unsigned qm_calibration_due(const struct qm_calibration *kept, unsigned needed, bool quiet) {
+    unsigned missing = needed;
+    if (!kept)
+        return needed;
     for (int i = 0; i < QM_PARTS; i++)
-        if (needed >> i & 1 && !has(e, i))
-            at += (size_t)snprintf(list + at, sizeof list - at, "%s%s", at ? ", " : "", parts[i].name);
-    if (at)
-        qm_note(progress, "not measured yet, usual shares are taken: %s (%s; the next time goes on)", list, why);
+        missing &= has(&kept->efficiency, i) ? ~(1U << i) : ~0U;
+    if (!quiet)
+        return missing & ~kept->tried;
+    return qm_noise_level(&kept->noise) > 1 ? needed : missing;
 }
 
 /* The two highest, of two at least. */
@@ -230,47 +266,74 @@ static int take_turns(const struct qm_machine *m, const struct qm_machine_profil
     return rc;
 }
 
-/* What was measured twice at least is kept. */
-static int measure_missing(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
-                           unsigned missing, struct qm_progress *progress, struct qm_efficiency *out,
-                           struct qm_error *err) {
+/* What was measured twice at least is taken. */
+static int measure_parts(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
+                         unsigned due, struct qm_progress *progress, struct qm_calibration *out, struct qm_error *err) {
     struct qm_calibration_samples *samples = calloc(QM_PARTS, sizeof *samples);
     int turns[QM_PARTS] = {0};
+    struct qm_noise_watch watch;
     if (!samples)
         return qm_fail_memory(err, QM_PARTS * sizeof *samples, "calibration");
     qm_note(progress, "measuring the kernels that are needed: one or two minutes, once for this build of them");
-    int rc = take_turns(m, profile, isa, missing, progress, samples, turns, err);
+    qm_noise_begin(&watch);
+    int rc = take_turns(m, profile, isa, due, progress, samples, turns, err);
     for (int i = 0; i < QM_PARTS; i++)
         if (turns[i] > 1)
-            qm_calibration_conclude((enum qm_calibration_part)i, &samples[i], out);
+            qm_calibration_conclude((enum qm_calibration_part)i, &samples[i], &out->efficiency);
+    out->tried |= due;
+    out->noise = qm_noise_end(&watch);
     free(samples);
     return rc;
 }
 
-int qm_calibration_find(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
-                        unsigned needed, struct qm_progress *progress, struct qm_efficiency *out,
-                        struct qm_error *err) {
-    char path[4200];
-    const char *name = qm_isa_name(isa);
-    struct qm_error why = {0};
-    bool found = false, keep = path_of(m->identity, name, path, sizeof path);
-    unsigned missing = 0;
-    *out = (struct qm_efficiency){0};
-    if (keep && load(path, m->identity, name, out, &found, &why)) {
+/* The kept parts that were not measured again stand beside the new ones. */
+static void merge(struct qm_calibration *fresh, const struct qm_calibration *kept) {
+    bool any = false;
+    for (int i = 0; i < QM_PARTS; i++) {
+        if (has(&fresh->efficiency, i) || !has(&kept->efficiency, i))
+            continue;
+        fresh->efficiency.kernel[parts[i].kernel][parts[i].type] =
+            kept->efficiency.kernel[parts[i].kernel][parts[i].type];
+        any = true;
+    }
+    fresh->efficiency.value_ns =
+        fresh->efficiency.value_ns > 0 ? fresh->efficiency.value_ns : kept->efficiency.value_ns;
+    fresh->efficiency.route_ns =
+        fresh->efficiency.route_ns > 0 ? fresh->efficiency.route_ns : kept->efficiency.route_ns;
+    fresh->tried |= kept->tried;
+    if (any)
+        fresh->noise = qm_noise_worse(&fresh->noise, &kept->noise);
+}
+
+int qm_calibration_measure(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
+                           unsigned needed, bool quiet, struct qm_progress *progress, struct qm_calibration *kept,
+                           struct qm_error *err) {
+    char path[4200], missing[256];
+    struct qm_efficiency shares;
+    struct qm_calibration there, fresh = {.noise = {-1, -1, 0, NULL}};
+    struct qm_error why, stopped = {0};
+    bool found = qm_calibration_load(m->identity, isa, &there, path, &why);
+    if (why.code)
         qm_note(progress, "measuring the kernels again: %s", why.message);
-        *out = (struct qm_efficiency){0};
+    unsigned due = qm_calibration_due(found ? &there : NULL, needed, quiet);
+    *kept = there;
+    if (due) {
+        int rc = measure_parts(m, profile, isa, due, progress, &fresh, &stopped);
+        if (rc && rc != QM_FIT && rc != QM_STOPPED) {
+            *err = stopped;
+            return rc;
+        }
+        bool missed = qm_calibration_due(&there, needed, false) != 0;
+        merge(&fresh, &there);
+        /* what was there is only given up for something quieter, or more */
+        if (missed || qm_noise_level(&fresh.noise) < qm_noise_level(&there.noise))
+            *kept = fresh;
+        if (path[0] && save(path, m->identity, qm_isa_name(isa), kept, &why))
+            qm_note(progress, "the kernels' shares are not kept: %s", why.message);
     }
-    for (int i = 0; i < QM_PARTS; i++)
-        missing |= has(out, i) ? 0 : needed & 1U << i;
-    why = (struct qm_error){.message = "it takes long"};
-    int rc = missing ? measure_missing(m, profile, isa, missing, progress, out, &why) : QM_OK;
-    if (missing && keep && save(path, m->identity, name, out, err))
-        qm_note(progress, "the kernels' shares are not kept: %s", err->message);
-    if (rc && rc != QM_FIT && rc != QM_STOPPED) {
-        *err = why;
-        return rc;
-    }
-    say_missing(out, needed, progress, why.message);
-    fill_up(out);
+    qm_calibration_shares(kept, needed, &shares, missing);
+    if (missing[0])
+        qm_note(progress, "default efficiencies for %s: not measured yet (%s)", missing,
+                stopped.code == QM_FIT ? stopped.message : "interrupted; resumes next time");
     return QM_OK;
 }

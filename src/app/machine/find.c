@@ -74,18 +74,23 @@ void qm_machine_speed(const struct qm_machine *m, const struct qm_machine_profil
                              .barrier_us = p->barrier_us};
     snprintf(out->name, sizeof out->name, "%s", m->topology.cpu_model);
     snprintf(out->isa, sizeof out->isa, "%s", p->isa);
+    char noise[300];
+    if (qm_machine_profile_noisy(p, noise, sizeof noise))
+        snprintf(out->noise, sizeof out->noise, "machine: %s", noise);
     take_nodes(m, p, out);
     qm_efficiency_usual(&out->efficiency);
+    out->efficiency_mark = QM_MARK_DEFAULT;
 }
 
 void qm_machine_assume(const struct qm_machine *m, enum qm_isa isa, struct qm_speed *out) {
     /* of one core: a channel of DDR5 is shared by a few, and a core multiplies at 2.5 GHz or more */
     static const double READ = 8e9, MOST_READ = 100e9, F32 = 40e9;
     double wide = isa == QM_ISA_SCALAR ? 0.1 : isa == QM_ISA_AVX2 ? 1 : 2;
-    struct qm_machine_profile p = {.nodes = 1, .region_us = 5, .barrier_us = 2};
+    struct qm_machine_profile p = {.others = -1, .stolen = -1, .nodes = 1, .region_us = 5, .barrier_us = 2};
     double read = READ * m->topology.cores;
     p.usual_read = read < MOST_READ * m->topology.nodes ? read : MOST_READ * m->topology.nodes;
     p.usual_f32 = F32 * wide * m->topology.cores;
+    p.read = p.usual_read;
     p.usual_bf16 = p.usual_f32 * (isa >= QM_ISA_AVX512BF16 ? 2 : 1);
     snprintf(p.isa, sizeof p.isa, "%s", qm_isa_name(isa));
     p.scaling[0].n = 1;
@@ -111,33 +116,80 @@ static int rates_now(enum qm_isa isa, int cores, struct qm_rates *out, struct qm
     return rc;
 }
 
-int qm_machine_check(const struct qm_machine *m, enum qm_isa isa, struct qm_progress *progress,
-                     struct qm_machine_found *found, struct qm_speed *speed, struct qm_error *err) {
+enum qm_profile_use qm_machine_profile_use(double kept, double now) {
+    if (now > 1)
+        return QM_PROFILE_KEEP;
+    return kept > 1 ? QM_PROFILE_AGAIN : QM_PROFILE_CHECK;
+}
+
+/* The quieter of the kept one and one that is measured now. */
+static int measure_again(const struct qm_machine *m, enum qm_isa isa, struct qm_progress *progress,
+                         struct qm_machine_found *found, struct qm_error *err) {
+    struct qm_machine_found *fresh = calloc(1, sizeof *fresh);
+    struct qm_error why;
+    if (!fresh)
+        return qm_fail_memory(err, sizeof *fresh, "the machine's profile");
+    int rc = qm_machine_measure(m, isa, NULL, progress, &fresh->profile, &fresh->disk, err);
+    struct qm_noise kept = qm_machine_profile_noise(&found->profile), now = qm_machine_profile_noise(&fresh->profile);
+    if (!rc && qm_noise_level(&now) <= qm_noise_level(&kept)) {
+        found->profile = fresh->profile;
+        found->measured = true;
+        if (found->path[0] && qm_machine_profile_save(found->path, &found->profile, &why))
+            qm_note(progress, "the profile is not kept: %s", why.message);
+    }
+    free(fresh);
+    return rc;
+}
+
+/* *slower: the machine gives clearly less now, *now. */
+static int check(const struct qm_machine *m, enum qm_isa isa, struct qm_progress *progress,
+                 struct qm_machine_found *found, struct qm_rates *now, bool *slower, struct qm_error *err) {
     const struct qm_machine_profile *p = &found->profile;
-    struct qm_rates now;
-    qm_machine_speed(m, p, speed);
-    if (found->measured)
-        return QM_OK;
-    int rc = rates_now(isa, m->topology.cores, &now, err);
+    *slower = false;
+    int rc = rates_now(isa, m->topology.cores, now, err);
     if (rc)
         return rc;
-    double read = now.read / p->usual_read, bf16 = now.bf16 / p->usual_bf16, f32 = now.f32 / p->usual_f32;
+    double read = now->read / p->usual_read, bf16 = now->bf16 / p->usual_bf16, f32 = now->f32 / p->usual_f32;
     bool more = read > CLEARLY || bf16 > CLEARLY || f32 > CLEARLY;
     if (!more && read * CLEARLY > 1 && bf16 * CLEARLY > 1 && f32 * CLEARLY > 1)
         return QM_OK;
     qm_note(progress,
-            "the profile of %s says %.1f GB/s, %.0f and %.0f GFLOP/s (BF16, F32), now it is %.1f, %.0f and %.0f: %s",
-            p->measured, p->usual_read * 1e-9, p->usual_bf16 * 1e-9, p->usual_f32 * 1e-9, now.read * 1e-9,
-            now.bf16 * 1e-9, now.f32 * 1e-9,
-            more ? "it is measured again" : "predictions are for now (is the machine busy?)");
-    if (!more) {
-        speed->read = now.read;
-        speed->bf16 = now.bf16;
-        speed->f32 = now.f32;
-        return QM_OK;
+            "profile of %s: %.1f GB/s, BF16 %.0f, F32 %.0f GFLOP/s (typical); now: %.1f GB/s, BF16 %.0f, F32 %.0f: %s",
+            p->measured, p->usual_read * 1e-9, p->usual_bf16 * 1e-9, p->usual_f32 * 1e-9, now->read * 1e-9,
+            now->bf16 * 1e-9, now->f32 * 1e-9, more ? "measuring again" : "predictions are for now");
+    *slower = !more;
+    return more ? qm_machine_find(m, isa, true, NULL, progress, found, err) : QM_OK;
+}
+
+int qm_machine_check(const struct qm_machine *m, enum qm_isa isa, const struct qm_noise *now,
+                     struct qm_progress *progress, struct qm_machine_found *found, struct qm_speed *speed,
+                     struct qm_error *err) {
+    struct qm_noise kept = qm_machine_profile_noise(&found->profile);
+    struct qm_rates rates;
+    char noise[300];
+    bool slower = false;
+    int rc = QM_OK;
+    if (!found->measured)
+        switch (qm_machine_profile_use(qm_noise_level(&kept), qm_noise_level(now))) {
+        case QM_PROFILE_KEEP:
+            qm_noise_text(now, noise, sizeof noise);
+            qm_note(progress, "the machine is busy (%s): the profile of %s is used as it is", noise,
+                    found->profile.measured);
+            break;
+        case QM_PROFILE_CHECK: rc = check(m, isa, progress, found, &rates, &slower, err); break;
+        case QM_PROFILE_AGAIN:
+            qm_note(progress, "the profile of %s was taken beside noise; it is quiet now: measuring again",
+                    found->profile.measured);
+            rc = measure_again(m, isa, progress, found, err);
+            break;
+        }
+    if (rc)
+        return rc;
+    qm_machine_speed(m, &found->profile, speed);
+    if (slower) {
+        speed->read = rates.read;
+        speed->bf16 = rates.bf16;
+        speed->f32 = rates.f32;
     }
-    rc = qm_machine_find(m, isa, true, NULL, progress, found, err);
-    if (!rc)
-        qm_machine_speed(m, p, speed);
-    return rc;
+    return QM_OK;
 }

@@ -2,6 +2,7 @@
 #ifndef QM_APP_MACHINE_FIND_H
 #define QM_APP_MACHINE_FIND_H
 
+#include "app/machine/noise.h"
 #include "app/machine/profile.h"
 #include "app/progress.h"
 #include "numa/probe.h"
@@ -29,10 +30,18 @@ void qm_machine_speed(const struct qm_machine *m, const struct qm_machine_profil
 /* What is assumed of a machine where nothing was measured: rates by its cores and instruction set, marked default. */
 void qm_machine_assume(const struct qm_machine *m, enum qm_isa isa, struct qm_speed *out);
 
-/* Looks whether a kept profile still holds, in half a second. Where the machine now gives clearly more, the profile was
- * taken while it was busy or slow, and it is measured again and kept. Where it gives clearly less, predictions are for
- * that: *speed takes the rates that are read now, and the profile stays. Both are noted. */
-int qm_machine_check(const struct qm_machine *m, enum qm_isa isa, struct qm_progress *progress,
-                     struct qm_machine_found *found, struct qm_speed *speed, struct qm_error *err);
+/* What is to be done with a kept profile, by the noise beside it and the noise now (see qm_noise_level): on a busy
+ * machine nothing is measured again; taken beside noise it is, as soon as the machine is quiet; else it is held against
+ * what is read now. */
+enum qm_profile_use { QM_PROFILE_KEEP, QM_PROFILE_CHECK, QM_PROFILE_AGAIN };
+enum qm_profile_use qm_machine_profile_use(double kept, double now);
+
+/* That, unless the profile was measured just now. Measured again, the quieter one is kept. Held against what is read
+ * now (half a second): where the machine gives clearly more, the profile was taken while it was slow, and it is
+ * measured again and kept; where it gives clearly less, predictions are for that: *speed takes the rates that are read
+ * now, and the profile stays. All are noted; *speed is marked with what noise there was. */
+int qm_machine_check(const struct qm_machine *m, enum qm_isa isa, const struct qm_noise *now,
+                     struct qm_progress *progress, struct qm_machine_found *found, struct qm_speed *speed,
+                     struct qm_error *err);
 
 #endif

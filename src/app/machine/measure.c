@@ -6,7 +6,6 @@
 #include <time.h>
 
 #include "app/machine/limits.h"
-#include "numa/cpu_time.h"
 #include "simd/kernels.h"
 
 struct measuring {
@@ -98,14 +97,14 @@ static int measure_profile(struct measuring *m, struct qm_error *err) {
     m->steps = 6 + (uint64_t)(t->nodes * t->nodes);
     for (int n = 0; n < t->nodes; n++)
         m->steps += (uint64_t)choose_threads(qm_probe_threads(m->probe, n), threads);
-    struct qm_cpu_time before, after;
-    int known = qm_cpu_time_read("", &before, NULL);
+    struct qm_noise_watch watch;
+    qm_noise_begin(&watch);
     tell(m);
     measure_reads(m);
     measure_rest(m);
-    p->others = p->stolen = -1;
-    if (!known && !qm_cpu_time_read("", &after, NULL))
-        qm_cpu_time_shares(&before, &after, &p->others, &p->stolen);
+    struct qm_noise noise = qm_noise_end(&watch);
+    p->others = noise.others;
+    p->stolen = noise.stolen;
     qm_probe_close(m->probe);
     return QM_OK;
 }

@@ -33,7 +33,7 @@ static int print_caches(const struct qm_machine *m, struct qm_error *err) {
 
 static int print_node(const struct qm_machine_node *n, struct qm_error *err) {
     return qm_out_printf(err,
-                         "node %-9d %d core%s; %.1f GiB, %.1f free;\n"
+                         "node %-9d %d core%s; %.1f GiB, %.1f GiB free;\n"
                          "               huge pages free: 2 MiB %llu of %llu, 1 GiB %llu of %llu\n",
                          n->number, n->cores, qm_s(n->cores), gib(n->memory), gib(n->free),
                          (unsigned long long)n->huge_2m.free, (unsigned long long)n->huge_2m.total,
@@ -68,7 +68,7 @@ static int print_sensor(const struct qm_machine *m, enum qm_sensor which, struct
     if (which == QM_SENSOR_TEMPERATURE)
         return qm_out_printf(err, "%-14s %.0f °C\n", name, value);
     if (which == QM_SENSOR_FAN)
-        return qm_out_printf(err, "%-14s %.0f turns a minute\n", name, value);
+        return qm_out_printf(err, "%-14s %.0f rpm\n", name, value);
     return qm_out_printf(err, "%-14s readable\n", name);
 }
 
@@ -148,10 +148,10 @@ int qm_picture_profile(const struct qm_machine_profile *p, struct qm_error *err)
         rc = print_matrix(p, err);
     if (!rc)
         rc = qm_out_printf(err,
-                           "\nread           %.1f GB/s by all threads, usually %.1f\n"
-                           "BF16           %.1f GFLOP/s, usually %.1f, one core %.1f\n"
-                           "F32            %.1f GFLOP/s, usually %.1f, one core %.1f\n"
-                           "region         %.2f us, barrier %.2f us\n",
+                           "\nreads          best %.1f GB/s, typical %.1f GB/s, by all threads\n"
+                           "BF16           best %.1f GFLOP/s, typical %.1f GFLOP/s; one core %.1f GFLOP/s\n"
+                           "F32            best %.1f GFLOP/s, typical %.1f GFLOP/s; one core %.1f GFLOP/s\n"
+                           "regions        %.2f us each; barriers %.2f us each\n",
                            p->read * 1e-9, p->usual_read * 1e-9, p->bf16 * 1e-9, p->usual_bf16 * 1e-9,
                            p->bf16_core * 1e-9, p->f32 * 1e-9, p->usual_f32 * 1e-9, p->f32_core * 1e-9, p->region_us,
                            p->barrier_us);

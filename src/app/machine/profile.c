@@ -157,25 +157,24 @@ int qm_machine_profile_parse(const char *text, size_t len, const char *name, str
     return rc;
 }
 
-bool qm_machine_profile_noisy(const struct qm_machine_profile *p, char *out, size_t size) {
-    static const double OTHERS = 0.05, STOLEN = 0.02, PASSES = 1.25;
+struct qm_noise qm_machine_profile_noise(const struct qm_machine_profile *p) {
     const struct {
         const char *what;
-        double best, median;
+        double spread;
     } rates[] = {
-        {"reading memory", p->read, p->usual_read}, {"BF16", p->bf16, p->usual_bf16}, {"F32", p->f32, p->usual_f32}};
-    size_t n = 0;
-    out[0] = 0;
-    if (p->others > OTHERS)
-        n += (size_t)snprintf(out, size, "other programs used %.0f %% of the CPUs' time", 100 * p->others);
-    if (p->stolen > STOLEN && n < size)
-        n += (size_t)snprintf(out + n, size - n, "%sthe hypervisor took %.0f %% of the CPUs' time", n ? "; " : "",
-                              100 * p->stolen);
-    for (size_t i = 0; i < sizeof rates / sizeof *rates && n < size; i++)
-        if (rates[i].best > PASSES * rates[i].median)
-            n += (size_t)snprintf(out + n, size - n, "%s%s: the best pass is %.2f times the median one", n ? "; " : "",
-                                  rates[i].what, rates[i].best / rates[i].median);
-    return n > 0;
+        {"reading memory", p->read / p->usual_read}, {"BF16", p->bf16 / p->usual_bf16}, {"F32", p->f32 / p->usual_f32}};
+    struct qm_noise n = {p->others, p->stolen, 0, NULL};
+    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++)
+        if (rates[i].spread > n.spread) {
+            n.spread = rates[i].spread;
+            n.spread_of = rates[i].what;
+        }
+    return n;
+}
+
+bool qm_machine_profile_noisy(const struct qm_machine_profile *p, char *out, size_t size) {
+    struct qm_noise n = qm_machine_profile_noise(p);
+    return qm_noise_text(&n, out, size);
 }
 
 static int node_threads(const struct qm_scaling *s, double share) {
@@ -232,12 +231,20 @@ int qm_machine_profile_load(const char *path, const char *identity, const char *
     return rc;
 }
 
+int qm_machine_cache_place(const char *path, struct qm_error *err) {
+    struct stat st;
+    int rc = qm_make_directories(path, err);
+    if (rc || stat(path, &st) != 0 || S_ISREG(st.st_mode))
+        return rc;
+    return qm_fail(err, QM_INPUT, "%s: expected a regular file, found %s", path, qm_file_kind(st.st_mode));
+}
+
 int qm_machine_profile_save(const char *path, const struct qm_machine_profile *p, struct qm_error *err) {
     struct qm_out out = {0};
     json_t *root = qm_machine_profile_json(p);
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
-    int rc = text ? qm_make_directories(path, err) : qm_fail_memory(err, 4096, "the machine profile");
+    int rc = text ? qm_machine_cache_place(path, err) : qm_fail_memory(err, 4096, "the machine profile");
     if (!rc)
         rc = qm_out_open(&out, path, err);
     if (!rc && fprintf(out.file, "%s\n", text) < 0) {

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "app/machine/noise.h"
 #include "base/error.h"
 #include "numa/machine.h"
 
@@ -41,9 +42,8 @@ json_t *qm_machine_profile_json(const struct qm_machine_profile *p);
 int qm_machine_profile_parse(const char *text, size_t len, const char *name, struct qm_machine_profile *out,
                              struct qm_error *err);
 
-/* Whether others may have spoiled it, and how that shows, in words: true where other programs used more than 5 % of the
- * machine's CPU time meanwhile, the hypervisor took more than 2 %, or the best pass of a rate is more than a quarter
- * above the median one. Else false and "". */
+/* What ran beside it, and whether that may have spoiled it, in words (see qm_noise_text). */
+struct qm_noise qm_machine_profile_noise(const struct qm_machine_profile *p);
 bool qm_machine_profile_noisy(const struct qm_machine_profile *p, char *out, size_t size);
 
 /* The fewest threads, as many on each node, with which every node's memory is read at this share of its best. */
@@ -57,6 +57,9 @@ int qm_machine_profile_path(const char *identity, const char *isa, const char *c
  * set, is QM_INPUT with the reason. */
 int qm_machine_profile_load(const char *path, const char *identity, const char *isa, struct qm_machine_profile *out,
                             bool *found, struct qm_error *err);
+/* Whether something may be kept at this path of the cache: makes the directories that are missing; what is there and no
+ * regular file is neither waited for nor written to (QM_INPUT). */
+int qm_machine_cache_place(const char *path, struct qm_error *err);
 /* Makes the directories that are missing. */
 int qm_machine_profile_save(const char *path, const struct qm_machine_profile *p, struct qm_error *err);
 

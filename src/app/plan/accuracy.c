@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "app/history.h"
 #include "app/out.h"
@@ -33,20 +34,21 @@ static double median_error(const struct qm_history_row *rows, int n, int *within
 
 static int print_rows(const struct qm_history_row *rows, int n, struct qm_error *err) {
     int within, rc = qm_out_text(
-                    "when                 model             what                  predicted   measured  error\n", err);
+                    "when                 model           what                    predicted   measured  error\n", err);
     for (int i = 0; i < n && !rc; i++) {
         const struct qm_history_row *r = &rows[i];
         char what[48];
-        int at = snprintf(what, sizeof what, "%s %lld", r->what, (long long)r->tokens);
+        int at = snprintf(what, sizeof what, "%s %lld", strcmp(r->what, "writing") ? r->what : "generation",
+                          (long long)r->tokens);
         if (r->sequences > 1)
             at += snprintf(what + at, sizeof what - (size_t)at, " x %lld", (long long)r->sequences);
         if (r->depth)
             snprintf(what + at, sizeof what - (size_t)at, " @ %lld", (long long)r->depth);
-        rc = qm_out_printf(err, "%-20.20s %-17.17s %-20.20s %10.2f %10.2f %+5.0f %%\n", r->when, r->model, what,
+        rc = qm_out_printf(err, "%-20.20s %-15.15s %-22.22s %10.2f %10.2f %+5.0f %%\n", r->when, r->model, what,
                            r->predicted, r->measured, 100 * error_of(r));
     }
     double median = median_error(rows, n, &within);
-    return rc ? rc : qm_out_printf(err, "\nmedian distance %.0f %%; %d of %d within 10 %%\n", 100 * median, within, n);
+    return rc ? rc : qm_out_printf(err, "\nmedian error %.0f %%; %d of %d within 10 %%\n", 100 * median, within, n);
 }
 
 static int print_json(const struct qm_history_row *rows, int n, struct qm_error *err) {

@@ -9,6 +9,14 @@ const char *qm_plan_device_name(const struct qm_speed *s, int device) {
     return device == QM_DEVICE_CPU ? "cpu" : s->device[device - 1].name;
 }
 
+void qm_plan_basis(const struct qm_speed *s, char *out, size_t size) {
+    const char *how = s->efficiency_mark == QM_MARK_MEASURED    ? "measured"
+                      : s->efficiency_mark == QM_MARK_ESTIMATED ? "estimated"
+                                                                : "default";
+    snprintf(out, size, "%s efficiencies%s%s%s%s", how, s->missing[0] ? ", default for " : "", s->missing,
+             s->noise[0] ? "; measured beside noise, so less exact: " : "", s->noise);
+}
+
 static double gib(uint64_t bytes) {
     return (double)bytes / (double)(1 << 30);
 }

@@ -124,13 +124,13 @@ static int strips(const struct qm_plan_ask *ask, const struct qm_plan_answer *a,
 
 static int speeds(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
     int rc = qm_out_text(
-        "<h2>Predicted tokens/s</h2>\n<table><tr><th>depth</th><th>reading</th><th>writing</th></tr>\n", err);
+        "<h2>Predicted tokens/s</h2>\n<table><tr><th>depth</th><th>prompt</th><th>generation</th></tr>\n", err);
     for (int i = 0; i < a->n_at && !rc; i++)
         rc = qm_out_printf(err, "<tr><td>%lld</td><td>%.1f</td><td>%.2f</td></tr>\n", (long long)a->at[i].depth,
                            a->at[i].prefill_tps, a->at[i].decode_tps);
     double seconds = a->job.prefill.seconds + a->job.decode.seconds;
     return rc ? rc
-              : qm_out_printf(err, "</table>\n<p>%lld x %lld tokens read and %lld written in %.1f s.</p>\n",
+              : qm_out_printf(err, "</table>\n<p>Prompts %lld x %lld tokens, generated %lld tokens each: %.1f s.</p>\n",
                               (long long)ask->job.sequences, (long long)ask->job.prompt, (long long)ask->job.generate,
                               seconds);
 }
@@ -150,6 +150,11 @@ int qm_plan_html(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, 
             rc = qm_out_text(" with an emulated device", err);
     if (!rc)
         rc = qm_out_text("</p>\n", err);
+    char basis[1000];
+    qm_plan_basis(ask->speed, basis, sizeof basis);
+    rc = rc ? rc : qm_out_text("<p>Predicted by ", err);
+    rc = rc ? rc : qm_html_text(basis, err);
+    rc = rc ? rc : qm_out_text(".</p>\n", err);
     if (!rc)
         rc = memory_bars(ask, a, err);
     if (!rc)

@@ -15,7 +15,7 @@ struct qm_job_model {
     struct qm_time_setup setup;    /* points to the two */
     bool measured;                 /* the machine's rates and the kernels' shares */
     double off;                    /* the share by which it may be wrong, for qm_estimate_get */
-    char basis[400]; /* "measured limits and kernels of this machine", or what of it is not, or was noisy */
+    char basis[800];               /* "measured on this machine", or what is not, and what noise there was */
 };
 
 /* args: --isa. w: context, chunk, kv_type, threads (0: one a core). The model must outlive it. The calling thread must

@@ -10,6 +10,10 @@ static json_t *integer(uint64_t x) {
     return json_integer((json_int_t)x);
 }
 
+static json_t *text_or_null(const char *s) {
+    return s[0] ? json_string(s) : json_null();
+}
+
 static json_t *real_or_null(double x) {
     return isfinite(x) && x > 0 ? json_real(x) : json_null();
 }
@@ -93,9 +97,11 @@ static json_t *machine_json(const struct qm_speed *s) {
     }
     for (int i = 0; i < s->n_sources; i++)
         json_array_append_new(sources, json_string(s->source[i]));
-    return json_pack("{s:s, s:i, s:i, s:o, s:f, s:s, s:f, s:s, s:o, s:o}", "name", s->name, "nodes", s->nodes, "cores",
-                     s->cores, "memory", integer(s->memory), "read", s->read, "read_is", qm_mark_name(s->read_mark),
-                     "bf16", s->bf16, "bf16_is", qm_mark_name(s->bf16_mark), "devices", devices, "sources", sources);
+    return json_pack("{s:s, s:i, s:i, s:o, s:f, s:s, s:f, s:s, s:s, s:o, s:o, s:o, s:o}", "name", s->name, "nodes",
+                     s->nodes, "cores", s->cores, "memory", integer(s->memory), "read", s->read, "read_is",
+                     qm_mark_name(s->read_mark), "bf16", s->bf16, "bf16_is", qm_mark_name(s->bf16_mark), "efficiencies",
+                     qm_mark_name(s->efficiency_mark), "default_efficiencies_of", text_or_null(s->missing), "noise",
+                     text_or_null(s->noise), "devices", devices, "sources", sources);
 }
 
 json_t *qm_plan_json(const struct qm_plan_ask *ask, const struct qm_plan_answer *a) {

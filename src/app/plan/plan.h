@@ -89,7 +89,9 @@ int qm_plan_placement_text(const struct qm_plan_ask *ask, const struct qm_plan_a
 /* plan --table: a row of a model and a size of memory: {model, memory, contexts: [{context, fits, ...}]}; NULL: out of
  * memory. And rows as a table of at most 100 columns. */
 json_t *qm_plan_table_row(const struct qm_plan_ask *ask, const struct qm_model *m, const char *name);
-int qm_plan_table_print(const json_t *rows, struct qm_error *err);
+int qm_plan_table_print(const json_t *rows, const struct qm_speed *speed, struct qm_error *err);
+/* What predictions rest on: "measured efficiencies", "default ...", and what noise there was. */
+void qm_plan_basis(const struct qm_speed *s, char *out, size_t size);
 
 /* The answer as one self-contained page. */
 int qm_plan_html(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err);

@@ -52,7 +52,7 @@ static int print_cell(const json_t *cell, struct qm_error *err) {
     return qm_out_printf(err, " %7s %4.0fG", text, gib(left));
 }
 
-int qm_plan_table_print(const json_t *rows, struct qm_error *err) {
+int qm_plan_table_print(const json_t *rows, const struct qm_speed *speed, struct qm_error *err) {
     size_t i, c;
     const json_t *row, *cell;
     int rc = qm_out_printf(err, "%-22s %8s", "tokens/s, RAM left", "RAM");
@@ -74,8 +74,12 @@ int qm_plan_table_print(const json_t *rows, struct qm_error *err) {
         if (!rc)
             rc = qm_out_text("\n", err);
     }
-    return rc ? rc
-              : qm_out_text("\nwritten by the sequences together with half of the context there; no: does not fit; -: "
-                            "beyond the\nmodel's maximum (--rope-scaling raises it)\n",
-                            err);
+    char basis[1000], text[1200];
+    qm_plan_basis(speed, basis, sizeof basis);
+    snprintf(text, sizeof text,
+             "decode of all sequences at half the context, by %s rates and %s. no: does not fit; -: beyond the model's "
+             "maximum (--rope-scaling raises it)",
+             qm_mark_name(speed->read_mark), basis);
+    rc = rc ? rc : qm_out_text("\n", err);
+    return rc ? rc : qm_out_wrapped("", text, 0, err);
 }

@@ -39,13 +39,18 @@ static const char *rate(double x, char *out, size_t size) {
 
 /* A line that begins with a head, wrapped. */
 __attribute__((format(printf, 3, 4))) static int line(struct qm_error *err, const char *head, const char *format, ...) {
-    char padded[16], text[1024];
+    char padded[16], text[1200];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     snprintf(padded, sizeof padded, "%-14s", head);
     return qm_out_wrapped(padded, text, 15, err);
+}
+
+/* What is measured are the typical rates, as `machine` calls them. */
+static const char *mark_of(enum qm_mark m) {
+    return m == QM_MARK_MEASURED ? "typical, measured" : qm_mark_name(m);
 }
 
 static int print_device(const char *head, const struct qm_speed_device *v, struct qm_error *err) {
@@ -62,19 +67,22 @@ static int print_device(const char *head, const struct qm_speed_device *v, struc
 static int print_head(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
     const struct qm_config *c = &a->model->config;
     const struct qm_speed *s = ask->speed;
-    char read[32], bf16[32];
+    char read[32], bf16[32], basis[1000];
     const char *slash = strrchr(a->name, '/');
     bool billions = a->model->parameters >= 1000000000;
     double unit = billions ? 1e-9 : 1e-6;
-    int rc = line(err, "model", "%s: %s, %lld layers, %.2f %s parameters, %.2f %s active",
-                  slash && slash[1] ? slash + 1 : a->name, c->model_type, (long long)c->layers,
+    int rc = line(err, "model", "%s: %s, %lld layer%s, %.2f %s parameters, %.2f %s active",
+                  slash && slash[1] ? slash + 1 : a->name, c->model_type, (long long)c->layers, qm_s(c->layers),
                   (double)a->model->parameters * unit, billions ? "B" : "M", (double)a->model->active_parameters * unit,
                   billions ? "B" : "M");
     if (!rc)
-        rc = line(err, "machine", "%s, %d cores, %.1f GiB", s->name, s->cores, gib(s->memory));
+        rc = line(err, "machine", "%s, %d core%s, %.1f GiB", s->name, s->cores, qm_s(s->cores), gib(s->memory));
     if (!rc)
         rc = line(err, "", "reads %sB/s (%s), BF16 %sFLOP/s (%s)", rate(s->read, read, sizeof read),
-                  qm_mark_name(s->read_mark), rate(s->bf16, bf16, sizeof bf16), qm_mark_name(s->bf16_mark));
+                  mark_of(s->read_mark), rate(s->bf16, bf16, sizeof bf16), mark_of(s->bf16_mark));
+    qm_plan_basis(s, basis, sizeof basis);
+    if (!rc)
+        rc = line(err, "", "%s", basis);
     for (int d = 0; d < s->devices && !rc; d++)
         rc = print_device(d ? "" : "devices", &s->device[d], err);
     if (!rc)
@@ -165,8 +173,8 @@ static int print_placement(const struct qm_plan_ask *ask, const struct qm_plan_a
     if (!rc && a->exact)
         rc = line(err, "search", "the best of all, %lld tried", (long long)a->tried);
     else if (!rc && a->bound > 0)
-        rc = line(err, "search", "best of %lld tried; no placement takes less than %.0f %% of its time",
-                  (long long)a->tried, 100 * a->bound / seconds);
+        rc = line(err, "search", "best of %lld tried; at most %.0f %% less time is possible", (long long)a->tried,
+                  100 * (1 - a->bound / seconds));
     return rc;
 }
 
@@ -179,11 +187,11 @@ static int print_speeds(const struct qm_plan_answer *a, struct qm_error *err) {
         rc = qm_out_printf(err, " %12s", head);
     }
     if (!rc)
-        rc = qm_out_text("\nreading        ", err);
+        rc = qm_out_text("\nprompt         ", err);
     for (int i = 0; i < a->n_at && !rc; i++)
         rc = qm_out_printf(err, " %12.1f", a->at[i].prefill_tps);
     if (!rc)
-        rc = qm_out_text("\nwriting        ", err);
+        rc = qm_out_text("\ngeneration     ", err);
     for (int i = 0; i < a->n_at && !rc; i++)
         rc = qm_out_printf(err, " %12.2f", a->at[i].decode_tps);
     return rc ? rc : qm_out_text("\n", err);
@@ -205,10 +213,11 @@ static int print_job(const struct qm_plan_ask *ask, const struct qm_plan_answer 
     double seconds = a->job.prefill.seconds + a->job.decode.seconds;
     int rc = qm_out_text("\n", err);
     if (!rc)
-        rc = line(err, "job", "%lld x %lld tokens read in %s (%.1f/s), %lld written in %s (%.2f/s)",
+        rc = line(err, "job",
+                  "prompt %lld x %lld tokens in %s (%.1f tokens/s); generated %lld x %lld tokens in %s (%.2f tokens/s)",
                   (long long)j->sequences, (long long)j->prompt, duration(a->job.prefill.seconds, read, sizeof read),
-                  a->job.prefill_tps, (long long)j->generate, duration(a->job.decode.seconds, write, sizeof write),
-                  a->job.decode_tps);
+                  a->job.prefill_tps, (long long)j->sequences, (long long)j->generate,
+                  duration(a->job.decode.seconds, write, sizeof write), a->job.decode_tps);
     if (!rc)
         rc = qm_out_printf(err, "               %s in all", duration(seconds, all, sizeof all));
     if (!rc && isfinite(a->job.joules))
@@ -216,9 +225,9 @@ static int print_job(const struct qm_plan_ask *ask, const struct qm_plan_answer 
     if (!rc)
         rc = qm_out_text("\n", err);
     if (!rc)
-        rc = print_bounds("reading", &a->job.prefill, err);
+        rc = print_bounds("prompt", &a->job.prefill, err);
     if (!rc)
-        rc = print_bounds("writing", &a->job.decode, err);
+        rc = print_bounds("generation", &a->job.decode, err);
     for (int i = 0; i < a->n_hints && !rc; i++)
         rc = line(err, i ? "" : "would help", "%s: %.0f %% less time", a->hint[i].change,
                   100 * (1 - a->hint[i].seconds / seconds));

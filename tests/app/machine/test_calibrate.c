@@ -1,5 +1,6 @@
 /* Which kernels' shares a model's times depend on. */
 #include "app/machine/calibrate.h"
+#include "app/machine/find.h"
 #include "app/shapes.h"
 #include "tests/support/support.h"
 
@@ -54,7 +55,97 @@ static void test_turns(void **state) {
     assert_true(concluded((double[]){1.2, 1.0, 0.9, 0.8, 0.7}, 5, true) == 1.0);
 }
 
+static struct qm_calibration kept_parts(unsigned tried, double others) {
+    struct qm_calibration c = {.tried = tried, .noise = {others, 0, 0, NULL}};
+    c.efficiency.kernel[QM_KERNEL_DENSE][QM_BF16] = (struct qm_shares){.n = 1, .rows = {1}, .share = {0.5}};
+    return c;
+}
+
+/* What is measured when: nothing again and again on a busy machine, all again where it was busy then and is quiet now.
+ */
+static void test_due(void **state) {
+    (void)state;
+    const unsigned needed = BIT_DENSE | BIT_128;
+    assert_int_equal(qm_calibration_due(NULL, needed, false), needed);
+    struct qm_calibration c = kept_parts(BIT_DENSE, 0.4);
+    assert_int_equal(qm_calibration_due(&c, needed, false), BIT_128);
+    assert_int_equal(qm_calibration_due(&c, BIT_DENSE, false), 0);
+    assert_int_equal(qm_calibration_due(&c, needed, true), needed);
+    c = kept_parts(needed, 0.4); /* attention took too long on the busy machine */
+    assert_int_equal(qm_calibration_due(&c, needed, false), 0);
+    assert_int_equal(qm_calibration_due(&c, needed, true), needed);
+    c = kept_parts(needed, 0.01);
+    assert_int_equal(qm_calibration_due(&c, needed, true), BIT_128);
+    assert_int_equal(qm_calibration_due(&c, BIT_DENSE, true), 0);
+}
+
+static const char FORM[] = "{\"version\": 3, \"identity\": \"m\", \"isa\": \"avx2\", \"build\": \"b\", \"measured\": "
+                           "\"2026-01-01\", \"efficiency\": {\"dense\": {}, \"experts\": {}, \"attention_64\": {}, "
+                           "\"attention_128\": {}, \"value_ns\": 1, \"route_ns\": 1}%s}";
+
+/* The file tells what ran beside; one from before that was told is taken as it is. */
+static void test_file(void **state) {
+    (void)state;
+    static const struct {
+        const char *more;
+        int code;
+        double others;
+        unsigned tried;
+    } cases[] = {{"", QM_OK, -1, 0},
+                 {", \"tried\": 3, \"others\": 0.25, \"stolen\": null", QM_OK, 0.25, 3},
+                 {", \"tried\": 3, \"others\": 0.25", QM_INPUT, 0, 0},
+                 {", \"tried\": 1000, \"others\": 0, \"stolen\": 0", QM_INPUT, 0, 0},
+                 {", \"tried\": 3, \"others\": 1.5, \"stolen\": 0", QM_INPUT, 0, 0},
+                 {", \"tried\": 3, \"others\": \"x\", \"stolen\": 0", QM_INPUT, 0, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct qm_calibration c;
+        struct qm_error err;
+        char text[512];
+        snprintf(text, sizeof text, FORM, cases[i].more);
+        int rc = qm_calibration_parse(text, strlen(text), "f", "m", "avx2", "b", &c, &err);
+        assert_int_equal(rc, cases[i].code);
+        assert_true(rc || (c.noise.others == cases[i].others && c.noise.stolen == -1 && c.tried == cases[i].tried));
+    }
+}
+
+static void test_noise(void **state) {
+    (void)state;
+    static const struct {
+        struct qm_noise noise;
+        const char *text;
+    } cases[] = {{{-1, -1, 0, NULL}, ""},
+                 {{0.04, 0.01, 1.2, NULL}, ""},
+                 {{0.43, 0, 1, NULL}, "other programs used 43 % of the CPUs' time"},
+                 {{0, 0.1, 0, NULL}, "the hypervisor took 10 % of the CPUs' time"},
+                 {{0.2, 0, 1.5, "BF16"},
+                  "other programs used 20 % of the CPUs' time; BF16: the best pass is 1.50 times the median one"}};
+    char text[300], small[20];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_true(qm_noise_text(&cases[i].noise, text, sizeof text) == (*cases[i].text != 0));
+        assert_string_equal(text, cases[i].text);
+        assert_true((qm_noise_level(&cases[i].noise) > 1) == (*cases[i].text != 0));
+        qm_noise_text(&cases[i].noise, small, sizeof small);
+        assert_true(strlen(small) < sizeof small);
+    }
+    assert_true(qm_noise_level(&cases[2].noise) > qm_noise_level(&cases[4].noise));
+    struct qm_noise worse = qm_noise_worse(&cases[1].noise, &cases[3].noise);
+    assert_true(worse.others == 0.04 && worse.stolen == 0.1 && worse.spread == 1.2);
+    struct qm_noise now = qm_noise_now();
+    assert_true(now.others >= -1 && now.others <= 1);
+}
+
+/* A profile taken beside noise gives way as soon as it is quiet; a busy machine is not measured. */
+static void test_profile_use(void **state) {
+    (void)state;
+    assert_int_equal(qm_machine_profile_use(0.2, 0.2), QM_PROFILE_CHECK);
+    assert_int_equal(qm_machine_profile_use(0.2, 8), QM_PROFILE_KEEP);
+    assert_int_equal(qm_machine_profile_use(3, 8), QM_PROFILE_KEEP);
+    assert_int_equal(qm_machine_profile_use(3, 0.2), QM_PROFILE_AGAIN);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_needs), cmocka_unit_test(test_turns)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_needs), cmocka_unit_test(test_turns),
+                                       cmocka_unit_test(test_due),   cmocka_unit_test(test_file),
+                                       cmocka_unit_test(test_noise), cmocka_unit_test(test_profile_use)};
     return cmocka_run_group_tests_name("calibration", tests, NULL, NULL);
 }
