@@ -138,6 +138,32 @@ static void model_alone(void **state) {
                "{\"<|a|>\":1700}", "<|a|>", "1500");
 }
 
+/* A class that only config.json's model_type suggests and that does not fit the vocabulary changes no template. */
+static void class_that_does_not_fit(void **state) {
+    (void)state;
+    static const char file[] =
+        "{\"added_tokens\":[{\"id\":1,\"content\":\"<|begin|>\",\"special\":true}],"
+        "\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},"
+        "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<|begin|>\"}},"
+        "{\"Sequence\":{\"id\":\"A\"}}],\"special_tokens\":{\"<|begin|>\":{\"ids\":[1]}}},"
+        "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}";
+    static const char config[] = "{\"model_type\":\"llama\"}";
+    char *dir = test_folder();
+    struct qm_tokenizer *t;
+    struct qm_ids ids = {0};
+    struct qm_error err;
+    test_write(dir, "tokenizer.json", file, sizeof file - 1);
+    test_write(dir, "config.json", config, sizeof config - 1);
+    if (qm_tokenizer_load(dir, &t, &err))
+        fail_msg("%s", err.message);
+    assert_int_equal(qm_tokenizer_encode(t, "a", 1, true, true, &ids, &err), QM_OK);
+    assert_true(ids.len == 2 && ids.data[0] == 1 && ids.data[1] == 0);
+    assert_int_equal(qm_tokenizer_eos(t), -1);
+    qm_ids_free(&ids);
+    qm_tokenizer_free(t);
+    test_folder_remove(dir);
+}
+
 static void refused(void **state) {
     (void)state;
     static const struct {
@@ -179,6 +205,6 @@ static void refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(generated), cmocka_unit_test(model_alone),
-                                       cmocka_unit_test(refused)};
+                                       cmocka_unit_test(class_that_does_not_fit), cmocka_unit_test(refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
