@@ -25,11 +25,10 @@ static int expand_home(qm_environment_fn *get, const char **path, struct qm_buf 
     const char *home = *user ? NULL : given(get, "HOME");
     struct passwd entry, *found = NULL;
     char room[4096];
-    if (!home && *user)
-        getpwnam_r(user, &entry, room, sizeof room, &found);
-    else if (!home)
-        getpwuid_r(getuid(), &entry, room, sizeof room, &found);
-    home = home ? home : found ? found->pw_dir : NULL;
+    int e = home    ? 0
+            : *user ? getpwnam_r(user, &entry, room, sizeof room, &found)
+                    : getpwuid_r(getuid(), &entry, room, sizeof room, &found);
+    home = home ? home : !e && found ? found->pw_dir : NULL;
     if (!home)
         return QM_OK;
     *path += n;
