@@ -48,6 +48,9 @@ check 'the same answers' out_has '^cpu .* identical$'
 {
 refuse 2 'a length without the usual prompt' '--prompt does not go with --prompt-tokens' compare $DEMO $FAST -p Who
 SHORT="--machine $SLOW -n 4 -r 1"
+check 'nothing changed' sh -c "! grep -q changed: $T/out"
+expect 0 'with another type of keys' compare $DEMO $FAST --configs cpu --kv-type f32 --with "$T/first.json"
+check 'what changed since then' out_has '^  changed: .*--kv-type'
 expect 0 'prompts of its own' compare $DEMO $SHORT --configs cpu -p 'Who kept the log?' -p Where --with "$T/first.json"
 check 'two prompts' out_has '^work +2 prompts'
 check 'not comparable' out_has 'not comparable'

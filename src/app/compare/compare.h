@@ -16,6 +16,7 @@
 #include "app/progress.h"
 #include "base/buf.h"
 #include "base/error.h"
+#include "engine/fingerprint.h"
 #include "plan/placement.h"
 
 enum {
@@ -90,6 +91,7 @@ struct qm_compare_config {
     char placement[1024];          /* in words; "" without devices */
     struct qm_agreement agreement; /* with the reference */
     struct qm_compare_job job;     /* with --job */
+    struct qm_fingerprint traits;  /* what its answers' bits depend on; values "" where that is not known */
     int32_t *answer[QM_COMPARE_PROMPTS];
     int64_t n_answer[QM_COMPARE_PROMPTS];
 };

@@ -4,6 +4,7 @@
 
 #include "app/compare/run.h"
 #include "app/machine/limits.h"
+#include "base/hash.h"
 #include "numa/topology.h"
 #include "plan/work.h"
 
@@ -36,8 +37,9 @@ struct qm_compare_runner {
     struct qm_compare_samples samples[QM_COMPARE_CONFIGS];
     struct qm_compare_samples whole[QM_COMPARE_CONFIGS]; /* of the rounds that are complete */
     struct qm_topology topology;
-    bool keep;     /* engines stay open side by side */
-    float *logits; /* [vocab] */
+    bool keep;                  /* engines stay open side by side */
+    float *logits;              /* [vocab] */
+    char weights[QM_HASH_TEXT]; /* the hash of the model's files */
     struct qm_limits limits;
     int limits_read;                      /* times */
     struct qm_error failure;              /* the first configuration's that failed */

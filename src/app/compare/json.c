@@ -79,6 +79,14 @@ static json_t *answers(const struct qm_compare_report *r, const struct qm_compar
     return list;
 }
 
+static json_t *traits(const struct qm_compare_config *c) {
+    json_t *o = json_object();
+    for (int t = 0; t < QM_TRAIT_COUNT; t++)
+        if (c->traits.value[t][0])
+            json_object_set_new(o, qm_trait_key((enum qm_trait)t), json_string(c->traits.value[t]));
+    return o;
+}
+
 static json_t *text_or_null(const char *s) {
     return s[0] ? json_string(s) : json_null();
 }
@@ -120,6 +128,7 @@ static json_t *config(const struct qm_compare_report *r, const struct qm_compare
         {"job_seconds_low", number(c->job.low)},
         {"job_seconds_high", number(c->job.high)},
         {"job_joules", number(c->job.joules)},
+        {"traits", traits(c)},
         {"answers", answers(r, c)},
     };
     json_t *o = json_object();

@@ -8,6 +8,7 @@
 #include "app/compare/compare_private.h"
 #include "app/machine/limits.h"
 #include "app/offload.h"
+#include "app/weights_known.h"
 #include "numa/machine.h"
 #include "numa/memory.h"
 #include "plan/work.h"
@@ -250,6 +251,8 @@ static void look_at(struct qm_compare_runner *r, int i) {
     c->threads = c->threads_used = qm_engine_threads(e);
     if (qm_engine_quiet(e, &quiet))
         c->threads_used = quiet.use.threads;
+    if (r->weights[0] && qm_engine_fingerprint(e, r->weights, &c->traits, NULL))
+        c->traits = (struct qm_fingerprint){0};
     look_at_nodes(e, c);
     const struct qm_memory_table *m = qm_engine_memory(e);
     if (c->n_memory == 1)
@@ -433,10 +436,13 @@ int qm_compare_run(struct qm_compare_task *t, struct qm_compare_report *report, 
     for (int i = report->configs - 1; i >= 0; i--)
         report->reference = report->config[i].why_not[0] ? report->reference : i;
     int64_t vocab = t->model->config.vocab;
+    struct qm_files_known known = {0};
     /* as this thread sees it before the first engine pins it to a core */
     int rc = qm_topology_load(&t->numa, &r->topology, err);
     if (!rc)
         rc = choose_keep(r, err);
+    if (!rc && report->reference >= 0)
+        rc = qm_weights_known(t->model, NULL, t->progress, r->weights, &known, err);
     if (!rc && !(r->logits = malloc((size_t)vocab * sizeof *r->logits)))
         rc = qm_fail_memory(err, (uint64_t)vocab * sizeof *r->logits, "logits");
     if (!rc && report->reference >= 0)
@@ -456,6 +462,7 @@ int qm_compare_run(struct qm_compare_task *t, struct qm_compare_report *report, 
         close_lane(&r->lane[i]);
     qm_topology_free(&r->topology);
     qm_compare_logits_free(r);
+    qm_files_known_free(&known);
     free(r->logits);
     free(r);
     return rc;

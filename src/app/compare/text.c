@@ -252,6 +252,19 @@ static int print_change(double now, double then, struct qm_error *err) {
                                      : qm_out_printf(err, " %7s", "-");
 }
 
+/* Why answers may differ from those of then. */
+static int print_changed(const struct qm_compare_config *c, const struct qm_compare_config *old, struct qm_error *err) {
+    struct qm_buf text = {0};
+    int rc = QM_OK;
+    for (int t = 0; t < QM_TRAIT_COUNT && !rc; t++)
+        if (c->traits.value[t][0] && old->traits.value[t][0] && strcmp(c->traits.value[t], old->traits.value[t]) != 0)
+            rc = qm_buf_printf(&text, err, "%s%s", text.len ? ", " : "", qm_trait_name((enum qm_trait)t));
+    if (!rc && text.len)
+        rc = qm_out_wrapped("  changed:", text.data, NAME + 1, err);
+    qm_buf_free(&text);
+    return rc;
+}
+
 static int print_before(const struct qm_compare_report *r, const struct qm_compare_report *b, struct qm_error *err) {
     char name[80];
     if (!b)
@@ -279,6 +292,7 @@ static int print_before(const struct qm_compare_report *r, const struct qm_compa
             rc = qm_out_text("  identical\n", err);
         else
             rc = qm_out_printf(err, "  differ from token %lld on\n", (long long)a.first_difference + 1);
+        rc = rc ? rc : print_changed(c, old, err);
     }
     return rc;
 }

@@ -144,6 +144,8 @@ static char *example(void) {
     for (int k = 0; k < 3; k++)
         r.config[0].answer[0][k] = 5 + k;
     r.config[0].n_answer[0] = 3;
+    strcpy(r.config[0].traits.value[QM_TRAIT_WEIGHTS], "0123");
+    strcpy(r.config[0].traits.value[QM_TRAIT_ISA], "avx2");
     json_t *root = qm_compare_json(&r);
     char *text = root ? json_dumps(root, 0) : NULL;
     json_decref(root);
@@ -167,6 +169,10 @@ static void test_report(void **state) {
     assert_null(qm_compare_find(&r, "quiet"));
     assert_true(cpu->decode.measured.median == 20 && cpu->decode.measured.n == 2 && cpu->decode.predicted == 7);
     assert_string_equal(gpu->why_not, "no card");
+    assert_string_equal(cpu->traits.value[QM_TRAIT_WEIGHTS], "0123");
+    assert_string_equal(cpu->traits.value[QM_TRAIT_ISA], "avx2");
+    assert_string_equal(cpu->traits.value[QM_TRAIT_VERSION], "");
+    assert_string_equal(gpu->traits.value[QM_TRAIT_ISA], "");
     assert_true(isnan(gpu->decode.measured.median));
     assert_true(qm_compare_answers(&r, cpu, &other, &other.config[0], &a));
     assert_int_equal(a.first_difference, -1);
