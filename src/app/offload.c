@@ -265,6 +265,7 @@ static int take_kept(struct qm_offload *f, const struct qm_model *m, const char 
     f->ask.on_cpu = false;
     f->ask.last_layers = -1;
     f->ask.given = &f->given;
+    f->ask.given_alone = true;
     int rc = qm_plan_parse(kept, strlen(kept), "the placement it began with", m, names, 1 + f->speed.devices, &f->given,
                            err);
     return rc ? qm_fail_context(err, "the devices are not those (--device)") : QM_OK;

@@ -259,11 +259,11 @@ static int take_given(const struct qm_plan_ask *ask, struct qm_plan_answer *a, s
         struct qm_device_memory m;
         qm_placement_memory(&a->placement, a->model, &a->workload, d, &m);
         if (m.total > a->available[d])
-            rc = qm_fail(
-                err, QM_FIT,
-                "the plan: %s is %.2f GiB short: %.2f GiB needed, %.2f GiB available; a smaller --context needs "
-                "less, --offload auto plans anew",
-                qm_plan_device_name(ask->speed, d), gib(m.total - a->available[d]), gib(m.total), gib(a->available[d]));
+            rc = qm_fail(err, QM_FIT, "the plan: %s is %.2f GiB short: %.2f GiB needed, %.2f GiB available; %s",
+                         qm_plan_device_name(ask->speed, d), gib(m.total - a->available[d]), gib(m.total),
+                         gib(a->available[d]),
+                         ask->given_alone ? "it can have no other placement"
+                                          : "a smaller --context needs less, --offload auto plans anew");
     }
     return rc;
 }

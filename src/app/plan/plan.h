@@ -34,6 +34,7 @@ struct qm_plan_ask {
     bool on_cpu;                              /* --offload none */
     int64_t last_layers;                      /* --offload N; -1: search */
     const struct qm_placement *given;         /* --offload FILE, or NULL */
+    bool given_alone;                         /* no other placement can take its place */
     const struct qm_routing_profile *routing; /* or NULL */
     const struct qm_speed *speed;
 };
