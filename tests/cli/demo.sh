@@ -19,7 +19,7 @@ wrapped() {
 usual_shares
 
 demo 0 'the demonstration' "$QUIETMIND"
-check 'the machine' out_has '^read +[0-9.]+ GB/s'
+check 'the machine' out_has '^reads +best [0-9.]+ GB/s'
 check 'the plan' out_has '^total +[0-9.]+$'
 check 'predicted speed' out_has '^generation +[0-9.]+ +[0-9.]+$'
 check 'killed' out_has '^state +not running; the same command resumes it'

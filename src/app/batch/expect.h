@@ -9,7 +9,12 @@
 
 /* Tokens of an answer that may be as long as it likes; and least and most of a range for one. An answer with a
  * max_tokens is expected to be that long, and may end after a quarter. */
-enum { QM_EXPECT_OPEN = QM_BATCH_OPEN_ANSWER, QM_EXPECT_OPEN_LEAST = 64, QM_EXPECT_OPEN_MOST = 2048, QM_EXPECT_RECENT = 32 };
+enum {
+    QM_EXPECT_OPEN = QM_BATCH_OPEN_ANSWER,
+    QM_EXPECT_OPEN_LEAST = 64,
+    QM_EXPECT_OPEN_MOST = 2048,
+    QM_EXPECT_RECENT = 32
+};
 
 struct qm_batch_expect {
     struct qm_ids recent[QM_EXPECT_RECENT]; /* prompts, with which the next are compared */

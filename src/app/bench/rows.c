@@ -295,7 +295,7 @@ const struct qm_column qm_bench_columns[] = {
     {"predicted", 9, true, cell_predicted},
     {"GB/s", 7, true, cell_gb},
     {"GFLOP/s", 9, true, cell_gflop},
-    {"limit", 24, true, cell_limit},
+    {"limit (best)", 24, true, cell_limit},
     {"J/token", 8, true, cell_joules},
     {"W", 6, true, cell_watts},
     {"°C", 4, true, cell_temperature},

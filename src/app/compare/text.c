@@ -79,15 +79,15 @@ static int print_reading(const struct qm_compare_report *r, struct qm_error *err
 
 static int print_writing(const struct qm_compare_report *r, struct qm_error *err) {
     char a[32], share[32];
-    int rc = qm_out_printf(err, "\n%-*s %8s %15s %9s %8s %6s\n", NAME, "tokens/s generated", "median", "range",
-                           "predicted", "GB/s", "limit");
+    int rc = qm_out_printf(err, "\n%-*s %8s %15s %9s %8s %7s\n", NAME, "tokens/s generated", "median", "range",
+                           "predicted", "GB/s", "of best");
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *k = &r->config[i];
         snprintf(share, sizeof share, "-");
         if (isfinite(k->decode_share))
             snprintf(share, sizeof share, "%.0f %%", 100 * k->decode_share);
         rc = print_rate(k, &k->decode, err);
-        rc = rc ? rc : qm_out_printf(err, " %8s %6s\n", cell(k->gb_s, 3, a, sizeof a), share);
+        rc = rc ? rc : qm_out_printf(err, " %8s %7s\n", cell(k->gb_s, 3, a, sizeof a), share);
     }
     return rc;
 }
