@@ -8,6 +8,7 @@
 #include "app/batch/line.h"
 #include "app/batch/outlook.h"
 #include "app/batch/row.h"
+#include "app/batch/waiting.h"
 #include "app/batch/window.h"
 #include "base/hash.h"
 
@@ -38,11 +39,7 @@ struct qm_batch_work {
     struct active *active; /* a list */
     int64_t n_active, in_flight;
     bool closing;
-    struct waiting {
-        struct waiting *next;
-        struct qm_batch_line line;
-        char *custom_id;
-    } * waiting;                        /* a list: rows of another run, that has more memory */
+    struct qm_batch_waiting *waiting;   /* rows of another run, that has more memory */
     bool suspects;                      /* some rows were at work when the program crashed */
     struct qm_batch_pending *suspect;   /* taken, and waits until it can run alone */
     bool alone;                         /* what is active is to be alone */
@@ -99,9 +96,7 @@ static bool is_rows(int rc) {
 static int check_name(struct qm_batch_work *w, int64_t number, const char *title, const char *custom_id,
                       struct qm_error *why, struct qm_error *err) {
     const struct qm_batch_pending *same = qm_batch_window_named(w->window, custom_id);
-    bool before = same != NULL;
-    for (const struct waiting *q = w->waiting; q && !before; q = q->next)
-        before = !strcmp(q->custom_id, custom_id);
+    bool before = same || qm_batch_waiting_named(w->waiting, custom_id);
     int rc = before ? QM_OK : qm_journal_named_before(w->o.journal, custom_id, number, &before, err);
     if (!rc && before)
         qm_fail(why, QM_INPUT, "%s: a row before it has the same custom_id", title);
@@ -460,26 +455,16 @@ static int note_position(struct qm_batch_work *w, struct qm_error *err) {
         return QM_OK;
     w->noted = w->counts.done + w->counts.waiting;
     const struct qm_batch_pending *first = qm_batch_window_first(w->window);
-    const struct qm_batch_line *at = first ? &first->line : &w->next;
-    for (const struct waiting *q = w->waiting; q; q = q->next)
-        at = q->line.number < at->number ? &q->line : at;
+    const struct qm_batch_line *at = qm_batch_waiting_first(w->waiting, first ? &first->line : &w->next);
     return qm_batch_note_position(w->o.journal, at, err);
 }
 
 /* The row is left for a run that has more memory. */
 static int put_off(struct qm_batch_work *w, const struct active *a, struct qm_error *err) {
-    struct waiting *q = calloc(1, sizeof *q);
-    if (!q || !(q->custom_id = strdup(a->row.custom_id))) {
-        free(q);
-        return qm_fail_memory(err, sizeof *q, "a row that waits");
-    }
-    q->line = a->line;
-    q->next = w->waiting;
-    w->waiting = q;
-    w->counts.waiting++;
-    if (w->counts.waiting == 1 || q->line.number < w->counts.first_waiting)
-        w->counts.first_waiting = q->line.number;
-    return QM_OK;
+    int rc = qm_batch_waiting_add(&w->waiting, &a->line, a->row.custom_id, err);
+    w->counts.waiting += !rc;
+    w->counts.first_waiting = rc ? 0 : qm_batch_waiting_first(w->waiting, &a->line)->number;
+    return rc;
 }
 
 static int end_row(struct qm_batch_work *w, struct active *a, struct qm_error *err) {
@@ -654,12 +639,7 @@ void qm_batch_work_free(struct qm_batch_work *w) {
         w->active = a->next;
         free_active(a);
     }
-    while (w->waiting) {
-        struct waiting *q = w->waiting;
-        w->waiting = q->next;
-        free(q->custom_id);
-        free(q);
-    }
+    qm_batch_waiting_free(&w->waiting);
     qm_batch_window_free(w->window);
     qm_buf_free(&w->line);
     free(w);
