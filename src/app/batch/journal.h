@@ -89,11 +89,12 @@ int qm_journal_totals(struct qm_journal *j, struct qm_journal_totals *out, struc
 typedef int qm_journal_reason_fn(void *arg, const char *reason, int64_t count, struct qm_error *err);
 int qm_journal_reasons(struct qm_journal *j, qm_journal_reason_fn *each, void *arg, struct qm_error *err);
 
-/* Tokens generated so far for a part of a row that is not finished; replaced. */
-int qm_journal_save_tokens(struct qm_journal *j, int64_t number, int part, const int32_t *ids, int64_t n,
+/* Tokens generated so far for a part of a row that is not finished, of the line with this hash; replaced. */
+int qm_journal_save_tokens(struct qm_journal *j, int64_t number, uint64_t line, int part, const int32_t *ids, int64_t n,
                            struct qm_error *err);
-/* Appends them (as int32_t) to *out; damaged ones are none, and computed again. */
-int qm_journal_tokens(struct qm_journal *j, int64_t number, int part, struct qm_buf *out, struct qm_error *err);
+/* Appends them (as int32_t) to *out; damaged ones, and those of another line, are none, and computed again. */
+int qm_journal_tokens(struct qm_journal *j, int64_t number, uint64_t line, int part, struct qm_buf *out,
+                      struct qm_error *err);
 
 /* Of all rows: they begin again. */
 int qm_journal_forget_tokens(struct qm_journal *j, struct qm_error *err);

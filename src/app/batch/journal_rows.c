@@ -153,7 +153,7 @@ int qm_journal_reasons(struct qm_journal *j, qm_journal_reason_fn *each, void *a
     return rc;
 }
 
-int qm_journal_save_tokens(struct qm_journal *j, int64_t number, int part, const int32_t *ids, int64_t n,
+int qm_journal_save_tokens(struct qm_journal *j, int64_t number, uint64_t line, int part, const int32_t *ids, int64_t n,
                            struct qm_error *err) {
     sqlite3_stmt *s = qm_journal_change(j, QM_SQL_SAVE_TOKENS, err);
     if (!s)
@@ -161,15 +161,18 @@ int qm_journal_save_tokens(struct qm_journal *j, int64_t number, int part, const
     sqlite3_bind_int64(s, 1, number);
     sqlite3_bind_int(s, 2, part);
     sqlite3_bind_blob64(s, 3, ids, (uint64_t)n * sizeof *ids, SQLITE_STATIC);
+    sqlite3_bind_int64(s, 4, (int64_t)line);
     return qm_journal_run_statement(j, s, err);
 }
 
-int qm_journal_tokens(struct qm_journal *j, int64_t number, int part, struct qm_buf *out, struct qm_error *err) {
+int qm_journal_tokens(struct qm_journal *j, int64_t number, uint64_t line, int part, struct qm_buf *out,
+                      struct qm_error *err) {
     sqlite3_stmt *s = qm_journal_use(j, QM_SQL_TOKENS, err);
     if (!s)
         return QM_SYSTEM;
     sqlite3_bind_int64(s, 1, number);
     sqlite3_bind_int(s, 2, part);
+    sqlite3_bind_int64(s, 3, (int64_t)line);
     int step = sqlite3_step(s), rc = QM_OK;
     if (step == SQLITE_ROW)
         rc = qm_buf_add(out, sqlite3_column_blob(s, 0), (size_t)sqlite3_column_bytes(s, 0), err);

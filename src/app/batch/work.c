@@ -232,7 +232,8 @@ static void on_done(void *arg, const struct qm_outcome *o) {
         return;
     if (is_short(p, o)) {
         a->waits = true;
-        if (qm_journal_save_tokens(w->o.journal, a->line.number, (int)(p - a->part), o->ids, o->n_ids, &w->system))
+        if (qm_journal_save_tokens(w->o.journal, a->line.number, a->line.hash, (int)(p - a->part), o->ids, o->n_ids,
+                                   &w->system))
             return;
     } else if (o->rc && is_rows(o->rc)) {
         if (!a->failed.code)
@@ -259,7 +260,7 @@ static void on_done(void *arg, const struct qm_outcome *o) {
 /* Tokens that an earlier run has generated, as far as they make sense. */
 static int saved_tokens(struct qm_batch_work *w, const struct active *a, int part, struct qm_buf *ids,
                         struct qm_request *r, struct qm_error *err) {
-    int rc = qm_journal_tokens(w->o.journal, a->line.number, part, ids, err);
+    int rc = qm_journal_tokens(w->o.journal, a->line.number, a->line.hash, part, ids, err);
     int64_t n = (int64_t)(ids->len / sizeof(int32_t));
     const int32_t *data = (const int32_t *)(const void *)ids->data;
     bool good = r->decoding.max_tokens < 0 || n < r->decoding.max_tokens;
@@ -570,7 +571,8 @@ int qm_batch_work_save_tokens(struct qm_batch_work *w, struct qm_error *err) {
         for (int i = 0; i < a->submitted && !rc; i++) {
             struct qm_request_view v;
             if (a->part[i].id && !qm_scheduler_view(w->o.scheduler, a->part[i].id, &v) && v.n_generated > 0)
-                rc = qm_journal_save_tokens(w->o.journal, a->line.number, i, v.tokens + v.n_prompt, v.n_generated, err);
+                rc = qm_journal_save_tokens(w->o.journal, a->line.number, a->line.hash, i, v.tokens + v.n_prompt,
+                                            v.n_generated, err);
         }
     return rc;
 }

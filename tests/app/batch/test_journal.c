@@ -175,16 +175,19 @@ static void test_tokens_blocks_runs(void **state) {
     struct qm_journal *j = open_journal(true);
     const int32_t ids[] = {5, 6, 7};
     struct qm_buf buf = {0};
-    assert_int_equal(qm_journal_save_tokens(j, 9, 0, ids, 2, NULL), 0);
-    assert_int_equal(qm_journal_save_tokens(j, 9, 0, ids, 3, NULL), 0);
-    assert_int_equal(qm_journal_save_tokens(j, 9, 1, ids, 1, NULL), 0);
-    assert_int_equal(qm_journal_tokens(j, 9, 0, &buf, NULL), 0);
+    assert_int_equal(qm_journal_save_tokens(j, 9, 77, 0, ids, 2, NULL), 0);
+    assert_int_equal(qm_journal_save_tokens(j, 9, 77, 0, ids, 3, NULL), 0);
+    assert_int_equal(qm_journal_save_tokens(j, 9, 77, 1, ids, 1, NULL), 0);
+    assert_int_equal(qm_journal_tokens(j, 9, 77, 0, &buf, NULL), 0);
     assert_int_equal(buf.len, sizeof ids);
     assert_memory_equal(buf.data, ids, sizeof ids);
+    buf.len = 0;
+    assert_int_equal(qm_journal_tokens(j, 9, 78, 0, &buf, NULL), 0); /* its line is another one now */
+    assert_int_equal(buf.len, 0);
     add(j, NULL, 9, "x", "done");
     buf.len = 0;
-    assert_int_equal(qm_journal_tokens(j, 9, 0, &buf, NULL), 0);
-    assert_int_equal(qm_journal_tokens(j, 9, 1, &buf, NULL), 0);
+    assert_int_equal(qm_journal_tokens(j, 9, 77, 0, &buf, NULL), 0);
+    assert_int_equal(qm_journal_tokens(j, 9, 77, 1, &buf, NULL), 0);
     assert_int_equal(buf.len, 0);
     qm_buf_free(&buf);
 

@@ -53,7 +53,7 @@ static void make_journal(void) {
                                            .finished = 2.5};
         assert_int_equal(qm_journal_add(j, &row, NULL), 0);
     }
-    assert_int_equal(qm_journal_save_tokens(j, 999, 0, ids, 3, NULL), 0);
+    assert_int_equal(qm_journal_save_tokens(j, 999, 77, 0, ids, 3, NULL), 0);
     assert_int_equal(qm_journal_block(j, 0, "abc", NULL), 0);
     assert_int_equal(qm_journal_begin_run(j, &(struct qm_journal_run){.started = 50, .seconds = -0.0}, NULL), 0);
     assert_int_equal(qm_journal_add_pace(j, &(struct qm_journal_pace){.time = 60, .worked = 3}, NULL), 0);
@@ -99,7 +99,7 @@ static bool look_at_damaged(int64_t *dropped) {
         assert_int_equal(qm_journal_each(j, QM_JOURNAL_BY_COMPLETION, true, compare_row, &n, &err), 0);
         assert_int_equal(n + found.dropped, DAMAGED_ROWS);
         assert_int_equal(qm_journal_whole(j, DAMAGED_ROWS, &err) == QM_OK, found.dropped == 0);
-        assert_int_equal(qm_journal_tokens(j, 999, 0, &buf, &err), 0);
+        assert_int_equal(qm_journal_tokens(j, 999, 77, 0, &buf, &err), 0);
         assert_true(buf.len == 0 || (buf.len == sizeof ids && !memcmp(buf.data, ids, sizeof ids)));
         assert_int_equal(qm_journal_block(j, 0, "abc", &err), 0);
         assert_int_equal(qm_journal_get_int(j, "position_row", -1, &value, &err), 0);
