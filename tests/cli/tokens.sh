@@ -55,7 +55,8 @@ refuse 3 'a prompt with such a token' 'token 1024 \("<.new.>"\) at position 1 is
 printf 'a <|new|> b' >"$T/text"
 refuse 3 'a text with one' 'text: token 1024' perplexity "$T/beyond" -f "$T/text"
 sed -i 's/Where/<|new|> where/' "$T/rows"
-sed 's/"a"/"b"/; s/<.new.>//' "$T/rows" >>"$T/rows"
+sed 's/"a"/"b"/; s/<.new.>//' "$T/rows" >"$T/row"
+cat "$T/row" >>"$T/rows"
 expect 0 'a row with one' batch "$T/beyond" "$T/rows" -o "$T/more"
 check 'fails alone' grep -q 'token 1024.*is beyond the model' "$T/more"
 check 'the other is answered' test "$(grep -c '"finish_reason"' "$T/more")" = 1

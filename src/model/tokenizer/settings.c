@@ -254,8 +254,8 @@ static int push_more(const json_t *list, const char *where, struct qm_settings *
     const char *key;
     size_t i;
     json_t *v;
-    int rc = QM_OK;
-    if (list && !json_is_null(list) && !json_is_array(list) && !json_is_object(list))
+    int rc;
+    if (list && !json_is_null(list) && !json_is_array(list) && !qm_json_is_object(list))
         return qm_fail(err, QM_INPUT, "%s: expected a list of tokens, found %s", where, qm_json_type_name(list));
     json_array_foreach(list, i, v) {
         if ((rc = push_special(v, where, s, err)))

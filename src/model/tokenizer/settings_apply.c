@@ -83,7 +83,7 @@ static int set_around(struct qm_tokenizer *t, const struct qm_settings *s, struc
     if (s->token_class < QM_CLASS_LLAMA || s->token_class > QM_CLASS_GPT_NEOX || s->resaved)
         return QM_OK;
     if (bos < 0 && s->add_bos && !s->said[QM_NAMED_BOS])
-        return QM_OK; /* the class does not fit the vocabulary (Llama 3 under Llama's model_type): the file knows */
+        return QM_OK;  /* the class does not fit the vocabulary (Llama 3 under Llama's model_type): the file knows */
     t->around.len = 0; /* these classes make the template anew */
     int rc = s->add_bos && bos >= 0 ? qm_ids_push(&t->around, bos, err) : QM_OK;
     if (!rc)

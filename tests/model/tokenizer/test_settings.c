@@ -181,6 +181,7 @@ static void refused(void **state) {
         {"{\"add_bos_token\":\"yes\"}", NULL, NULL, "\"add_bos_token\""},
         {"{\"legacy\":2}", NULL, NULL, "\"legacy\""},
         {"{\"additional_special_tokens\":\"<a>\"}", NULL, NULL, "additional_special_tokens: expected a list"},
+        {"{\"extra_special_tokens\":1e999}", NULL, NULL, "extra_special_tokens: expected a list"},
         {NULL, "{\"additional_special_tokens\":[7]}", NULL, "additional_special_tokens: expected a token's text"},
         {NULL, "{\"eos_token\":[]}", NULL, "special_tokens_map.json: \"eos_token\""},
         {NULL, NULL, "{\"a\":-5}", "added_tokens.json: \"a\": expected an id from 0"},
