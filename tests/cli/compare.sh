@@ -23,6 +23,7 @@ check 'one to hold others against' out_has '^cpu +reference'
 check 'quiet agrees' out_has '^quiet +identical, 6 tokens; mean KL 0, max KL 0 nats'
 check 'the device agrees' out_has '^emulated:auto\* +identical'
 check 'said' out_has 'they agree, within 0.001 nats'
+check 'nothing is predicted of fewer than 64 tokens' test "$(grep -cE '^cpu +[0-9.]+M? +[0-9.M-]+ +- ' "$T/out")" -ge 2
 check 'the card is predicted' out_has '^gpu +predicted only: this build computes on no GPU'
 check 'emulation is marked' out_has '^\* emulated device: computed on the CPU, times are simulated'
 check 'a placement' out_has '^  emulated: .*layers'

@@ -5,6 +5,7 @@
 
 #include "app/compare/run.h"
 #include "app/offload.h"
+#include "app/predictor.h"
 #include "plan/units.h"
 
 static const double QUIET_PERCENT = 97, LEAST_PERCENT = 10;
@@ -274,8 +275,10 @@ void qm_compare_predict(const struct qm_compare_task *t, int config, int decode_
         tokens += (double)t->prompt[p].len;
     }
     double written = (double)((t->generate - 1) * t->prompts);
-    c->prefill.predicted = read > 0 ? tokens / read : NAN;
-    c->decode.predicted = write > 0 ? written / write : NAN;
+    bool long_prompts = tokens >= (double)(QM_PREDICTED_TOKENS * t->prompts),
+         long_answers = t->generate >= QM_PREDICTED_TOKENS;
+    c->prefill.predicted = read > 0 && long_prompts ? tokens / read : NAN;
+    c->decode.predicted = write > 0 && long_answers ? written / write : NAN;
     c->first.predicted = read / t->prompts;
     c->predicted_joules = joules > 0 ? joules / (double)(t->generate * t->prompts) : NAN;
     struct qm_time_setup reading = setup_of(s, 0), writing = setup_of(s, decode_threads);
