@@ -76,7 +76,7 @@ static void look_around(struct inspection *in) {
     struct qm_error err = {0};
     struct qm_chat *chat = NULL;
     const struct qm_shards *shards = in->model.model->shards;
-    for (int64_t i = 0; i < shards->n_tensors; i++) {
+    for (int64_t i = 0; shards && i < shards->n_tensors; i++) {
         in->tensors[shards->tensors[i].dtype].count++;
         in->tensors[shards->tensors[i].dtype].bytes += shards->tensors[i].bytes;
     }
@@ -84,15 +84,17 @@ static void look_around(struct inspection *in) {
     qm_app_vocabulary_notes(&in->model, notes, sizeof notes);
     add_notes(in, in->model.model->notes);
     add_notes(in, notes);
-    if (!in->model.tokenizer)
+    qm_app_context_note(in->model.model, in->workload.context, notes, sizeof notes);
+    add_notes(in, notes);
+    if (!in->model.tokenizer && shards)
         add_notes(in, "no tokenizer: only token ids can be used (run --ids, logits --ids)");
     in->has_template = qm_chat_load(in->model.dir, NULL, &chat, &err) == QM_OK;
     time_t seconds = time(NULL);
     struct tm now;
-    if (!in->has_template || qm_chat_check(chat, NULL, NULL, localtime_r(&seconds, &now), &err))
+    if (shards && (!in->has_template || qm_chat_check(chat, NULL, NULL, localtime_r(&seconds, &now), &err)))
         add_notes(in, err.message);
     qm_chat_free(chat);
-    if (in->model.model->config.n_end_tokens == 0)
+    if (in->model.model->config.n_end_tokens == 0 && shards)
         add_notes(in, "no end token: a generation ends only by -n, --stop or a full context");
     if (in->available && in->memory.total > in->available)
         add_notes(in, "does not fit in the memory available with that context; see --context");
@@ -265,7 +267,7 @@ static int run_inspect(const struct qm_args *args, struct qm_error *err) {
         return qm_fail_memory(err, sizeof *in, "the inspection");
     qm_progress_init(&progress, args);
     progress.quiet = true; /* what would be noted is part of the result here */
-    int rc = qm_app_open(args, QM_TOKENIZER_IF_THERE, &progress, &in->model, err);
+    int rc = qm_app_describe(args, QM_TOKENIZER_IF_THERE, &progress, &in->model, err);
     if (!rc)
         rc = plan(args, in, err);
     if (!rc) {
@@ -287,7 +289,9 @@ const struct qm_command qm_cmd_inspect = {
     .summary = "Show what a model is and what it takes to run it",
     .details = "Architecture, parameters (in all, and active for a token), tensors by type,\n"
                "memory for weights and for keys and values, which tokens end an answer and\n"
-               "which file says so, what is missing or odd. Loads no weights.\n",
+               "which file says so, what is missing or odd. Loads no weights, and\n"
+               "needs none: config.json alone will do (hf download NAME config.json), or the\n"
+               "name of a shape, as plan takes them.\n",
     .example = "quietmind inspect Qwen/Qwen3-30B-A3B\n"
                "quietmind inspect ~/models/gpt-oss-20b --context 32768 --json\n",
     .options = inspect_options,

@@ -116,32 +116,35 @@ static int open_shape(const struct qm_args *args, const char *shape, struct qm_m
                          out, err);
 }
 
-/* A directory with weights. */
-static int open_files(const struct qm_args *args, struct job *j, struct qm_app_model *out, struct qm_error *err) {
-    static const enum qm_option of_shapes[] = {QM_OPT_LAYERS, QM_OPT_DTYPE};
-    for (size_t i = 0; i < sizeof of_shapes / sizeof *of_shapes; i++)
-        if (args->option[of_shapes[i]].set)
-            return qm_fail(err, QM_USAGE, "plan: --%s is for --random or a config.json", qm_options[of_shapes[i]].name);
-    return qm_app_open(args, QM_TOKENIZER_NO, &j->progress, out, err);
+/* Beyond the model's own context, as run says it. */
+static void warn_context(struct job *j) {
+    const struct qm_job *job = &j->ask.job;
+    int64_t wanted = job->depth + job->prompt + job->generate;
+    char note[300];
+    qm_app_context_note(j->model, wanted > j->ask.context ? wanted : j->ask.context, note, sizeof note);
+    if (note[0])
+        qm_note(&j->progress, "%.*s", (int)strlen(note) - 1, note);
 }
 
-/* A directory with weights, or a config.json alone. */
+/* A directory with weights, or what config.json alone says. */
 static int open_model(const struct qm_args *args, struct job *j, struct qm_error *err) {
     const char *shape = qm_args_text(args, QM_OPT_RANDOM, NULL);
     if (shape && args->model && !(getenv("QUIETMIND_MODEL") && !strcmp(args->model, getenv("QUIETMIND_MODEL"))))
         return qm_fail(err, QM_USAGE, "plan: either a model (%s) or --random %s", args->model, shape);
-    struct stat st;
-    if (!shape && args->model && stat(args->model, &st) == 0 && S_ISREG(st.st_mode))
-        shape = args->model;
+    int rc;
     if (shape) {
-        int rc = open_shape(args, shape, &j->shape, err);
+        rc = open_shape(args, shape, &j->shape, err);
         j->model = j->shape;
         j->name = shape;
-        return rc;
+    } else {
+        struct qm_args quiet = *args; /* the context's warning counts the job's tokens too */
+        quiet.option[QM_OPT_CONTEXT].set = false;
+        rc = qm_app_describe(&quiet, QM_TOKENIZER_NO, &j->progress, &j->opened, err);
+        j->model = j->opened.model;
+        j->name = j->opened.dir;
     }
-    int rc = open_files(args, j, &j->opened, err);
-    j->model = j->opened.model;
-    j->name = j->opened.dir;
+    if (!rc)
+        warn_context(j);
     return rc;
 }
 
@@ -168,14 +171,10 @@ static int add_rows(const struct qm_args *args, struct job *j, const struct qm_m
 static int add_model(const struct qm_args *args, struct job *j, const char *name, json_t *rows, struct qm_error *err) {
     struct qm_args one = *args;
     struct qm_app_model opened = {0};
-    struct qm_model *shape = NULL;
-    struct stat st;
     one.model = name;
-    bool file = stat(name, &st) == 0 && S_ISREG(st.st_mode);
-    int rc = file || qm_shape_config(name) ? open_shape(args, name, &shape, err) : open_files(&one, j, &opened, err);
+    int rc = qm_app_describe(&one, QM_TOKENIZER_NO, &j->progress, &opened, err);
     if (!rc)
-        rc = add_rows(args, j, shape ? shape : opened.model, name, rows, err);
-    qm_model_close(shape);
+        rc = add_rows(args, j, opened.model, name, rows, err);
     qm_app_close(&opened);
     return rc;
 }
@@ -359,7 +358,8 @@ const struct qm_command qm_cmd_plan = {
     .summary = "Predict memory, placement and speed before loading",
     .details = "Bytes by part, exact; tokens/s at several depths, predicted from this machine's\n"
                "limits or those of a described one; the time of a job; what bounds it, and what\n"
-               "would help most. MODEL may be the path of a config.json: no weights are needed.\n"
+               "would help most. No weights are needed: MODEL may have config.json alone (hf\n"
+               "download NAME config.json), be the path of one, or a shape's name (--random).\n"
                "Where this machine was not measured yet, all is shown at once by default rates\n"
                "and efficiencies, marked so, and again when it is measured.\n",
     .example = "quietmind plan Qwen/Qwen3-30B-A3B --context 131072 --prompt 100000\n"

@@ -2,9 +2,12 @@
 #include "app/open_model.h"
 #include "app/routing_file.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,6 +17,7 @@
 #include "app/load_report.h"
 #include "app/offload.h"
 #include "app/quiet.h"
+#include "app/shapes.h"
 #include "app/signals.h"
 #include "base/file.h"
 #include "base/utf8.h"
@@ -84,14 +88,14 @@ static void print_notes(struct qm_progress *progress, const char *notes) {
     }
 }
 
-/* The model's own maximum; with a rope scaling given it is the scaled one. */
-static void warn_context(const struct qm_args *args, const struct qm_model *m, struct qm_progress *progress) {
-    int64_t wanted = qm_args_int(args, QM_OPT_CONTEXT, 0);
+/* The model's own maximum; with a rope scaling it is the scaled one. */
+void qm_app_context_note(const struct qm_model *m, int64_t wanted, char *out, size_t size) {
+    out[0] = 0;
     if (wanted > m->config.max_positions)
-        qm_note(progress,
-                "warning: --context %lld is more than the model's maximum of %lld tokens; answers may degrade beyond "
-                "it (see --rope-scaling)",
-                (long long)wanted, (long long)m->config.max_positions);
+        snprintf(out, size,
+                 "warning: a context of %lld tokens is more than the model's maximum of %lld; answers may degrade "
+                 "beyond it (see --rope-scaling)\n",
+                 (long long)wanted, (long long)m->config.max_positions);
 }
 
 /* Some tokens more than the embedding has rows are a fine-tune's, said and lived with; many are another model's. */
@@ -136,23 +140,23 @@ void qm_app_vocabulary_notes(const struct qm_app_model *m, char *out, size_t siz
                               qm_end_token_sources(m->ends.foreign[i].from, from, sizeof from), vocab);
 }
 
-int qm_app_open(const struct qm_args *args, enum qm_tokenizer_need need, struct qm_progress *progress,
-                struct qm_app_model *out, struct qm_error *err) {
-    int rc = qm_app_locate(args, progress, &out->dir, err);
-    if (rc)
-        return rc;
-    struct qm_overrides overrides = {
+static struct qm_overrides overrides_of(const struct qm_args *args) {
+    return (struct qm_overrides){
         .experts_per_token = qm_args_int(args, QM_OPT_EXPERTS_PER_TOKEN, 0),
         .rope_theta = qm_args_real(args, QM_OPT_ROPE_THETA, 0),
         .rope_scaling = qm_args_text(args, QM_OPT_ROPE_SCALING, NULL),
     };
-    if ((rc = qm_model_open(out->dir, &overrides, &out->model, err)))
-        return rc;
+}
+
+/* What stands beside config.json, and what is to be said about the model. */
+static int open_beside(const struct qm_args *args, enum qm_tokenizer_need need, struct qm_progress *progress,
+                       struct qm_app_model *out, struct qm_error *err) {
+    char notes[1024];
     print_notes(progress, out->model->notes);
-    warn_context(args, out->model, progress);
-    if ((rc = qm_generation_config_read(out->dir, &out->defaults, err)))
-        return rc;
-    if (need == QM_TOKENIZER_YES || (need == QM_TOKENIZER_IF_THERE && has_tokenizer(out->dir)))
+    qm_app_context_note(out->model, qm_args_int(args, QM_OPT_CONTEXT, 0), notes, sizeof notes);
+    print_notes(progress, notes);
+    int rc = qm_generation_config_read(out->dir, &out->defaults, err);
+    if (!rc && (need == QM_TOKENIZER_YES || (need == QM_TOKENIZER_IF_THERE && has_tokenizer(out->dir))))
         rc = qm_tokenizer_load(out->dir, &out->tokenizer, err);
     if (!rc)
         rc = check_kin(out, err);
@@ -160,10 +164,82 @@ int qm_app_open(const struct qm_args *args, enum qm_tokenizer_need need, struct 
         rc = find_ends(args, out, err);
     if (rc)
         return rc;
-    char notes[1024];
     qm_app_vocabulary_notes(out, notes, sizeof notes);
     print_notes(progress, notes);
     return QM_OK;
+}
+
+int qm_app_open(const struct qm_args *args, enum qm_tokenizer_need need, struct qm_progress *progress,
+                struct qm_app_model *out, struct qm_error *err) {
+    struct qm_overrides overrides = overrides_of(args);
+    int rc = qm_app_locate(args, progress, &out->dir, err);
+    if (!rc)
+        rc = qm_model_open(out->dir, &overrides, &out->model, err);
+    return rc ? rc : open_beside(args, need, progress, out, err);
+}
+
+/* A directory with config.json and no file of weights. */
+static bool config_alone(const char *dir, char *config, size_t size) {
+    snprintf(config, size, "%s/config.json", dir);
+    DIR *d = qm_file_there(config) ? opendir(dir) : NULL;
+    bool alone = d != NULL;
+    for (struct dirent *e; d && (e = readdir(d));) {
+        const char *dot = strrchr(e->d_name, '.');
+        alone &= !dot || strcmp(dot, ".safetensors") != 0;
+    }
+    if (d)
+        closedir(d);
+    return alone;
+}
+
+/* A name of the Hugging Face cache: config.json alone would do, and so would a shape that is known. */
+static int ask_for_config(const struct qm_args *args, struct qm_error *err) {
+    struct qm_error old = *err;
+    const char *slash = strchr(args->model, '/');
+    char shape[64] = "";
+    for (int i = 0; slash && qm_shape_name(i); i++)
+        if (!strcasecmp(qm_shape_name(i), slash + 1))
+            snprintf(shape, sizeof shape, ", or name its shape, %s", qm_shape_name(i));
+    if (slash && !strchr(slash + 1, '/') && slash != args->model && args->model[0] != '.')
+        return qm_fail(err, QM_INPUT, "%s. Here `hf download %s config.json` is enough%s", old.message, args->model,
+                       shape);
+    if (!slash)
+        return qm_fail(err, QM_INPUT, "%s. Shapes known by name: %s", old.message, qm_shape_names());
+    return QM_INPUT;
+}
+
+int qm_app_describe(const struct qm_args *args, enum qm_tokenizer_need need, struct qm_progress *progress,
+                    struct qm_app_model *out, struct qm_error *err) {
+    struct stat st;
+    char config[4400] = "";
+    const char *shape = args->model, *dtype = qm_args_text(args, QM_OPT_DTYPE, NULL);
+    int64_t layers = qm_args_int(args, QM_OPT_LAYERS, 0);
+    struct qm_overrides overrides = overrides_of(args);
+    bool there = shape && stat(shape, &st) == 0;
+    if (!shape || (there ? S_ISDIR(st.st_mode) : !qm_shape_config(shape))) {
+        int rc = qm_app_locate(args, progress, &out->dir, err);
+        if (rc)
+            return rc == QM_INPUT && shape && !there ? ask_for_config(args, err) : rc;
+        if (!config_alone(out->dir, config, sizeof config)) {
+            if (layers || dtype)
+                return qm_fail(err, QM_USAGE, "--%s is for --random or a config.json", layers ? "layers" : "dtype");
+            rc = qm_model_open(out->dir, &overrides, &out->model, err);
+            if (rc == QM_INPUT && !there && shape && !qm_file_there(config)) /* nothing but a tokenizer, say */
+                return ask_for_config(args, err);
+            return rc ? rc : open_beside(args, need, progress, out, err);
+        }
+        shape = config;
+    } else if (!(out->dir = strdup(shape))) {
+        return qm_fail_memory(err, strlen(shape), "a name");
+    }
+    int rc = qm_shape_open(shape, layers, dtype, &overrides, &out->model, err);
+    if (rc)
+        return rc;
+    size_t n = strlen(out->model->notes);
+    if (config[0])
+        snprintf(out->model->notes + n, sizeof out->model->notes - n,
+                 "no weights are here: config.json alone describes the model\n");
+    return open_beside(args, config[0] ? need : QM_TOKENIZER_NO, progress, out, err);
 }
 
 int qm_app_kv_type(const struct qm_args *args, int *out, struct qm_error *err) {

@@ -44,6 +44,13 @@ int qm_app_open(const struct qm_args *args, enum qm_tokenizer_need need, struct 
 /* Lines about tokens that the files name and the model's vocabulary has not; empty where there are none. qm_app_open
  * notes them. */
 void qm_app_vocabulary_notes(const struct qm_app_model *m, char *out, size_t size);
+/* The same for commands that need no weights: a directory with config.json alone, or a file of that form, or the name
+ * of a shape, is enough; model->shards is NULL then, and a note says so. layers, dtype: as qm_shape_open. What is
+ * missing is asked for as `hf download NAME config.json`. */
+int qm_app_describe(const struct qm_args *args, enum qm_tokenizer_need need, struct qm_progress *progress,
+                    struct qm_app_model *out, struct qm_error *err);
+/* "" unless a context of so many tokens is more than the model's own. */
+void qm_app_context_note(const struct qm_model *m, int64_t wanted, char *out, size_t size);
 /* Then the weights. chunk: tokens of one step, 0: the engine's own. */
 int qm_app_load(const struct qm_args *args, int64_t chunk, struct qm_progress *progress, struct qm_app_model *m,
                 struct qm_error *err);

@@ -193,3 +193,11 @@ void qm_memory_estimate(const struct qm_model *m, const struct qm_workload *w, s
     out->maps = w->map_tokens ? qm_attention_map_bytes(c, w->chunk, w->map_tokens) : 0;
     out->total = out->weights + out->kv + out->scratch + out->maps;
 }
+
+const char *qm_memory_short_part(uint64_t weights, uint64_t activations, uint64_t maps, uint64_t available) {
+    if (weights > available)
+        return "weights";
+    if (activations > available - weights)
+        return "activations";
+    return maps > available - weights - activations ? "attention maps" : "keys and values";
+}

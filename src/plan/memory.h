@@ -88,4 +88,8 @@ uint64_t qm_attention_map_bytes(const struct qm_config *c, int64_t chunk, int64_
 void qm_scratch_plan(const struct qm_model *m, const struct qm_workload *w, struct qm_scratch_layout *out);
 void qm_memory_estimate(const struct qm_model *m, const struct qm_workload *w, struct qm_memory_table *out);
 
+/* The part that has no room, where these are taken one after the other: "weights", "activations", "attention maps", or
+ * else "keys and values". */
+const char *qm_memory_short_part(uint64_t weights, uint64_t activations, uint64_t maps, uint64_t available);
+
 #endif

@@ -91,10 +91,11 @@ static int take_pins(struct qm_search *s, struct qm_error *err) {
         qm_placement_memory(&s->pinned, a->setup.model, &a->setup.workload, d, &m);
         if (m.total > a->budget[d])
             return qm_fail(err, QM_FIT,
-                           "%s is %.2f GiB short for what is pinned to it: %.2f GiB needed, %.2f GiB available; pin "
+                           "%s is %.2f GiB short for the %s pinned to it: %.2f GiB needed, %.2f GiB available; pin "
                            "less, or raise --vram to %.2f GiB",
-                           device_name(a->setup.speed, d), gib(m.total - a->budget[d]), gib(m.total), gib(a->budget[d]),
-                           gib(m.total) + 0.01);
+                           device_name(a->setup.speed, d), gib(m.total - a->budget[d]),
+                           qm_memory_short_part(m.weights, m.activations + m.workspace, m.maps, a->budget[d]),
+                           gib(m.total), gib(a->budget[d]), gib(m.total) + 0.01);
         uint64_t taken = m.total ? m.total : scratch.total;
         s->free[d] = a->budget[d] > taken ? a->budget[d] - taken : 0;
     }
@@ -111,8 +112,10 @@ static int try_below(struct qm_search *s, const struct qm_placement *p, double b
         qm_placement_memory(p, t.model, &t.workload, d, &m);
         if (m.total <= a->budget[d])
             continue;
-        if (d == QM_DEVICE_CPU && m.total - a->budget[d] < s->least_short)
+        if (d == QM_DEVICE_CPU && m.total - a->budget[d] < s->least_short) {
             s->least_short = m.total - a->budget[d];
+            s->least_part = qm_memory_short_part(m.weights, m.activations + m.workspace, m.maps, a->budget[d]);
+        }
         return QM_OK;
     }
     t.placement = p;
@@ -448,10 +451,11 @@ static uint64_t two_largest_slots(const struct qm_search_ask *a) {
 }
 
 static int refuse(const struct qm_search *s, struct qm_error *err) {
-    return qm_fail(err, QM_FIT,
-                   "the CPU is %.2f GiB short, with all that fits on the devices: %.2f GiB of RAM are there; a smaller "
-                   "--context, or --vram or --ram of that much more",
-                   gib(s->least_short), gib(s->ask->budget[QM_DEVICE_CPU]));
+    return qm_fail(
+        err, QM_FIT,
+        "the CPU is %.2f GiB short for the %s, with all that fits on the devices: %.2f GiB of RAM are there; a smaller "
+        "--context, or --vram or --ram of that much more",
+        gib(s->least_short), s->least_part ? s->least_part : "weights", gib(s->ask->budget[QM_DEVICE_CPU]));
 }
 
 int qm_search(const struct qm_search_ask *ask, struct qm_search_result *out, struct qm_error *err) {

@@ -117,7 +117,7 @@ refuse 2 'an unknown type' '--dtype: expected bf16, f16 or f32' bench --random q
 refuse 2 'a model twice' 'either a model' bench $DEMO --random qwen3-4b
 refuse 2 'kernels of a model' '--kernel takes no argument' bench $DEMO --kernel
 refuse 2 'kernels of prompts' '--n-prompt does not go with --kernel' bench --kernel -p 8
-refuse 4 'more than fits' 'not enough memory' bench --random llama-3-70b --layers 80 -d 1000000 $SMALL
+refuse 4 'more than fits' 'not enough memory for the weights: ' bench --random llama-3-70b --layers 80 -d 1000000 $SMALL
 refuse 4 'more than fits names what asks for it' '1 sequence of 1000008 tokens' bench --random llama-3-70b -d 1000000 $SMALL
 refuse 3 'no such model' 'none' bench "$T/none"
 finish

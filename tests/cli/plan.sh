@@ -62,8 +62,8 @@ expect 0 'a config.json alone' plan "$CONFIG" --machine "$MACHINE" --json
 check 'experts are counted' out_has '"expert": [1-9]'
 expect 0 'a shape' plan --random gpt-oss-20b --layers 2 --prompt 1000 --generate 10 --batch 4 --depth 100 --ram 900GB --machine "$MACHINE"
 check 'the job' out_has '^job +prompt 4 x 1000 tokens in'
-refuse 4 'more than there is' '[0-9.]+ GiB short: .*--context [0-9]+ fits' plan --random qwen3-0.6b --ram 4GiB --context 40960 --machine "$MACHINE" --offload none
-refuse 4 'weights that do not fit' 'no context fits: the weights need [0-9.]+ GiB' plan --random llama-3-70b --ram 64GiB --machine "$MACHINE" --offload none
+refuse 4 'more than there is' 'the keys and values are [0-9.]+ GiB short: .*--context [0-9]+ fits' plan --random qwen3-0.6b --ram 4GiB --context 40960 --machine "$MACHINE" --offload none
+refuse 4 'weights that do not fit' 'the weights are [0-9.]+ GiB short: .*no context fits: the weights alone' plan --random llama-3-70b --ram 64GiB --machine "$MACHINE" --offload none
 refuse 2 'a context that the job does not fit' 'the job needs 544 tokens' plan $DEMO --context 100 --machine "$MACHINE"
 refuse 2 'nothing to do' 'nothing to do' plan $DEMO --prompt 0 --generate 0
 refuse 2 'a size' 'expected a size such as' plan $DEMO --ram much
@@ -96,9 +96,9 @@ expect 0 'a device like the CPU' plan --random qwen3-4b --machine threadripper-p
 check 'both compute each FFN' out_has '^placement +cpu: embedding; 4[0-9] % of the FFN of 0-35$'
 check 'the rest is on the device' out_has 'emulated: head; attention and 5[0-9] % of the FFN of 0-35'
 expect 0 'a model whose weights need the card' plan --random llama-3-70b --machine "$MACHINE" --context 4096
-refuse 4 'pins that do not fit' 'short for what is pinned to it' plan $BIG --vram 8GiB --pin 'layers 0-40'
+refuse 4 'pins that do not fit' 'short for the weights pinned to it' plan $BIG --vram 8GiB --pin 'layers 0-40'
 refuse 4 'layers that do not fit' '--offload 48: the devices are [0-9.]+ GiB short' plan $BIG --vram 8GiB --offload 48
-refuse 4 'all together too little' 'the CPU is [0-9.]+ GiB short|GiB short: ' plan $BIG --vram 8GiB --ram 16GiB
+refuse 4 'all together too little' 'the CPU is [0-9.]+ GiB short for the weights|the weights are [0-9.]+ GiB short: ' plan $BIG --vram 8GiB --ram 16GiB
 refuse 2 'a pin of what is not there' 'has layers 0-47' plan $BIG --pin 'layers 40-48'
 refuse 2 'a pin on no device' 'no device is called' plan $BIG --pin 'head on moon'
 refuse 2 'what is pinned' 'expected layers, attention' plan $BIG --pin 'wheels 1'
@@ -124,7 +124,7 @@ cp "$T/out" "$T/first"
 expect 0 'and read again' plan $BIG --vram 24GiB --prompt 4000 --offload "$T/plan.json" -o "$T/again.json"
 check 'the same plan' cmp "$T/plan.json" "$T/again.json"
 check 'the same answer' sh -c "grep -v ^search $T/first | cmp - $T/out"
-refuse 4 'a plan for more memory' 'the plan: card is [0-9.]+ GiB short' plan $BIG --vram 12GiB --offload "$T/plan.json"
+refuse 4 'a plan for more memory' 'the plan: card is [0-9.]+ GiB short, for the (weights|keys and values|activations)' plan $BIG --vram 12GiB --offload "$T/plan.json"
 refuse 3 'a plan of another model' 'a plan of another model: qwen3_moe' plan --random qwen3-4b --machine "$MACHINE" --offload "$T/plan.json"
 refuse 3 'a plan for other devices' 'the name of a device' plan --random qwen3-30b-a3b --machine "$MACHINE" --offload <(sed 's/card/moon/' "$T/plan.json")
 sed '/^ *{"attention"/{H;x;s/^\n//;x;}' "$T/plan.json" | sed '6d' >"$T/short.json"

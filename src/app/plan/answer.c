@@ -36,7 +36,7 @@ static struct qm_workload make_workload(const struct qm_plan_ask *ask, const str
 
 /* The largest context, in steps, that fits; 0: none. */
 static int64_t largest_context(const struct qm_plan_ask *ask, const struct qm_model *m, uint64_t available) {
-    int64_t low = 0, high = m->config.max_positions / QM_CONTEXT_STEP + 1;
+    int64_t low = 0, high = m->config.usual_positions / QM_CONTEXT_STEP + 1;
     while (high - low > 1) {
         int64_t middle = low + (high - low) / 2;
         struct qm_workload w = make_workload(ask, &m->config, middle * QM_CONTEXT_STEP);
@@ -57,22 +57,25 @@ static int refuse(const struct qm_plan_ask *ask, const struct qm_model *m, const
     char way[160], maps[64] = "";
     if (t.maps)
         snprintf(maps, sizeof maps, ", attention maps %.2f", gib(t.maps));
+    bool weights = t.weights > available;
+    const char *part = qm_memory_short_part(t.weights, t.scratch, t.maps, available);
     if (context >= 1)
         snprintf(way, sizeof way, "--context %lld fits", (long long)context);
     else if (with_bf16 >= 1)
         snprintf(way, sizeof way, "--kv-type bf16 --context %lld fits", (long long)with_bf16);
     else
-        snprintf(way, sizeof way, "no context fits: the weights need %.2f GiB more memory", gib(t.total - available));
+        snprintf(way, sizeof way, "no context fits%s", weights ? ": the weights alone are more" : "");
     return qm_fail(err, QM_FIT,
-                   "%.2f GiB short: %.2f GiB needed (weights %.2f, keys and values for %lld x %lld tokens "
+                   "the %s are %.2f GiB short: %.2f GiB needed (weights %.2f, keys and values for %lld x %lld tokens "
                    "%.2f, activations %.2f%s), %.2f GiB available; %s",
-                   gib(t.total - available), gib(t.total), gib(t.weights), (long long)w->sequences,
-                   (long long)w->context, gib(t.kv), gib(t.scratch), maps, gib(available), way);
+                   part, gib((weights ? t.weights : t.total) - available), gib(t.total), gib(t.weights),
+                   (long long)w->sequences, (long long)w->context, gib(t.kv), gib(t.scratch), maps, gib(available),
+                   way);
 }
 
 static int choose_context(const struct qm_plan_ask *ask, const struct qm_model *m, uint64_t available,
                           struct qm_workload *w, struct qm_error *err) {
-    int64_t wanted = ask->job.depth + ask->job.prompt + ask->job.generate, most = m->config.max_positions;
+    int64_t wanted = ask->job.depth + ask->job.prompt + ask->job.generate, most = m->config.usual_positions;
     struct qm_memory_table t;
     if (ask->context && ask->context < wanted)
         return qm_fail(err, QM_USAGE,
@@ -259,9 +262,11 @@ static int take_given(const struct qm_plan_ask *ask, struct qm_plan_answer *a, s
         struct qm_device_memory m;
         qm_placement_memory(&a->placement, a->model, &a->workload, d, &m);
         if (m.total > a->available[d])
-            rc = qm_fail(err, QM_FIT, "the plan: %s is %.2f GiB short: %.2f GiB needed, %.2f GiB available; %s",
-                         qm_plan_device_name(ask->speed, d), gib(m.total - a->available[d]), gib(m.total),
-                         gib(a->available[d]),
+            rc = qm_fail(err, QM_FIT,
+                         "the plan: %s is %.2f GiB short, for the %s: %.2f GiB needed, %.2f GiB available; %s",
+                         qm_plan_device_name(ask->speed, d), gib(m.total - a->available[d]),
+                         qm_memory_short_part(m.weights, m.activations + m.workspace, m.maps, a->available[d]),
+                         gib(m.total), gib(a->available[d]),
                          ask->given_alone ? "it can have no other placement"
                                           : "a smaller --context needs less, --offload auto plans anew");
     }
