@@ -35,4 +35,35 @@ for ((at = 1 + RANDOM % FAULT_STEP; at <= calls; at += FAULT_STEP)); do
         { wrong=$((wrong + 1)) && bad "resumed after call $at failed" "exit code $rc, or the output differs"; }
 done
 check "each of them failing (one in $FAULT_STEP tried): resumed every time" test $wrong = 0
+
+# --- the disk of --kv-disk: it costs what was kept there, never the job or an answer ---
+prompt=$(head -n 14 $DEMO/demo/logbook_2k.txt | tr -d '\n"\\')
+for i in 1 2 3; do
+    row "k$i" completions "\"prompt\": \"$prompt Question $i\", \"max_tokens\": 8, \"temperature\": 0"
+done >"$T/kv.jsonl"
+code 'without a disk for prompts' 0 run "$T/kv.jsonl" -o "$T/kv.whole"
+on_disk() { # on_disk AT CODE READ: a job with a store of its own (READ: of another job's), and that call failing
+    rm -rf "$T/warm" "$T"/kv.out*
+    mkdir "$T/warm"
+    [ -z "$3" ] || cp "$T/stored/"* "$T/warm/"
+    env ${3:+FAULT_READ=1} FAULT_DIR="$T/warm/" FAULT_AT=$1 FAULT_CODE=$2 FAULT_COUNT="$T/count" LD_PRELOAD="$T/fault.so" \
+        "$QUIETMIND" batch $DEMO "$T/kv.jsonl" -o "$T/kv.out" --threads 2 --sequences 8 --context 512 \
+        --kv-disk "$T/warm" --checkpoint-every 0.01 </dev/null >"$T/out" 2>"$T/err"
+}
+on_disk 0 5 ''
+cp -r "$T/warm" "$T/stored"
+for read in '' 1; do
+    wrong=0
+    [ -z "$read" ] || on_disk 1000000 5 1
+    calls=$(od -An -td8 -N8 "$T/count" | tr -d ' ')
+    [ "$calls" -gt 0 ] || bad "calls ${read:+that read}" 'none was seen'
+    for ((at = 1; at <= calls; at += calls / 12 + 1)); do
+        on_disk $at $((at % 2 ? 5 : 28)) "$read"
+        rc=$?
+        [ $rc = 0 ] && same "$T/kv.out" "$T/kv.whole" ||
+            { wrong=$((wrong + 1)) && bad "--kv-disk: call $at fails ${read:+to read}" "exit code $rc, or the output differs"; }
+    done
+    check "--kv-disk: $calls calls ${read:+that read}, each of which may fail" test $wrong = 0
+done
+
 finish

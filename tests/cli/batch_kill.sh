@@ -66,4 +66,25 @@ for signal in INT TERM HUP; do
 done
 resumed "$T/stopped" 'resumed after signals' long && ok 'resumed after signals'
 check 'and says what was there' err_has '^resuming the job begun [-0-9]+ [:0-9]+ \(quietmind .*\): [0-9]+ rows? finished'
+
+# --- kill -9 in a pause of --hours: what was at work when it began is saved ---
+"$QUIETMIND" batch $DEMO "$T/long.jsonl" -o "$T/paused" --threads 2 --sequences 1 --context 512 \
+    --hours "$(date -d '-1 hour' +%H:%M:%S)-$(date -d '+1 sec' +%H:%M:%S)" </dev/null >"$T/out" 2>"$T/err" &
+pid=$!
+for ((i = 0; i < 6000; i++)); do
+    err_has 'paused until' && break
+    kill -0 $pid 2>/dev/null || break
+    sleep 0.01
+done
+kill -9 $pid 2>/dev/null
+wait $pid 2>/dev/null
+rc=$?
+if [ $rc = 0 ]; then
+    ok 'too quick to be met in a pause'
+else
+    check 'killed in a pause' err_has 'paused until .*everything is saved'
+    code 'status of it' 0 "$QUIETMIND" batch --status "$T/paused"
+    check 'says what it did' out_has 'not running'
+fi
+resumed "$T/paused" 'resumed after a kill in a pause' long && ok 'resumed after a kill in a pause'
 finish

@@ -1,6 +1,7 @@
 /* Put before the C library (LD_PRELOAD): one call that changes a file below $FAULT_DIR fails: the $FAULT_AT-th of
  * write, pwrite, ftruncate, fsync, fdatasync, rename, unlink and open for creation, counted from 1; 0: none does. With
- * $FAULT_CODE it fails with that errno (default EIO); a write of more than a byte leaves half of it behind first. The
+ * $FAULT_CODE it fails with that errno (default EIO); a write of more than a byte leaves half of it behind first. With
+ * $FAULT_READ it is one of read and pread instead, and all after it: a disk that can't be read stays so. The
  * number of calls is in $FAULT_COUNT (a file's path) when the process ends, however it does.
  * Used by tests/cli/batch_disk.sh. */
 #include <dlfcn.h>
@@ -16,7 +17,7 @@
 
 static atomic_long *counter;
 static long fail_at;
-static int code = EIO;
+static int code = EIO, reads;
 static const char *folder;
 
 static void *real(const char *name) {
@@ -30,6 +31,7 @@ __attribute__((constructor)) static void begin(void) {
     counter = &own;
     fail_at = at ? atol(at) : 0;
     code = number ? atoi(number) : EIO;
+    reads = getenv("FAULT_READ") != NULL;
     int (*real_truncate)(int, off_t) = (int (*)(int, off_t))real("ftruncate");
     int fd = count ? ((int (*)(const char *, int, ...))real("open"))(count, O_RDWR | O_CREAT | O_CLOEXEC, 0666) : -1;
     if (fd < 0 || real_truncate(fd, sizeof own) != 0)
@@ -57,10 +59,31 @@ static int is_ours(int fd) {
 
 /* Whether this call is the one. */
 static int fails(void) {
-    if (atomic_fetch_add(counter, 1) + 1 != fail_at)
+    if (reads || atomic_fetch_add(counter, 1) + 1 != fail_at)
         return 0;
     errno = code;
     return 1;
+}
+
+static int fails_to_read(int fd) {
+    if (!reads || !is_ours(fd) || !fail_at || atomic_fetch_add(counter, 1) + 1 < fail_at)
+        return 0;
+    errno = code;
+    return 1;
+}
+
+ssize_t read(int fd, void *bytes, size_t n) {
+    ssize_t (*next)(int, void *, size_t) = (ssize_t(*)(int, void *, size_t))real("read");
+    return fails_to_read(fd) ? -1 : next(fd, bytes, n);
+}
+
+ssize_t pread64(int fd, void *bytes, size_t n, off64_t at) {
+    ssize_t (*next)(int, void *, size_t, off64_t) = (ssize_t(*)(int, void *, size_t, off64_t))real("pread64");
+    return fails_to_read(fd) ? -1 : next(fd, bytes, n, at);
+}
+
+ssize_t pread(int fd, void *bytes, size_t n, off_t at) {
+    return pread64(fd, bytes, n, at);
 }
 
 ssize_t write(int fd, const void *bytes, size_t n) {

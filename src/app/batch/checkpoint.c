@@ -49,7 +49,7 @@ static int persist_all(struct saving *s, const struct qm_batch_work *w, struct q
     int rc = qm_batch_work_each(w, persist, s, &why);
     if (!rc && !qm_kv_store_off(c->store))
         return QM_OK;
-    if (rc && why.code != QM_SYSTEM) {
+    if (rc && why.code != QM_SYSTEM && why.code != QM_FIT) { /* QM_FIT: its disk is full */
         *err = why;
         return rc;
     }

@@ -124,6 +124,8 @@ struct qm_journal_pace {
 };
 int qm_journal_add_pace(struct qm_journal *j, const struct qm_journal_pace *pace, struct qm_error *err);
 typedef int qm_journal_pace_fn(void *arg, const struct qm_journal_pace *pace, struct qm_error *err);
+/* The time of the last; 0: there is none. */
+int qm_journal_last_pace(struct qm_journal *j, double *time, struct qm_error *err);
 int qm_journal_each_pace(struct qm_journal *j, qm_journal_pace_fn *each, void *arg, struct qm_error *err);
 
 #endif

@@ -280,6 +280,16 @@ int qm_journal_add_pace(struct qm_journal *j, const struct qm_journal_pace *pace
     return qm_journal_run_statement(j, s, err);
 }
 
+int qm_journal_last_pace(struct qm_journal *j, double *time, struct qm_error *err) {
+    sqlite3_stmt *s = NULL;
+    int rc = walk(j, "SELECT ifnull(max(time), 0) FROM pace", &s, err);
+    if (!rc && sqlite3_step(s) != SQLITE_ROW)
+        rc = qm_journal_fail(j, "reading", err);
+    *time = rc ? 0 : sqlite3_column_double(s, 0);
+    sqlite3_finalize(s);
+    return rc;
+}
+
 int qm_journal_each_pace(struct qm_journal *j, qm_journal_pace_fn *each, void *arg, struct qm_error *err) {
     sqlite3_stmt *s = NULL;
     int rc = walk(j, "SELECT time, worked, prompt, generated, run FROM pace ORDER BY number", &s, err),

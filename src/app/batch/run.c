@@ -58,7 +58,7 @@ static int keep_pace(struct qm_batch_run *r, struct qm_error *err) {
     struct qm_scheduler_stats s;
     qm_scheduler_stats(r->scheduler, &s);
     r->pace_kept = working(r);
-    const struct qm_journal_pace pace = {.time = qm_batch_real(r->clock),
+    const struct qm_journal_pace pace = {.time = qm_batch_time(r->clock, r->time),
                                          .worked = r->earlier.seconds + r->pace_kept,
                                          .prompt = r->earlier.prefill_tokens + s.prompt_tokens,
                                          .generated = r->earlier.decode_tokens + s.generated_tokens};
@@ -198,8 +198,9 @@ static int one_round(struct qm_batch_run *r, struct qm_error *err) {
 static int begin(struct qm_batch_run *r, struct qm_error *err) {
     r->began = qm_batch_steady(r->clock);
     r->show.spoken = qm_now();
-    r->totals = (struct qm_journal_run){.started = qm_batch_real(r->clock), .joules = joules(r)};
-    int runs, rc = qm_journal_get_int(r->journal, "rows", r->rows_known, &r->rows_known, err);
+    int runs, rc = qm_batch_time_begin(r->clock, r->journal, &r->time, err);
+    r->totals = (struct qm_journal_run){.started = qm_batch_time(r->clock, r->time), .joules = joules(r)};
+    rc = rc ? rc : qm_journal_get_int(r->journal, "rows", r->rows_known, &r->rows_known, err);
     if (!rc)
         rc = qm_journal_runs(r->journal, &r->earlier, &runs, err);
     if (!rc)

@@ -29,6 +29,7 @@ struct qm_batch_run {
 
     /* the loop's own */
     struct qm_journal_run totals, earlier; /* of this run; of those before it */
+    double time;                           /* the base of the job's own */
     double began, paused, looked, committed, commit_cost, status_kept, pace_kept;
 };
 

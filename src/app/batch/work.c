@@ -38,6 +38,7 @@ struct qm_batch_work {
     struct qm_batch_window *window;
     struct active *active; /* a list */
     int64_t n_active, in_flight;
+    double time; /* the base of the job's own */
     bool closing;
     struct qm_batch_waiting *waiting;   /* rows of another run, that has more memory */
     bool suspects;                      /* some rows were at work when the program crashed */
@@ -80,7 +81,7 @@ static int write_error(struct qm_batch_work *w, const struct qm_batch_line *line
                                  .custom_id = custom_id,
                                  .reason = reason,
                                  .line = line->hash,
-                                 .finished = qm_batch_real(w->o.clock)};
+                                 .finished = qm_batch_time(w->o.clock, w->time)};
     w->line.len = 0;
     int rc = qm_batch_line_error(w->o.job, line->number, unread ? line->file_line : 0, custom_id, why, &w->line, err);
     return rc ? rc : write_line(w, &row, err);
@@ -245,7 +246,8 @@ static void on_done(void *arg, const struct qm_outcome *o) {
     }
     a->cut |= !o->rc && a->row.endpoint != QM_ENDPOINT_EMBEDDINGS &&
               (o->finish == QM_FINISH_LENGTH || o->finish == QM_FINISH_CONTEXT);
-    double now = qm_batch_real(w->o.clock), decoded = now - o->decode_seconds, admitted = decoded - o->prefill_seconds;
+    double now = qm_batch_time(w->o.clock, w->time), decoded = now - o->decode_seconds,
+           admitted = decoded - o->prefill_seconds;
     a->started = a->started == 0 || admitted < a->started ? admitted : a->started;
     a->first = a->first == 0 || decoded < a->first ? decoded : a->first;
     a->finished = now;
@@ -404,14 +406,14 @@ static int give(struct qm_batch_work *w, bool *more, struct qm_error *err) {
 }
 
 int qm_batch_work_feed(struct qm_batch_work *w, double seconds, struct qm_error *err) {
-    double end = qm_batch_real(w->o.clock) + seconds;
+    double end = qm_batch_passed(w->o.clock) + seconds;
     bool reading = true, giving = true;
     int rc = QM_OK;
     while (!rc && (reading || giving)) {
         if (reading)
             rc = read_ahead(w, &reading, err);
         /* the order is chosen among all that may be looked at: read first, unless time presses */
-        bool late = qm_batch_real(w->o.clock) >= end;
+        bool late = qm_batch_passed(w->o.clock) >= end;
         if (!rc && giving && (!reading || late))
             rc = give(w, &giving, err);
         if (late)
@@ -619,6 +621,7 @@ int qm_batch_work_new(const struct qm_batch_work_options *o, struct qm_batch_wor
     if (!w->o.flight)
         w->o.flight = &w->flight_none;
     int rc = qm_batch_window_new(o->look_ahead, &w->window, err);
+    rc = rc ? rc : qm_batch_time_begin(o->clock, o->journal, &w->time, err);
     if (!rc)
         rc = resume(w, err);
     if (rc) {

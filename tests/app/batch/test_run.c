@@ -27,6 +27,8 @@ struct clocks {
     int64_t rests;    /* so far */
     int64_t at;       /* with this rest */
     double jump;      /* the real one is put forward */
+    int64_t looks;    /* at the steady one so far */
+    int64_t at_look;  /* with this one, while it works */
     bool interrupted; /* or a signal comes */
     sig_atomic_t signal;
     int64_t steps_paused; /* of the engine by the last rest, to see that none is made meanwhile */
@@ -40,7 +42,13 @@ static double real(void *arg) {
 static double steady(void *arg) {
     struct clocks *c = arg;
     c->real += c->tick;
+    if (++c->looks == c->at_look)
+        c->real += c->jump;
     return c->steady += c->tick;
+}
+
+static double passed(void *arg) {
+    return ((struct clocks *)arg)->steady;
 }
 
 static void rest(void *arg) {
@@ -104,7 +112,7 @@ static struct result run_job(const char *name, struct clocks *c, const char *hou
     assert_int_equal(qm_batch_input_open(input, QM_BATCH_LINE_LIMIT, &in, &err), 0);
     const struct qm_scheduler_options so = {.engine = model.engine, .tokenizer = tokenizer};
     assert_int_equal(qm_scheduler_open(&so, &scheduler, &err), 0);
-    const struct qm_batch_clock clock = {.real = real, .steady = steady, .rest = rest, .arg = c};
+    const struct qm_batch_clock clock = {.real = real, .steady = steady, .passed = passed, .rest = rest, .arg = c};
     const struct qm_batch_source source = qm_batch_input_source(in);
     const struct qm_openai_context openai = {.tokenizer = tokenizer,
                                              .vocab = model.model->config.vocab,
@@ -226,6 +234,39 @@ static void test_pause_at_work(void **state) {
     free(b.lines);
 }
 
+/* The clock is put forward or back while rows are at work, and between two runs: no row is longer for it. */
+static void test_jump_at_work(void **state) {
+    (void)state;
+    static const double jumps[] = {-7200, 7200, -86400 * 365.0 * 50};
+    for (int i = 0; i < 3; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "jump %d", i);
+        struct clocks c = {
+            .real = at(2026, 1, 15, 1, 0, 0, 0), .steady = 9, .tick = 0.1, .at_look = 60, .jump = jumps[i]};
+        struct result r = run_job(name, &c, NULL, 0);
+        assert_int_equal(r.rc, QM_OK);
+        assert_true(c.looks > 60);
+        assert_true(r.span <= r.worked + 1);
+        assert_true(r.row_worked > 0 && r.row_worked <= r.worked);
+        free(r.lines);
+        /* and between two runs */
+        snprintf(name, sizeof name, "between %d", i);
+        const double evening = at(2026, 1, 15, 21, 59, 30, 0);
+        c = (struct clocks){.real = evening, .steady = 9, .tick = 0.1};
+        r = run_job(name, &c, NULL, evening + 4);
+        assert_int_equal(r.rc, QM_STOPPED);
+        double before = r.worked;
+        free(r.lines);
+        c = (struct clocks){.real = evening + jumps[i], .steady = 9, .tick = 0.1};
+        r = run_job(name, &c, NULL, 0);
+        assert_int_equal(r.rc, QM_OK);
+        assert_true(r.worked > before);
+        assert_true(r.span >= r.worked - 1);
+        assert_true(r.row_worked > 0 && r.row_worked <= r.worked);
+        free(r.lines);
+    }
+}
+
 static void test_ends_paused(void **state) {
     (void)state;
     const double evening = at(2026, 1, 15, 21, 59, 30, 0);
@@ -282,6 +323,7 @@ static int close_all(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_begins), cmocka_unit_test(test_clock_changes),
-                                       cmocka_unit_test(test_pause_at_work), cmocka_unit_test(test_ends_paused)};
+                                       cmocka_unit_test(test_pause_at_work), cmocka_unit_test(test_jump_at_work),
+                                       cmocka_unit_test(test_ends_paused)};
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
