@@ -124,7 +124,7 @@ static void test_parted_ffn(void **state) {
         p.layer[l].ffn_cpu = (int32_t)(1 + l) * QM_FFN_UNIT;
     }
     for (int nodes = 1; nodes <= NODES; nodes++) {
-    const struct qm_device_setup card = test_device(&test_card);
+        const struct qm_device_setup card = test_device(&test_card);
         struct qm_engine_options o = options(nodes, 0);
         o.placement = &p;
         o.devices = &card;

@@ -40,6 +40,7 @@
 #define qm_prefix_cache_idle fake_prefix_cache_idle
 #define qm_prefix_cache_shrink fake_prefix_cache_shrink
 
+#define qm_step_surely fake_step_surely
 #define qm_generate fake_generate
 #define qm_generate_result_free fake_generate_result_free
 #define qm_finish_name fake_finish_name
@@ -87,6 +88,7 @@
 #define load_run fake_load_run
 
 #include "session/decoding.c"
+#include "session/steps.c"
 #include "session/generate.c"
 #include "session/scheduler.c"
 #include "session/scheduler_admit.c"
