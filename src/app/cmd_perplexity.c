@@ -125,7 +125,7 @@ static int report(struct job *j, bool json, struct qm_error *err) {
         return qm_out_printf(err,
                              "perplexity      %.4f\n"
                              "nats per token  %.4f +- %.4f (standard error), %.4f (standard deviation)\n"
-                             "5 25 50 75 95 %%  %.4f %.4f %.4f %.4f %.4f\n"
+                             "quantiles       5 %%: %.4f, 25 %%: %.4f, 50 %%: %.4f, 75 %%: %.4f, 95 %%: %.4f\n"
                              "tokens          %zu (%zu predicted), in windows of %lld\n",
                              exp(mean), mean, standard_error, deviation, q[0], q[1], q[2], q[3], q[4], j->ids.len, j->n,
                              (long long)j->window);

@@ -107,7 +107,8 @@ __attribute__((format(printf, 3, 4))) static void more(char *out, int size, cons
     va_end(args);
 }
 
-static void compose(const struct qm_progress_state *s, bool with_rate, char *out, int size) {
+/* parts: 0 how far, 1 and what is left, 2 and the rate. */
+static void compose(const struct qm_progress_state *s, int parts, char *out, int size) {
     char text[80], share[16] = "";
     double rate = s->seconds > 0 && s->done > s->from ? (double)(s->done - s->from) / s->seconds : 0;
     amount(s, text, sizeof text);
@@ -115,20 +116,21 @@ static void compose(const struct qm_progress_state *s, bool with_rate, char *out
         snprintf(share, sizeof share, " (%d %%)",
                  s->done >= s->total ? 100 : (int)(100 * ((double)s->done / (double)s->total)));
     snprintf(out, (size_t)size, "%s%s%s%s", s->what, *text ? ": " : "", text, share);
-    if (with_rate && rate > 0 && s->unit == QM_UNIT_TOKENS)
+    if (parts > 1 && rate > 0 && s->unit == QM_UNIT_TOKENS)
         more(out, size, "%.1f tokens/s", rate);
-    if (with_rate && rate > 0 && s->unit == QM_UNIT_BYTES)
+    if (parts > 1 && rate > 0 && s->unit == QM_UNIT_BYTES)
         more(out, size, "%s", qm_bytes_rate_text(rate, text, sizeof text));
-    if (rate > 0 && s->done < s->total)
+    if (parts > 0 && rate > 0 && s->done < s->total)
         more(out, size, "%s left", qm_duration_text((double)(s->total - s->done) / rate, text, sizeof text));
-    else if (rate <= 0 && s->seconds >= 1)
+    else if (parts > 0 && rate <= 0 && s->seconds >= 1)
         more(out, size, "%s so far", qm_duration_text(s->seconds, text, sizeof text));
 }
 
 const char *qm_progress_text(const struct qm_progress_state *s, int width, char *out, int size) {
-    compose(s, true, out, size);
-    if ((int)strlen(out) > width)
-        compose(s, false, out, size);
+    int parts = 2;
+    compose(s, parts, out, size);
+    while ((int)strlen(out) > width && parts)
+        compose(s, --parts, out, size);
     if ((int)strlen(out) > width)
         out[width > 0 ? width : 0] = 0;
     return out;

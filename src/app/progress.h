@@ -40,7 +40,7 @@ struct qm_progress_state {
     enum qm_unit unit;
     double seconds;
 };
-/* The line in at most `width` columns: where it is too long, the rate is left out, then its end. */
+/* The line in at most `width` columns: where it is too long, the rate is left out, then what is left. */
 const char *qm_progress_text(const struct qm_progress_state *s, int width, char *out, int size);
 
 /* Sizes, of memory and of files: "1.5 GiB" and the like. */

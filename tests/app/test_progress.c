@@ -38,6 +38,7 @@ static void texts(void **state) {
         {{"loading", 0, 1000000000, 61000000000, QM_UNIT_BYTES, 0.5},
          50,
          "loading: 954 MiB of 56.8 GiB (1 %), 30 s left"},
+        {{"loading", 0, 1000000000, 61000000000, QM_UNIT_BYTES, 0.5}, 39, "loading: 954 MiB of 56.8 GiB (1 %)"},
         {{"loading", 0, 1000000000, 61000000000, QM_UNIT_BYTES, 0.5}, 20, "loading: 954 MiB of "},
         {{"comparing", 0, 3, 12, QM_UNIT_STEPS, 30}, 200, "comparing: 3 of 12 (25 %), 1 min 30 s left"},
         {{"reading", 0, 2000000, 0, QM_UNIT_BYTES, 1}, 200, "reading: 1.9 MiB, 2.0 MB/s"},

@@ -252,10 +252,11 @@ static void set_up(struct qm_line_editor *e) {
     el_set(e->edit, EL_HIST, history, e->history);
     el_set(e->edit, EL_SIGNAL, 0);
     el_set(e->edit, EL_GETCFN, next_char);
-    el_set(e->edit, EL_ADDFN, "qm-clear-line", "give the line up", clear_line);
-    el_set(e->edit, EL_ADDFN, "qm-paste", "take what is pasted", paste);
-    el_set(e->edit, EL_ADDFN, "qm-up", "line above, or history", go_up);
-    el_set(e->edit, EL_ADDFN, "qm-down", "line below, or history", go_down);
+    /* wide, since libedit leaks its own copies of narrow names */
+    el_wset(e->edit, EL_ADDFN, L"qm-clear-line", L"give the line up", clear_line);
+    el_wset(e->edit, EL_ADDFN, L"qm-paste", L"take what is pasted", paste);
+    el_wset(e->edit, EL_ADDFN, L"qm-up", L"line above, or history", go_up);
+    el_wset(e->edit, EL_ADDFN, L"qm-down", L"line below, or history", go_down);
     el_source(e->edit, NULL);
     for (int i = 0; i < 2; i++) {
         el_set(e->edit, EL_BIND, i ? "\033OA" : "\033[A", "qm-up", NULL);

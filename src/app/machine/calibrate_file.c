@@ -8,6 +8,7 @@
 #include "app/compare/stats.h"
 #include "app/machine/calibrate.h"
 #include "app/machine/calibrate_model.h"
+#include "app/signals.h"
 #include "base/file.h"
 #include "base/json.h"
 
@@ -276,7 +277,9 @@ static int measure_parts(const struct qm_machine *m, const struct qm_machine_pro
         return qm_fail_memory(err, QM_PARTS * sizeof *samples, "calibration");
     qm_note(progress, "measuring the kernels that are needed: one or two minutes, once for this build of them");
     qm_noise_begin(&watch);
+    qm_signals_kept("no calibration is kept; it begins again the next time");
     int rc = take_turns(m, profile, isa, due, progress, samples, turns, err);
+    qm_signals_kept(NULL);
     for (int i = 0; i < QM_PARTS; i++)
         if (turns[i] > 1)
             qm_calibration_conclude((enum qm_calibration_part)i, &samples[i], &out->efficiency);

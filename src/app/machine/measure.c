@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "app/machine/limits.h"
+#include "app/signals.h"
 #include "simd/kernels.h"
 
 struct measuring {
@@ -100,8 +101,10 @@ static int measure_profile(struct measuring *m, struct qm_error *err) {
     struct qm_noise_watch watch;
     qm_noise_begin(&watch);
     tell(m);
+    qm_signals_kept("the machine's profile stays as it was");
     measure_reads(m);
     measure_rest(m);
+    qm_signals_kept(NULL);
     struct qm_noise noise = qm_noise_end(&watch);
     p->others = noise.others;
     p->stolen = noise.stolen;
