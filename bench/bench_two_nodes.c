@@ -19,9 +19,9 @@
 #include <time.h>
 
 #include "app/shapes.h"
+#include "engine/forward.h"
+#include "engine/memory.h"
 #include "numa/team.h"
-#include "plan/forward.h"
-#include "plan/memory.h"
 
 enum { RUNS = 11, ROUNDS = 2000, PANEL_ROWS = 16, MEASURE = -1 };
 

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/units.h"
 #include "offload/emulated/emulated_private.h"
-#include "plan/units.h"
 
 enum { WEIGHTS_AN_OP = 6 };
 

@@ -1,6 +1,6 @@
 /* How long a device would take for an op: the simulation behind an emulated device. Written from the op and the
- * published weights alone, in another way than plan/time.h: tiles are whole, every part of a batch is counted, experts
- * by the rows that were really routed to them. Pure functions. */
+ * published weights alone, in another way than planner/time.h: tiles are whole, every part of a batch is counted,
+ * experts by the rows that were really routed to them. Pure functions. */
 #ifndef QM_OFFLOAD_EMULATED_SECONDS_H
 #define QM_OFFLOAD_EMULATED_SECONDS_H
 

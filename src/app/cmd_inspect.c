@@ -7,10 +7,10 @@
 #include "app/app.h"
 #include "app/open_model.h"
 #include "app/out.h"
-#include "model/template/chat.h"
+#include "engine/memory.h"
 #include "numa/memory.h"
 #include "numa/topology.h"
-#include "plan/memory.h"
+#include "text/template/chat.h"
 
 enum { MAX_NOTES = 16 };
 

@@ -13,7 +13,7 @@
 #include "app/routing_file.h"
 #include "app/shapes.h"
 #include "base/file.h"
-#include "plan/plan_file.h"
+#include "engine/plan_file.h"
 
 enum { MAX_PINS = 64 };
 

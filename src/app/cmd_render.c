@@ -9,7 +9,7 @@
 #include "app/template_args.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "model/template/chat.h"
+#include "text/template/chat.h"
 
 static const size_t BODY_LIMIT = 1000000000;
 

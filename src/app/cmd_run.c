@@ -13,7 +13,8 @@
 #include "app/out.h"
 #include "app/quiet.h"
 #include "app/signals.h"
-#include "model/template/chat.h"
+#include "protocol/logprob.h"
+#include "text/template/chat.h"
 
 struct run {
     const struct qm_args *args;
@@ -42,7 +43,7 @@ static int on_token(void *arg, const struct qm_generate_token *token) {
     r->generating = true;
     qm_meter_tick(&r->meter);
     qm_progress_end(&r->progress);
-    int rc = r->logprobs ? qm_report_logprob(r->logprobs, token, r->model.tokenizer, r->err) : QM_OK;
+    int rc = r->logprobs ? qm_protocol_logprob(r->logprobs, token, r->model.tokenizer, r->err) : QM_OK;
     if (!rc && !r->json) {
         if (!r->model.tokenizer)
             rc = write_id(r, token->id);

@@ -10,7 +10,7 @@
 #include "app/open_model.h"
 #include "app/out.h"
 #include "base/json.h"
-#include "model/path.h"
+#include "base/path.h"
 
 static const size_t LINE_LIMIT = 1000000000;
 enum { CONFIG_LIMIT = 1 << 20 };

@@ -10,12 +10,7 @@
 #include "app/progress.h"
 #include "session/generate.h"
 
-/* Appends one token's log-probabilities to a JSON list: {id, token, bytes, logprob, top_logprobs}; token and
- * bytes are there with a tokenizer; in token, U+FFFD stands for bytes that are no character by themselves. A
- * log-probability of -infinity is -9999. */
-int qm_report_logprob(json_t *list, const struct qm_generate_token *token, const struct qm_tokenizer *tokenizer,
-                      struct qm_error *err);
-/* The same list as lines on standard error. */
+/* Log-probabilities (protocol/logprob.h) as lines on standard error. */
 void qm_report_logprobs_print(struct qm_progress *progress, const json_t *list);
 
 double qm_report_prefill_tps(const struct qm_generate_result *r);

@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
-#include "model/tokenizer/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 /* Appends the ids in text. QM_INPUT with line and column for anything that is not an id from 0 to 2^31 - 1.
  * name: of the file, for messages. */

@@ -11,8 +11,8 @@
 #include "app/machine/find.h"
 #include "app/open_model.h"
 #include "base/file.h"
+#include "engine/plan_file.h"
 #include "numa/memory.h"
-#include "plan/plan_file.h"
 
 enum { PLAN_LIMIT = 64 << 20 };
 

@@ -22,7 +22,7 @@
 #include "base/file.h"
 #include "base/utf8.h"
 #include "model/locate.h"
-#include "model/template/chat.h"
+#include "text/template/chat.h"
 
 static const size_t TEXT_LIMIT = 1000000000;
 

@@ -10,11 +10,11 @@
 #include "app/progress.h"
 #include "base/buf.h"
 #include "engine/engine.h"
-#include "model/end_tokens.h"
-#include "model/generation_config.h"
 #include "model/model.h"
-#include "model/tokenizer/tokenizer.h"
+#include "session/end_tokens.h"
+#include "session/generation_config.h"
 #include "session/sampler.h"
+#include "text/tokenizer/tokenizer.h"
 
 /* The directory that the command line names (allocated), or the demonstration model's where the command allows
  * that. */

@@ -6,7 +6,7 @@
 #include "app/machine/limits.h"
 #include "app/progress.h"
 #include "engine/engine.h"
-#include "plan/time.h"
+#include "planner/time.h"
 #include "simd/isa.h"
 
 struct qm_predictor;

@@ -2,7 +2,7 @@
 #ifndef QM_APP_ROUTING_FILE_H
 #define QM_APP_ROUTING_FILE_H
 
-#include "plan/routing.h"
+#include "engine/routing.h"
 
 /* What the file holds, which must be of this model, or an empty profile where there is no file yet. */
 int qm_routing_file_open(const char *path, const struct qm_config *c, struct qm_routing_profile *out,

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "engine/kv.h"
-#include "plan/routing.h"
+#include "engine/routing.h"
 
 /* The rows of one sequence: [row, row + n), at positions [position, position + n). */
 struct qm_batch_part {

@@ -32,10 +32,10 @@
 #include "base/error.h"
 #include "engine/batch.h"
 #include "engine/device_report.h"
+#include "engine/forward.h"
 #include "engine/kv.h"
 #include "engine/panels.h"
-#include "plan/forward.h"
-#include "plan/placement.h"
+#include "engine/placement.h"
 
 struct qm_cpu;
 

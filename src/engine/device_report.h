@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "plan/forward.h"
-#include "plan/placement.h"
+#include "engine/forward.h"
+#include "engine/placement.h"
 
 /* Of a device's name, with its end. */
 enum { QM_DEVICE_NAME = 64 };

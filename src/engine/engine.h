@@ -15,15 +15,15 @@
 
 #include "base/error.h"
 #include "engine/device_report.h"
+#include "engine/forward.h"
+#include "engine/memory.h"
+#include "engine/placement.h"
+#include "engine/quiet.h"
+#include "engine/routing.h"
 #include "model/model.h"
 #include "numa/memory.h"
 #include "numa/power_cap.h"
 #include "numa/team.h"
-#include "plan/forward.h"
-#include "plan/memory.h"
-#include "plan/placement.h"
-#include "plan/quiet.h"
-#include "plan/routing.h"
 #include "simd/isa.h"
 
 struct qm_engine;
@@ -116,7 +116,7 @@ void qm_engine_set_profile(struct qm_engine *e, struct qm_engine_profile *p);
 /* From now on the experts that each token chooses are counted in *p, which is of this model, until NULL is given. */
 void qm_engine_set_routing(struct qm_engine *e, struct qm_routing_profile *p);
 
-/* Steps of one token a sequence run on as few threads as keep this share of their speed (plan/quiet.h), found while
+/* Steps of one token a sequence run on as few threads as keep this share of their speed (engine/quiet.h), found while
  * they run; other steps on all, or, with prefill_too, on the same few: on `threads` until they are found. Results
  * are the same bits. share 0: all threads again. */
 int qm_engine_set_quiet(struct qm_engine *e, double share, bool prefill_too, int threads, struct qm_error *err);

@@ -5,10 +5,10 @@
 #include "base/buf.h"
 #include "engine/cpu/cpu.h"
 #include "engine/engine.h"
+#include "engine/forward.h"
 #include "engine/kv.h"
 #include "engine/placed.h"
 #include "numa/team.h"
-#include "plan/forward.h"
 
 struct qm_engine {
     const struct qm_model *model;

@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 #include "engine/engine.h"
-#include "plan/placement.h"
+#include "engine/placement.h"
 
 enum qm_trait {
     QM_TRAIT_WEIGHTS,  /* content of the weights' files */

@@ -7,10 +7,10 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "engine/memory.h"
 #include "model/model.h"
 #include "numa/memory.h"
 #include "numa/team.h"
-#include "plan/memory.h"
 
 /* Sets w->context to the one asked for, or with 0 to the model's maximum or what of it fits into `most` bytes and the
  * memory there is, and fills *t. QM_FIT, with needed and available by part, where it does not fit. */

@@ -30,10 +30,10 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "engine/forward.h"
+#include "engine/memory.h"
 #include "numa/memory.h"
 #include "numa/team.h"
-#include "plan/forward.h"
-#include "plan/memory.h"
 #include "simd/kernels.h"
 
 struct qm_device;

@@ -11,8 +11,8 @@
 
 #include "base/file.h"
 #include "engine/homes.h"
-#include "plan/memory.h"
-#include "plan/nodes.h"
+#include "engine/memory.h"
+#include "engine/nodes.h"
 
 enum { BLOCK_BYTES = 4 << 20, PIECE_BYTES = 512 << 10, AHEAD_MOST = 32, FILE_PAGE = 4096 };
 

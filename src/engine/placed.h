@@ -1,4 +1,4 @@
-/* Executes a step where a placement says (plan/placement.h): each op on the CPU or on a device, the residual handed
+/* Executes a step where a placement says (engine/placement.h): each op on the CPU or on a device, the residual handed
  * over between them. Between the engine, which has the placement, and those who compute: the CPU's kernels (cpu/cpu.h)
  * and devices (device.h), whatever they are.
  *
@@ -13,7 +13,7 @@
 
 #include "engine/cpu/cpu.h"
 #include "engine/device.h"
-#include "plan/placement.h"
+#include "engine/placement.h"
 
 struct qm_placed;
 

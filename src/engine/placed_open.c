@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/memory.h"
 #include "engine/placed_private.h"
-#include "plan/memory.h"
 
 void qm_placed_part(const struct qm_placed *p, const struct qm_op *op, int device, struct qm_op_part *part) {
     *part = (struct qm_op_part){0};

@@ -7,7 +7,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "model/path.h"
+#include "base/path.h"
 #include "model/weights.h"
 
 enum { CONFIG_LIMIT = 1 << 20 };

@@ -12,7 +12,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "model/path.h"
+#include "base/path.h"
 
 #define HEADER_LIMIT 100000000ull
 enum { MAX_FILES = 4096, INDEX_LIMIT = 100000000 };

@@ -15,11 +15,11 @@
 
 #include "base/error.h"
 #include "engine/engine.h"
-#include "model/template/chat.h"
-#include "model/tokenizer/tokenizer.h"
 #include "session/generate.h"
-#include "session/reasoning.h"
 #include "session/sampler.h"
+#include "text/reasoning.h"
+#include "text/template/chat.h"
+#include "text/tokenizer/tokenizer.h"
 
 struct qm_conversation;
 

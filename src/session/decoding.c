@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "session/stop.h"
+#include "text/stop.h"
 
 enum { TOKEN_BYTES = 256, TEXT_TOKENS = 1 << 17 };
 

@@ -11,8 +11,8 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "model/config.h"
-#include "model/tokenizer/tokenizer.h"
 #include "session/sampler.h"
+#include "text/tokenizer/tokenizer.h"
 
 enum {
     QM_MAX_TOP_LOGPROBS = 20,

@@ -10,8 +10,8 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "engine/engine.h"
-#include "model/tokenizer/tokenizer.h"
 #include "session/decoding.h"
+#include "text/tokenizer/tokenizer.h"
 
 struct qm_generate {
     struct qm_engine *engine;

@@ -33,9 +33,9 @@
 
 #include "base/error.h"
 #include "engine/engine.h"
-#include "model/tokenizer/tokenizer.h"
 #include "session/decoding.h"
 #include "session/sampler.h"
+#include "text/tokenizer/tokenizer.h"
 
 struct qm_prefix_cache;
 struct qm_scheduler;

@@ -10,7 +10,7 @@
 #include "app/app.h"
 #include "app/batch/settings.h"
 #include "app/options.h"
-#include "plan/memory.h"
+#include "engine/memory.h"
 
 static const unsigned char options[] = {QM_OPT_PROMPT, QM_OPT_MAX_TOKENS,       QM_OPT_TEMPERATURE,
                                         QM_OPT_STOP,   QM_OPT_LOGPROBS,         QM_OPT_JSON,

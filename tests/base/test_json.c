@@ -66,7 +66,7 @@ static void what_is_not_json_is_refused_with_its_place(void **state) {
     assert_refused("{}\0", 3, "at column ");
 }
 
-/* What Python writes, and jansson has no type for. tests/model/template/test_python_json.c has thousands more. */
+/* What Python writes, and jansson has no type for. tests/text/template/test_python_json.c has thousands more. */
 static void numbers_of_any_size_are_kept(void **state) {
     (void)state;
     static const struct {

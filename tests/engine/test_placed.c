@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "plan/units.h"
+#include "engine/units.h"
 #include "tests/support/reference.h"
 #include "tests/support/run_model.h"
 #include "tests/support/support.h"

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "plan/memory.h"
+#include "engine/memory.h"
 #include "tests/support/model_files.h"
 #include "tests/support/reference.h"
 #include "tests/support/run_model.h"

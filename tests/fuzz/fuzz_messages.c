@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
-#include "model/template/chat.h"
+#include "text/template/chat.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

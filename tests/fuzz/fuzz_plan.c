@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "plan/plan_file.h"
+#include "engine/plan_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

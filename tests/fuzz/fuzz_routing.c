@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "plan/routing.h"
+#include "engine/routing.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "plan/machine.h"
+#include "planner/machine.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "app/openai/tools.h"
+#include "text/tool_calls.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (size_t i = 0; i < size; i++)
         text[i] = (char)data[i];
     text[size] = 0;
-    if (qm_openai_tool_calls(text, size, "id", &calls, &rest, &err))
+    if (qm_tool_calls(text, size, "id", &calls, &rest, &err))
         abort();
     if (calls ? !json_array_size(calls) || json_array_size(calls) > QM_TOOL_CALLS || rest.len > size : rest.len > 0)
         abort();

@@ -88,7 +88,6 @@
 #define load_run fake_load_run
 
 #include "session/decoding.c"
-#include "session/steps.c"
 #include "session/generate.c"
 #include "session/scheduler.c"
 #include "session/scheduler_admit.c"
@@ -97,6 +96,7 @@
 #include "session/scheduler_rate.c"
 #include "session/scheduler_request.c"
 #include "session/scheduler_tokens.c"
+#include "session/steps.c"
 #include "tests/support/load.c"
 
 enum { VOCAB = 61, BLOCK = 8, HIDDEN = 4, FAKE_THREADS = 3 };

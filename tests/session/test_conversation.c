@@ -37,7 +37,7 @@
 #define qm_reasoning_push fake_reasoning_push
 #define qm_reasoning_flush fake_reasoning_flush
 #include "session/conversation.c"
-#include "session/reasoning.c"
+#include "text/reasoning.c"
 
 struct qm_sequence {
     char held[4096];

@@ -6,11 +6,11 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "model/template/chat.h"
 #include "session/generate.h"
 #include "tests/support/reference.h"
 #include "tests/support/run_model.h"
 #include "tests/support/support.h"
+#include "text/template/chat.h"
 
 #define DEMO "data/demo"
 

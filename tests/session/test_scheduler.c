@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "plan/memory.h"
+#include "engine/memory.h"
 #include "session/prefix_cache.h"
 #include "tests/support/load.h"
 #include "tests/support/run_model.h"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The include rule: data flows one way (files -> model -> plan -> engine -> session -> app), so a folder may
+# The include rule: data flows one way (files -> model -> engine -> session -> protocol -> app), so a folder may
 # include only what is below it. An arrow that points backwards fails with file, line and what is allowed.
 #   check_includes.sh [--self-test] [ROOT]
 # The table is below. A header is public unless it is called internal.h, private.h, *_internal.h or
@@ -37,14 +37,16 @@ function is_private(path) { return path ~ /(^|\/)private\// || path ~ /(^|\/|_)(
 function complain(text) { print $1 ":" $2 ": " text; bad++ }
 BEGIN {
     may["base"] = "base"
+    may["text"] = "base text"
     may["model"] = "base model"
-    may["plan"] = "base model plan simd numa"
-    may["engine"] = "base model plan engine simd numa"
-    may["session"] = "base model engine session simd"
-    may["app"] = "base model plan engine session app simd numa offload"
+    may["engine"] = "base model engine simd numa"
+    may["planner"] = "base model engine planner simd numa"
+    may["session"] = "base text model engine session simd"
+    may["protocol"] = "base text session protocol"
+    may["app"] = "base text model engine planner session protocol app simd numa offload"
     may["simd"] = "base simd"
     may["numa"] = "base numa"
-    may["offload"] = "base model plan numa offload src/engine/device.h src/engine/batch.h src/engine/cpu/cpu.h"
+    may["offload"] = "base model numa offload src/engine/device.h src/engine/batch.h src/engine/cpu/cpu.h src/engine/units.h"
 }
 {
     n++
@@ -74,14 +76,14 @@ self_test() {
     dir=$(mktemp -d) || exit 5
     # shellcheck disable=SC2064 # the name of now
     trap "rm -rf '$dir'" EXIT
-    mkdir -p "$dir"/src/{base,model/arch,plan,engine/private,session,app} "$dir"/{simd/avx2,numa,offload,tests}
-    for h in src/base/error.h src/model/model.h src/plan/memory.h src/engine/engine.h src/engine/device.h \
+    mkdir -p "$dir"/src/{base,text,model/arch,engine/private,planner,session,protocol,app} "$dir"/{simd/avx2,numa,offload,tests}
+    for h in src/base/error.h src/model/model.h src/planner/time.h src/engine/engine.h src/engine/device.h \
         src/engine/private/kv.h src/session/sampler.h simd/kernels.h simd/tables_internal.h numa/team.h; do
         echo >"$dir/$h"
     done
     printf '#include <stdio.h>\n#include "base/error.h"\n' >"$dir/src/base/good.c"
-    printf '#include "simd/kernels.h"\n#include "numa/team.h"\n' >"$dir/src/plan/good.c"
-    printf '#include "private/kv.h"\n#include "../plan/memory.h"\n' >"$dir/src/engine/good.c"
+    printf '#include "simd/kernels.h"\n#include "numa/team.h"\n' >"$dir/src/planner/good.c"
+    printf '#include "private/kv.h"\n#include "../model/model.h"\n' >"$dir/src/engine/good.c"
     printf '#include "engine/device.h"\n' >"$dir/offload/good.c"
     printf '#include "../tables_internal.h"\n' >"$dir/simd/avx2/good.c"
     printf '#include "simd/tables_internal.h"\n' >"$dir/tests/anything.c"
@@ -90,8 +92,10 @@ self_test() {
     printf '\n#include "model/model.h"\n' >"$dir/src/base/bad.c"
     printf '#include "engine/engine.h"\n' >"$dir/src/model/arch/bad.h"
     printf '  #  include "../session/sampler.h" // later\n' >"$dir/src/engine/bad.c"
-    printf '#include "plan/memory.h"\n' >"$dir/src/session/bad.c"
+    printf '#include "planner/time.h"\n' >"$dir/src/session/bad.c"
     printf '#include "simd/tables_internal.h"\n#include "engine/private/kv.h"\n' >"$dir/src/app/bad.c"
+    printf '#include "model/model.h"\n' >"$dir/src/text/bad.c"
+    printf '#include "engine/engine.h"\n' >"$dir/src/protocol/bad.c"
     printf '#include "numa/team.h"\n' >"$dir/simd/bad.c"
     printf '#include "engine/engine.h"\n' >"$dir/offload/bad.c"
     printf '#include "nowhere.h"\n' >"$dir/numa/bad.c"
@@ -105,13 +109,15 @@ self_test() {
 src/base/bad.c:2: base may not include src/model/model.h; it may include: base
 src/model/arch/bad.h:1: model may not include src/engine/engine.h
 src/engine/bad.c:1: engine may not include src/session/sampler.h
-src/session/bad.c:1: session may not include src/plan/memory.h
+src/session/bad.c:1: session may not include src/planner/time.h
+src/text/bad.c:1: text may not include src/model/model.h
+src/protocol/bad.c:1: protocol may not include src/engine/engine.h
 src/app/bad.c:1: simd/tables_internal.h is private to simd
 src/app/bad.c:2: src/engine/private/kv.h is private to engine
 simd/bad.c:1: simd may not include numa/team.h
 offload/bad.c:1: offload may not include src/engine/engine.h
 numa/bad.c:1: "nowhere.h" is neither beside the file
-9 of 16 includes break the rule
+11 of 18 includes break the rule
 WANT
     [ $failed = 0 ] && echo "self-test: every backwards arrow was caught"
     return $failed

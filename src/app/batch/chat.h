@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "app/batch/settings.h"
-#include "model/template/chat.h"
+#include "text/template/chat.h"
 
 /* *out: the chat template that --chat-template or the model's directory gives, or NULL where there is none that can be
  * read and no row needs one. QM_INPUT naming what is wrong where a row is a chat request and the template is not there,

@@ -1,7 +1,7 @@
 /* --check: every row as far as the scheduler's door, and what the job will take; the model's weights are not read.
  *
  * Lengths are counted, shared beginnings are found by comparing each prompt with the last ones before it, and time is
- * the planner's estimate of these rows (plan/estimate.h), by what is kept of this machine. */
+ * the planner's estimate of these rows (planner/estimate.h), by what is kept of this machine. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,11 +13,11 @@
 #include "app/batch/line.h"
 #include "app/batch/row.h"
 #include "app/batch/show.h"
-#include "app/openai/request.h"
 #include "app/out.h"
 #include "app/plan/job_model.h"
 #include "base/words.h"
 #include "numa/memory.h"
+#include "protocol/request.h"
 
 struct check {
     const struct qm_args *args;

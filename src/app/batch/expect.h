@@ -4,7 +4,7 @@
 #define QM_APP_BATCH_EXPECT_H
 
 #include "app/batch/settings.h"
-#include "plan/estimate.h"
+#include "planner/estimate.h"
 #include "session/scheduler.h"
 
 /* Tokens of an answer that may be as long as it likes; and least and most of a range for one. An answer with a

@@ -6,9 +6,9 @@
 #include <jansson.h>
 #include <stdint.h>
 
-#include "app/openai/request.h"
 #include "base/buf.h"
 #include "base/error.h"
+#include "protocol/request.h"
 
 /* "chatcmpl-...", "cmpl-..." or "embd-...", of the response's body. */
 void qm_batch_body_id(const char *job, int64_t number, enum qm_endpoint endpoint, char out[64]);

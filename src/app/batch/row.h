@@ -1,5 +1,5 @@
 /* One row of a batch file as OpenAI defines it: {"custom_id", "method", "url", "body"}; and what makes two rows
- * neighbours: how much of their prompts' beginning they share. The body itself is openai/request.h's. */
+ * neighbours: how much of their prompts' beginning they share. The body itself is protocol/request.h's. */
 #ifndef QM_APP_BATCH_ROW_H
 #define QM_APP_BATCH_ROW_H
 
@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "app/openai/request.h"
 #include "base/error.h"
+#include "protocol/request.h"
 
 enum { QM_BATCH_ID_LIMIT = 512, QM_BATCH_PREFIXES = 10 };
 

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "plan/machine.h"
+#include "planner/machine.h"
 
 static int take_size(const struct qm_args *args, enum qm_option option, const char *name, uint64_t *out,
                      struct qm_error *err) {

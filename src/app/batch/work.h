@@ -13,7 +13,7 @@
 #include "app/batch/journal.h"
 #include "app/batch/output.h"
 #include "app/batch/source.h"
-#include "app/openai/request.h"
+#include "protocol/request.h"
 #include "session/scheduler.h"
 
 struct qm_batch_work_options {

@@ -19,7 +19,7 @@
 #include "app/rows.h"
 #include "engine/engine.h"
 #include "numa/memory.h"
-#include "plan/work.h"
+#include "planner/work.h"
 
 enum { QM_BENCH_LIST = 64, QM_BENCH_REPETITIONS = 1000 };
 

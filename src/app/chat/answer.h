@@ -8,7 +8,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
-#include "session/reasoning.h"
+#include "text/reasoning.h"
 
 /* Text of one terminal line after another. A word is written when it is whole, and begins a line where it does not fit
  * on the one it is on; wide characters (of Chinese, say) are words by themselves. What stands in a block of code

@@ -8,8 +8,8 @@
 #include "app/open_model.h"
 #include "app/options.h"
 #include "app/progress.h"
-#include "model/template/chat.h"
 #include "session/conversation.h"
+#include "text/template/chat.h"
 
 struct qm_app_chat {
     const struct qm_args *args;

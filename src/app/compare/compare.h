@@ -12,12 +12,12 @@
 #include <stdint.h>
 
 #include "app/compare/agree.h"
-#include "app/compare/stats.h"
 #include "app/progress.h"
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/stats.h"
 #include "engine/fingerprint.h"
-#include "plan/placement.h"
+#include "engine/placement.h"
 
 enum {
     QM_COMPARE_CONFIGS = 8,

@@ -6,7 +6,7 @@
 #include "app/machine/limits.h"
 #include "base/hash.h"
 #include "numa/topology.h"
-#include "plan/work.h"
+#include "planner/work.h"
 
 /* One configuration at work. */
 struct qm_compare_lane {

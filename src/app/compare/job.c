@@ -1,6 +1,6 @@
 /* --job: what the rows of a batch file would take under each configuration. Rows are read and counted as
- * quietmind batch --check does, and estimated by the same function (plan/estimate.h); what the model of time was wrong
- * by here, one sequence at a time, corrects it. */
+ * quietmind batch --check does, and estimated by the same function (planner/estimate.h); what the model of time was
+ * wrong by here, one sequence at a time, corrects it. */
 #include <math.h>
 #include <stdlib.h>
 #include <time.h>

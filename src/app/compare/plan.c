@@ -6,7 +6,7 @@
 #include "app/compare/run.h"
 #include "app/offload.h"
 #include "app/predictor.h"
-#include "plan/units.h"
+#include "engine/units.h"
 
 static const double QUIET_PERCENT = 97, LEAST_PERCENT = 10;
 

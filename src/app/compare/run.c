@@ -11,7 +11,7 @@
 #include "app/weights_known.h"
 #include "numa/machine.h"
 #include "numa/memory.h"
-#include "plan/work.h"
+#include "planner/work.h"
 
 enum { QUIET_STEPS = 1000 };
 _Static_assert((int)QM_COMPARE_NODES == (int)QM_MAX_NODES, "each node has a place");

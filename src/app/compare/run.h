@@ -12,8 +12,8 @@
 #include "app/plan/plan.h"
 #include "app/progress.h"
 #include "engine/engine.h"
-#include "model/tokenizer/tokenizer.h"
 #include "session/sampler.h"
+#include "text/tokenizer/tokenizer.h"
 
 enum qm_compare_kind {
     QM_COMPARE_CPU,

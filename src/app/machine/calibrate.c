@@ -9,7 +9,7 @@
 
 #include "app/machine/calibrate_model.h"
 #include "app/machine/limits.h"
-#include "plan/work.h"
+#include "planner/work.h"
 
 enum { CONFIG = 1024, FEWEST_LAYERS = 2, MOST_LAYERS = 24 };
 

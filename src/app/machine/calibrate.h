@@ -8,7 +8,7 @@
 #include "app/machine/profile.h"
 #include "app/progress.h"
 #include "model/model.h"
-#include "plan/machine.h"
+#include "planner/machine.h"
 #include "simd/isa.h"
 
 /* What is measured at once, and kept as soon as it is. */

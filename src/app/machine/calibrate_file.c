@@ -5,12 +5,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "app/compare/stats.h"
 #include "app/machine/calibrate.h"
 #include "app/machine/calibrate_model.h"
 #include "app/signals.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/stats.h"
 
 enum { VERSION = 3, FIELDS = 6, MORE_FIELDS = 9, FILE_LIMIT = 1 << 20 };
 /* Seconds after which no part is begun, no turn more than needed, and nothing is finished. */

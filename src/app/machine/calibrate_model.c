@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/compare/stats.h"
 #include "base/json.h"
+#include "base/stats.h"
 
 enum { STEPS = 16, MIN_STEPS = 2 };
 static const double SECONDS = 0.1 /* of a window */, FRESH = 0.5 /* seconds that limits hold */;

@@ -7,7 +7,7 @@
 #include "app/machine/profile.h"
 #include "app/progress.h"
 #include "engine/engine.h"
-#include "plan/machine.h"
+#include "planner/machine.h"
 
 struct qm_calibration_setup {
     enum qm_isa isa;

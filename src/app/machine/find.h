@@ -6,7 +6,7 @@
 #include "app/machine/profile.h"
 #include "app/progress.h"
 #include "numa/probe.h"
-#include "plan/machine.h"
+#include "planner/machine.h"
 #include "simd/isa.h"
 
 struct qm_machine_found {

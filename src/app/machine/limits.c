@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "app/compare/stats.h"
+#include "base/stats.h"
 
 struct qm_limits_probe {
     struct qm_team *team;

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "app/plan/plan.h"
-#include "plan/units.h"
+#include "engine/units.h"
 
 const char *qm_plan_device_name(const struct qm_speed *s, int device) {
     return device == QM_DEVICE_CPU ? "cpu" : s->device[device - 1].name;

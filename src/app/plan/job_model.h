@@ -1,13 +1,13 @@
 /* The model of time for a job of this machine's, without measuring anything: the kept profile and shares of the
- * kernels, or what is assumed where there are none. For whoever estimates a job (plan/estimate.h): batch --check before
- * it, its panel, --status and report of what is left. */
+ * kernels, or what is assumed where there are none. For whoever estimates a job (planner/estimate.h): batch --check
+ * before it, its panel, --status and report of what is left. */
 #ifndef QM_APP_PLAN_JOB_MODEL_H
 #define QM_APP_PLAN_JOB_MODEL_H
 
 #include <stdbool.h>
 
 #include "app/options.h"
-#include "plan/estimate.h"
+#include "planner/estimate.h"
 
 struct qm_job_model {
     struct qm_speed speed;

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "app/plan/plan.h"
-#include "plan/nodes.h"
-#include "plan/units.h"
+#include "engine/nodes.h"
+#include "engine/units.h"
 
 static json_t *integer(uint64_t x) {
     return json_integer((json_int_t)x);

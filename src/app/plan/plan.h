@@ -9,11 +9,11 @@
 #include "app/options.h"
 #include "app/progress.h"
 #include "base/buf.h"
+#include "engine/placement.h"
 #include "model/model.h"
-#include "plan/machine.h"
-#include "plan/placement.h"
-#include "plan/search.h"
-#include "plan/time.h"
+#include "planner/machine.h"
+#include "planner/search.h"
+#include "planner/time.h"
 
 enum { QM_PLAN_DEPTHS = 5, QM_PLAN_HINTS = 4 };
 

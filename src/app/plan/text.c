@@ -8,7 +8,7 @@
 #include "app/plan/plan.h"
 #include "app/routing_file.h"
 #include "base/words.h"
-#include "plan/nodes.h"
+#include "engine/nodes.h"
 
 static double gib(uint64_t bytes) {
     return (double)bytes / (double)(1 << 30);

@@ -10,8 +10,8 @@
 #include "engine/batch.h"
 #include "engine/device.h"
 #include "engine/engine.h"
+#include "engine/forward.h"
 #include "engine/panels.h"
-#include "plan/forward.h"
 
 struct qm_cpu;
 

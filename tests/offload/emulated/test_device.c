@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "engine/cpu/cpu.h"
-#include "plan/units.h"
+#include "engine/units.h"
 #include "tests/support/reference.h"
 #include "tests/support/run_model.h"
 #include "tests/support/support.h"

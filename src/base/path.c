@@ -1,0 +1,14 @@
+/* Names of files inside a model folder. */
+#include "base/path.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+char *qm_path_join(const char *dir, const char *name) {
+    size_t n = strlen(dir), size = n + strlen(name) + 2;
+    char *path = malloc(size);
+    if (path)
+        snprintf(path, size, "%s%s%s", dir, n && dir[n - 1] == '/' ? "" : "/", name);
+    return path;
+}

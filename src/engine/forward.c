@@ -1,0 +1,73 @@
+/* Builds the forward pass of any architecture from the weights its model has. Executes nothing. */
+#include "engine/forward.h"
+
+#include <stdlib.h>
+
+static int32_t weight_index(const struct qm_model *m, int layer, enum qm_role role) {
+    return layer < 0 ? m->global_weight[role] : m->layer_weight[layer][role];
+}
+
+static struct qm_op *append(struct qm_forward *f, const struct qm_model *m, enum qm_op_kind kind, int layer,
+                            enum qm_role norm, enum qm_role matrix, enum qm_role bias) {
+    struct qm_op *op = &f->ops[f->n_ops++];
+    *op = (struct qm_op){.kind = kind, .layer = layer, .q_norm = -1, .k_norm = -1, .sinks = -1, .state = -1};
+    op->norm = norm < QM_W_COUNT ? weight_index(m, layer, norm) : -1;
+    op->matrix = matrix < QM_W_COUNT ? weight_index(m, layer, matrix) : -1;
+    op->bias = bias < QM_W_COUNT ? weight_index(m, layer, bias) : -1;
+    return op;
+}
+
+static void append_layer(struct qm_forward *f, const struct qm_model *m, int l) {
+    const struct qm_config *c = &m->config;
+    const struct qm_layer_config *layer = &c->layer[l];
+    append(f, m, QM_OP_QKV, l, QM_W_ATTN_NORM, QM_W_QKV, QM_W_QKV_BIAS);
+    struct qm_op *attention = append(f, m, QM_OP_ATTENTION, l, QM_W_COUNT, QM_W_COUNT, QM_W_COUNT);
+    attention->q_norm = weight_index(m, l, QM_W_Q_NORM);
+    attention->k_norm = weight_index(m, l, QM_W_K_NORM);
+    attention->sinks = weight_index(m, l, QM_W_SINKS);
+    attention->window = layer->window;
+    attention->state = f->n_states;
+    f->states[f->n_states++] =
+        (struct qm_state_part){.layer = l, .kv_heads = c->kv_heads, .head_dim = c->head_dim, .window = layer->window};
+    append(f, m, QM_OP_ATTENTION_OUT, l, QM_W_COUNT, QM_W_O, QM_W_O_BIAS);
+    if (layer->moe) {
+        append(f, m, QM_OP_ROUTE, l, QM_W_FFN_NORM, QM_W_ROUTER, QM_W_ROUTER_BIAS);
+        append(f, m, QM_OP_MOE_UP, l, QM_W_COUNT, QM_W_GATE_UP, QM_W_GATE_UP_BIAS);
+        append(f, m, QM_OP_MOE_DOWN, l, QM_W_COUNT, QM_W_DOWN, QM_W_DOWN_BIAS);
+    } else {
+        append(f, m, QM_OP_FFN_UP, l, QM_W_FFN_NORM, QM_W_GATE_UP, QM_W_GATE_UP_BIAS);
+        append(f, m, QM_OP_FFN_DOWN, l, QM_W_COUNT, QM_W_DOWN, QM_W_DOWN_BIAS);
+    }
+}
+
+int qm_forward_build(const struct qm_model *m, struct qm_forward *out, struct qm_error *err) {
+    enum { OPS_PER_LAYER = 6 };
+    size_t layers = (size_t)m->config.layers;
+    *out = (struct qm_forward){0};
+    out->ops = calloc(layers * OPS_PER_LAYER + 2, sizeof *out->ops);
+    out->states = calloc(layers ? layers : 1, sizeof *out->states);
+    if (!out->ops || !out->states) {
+        qm_forward_free(out);
+        return qm_fail_memory(err, layers * OPS_PER_LAYER * sizeof *out->ops, "the forward pass");
+    }
+    append(out, m, QM_OP_EMBED, -1, QM_W_COUNT, QM_W_EMBED, QM_W_COUNT);
+    for (int l = 0; l < m->config.layers; l++)
+        append_layer(out, m, l);
+    struct qm_op *head = append(out, m, QM_OP_HEAD, -1, QM_W_FINAL_NORM, QM_W_HEAD, QM_W_COUNT);
+    if (head->matrix < 0) /* tied */
+        head->matrix = weight_index(m, -1, QM_W_EMBED);
+    return QM_OK;
+}
+
+void qm_forward_free(struct qm_forward *f) {
+    free(f->ops);
+    free(f->states);
+    *f = (struct qm_forward){0};
+}
+
+const char *qm_op_name(enum qm_op_kind k) {
+    static const char *const names[] = {"embed",    "qkv",   "attention", "attention_out", "ffn_up",
+                                        "ffn_down", "route", "moe_up",    "moe_down",      "head"};
+    _Static_assert(sizeof names / sizeof *names == QM_OP_COUNT, "an op without a name");
+    return names[k];
+}

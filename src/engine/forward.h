@@ -1,0 +1,63 @@
+/* The forward pass as a list of coarse ops, built once from a model. There is one such list for every
+ * architecture; a backend executes it and knows no architecture. Each op is one parallel region.
+ * Immutable once built.
+ *
+ * x: residual stream, F32 [tokens][hidden]. For layer l:
+ *   QKV       qkv = norm(x) . Wqkv^T + b
+ *   ATTENTION QK-norm, RoPE, KV store; a = softmax(q k^T / sqrt(head_dim), window, sinks) v
+ *   OUT       x += a . Wo^T + b
+ *   FFN_UP    h = act(norm(x) . Wgu^T + b)            | ROUTE   the best experts of norm(x) and their weights
+ *   FFN_DOWN  x += h . Wd^T + b                       | MOE_UP, MOE_DOWN the same per chosen expert, in
+ *                                                       ascending order of expert
+ * and at the ends EMBED and HEAD (final norm and logits of the positions asked for). */
+#ifndef QM_ENGINE_FORWARD_H
+#define QM_ENGINE_FORWARD_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "model/model.h"
+
+enum qm_op_kind {
+    QM_OP_EMBED,
+    QM_OP_QKV,
+    QM_OP_ATTENTION,
+    QM_OP_ATTENTION_OUT,
+    QM_OP_FFN_UP,
+    QM_OP_FFN_DOWN,
+    QM_OP_ROUTE,
+    QM_OP_MOE_UP,
+    QM_OP_MOE_DOWN,
+    QM_OP_HEAD,
+    QM_OP_COUNT
+};
+
+/* Weights by index into qm_model.weights; -1 where the op has none. */
+struct qm_op {
+    enum qm_op_kind kind;
+    int layer; /* -1 for EMBED and HEAD */
+    int32_t norm, matrix, bias;
+    int32_t q_norm, k_norm, sinks; /* ATTENTION */
+    int64_t window;                /* ATTENTION; 0: all */
+    int state;                     /* ATTENTION: index into qm_forward.states */
+};
+
+/* One typed part of a sequence's state that an op keeps between steps. Only keys and values so far. */
+struct qm_state_part {
+    int layer;
+    int64_t kv_heads, head_dim;
+    int64_t window; /* 0: kept whole */
+};
+
+struct qm_forward {
+    struct qm_op *ops;
+    int n_ops;
+    struct qm_state_part *states;
+    int n_states;
+};
+
+int qm_forward_build(const struct qm_model *m, struct qm_forward *out, struct qm_error *err);
+void qm_forward_free(struct qm_forward *f);
+const char *qm_op_name(enum qm_op_kind k);
+
+#endif

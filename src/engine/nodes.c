@@ -1,0 +1,74 @@
+/* Shares of nodes: panels by threads, keys and values by head or by ranges of pages. */
+#include "engine/nodes.h"
+
+#include "engine/units.h"
+
+enum { SMALL_PAGE = 4096, LARGE_PAGE = 2 << 20 };
+
+struct qm_node_share qm_node_share_of(const struct qm_workload *w, int node) {
+    int64_t nodes = w->nodes > 1 ? w->nodes : 1, first = w->threads * node / nodes;
+    return (struct qm_node_share){.node = node,
+                                  .nodes = (int)nodes,
+                                  .first = first,
+                                  .threads = w->threads * (node + 1) / nodes - first,
+                                  .all = w->threads};
+}
+
+void qm_node_panels(const struct qm_weight *w, const struct qm_node_share *s, int64_t *first, int64_t *end) {
+    int64_t unit = w->role == QM_W_GATE_UP ? 2 : 1, panels = (w->n + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS;
+    panels = w->vector ? 0 : panels;
+    *first = panels / unit * s->first / s->all * unit;
+    *end = panels / unit * (s->first + s->threads) / s->all * unit;
+}
+
+uint64_t qm_node_weight_bytes(const struct qm_weight *w, int64_t experts, const struct qm_node_share *s) {
+    int64_t first, end;
+    if (w->vector)
+        return s->node == 0 ? qm_weight_part_bytes(w, experts) : 0;
+    qm_node_panels(w, s, &first, &end);
+    return (uint64_t)experts * (uint64_t)(end - first) * qm_plan_panel_bytes(qm_packed_type(w), w->k);
+}
+
+/* What of a weight is on the CPU, as part of its matrix and a number of experts. */
+static int64_t on_the_cpu(const struct qm_model *m, const struct qm_placement *p, struct qm_weight *w) {
+    switch (qm_unit_of(m, w)) {
+    case QM_UNIT_EMBED: return 1;
+    case QM_UNIT_HEAD: return p->head == QM_DEVICE_CPU;
+    case QM_UNIT_ATTENTION: return p->layer[w->layer].attention == QM_DEVICE_CPU;
+    case QM_UNIT_EXPERT: return qm_placement_experts_on(p, w->layer, QM_DEVICE_CPU);
+    default: return qm_unit_ffn_part(w, qm_placement_columns_on(p, m, w->layer, QM_DEVICE_CPU), true);
+    }
+}
+
+void qm_node_memory(const struct qm_model *m, const struct qm_workload *w, const struct qm_placement *p, int node,
+                    struct qm_node_memory *out) {
+    const struct qm_config *c = &m->config;
+    struct qm_node_share s = qm_node_share_of(w, node);
+    struct qm_scratch_layout scratch;
+    qm_scratch_plan(m, w, &scratch);
+    *out = (struct qm_node_memory){0};
+    for (int64_t i = 0; i < m->n_weights; i++) {
+        struct qm_weight part = m->weights[i];
+        int64_t experts = p ? on_the_cpu(m, p, &part) : part.experts;
+        out->weights += qm_node_weight_bytes(&part, experts, &s);
+    }
+    uint64_t page = qm_kv_key_bytes(w->kv_type, c->head_dim) + qm_kv_value_bytes(w->kv_type, c->head_dim);
+    for (int64_t l = 0; l < c->layers; l++) {
+        int64_t pages = qm_kv_pool_pages(c, w, c->layer[l].window), heads = c->kv_heads;
+        if (heads % s.nodes == 0)
+            heads /= s.nodes;
+        else
+            pages = pages * (node + 1) / s.nodes - pages * node / s.nodes;
+        out->kv += p && p->layer[l].attention != QM_DEVICE_CPU ? 0 : (uint64_t)(heads * pages) * page;
+    }
+    uint64_t of_threads = (uint64_t)s.threads * scratch.thread_bytes, shared = node == 0 ? scratch.thread0 : 0;
+    uint64_t sums = p && node == 0 ? qm_placement_sum_bytes(p, m, w, QM_DEVICE_CPU) : 0;
+    out->activations = of_threads + shared + sums;
+    out->slack = qm_page_slack(out->weights) + qm_page_slack(out->kv) + qm_page_slack(of_threads) +
+                 qm_page_slack(shared) + qm_page_slack(sums);
+}
+
+uint64_t qm_page_slack(uint64_t bytes) {
+    uint64_t page = bytes < LARGE_PAGE ? SMALL_PAGE : LARGE_PAGE;
+    return (page - bytes % page) % page;
+}

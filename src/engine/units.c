@@ -1,0 +1,66 @@
+/* Bytes of the units: sums over the weights that belong to each. */
+#include "engine/units.h"
+
+const char *qm_unit_name(enum qm_unit_kind k) {
+    static const char *const names[] = {"embedding", "attention", "ffn", "expert", "head"};
+    _Static_assert(sizeof names / sizeof *names == QM_UNIT_KINDS, "a unit without a name");
+    return names[k];
+}
+
+enum qm_unit_kind qm_unit_of(const struct qm_model *m, const struct qm_weight *w) {
+    switch (w->role) {
+    case QM_W_EMBED: return QM_UNIT_EMBED;
+    case QM_W_FINAL_NORM:
+    case QM_W_HEAD: return QM_UNIT_HEAD;
+    case QM_W_FFN_NORM: return m->config.layer[w->layer].moe ? QM_UNIT_ATTENTION : QM_UNIT_FFN;
+    case QM_W_GATE_UP:
+    case QM_W_GATE_UP_BIAS:
+    case QM_W_DOWN:
+    case QM_W_DOWN_BIAS: return m->config.layer[w->layer].moe ? QM_UNIT_EXPERT : QM_UNIT_FFN;
+    default: return QM_UNIT_ATTENTION;
+    }
+}
+
+static uint64_t weight_bytes(const struct qm_model *m, int32_t index, enum qm_unit_kind k, int64_t experts) {
+    if (index < 0 || qm_unit_of(m, &m->weights[index]) != k)
+        return 0;
+    return qm_weight_part_bytes(&m->weights[index], k == QM_UNIT_EXPERT ? experts : m->weights[index].experts);
+}
+
+uint64_t qm_unit_weight_bytes(const struct qm_model *m, enum qm_unit_kind k, int64_t l, int64_t experts) {
+    uint64_t bytes = 0;
+    for (int role = 0; role < QM_W_COUNT; role++)
+        bytes += weight_bytes(m, l < 0 ? m->global_weight[role] : m->layer_weight[l][role], k, experts);
+    return bytes;
+}
+
+uint64_t qm_unit_tied_bytes(const struct qm_model *m) {
+    return m->config.tie_embeddings ? qm_weight_bytes(qm_model_weight(m, -1, QM_W_EMBED)) : 0;
+}
+
+bool qm_unit_ffn_part(struct qm_weight *w, int64_t columns, bool with_bias) {
+    if (w->role == QM_W_GATE_UP || w->role == QM_W_GATE_UP_BIAS)
+        w->n = 2 * ((columns + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS * QM_PANEL_ROWS);
+    if (w->role == QM_W_DOWN)
+        w->k = columns;
+    return columns > 0 && (w->role != QM_W_DOWN_BIAS || with_bias);
+}
+
+uint64_t qm_unit_ffn_bytes(const struct qm_model *m, int64_t l, int64_t columns, bool with_bias) {
+    uint64_t bytes = 0;
+    for (int role = 0; role < QM_W_COUNT; role++) {
+        int32_t index = m->layer_weight[l][role];
+        if (index < 0 || qm_unit_of(m, &m->weights[index]) != QM_UNIT_FFN)
+            continue;
+        struct qm_weight part = m->weights[index];
+        if (qm_unit_ffn_part(&part, columns, with_bias))
+            bytes += qm_weight_part_bytes(&part, 1);
+    }
+    return bytes;
+}
+
+uint64_t qm_unit_kv_bytes(const struct qm_model *m, const struct qm_workload *w, int64_t l) {
+    const struct qm_config *c = &m->config;
+    uint64_t page = qm_kv_key_bytes(w->kv_type, c->head_dim) + qm_kv_value_bytes(w->kv_type, c->head_dim);
+    return (uint64_t)(qm_kv_pool_pages(c, w, c->layer[l].window) * c->kv_heads) * page;
+}

@@ -1,8 +1,0 @@
-/* Names of files inside a model folder. */
-#ifndef QM_MODEL_PATH_H
-#define QM_MODEL_PATH_H
-
-/* "dir/name", to be freed; NULL where there is no memory. */
-char *qm_path_join(const char *dir, const char *name);
-
-#endif

@@ -1,0 +1,108 @@
+/* From messages, texts or token ids to the prompts of a request. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "protocol/internal.h"
+
+bool qm_openai_has_tools(const json_t *body) {
+    const char *choice = json_string_value(json_object_get(body, "tool_choice"));
+    return json_array_size(json_object_get(body, "tools")) && !(choice && !strcmp(choice, "none"));
+}
+
+static int add_prompts(struct qm_openai_request *r, size_t n, struct qm_error *err) {
+    if (!(r->prompts = calloc(n, sizeof *r->prompts)))
+        return qm_fail_memory(err, n * sizeof *r->prompts, "the prompts of a request");
+    if (r->echo && !(r->echoed = calloc(n, sizeof *r->echoed)))
+        return qm_fail_memory(err, n * sizeof *r->echoed, "the prompts of a request");
+    r->n_prompts = (int)n;
+    return QM_OK;
+}
+
+static int encode(struct qm_openai_request *r, const char *text, size_t len, bool add_special, int at,
+                  struct qm_error *err) {
+    const struct qm_tokenizer *t = r->context->tokenizer;
+    int rc = qm_tokenizer_encode(t, text, len, add_special, true, &r->prompts[at], err);
+    return rc ? rc : qm_tokenizer_check_ids(t, &r->prompts[at], r->context->vocab, "the prompt", err);
+}
+
+static int render(struct qm_openai_request *r, const json_t *body, bool add_special, struct qm_error *err) {
+    struct qm_buf text = {0};
+    int rc = qm_chat_prompt(r->context->chat, body, r->context->now, &text, err);
+    if (!rc)
+        rc = qm_buf_reserve(&text, 0, err);
+    if (!rc) {
+        bool keep_special;
+        r->reasoning = qm_reasoning_detect(r->context->tokenizer, &keep_special);
+        r->reasoning_opened = qm_reasoning_opened(text.data, text.len);
+        r->decoding.skip_special = r->decoding.skip_special && !keep_special;
+        r->tools = qm_openai_has_tools(body);
+        rc = encode(r, text.data, text.len, add_special, 0, err);
+    }
+    qm_buf_free(&text);
+    return rc;
+}
+
+int qm_openai_chat_prompt(struct qm_openai_request *r, const json_t *body, struct qm_error *err) {
+    bool add_special = false; /* the template writes the tokens that begin a text itself */
+    if (!r->context->chat)
+        return qm_fail(err, QM_INPUT,
+                       "the model has no chat template: /v1/chat/completions needs one; --chat-template names it");
+    int rc = qm_json_bool(body, "add_special_tokens", "the body", &add_special, err);
+    bool parallel = true;
+    if (!rc)
+        rc = qm_json_bool(body, "parallel_tool_calls", "the body", &parallel, err);
+    r->one_call = !parallel;
+    if (!rc)
+        rc = add_prompts(r, 1, err);
+    return rc ? rc : render(r, body, add_special, err);
+}
+
+static int take_ids(struct qm_openai_request *r, const json_t *list, int at, struct qm_error *err) {
+    int rc = QM_OK;
+    for (size_t i = 0; i < json_array_size(list) && !rc; i++) {
+        const json_t *id = json_array_get(list, i);
+        json_int_t value = json_integer_value(id);
+        if (!json_is_integer(id) || value < 0 || value >= r->context->vocab)
+            return qm_fail(err, QM_INPUT, "prompt %d, token %zu: expected an id from 0 to %lld", at, i,
+                           (long long)r->context->vocab - 1);
+        rc = qm_ids_push(&r->prompts[at], (int32_t)value, err);
+    }
+    return rc;
+}
+
+static int take_prompt(struct qm_openai_request *r, const json_t *value, bool add_special, int at,
+                       struct qm_error *err) {
+    int rc = QM_OK;
+    if (json_is_array(value)) {
+        rc = take_ids(r, value, at, err);
+        if (!rc && r->echo)
+            rc = qm_tokenizer_decode(r->context->tokenizer, r->prompts[at].data, r->prompts[at].len,
+                                     r->decoding.skip_special, &r->echoed[at], err);
+        return rc;
+    }
+    if (!json_is_string(value))
+        return qm_fail(err, QM_INPUT, "prompt %d must be a string or a list of token ids, found %s", at,
+                       qm_json_type_name(value));
+    if (r->echo)
+        rc = qm_buf_add(&r->echoed[at], json_string_value(value), json_string_length(value), err);
+    return rc ? rc : encode(r, json_string_value(value), json_string_length(value), add_special, at, err);
+}
+
+int qm_openai_text_prompts(struct qm_openai_request *r, const json_t *body, const char *key, struct qm_error *err) {
+    const json_t *value = json_object_get(body, key);
+    bool add_special = true, list = json_is_array(value) && !json_is_integer(json_array_get(value, 0));
+    size_t n = list ? json_array_size(value) : 1;
+    int rc = qm_json_bool(body, "add_special_tokens", "the body", &add_special, err);
+    if (!rc && (!value || n < 1 || n > QM_OPENAI_PROMPTS))
+        rc = qm_fail(err, QM_INPUT, "\"%s\": expected a text, a list of token ids, or a list of 1 to %d of them", key,
+                     QM_OPENAI_PROMPTS);
+    if (!rc && n * (size_t)r->choices > QM_OPENAI_PROMPTS)
+        rc = qm_fail(err, QM_INPUT, "%zu prompts with %d choices each: expected at most %d together", n, r->choices,
+                     QM_OPENAI_PROMPTS);
+    if (!rc)
+        rc = add_prompts(r, n, err);
+    for (size_t i = 0; i < n && !rc; i++)
+        rc = take_prompt(r, list ? json_array_get(value, i) : value, add_special, (int)i, err);
+    return rc;
+}

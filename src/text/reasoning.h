@@ -1,0 +1,40 @@
+/* Streamed text of thinking models, told apart into reasoning and answer, wherever the pieces are cut.
+ *
+ * QM_REASONING_THINK: "<think>...</think>answer", where the prompt may have opened the block already. Text
+ * that does not begin with <think> is an answer. Newlines around the reasoning are not part of it, nor those
+ * before the answer that follows it.
+ * QM_REASONING_HARMONY (gpt-oss): messages "<|channel|>analysis<|message|>...<|end|><|start|>assistant
+ * <|channel|>final<|message|>..."; the analysis channel is reasoning, every other an answer. Needs text with
+ * special tokens in it.
+ *
+ * A splitter belongs to one text and one thread. It knows nothing of tokens or messages. */
+#ifndef QM_TEXT_REASONING_H
+#define QM_TEXT_REASONING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+#include "text/tokenizer/tokenizer.h"
+
+enum qm_reasoning_format { QM_REASONING_THINK, QM_REASONING_HARMONY };
+enum qm_part { QM_PART_REASONING, QM_PART_ANSWER };
+
+/* Called with at least one byte; whole UTF-8 characters where the input is. */
+typedef void qm_part_fn(void *arg, enum qm_part part, const char *text, size_t len);
+
+/* HARMONY where the vocabulary has its tokens, else THINK. *keep_special: generate with skip_special off, as
+ * the marks are special tokens. */
+enum qm_reasoning_format qm_reasoning_detect(const struct qm_tokenizer *t, bool *keep_special);
+/* Whether a rendered prompt ends with an open <think>. */
+bool qm_reasoning_opened(const char *prompt, size_t len);
+
+struct qm_reasoning;
+int qm_reasoning_new(enum qm_reasoning_format format, bool opened, struct qm_reasoning **out, struct qm_error *err);
+void qm_reasoning_free(struct qm_reasoning *r);
+int qm_reasoning_push(struct qm_reasoning *r, const char *text, size_t len, qm_part_fn *fn, void *arg,
+                      struct qm_error *err);
+/* The text has ended: gives out what was held back. */
+void qm_reasoning_flush(struct qm_reasoning *r, qm_part_fn *fn, void *arg);
+
+#endif
