@@ -38,7 +38,7 @@ static int find_arch(const json_t *root, const char *path, const struct qm_arch 
         return qm_fail(err, QM_INPUT, "%s: model_type \"%.60s\" is not implemented; expected one of %s", path, type,
                        names);
     const json_t *classes = json_object_get(root, "architectures");
-    if (!classes || json_is_null(classes))
+    if (!classes || json_is_null(classes) || (json_is_array(classes) && json_array_size(classes) == 0))
         return QM_OK;
     const json_t *first = json_array_get(classes, 0);
     const char *class_name = json_string_value(first);
@@ -90,6 +90,7 @@ static int read_sizes(const json_t *root, const char *path, struct qm_config *c,
     return QM_OK;
 }
 
+/* A name that is none of these ("auto", "float64") says nothing: the files count. */
 static int read_dtype(const json_t *root, const char *path, struct qm_config *c, struct qm_error *err) {
     const char *newer = NULL, *name = NULL;
     int rc = qm_json_string(root, "torch_dtype", path, &name, err);
@@ -97,25 +98,28 @@ static int read_dtype(const json_t *root, const char *path, struct qm_config *c,
         rc = qm_json_string(root, "dtype", path, &newer, err);
     if (rc)
         return rc;
+    static const struct {
+        const char *name;
+        enum qm_dtype dtype;
+    } types[] = {{"bfloat16", QM_BF16}, {"float16", QM_F16}, {"half", QM_F16}, {"float32", QM_F32}, {"float", QM_F32}};
     name = newer ? newer : name;
     c->dtype = QM_BF16;
-    c->dtype_given = name != NULL;
     if (!name)
         return QM_OK;
     const char *plain = strncmp(name, "torch.", 6) == 0 ? name + 6 : name;
-    if (strcmp(plain, "bfloat16") == 0)
-        c->dtype = QM_BF16;
-    else if (strcmp(plain, "float16") == 0)
-        c->dtype = QM_F16;
-    else if (strcmp(plain, "float32") == 0)
-        c->dtype = QM_F32;
-    else
-        return qm_fail(err, QM_INPUT, "%s: \"%s\": expected bfloat16, float16 or float32, found \"%.40s\"", path,
-                       newer ? "dtype" : "torch_dtype", name);
+    for (size_t i = 0; i < sizeof types / sizeof *types && !c->dtype_given; i++) {
+        c->dtype_given = strcmp(plain, types[i].name) == 0;
+        c->dtype = c->dtype_given ? types[i].dtype : QM_BF16;
+    }
     return QM_OK;
 }
 
 static int token_id(const json_t *v, const char *key, const char *path, int32_t *out, struct qm_error *err) {
+    const char *beyond = qm_json_number(v); /* an integer beyond 64 bits is an id that no vocabulary has */
+    if (beyond && strspn(beyond, "-0123456789") == strlen(beyond)) {
+        *out = beyond[0] == '-' ? -1 : INT32_MAX;
+        return QM_OK;
+    }
     if (!json_is_integer(v))
         return qm_fail(err, QM_INPUT, "%s: \"%s\": expected a token id, found %s", path, key, qm_json_type_name(v));
     json_int_t id = json_integer_value(v);

@@ -84,7 +84,7 @@ static bool is_neutral(const json_t *v, enum neutral n) {
     case EMPTY:
         return json_array_size(v) == 0 && json_object_size(v) == 0 && (json_is_array(v) || qm_json_is_object(v));
     case ALL_ONES: return all_ones(v);
-    case SILU: return s && strcmp(s, "silu") == 0;
+    case SILU: return s && (strcmp(s, "silu") == 0 || strcmp(s, "swish") == 0);
     case SOFTMAX: return s && strcmp(s, "softmax") == 0;
     }
     return false;

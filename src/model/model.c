@@ -75,7 +75,7 @@ int qm_model_from_config(const json_t *config, const char *name, const struct qm
     if (!rc)
         rc = qm_weights_shape(m, err);
     if (!rc && !m->config.dtype_given)
-        qm_model_note(m, "config.json gives no dtype: BF16 is assumed\n");
+        qm_model_note(m, "config.json gives no dtype that is known: BF16 is assumed\n");
     if (rc)
         qm_model_close(m);
     else

@@ -39,7 +39,8 @@ int qm_generation_config_parse(const json_t *root, const char *path, struct qm_g
         rc = read_number(root, "repetition_penalty", path, 1e-3, 1e3, &g.has_repetition_penalty, &g.repetition_penalty,
                          err);
     if (!rc)
-        rc = qm_json_int(root, "top_k", path, 0, INT32_MAX, &g.top_k, err);
+        rc = qm_json_int(root, "top_k", path, -1, INT32_MAX, &g.top_k, err); /* -1: off, as servers have it */
+    g.top_k = g.top_k < 0 ? 0 : g.top_k;
     if (!rc)
         rc = qm_json_bool(root, "do_sample", path, &g.do_sample, err);
     if (!rc)

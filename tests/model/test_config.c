@@ -62,7 +62,6 @@ static const struct {
     {LLAMA, "{\"model_type\":null}", "\"model_type\": expected one of"},
     {LLAMA, "{\"model_type\":7}", "\"model_type\" must be a string"},
     {LLAMA, "{\"architectures\":[\"LlamaForSequenceClassification\"]}", "LlamaForSequenceClassification\" is not"},
-    {LLAMA, "{\"architectures\":[]}", "\"architectures\": expected"},
     {LLAMA, "{\"architectures\":\"LlamaForCausalLM\"}", "\"architectures\": expected"},
     {LLAMA, "{\"vocab_size\":null}", "\"vocab_size\": expected an integer from 1 to 16777216, found nothing"},
     {LLAMA, "{\"vocab_size\":0}", "\"vocab_size\" must be from 1"},
@@ -80,8 +79,9 @@ static const struct {
     {LLAMA, "{\"rms_norm_eps\":null}", "\"rms_norm_eps\": expected a number"},
     {LLAMA, "{\"rms_norm_eps\":-1}", "\"rms_norm_eps\": expected a number"},
     {LLAMA, "{\"tie_word_embeddings\":1}", "\"tie_word_embeddings\" must be true or false"},
-    {LLAMA, "{\"torch_dtype\":\"float64\"}", "expected bfloat16, float16 or float32, found \"float64\""},
     {LLAMA, "{\"torch_dtype\":16}", "\"torch_dtype\" must be a string"},
+    {LLAMA, "{\"eos_token_id\":NaN}", "\"eos_token_id\": expected a token id, found NaN"},
+    {LLAMA, "{\"eos_token_id\":1e400}", "\"eos_token_id\": expected a token id, found Infinity"},
     {LLAMA, "{\"eos_token_id\":\"2\"}", "\"eos_token_id\": expected a token id, found a string"},
     {LLAMA, "{\"eos_token_id\":[1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8]}", "at most 16 token ids, found 17"},
     {LLAMA, "{\"hidden_act\":\"gelu\"}", "\"hidden_act\": expected \"silu\", found \"gelu\""},
@@ -207,6 +207,32 @@ static void common_fields(void **state) {
     assert_int_equal(c.dtype, QM_F32);
     assert_int_equal(c.n_end_tokens, 1);
     assert_true(c.qkv_bias && c.o_bias && c.mlp_bias);
+    qm_config_free(&c);
+}
+
+/* What says nothing, or nothing that is used here, refuses no model. */
+static void says_nothing(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        bool given;
+        enum qm_dtype dtype;
+    } types[] = {{"auto", false, QM_BF16}, {"float64", false, QM_BF16}, {"", false, QM_BF16},
+                 {"half", true, QM_F16},   {"float", true, QM_F32},     {"torch.half", true, QM_F16}};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "{\"torch_dtype\":\"%s\"}", types[i].name);
+        struct qm_config c = accept(LLAMA, text);
+        assert_int_equal(c.dtype_given, types[i].given);
+        assert_int_equal(c.dtype, types[i].dtype);
+        qm_config_free(&c);
+    }
+    struct qm_config c = accept(LLAMA, "{\"architectures\":[],\"hidden_act\":\"swish\",\"eos_token_id\":[2,"
+                                       "1000000000000000000000,-1000000000000000000000]}");
+    assert_int_equal(c.n_end_tokens, 3);
+    assert_int_equal(c.end_tokens[0], 2);
+    assert_int_equal(c.end_tokens[1], INT32_MAX);
+    assert_int_equal(c.end_tokens[2], -1);
     qm_config_free(&c);
 }
 
@@ -410,10 +436,15 @@ static void overrides_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refusals),   cmocka_unit_test(common_fields),
-        cmocka_unit_test(rope_forms), cmocka_unit_test(a_scaling_raises_the_context),
-        cmocka_unit_test(windows),    cmocka_unit_test(architectures),
-        cmocka_unit_test(overrides),  cmocka_unit_test(overrides_refused),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(common_fields),
+        cmocka_unit_test(says_nothing),
+        cmocka_unit_test(rope_forms),
+        cmocka_unit_test(a_scaling_raises_the_context),
+        cmocka_unit_test(windows),
+        cmocka_unit_test(architectures),
+        cmocka_unit_test(overrides),
+        cmocka_unit_test(overrides_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,6 +36,8 @@ static void fields(void **state) {
 
     assert_int_equal(read_text("{\"temperature\":null,\"do_sample\":false,\"eos_token_id\":5}", &g, &err), 0);
     assert_true(!g.has_temperature && g.has_do_sample && !g.do_sample && g.n_end_tokens == 1 && g.bos_token == -1);
+    assert_int_equal(read_text("{\"top_k\":-1,\"eos_token_id\":100000000000000000000}", &g, &err), 0);
+    assert_true(g.has_top_k && g.top_k == 0 && g.n_end_tokens == 1 && g.end_tokens[0] == INT32_MAX);
 }
 
 static void absent(void **state) {
@@ -61,7 +63,7 @@ static void refused(void **state) {
         {"{\"temperature\":-1}", "\"temperature\": expected a number from 0"},
         {"{\"top_p\":1.5}", "\"top_p\": expected a number from 0 to 1, found 1.5"},
         {"{\"min_p\":-0.5}", "\"min_p\""},
-        {"{\"top_k\":-1}", "\"top_k\" must be from 0"},
+        {"{\"top_k\":-2}", "\"top_k\" must be from -1"},
         {"{\"top_k\":1.5}", "\"top_k\" must be an integer"},
         {"{\"repetition_penalty\":0}", "\"repetition_penalty\""},
         {"{\"do_sample\":1}", "\"do_sample\" must be true or false"},
