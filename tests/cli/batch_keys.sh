@@ -79,7 +79,7 @@ check 'names what is missing' err_has 'no device: .*--device'
 code 'going on with too little free there' 4 more $DEMO parts --device $CARD,free=1MiB
 check 'says so' err_has 'less memory free than the placement needs'
 code 'going on with a device that is too small' 4 more $DEMO parts --device emulated:1MiB
-check 'says so, too' err_has 'the placement that this began with: .*short: .*; it can have no other placement'
+check 'says so, too' err_has 'the placement that this began with: .* GiB short, .*; it can have no other placement'
 code 'going on as --offload auto' 0 more $DEMO parts --offload auto --device $CARD
 check 'keeps the split' same "$T/whole" "$T/parts"
 

@@ -62,5 +62,5 @@ code 'its command is a job' 0 "$QUIETMIND" $(cat "$T/words") --threads 2
 check 'with its answer' test "$(ids "$T/out.jsonl")" = one
 # shellcheck disable=SC2046
 code 'started again' 0 "$QUIETMIND" $(cat "$T/words") --threads 2
-check 'it ends at once' err_has 'is complete: 1 rows, 0 failed'
+check 'it ends at once' err_has 'is complete: 1 row, 0 failed'
 finish
