@@ -4,7 +4,6 @@
 
 #include "app/app.h"
 #include "app/bench/bench.h"
-#include "app/machine/noise.h"
 #include "app/open_model.h"
 #include "app/out.h"
 #include "app/predictor.h"
@@ -12,6 +11,7 @@
 #include "app/signals.h"
 #include "app/version.h"
 #include "numa/machine.h"
+#include "planner/noise.h"
 
 struct bench {
     struct qm_bench_plan plan;

@@ -6,7 +6,6 @@
 
 #include "app/app.h"
 #include "app/compare/run.h"
-#include "app/machine/noise.h"
 #include "app/offload.h"
 #include "app/open_model.h"
 #include "app/out.h"
@@ -14,6 +13,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "numa/topology.h"
+#include "planner/noise.h"
 
 /* Read again and again to the length that is asked for. */
 static const char TEXT[] =

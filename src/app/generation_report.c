@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "app/machine/limits.h"
 #include "app/quiet.h"
 #include "base/words.h"
+#include "planner/limits.h"
 
 static void append_entry(char *line, size_t size, size_t *n, const json_t *entry) {
     char *text = json_dumps(json_object_get(entry, "token"), JSON_ENCODE_ANY);

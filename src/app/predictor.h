@@ -3,9 +3,9 @@
 #ifndef QM_APP_PREDICTOR_H
 #define QM_APP_PREDICTOR_H
 
-#include "app/machine/limits.h"
 #include "app/progress.h"
 #include "engine/engine.h"
+#include "planner/limits.h"
 #include "planner/time.h"
 #include "simd/isa.h"
 

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/machine/profile.h"
+#include "planner/profile.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

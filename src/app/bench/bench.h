@@ -11,7 +11,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "app/machine/limits.h"
 #include "app/meter.h"
 #include "app/options.h"
 #include "app/progress.h"
@@ -19,6 +18,7 @@
 #include "app/rows.h"
 #include "engine/engine.h"
 #include "numa/memory.h"
+#include "planner/limits.h"
 #include "planner/work.h"
 
 enum { QM_BENCH_LIST = 64, QM_BENCH_REPETITIONS = 1000 };

@@ -3,9 +3,9 @@
 #define QM_APP_COMPARE_PRIVATE_H
 
 #include "app/compare/run.h"
-#include "app/machine/limits.h"
 #include "base/hash.h"
 #include "numa/topology.h"
+#include "planner/limits.h"
 #include "planner/work.h"
 
 /* One configuration at work. */

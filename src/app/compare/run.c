@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "app/compare/compare_private.h"
-#include "app/machine/limits.h"
 #include "app/offload.h"
 #include "app/weights_known.h"
 #include "numa/machine.h"
 #include "numa/memory.h"
+#include "planner/limits.h"
 #include "planner/work.h"
 
 enum { QUIET_STEPS = 1000 };

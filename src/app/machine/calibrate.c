@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "app/machine/calibrate_model.h"
-#include "app/machine/limits.h"
+#include "planner/limits.h"
 #include "planner/work.h"
 
 enum { CONFIG = 1024, FEWEST_LAYERS = 2, MOST_LAYERS = 24 };

@@ -4,11 +4,11 @@
 #ifndef QM_APP_CALIBRATE_H
 #define QM_APP_CALIBRATE_H
 
-#include "app/machine/noise.h"
-#include "app/machine/profile.h"
 #include "app/progress.h"
 #include "model/model.h"
 #include "planner/machine.h"
+#include "planner/noise.h"
+#include "planner/profile.h"
 #include "simd/isa.h"
 
 /* What is measured at once, and kept as soon as it is. */

@@ -3,11 +3,11 @@
 #define QM_APP_CALIBRATE_MODEL_H
 
 #include "app/machine/calibrate.h"
-#include "app/machine/limits.h"
-#include "app/machine/profile.h"
 #include "app/progress.h"
 #include "engine/engine.h"
+#include "planner/limits.h"
 #include "planner/machine.h"
+#include "planner/profile.h"
 
 struct qm_calibration_setup {
     enum qm_isa isa;

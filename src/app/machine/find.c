@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "app/machine/limits.h"
 #include "app/machine/measure.h"
+#include "planner/limits.h"
 
 static const double CLEARLY = 1.25;
 _Static_assert((int)QM_SPEED_NODES == (int)QM_MAX_NODES && (int)QM_SPEED_POINTS == (int)QM_SCALING_POINTS,

@@ -2,11 +2,11 @@
 #ifndef QM_APP_MACHINE_FIND_H
 #define QM_APP_MACHINE_FIND_H
 
-#include "app/machine/noise.h"
-#include "app/machine/profile.h"
 #include "app/progress.h"
 #include "numa/probe.h"
 #include "planner/machine.h"
+#include "planner/noise.h"
+#include "planner/profile.h"
 #include "simd/isa.h"
 
 struct qm_machine_found {

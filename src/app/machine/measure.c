@@ -5,8 +5,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "app/machine/limits.h"
 #include "app/signals.h"
+#include "planner/limits.h"
 #include "simd/kernels.h"
 
 struct measuring {

@@ -2,9 +2,9 @@
 #ifndef QM_APP_MACHINE_MEASURE_H
 #define QM_APP_MACHINE_MEASURE_H
 
-#include "app/machine/profile.h"
 #include "app/progress.h"
 #include "numa/probe.h"
+#include "planner/profile.h"
 #include "simd/isa.h"
 
 /* disk_path: what to read, or NULL; disk's rate is 0 then. With profile NULL only the disk is measured. The calling

@@ -2,8 +2,8 @@
 #ifndef QM_APP_MACHINE_PICTURE_H
 #define QM_APP_MACHINE_PICTURE_H
 
-#include "app/machine/profile.h"
 #include "numa/probe.h"
+#include "planner/profile.h"
 #include "simd/isa.h"
 
 int qm_picture_machine(const struct qm_machine *m, enum qm_isa isa, struct qm_error *err);

@@ -1,7 +1,7 @@
 /* Whether something else ran beside a measurement: what other programs and the hypervisor took of the CPUs' time, and
  * how far passes of one rate lie apart. A profile, a calibration and results are marked by it. */
-#ifndef QM_APP_MACHINE_NOISE_H
-#define QM_APP_MACHINE_NOISE_H
+#ifndef QM_PLANNER_NOISE_H
+#define QM_PLANNER_NOISE_H
 
 #include <stdbool.h>
 #include <stddef.h>

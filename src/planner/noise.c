@@ -1,5 +1,5 @@
 /* Noise by /proc/stat, and in words. */
-#include "app/machine/noise.h"
+#include "planner/noise.h"
 
 #include <stdio.h>
 #include <time.h>

@@ -1,6 +1,6 @@
 /* What the machine gives at most, by the same threads and instruction set as what is measured against it. */
-#ifndef QM_APP_LIMITS_H
-#define QM_APP_LIMITS_H
+#ifndef QM_PLANNER_LIMITS_H
+#define QM_PLANNER_LIMITS_H
 
 #include <stddef.h>
 

@@ -1,5 +1,5 @@
 /* Limits around a measurement. */
-#include "app/machine/limits.h"
+#include "planner/limits.h"
 
 #include <stdlib.h>
 

@@ -1,15 +1,15 @@
 /* What was measured of a machine, kept as JSON in the user's cache directory: ($XDG_CACHE_HOME or ~/.cache)
  * /quietmind/machine-HASH.json, the hash being of the machine's identity and the instruction set. */
-#ifndef QM_APP_MACHINE_PROFILE_H
-#define QM_APP_MACHINE_PROFILE_H
+#ifndef QM_PLANNER_PROFILE_H
+#define QM_PLANNER_PROFILE_H
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "app/machine/noise.h"
 #include "base/error.h"
 #include "numa/machine.h"
+#include "planner/noise.h"
 
 enum { QM_SCALING_POINTS = 16, QM_PROFILE_VERSION = 3 };
 

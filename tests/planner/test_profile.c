@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/machine/profile.h"
+#include "planner/profile.h"
 #include "tests/support/support.h"
 
 static struct qm_machine_profile example(void) {

@@ -1,5 +1,5 @@
 /* The machine profile's file. */
-#include "app/machine/profile.h"
+#include "planner/profile.h"
 
 #include <inttypes.h>
 #include <math.h>
