@@ -127,7 +127,7 @@ void qm_estimate_get(const struct qm_estimate *e, double off, double prefill_by,
     for (int i = 0; i < CASES; i++)
         seconds[i] = read * prefill_by + decode(e, &e->places[i], steps, token) * decode_by;
     *out = (struct qm_estimate_time){.seconds = seconds[0],
-                                     .low = seconds[1] * (1 - off),
+                                     .low = seconds[1] / (1 + off),
                                      .high = seconds[2] * (1 + off),
                                      .prefill = read * prefill_by,
                                      .decode = seconds[0] - read * prefill_by};

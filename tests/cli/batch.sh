@@ -31,6 +31,8 @@ check 'a second row of one name' grep -q '"custom_id":"chat","response":null,"er
 check 'what is no JSON' sed -n 5p "$T/kinds.out" | grep -q '"custom_id":null,"response":null,"error":{"code":"invalid_request"'
 check 'a prompt that is too long' grep -q '"custom_id":"long","response":null,"error"' "$T/kinds.out"
 check 'failures by reason' err_has '1  .*images'
+check 'predicted, before it begins' err_has '^11 rows, about .* \(.* to .*\), done by [0-9][0-9]:[0-9][0-9]$'
+check 'and how that was' err_has '^predicted: about .* of work \(.* to .*\); it took '
 check 'nothing is left beside it' test "$(ls "$T" | grep -c '^kinds.out')" = 2
 cp "$T/kinds.out" "$T/before"
 code 'a finished job again' 0 run "$T/kinds.jsonl" -o "$T/kinds.out"
@@ -52,6 +54,8 @@ cut = sum(1 for l in lines if \"\\\"length\\\"\" in l)
 assert cut, \"no row is cut\"
 assert j[\"complete\"] is True and j[\"process\"] is None and j[\"state\"] == \"complete\", j
 assert j[\"rows\"] == {\"total\": len(lines), \"finished\": len(lines), \"failed\": failed, \"cut\": cut}, j
+p = j[\"predicted\"]
+assert 0 < p[\"low\"] < p[\"seconds\"] < p[\"high\"] and j[\"left_seconds\"] == 0, j
 assert j[\"runs\"] == 1 and j[\"seconds\"] > 0 and j[\"tokens\"][\"generated\"] > 0, j
 ' '$T/kinds.out'"
 code 'JSON of a status only' 2 "$QUIETMIND" batch $DEMO "$T/kinds" -o "$T/no" --json
@@ -59,7 +63,7 @@ code 'export' 0 "$QUIETMIND" batch --export "$T/kinds.out"
 check 'export: the same' cmp -s "$T/out" "$T/kinds.out"
 code 'check' 0 run "$T/kinds.jsonl" --check
 check 'check: counts' out_has '^rows +11, 7 of them invalid'
-check 'check: a time with its range' out_has '^time +about .* \(.* to .*\): prompt .*, generation '
+check 'check: a time with its range, and a clock' out_has '^time +about .* \(.* to .*\), done by [0-9][0-9]:[0-9][0-9]: prompt .*, generation '
 check 'check: says which' out_has '^row 7 \(format\): .*response_format'
 check 'check: estimates' test "$(grep -cE '^(prompts|generation|memory|time) ' "$T/out")" = 4
 code 'check, strictly' 1 run "$T/kinds.jsonl" --check --strict
@@ -69,6 +73,7 @@ check 'on done' grep -q 'kinds.done 7' "$T/told"
 check 'the same rows' cmp -s <(sed 's/"created":[0-9]*//g' "$T/kinds.done" | sort) <(sed 's/"created":[0-9]*//g' "$T/kinds.out" | sort)
 check 'a report' grep -q '</svg>' "$T/report.html"
 for said in "data/demo" 'avx\|scalar' 'quietmind [0-9.]*' 'batch data/demo .*--as-completed --report' 'energy' 'started' 'finished' \
+    '<th>predicted</th><td>about .* of work (.* to .*)' '<th>took</th><td>' \
     'href="kinds.done"' '>7 failed<' 'id="row-5"' 'custom_id' 'cached' 'Rows that failed' '>2 cut<' 'answer was cut' '<span style="left:[0-9.]*%">[0-9][0-9]:[0-9][0-9]'; do
     check "it says: $said" grep -q "$said" "$T/report.html"
 done
@@ -118,7 +123,7 @@ beside_them() {
         --threads 2 --context 512 </dev/null)
 }
 code 'questions on documents, beside them' 0 beside_them
-check 'how many, before it begins' err_has '^3 documents, 2 questions: 6 rows$'
+check 'how many, before it begins' err_has "^3 documents, 2 questions: 6 rows, about .* \\(.* to .*\\), done by [0-9]"
 check 'what is hidden is told' err_has '^passed over, as hidden: .git/$'
 check 'as chapters' test "$(grep -c '^# ' "$T/docs/answers.md") $(grep -c '^## ' "$T/docs/answers.md")" = '3 6'
 check 'named by their folders' grep -q '^# old/c.txt$' "$T/docs/answers.md"

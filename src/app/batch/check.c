@@ -7,14 +7,13 @@
 #include <string.h>
 
 #include "app/batch/chat.h"
-#include "app/batch/expect.h"
+#include "app/batch/forecast.h"
 #include "app/batch/job.h"
 #include "app/batch/journal.h"
 #include "app/batch/line.h"
 #include "app/batch/row.h"
 #include "app/batch/show.h"
 #include "app/out.h"
-#include "app/plan/job_model.h"
 #include "base/words.h"
 #include "numa/memory.h"
 #include "protocol/request.h"
@@ -28,24 +27,21 @@ struct check {
     struct qm_journal *seen; /* names and failures, in a file that is gone afterwards */
     struct qm_openai_context openai;
     enum qm_dtype kv_type;
-    struct qm_batch_expect expect;
-    struct qm_job_model *machine;
-    struct qm_estimate *estimate;
+    struct qm_batch_forecast *forecast;
+    time_t begun;
     int64_t n, bad;
     int64_t longest, longest_row, longest_all; /* prompt; prompt and answer */
 };
 
 static int count_part(struct check *c, int64_t row, const struct qm_request *r, struct qm_error *err) {
     struct qm_estimate_row expected;
-    int rc = qm_batch_expect(&c->expect, r, c->openai.context, &expected, err);
+    int rc = qm_batch_forecast_add(c->forecast, r, &expected, err);
     if (r->n_prompt > c->longest) {
         c->longest = r->n_prompt;
         c->longest_row = row;
     }
     int64_t all = r->n_prompt + expected.answer;
     c->longest_all = all > c->longest_all ? all : c->longest_all;
-    if (!rc)
-        qm_estimate_add(c->estimate, &expected);
     return rc;
 }
 
@@ -117,19 +113,21 @@ static int print_memory(struct check *c, struct qm_error *err) {
 }
 
 static int print_time(struct check *c, struct qm_error *err) {
-    struct qm_estimate_time t;
-    char all[64], low[64], high[64], a[64], b[64];
-    qm_estimate_get(c->estimate, c->machine->off, 1, 1, &t);
-    int rc = qm_out_printf(err, "time        about %s (%s to %s): prompt %s, generation %s\n",
-                           qm_duration_text(t.seconds, all, sizeof all), qm_duration_text(t.low, low, sizeof low),
-                           qm_duration_text(t.high, high, sizeof high), qm_duration_text(t.prefill, a, sizeof a),
-                           qm_duration_text(t.decode, b, sizeof b));
-    return rc ? rc : qm_out_wrapped("           ", c->machine->basis, 12, err);
+    struct qm_batch_prediction p;
+    struct qm_buf text = {0};
+    char a[64], b[64];
+    qm_batch_forecast_get(c->forecast, &p);
+    int rc = qm_batch_prediction_text(&p, &c->settings->times, c->begun, &text, err);
+    rc = rc ? rc
+            : qm_out_printf(err, "time        %s: prompt %s, generation %s\n", text.data,
+                            qm_duration_text(p.prefill, a, sizeof a), qm_duration_text(p.decode, b, sizeof b));
+    qm_buf_free(&text);
+    return rc ? rc : qm_out_wrapped("           ", *p.basis ? p.basis : "measured on this machine", 12, err);
 }
 
 static int print_all(struct check *c, struct qm_error *err) {
     int rc = qm_out_printf(err, "rows        %lld, ", (long long)c->n);
-    const struct qm_batch_expect *x = &c->expect;
+    const struct qm_batch_expect *x = qm_batch_forecast_expect(c->forecast);
     rc = rc       ? rc
          : c->bad ? qm_out_printf(err, "%lld of them invalid\n", (long long)c->bad)
                   : qm_out_text("all valid\n", err);
@@ -171,22 +169,27 @@ static int open_all(struct check *c, const struct tm *now, struct qm_progress *p
                                            .sampling = qm_openai_sampling(&c->model.defaults),
                                            .now = now,
                                            .model = c->args->model};
-    const struct qm_workload w = {.context = c->openai.context,
-                                  .sequences = c->settings->sequences,
-                                  .chunk = c->settings->chunk ? c->settings->chunk : 512,
-                                  .kv_type = c->kv_type,
-                                  .threads = (int)qm_args_int(c->args, QM_OPT_THREADS, 0)};
-    rc = qm_job_model_open(c->args, c->model.model, &w, &c->machine, err);
-    return rc ? rc : qm_estimate_open(&c->machine->setup, c->settings->sequences, 0, &c->estimate, err);
+    return qm_batch_forecast_open(c->args, c->settings, c->model.model, c->kv_type, c->openai.context, &c->forecast,
+                                  err);
+}
+
+/* Of documents, how many they make. */
+static int tell_rows(const struct check *c, struct qm_progress *progress, struct qm_error *err) {
+    struct qm_buf text = {0};
+    int rc = c->rows.documents ? qm_batch_rows_text(&c->rows, (double)c->rows.source.rows, true, false, &text, err) : 0;
+    if (!rc && text.len)
+        qm_note(progress, "%s", text.data);
+    qm_buf_free(&text);
+    return rc;
 }
 
 int qm_batch_check(const struct qm_args *args, const struct qm_batch_settings *s, struct qm_progress *progress,
                    struct qm_error *err) {
-    struct check c = {.args = args, .settings = s};
+    struct check c = {.args = args, .settings = s, .begun = time(NULL)};
     struct tm now;
-    time_t seconds = time(NULL);
     bool end = false;
-    int rc = open_all(&c, localtime_r(&seconds, &now), progress, err);
+    int rc = open_all(&c, localtime_r(&c.begun, &now), progress, err);
+    rc = rc ? rc : tell_rows(&c, progress, err);
     while (!rc) {
         struct qm_batch_line line;
         rc = c.rows.source.next(c.rows.source.self, &line, &end, err);
@@ -200,9 +203,7 @@ int qm_batch_check(const struct qm_args *args, const struct qm_batch_settings *s
     }
     qm_progress_end(progress);
     rc = rc ? rc : print_all(&c, err);
-    qm_batch_expect_free(&c.expect);
-    qm_estimate_close(c.estimate);
-    qm_job_model_close(c.machine);
+    qm_batch_forecast_close(c.forecast);
     qm_journal_close(c.seen);
     qm_chat_free(c.chat);
     qm_app_close(&c.model);

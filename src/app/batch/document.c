@@ -12,6 +12,7 @@
 struct qm_batch_documents {
     struct qm_documents all;
     char (*hash_of)[QM_HASH_TEXT]; /* of each document */
+    double *before;                /* bytes of all documents before each, and of all */
     struct qm_buf questions_text;
     char **question; /* lends from questions_text */
     size_t n_questions;
@@ -70,13 +71,14 @@ static int identify(struct qm_batch_documents *d, struct qm_error *err) {
     int rc = qm_hasher_new(&h, err);
     if (rc)
         return rc;
-    if (!(d->hash_of = calloc(d->all.n, sizeof *d->hash_of)))
+    if (!(d->hash_of = calloc(d->all.n, sizeof *d->hash_of)) || !(d->before = calloc(d->all.n + 1, sizeof *d->before)))
         rc = qm_fail_memory(err, d->all.n * sizeof *d->hash_of, "documents");
     for (size_t i = 0; i < d->all.n && !rc; i++) {
         const char *name = d->all.document[i].name;
         rc = load(d, (int64_t)i, err);
         if (!rc)
             qm_hash_text(d->text.data, d->text.len, d->hash_of[i]);
+        d->before[i + 1] = d->before[i] + (double)d->text.len;
         qm_hasher_add(h, name, strlen(name) + 1);
         qm_hasher_add(h, d->hash_of[i], QM_HASH_TEXT);
     }
@@ -122,6 +124,7 @@ void qm_batch_documents_close(struct qm_batch_documents *d) {
         return;
     qm_documents_free(&d->all);
     free(d->hash_of);
+    free(d->before);
     free(d->question);
     free(d->system);
     json_decref(d->extra);
@@ -225,9 +228,18 @@ static int is_unchanged(void *self, bool *same, struct qm_error *err) {
     return rc;
 }
 
+static double bytes_ahead(void *self, const struct qm_batch_line *at) {
+    const struct qm_batch_documents *d = self;
+    int64_t n = (int64_t)d->n_questions, i = (at->number - 1) / n;
+    if (i >= (int64_t)d->all.n)
+        return 0;
+    double this = d->before[i + 1] - d->before[i], others = d->before[d->all.n] - d->before[i + 1];
+    return this * (double)(n - (at->number - 1) % n) + others * (double)n;
+}
+
 struct qm_batch_source qm_batch_documents_source(struct qm_batch_documents *d) {
     return (struct qm_batch_source){
-        d, next_row, seek_row, read_row, is_unchanged, 0, (int64_t)(d->all.n * d->n_questions)};
+        d, next_row, seek_row, read_row, is_unchanged, bytes_ahead, 0, (int64_t)(d->all.n * d->n_questions)};
 }
 
 int64_t qm_batch_documents_row(const struct qm_batch_documents *d, int64_t number, const char **document,

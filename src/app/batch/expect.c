@@ -38,7 +38,10 @@ int qm_batch_expect(struct qm_batch_expect *x, const struct qm_request *r, int64
     *row = (struct qm_estimate_row){.prompt = r->n_prompt};
     int rc = share(x, r, &row->shared, err);
     row->answer = within(open ? QM_EXPECT_OPEN : limit, room);
-    row->least = within(open ? QM_EXPECT_OPEN_LEAST : (limit + 3) / 4, room);
+    int64_t least = open ? QM_EXPECT_OPEN_LEAST : (limit + 7) / 8;
+    if (r->decoding.ignore_end)
+        least = row->answer;
+    row->least = within(least > r->decoding.min_tokens ? least : r->decoding.min_tokens, row->answer);
     row->most = within(open ? QM_EXPECT_OPEN_MOST : limit, room);
     x->n++;
     x->prompt += row->prompt;

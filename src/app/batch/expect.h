@@ -8,7 +8,7 @@
 #include "session/scheduler.h"
 
 /* Tokens of an answer that may be as long as it likes; and least and most of a range for one. An answer with a
- * max_tokens is expected to be that long, and may end after a quarter. */
+ * max_tokens is expected to be that long, and may end after an eighth, unless nothing ends it. */
 enum {
     QM_EXPECT_OPEN = QM_BATCH_OPEN_ANSWER,
     QM_EXPECT_OPEN_LEAST = 64,

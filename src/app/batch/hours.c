@@ -1,6 +1,7 @@
 /* Times of day by the local clock. */
 #include "app/batch/hours.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -158,4 +159,29 @@ enum qm_batch_gate qm_batch_gate(const struct qm_batch_times *t, time_t now, dou
     if (t->has_hours && !qm_hours_contain(&t->hours, now))
         return QM_GATE_PAUSE_HOURS;
     return t->pause_on_battery && on_battery ? QM_GATE_PAUSE_BATTERY : QM_GATE_WORK;
+}
+
+time_t qm_batch_done_by(const struct qm_batch_times *t, time_t now, double seconds) {
+    enum { CHANGES = 10000 }; /* of years of nights; then as if there were no hours */
+    for (int i = 0; i < CHANGES && t->has_hours && seconds > 0; i++) {
+        time_t change = qm_hours_next_change(&t->hours, now);
+        if (qm_hours_contain(&t->hours, now)) {
+            if (seconds <= (double)change)
+                break;
+            seconds -= (double)change;
+        }
+        now += change;
+    }
+    return now + (time_t)fmin(fmax(seconds, 0) + 0.5, 1e12);
+}
+
+const char *qm_batch_soon_text(time_t when, time_t now, char *out, size_t size) {
+    struct tm local;
+    const char *format = when - now < QM_DAY_SECONDS       ? "%H:%M"
+                         : when - now < 6 * QM_DAY_SECONDS ? "%a %H:%M"
+                                                           : "%Y-%m-%d %H:%M";
+    *out = 0;
+    if (localtime_r(&when, &local))
+        strftime(out, size, format, &local);
+    return out;
 }

@@ -37,5 +37,10 @@ struct qm_batch_times {
 enum qm_batch_gate { QM_GATE_WORK, QM_GATE_PAUSE_HOURS, QM_GATE_PAUSE_BATTERY, QM_GATE_STOP };
 /* saving: seconds that saving everything takes, which must be over at `until`. */
 enum qm_batch_gate qm_batch_gate(const struct qm_batch_times *t, time_t now, double saving, bool on_battery);
+/* When so many seconds of work are done that begin at `now`: work rests outside of the hours. Batteries and `until` are
+ * not looked at. */
+time_t qm_batch_done_by(const struct qm_batch_times *t, time_t now, double seconds);
+/* "03:40" within a day of `now`, "Wed 03:40" within a week, else "2026-12-08 03:40"; local time. */
+const char *qm_batch_soon_text(time_t when, time_t now, char *out, size_t size);
 
 #endif

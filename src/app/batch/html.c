@@ -10,6 +10,7 @@
 
 #include "app/batch/charts.h"
 #include "app/batch/clock.h"
+#include "app/batch/forecast.h"
 #include "app/batch/report.h"
 #include "app/batch/show.h"
 #include "app/html.h"
@@ -113,6 +114,17 @@ static void energy_fact(struct page *p, const struct qm_journal_totals *t, const
     qm_buf_free(&why);
 }
 
+static void prediction_fact(struct page *p) {
+    struct qm_batch_prediction was;
+    char about[64], low[64], high[64];
+    bool found = false;
+    p->rc = p->rc ? p->rc : qm_batch_prediction_load(p->journal, &was, &found, p->err);
+    if (!p->rc && found)
+        factf(p, "predicted", "about %s of work (%s to %s), when it began",
+              qm_duration_text(was.seconds, about, sizeof about), qm_duration_text(was.low, low, sizeof low),
+              qm_duration_text(was.high, high, sizeof high));
+}
+
 static void facts(struct page *p, const struct qm_journal_totals *t, const struct qm_journal_run *run, int runs) {
     char text[64];
     int64_t created = 0, ended = 0;
@@ -128,7 +140,8 @@ static void facts(struct page *p, const struct qm_journal_totals *t, const struc
     fact(p, "started", qm_batch_time_text(created, text, sizeof text));
     if (ended)
         fact(p, "finished", qm_batch_time_text(ended, text, sizeof text));
-    factf(p, "work", "%s in %d run%s, pauses left out", qm_duration_text(run->seconds, text, sizeof text), runs,
+    prediction_fact(p);
+    factf(p, "took", "%s of work in %d run%s, pauses left out", qm_duration_text(run->seconds, text, sizeof text), runs,
           qm_s(runs));
     factf(p, "prompt tokens", "%lld, %lld of them cached", (long long)t->prompt, (long long)t->cached);
     factf(p, "generated tokens", "%lld", (long long)t->generated);

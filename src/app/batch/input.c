@@ -302,6 +302,11 @@ static int is_unchanged(void *self, bool *same, struct qm_error *err) {
     return QM_OK;
 }
 
+static double bytes_ahead(void *self, const struct qm_batch_line *at) {
+    const struct qm_batch_input *in = self;
+    return in->identity.size > at->offset ? (double)(in->identity.size - at->offset) : 0;
+}
+
 struct qm_batch_source qm_batch_input_source(struct qm_batch_input *in) {
-    return (struct qm_batch_source){in, next_row, seek_row, read_row, is_unchanged, in->identity.size, -1};
+    return (struct qm_batch_source){in, next_row, seek_row, read_row, is_unchanged, bytes_ahead, in->identity.size, -1};
 }

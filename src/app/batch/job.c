@@ -14,6 +14,7 @@
 
 #include "app/batch/crash.h"
 #include "app/batch/fit.h"
+#include "app/batch/forecast.h"
 #include "app/batch/manifest.h"
 #include "app/batch/names.h"
 #include "app/batch/power.h"
@@ -49,6 +50,7 @@ struct job {
     struct qm_buf model_name; /* as the first run was told it: lines must not depend on where another stands */
     int64_t context;
     struct qm_batch_fit fit;
+    struct qm_batch_prediction predicted; /* of this run */
     struct qm_batch_flight flight;
     struct qm_batch_store store;
     struct qm_scheduler *scheduler;
@@ -378,19 +380,74 @@ static int open_engine(struct job *j, struct qm_error *err) {
     return rc ? rc : qm_scheduler_open(&o, &j->scheduler, err);
 }
 
-static int run(struct job *j, struct qm_error *err) {
+/* context: of a sequence. */
+static struct qm_openai_context requests(const struct job *j, int64_t context, struct tm *now) {
     time_t begun = (time_t)j->begun;
-    struct tm now;
-    struct qm_openai_context openai = {
+    return (struct qm_openai_context){
         .tokenizer = j->model.tokenizer,
         .chat = j->chat,
         .vocab = j->model.model->config.vocab,
         .no_head = j->model.model->config.no_head,
-        .context = j->fit.possible,
+        .context = context,
         .sampling = qm_openai_sampling(&j->model.defaults),
-        .now = localtime_r(&begun, &now), /* what templates print must not change when the job resumes */
+        .now = localtime_r(&begun, now), /* what templates print must not change when the job resumes */
         .model = j->model_name.data,
     };
+}
+
+static int tell_prediction(struct job *j, int64_t finished, struct qm_error *err) {
+    const struct qm_batch_prediction *p = &j->predicted;
+    struct qm_buf text = {0};
+    int rc = qm_batch_rows_text(&j->rows, p->rows, p->all, finished > 0, &text, err);
+    rc = rc ? rc : qm_buf_str(&text, ", ", err);
+    rc = rc ? rc : qm_batch_prediction_text(p, &j->settings->times, time(NULL), &text, err);
+    if (!rc)
+        qm_note(j->progress, "%s", text.data);
+    if (!rc && *p->basis)
+        qm_note(j->progress, "(predicted: %s)", p->basis);
+    qm_buf_free(&text);
+    return rc;
+}
+
+/* How long it will take, before weights are read: told, and kept for the report. */
+static int predict(struct job *j, struct qm_error *err) {
+    static const double SECONDS = 0.3;
+    struct qm_batch_forecast *f = NULL;
+    const struct qm_config *config = &j->model.model->config;
+    struct qm_journal_totals t;
+    struct tm now;
+    int64_t context = qm_args_int(j->args, QM_OPT_CONTEXT, j->context);
+    struct qm_openai_context openai = requests(j, context ? context : config->usual_positions, &now);
+    const struct qm_batch_forecast_of of = {&j->rows.source, j->journal, &openai, &j->flight, SECONDS};
+    int kv_type, rc = qm_app_kv_type(j->args, &kv_type, err);
+    rc = rc ? rc : qm_journal_totals(j->journal, &t, err);
+    rc = rc ? rc
+            : qm_batch_forecast_open(j->args, j->settings, j->model.model,
+                                     kv_type < 0 ? qm_kv_default_type(config) : (enum qm_dtype)kv_type, openai.context,
+                                     &f, err);
+    if (!rc) {
+        qm_batch_crash_watch(j->lock, &j->flight);
+        rc = qm_batch_forecast_look(f, &of, err);
+        qm_batch_crash_end();
+    }
+    if (!rc) {
+        qm_batch_forecast_get(f, &j->predicted);
+        rc = j->predicted.rows > 0 ? tell_prediction(j, t.rows, err) : QM_OK;
+    }
+    if (!rc && t.rows == 0)
+        rc = qm_batch_prediction_keep(j->journal, &j->predicted, err);
+    if (!rc) {
+        const struct qm_batch_facts ahead = {
+            .counts.done = t.rows, .rows = t.rows + (int64_t)j->predicted.rows, .left = j->predicted.seconds};
+        rc = qm_batch_left_keep(j->journal, &ahead, err);
+    }
+    qm_batch_forecast_close(f);
+    return rc ? rc : qm_journal_commit(j->journal, err);
+}
+
+static int run(struct job *j, struct qm_error *err) {
+    struct tm now;
+    struct qm_openai_context openai = requests(j, j->fit.possible, &now);
     struct qm_batch_work_options o = {
         .source = &j->rows.source,
         .journal = j->journal,
@@ -424,6 +481,7 @@ static int run(struct job *j, struct qm_error *err) {
         .interrupt = qm_signals_flag(),
         .clock = &qm_batch_system_clock,
         .rows_known = j->rows.source.rows,
+        .predicted = j->predicted,
     };
     struct qm_error unreadable = {0};
     r.energy = qm_energy_open("", &energy, &unreadable) ? NULL : energy;
@@ -559,6 +617,7 @@ int qm_batch_job(const struct qm_args *args, const struct qm_batch_settings *s, 
     }
     if (!rc && !j.created)
         rc = tell_resumed(&j, err);
+    rc = rc ? rc : predict(&j, err);
     if (!rc && j.rows.input)
         qm_batch_input_on_block(j.rows.input, keep_block, j.journal);
     qm_signals_hold(); /* from here on there is something to say: loading ends early, rows are saved */

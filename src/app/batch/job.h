@@ -14,9 +14,12 @@ struct qm_batch_rows {
     struct qm_batch_documents *documents;
     struct qm_batch_source source;
 };
-/* With documents, says how many rows they make, and what is no document. */
+/* With documents, says what is none. */
 int qm_batch_rows_open(const struct qm_args *args, const struct qm_batch_settings *s, struct qm_progress *progress,
                        struct qm_batch_rows *out, struct qm_error *err);
+/* "12 documents, 3 questions: 36 rows"; exact false: "about"; left: they are what is left of them. Appends. */
+int qm_batch_rows_text(const struct qm_batch_rows *r, double rows, bool exact, bool left, struct qm_buf *out,
+                       struct qm_error *err);
 void qm_batch_rows_close(struct qm_batch_rows *r);
 /* Reads all of them: QM_INPUT unless each is the one that the journal has an answer of, and there are no others. */
 int qm_batch_rows_compare(const struct qm_batch_rows *r, struct qm_journal *j, struct qm_error *err);

@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include "app/batch/clock.h"
+#include "app/batch/forecast.h"
 #include "app/batch/journal.h"
 #include "app/batch/output.h"
+#include "app/batch/show.h"
 #include "app/out.h"
 
 static int open_both(const char *output, struct qm_batch_paths *paths, struct qm_journal **j, struct qm_error *err) {
@@ -45,6 +47,16 @@ static int print_failures(struct qm_journal *j, struct qm_error *err) {
     return rc;
 }
 
+/* Of a job that is not running: of work, whenever that is. */
+static int print_left(struct qm_journal *j, struct qm_error *err) {
+    double left;
+    char text[64];
+    int rc = qm_batch_left_kept(j, &left, err);
+    return rc || left < 0
+               ? rc
+               : qm_out_printf(err, "left     about %s of work\n", qm_duration_text(left, text, sizeof text));
+}
+
 static int print_status(struct qm_journal *j, const struct qm_batch_paths *paths, struct qm_error *err) {
     struct qm_buf text = {0}, state = {0};
     struct qm_journal_totals t;
@@ -74,6 +86,7 @@ static int print_status(struct qm_journal *j, const struct qm_batch_paths *paths
         rc = qm_out_printf(err, ", of %lld", (long long)rows);
     rc = rc ? rc : qm_out_text("\n", err);
     rc = rc ? rc : print_failures(j, err);
+    rc = rc || complete || (process && text.data) ? rc : print_left(j, err);
     if (!rc && process && !complete && text.data) {
         rc = print_time("as of    ", when, err);
         rc = rc ? rc : qm_out_text(text.data, err);
@@ -93,7 +106,9 @@ static int print_status_json(struct qm_journal *j, const struct qm_batch_paths *
     struct qm_journal_run run;
     struct qm_buf state = {0}, failures = {0};
     int64_t rows, created, complete;
-    bool found;
+    struct qm_batch_prediction predicted;
+    double left = -1;
+    bool found, is_predicted = false;
     int runs;
     long process = qm_batch_lock_holder(paths->lock);
     int rc = qm_journal_totals(j, &t, err);
@@ -102,20 +117,26 @@ static int print_status_json(struct qm_journal *j, const struct qm_batch_paths *
     rc = rc ? rc : qm_journal_get_int(j, "created", 0, &created, err);
     rc = rc ? rc : qm_journal_get_int(j, "complete", 0, &complete, err);
     rc = rc ? rc : qm_journal_get(j, "state", &state, &found, err);
+    rc = rc ? rc : qm_batch_left_kept(j, &left, err);
+    rc = rc ? rc : qm_batch_prediction_load(j, &predicted, &is_predicted, err);
     rc = rc ? rc : qm_journal_get(j, "device_failures", &failures, &found, err);
     if (!rc) {
-        json_t *root =
-            json_pack("{s:s, s:I, s:b, s:o, s:s, s:{s:o, s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:i, s:f, s:o, s:o}",
-                      "output", paths->out, "created", (json_int_t)created, "complete", complete != 0, "process",
-                      process ? json_integer(process) : json_null(), "state",
-                      complete     ? "complete"
-                      : state.data ? state.data
-                                   : "",
-                      "rows", "total", rows >= 0 ? json_integer(rows) : json_null(), "finished", (json_int_t)t.rows,
-                      "failed", (json_int_t)t.failed, "cut", (json_int_t)t.cut, "tokens", "prompt",
-                      (json_int_t)t.prompt, "cached", (json_int_t)t.cached, "generated", (json_int_t)t.generated,
-                      "runs", runs, "seconds", run.seconds, "joules", real_or_null(run.joules), "device_failures",
-                      found && failures.len ? json_string(failures.data) : json_null());
+        json_t *root = json_pack(
+            "{s:s, s:I, s:b, s:o, s:s, s:{s:o, s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:i, s:f, s:o, s:o, s:o, s:o}",
+            "output", paths->out, "created", (json_int_t)created, "complete", complete != 0, "process",
+            process ? json_integer(process) : json_null(), "state",
+            complete     ? "complete"
+            : state.data ? state.data
+                         : "",
+            "rows", "total", rows >= 0 ? json_integer(rows) : json_null(), "finished", (json_int_t)t.rows, "failed",
+            (json_int_t)t.failed, "cut", (json_int_t)t.cut, "tokens", "prompt", (json_int_t)t.prompt, "cached",
+            (json_int_t)t.cached, "generated", (json_int_t)t.generated, "runs", runs, "seconds", run.seconds, "joules",
+            real_or_null(run.joules), "device_failures",
+            found && failures.len ? json_string(failures.data) : json_null(), "left_seconds",
+            complete ? json_real(0) : real_or_null(left), "predicted",
+            is_predicted ? json_pack("{s:f, s:f, s:f}", "seconds", predicted.seconds, "low", predicted.low, "high",
+                                     predicted.high)
+                         : json_null());
         char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
         json_decref(root);
         rc = text ? qm_out_printf(err, "%s\n", text) : qm_fail(err, QM_INPUT, "%s: not UTF-8", paths->out);

@@ -45,9 +45,9 @@ void qm_batch_outlook_ahead(const struct qm_batch_outlook *o, double unread_byte
     double prompt = o->kind[0].prompt + o->kind[1].prompt, done = o->kind[0].done + o->kind[1].done;
     double read = o->kind[0].read + o->kind[1].read, rows = (double)o->rows;
     double tokens = done > 0 && prompt > 0 ? prompt / done : 1 / BYTES;
-    if (read > 0 && unread_bytes > 0)
+    if (read > 0 && unread_bytes > 0 && unread_rows <= 0)
         unread_rows = unread_bytes * rows / read;
-    else if (rows > 0)
+    else if (rows > 0 && unread_bytes <= 0)
         unread_bytes = unread_rows * read / rows;
     for (int k = 0; k < 2; k++) {
         double unread = read > 0 ? unread_bytes * o->kind[k].read / read : 0;

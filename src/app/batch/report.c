@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/batch/forecast.h"
 #include "app/batch/pace.h"
 #include "app/batch/show.h"
 #include "base/words.h"
@@ -65,6 +66,19 @@ static void print_speed(const struct qm_journal_totals *t, const struct qm_journ
             qm_s(t->generated), (double)t->generated / seconds, energy);
 }
 
+static int print_prediction(struct qm_journal *j, const struct qm_journal_run *run, struct qm_progress *p,
+                            struct qm_error *err) {
+    struct qm_batch_prediction was;
+    char about[64], low[64], high[64], took[64];
+    bool found;
+    int rc = qm_batch_prediction_load(j, &was, &found, err);
+    if (!rc && found)
+        qm_note(p, "predicted: about %s of work (%s to %s); it took %s",
+                qm_duration_text(was.seconds, about, sizeof about), qm_duration_text(was.low, low, sizeof low),
+                qm_duration_text(was.high, high, sizeof high), qm_duration_text(run->seconds, took, sizeof took));
+    return rc;
+}
+
 /* Devices that failed, a line each. */
 static int print_failures(struct qm_journal *j, struct qm_progress *p, struct qm_error *err) {
     struct qm_buf text = {0};
@@ -94,7 +108,8 @@ int qm_batch_report(struct qm_journal *j, const char *output, struct qm_progress
     qm_note(p, "%s: %lld row%s, %lld failed, %lld cut%s", output, (long long)t.rows, qm_s(t.rows), (long long)t.failed,
             (long long)t.cut, t.cut ? " (as long as they may be, without an end)" : "");
     print_speed(&t, &run, runs, p);
-    rc = print_failures(j, p, err);
+    rc = print_prediction(j, &run, p, err);
+    rc = rc ? rc : print_failures(j, p, err);
     if (!rc && t.failed)
         rc = qm_journal_reasons(j, print_reason, p, err);
     for (int i = 0; i < n && t.rows > QM_BATCH_SLOWEST && !rc; i++) {

@@ -1,4 +1,5 @@
 /* The rows of a job as its settings say. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,10 +39,21 @@ static int open_documents(const struct qm_args *args, const struct qm_batch_sett
     if (rc)
         return rc;
     out->source = qm_batch_documents_source(out->documents);
-    int64_t questions, documents = qm_batch_documents_count(out->documents, &questions);
-    qm_note(progress, "%lld document%s, %lld question%s: %lld row%s", (long long)documents, qm_s(documents),
-            (long long)questions, qm_s(questions), (long long)(documents * questions), qm_s(documents * questions));
     return QM_OK;
+}
+
+int qm_batch_rows_text(const struct qm_batch_rows *r, double rows, bool exact, bool left, struct qm_buf *out,
+                       struct qm_error *err) {
+    int64_t questions, documents = r->documents ? qm_batch_documents_count(r->documents, &questions) : 0;
+    int rc = QM_OK;
+    if (r->documents)
+        rc = qm_buf_printf(out, err, "%lld document%s, %lld question%s: ", (long long)documents, qm_s(documents),
+                           (long long)questions, qm_s(questions));
+    double step = pow(10, fmax(0, floor(log10(fmax(rows, 1))) - 1)); /* two digits say what is known of them */
+    double n = exact ? rows : round(rows / step) * step;
+    return rc ? rc
+              : qm_buf_printf(out, err, "%s%.0f row%s%s", exact ? "" : "about ", n, qm_s((long long)(n + 0.5)),
+                              left ? " left" : "");
 }
 
 /* A text, an archive or a list instead of rows is told at once, not in as many error lines as it has lines. A first row

@@ -22,7 +22,15 @@ static double joules(const struct qm_batch_run *r) {
 }
 
 static void take_facts(const struct qm_batch_run *r, struct qm_batch_facts *f) {
+    time_t now = (time_t)qm_batch_real(r->clock);
     qm_batch_facts_take(f, r->work, r->scheduler, r->rows_known, working(r), joules(r));
+    if (f->left < 0 && r->predicted.seconds > 0) {
+        f->left = r->predicted.seconds > f->working ? r->predicted.seconds - f->working : 0;
+        f->predicted = true;
+    }
+    f->now = now;
+    if (f->left >= 0)
+        f->done_by = qm_batch_done_by(&r->times, now, f->left);
 }
 
 /* The text that --status shows. state: what the job is doing, for people. */
@@ -36,6 +44,8 @@ static int keep_status(struct qm_batch_run *r, const char *state, struct qm_erro
         rc = qm_journal_set(r->journal, "status", text.data, err);
     if (!rc)
         rc = qm_journal_set(r->journal, "state", state, err);
+    if (!rc)
+        rc = qm_batch_left_keep(r->journal, &f, err);
     if (!rc)
         rc = qm_journal_set_int(r->journal, "status_time", (int64_t)qm_batch_real(r->clock), err);
     qm_buf_free(&text);

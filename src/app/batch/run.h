@@ -8,6 +8,7 @@
 
 #include "app/batch/checkpoint.h"
 #include "app/batch/clock.h"
+#include "app/batch/forecast.h"
 #include "app/batch/hours.h"
 #include "app/batch/journal.h"
 #include "app/batch/show.h"
@@ -26,6 +27,7 @@ struct qm_batch_run {
     const struct qm_batch_clock *clock;
     int64_t
         rows_known; /* how many rows there are, where the source knows or an earlier run has seen the end; else -1 */
+    struct qm_batch_prediction predicted; /* of this run: what is left until something is measured */
 
     /* the loop's own */
     struct qm_journal_run totals, earlier; /* of this run; of those before it */

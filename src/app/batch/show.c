@@ -1,7 +1,9 @@
 /* Panel and lines. */
 #include "app/batch/show.h"
+#include "app/batch/hours.h"
 #include "base/words.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -69,10 +71,12 @@ static int rows_text(const struct qm_batch_facts *f, struct qm_buf *out, struct 
 }
 
 static int left_text(const struct qm_batch_facts *f, struct qm_buf *out, struct qm_error *err) {
-    char text[64];
+    char text[64], done[64];
     if (f->left < 0)
         return qm_buf_str(out, "not known yet", err);
-    return qm_buf_printf(out, err, "about %s", qm_duration_text(f->left, text, sizeof text));
+    return qm_buf_printf(out, err, "about %s, done by %s%s", qm_duration_text(f->left, text, sizeof text),
+                         qm_batch_soon_text((time_t)f->done_by, (time_t)f->now, done, sizeof done),
+                         f->predicted ? " (predicted)" : "");
 }
 
 int qm_batch_facts_text(const struct qm_batch_facts *f, struct qm_buf *out, struct qm_error *err) {
@@ -106,6 +110,30 @@ int qm_batch_facts_line(const struct qm_batch_facts *f, struct qm_buf *out, stru
             : qm_buf_printf(out, err, "; prompt %.1f, generation %.1f tokens/s; left: ", f->prefill_rate,
                             f->decode_rate);
     return rc ? rc : left_text(f, out, err);
+}
+
+int qm_batch_left_keep(struct qm_journal *j, const struct qm_batch_facts *f, struct qm_error *err) {
+    char text[96];
+    if (f->left < 0)
+        return QM_OK;
+    snprintf(text, sizeof text, "%.6g %lld %lld", f->left, (long long)f->counts.done, (long long)f->rows);
+    return qm_journal_set(j, "left", text, err);
+}
+
+int qm_batch_left_kept(struct qm_journal *j, double *left, struct qm_error *err) {
+    struct qm_buf text = {0};
+    struct qm_journal_totals t;
+    long long done = 0, rows = 0;
+    bool found;
+    *left = -1;
+    int rc = qm_journal_get(j, "left", &text, &found, err);
+    rc = rc ? rc : qm_journal_totals(j, &t, err);
+    if (!rc && found && (sscanf(text.data, "%lf %lld %lld", left, &done, &rows) != 3 || !isfinite(*left)))
+        *left = -1;
+    if (!rc && *left > 0 && rows > done && t.rows > done)
+        *left *= rows > t.rows ? (double)(rows - t.rows) / (double)(rows - done) : 0;
+    qm_buf_free(&text);
+    return rc;
 }
 
 bool qm_batch_show_due(const struct qm_batch_show *s) {

@@ -20,7 +20,9 @@ struct qm_batch_facts {
     double prefill_overall, decode_overall;  /* since the run began, by seconds of work */
     int64_t running, waiting;                /* sequences */
     int64_t long_row, long_done, long_total; /* the longest prompt being computed: row (0: none), tokens */
-    double working, left;                    /* seconds: worked in this run; to go */
+    double working, left;                    /* seconds: worked in this run; to go, */
+    bool predicted;                          /* by the prediction, since nothing is measured yet; */
+    int64_t now, done_by;                    /* seconds since 1970; hours counted */
     double joules;
     double memory; /* bytes resident */
 };
@@ -33,6 +35,11 @@ void qm_batch_facts_take(struct qm_batch_facts *f, struct qm_batch_work *w, cons
 int qm_batch_facts_text(const struct qm_batch_facts *f, struct qm_buf *out, struct qm_error *err);
 /* Appends one line without newline. */
 int qm_batch_facts_line(const struct qm_batch_facts *f, struct qm_buf *out, struct qm_error *err);
+
+/* What is left, for who asks while no run is there: with the next commit. Asked: seconds, in proportion to the rows
+ * that were finished since; negative where it is not known. */
+int qm_batch_left_keep(struct qm_journal *j, const struct qm_batch_facts *f, struct qm_error *err);
+int qm_batch_left_kept(struct qm_journal *j, double *left, struct qm_error *err);
 
 struct qm_batch_show {
     struct qm_progress *progress;

@@ -31,6 +31,8 @@ struct qm_batch_source {
     /* *same false: what next() has read may have changed since it was opened, and is to be compared. QM_INPUT where it
      * has. */
     int (*unchanged)(void *self, bool *same, struct qm_error *err);
+    /* Bytes from this row on, by its number and offset, which may be the end's: of what prompts are made of. */
+    double (*ahead)(void *self, const struct qm_batch_line *at);
     uint64_t size; /* what offsets end at */
     int64_t rows;  /* how many there are, -1: not known */
 };

@@ -558,8 +558,7 @@ double qm_batch_work_left(struct qm_batch_work *w, double rows) {
     }
     qm_batch_left_fit(&w->outlook.left);
     if (!c->all_read)
-        qm_batch_outlook_ahead(&w->outlook,
-                               c->input_bytes > c->read_bytes ? (double)(c->input_bytes - c->read_bytes) : 0,
+        qm_batch_outlook_ahead(&w->outlook, w->o.source->ahead(w->o.source->self, &w->next),
                                rows > (double)c->read ? rows - (double)c->read : 0, &a);
     else
         qm_batch_outlook_ahead(&w->outlook, 0, 0, &a);

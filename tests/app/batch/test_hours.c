@@ -177,11 +177,36 @@ static void test_gate(void **state) {
     assert_int_equal(qm_batch_gate(&t, morning, 0, true), QM_GATE_STOP);
 }
 
+/* Work of so many seconds ends when that many of them were within the hours. */
+static void test_done_by(void **state) {
+    (void)state;
+    struct qm_batch_times t = {.has_hours = false};
+    struct qm_error err;
+    char text[64];
+    time_t noon = at(2026, 12, 1, 12, 0, -1);
+    assert_int_equal(qm_batch_done_by(&t, noon, 3600), noon + 3600);
+    t.has_hours = true;
+    assert_int_equal(qm_hours_parse("22:00-07:00", &t.hours, &err), 0);
+    assert_int_equal(qm_batch_done_by(&t, noon, 3600), at(2026, 12, 1, 23, 0, -1));
+    assert_int_equal(qm_batch_done_by(&t, noon, 9 * 3600), at(2026, 12, 2, 7, 0, -1));
+    assert_int_equal(qm_batch_done_by(&t, noon, 9 * 3600 + 60), at(2026, 12, 2, 22, 1, -1));
+    assert_int_equal(qm_batch_done_by(&t, noon, 20 * 3600), at(2026, 12, 4, 0, 0, -1));
+    assert_int_equal(qm_batch_done_by(&t, at(2026, 12, 2, 6, 0, -1), 2 * 3600), at(2026, 12, 2, 23, 0, -1));
+    assert_int_equal(qm_batch_done_by(&t, noon, 0), noon);
+    /* a night that an hour is put into, and one that lacks one */
+    assert_int_equal(qm_batch_done_by(&t, at(2026, 10, 24, 22, 0, -1), 9 * 3600), at(2026, 10, 25, 6, 0, -1));
+    assert_int_equal(qm_batch_done_by(&t, at(2026, 3, 28, 22, 0, -1), 8 * 3600), at(2026, 3, 29, 7, 0, -1));
+    assert_true(qm_batch_done_by(&t, noon, 1e15) > noon); /* never, but it is told at once */
+    assert_string_equal(qm_batch_soon_text(at(2026, 12, 2, 3, 40, -1), noon, text, sizeof text), "03:40");
+    assert_string_equal(qm_batch_soon_text(at(2026, 12, 2, 13, 0, -1), noon, text, sizeof text), "Wed 13:00");
+    assert_string_equal(qm_batch_soon_text(at(2026, 12, 9, 13, 0, -1), noon, text, sizeof text), "2026-12-09 13:00");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse),     cmocka_unit_test(test_meant),   cmocka_unit_test(test_midnight),
-        cmocka_unit_test(test_next),      cmocka_unit_test(test_forward), cmocka_unit_test(test_back),
-        cmocka_unit_test(test_no_summer), cmocka_unit_test(test_gate),
+        cmocka_unit_test(test_done_by),  cmocka_unit_test(test_parse),     cmocka_unit_test(test_meant),
+        cmocka_unit_test(test_midnight), cmocka_unit_test(test_next),      cmocka_unit_test(test_forward),
+        cmocka_unit_test(test_back),     cmocka_unit_test(test_no_summer), cmocka_unit_test(test_gate),
     };
     return cmocka_run_group_tests(tests, set_zone, NULL);
 }

@@ -86,6 +86,8 @@ struct result {
     int64_t paced;                   /* tokens of prompts at the last */
     char *lines;                     /* OUT.partial */
     char state[64];
+    bool predicted; /* --status would tell the prediction, */
+    double left;    /* and what is left of the job */
 };
 
 /* A whole job under `name`, which may be there already; hours NULL: any time. */
@@ -140,7 +142,8 @@ static struct result run_job(const char *name, struct clocks *c, const char *hou
                              .show = {.progress = &progress},
                              .interrupt = &c->signal,
                              .clock = &clock,
-                             .rows_known = -1};
+                             .rows_known = -1,
+                             .predicted = {.seconds = 1000}};
     if (hours)
         assert_int_equal(qm_hours_parse(hours, &r.times.hours, &err), 0);
     out.rc = qm_batch_run(&r, &err);
@@ -152,6 +155,11 @@ static struct result run_job(const char *name, struct clocks *c, const char *hou
     out.rows = totals.rows;
     assert_int_equal(qm_journal_get(journal, "state", &state, &found, &err), 0);
     snprintf(out.state, sizeof out.state, "%s", found ? state.data : "");
+    state.len = 0;
+    assert_int_equal(qm_journal_get(journal, "status", &state, &found, &err), 0);
+    out.predicted =
+        strstr(state.data, "left     about 16 min 40 s, done by ") && strstr(state.data, " (predicted), after");
+    assert_int_equal(qm_batch_left_kept(journal, &out.left, &err), 0);
     struct qm_batch_pace pace;
     struct qm_batch_slow slow[QM_BATCH_SLOWEST];
     int n_slow;
@@ -275,6 +283,7 @@ static void test_ends_paused(void **state) {
     assert_int_equal(r.rc, QM_STOPPED);
     assert_in_range(r.rests, 15, 20);
     assert_string_equal(r.state, "stopped by --until");
+    assert_true(r.predicted && r.left == 1000); /* before the first step */
     free(r.lines);
     c = (struct clocks){.real = evening, .steady = 9, .at = 3, .interrupted = true};
     r = run_job("signal", &c, "22:00-07:00", 0);
@@ -287,6 +296,7 @@ static void test_ends_paused(void **state) {
     r = run_job("until", &c, NULL, evening + 4);
     assert_int_equal(r.rc, QM_STOPPED);
     assert_true(r.rows < ROWS);
+    assert_true(!r.predicted && r.left > 0 && r.left != 1000); /* what its own steps cost */
     free(r.lines);
     /* and the job is whole when it has run again */
     waits("until", (struct clocks){.real = evening, .steady = 9}, NULL, 0);
