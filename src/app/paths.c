@@ -111,7 +111,8 @@ static int add_written(struct check *c, const char *option, const char *path, co
 }
 
 static int add_job(struct check *c, const char *out, struct qm_error *err) {
-    static const char *const suffixes[] = {".partial", ".journal", ".journal-wal", ".journal-shm", ".lock", ".kv"};
+    static const char *const suffixes[] = {".partial",         ".journal", ".journal-wal", ".journal-shm",
+                                           ".journal-journal", ".lock",    ".kv"};
     const char *folder = qm_args_text(c->args, QM_OPT_CHECKPOINT_DIR, NULL), *slash = strrchr(out, '/');
     char kv[NAME_ROOM];
     int rc = QM_OK;

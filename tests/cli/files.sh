@@ -142,7 +142,7 @@ cp in.jsonl kept
 batch() { # batch CODE NAME ARGUMENT...
     expect "$1" "$2" batch "$DEMO" "${@:3}" --threads 1 --context 256
 }
-for suffix in .partial .kv .lock .journal .journal-wal .journal-shm; do
+for suffix in .partial .kv .lock .journal .journal-wal .journal-shm .journal-journal; do
     cp kept "job$suffix"
     batch 3 "the input is job$suffix" "job$suffix" -o job
     safe "job$suffix" "job$suffix"

@@ -121,6 +121,7 @@ static int open_journal(struct job *j, struct qm_error *err) {
     if (!rc && !mine)
         rc = qm_fail(err, QM_INPUT, "%s is there, and this job has not written it: move it away", j->paths.out);
     bool made = !rc && j->complete && access(j->paths.out, F_OK) == 0;
+    rc = rc || !made ? rc : qm_journal_take_log(j->journal, err);
     rc = rc || j->created || made ? rc : verify_journal(j, err);
     return rc || j->created || made || !crash.n ? rc : note_crash(j, &crash, err);
 }

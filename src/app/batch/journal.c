@@ -240,13 +240,12 @@ int qm_journal_open(const char *path, struct qm_journal **out, bool *created, st
     *out = NULL;
     if (rc)
         return rc;
+    /* a journal that is refused keeps its log */
+    sqlite3_db_config(j->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     rc = identify(j, created, err);
     if (!rc)
         rc = execute(j, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY", "opening",
                      err);
-    /* What an earlier run left in the log is written anew: should its fsync have failed, this one counts. */
-    if (!rc)
-        rc = execute(j, "PRAGMA wal_checkpoint(TRUNCATE)", "opening", err);
     if (!rc && *created)
         rc = create_tables(j, err);
     /* Tables without a value: killed before the job's first commit. */
@@ -256,6 +255,8 @@ int qm_journal_open(const char *path, struct qm_journal **out, bool *created, st
     *created = values == 0;
     if (!rc)
         rc = prepare(j, err);
+    if (!rc && *created)
+        rc = qm_journal_take_log(j, err);
     if (rc) {
         j->failed = true;
         qm_journal_close(j);
@@ -263,6 +264,14 @@ int qm_journal_open(const char *path, struct qm_journal **out, bool *created, st
     }
     *out = j;
     return QM_OK;
+}
+
+/* It is written anew: should its fsync have failed, this one counts. */
+int qm_journal_take_log(struct qm_journal *j, struct qm_error *err) {
+    int rc = execute(j, "PRAGMA wal_checkpoint(TRUNCATE)", "opening", err);
+    if (!rc)
+        sqlite3_db_config(j->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+    return rc;
 }
 
 int qm_journal_open_reader(const char *path, struct qm_journal **out, struct qm_error *err) {

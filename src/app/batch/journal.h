@@ -22,6 +22,9 @@ struct qm_journal;
 
 /* Creates it where there is none. *created: it was not there, or holds no job. */
 int qm_journal_open(const char *path, struct qm_journal **out, bool *created, struct qm_error *err);
+/* What an earlier run left in the log becomes the database's. Until then, and where the journal is refused, both stay
+ * as they were found. Done by qm_journal_open of a new one, and by qm_journal_verify; before anything is changed. */
+int qm_journal_take_log(struct qm_journal *j, struct qm_error *err);
 /* To look at, beside the job that may be running. QM_INPUT where there is none. */
 int qm_journal_open_reader(const char *path, struct qm_journal **out, struct qm_error *err);
 /* Of a job that is to go on: whether all that the journal keeps is what was written. Every record has a hash (a seal),

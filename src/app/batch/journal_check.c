@@ -166,6 +166,7 @@ int qm_journal_verify(struct qm_journal *j, struct qm_journal_found *out, struct
                   "SELECT count(*) FROM row WHERE number > 0 AND number < (SELECT CAST(value AS INTEGER) FROM value "
                   "WHERE key = 'position_row')",
                   &before, err);
+    rc = rc ? rc : qm_journal_take_log(j, err);
     for (size_t i = 0; i < list.n && !rc; i++)
         rc = drop(j, list.data[i], err);
     if (!rc && before < position - 1)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 
@@ -54,29 +55,35 @@ static int hash_file(struct qm_hasher *h, const char *dir, const char *name, str
     return hash_text_file(h, path, err);
 }
 
-int qm_manifest_add_texts(struct qm_manifest *m, const char *dir, const char *template_file, struct qm_error *err) {
+/* Those of a folder, in the order of their names. */
+static int hash_folder(struct qm_hasher *h, const char *dir, struct qm_error *err) {
     struct dirent **names;
+    int n = scandir(dir, &names, NULL, alphasort), rc = QM_OK;
+    if (n < 0)
+        return qm_fail_errno(err, "%s", dir);
+    for (int i = 0; i < n; i++) {
+        if (!rc && is_text_file(names[i]->d_name))
+            rc = hash_file(h, dir, names[i]->d_name, err);
+        free(names[i]);
+    }
+    free(names);
+    return rc;
+}
+
+int qm_manifest_add_texts(struct qm_manifest *m, const char *dir, const char *template_file, struct qm_error *err) {
     struct qm_hasher *h;
-    char hash[QM_HASH_TEXT];
+    char hash[QM_HASH_TEXT], more[4600];
     int rc = qm_hasher_new(&h, err);
     if (rc)
         return rc;
-    int n = scandir(dir, &names, NULL, alphasort);
-    if (n < 0) {
-        rc = qm_fail_errno(err, "%s", dir);
-        qm_hasher_free(h);
-        return rc;
-    }
-    for (int i = 0; i < n && !rc; i++)
-        if (is_text_file(names[i]->d_name))
-            rc = hash_file(h, dir, names[i]->d_name, err);
+    snprintf(more, sizeof more, "%s/additional_chat_templates", dir);
+    rc = hash_folder(h, dir, err);
+    if (!rc && access(more, F_OK) == 0)
+        rc = hash_folder(h, more, err);
     if (!rc && template_file)
         rc = hash_text_file(h, template_file, err);
     qm_hasher_text(h, hash);
     qm_manifest_add(m, "tokenizer", "the model's tokenizer, chat template or generation_config.json", hash, false);
-    for (int i = 0; i < n; i++)
-        free(names[i]);
-    free(names);
     qm_hasher_free(h);
     return rc;
 }

@@ -52,6 +52,12 @@ static bool index_mark(const unsigned char *head) {
     return version == 3007000 || version == 0;
 }
 
+/* SQLite's rollback journal, there for a moment while the database is made: its mark, or zeros until it is synced. */
+static bool rollback_mark(const unsigned char *head) {
+    static const unsigned char mark[8] = {0xD9, 0xD5, 0x05, 0xF9, 0x20, 0xA1, 0x63, 0xD7}, none[8];
+    return !memcmp(head, mark, sizeof mark) || !memcmp(head, none, sizeof none);
+}
+
 static bool any(const unsigned char *head) {
     (void)head;
     return true;
@@ -63,8 +69,13 @@ typedef bool mark_fn(const unsigned char *head);
 static const struct own {
     const char *suffix;
     mark_fn *mark;
-} own[] = {{".journal", journal_mark}, {".journal-wal", log_mark}, {".journal-shm", index_mark},
-           {".kv", qm_kv_store_mark},  {".partial", any},          {"", any}};
+} own[] = {{".journal", journal_mark},
+           {".journal-wal", log_mark},
+           {".journal-shm", index_mark},
+           {".kv", qm_kv_store_mark},
+           {".journal-journal", rollback_mark},
+           {".partial", any},
+           {"", any}};
 enum { N_OWN = sizeof own / sizeof *own };
 
 static enum owner owner_of(const char *path, mark_fn *mark) {
@@ -167,7 +178,8 @@ int qm_batch_names_check(const struct qm_batch_paths *paths, bool *log, struct q
                            path);
         /* an empty OUT may be an answer to nothing; the others hold nothing then */
         bool full = owner[i] == OURS || (owner[i] == EMPTY && !*own[i].suffix);
-        bool harmless = own[i].mark == qm_kv_store_mark || (owner[0] == EMPTY && i < 3);
+        bool begins = own[i].mark == index_mark || own[i].mark == rollback_mark; /* as a journal that is being made */
+        bool harmless = own[i].mark == qm_kv_store_mark || (owner[0] == EMPTY && begins);
         if (full && !harmless && (owner[0] == NOBODY || owner[0] == EMPTY))
             return qm_fail(err, QM_INPUT,
                            "%s is there, and no journal of a job that wrote it: put %s back, name another output, or "

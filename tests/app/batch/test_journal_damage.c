@@ -136,6 +136,50 @@ static void test_flipped_bits(void **state) {
     free(good);
 }
 
+/* Refused, it stays as it was found, with what its log has. */
+static void test_log_is_left(void **state) {
+    (void)state;
+    struct qm_journal *j;
+    struct qm_journal_found found;
+    struct qm_error err = {0};
+    bool created;
+    size_t n, n_log, n_now;
+    char log[TEST_PATH + 8], *at;
+    snprintf(log, sizeof log, "%s-wal", path);
+    make_journal();
+    assert_int_equal(qm_journal_open(path, &j, &created, NULL), 0);
+    assert_int_equal(qm_journal_verify(j, &found, NULL), 0);
+    const struct qm_journal_row row = {.number = DAMAGED_ROWS + 1, .text = "new", .len = 3};
+    assert_int_equal(qm_journal_add(j, &row, NULL), 0);
+    assert_int_equal(qm_journal_commit(j, NULL), 0);
+    char *database = test_read_file(path, &n), *kept = test_read_file(log, &n_log), *now;
+    assert_true(n_log > 4096);
+    qm_journal_close(j);
+    at = memmem(database, n, "begun", 5);
+    assert_non_null(at);
+    *at ^= 1;
+    test_write_file(path, database, n);
+    test_write_file(log, kept, n_log);
+    assert_int_equal(qm_journal_open(path, &j, &created, NULL), 0);
+    assert_int_equal(qm_journal_verify(j, &found, &err), QM_INPUT);
+    qm_journal_close(j);
+    now = test_read_file(log, &n_now);
+    assert_non_null(now);
+    assert_int_equal(n_now, n_log);
+    assert_memory_equal(now, kept, n_log);
+    free(now);
+    /* mended, all of it is there */
+    *at ^= 1;
+    test_write_file(path, database, n);
+    assert_int_equal(qm_journal_open(path, &j, &created, NULL), 0);
+    assert_int_equal(qm_journal_verify(j, &found, NULL), 0);
+    assert_int_equal(qm_journal_whole(j, DAMAGED_ROWS + 1, NULL), 0);
+    qm_journal_close(j);
+    assert_int_not_equal(access(log, F_OK), 0);
+    free(database);
+    free(kept);
+}
+
 static void test_copied_pages(void **state) {
     (void)state;
     enum { PAGE = 4096 };
@@ -198,6 +242,7 @@ static void test_lost_rows(void **state) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {TEST(test_flipped_bits), TEST(test_copied_pages), TEST(test_lost_rows)};
+    const struct CMUnitTest tests[] = {TEST(test_flipped_bits), TEST(test_copied_pages), TEST(test_lost_rows),
+                                       TEST(test_log_is_left)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,7 +14,8 @@ static char dir[TEST_PATH], out[TEST_PATH];
 static struct qm_batch_paths paths;
 static struct qm_progress quiet = {.quiet = true};
 
-static const char *const suffixes[] = {".journal", ".journal-wal", ".journal-shm", ".kv", ".partial", ""};
+static const char *const suffixes[] = {
+    ".journal", ".journal-wal", ".journal-shm", ".kv", ".journal-journal", ".partial", ""};
 enum { N = sizeof suffixes / sizeof *suffixes };
 
 static int set_up(void **state) {
@@ -69,7 +70,7 @@ static void files_that_no_journal_knows_are_refused_and_left(void **state) {
     for (int i = 1; i < N; i++) {
         name(path, suffixes[i]);
         test_write_file(path, "{\"custom_id\": 1}\n", 17);
-        check_refused(path, i < 4 ? "is not" : "no journal of a job that wrote it");
+        check_refused(path, i < 5 ? "is not" : "no journal of a job that wrote it");
         file_is(path, "{\"custom_id\": 1}\n");
         unlink(path);
     }
@@ -81,6 +82,11 @@ static void files_that_no_journal_knows_are_refused_and_left(void **state) {
     test_write_file(paths.partial, "row\n", 4);
     test_write_file(paths.journal, "", 0);
     check_refused(paths.partial, "no journal");
+    unlink(paths.partial);
+    name(path, ".journal-wal");
+    test_write_file(path, "\x37\x7f\x06\x82", 4);
+    check_refused(path, "no journal");
+    unlink(path);
     /* but what is empty beside it, or a store left over, is in nobody's way */
     test_write_file(paths.partial, "", 0);
     test_write_file(paths.kv, "\xFEQMKV01", 8);
@@ -130,7 +136,7 @@ static void with_a_journal_its_own_files_are_taken_and_others_refused(void **sta
     test_write_file(path, "\x37\x7f\x06\x82", 4);
     assert_int_equal(qm_batch_names_check(&paths, &log, &err), 0);
     assert_true(log);
-    for (int i = 1; i < 4; i++) {
+    for (int i = 1; i < 5; i++) {
         name(path, suffixes[i]);
         test_write_file(path, "questions", 9);
         check_refused(path, "is not");
