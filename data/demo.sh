@@ -1,5 +1,5 @@
 #!/bin/sh
-# `make demo`: the whole story in a minute or two, told with the demonstration model. A batch of 60 questions about
+# `make demo`: the whole story told with the demonstration model. A batch of 60 questions about
 # three logbooks that is killed (kill -9) in the middle and resumed, every answer beside the expected one; then what
 # this machine can do (which is measured, once), what the plan says, a card (emulated) compared with the CPU, and what
 # to type for a real model.
@@ -40,6 +40,8 @@ narrow() {
 }
 # The machine's lines that begin so, an energy's reason whole.
 of_machine() { awk -v begin="$1" '/^ / { if (energy) print; next } { energy = /^energy/ && $0 ~ begin } $0 ~ begin' "$scratch/machine"; }
+# The last table of a plan: what was not measured before is shown by default rates first, and again when it is.
+last_plan() { awk '/^model / { text = "" } { text = text $0 "\n" } END { printf "%s", text }' "$scratch/plan"; }
 failed() { # failed CODE WHAT
     echo "$2 failed (exit code $1):"
     cat "$scratch/log"
@@ -136,7 +138,7 @@ title 'What it took'
 {
     echo "prompts        $(job prompt) tokens; $(job cached) of them not computed again: questions about the same logbook share them (prefix cache)"
     awk -v prompt="$(job prompt)" -v cached="$(job cached)" -v generated="$(job generated)" -v s="$(job seconds)" -v runs="$(job runs)" 'BEGIN {
-        printf "speed          prompts computed at %.0f tokens/s, answers generated at %.1f, in %.1f s of work in %d runs\n",
+        printf "speed          prompts computed at %.0f tokens/s, answers generated at %.1f tokens/s, in %.1f s of work in %d runs\n",
                (prompt - cached) / s, generated / s, s, runs }'
     joules=$(job joules)
     [ -z "$joules" ] || awk -v j="$joules" -v generated="$(job generated)" 'BEGIN {
@@ -158,17 +160,18 @@ of_machine '^(processor|instructions|memory  |energy|read|BF16)' | narrow
 title 'Before anything is loaded: what fits, and how fast it will be'
 shown "$quietmind plan $model"
 "$quietmind" plan $model >"$scratch/plan" || failed $? plan
-grep -E '^(model|memory|total|left|tokens/s|prompt|generation|would)' "$scratch/plan" | narrow
+last_plan | grep -E '^(model|memory|total|left|tokens/s|prompt|generation|would)' | narrow
 
 title 'A card, emulated: planned, then compared with the CPU on the same answers'
 card=emulated:16MiB,bandwidth=200,bf16=4T,pcie=16,launch=1,handover=2
 printf '$ %s \\\n    --device %s\n' "$quietmind plan $model --context 4096" "$card"
 : >"$scratch/log"
 "$quietmind" plan $model --context 4096 --device $card >"$scratch/plan" || failed $? plan
-awk '/^placement/ { on = 1 } /^(search|$)/ { on = 0 } on || /^(tokens\/s|prompt +[0-9]|generation +[0-9])/' "$scratch/plan" | narrow
-printf '$ %s \\\n    --device %s\n' "$quietmind compare $model --configs cpu,quiet,emulated:auto -n 32" "$card"
+last_plan | awk '/^placement/ { on = 1 } /^(search|$)/ { on = 0 } on || /^(tokens\/s|prompt +[0-9]|generation +[0-9])/' |
+    narrow
+printf '$ %s \\\n    --device %s\n' "$quietmind compare $model --configs cpu,quiet,emulated:auto -n 64" "$card"
 : >"$scratch/log"
-"$quietmind" compare $model --configs cpu,quiet,emulated:auto -n 32 --device $card --csv >"$scratch/csv" ||
+"$quietmind" compare $model --configs cpu,quiet,emulated:auto -n 64 --device $card --csv >"$scratch/csv" ||
     failed $? compare
 awk -F, 'NR == 1 { printf "  %-14s %10s %10s %10s %10s  %s\n", "tokens/s", "prompt", "predicted", "generated", "predicted", "answers" }
     NR > 1 { gsub(/"/, "", $1)

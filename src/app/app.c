@@ -4,6 +4,7 @@
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "app/completion.h"
 #include "app/foreign.h"
@@ -55,6 +56,10 @@ static int find_command(const char *name, const struct qm_command **out, struct 
         return rc;
     if (near)
         return qm_fail(err, QM_USAGE, "unknown command \"%s\"; did you mean %s?", name, near);
+    if (strchr(name, '/') || access(name, F_OK) == 0)
+        return qm_fail(
+            err, QM_USAGE,
+            "unknown command \"%s\": the command comes first, as in quietmind chat MODEL; see quietmind --help", name);
     return qm_fail(err, QM_USAGE, "unknown command \"%s\"; see quietmind --help", name);
 }
 

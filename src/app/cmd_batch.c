@@ -64,9 +64,23 @@ static const struct qm_mode batch_modes[] = {{.by = QM_OPT_STATUS, .alone = true
 static const struct qm_need batch_needs[] = {
     {QM_OPT_JSON, QM_OPT_STATUS, 0}, {QM_OPT_KV_DISK_SIZE, QM_OPT_KV_DISK, 0}, {QM_OPT_END, 0, 0}};
 
+static const struct qm_option_words batch_words[] = {
+    {QM_OPT_MAX_TOKENS,
+     "with --document: generate at most N tokens an answer (-1: until an end token or the context is "
+     "full)",
+     NULL},
+    {QM_OPT_TEMPERATURE, "with --document: sampling temperature; 0: greedy", NULL},
+    {QM_OPT_SYSTEM, "with --document: the system message", NULL},
+    {QM_OPT_TEMPLATE_ARG,
+     "with --document: set a variable of the chat template, as JSON or else as text; may be repeated", NULL},
+    {QM_OPT_JSON, "with --status: print it as JSON", NULL},
+    {QM_OPT_SEED, "seed of the rows that name none, with their custom_id", "0"},
+    {QM_OPT_OUTPUT, "the file to write the answers to", NULL},
+    {QM_OPT_END, NULL, NULL}};
+
 const struct qm_command qm_cmd_batch = {
     .name = "batch",
-    .usage = "MODEL IN.jsonl -o OUT.jsonl",
+    .usage = "MODEL (IN.jsonl | --document PATH --ask FILE) -o OUT",
     .summary = "Answer many requests from a file, without losing work",
     .details = "IN.jsonl is an OpenAI batch file: a line {custom_id, method, url, body} for each\n"
                "request to /v1/chat/completions, /v1/completions or /v1/embeddings. OUT.jsonl\n"
@@ -77,7 +91,7 @@ const struct qm_command qm_cmd_batch = {
                "Without IN.jsonl: --document and --ask ask every question about every document;\n"
                "OUT's name says how the answers are written: .md, .txt, .csv, .json, or .jsonl.\n"
                "A request without a seed gets one from --seed and its custom_id.\n"
-               "Exit codes: 0 all rows answered or told why not; 1 every row failed, or with\n"
+               "Exit codes: 0 done (a row that failed says why); 1 every row failed, or with\n"
                "--strict some; 3 the input or the journal was refused; 4 memory holds less than\n"
                "when the job began; 5 a disk failed or is full; 6 stopped by --until; 130\n"
                "interrupted. After 4, 5, 6 and 130 the same command resumes.\n",
@@ -90,6 +104,7 @@ const struct qm_command qm_cmd_batch = {
     .options = batch_options,
     .modes = batch_modes,
     .needs = batch_needs,
+    .words = batch_words,
     .common = true,
     .max_positional = 1,
     .takes_model = true,

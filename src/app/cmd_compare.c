@@ -65,7 +65,7 @@ static int add_prompt(struct compare *c, const char *name, const char *text, siz
     return !rc && ids->len == 0 ? qm_fail(err, QM_INPUT, "%s: the prompt is empty", name) : rc;
 }
 
-static int usual_prompt(const struct qm_args *args, struct compare *c, struct qm_error *err) {
+static int default_prompt(const struct qm_args *args, struct compare *c, struct qm_error *err) {
     int64_t wanted = qm_args_int(args, QM_OPT_PROMPT_TOKENS, 512);
     struct qm_ids *ids = &c->task.prompt[0];
     struct qm_buf text = {0};
@@ -77,7 +77,7 @@ static int usual_prompt(const struct qm_args *args, struct compare *c, struct qm
         for (size_t i = text.len / (sizeof TEXT - 1); i < times && !rc; i++)
             rc = qm_buf_str(&text, TEXT, err);
         if (!rc)
-            rc = add_prompt(c, "the usual prompt", text.data, text.len, err);
+            rc = add_prompt(c, "the default prompt", text.data, text.len, err);
     }
     ids->len = (int64_t)ids->len > wanted ? (size_t)wanted : ids->len;
     qm_buf_free(&text);
@@ -98,7 +98,7 @@ static int read_prompts(const struct qm_args *args, struct compare *c, struct qm
         qm_buf_free(&text);
     }
     if (!rc && t->prompts == 0)
-        rc = usual_prompt(args, c, err);
+        rc = default_prompt(args, c, err);
     struct qm_hasher *hasher = NULL;
     rc = rc ? rc : qm_hasher_new(&hasher, err);
     if (rc)
@@ -329,6 +329,12 @@ static const struct qm_mode compare_modes[] = {{.by = QM_OPT_HISTORY, .alone = t
 static const struct qm_need compare_needs[] = {
     {QM_OPT_SEQUENCES, QM_OPT_JOB, 0}, {QM_OPT_CHAT_TEMPLATE, QM_OPT_JOB, 0}, {QM_OPT_END, 0, 0}};
 
+static const struct qm_option_words compare_words[] = {{QM_OPT_TEMPERATURE, NULL, "0"},
+                                                       {QM_OPT_SEED, NULL, "0"},
+                                                       {QM_OPT_OUTPUT, "also write the result to OUT, as JSON", NULL},
+                                                       {QM_OPT_SEQUENCES, "with --job: sequences at once", NULL},
+                                                       {QM_OPT_END, NULL, NULL}};
+
 const struct qm_command qm_cmd_compare = {
     .name = "compare",
     .usage = "[MODEL]",
@@ -356,6 +362,7 @@ const struct qm_command qm_cmd_compare = {
     .options = compare_options,
     .modes = compare_modes,
     .needs = compare_needs,
+    .words = compare_words,
     .takes_model = true,
     .demo_without_model = true,
     .run = run_compare,

@@ -352,6 +352,11 @@ static const struct qm_mode plan_modes[] = {{.by = QM_OPT_ACCURACY, .alone = tru
                                             {.by = QM_OPT_MACHINE, .refuses = described_refuses},
                                             {.by = QM_OPT_END}};
 
+static const struct qm_option_words plan_words[] = {
+    {QM_OPT_PROFILE_EXPERTS, "expert usage counts that run, chat or perplexity wrote to FILE", "every expert equally"},
+    {QM_OPT_OUTPUT, "also write the plan to OUT, for --offload", NULL},
+    {QM_OPT_END, NULL, NULL}};
+
 const struct qm_command qm_cmd_plan = {
     .name = "plan",
     .usage = "[MODEL... | --random SHAPE | --table]",
@@ -366,6 +371,7 @@ const struct qm_command qm_cmd_plan = {
                "quietmind plan --random llama-3-70b --machine epyc-9575f-2s\n",
     .options = plan_options,
     .modes = plan_modes,
+    .words = plan_words,
     .max_positional = -1,
     .takes_model = true,
     .demo_without_model = true,

@@ -132,13 +132,14 @@ static int zsh_text(const char *text, struct qm_error *err) {
     return rc;
 }
 
-static int zsh_name(enum qm_option option, const char *dashes, const char *name, struct qm_error *err) {
+static int zsh_name(const struct qm_command *c, enum qm_option option, const char *dashes, const char *name,
+                    struct qm_error *err) {
     const struct qm_option_info *o = &qm_options[option];
     const char *words = choices_of(option), *joined = o->kind == QM_VALUE_MAYBE_TEXT ? "=-" : "";
     int rc =
         qm_out_printf(err, " \\\n            '%s%s%s%s[", o->kind == QM_VALUE_LIST ? "*" : "", dashes, name, joined);
     if (!rc)
-        rc = zsh_text(o->help, err);
+        rc = zsh_text(qm_command_words(c, option).help, err);
     if (!rc)
         rc = qm_out_text("]", err);
     if (!rc && o->kind != QM_VALUE_NONE && (rc = qm_out_text(takes_word(o) ? ":" : "::", err)) == QM_OK)
@@ -158,11 +159,11 @@ static int zsh_command(const struct qm_command *c, const struct qm_command *cons
         char letter[2] = {info->letter, 0};
         if (!qm_command_takes(c, o))
             continue;
-        rc = zsh_name(o, "--", info->name, err);
+        rc = zsh_name(c, o, "--", info->name, err);
         if (!rc && info->alias)
-            rc = zsh_name(o, "--", info->alias, err);
+            rc = zsh_name(c, o, "--", info->alias, err);
         if (!rc && info->letter)
-            rc = zsh_name(o, "-", letter, err);
+            rc = zsh_name(c, o, "-", letter, err);
     }
     if (!rc && !strcmp(c->name, "help")) {
         rc = qm_out_text(" \\\n            '1:command:(", err);

@@ -35,7 +35,7 @@ const struct qm_foreign_option qm_foreign_options[] = {
     {"--swap-space --kv-cache-memory-bytes --kv-cache-memory -cram --cache-ram", {QM_OPT_KV_MEMORY}, "a size such as 64G"},
     {"--prompt-cache --slot-save-path --prompt-cache-all", {QM_OPT_KV_DISK}, "a folder"},
     {"--enable-prefix-caching --cache-reuse --cache-prompt --prompt-cache-ro", {0},
-     "equal beginnings are always computed once"},
+     "shared prefixes are always computed once"},
     {"--mlock --no-mmap --mmap --direct-io -dio", {0}, "weights are read into memory once and stay there"},
     {"--keep --context-shift --no-context-shift --rope-shift", {0}, "what does not fit the context is refused, never cut"},
     /* devices */

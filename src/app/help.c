@@ -74,21 +74,22 @@ static int wrapped(const char *text, int at, struct qm_error *err) {
 }
 
 /* "help text (default: 5)" */
-static void option_text(enum qm_option option, char *out, size_t size) {
-    const struct qm_option_info *o = &qm_options[option];
-    snprintf(out, size, o->initial ? "%s (default: %s)" : "%s", o->help, o->initial);
+static void option_text(const struct qm_command *c, enum qm_option option, char *out, size_t size) {
+    struct qm_option_words w = qm_command_words(c, option);
+    snprintf(out, size, w.initial ? "%s (default: %s)" : "%s", w.help, w.initial);
 }
 
-static int option_line(enum qm_option option, struct qm_error *err) {
+static int option_line(const struct qm_command *c, enum qm_option option, struct qm_error *err) {
     char heading[128], text[512];
     option_heading(option, heading, sizeof heading);
-    option_text(option, text, sizeof text);
+    option_text(c, option, text, sizeof text);
     int rc = qm_out_printf(err, "  %s", heading);
     return rc ? rc : wrapped(text, 2 + (int)strlen(heading), err);
 }
 
 /* Calls f for each option that the command takes, group by group; name is NULL but before a group's first one. */
-static int each_option(const struct qm_command *c, int (*f)(const char *name, enum qm_option o, struct qm_error *err),
+static int each_option(const struct qm_command *c,
+                       int (*f)(const struct qm_command *c, const char *name, enum qm_option o, struct qm_error *err),
                        struct qm_error *err) {
     int rc = QM_OK;
     for (size_t g = 0; g < qm_n_option_groups; g++) {
@@ -96,16 +97,16 @@ static int each_option(const struct qm_command *c, int (*f)(const char *name, en
         for (const unsigned char *o = qm_option_groups[g].options; *o && !rc; o++) {
             if (!qm_command_takes(c, *o))
                 continue;
-            rc = f(name, *o, err);
+            rc = f(c, name, *o, err);
             name = NULL;
         }
     }
     return rc;
 }
 
-static int help_option(const char *group, enum qm_option o, struct qm_error *err) {
+static int help_option(const struct qm_command *c, const char *group, enum qm_option o, struct qm_error *err) {
     int rc = group ? qm_out_printf(err, "\n%s:\n", group) : QM_OK;
-    return rc ? rc : option_line(o, err);
+    return rc ? rc : option_line(c, o, err);
 }
 
 /* Every line of `text` after two spaces. */
@@ -133,7 +134,7 @@ int qm_help_program(const struct qm_command *const *commands, size_t n, struct q
         rc = qm_out_printf(err, "  %-12s%s\n", commands[i]->name, commands[i]->summary);
     if (!rc)
         rc = qm_out_printf(err,
-                           "\nquietmind COMMAND --help explains one; quietmind --version says which this is.\n\n"
+                           "\nquietmind COMMAND --help explains one; quietmind --version shows the version.\n\n"
                            "%s\n%s\nExamples:\n  quietmind chat\n  quietmind chat Qwen/Qwen3-4B -f report.txt\n"
                            "  quietmind run ~/models/Llama-3.1-8B -p \"Once upon a time\" -n 100\n\nExit codes:\n",
                            MODELS, STREAMS);
@@ -167,10 +168,10 @@ static int roff_pair(const char *before, const char *text, const char *after, st
     return rc ? rc : qm_out_text(after, err);
 }
 
-static int roff_option(const char *group, enum qm_option option, struct qm_error *err) {
+static int roff_option(const struct qm_command *c, const char *group, enum qm_option option, struct qm_error *err) {
     char heading[128], text[512];
     option_heading(option, heading, sizeof heading);
-    option_text(option, text, sizeof text);
+    option_text(c, option, text, sizeof text);
     int rc = group ? roff_pair(".PP\n", group, ":\n", err) : QM_OK;
     if (!rc)
         rc = roff_pair(".TP\n.B ", heading, "\n", err);

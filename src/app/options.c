@@ -91,6 +91,16 @@ bool qm_command_takes(const struct qm_command *command, enum qm_option option) {
            in_list(command->options, option) || (command->common && in_list(qm_common_options, option));
 }
 
+struct qm_option_words qm_command_words(const struct qm_command *command, enum qm_option option) {
+    struct qm_option_words out = {option, qm_options[option].help, qm_options[option].initial};
+    for (const struct qm_option_words *w = command->words; w && w->option; w++)
+        if (w->option == option) {
+            out.help = w->help ? w->help : out.help;
+            out.initial = w->initial ? w->initial : out.initial;
+        }
+    return out;
+}
+
 /* The option called `name` (n bytes) among those that the command takes, or QM_OPT_END. */
 static enum qm_option find_option(const struct qm_command *command, const char *name, size_t n) {
     for (int o = 1; o < QM_OPT_COUNT; o++) {

@@ -195,6 +195,12 @@ struct qm_need {
     unsigned char option, with, or_with;
 };
 
+/* What --help says of an option where it is something else in one command than in the table; NULL: as in the table. */
+struct qm_option_words {
+    unsigned char option; /* enum qm_option; QM_OPT_END ends a list */
+    const char *help, *initial;
+};
+
 struct qm_command {
     const char *name;
     const char *usage;                    /* what follows the name */
@@ -204,6 +210,7 @@ struct qm_command {
     const unsigned char *options;         /* enum qm_option, ended by QM_OPT_END */
     const struct qm_mode *modes;          /* or NULL */
     const struct qm_need *needs;          /* ended by an option QM_OPT_END; or NULL */
+    const struct qm_option_words *words;  /* or NULL */
     bool common;                          /* takes qm_common_options too: loads a model */
     int min_positional, max_positional;   /* beside the model; max -1: any number */
     bool computes;                        /* on devices, where some are given: cards are refused */
@@ -239,6 +246,8 @@ int qm_args_parse(const struct qm_command *command, int argc, char *const *argv,
 void qm_args_free(struct qm_args *a);
 
 bool qm_command_takes(const struct qm_command *command, enum qm_option option);
+/* What the option is in this command, and its default (NULL: nothing to show). */
+struct qm_option_words qm_command_words(const struct qm_command *command, enum qm_option option);
 
 /* The value given, or the default. */
 int64_t qm_args_int(const struct qm_args *a, enum qm_option option, int64_t absent);

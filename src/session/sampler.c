@@ -398,7 +398,8 @@ int qm_sampler_next(struct qm_sampler *s, struct qm_sampler_scratch *x, const st
     struct kept k;
     keep_candidates(&s->set, x, past, logits, &k);
     if (!k.n && !k.all)
-        return qm_fail(err, QM_SYSTEM, "no token can be drawn: none of the %lld logits is finite", (long long)x->vocab);
+        return qm_fail(err, QM_SYSTEM, "no token can be sampled: none of the %lld logits is finite",
+                       (long long)x->vocab);
     size_t m = 1;
     if (s->set.temperature > 0) { /* the draw is below 1 by more than any rounding of the sum: a crossing exists */
         double drawn = qm_pcg32_next(&s->random) * 0x1p-32 * k.total;

@@ -289,13 +289,27 @@ static void test_defaults(void **state) {
     }
 }
 
+/* What an option is in one command is told there, and only there: no default of another command. */
+static void words_of_a_command(void **state) {
+    (void)state;
+    assert_string_equal(qm_command_words(&qm_cmd_run, QM_OPT_SEED).initial, "by the clock");
+    assert_string_equal(qm_command_words(&qm_cmd_compare, QM_OPT_SEED).initial, "0");
+    assert_string_equal(qm_command_words(&qm_cmd_compare, QM_OPT_TEMPERATURE).initial, "0");
+    assert_string_equal(qm_command_words(&qm_cmd_compare, QM_OPT_TEMPERATURE).help,
+                        qm_options[QM_OPT_TEMPERATURE].help);
+    assert_non_null(strstr(qm_command_words(&qm_cmd_plan, QM_OPT_PROFILE_EXPERTS).help, "wrote to FILE"));
+    for (size_t i = 0; i < qm_n_commands; i++)
+        for (const struct qm_option_words *w = qm_commands[i]->words; w && w->option; w++)
+            assert_true(qm_command_takes(qm_commands[i], w->option));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_groups),   cmocka_unit_test(test_forms),
         cmocka_unit_test(test_modes),    cmocka_unit_test(test_values_that_may_be_left_out),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_environment),
         cmocka_unit_test(test_nearest),  cmocka_unit_test(test_table),
-        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_defaults), cmocka_unit_test(words_of_a_command),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

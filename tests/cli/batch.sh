@@ -124,7 +124,7 @@ beside_them() {
 }
 code 'questions on documents, beside them' 0 beside_them
 check 'how many, before it begins' err_has "^3 documents, 2 questions: 6 rows, about .* \\(.* to .*\\), done by [0-9]"
-check 'what is hidden is told' err_has '^passed over, as hidden: .git/$'
+check 'what is hidden is told' err_has '^skipped, hidden: .git/$'
 check 'as chapters' test "$(grep -c '^# ' "$T/docs/answers.md") $(grep -c '^## ' "$T/docs/answers.md")" = '3 6'
 check 'named by their folders' grep -q '^# old/c.txt$' "$T/docs/answers.md"
 check 'cut ones are marked' grep -q '^\*Cut at its limit of 8 tokens.\*$' "$T/docs/answers.md"

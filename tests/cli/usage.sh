@@ -23,7 +23,10 @@ expect 0 'help of a command that loads no model' render --help
 check 'shows no option that it does not have' sh -c "! grep -qE -- '--(threads|seed|context|device) ' '$T/out'"
 refuse 2 'nor is one taken' 'unknown option --threads' render $DEMO x.json --threads 2
 refuse 2 'a seed where nothing is drawn' 'unknown option --seed' perplexity $DEMO -f x --seed 2
+expect 0 'help of an option that is another thing in one command' compare --help
+check 'its own default' sh -c "grep -A1 -e '--seed N' '$T/out' | tr -d '\\n' | grep -q '(default: 0)'"
 expect 0 'help in groups' run --help
+check 'and no other one' sh -c "! grep -qE '(batch|compare): 0' '$T/out'"
 check 'sampling apart from processors' sh -c "grep -A3 '^Sampling:' '$T/out' | grep -q -- --max-tokens"
 check 'with defaults' out_has '\(default: the weights. own\)|own\)$'
 
@@ -57,6 +60,13 @@ expect 0 'completion for zsh' help --completion zsh
 check 'is one' out_has '^#compdef quietmind$'
 if command -v zsh >/dev/null; then check 'zsh reads it' zsh -n "$T/out"; fi
 refuse 2 'completion for another shell' 'expected bash or zsh, found "fish"' help --completion fish
+refuse 2 'a model for a command' 'the command comes first, as in quietmind chat MODEL' $DEMO
+refuse 2 'documents without questions' 'batch: --ask, a file with a question on each line, is missing' batch $DEMO --document README.md -o "$T/a.md"
+refuse 2 'no model' 'about documents: quietmind batch MODEL --document PATH' batch
+refuse 2 'no output' 'batch: the output is missing: -o answers.md' batch $DEMO --document README.md --ask README.md
+refuse 2 'answers that are not written so' '-o .*/a.html: answers are not written as ".html"' batch $DEMO --document README.md --ask README.md -o "$T/a.html"
+check 'nothing was begun' test -z "$(ls "$T" | grep '^a\.')"
+refuse 3 'a question for --ask' '--ask: expected a file with a question on each line, found no file "Who kept it' batch $DEMO --document README.md --ask 'Who kept it?' -o "$T/a.md"
 expect 0 'the manual page' help --man
 check 'the manual page is roff' out_has '^\.TH QUIETMIND 1'
 for c in $COMMANDS; do check "the manual page has $c" out_has "^\.SS quietmind $c"; done

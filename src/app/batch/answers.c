@@ -11,12 +11,23 @@
 static const char *const names[] = {"jsonl", "md", "txt", "csv", "json"};
 enum { N_NAMES = sizeof names / sizeof *names };
 
-enum qm_answer_format qm_answer_format_of(const char *path) {
+int qm_answer_format_of(const char *path, enum qm_answer_format *out, struct qm_error *err) {
     const char *slash = strrchr(path, '/'), *dot = strrchr(slash ? slash : path, '.');
+    *out = QM_ANSWERS_LINES;
     for (int i = 0; dot && i < N_NAMES; i++)
-        if (!strcasecmp(dot + 1, names[i]))
-            return (enum qm_answer_format)i;
-    return dot && !strcasecmp(dot + 1, "markdown") ? QM_ANSWERS_MD : QM_ANSWERS_LINES;
+        if (!strcasecmp(dot + 1, names[i])) {
+            *out = (enum qm_answer_format)i;
+            return QM_OK;
+        }
+    if (dot && !strcasecmp(dot + 1, "markdown"))
+        *out = QM_ANSWERS_MD;
+    else if (dot)
+        return qm_fail(
+            err, QM_USAGE,
+            "-o %s: answers are not written as \"%s\"; expected a name that ends with .md, .txt, .csv, .json "
+            "or .jsonl, or --format",
+            path, dot);
+    return QM_OK;
 }
 
 int qm_answer_format_parse(const char *name, enum qm_answer_format *out, struct qm_error *err) {

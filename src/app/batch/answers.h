@@ -1,7 +1,8 @@
 /* The answers of a job about documents as files for people and for spreadsheets, in the order of documents and
  * questions. OUT's name says which: .md Markdown, a chapter a document; .txt the same as plain text; .csv with the
  * columns document, question, answer, cut, error (RFC 4180, lines end with a newline); .json one array of objects with
- * these members; everything else the lines of a batch file. An answer that ended at its limit of tokens is marked. */
+ * these members; .jsonl, or no ending, the lines of a batch file. An answer that ended at its limit of tokens is
+ * marked. */
 #ifndef QM_APP_BATCH_ANSWERS_H
 #define QM_APP_BATCH_ANSWERS_H
 
@@ -10,8 +11,8 @@
 
 enum qm_answer_format { QM_ANSWERS_LINES, QM_ANSWERS_MD, QM_ANSWERS_TXT, QM_ANSWERS_CSV, QM_ANSWERS_JSON };
 
-/* By the ending of a file's name. */
-enum qm_answer_format qm_answer_format_of(const char *path);
+/* By the ending of a file's name; lines where it has none. QM_USAGE where no format is called so, such as .docx. */
+int qm_answer_format_of(const char *path, enum qm_answer_format *out, struct qm_error *err);
 /* By what --format says; QM_USAGE. */
 int qm_answer_format_parse(const char *name, enum qm_answer_format *out, struct qm_error *err);
 

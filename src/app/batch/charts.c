@@ -167,8 +167,7 @@ static int draw_rate(const struct picture *p, bool prompts, struct qm_buf *out, 
     if (!(most > 0))
         return QM_OK;
     most = qm_html_axis_end(most);
-    int rc = begin_plot(p, prompts ? "Prompts: tokens computed a second" : "Answers: tokens generated a second", HIGH,
-                        160, out, err);
+    int rc = begin_plot(p, prompts ? "Prompt, tokens/s" : "Generation, tokens/s", HIGH, 160, out, err);
     for (int i = 0; i <= 4 && !rc; i++)
         rc = add_level(i / 4.0, qm_html_number(most * i / 4, number), &lines, &labels, err);
     rc = rc ? rc : qm_buf_add(out, lines.data, lines.len, err);
@@ -218,7 +217,7 @@ static int draw_lanes(const struct picture *p, struct qm_buf *out, struct qm_err
                          "not to scale.",
                          err);
     if (!rc && p->every > 1)
-        rc = qm_buf_printf(out, err, " One row in %lld is drawn.", (long long)p->every);
+        rc = qm_buf_printf(out, err, " One row in %lld is shown.", (long long)p->every);
     return rc ? rc : qm_buf_str(out, "</p>\n", err);
 }
 

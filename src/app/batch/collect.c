@@ -311,10 +311,10 @@ static void tell(struct qm_progress *p, const char *what, const struct qm_buf *n
 static int settle(struct walk *w, struct qm_error *err) {
     struct qm_progress *p = w->c->progress;
     struct qm_documents *out = w->out;
-    tell(p, "passed over, as hidden", &w->hidden);
-    tell(p, "passed over, as files of other batch jobs", &w->jobs);
+    tell(p, "skipped, hidden", &w->hidden);
+    tell(p, "skipped, files of other batch jobs", &w->jobs);
     if (w->n_unreadable)
-        qm_note(p, "no documents%s:", w->c->skip_unreadable ? ", left out by --skip-unreadable" : "");
+        qm_note(p, "%s:", w->c->skip_unreadable ? "skipped, not readable as text" : "not readable as text");
     for (const char *s = w->unreadable.data, *end; s && *s; s = end + 1) {
         end = strchr(s, '\n');
         qm_note(p, "%.*s", (int)(end - s), s);

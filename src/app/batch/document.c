@@ -28,6 +28,13 @@ struct qm_batch_documents {
 /* Lines that are not empty. */
 static int read_questions(struct qm_batch_documents *d, const char *path, struct qm_error *err) {
     int rc = qm_app_read_text(path, &d->questions_text, err);
+    /* people write the question itself there */
+    if (rc == QM_INPUT && strchr(path, ' ') && access(path, F_OK) != 0)
+        return qm_fail(
+            err, QM_INPUT,
+            "--ask: expected a file with a question on each line, found no file \"%.200s\"; write the question "
+            "into a file",
+            path);
     size_t lines = 1;
     for (const char *p = d->questions_text.data; !rc && p && *p; p++)
         lines += *p == '\n';

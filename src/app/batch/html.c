@@ -146,7 +146,7 @@ static void facts(struct page *p, const struct qm_journal_totals *t, const struc
     factf(p, "prompt tokens", "%lld, %lld of them cached", (long long)t->prompt, (long long)t->cached);
     factf(p, "generated tokens", "%lld", (long long)t->generated);
     if (run->seconds > 0)
-        factf(p, "speed", "prompts computed at %.1f tokens/s, answers generated at %.1f",
+        factf(p, "speed", "prompts computed at %.1f tokens/s, answers generated at %.1f tokens/s",
               (double)(t->prompt - t->cached) / run->seconds, (double)t->generated / run->seconds);
     energy_fact(p, t, run);
     add(p, "</table>\n");

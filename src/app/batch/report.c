@@ -106,7 +106,7 @@ int qm_batch_report(struct qm_journal *j, const char *output, struct qm_progress
     if (rc)
         return rc;
     qm_note(p, "%s: %lld row%s, %lld failed, %lld cut%s", output, (long long)t.rows, qm_s(t.rows), (long long)t.failed,
-            (long long)t.cut, t.cut ? " (as long as they may be, without an end)" : "");
+            (long long)t.cut, t.cut ? " (at the limit of tokens)" : "");
     print_speed(&t, &run, runs, p);
     rc = print_prediction(j, &run, p, err);
     rc = rc ? rc : print_failures(j, p, err);

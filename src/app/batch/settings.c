@@ -51,15 +51,20 @@ static int take_input(const struct qm_args *args, struct qm_batch_settings *s, s
     bool documents = args->option[QM_OPT_DOCUMENT].set, ask = args->option[QM_OPT_ASK].set;
     s->input = args->n_positional ? args->positional[0] : NULL;
     if (documents != ask)
-        return qm_fail(err, QM_USAGE, "--document and --ask belong together: what is asked about what?");
+        return qm_fail(err, QM_USAGE,
+                       "batch: %s is missing: quietmind batch MODEL --document PATH --ask FILE -o answers.md",
+                       documents ? "--ask, a file with a question on each line," : "--document, a file or a folder,");
     if (documents && s->input)
         return qm_fail(err, QM_USAGE,
                        "batch: expected an input file or --document, found both: \"%s\"; a further document needs a "
                        "--document of its own",
                        s->input);
     if (!args->model || (!documents && !s->input))
-        return qm_fail(err, QM_USAGE, "batch: %s is missing: quietmind batch MODEL IN.jsonl -o OUT.jsonl",
-                       args->model ? "the input" : "the model");
+        return qm_fail(err, QM_USAGE, "batch: the %s is missing: quietmind batch MODEL %s",
+                       args->model ? "input" : "model",
+                       documents ? "--document PATH --ask FILE -o answers.md"
+                                 : "IN.jsonl -o OUT.jsonl, or about documents: quietmind batch MODEL --document PATH "
+                                   "--ask FILE -o answers.md");
     static const enum qm_option plain[] = {QM_OPT_MAX_TOKENS,   QM_OPT_TEMPERATURE, QM_OPT_SYSTEM,
                                            QM_OPT_TEMPLATE_ARG, QM_OPT_FORMAT,      QM_OPT_SKIP_UNREADABLE};
     for (size_t i = 0; i < sizeof plain / sizeof *plain && !documents; i++)
@@ -69,12 +74,12 @@ static int take_input(const struct qm_args *args, struct qm_batch_settings *s, s
     const char *format = qm_args_text(args, QM_OPT_FORMAT, NULL);
     s->skip_unreadable = args->option[QM_OPT_SKIP_UNREADABLE].set;
     s->output = qm_args_text(args, QM_OPT_OUTPUT, NULL);
-    s->format = documents && s->output ? qm_answer_format_of(s->output) : QM_ANSWERS_LINES;
-    if (format && qm_answer_format_parse(format, &s->format, err))
-        return QM_USAGE;
+    s->format = QM_ANSWERS_LINES;
     if (!(s->output && *s->output) && !s->check)
-        return qm_fail(err, QM_USAGE, "batch: where to? Name the output: -o OUT.jsonl");
-    return QM_OK;
+        return qm_fail(err, QM_USAGE, "batch: the output is missing: -o %s", documents ? "answers.md" : "OUT.jsonl");
+    if (format)
+        return qm_answer_format_parse(format, &s->format, err);
+    return documents && s->output ? qm_answer_format_of(s->output, &s->format, err) : QM_OK;
 }
 
 /* What is there may only be a page that an earlier run has written. */

@@ -88,10 +88,11 @@ int qm_batch_facts_text(const struct qm_batch_facts *f, struct qm_buf *out, stru
     if (!rc && f->long_row)
         rc = qm_buf_printf(out, err, "prompt   row %lld: %.0f %% of %lld tokens\n", (long long)f->long_row,
                            100.0 * (double)f->long_done / (double)f->long_total, (long long)f->long_total);
-    rc =
-        rc ? rc
-           : qm_buf_printf(out, err, "speed    prompt %.1f, generation %.1f tokens/s; overall %.1f and %.1f\nleft     ",
-                           f->prefill_rate, f->decode_rate, f->prefill_overall, f->decode_overall);
+    rc = rc ? rc
+            : qm_buf_printf(out, err,
+                            "speed    prompt %.1f, generation %.1f tokens/s\n"
+                            "overall  prompt %.1f, generation %.1f tokens/s\nleft     ",
+                            f->prefill_rate, f->decode_rate, f->prefill_overall, f->decode_overall);
     rc = rc ? rc : left_text(f, out, err);
     rc = rc ? rc : qm_buf_printf(out, err, ", after %s of work\n", qm_duration_text(f->working, text, sizeof text));
     if (!rc && f->memory >= 0)

@@ -44,7 +44,7 @@ int qm_compare_logits(struct qm_compare_runner *r, int config, struct qm_error *
     for (int p = 0; p < t->prompts && !rc; p++) {
         uint64_t bytes = (uint64_t)r->covered * (uint64_t)t->model->config.vocab * sizeof(float);
         if (reference && !(r->reference[p] = malloc(bytes)))
-            return qm_fail_memory(err, bytes, "the logits that others are held against");
+            return qm_fail_memory(err, bytes, "the logits of the reference");
         const struct qm_compare_config *other = &report->config[report->reference];
         if (!reference)
             qm_agreement_answer(&c->agreement, p, other->answer[p], other->n_answer[p], c->answer[p], c->n_answer[p],

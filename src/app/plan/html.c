@@ -64,7 +64,7 @@ static int memory_bars(const struct qm_plan_ask *ask, const struct qm_plan_answe
     }
     return rc ? rc
               : qm_out_text("<p>Weights (blue), keys and values (green), activations (orange), workspace "
-                            "(purple), slack of whole pages (grey); the frame is what is available.</p>\n",
+                            "(purple), unused parts of memory pages (grey); the frame is what is available.</p>\n",
                             err);
 }
 

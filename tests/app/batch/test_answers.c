@@ -13,13 +13,21 @@ static void names_say_formats(void **state) {
     static const struct {
         const char *path;
         enum qm_answer_format format;
-    } cases[] = {{"a.md", QM_ANSWERS_MD},       {"a.MD", QM_ANSWERS_MD},       {"x/a.markdown", QM_ANSWERS_MD},
-                 {"a.csv", QM_ANSWERS_CSV},     {"a.txt", QM_ANSWERS_TXT},     {"a.json", QM_ANSWERS_JSON},
-                 {"a.jsonl", QM_ANSWERS_LINES}, {"a", QM_ANSWERS_LINES},       {"a.b/c", QM_ANSWERS_LINES},
-                 {"a.out", QM_ANSWERS_LINES},   {"a.md.gz", QM_ANSWERS_LINES}, {".csv", QM_ANSWERS_CSV}};
+    } cases[] = {{"a.md", QM_ANSWERS_MD},       {"a.MD", QM_ANSWERS_MD},   {"x/a.markdown", QM_ANSWERS_MD},
+                 {"a.csv", QM_ANSWERS_CSV},     {"a.txt", QM_ANSWERS_TXT}, {"a.json", QM_ANSWERS_JSON},
+                 {"a.jsonl", QM_ANSWERS_LINES}, {"a", QM_ANSWERS_LINES},   {"a.b/c", QM_ANSWERS_LINES},
+                 {".csv", QM_ANSWERS_CSV}};
+    static const char *const none[] = {"a.html", "a.docx", "x.md/a.out", "a.md.gz", "a."};
     enum qm_answer_format format;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        assert_int_equal(qm_answer_format_of(cases[i].path), cases[i].format);
+    struct qm_error err = {0};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(qm_answer_format_of(cases[i].path, &format, &err), 0);
+        assert_int_equal(format, cases[i].format);
+    }
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        assert_int_equal(qm_answer_format_of(none[i], &format, &err), QM_USAGE);
+    assert_non_null(
+        strstr(err.message, "expected a name that ends with .md, .txt, .csv, .json or .jsonl, or --format"));
     assert_int_equal(qm_answer_format_parse("csv", &format, NULL), 0);
     assert_int_equal(format, QM_ANSWERS_CSV);
     assert_int_equal(qm_answer_format_parse("html", &format, NULL), QM_USAGE);

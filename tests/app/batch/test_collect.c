@@ -94,7 +94,7 @@ static void folders_below_are_read_and_hidden_files_passed_over(void **state) {
     text("a/.DS_Store");
     assert_int_equal(collect(&c, &d, &said, &err), 0);
     names_are(&d, "a/deep/er/x a/z.md b.txt ");
-    has(said, "passed over, as hidden: .git/, .hidden, a/.DS_Store\n");
+    has(said, "skipped, hidden: .git/, .hidden, a/.DS_Store\n");
     free(said);
     qm_documents_free(&d);
     char link[TEST_PATH];
@@ -206,7 +206,7 @@ static void the_programs_own_files_are_no_documents(void **state) {
     qm_journal_close(j);
     assert_int_equal(collect(&c, &d, &said, &err), 0);
     names_are(&d, "below/out.md out.md.notes out.mdx ");
-    has(said, "as files of other batch jobs: before.md, before.md.journal, before.md.partial\n");
+    has(said, "files of other batch jobs: before.md, before.md.journal, before.md.partial\n");
     free(said);
     qm_documents_free(&d);
 }
