@@ -17,6 +17,8 @@
  * where no row says it. */
 enum { KEPT = 4096, ADDED = 100000, LONG_ROW = 2 << 20 };
 static const double TOKEN_BYTES = 4, KNOWN_SHARE = 0.9;
+/* A job's beginning and end, which the model of time knows nothing of: a disk that syncs, the first rows read. */
+static const double AROUND = 0.5;
 /* What is seen of other programs in less time means nothing, since the system counts hundredths of a second; and how
  * noisy it must be then. */
 static const double WATCHED = 0.06, NOISY = 3;
@@ -265,7 +267,7 @@ void qm_batch_forecast_get(struct qm_batch_forecast *f, struct qm_batch_predicti
                                         .all = f->unread <= 0,
                                         .seconds = t.seconds,
                                         .low = t.low,
-                                        .high = t.high,
+                                        .high = t.high + AROUND,
                                         .prefill = t.prefill,
                                         .decode = t.decode};
     if (!m->measured || m->speed.noise[0])

@@ -21,7 +21,7 @@
 enum { LISTED = 200 };
 
 static const char STYLE[] =
-    "td,th{text-align:left;vertical-align:top;overflow-wrap:anywhere}table{font-size:14px}\n"
+    "td,th{text-align:left;vertical-align:top;overflow-wrap:anywhere}table{font-size:14px}td{white-space:pre-line}\n"
     "th{overflow-wrap:normal}.id{min-width:6em}.n{text-align:right;white-space:nowrap}\n"
     "@media(max-width:34em){.o{display:none}}h1{font-size:1.5em}h2{font-size:1.15em;margin-top:2em}\n";
 
@@ -146,7 +146,7 @@ static void facts(struct page *p, const struct qm_journal_totals *t, const struc
     factf(p, "prompt tokens", "%lld, %lld of them cached", (long long)t->prompt, (long long)t->cached);
     factf(p, "generated tokens", "%lld", (long long)t->generated);
     if (run->seconds > 0)
-        factf(p, "speed", "prompts computed at %.1f tokens/s, answers generated at %.1f tokens/s",
+        factf(p, "speed", "over all of that time: %.1f tokens/s of prompts computed, %.1f tokens/s generated",
               (double)(t->prompt - t->cached) / run->seconds, (double)t->generated / run->seconds);
     energy_fact(p, t, run);
     add(p, "</table>\n");
@@ -209,8 +209,9 @@ static int add_row(void *arg, const struct qm_journal_row *row, struct qm_error 
     return p->rc;
 }
 
-static const char HEADINGS[] = "<table>\n<tr><th class=\"n\">row</th><th>custom_id</th><th class=\"n o\">prompt</th>"
-                               "<th class=\"n o\">generated</th><th>";
+static const char HEADINGS[] =
+    "<table>\n<tr><th class=\"n\">row</th><th>custom_id</th><th class=\"n o\">prompt tokens</th>"
+    "<th class=\"n o\">generated tokens</th><th>";
 
 static void end_rows(struct page *p) {
     char text[96];
