@@ -6,6 +6,7 @@
 
 #include "app/out.h"
 #include "app/plan/plan.h"
+#include "app/predictor.h"
 #include "app/routing_file.h"
 #include "base/words.h"
 #include "engine/nodes.h"
@@ -207,17 +208,25 @@ static int print_bounds(const char *head, const struct qm_step_time *t, struct q
     return rc || !n ? rc : qm_out_text("\n", err);
 }
 
+/* "(123.4 tokens/s)": of so few tokens nothing is predicted. */
+static const char *rate_text(int64_t tokens, double tps, int decimals, char out[48]) {
+    if (tokens < QM_PREDICTED_TOKENS)
+        return "(too few tokens to predict a speed)";
+    snprintf(out, 48, "(%.*f tokens/s)", decimals, tps);
+    return out;
+}
+
 static int print_job(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
-    char read[32], write[32], all[32];
+    char read[32], write[32], all[32], prompt[48], generated[48];
     const struct qm_job *j = &ask->job;
     double seconds = a->job.prefill.seconds + a->job.decode.seconds;
     int rc = qm_out_text("\n", err);
     if (!rc)
-        rc = line(err, "job",
-                  "prompt %lld x %lld tokens in %s (%.1f tokens/s); generated %lld x %lld tokens in %s (%.2f tokens/s)",
+        rc = line(err, "job", "prompt %lld x %lld tokens in %s %s; generated %lld x %lld tokens in %s %s",
                   (long long)j->sequences, (long long)j->prompt, duration(a->job.prefill.seconds, read, sizeof read),
-                  a->job.prefill_tps, (long long)j->sequences, (long long)j->generate,
-                  duration(a->job.decode.seconds, write, sizeof write), a->job.decode_tps);
+                  rate_text(j->prompt, a->job.prefill_tps, 1, prompt), (long long)j->sequences, (long long)j->generate,
+                  duration(a->job.decode.seconds, write, sizeof write),
+                  rate_text(j->generate, a->job.decode_tps, 2, generated));
     if (!rc)
         rc = qm_out_printf(err, "               %s in all", duration(seconds, all, sizeof all));
     if (!rc && isfinite(a->job.joules))
