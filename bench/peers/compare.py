@@ -41,7 +41,7 @@ def measure_llama(a, file):
 
 def measure_quietmind(a, folder):
     rows = json.loads(output(a.quietmind, "bench", folder, "-p", a.n_prompt, "-n", a.n_gen, "-d", a.n_depth,
-                             "--fill-depth", "-r", 1, "--threads", a.threads, "-o", "json", "--quiet-output"))
+                             "--fill-depth", "-r", 1, "--threads", a.threads, "-o", "json", "--silent"))
     return {"decode" if row["n_gen"] else "prefill": row["median_ts"] for row in rows}
 
 
@@ -49,7 +49,7 @@ def same_weights(a, folder, file):
     ids = " ".join(str(i * 7919 % weights.SHAPES[a.shape][6]) for i in range(1, 33))
     ours, theirs, text = (pathlib.Path(a.directory) / n for n in ("ours.npy", "theirs.npy", "ids"))
     text.write_text(ids)
-    output(a.quietmind, "logits", folder, "--ids", text, "-o", ours, "--last", 1, "--quiet-output")
+    output(a.quietmind, "logits", folder, "--ids", text, "-o", ours, "--last", 1, "--silent")
     llama(a, file, "--logits", theirs, "--ids", ids)
     x, y = np.load(ours).reshape(-1), np.load(theirs).reshape(-1)
     error = float(np.linalg.norm(x - y) / np.linalg.norm(y))

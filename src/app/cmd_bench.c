@@ -254,7 +254,7 @@ static const unsigned char bench_options[] = {
     QM_OPT_FILL_DEPTH, QM_OPT_QUIET,        QM_OPT_NICE,          QM_OPT_IDLE,    QM_OPT_POWER_CAP,
     QM_OPT_DEVICE,     QM_OPT_OFFLOAD,      QM_OPT_VRAM,          QM_OPT_PROFILE, QM_OPT_KERNEL,
     QM_OPT_PROGRESS,   QM_OPT_CHUNK,        QM_OPT_ISA,           QM_OPT_KV_TYPE, QM_OPT_EXPERTS_PER_TOKEN,
-    QM_OPT_ROPE_THETA, QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT,  QM_OPT_DTYPE,   QM_OPT_END};
+    QM_OPT_ROPE_THETA, QM_OPT_ROPE_SCALING, QM_OPT_SILENT,  QM_OPT_DTYPE,   QM_OPT_END};
 
 static const unsigned char kernel_uses[] = {QM_OPT_PROGRESS, QM_OPT_THREAD_LIST, QM_OPT_OUTPUT_FORMAT, QM_OPT_ISA,
                                             QM_OPT_END};

@@ -314,7 +314,7 @@ static const unsigned char compare_options[] = {QM_OPT_CONFIGS,
                                                 QM_OPT_EXPERTS_PER_TOKEN,
                                                 QM_OPT_ROPE_THETA,
                                                 QM_OPT_ROPE_SCALING,
-                                                QM_OPT_QUIET_OUTPUT,
+                                                QM_OPT_SILENT,
                                                 QM_OPT_END};
 
 static const unsigned char history_uses[] = {QM_OPT_JSON, QM_OPT_END};

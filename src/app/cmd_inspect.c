@@ -281,7 +281,7 @@ static int run_inspect(const struct qm_args *args, struct qm_error *err) {
 
 static const unsigned char inspect_options[] = {QM_OPT_JSON,         QM_OPT_CONTEXT,           QM_OPT_THREADS,
                                                 QM_OPT_KV_TYPE,      QM_OPT_EXPERTS_PER_TOKEN, QM_OPT_ROPE_THETA,
-                                                QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT,      QM_OPT_END};
+                                                QM_OPT_ROPE_SCALING, QM_OPT_SILENT,      QM_OPT_END};
 
 const struct qm_command qm_cmd_inspect = {
     .name = "inspect",

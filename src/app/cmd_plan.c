@@ -320,7 +320,7 @@ static const unsigned char plan_options[] = {QM_OPT_CONTEXT,      QM_OPT_PLAN_BA
                                              QM_OPT_CHUNK,        QM_OPT_THREADS,
                                              QM_OPT_ISA,          QM_OPT_KV_TYPE,
                                              QM_OPT_ROPE_THETA,   QM_OPT_EXPERTS_PER_TOKEN,
-                                             QM_OPT_ROPE_SCALING, QM_OPT_QUIET_OUTPUT,
+                                             QM_OPT_ROPE_SCALING, QM_OPT_SILENT,
                                              QM_OPT_DTYPE,        QM_OPT_ATTENTION_MAPS,
                                              QM_OPT_END};
 

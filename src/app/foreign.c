@@ -21,7 +21,7 @@ const struct qm_foreign_option qm_foreign_options[] = {
     {"--trust-remote-code", {0}, "no code of a model's folder is ever run"},
     {"--lora --lora-scaled --adapter --enable-lora --lora-modules --control-vector", {0}, "adapters are not applied"},
     {"-mm --mmproj --image --audio --limit-mm-per-prompt", {0}, "only text goes in"},
-    {"-q --quantization --quantize --load-in-4bit --load-in-8bit --quant", {0}, UNQUANTIZED},
+    {"--quantization --quantize --load-in-4bit --load-in-8bit --quant", {0}, UNQUANTIZED},
     {"--dtype --torch-dtype", {QM_OPT_DTYPE}, "with --random"},
     {"--vocab-only --check-tensors", {0}, "quietmind inspect checks a folder without loading it"},
     /* size and memory */
@@ -100,8 +100,8 @@ const struct qm_foreign_option qm_foreign_options[] = {
      {0}, NO_SERVER},
     {"--input-file", {QM_OPT_FILE, QM_OPT_DOCUMENT}, NULL},
     {"--output-file --out-file", {QM_OPT_OUTPUT}, NULL},
-    {"--log-disable --silent --no-perf --no-display-prompt --disable-log-requests --disable-log-stats -lv "
-     "--log-verbosity --log-level", {QM_OPT_QUIET_OUTPUT}, NULL},
+    {"--log-disable --no-perf --no-display-prompt --disable-log-requests --disable-log-stats -lv "
+     "--log-verbosity --log-level --quiet-output", {QM_OPT_SILENT}, NULL},
     {"-v --verbose --verbose-prompt --log-verbose --debug --perf", {0},
      "what there is to say is on standard error already; quietmind render shows a prompt"},
     {"--version", {0}, "it goes without a command: quietmind --version"},

@@ -24,8 +24,8 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
     [QM_OPT_JSON] = {"json", 0, 0, QM_VALUE_NONE, 0, NONE, "print the result as JSON"},
     [QM_OPT_JSONL] = {"jsonl", 0, 0, QM_VALUE_NONE, 0, NONE,
         "read one JSON object a line from standard input, print one for each"},
-    [QM_OPT_QUIET_OUTPUT] = {"quiet-output", 0, 0, QM_VALUE_NONE, 0, NONE,
-        "nothing on standard error but errors"},
+    [QM_OPT_SILENT] = {"silent", 0, 'q', QM_VALUE_NONE, 0, NONE,
+        "no output but the result, and errors"},
 
     [QM_OPT_MAX_TOKENS] = {"max-tokens", 0, 'n', QM_VALUE_INT, "N", -1, LARGE,
         "generate at most N tokens (-1: until an end token or the context is full)", "-1"},
@@ -56,7 +56,7 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
         "the highest instruction set to use: scalar, avx2, avx512, avx512bf16, or amx (tested on an emulator only, not "
         "yet on a CPU)", "the best but amx"},
     [QM_OPT_QUIET] = {"quiet", 0, 0, QM_VALUE_MAYBE_TEXT, "PERCENT", NONE,
-        "generate with the fewest threads that keep PERCENT of the speed, found in the first seconds; the others "
+        "a quiet machine: generate with the fewest threads that keep PERCENT of the speed, found in the first seconds; the others "
         "sleep. max: compute prompts with as few", "off; without a value 97"},
     [QM_OPT_NICE] = {"nice", 0, 0, QM_VALUE_INT, "N", -20, 19, "give way to other programs, as nice(1) does: 19 most", "as started"},
     [QM_OPT_IDLE] = {"idle", 0, 0, QM_VALUE_NONE, 0, NONE,
@@ -219,7 +219,7 @@ const unsigned char qm_common_options[] = {QM_OPT_THREADS,      QM_OPT_NUMA,    
                                            QM_OPT_ROPE_THETA,   QM_OPT_ROPE_SCALING, QM_OPT_DEVICE,
                                            QM_OPT_OFFLOAD,      QM_OPT_VRAM,         QM_OPT_QUIET,
                                            QM_OPT_NICE,         QM_OPT_IDLE,         QM_OPT_POWER_CAP,
-                                           QM_OPT_QUIET_OUTPUT, QM_OPT_END};
+                                           QM_OPT_SILENT, QM_OPT_END};
 
 #define LIST(...)                                                                                                      \
     (const unsigned char[]) {                                                                                          \
@@ -253,6 +253,6 @@ const struct qm_option_group qm_option_groups[] = {
     {"Processors and devices",
      LIST(QM_OPT_THREADS, QM_OPT_NUMA, QM_OPT_ISA, QM_OPT_DEVICE, QM_OPT_OFFLOAD, QM_OPT_VRAM, QM_OPT_PIN)},
     {"Beside other work", LIST(QM_OPT_QUIET, QM_OPT_NICE, QM_OPT_IDLE, QM_OPT_POWER_CAP)},
-    {"Messages", LIST(QM_OPT_QUIET_OUTPUT, QM_OPT_HELP)},
+    {"Messages", LIST(QM_OPT_SILENT, QM_OPT_HELP)},
 };
 const size_t qm_n_option_groups = sizeof qm_option_groups / sizeof *qm_option_groups;

@@ -314,7 +314,7 @@ static int check_mode(const struct qm_mode *m, const struct qm_args *a, const ch
     const char *command = a->command->name, *by = qm_options[m->by].name;
     bool chosen = a->option[m->by].set;
     for (int o = 1; o < QM_OPT_COUNT; o++) {
-        bool fits = o == m->by || o == QM_OPT_HELP || o == QM_OPT_QUIET_OUTPUT || (o == QM_OPT_MODEL && !m->alone) ||
+        bool fits = o == m->by || o == QM_OPT_HELP || o == QM_OPT_SILENT || (o == QM_OPT_MODEL && !m->alone) ||
                     ((!m->uses || in_list(m->uses, o)) && !(m->refuses && in_list(m->refuses, o)));
         if (!a->option[o].given || fits)
             continue;

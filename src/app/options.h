@@ -24,7 +24,7 @@ enum qm_option {
     QM_OPT_OUTPUT,
     QM_OPT_JSON,
     QM_OPT_JSONL,
-    QM_OPT_QUIET_OUTPUT,
+    QM_OPT_SILENT,
     /* generation */
     QM_OPT_MAX_TOKENS,
     QM_OPT_TEMPERATURE,
@@ -185,7 +185,7 @@ struct qm_mode {
     unsigned char by; /* enum qm_option; QM_OPT_END ends a list */
     bool or_several;  /* holds too where there are arguments beside the model */
     bool alone;       /* takes no arguments and no model */
-    /* Ended by QM_OPT_END: what may be given beside it (NULL: anything), and what may not. QM_OPT_QUIET_OUTPUT always
+    /* Ended by QM_OPT_END: what may be given beside it (NULL: anything), and what may not. QM_OPT_SILENT always
      * may. */
     const unsigned char *uses, *refuses;
 };

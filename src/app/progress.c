@@ -73,8 +73,7 @@ int qm_terminal_columns(int fd) {
 }
 
 void qm_progress_init(struct qm_progress *p, const struct qm_args *args) {
-    *p = (struct qm_progress){.quiet = args->option[QM_OPT_QUIET_OUTPUT].set,
-                              .live = qm_terminal_escapes(STDERR_FILENO)};
+    *p = (struct qm_progress){.quiet = args->option[QM_OPT_SILENT].set, .live = qm_terminal_escapes(STDERR_FILENO)};
 }
 
 static void amount(const struct qm_progress_state *s, char *out, size_t size) {

@@ -1,7 +1,7 @@
 /* What is said on standard error besides errors: notes, and how far a long step has come. On a terminal that is one
  * live line, no wider than the terminal, from the first moment on; elsewhere a plain line after a second, one every
  * ten seconds, and one at the end of a step that took long enough to be worth it. A thread of its own goes on saying it
- * each second while the step itself has nothing new to tell. With --quiet-output nothing.
+ * each second while the step itself has nothing new to tell. With --silent nothing.
  *
  *     prompt: 512 of 8192 tokens (6 %), 123.4 tokens/s, 1 min 2 s left
  *

@@ -86,7 +86,7 @@ static void test_modes(void **state) {
         const char *line, *part; /* NULL: taken */
     } cases[] = {{"dir|-p|x", NULL},
                  {"--decode|--json", NULL},
-                 {"--decode|5|--quiet-output", NULL},
+                 {"--decode|5|--silent", NULL},
                  {"dir|--json|-p|x", NULL},
                  {"--stop|a|--logprobs", NULL},
                  {"--decode|-p|x", "try: --prompt does not go with --decode"},

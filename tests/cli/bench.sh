@@ -14,7 +14,7 @@ PROFILE=$(ls "$T"/cache/quietmind/machine-*.json)
 expect 0 'machine again' machine --json
 check 'kept limits are used' out_has '"measured_now": false'
 check 'nothing is measured' test ! -s "$T/err"
-expect 0 'machine --refresh' machine --json --refresh --quiet-output
+expect 0 'machine --refresh' machine --json --refresh --silent
 check 'measured again' out_has '"measured_now": true'
 check 'quiet' test ! -s "$T/err"
 if grep -q '^cpu ' /proc/stat; then

@@ -97,7 +97,7 @@ check 'for its owner alone' test "$(stat -c %a "$STATE/chat-history")" = 600
 XDG_STATE_HOME=/dev/null on 0 80 'where nothing can be kept' '?> ' 'Hello.\r' '?Good' '?> ' '/exit\r' -- chat $DEMO -n 3
 
 # --- how it looks ---
-on 0 24 'a narrow terminal' '?> ' 'Hello.\r' '?question' '?> ' '/exit\r' -- chat $DEMO --quiet-output
+on 0 24 'a narrow terminal' '?> ' 'Hello.\r' '?question' '?> ' '/exit\r' -- chat $DEMO --silent
 tr -d '\r' <"$T/out" | sed 's/\x1b\[[0-9?]*[a-zA-Z]//g' >"$T/plain"
 check 'no line is wider' sh -c "! grep -qE '^.{25,}' '$T/plain'"
 check 'words stay whole' sh -c "grep -qx 'Good evening. Give me a' '$T/plain' && grep -q '^page of the' '$T/plain'"

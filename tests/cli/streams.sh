@@ -7,7 +7,7 @@ Q3=$REFERENCE/qwen3
 expect 0 'run' run $DEMO -p 'Hello.' -n 5
 cp "$T/out" "$T/text"
 check 'speed on standard error' err_has 'tokens/s.* GB/s .*% of'
-expect 0 'run --quiet-output' run $DEMO -p 'Hello.' -n 5 --quiet-output
+expect 0 'run --silent' run $DEMO -p 'Hello.' -n 5 --silent
 check 'nothing on standard error' test ! -s "$T/err"
 check 'the same result' cmp -s "$T/out" "$T/text"
 expect 0 'without a model: the demonstration' run -p 'Hello.' -n 5
@@ -36,7 +36,7 @@ for command in "run $DEMO -p a -n 3" "inspect $DEMO" "tokenize $DEMO hello" '--h
 done
 
 mkdir "$T/o"
-expect 0 'logits' logits $Q3 --ids "$T/ids" -o "$T/o/x.npy" --quiet-output
+expect 0 'logits' logits $Q3 --ids "$T/ids" -o "$T/o/x.npy" --silent
 check 'nothing on standard output' test ! -s "$T/out"
 check 'nothing beside the file' test "$(ls -A "$T/o")" = x.npy
 cp "$T/o/x.npy" "$T/before"
