@@ -67,9 +67,9 @@ static int add_question(struct qm_app_chat *c, const char *question, size_t len)
 static void tell_stopped(struct qm_app_chat *c) {
     const struct qm_generate_result *r = &c->result;
     if (!r->prompt_tokens)
-        qm_note(&c->progress, "stopped before the answer; the question is taken back");
+        qm_note(&c->progress, "stopped before the answer; the question is removed");
     else if (r->ids.len)
-        qm_note(&c->progress, "stopped; the answer stays as far as it came%s",
+        qm_note(&c->progress, "stopped; the answer so far is kept%s",
                 c->interactive ? " (/retry answers again, /undo removes it)" : "");
     else
         qm_note(&c->progress, "stopped before the answer; %lld of %lld prompt token%s %s kept%s",

@@ -145,7 +145,7 @@ static int print_memory(const struct inspection *in, struct qm_error *err) {
         qm_out_printf(err,
                       "memory         weights %s; working %s\n"
                       "               KV %s a token (%s), %s at %lld tokens\n"
-                      "               in all %s",
+                      "               total %s",
                       qm_bytes_text((double)m->weights, a, sizeof a), qm_bytes_text((double)m->scratch, d, sizeof d),
                       qm_bytes_text((double)m->kv_per_token, b, sizeof b), qm_dtype_name(in->workload.kv_type),
                       qm_bytes_text((double)m->kv, c, sizeof c), (long long)in->workload.context,
@@ -287,7 +287,7 @@ const struct qm_command qm_cmd_inspect = {
     .name = "inspect",
     .usage = "MODEL",
     .summary = "Show what a model is and what it takes to run it",
-    .details = "Architecture, parameters (in all, and active for a token), tensors by type,\n"
+    .details = "Architecture, parameters (total, and active for a token), tensors by type,\n"
                "memory for weights and for keys and values, which tokens end an answer and\n"
                "which file says so, what is missing or odd. Loads no weights, and\n"
                "needs none: config.json alone will do (hf download NAME config.json), or the\n"

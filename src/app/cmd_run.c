@@ -160,8 +160,7 @@ static int finish_output(struct run *r, const struct qm_generate_result *result)
     if (result->finish == QM_FINISH_CONTEXT)
         qm_note(&r->progress, "the context of %lld tokens is full", (long long)qm_engine_context(r->model.engine));
     if (result->finish == QM_FINISH_INTERRUPTED)
-        qm_note(&r->progress, "stopped; %s",
-                result->ids.len ? "the text stays as far as it came" : "nothing was generated yet");
+        qm_note(&r->progress, "stopped; %s", result->ids.len ? "the text so far is kept" : "nothing was generated yet");
     tell_of_chat(r, result);
     const struct qm_predicted_run predicted = {r->model.predictor, "run", r->model.dir};
     qm_report_speed(&r->progress, r->model.engine, result, &r->meter, &predicted);
@@ -261,7 +260,7 @@ const struct qm_command qm_cmd_run = {
     .usage = "[MODEL] [-p TEXT | -f FILE | --ids FILE]",
     .summary = "Continue a text",
     .details = "The prompt comes from -p, -f, --ids or standard input, and is not repeated in\n"
-               "the output. Sampling follows the model's generation_config.json unless told\n"
+               "the output. Sampling follows the model's generation_config.json unless asked\n"
                "otherwise, and is greedy without one. With --ids a model without a tokenizer\n"
                "prints token ids. --json prints one object: text, ids, finish_reason, usage,\n"
                "prefill_tps, decode_tps, load, devices, quiet, power_cap, energy. Ctrl-C\n"

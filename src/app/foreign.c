@@ -78,7 +78,7 @@ const struct qm_foreign_option qm_foreign_options[] = {
     /* generation */
     {"-n --n-predict --predict --num-predict --max-new-tokens --max-length --max-gen-len --max-completion-tokens",
      {QM_OPT_MAX_TOKENS, QM_OPT_GENERATE, QM_OPT_COMPARE_GENERATE, QM_OPT_N_GEN}, NULL},
-    {"--ignore-eos", {0}, "an answer ends with the model's end token; bench generates the number it is told, and a row of "
+    {"--ignore-eos", {0}, "an answer ends with the model's end token; bench generates exactly -n tokens, and a row of "
      "a batch file may say \"ignore_eos\": true"},
     {"--temperatur --sampling-temperature", {QM_OPT_TEMPERATURE}, NULL},
     {"-s --random-seed", {QM_OPT_SEED}, NULL},
@@ -120,12 +120,12 @@ const struct qm_foreign_command qm_foreign_commands[] = {
     {"rm remove delete cp copy", NULL, "no store of models is kept: they are folders"},
     {"convert quantize quantise export-gguf merge imatrix gguf-split convert-hf-to-gguf", NULL,
      "a model runs from the folder as it was downloaded, unquantized"},
-    {"ps stop kill unload", NULL, "each command loads its own model; quietmind batch --status OUT tells how a job stands"},
+    {"ps stop kill unload", NULL, "each command loads its own model; quietmind batch --status OUT shows the state of a job"},
     {"show info describe metadata gguf-dump", "inspect", NULL},
     {"cli llama-cli main interactive talk instruct ask", "chat", "or run, which continues a text"},
     {"generate complete completions text predict infer inference", "run", NULL},
     {"run-batch batches offline jobs job", "batch", NULL},
-    {"status resume", "batch", "--status OUT tells how a job stands; the same command as before resumes it"},
+    {"status resume", "batch", "--status OUT shows the state of a job; the same command as before resumes it"},
     {"embed embedding embeddings llama-embedding", "batch", "with rows to /v1/embeddings"},
     {"tokenise encode token-count count llama-tokenize", "tokenize", NULL},
     {"detokenize decode", "tokenize", "--decode"},

@@ -16,8 +16,9 @@ int qm_html_add_head(struct qm_buf *out, const char *title, const char *extra, s
         "table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}\n"
         "td,th{border-bottom:1px solid #ddd;padding:.3em .6em;text-align:right}\n"
         "td:first-child,th:first-child{text-align:left}\npre{white-space:pre-wrap}\n"
-        ".wide{overflow-x:auto}.wide svg{width:100%%;min-width:34em;height:auto}\n"
-        ".axis{stroke:#999}text{font:12px system-ui,sans-serif;fill:#444}\n%s"
+        ".wide{overflow-x:auto}.wide:has(svg){overflow:visible}.wide svg{width:100%%;height:auto;overflow:visible}\n"
+        ".axis{stroke:#999}text{font:12px system-ui,sans-serif;fill:#444}\n"
+        "@media(max-width:36em){text{font-size:18px}}\n%s"
         "@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}text{fill:#bbb}td,th{border-color:#444}}"
         "\n</style></head><body>\n<h1>%s</h1>\n",
         title, extra, title);

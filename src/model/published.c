@@ -132,11 +132,11 @@ static void note_other_types(struct qm_model *m, const bool *used) {
         if (!n || type == (int)most || type == QM_U8)
             continue;
         if (n == 1)
-            qm_model_note(m, "%.200s is %s, unlike most weights, and is taken as it is\n", first,
+            qm_model_note(m, "%.200s is %s, unlike most weights, and is used as it is\n", first,
                           qm_dtype_name((enum qm_dtype)type));
         else
             qm_model_note(m,
-                          "%" PRId64 " tensors (%.200s, ...) are %s, unlike most weights, and are taken as they are\n",
+                          "%" PRId64 " tensors (%.200s, ...) are %s, unlike most weights, and are used as they are\n",
                           n, first, qm_dtype_name((enum qm_dtype)type));
     }
 }

@@ -44,12 +44,12 @@ int qm_decoding_check(const struct qm_decoding_options *o, int64_t vocab, struct
     if (o->n_stop && !o->tokenizer)
         return qm_fail(err, QM_USAGE, "stop strings need a tokenizer");
     if (o->n_stop < 0 || o->n_stop > QM_MAX_STOPS)
-        return qm_fail(err, QM_USAGE, "%d stop strings; at most %d are taken", o->n_stop, QM_MAX_STOPS);
+        return qm_fail(err, QM_USAGE, "%d stop strings; at most %d are allowed", o->n_stop, QM_MAX_STOPS);
     for (int i = 0; i < o->n_stop; i++)
         if (strnlen(o->stop[i], QM_MAX_STOP_BYTES + 1) > QM_MAX_STOP_BYTES)
             return qm_fail(err, QM_USAGE, "stop string %d is longer than %d bytes", i + 1, QM_MAX_STOP_BYTES);
     if (o->n_stop_ids < 0 || o->n_stop_ids > QM_MAX_STOP_IDS)
-        return qm_fail(err, QM_USAGE, "%d stop tokens; at most %d are taken", o->n_stop_ids, QM_MAX_STOP_IDS);
+        return qm_fail(err, QM_USAGE, "%d stop tokens; at most %d are allowed", o->n_stop_ids, QM_MAX_STOP_IDS);
     for (int i = 0; i < o->n_stop_ids; i++)
         if (o->stop_ids[i] < 0 || o->stop_ids[i] >= vocab)
             return qm_fail(err, QM_USAGE, "stop token %ld is not in the vocabulary (0 to %lld)", (long)o->stop_ids[i],

@@ -74,7 +74,7 @@ int qm_sampler_scratch_new(int64_t vocab, enum qm_isa isa, struct qm_sampler_scr
     size_t n = (size_t)vocab;
     struct qm_sampler_scratch *x = calloc(1, sizeof *x);
     if (!x)
-        return qm_fail_memory(err, sizeof *x, "what drawing a token needs");
+        return qm_fail_memory(err, sizeof *x, "the sampler");
     int rc = qm_kernels_get(isa, &x->kernels, err);
     x->vocab = vocab;
     x->z = malloc(n * sizeof *x->z);
@@ -83,7 +83,7 @@ int qm_sampler_scratch_new(int64_t vocab, enum qm_isa isa, struct qm_sampler_scr
     x->candidate = malloc(n * sizeof *x->candidate);
     x->times = calloc(n, sizeof *x->times);
     if (!rc && (!x->z || !x->w || !x->ids || !x->candidate || !x->times))
-        rc = qm_fail_memory(err, qm_sampler_scratch_bytes(vocab), "what drawing a token needs");
+        rc = qm_fail_memory(err, qm_sampler_scratch_bytes(vocab), "the sampler");
     if (rc)
         qm_sampler_scratch_free(x);
     else

@@ -92,7 +92,7 @@ int qm_scheduler_submit(struct qm_scheduler *s, const struct qm_request *r, uint
     if (s->closing)
         return qm_fail(err, QM_FIT, "the scheduler is closing");
     if (s->n_waiting >= s->o.max_waiting)
-        return qm_fail(err, QM_FIT, "%lld requests are waiting already, as many as are taken; try again later",
+        return qm_fail(err, QM_FIT, "%lld requests are waiting already, which is the limit; try again later",
                        (long long)s->n_waiting);
     int rc = scheduled_new(s, r, &q, err);
     if (rc)

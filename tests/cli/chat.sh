@@ -59,7 +59,7 @@ is_content 'are joined' "$T/joined" 1 'The cat is red.\n\nThe dog is blue.\n\nWh
 printf 'Hello.\n/stats\nHello.\n/stats\n' >"$T/in"
 IN=$T/in expect 0 'figures' chat $DEMO -n 3
 check 'of what was computed' out_has 'prompt 10 tokens \(0 from cache, 10 computed\).*generated 3 tokens'
-check 'and reused' out_has 'in all: prompts [0-9]+ tokens computed, [1-9][0-9]* from cache; generated 6 tokens'
+check 'and reused' out_has 'total: prompts [0-9]+ tokens computed, [1-9][0-9]* from cache; generated 6 tokens'
 expect 0 'a chat model by run, that ends at once' run $DEMO -p 'Hello.' --logit-bias 1023=100
 check 'is pointed to chat' err_has 'quietmind chat --once'
 

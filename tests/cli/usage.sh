@@ -68,6 +68,9 @@ refuse 2 'answers that are not written so' '-o .*/a.html: answers are not writte
 check 'nothing was begun' test -z "$(ls "$T" | grep '^a\.')"
 refuse 3 'a question for --ask' '--ask: expected a file with a question on each line, found no file "Who kept it' batch $DEMO --document README.md --ask 'Who kept it?' -o "$T/a.md"
 expect 0 'the manual page' help --man
+for phrase in 'are told' 'is told' 'tell how' 'held against' beginnings 'by turns' ' drawn' 'a share of what' 'usual ' 'passed over'; do
+    check "the manual says \"$phrase\" in a reader's words" sh -c "! grep -q '$phrase' '$T/out'"
+done
 check 'the manual page is roff' out_has '^\.TH QUIETMIND 1'
 for c in $COMMANDS; do check "the manual page has $c" out_has "^\.SS quietmind $c"; done
 if command -v man >/dev/null && command -v groff >/dev/null; then

@@ -215,7 +215,7 @@ static void types_of_single_tensors(void **state) {
         {"qwen3_moe", "norm", QM_F32, QM_W_ATTN_NORM, QM_F32,
          "13 tensors (model.layers.0.input_layernorm.weight, ...) are F32"},
         {"qwen3_moe", HEAD, QM_F32, QM_W_HEAD, QM_F32,
-         "lm_head.weight is F32, unlike most weights, and is taken as it is\n"},
+         "lm_head.weight is F32, unlike most weights, and is used as it is\n"},
         {"qwen3_moe", "mlp.gate.", QM_F32, QM_W_ROUTER, QM_F32, "(model.layers.0.mlp.gate.weight, ...) are F32"},
         {"qwen3_moe", "embed", QM_F16, QM_W_EMBED, QM_F16, "model.embed_tokens.weight is F16"},
         {"qwen3_moe", "layers.0.self_attn.k_proj", QM_F32, QM_W_QKV, QM_F32, "k_proj.weight is F32"},

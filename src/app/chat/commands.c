@@ -65,7 +65,7 @@ static int stats(struct qm_app_chat *c, const char *value) {
         "context: %lld of %lld tokens\n"
         "last answer: prompt %lld token%s (%lld from cache, %lld computed), %.1f tokens/s; generated %zu token%s, "
         "%.1f tokens/s\n"
-        "in all: prompts %lld token%s computed, %lld from cache; generated %lld token%s\n",
+        "total: prompts %lld token%s computed, %lld from cache; generated %lld token%s\n",
         held, (long long)qm_engine_context(c->model.engine), (long long)r->prompt_tokens, qm_s(r->prompt_tokens),
         (long long)r->prefix_tokens, (long long)r->prefill_tokens, qm_report_prefill_tps(r), r->ids.len,
         qm_s((long long)r->ids.len), qm_report_decode_tps(r), (long long)c->prompts, qm_s(c->prompts),

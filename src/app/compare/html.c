@@ -60,10 +60,10 @@ static int labelled(const struct qm_compare_config *c, double x, double y, const
     rc = rc ? rc : qm_html_text(name, err);
     return rc ? rc
               : qm_out_printf(err, "%s%s</text>\n", cut ? "…" : "",
-                              c->why_not[0]  ? " (predicted)"
-                              : c->failed[0] ? " (failed)"
-                              : c->emulated  ? " (emulated)"
-                                             : "");
+                              c->why_not[0]                                         ? " (predicted)"
+                              : c->failed[0]                                        ? " (failed)"
+                              : c->emulated && strncmp(c->name, "emulated", 8) != 0 ? " (emulated)"
+                                                                                    : "");
 }
 
 static const struct qm_compare_rate *rate_of(const struct qm_compare_config *c, bool decode) {
@@ -80,7 +80,7 @@ static int bars(const struct qm_compare_report *r, bool decode, struct qm_error 
     if (!(most > 0))
         return QM_OK;
     int rc = qm_out_printf(err, "<h2>%s, tokens/s</h2>\n<div class=\"wide\"><svg viewBox=\"0 0 %d %d\" role=\"img\">\n",
-                           decode ? "Writing" : "Reading", WIDTH, r->configs * ROW + 8);
+                           decode ? "Generation" : "Prompt", WIDTH, r->configs * ROW + 8);
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i];
         const struct qm_compare_rate *k = rate_of(c, decode);
@@ -98,8 +98,9 @@ static int bars(const struct qm_compare_report *r, bool decode, struct qm_error 
                                ROW - 2);
         char number[32];
         if (!rc)
-            rc = qm_out_printf(err, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s%s</text>\n", WIDTH - 4, y + 16,
-                               qm_html_number(f->n ? f->median : known(k->predicted), number), f->n ? "" : " p.");
+            rc =
+                qm_out_printf(err, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s%s</text>\n", WIDTH - 4, y + 16,
+                              qm_html_number(f->n ? f->median : known(k->predicted), number), f->n ? "" : " predicted");
     }
     return rc ? rc
               : qm_out_text("</svg></div>\n<p>Bars: the median of the rounds; the line across: lowest to highest; red: "
@@ -156,7 +157,7 @@ static int curves(const struct qm_compare_report *r, bool decode, struct qm_erro
     int legend = HEIGHT;
     int rc = qm_out_printf(
         err, "<h2>%s over depth, tokens/s</h2>\n<div class=\"wide\"><svg viewBox=\"0 0 %d %d\" role=\"img\">\n",
-        decode ? "Writing" : "Reading", WIDTH, HEIGHT + lines * LEGEND);
+        decode ? "Generation" : "Prompt", WIDTH, HEIGHT + lines * LEGEND);
     rc = rc ? rc : axes(&f, "tokens before", err);
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i];
@@ -190,7 +191,7 @@ static int joules(const struct qm_compare_report *r, struct qm_error *err) {
         f.x1 = fmax(f.x1, v);
         f.y1 = fmax(f.y1, j);
     }
-    int rc = qm_out_text("<h2>Joules a token against tokens/s</h2>\n", err);
+    int rc = qm_out_text("<h2>Joules/token by tokens/s</h2>\n", err);
     if (rc || !(f.x1 > 0 && f.y1 > 0))
         return rc ? rc : qm_out_text("<p>No joules could be read or predicted on this machine.</p>\n", err);
     f.x1 = qm_html_axis_end(f.x1);
@@ -256,8 +257,8 @@ static int table(const struct qm_compare_report *r, const struct qm_compare_repo
                       "<h2>Numbers</h2>\n<div class=\"wide\"><table><tr><th>configuration</th><th>prompt, "
                       "tokens/s</th><th>predicted</th>"
                       "<th>generation, tokens/s</th><th>predicted</th>%s<th>first token, s</th><th>GB/s</th>"
-                      "<th>limit, %%</th><th>J/token</th><th>W</th><th>°C</th><th>fan</th>"
-                      "<th>KL, most</th><th>answers</th>%s</tr>\n",
+                      "<th>of limit, %%</th><th>J/token</th><th>W</th><th>°C</th><th>fan, rpm</th>"
+                      "<th>max KL, nats</th><th>answers</th>%s</tr>\n",
                       before ? "<th>generation, before</th>" : "", r->job[0] ? "<th>job, s</th><th>job, J</th>" : "");
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i], *old = before ? qm_compare_find(before, c->name) : NULL;
@@ -287,7 +288,7 @@ static int table(const struct qm_compare_report *r, const struct qm_compare_repo
             rc = number_cell(more[k], err);
         if (!rc)
             rc = qm_out_printf(err, "<td>%s</td>",
-                               !c->agreement.compared              ? "-"
+                               !c->agreement.compared              ? (i == r->reference ? "reference" : "-")
                                : c->agreement.first_difference < 0 ? "identical"
                                                                    : "differ");
         if (!rc && r->job[0])
@@ -341,8 +342,8 @@ static int memory(const struct qm_compare_report *r, struct qm_error *err) {
     rc = rc ? rc : qm_out_text("</table></div>\n", err);
     return rc || !nodes
                ? rc
-               : qm_out_text("<p>Nodes: what was allocated there, and how much of it is there; what an emulated "
-                             "device holds is in this machine's memory too.</p>\n",
+               : qm_out_text("<p>Nodes: what was allocated on each, and how much of it is in place; an emulated "
+                             "device's memory is part of this machine's.</p>\n",
                              err);
 }
 
@@ -352,12 +353,13 @@ static int head(const struct qm_compare_report *r, const struct qm_compare_repor
     for (size_t i = 0; i < sizeof texts / sizeof *texts && !rc; i++)
         rc = i ? qm_html_text(texts[i], err) : qm_out_text(texts[i], err);
     if (!rc)
-        rc = qm_out_printf(err,
-                           "<br>%d prompt%s of %lld tokens in all, each answered with %lld; %d round%s; %s, within %g "
-                           "nats%s</p>\n",
-                           r->prompts, qm_s(r->prompts), (long long)r->prompt_tokens, (long long)r->generate, r->rounds,
-                           qm_s(r->rounds), r->agree ? "the answers agree" : "the answers do not agree", r->bound,
-                           r->reopened ? "; loaded in turn, since they do not fit side by side" : "");
+        rc = qm_out_printf(
+            err,
+            "<br>%d prompt%s, %lld tokens together, each answered with %lld tokens; %d round%s; %s, within %g "
+            "nats%s</p>\n",
+            r->prompts, qm_s(r->prompts), (long long)r->prompt_tokens, (long long)r->generate, r->rounds,
+            qm_s(r->rounds), r->agree ? "the answers agree" : "the answers do not agree", r->bound,
+            r->reopened ? "; loaded in turn, since they do not fit side by side" : "");
     if (rc || !before)
         return rc;
     rc = qm_out_text("<p>before: ", err);

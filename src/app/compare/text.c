@@ -167,7 +167,7 @@ static int print_agreement(const struct qm_compare_report *r, struct qm_error *e
     }
     if (rc || r->reference < 0)
         return rc;
-    return qm_out_printf(err, "%-*s %s, within %g nats along the same beginning\n", NAME, "",
+    return qm_out_printf(err, "%-*s %s, within %g nats along the same prefix\n", NAME, "",
                          r->agree ? "they agree" : "they do NOT agree", r->bound);
 }
 

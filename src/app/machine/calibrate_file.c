@@ -277,7 +277,7 @@ static int measure_parts(const struct qm_machine *m, const struct qm_machine_pro
         return qm_fail_memory(err, QM_PARTS * sizeof *samples, "calibration");
     qm_note(progress, "measuring the kernels that are needed: one or two minutes, once for this build of them");
     qm_noise_begin(&watch);
-    qm_signals_kept("no calibration is kept; it begins again the next time");
+    qm_signals_kept("no efficiencies are kept; measuring starts over next time");
     int rc = take_turns(m, profile, isa, due, progress, samples, turns, err);
     qm_signals_kept(NULL);
     for (int i = 0; i < QM_PARTS; i++)
@@ -332,7 +332,7 @@ int qm_calibration_measure(const struct qm_machine *m, const struct qm_machine_p
         if (missed || qm_noise_level(&fresh.noise) < qm_noise_level(&there.noise))
             *kept = fresh;
         if (path[0] && save(path, m->identity, qm_isa_name(isa), kept, &why))
-            qm_note(progress, "the kernels' shares are not kept: %s", why.message);
+            qm_note(progress, "the measured efficiencies are not kept: %s", why.message);
     }
     qm_calibration_shares(kept, needed, &shares, missing);
     if (missing[0])

@@ -228,7 +228,7 @@ static int print_job(const struct qm_plan_ask *ask, const struct qm_plan_answer 
                   duration(a->job.decode.seconds, write, sizeof write),
                   rate_text(j->generate, a->job.decode_tps, 2, generated));
     if (!rc)
-        rc = qm_out_printf(err, "               %s in all", duration(seconds, all, sizeof all));
+        rc = qm_out_printf(err, "               total %s", duration(seconds, all, sizeof all));
     if (!rc && isfinite(a->job.joules))
         rc = qm_out_printf(err, ", %.0f J", a->job.joules);
     if (!rc)
