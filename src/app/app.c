@@ -12,6 +12,7 @@
 #include "app/offload.h"
 #include "app/out.h"
 #include "app/paths.h"
+#include "app/remedy.h"
 #include "app/signals.h"
 
 static int run_help(const struct qm_args *args, struct qm_error *err);
@@ -114,6 +115,7 @@ int qm_app_main(int argc, char **argv, char **environment) {
     }
     if (rc == QM_PIPE_CLOSED)
         return QM_OK;
+    qm_remedy_say(&err);
     if (rc != QM_OK && err.message[0])
         fprintf(stderr, "quietmind: %s\n", err.message);
     return rc;

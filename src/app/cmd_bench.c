@@ -90,11 +90,7 @@ static int open_subject(const struct qm_args *args, struct bench *b, struct qm_e
         s->name = b->opened.dir;
         return rc;
     }
-    struct qm_overrides overrides = {
-        .experts_per_token = qm_args_int(args, QM_OPT_EXPERTS_PER_TOKEN, 0),
-        .rope_theta = qm_args_real(args, QM_OPT_ROPE_THETA, 0),
-        .rope_scaling = qm_args_text(args, QM_OPT_ROPE_SCALING, NULL),
-    };
+    struct qm_overrides overrides = qm_app_overrides(args);
     int rc = qm_shape_open(shape, layers, dtype, &overrides, &b->shape, err);
     if (!rc && layers)
         rc = qm_shape_open(shape, 0, dtype, &overrides, &b->all, err);
@@ -254,7 +250,7 @@ static const unsigned char bench_options[] = {
     QM_OPT_FILL_DEPTH, QM_OPT_QUIET,        QM_OPT_NICE,          QM_OPT_IDLE,    QM_OPT_POWER_CAP,
     QM_OPT_DEVICE,     QM_OPT_OFFLOAD,      QM_OPT_VRAM,          QM_OPT_PROFILE, QM_OPT_KERNEL,
     QM_OPT_PROGRESS,   QM_OPT_CHUNK,        QM_OPT_ISA,           QM_OPT_KV_TYPE, QM_OPT_EXPERTS_PER_TOKEN,
-    QM_OPT_ROPE_THETA, QM_OPT_ROPE_SCALING, QM_OPT_SILENT,  QM_OPT_DTYPE,   QM_OPT_END};
+    QM_OPT_ROPE_THETA, QM_OPT_ROPE_SCALING, QM_OPT_SILENT,        QM_OPT_DTYPE,   QM_OPT_END};
 
 static const unsigned char kernel_uses[] = {QM_OPT_PROGRESS, QM_OPT_THREAD_LIST, QM_OPT_OUTPUT_FORMAT, QM_OPT_ISA,
                                             QM_OPT_END};

@@ -11,6 +11,7 @@
 #include "app/chat/state.h"
 #include "app/generation_report.h"
 #include "app/out.h"
+#include "app/remedy.h"
 #include "app/signals.h"
 #include "app/template_args.h"
 #include "base/words.h"
@@ -186,6 +187,7 @@ static int converse(struct qm_app_chat *c) {
             continue;
         if (!c->interactive || rc == QM_PIPE_CLOSED || rc == QM_SYSTEM)
             break;
+        qm_remedy_say(c->err);
         fprintf(stderr, "quietmind: %s\n", c->err->message);
     }
     if (!c->interactive)

@@ -7,6 +7,7 @@
 #include "app/app.h"
 #include "app/open_model.h"
 #include "app/out.h"
+#include "app/remedy.h"
 #include "engine/memory.h"
 #include "numa/memory.h"
 #include "numa/topology.h"
@@ -91,8 +92,10 @@ static void look_around(struct inspection *in) {
     in->has_template = qm_chat_load(in->model.dir, NULL, &chat, &err) == QM_OK;
     time_t seconds = time(NULL);
     struct tm now;
-    if (shards && (!in->has_template || qm_chat_check(chat, NULL, NULL, localtime_r(&seconds, &now), &err)))
+    if (shards && (!in->has_template || qm_chat_check(chat, NULL, NULL, localtime_r(&seconds, &now), &err))) {
+        qm_remedy_say(&err);
         add_notes(in, err.message);
+    }
     qm_chat_free(chat);
     if (in->model.model->config.n_end_tokens == 0 && shards)
         add_notes(in, "no end token: a generation ends only by -n, --stop or a full context");
@@ -279,9 +282,9 @@ static int run_inspect(const struct qm_args *args, struct qm_error *err) {
     return rc;
 }
 
-static const unsigned char inspect_options[] = {QM_OPT_JSON,         QM_OPT_CONTEXT,           QM_OPT_THREADS,
-                                                QM_OPT_KV_TYPE,      QM_OPT_EXPERTS_PER_TOKEN, QM_OPT_ROPE_THETA,
-                                                QM_OPT_ROPE_SCALING, QM_OPT_SILENT,      QM_OPT_END};
+static const unsigned char inspect_options[] = {
+    QM_OPT_JSON,       QM_OPT_CONTEXT,      QM_OPT_THREADS, QM_OPT_KV_TYPE, QM_OPT_EXPERTS_PER_TOKEN,
+    QM_OPT_ROPE_THETA, QM_OPT_ROPE_SCALING, QM_OPT_SILENT,  QM_OPT_END};
 
 const struct qm_command qm_cmd_inspect = {
     .name = "inspect",

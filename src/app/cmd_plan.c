@@ -86,7 +86,7 @@ static int read_pins(const struct qm_args *args, struct job *j, struct qm_error 
     if (pins->n_list > MAX_PINS)
         return qm_fail(err, QM_USAGE, "--pin: more than %d", MAX_PINS);
     for (size_t i = 0; i < pins->n_list && !rc; i++)
-        rc = qm_pin_parse(pins->list[i], j->model, &j->speed, &j->pins[j->ask.n_pins++], err);
+        rc = qm_pin_parse("--pin", pins->list[i], j->model, &j->speed, &j->pins[j->ask.n_pins++], err);
     j->ask.pins = j->pins;
     return rc;
 }
@@ -101,17 +101,9 @@ static int read_routing(const struct qm_args *args, struct job *j, struct qm_err
     return qm_routing_file_open(path, &j->model->config, &j->routing, err);
 }
 
-static struct qm_overrides overrides_of(const struct qm_args *args) {
-    return (struct qm_overrides){
-        .experts_per_token = qm_args_int(args, QM_OPT_EXPERTS_PER_TOKEN, 0),
-        .rope_theta = qm_args_real(args, QM_OPT_ROPE_THETA, 0),
-        .rope_scaling = qm_args_text(args, QM_OPT_ROPE_SCALING, NULL),
-    };
-}
-
 /* A shape, or a config.json alone. */
 static int open_shape(const struct qm_args *args, const char *shape, struct qm_model **out, struct qm_error *err) {
-    struct qm_overrides overrides = overrides_of(args);
+    struct qm_overrides overrides = qm_app_overrides(args);
     return qm_shape_open(shape, qm_args_int(args, QM_OPT_LAYERS, 0), qm_args_text(args, QM_OPT_DTYPE, NULL), &overrides,
                          out, err);
 }

@@ -53,7 +53,7 @@ int qm_offload_devices(const struct qm_args *args, struct qm_speed *s, struct qm
         else if (!strchr(list->list[i], ':'))
             rc = read_device_file(list->list[i], s, err);
         else
-            rc = qm_speed_device_parse(list->list[i], &s->device[s->devices++], err);
+            rc = qm_speed_device_parse("--device", list->list[i], &s->device[s->devices++], err);
     }
     return rc;
 }

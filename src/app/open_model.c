@@ -140,11 +140,14 @@ void qm_app_vocabulary_notes(const struct qm_app_model *m, char *out, size_t siz
                               qm_end_token_sources(m->ends.foreign[i].from, from, sizeof from), vocab);
 }
 
-static struct qm_overrides overrides_of(const struct qm_args *args) {
+struct qm_overrides qm_app_overrides(const struct qm_args *args) {
     return (struct qm_overrides){
         .experts_per_token = qm_args_int(args, QM_OPT_EXPERTS_PER_TOKEN, 0),
         .rope_theta = qm_args_real(args, QM_OPT_ROPE_THETA, 0),
         .rope_scaling = qm_args_text(args, QM_OPT_ROPE_SCALING, NULL),
+        .experts_name = "--experts-per-token",
+        .theta_name = "--rope-theta",
+        .scaling_name = "--rope-scaling",
     };
 }
 
@@ -171,7 +174,7 @@ static int open_beside(const struct qm_args *args, enum qm_tokenizer_need need, 
 
 int qm_app_open(const struct qm_args *args, enum qm_tokenizer_need need, struct qm_progress *progress,
                 struct qm_app_model *out, struct qm_error *err) {
-    struct qm_overrides overrides = overrides_of(args);
+    struct qm_overrides overrides = qm_app_overrides(args);
     int rc = qm_app_locate(args, progress, &out->dir, err);
     if (!rc)
         rc = qm_model_open(out->dir, &overrides, &out->model, err);
@@ -214,7 +217,7 @@ int qm_app_describe(const struct qm_args *args, enum qm_tokenizer_need need, str
     char config[4400] = "";
     const char *shape = args->model, *dtype = qm_args_text(args, QM_OPT_DTYPE, NULL);
     int64_t layers = qm_args_int(args, QM_OPT_LAYERS, 0);
-    struct qm_overrides overrides = overrides_of(args);
+    struct qm_overrides overrides = qm_app_overrides(args);
     bool there = shape && stat(shape, &st) == 0;
     if (!shape || (there ? S_ISDIR(st.st_mode) : !qm_shape_config(shape))) {
         int rc = qm_app_locate(args, progress, &out->dir, err);

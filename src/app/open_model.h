@@ -16,6 +16,9 @@
 #include "session/sampler.h"
 #include "text/tokenizer/tokenizer.h"
 
+/* The options that override fields of config.json. */
+struct qm_overrides qm_app_overrides(const struct qm_args *args);
+
 /* The directory that the command line names (allocated), or the demonstration model's where the command allows
  * that. */
 int qm_app_find(const struct qm_args *args, char **dir, struct qm_error *err);

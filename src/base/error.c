@@ -24,6 +24,7 @@ static void clean(char *s, size_t size) {
 int qm_vfail(struct qm_error *err, enum qm_code code, const char *format, va_list args) {
     if (err) {
         err->code = code;
+        err->remedy = QM_REMEDY_NONE;
         vsnprintf(err->message, sizeof err->message, format, args);
         clean(err->message, sizeof err->message);
     }
@@ -38,16 +39,23 @@ int qm_fail(struct qm_error *err, enum qm_code code, const char *format, ...) {
     return code;
 }
 
+int qm_remedy(struct qm_error *err, enum qm_remedy remedy, int code) {
+    if (err)
+        err->remedy = remedy;
+    return code;
+}
+
 int qm_fail_context(struct qm_error *err, const char *format, ...) {
     if (!err)
         return QM_SYSTEM;
     char old[sizeof err->message], context[512];
+    enum qm_remedy remedy = err->remedy;
     memcpy(old, err->message, sizeof old);
     va_list args;
     va_start(args, format);
     vsnprintf(context, sizeof context, format, args);
     va_end(args);
-    return qm_fail(err, (enum qm_code)err->code, "%s: %s", context, old);
+    return qm_remedy(err, remedy, qm_fail(err, (enum qm_code)err->code, "%s: %s", context, old));
 }
 
 /* What is wrong with what the user named, rather than with the machine. */

@@ -1,6 +1,7 @@
 /* Errors are values. Every function that can fail returns int: 0 on success, else one of enum qm_code,
  * and fills the caller's struct qm_error with a message that names the object, what was expected, what
- * was found, and what to do. Nothing here prints or exits.
+ * was found. What the caller could set otherwise is marked by enum qm_remedy, in nobody's words: a library does not
+ * know what its caller calls a setting. Nothing here prints or exits.
  * Thread-safety: an error object belongs to one caller. */
 #ifndef QM_BASE_ERROR_H
 #define QM_BASE_ERROR_H
@@ -19,17 +20,38 @@ enum qm_code {
     QM_INTERRUPTED = 130 /* Ctrl-C */
 };
 
+/* What helps, where something does. A program adds it to the message in the words of its own options
+ * (app/remedy.h), a server in those of its requests. */
+enum qm_remedy {
+    QM_REMEDY_NONE,
+    QM_REMEDY_CHAT_TEMPLATE,     /* give a chat template */
+    QM_REMEDY_LARGER_CONTEXT,    /* than the one that the message names */
+    QM_REMEDY_SMALLER_CONTEXT,   /* needs less memory */
+    QM_REMEDY_SHORTER_PROMPT,    /* or a larger context */
+    QM_REMEDY_SHORTER_REQUEST,   /* or a larger context, or more memory for keys and values */
+    QM_REMEDY_LARGER_KV_MEMORY,  /* more memory for keys and values */
+    QM_REMEDY_SMALLER_KV_MEMORY, /* needs less memory */
+    QM_REMEDY_FEWER_PINS,        /* or more memory of devices */
+    QM_REMEDY_FEWER_LAYERS,      /* on devices, or a placement that is searched for */
+    QM_REMEDY_MORE_MEMORY,       /* of devices or of the CPU, or a smaller context */
+    QM_REMEDY_COUNT
+};
+
 struct qm_error {
     int code;
+    enum qm_remedy remedy;
     char message[1024];
 };
 
-/* Sets *err (may be NULL) and returns code, so that a caller can `return qm_fail(err, QM_INPUT, ...)`.
- * A message that does not fit is cut at a UTF-8 character; control bytes become '?'. */
+/* Sets *err (may be NULL), without a remedy, and returns code, so that a caller can `return qm_fail(err, QM_INPUT,
+ * ...)`. A message that does not fit is cut at a UTF-8 character; control bytes become '?'. */
 int qm_fail(struct qm_error *err, enum qm_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int qm_vfail(struct qm_error *err, enum qm_code code, const char *format, va_list args);
 
-/* Puts "context: " before the message that is there, and returns its code. */
+/* Marks what helps, after qm_fail: `return qm_remedy(err, QM_REMEDY_..., qm_fail(err, ...))`. Returns code. */
+int qm_remedy(struct qm_error *err, enum qm_remedy remedy, int code);
+
+/* Puts "context: " before the message that is there, keeps its remedy, and returns its code. */
 int qm_fail_context(struct qm_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* QM_SYSTEM with "what: strerror(errno)"; what is wrong with the name is QM_INPUT: ENOENT, EISDIR, ENOTDIR, EACCES,

@@ -348,8 +348,9 @@ static int check_step(const struct qm_engine *e, const struct qm_step *s, struct
         return qm_fail(err, QM_USAGE, "a step of %lld tokens with %lld logits", (long long)s->n,
                        (long long)s->n_logits);
     if (s->n > e->workload.context - held)
-        return qm_fail(err, QM_INPUT, "%lld tokens after %lld held: more than the context of %lld; --context raises it",
-                       (long long)s->n, (long long)held, (long long)e->workload.context);
+        return qm_remedy(err, QM_REMEDY_LARGER_CONTEXT,
+                         qm_fail(err, QM_INPUT, "%lld tokens after %lld held: more than the context of %lld",
+                                 (long long)s->n, (long long)held, (long long)e->workload.context));
     for (int64_t i = 0; i < s->n; i++)
         if (s->tokens[i] < 0 || s->tokens[i] >= vocab)
             return qm_fail(err, QM_INPUT, "token %lld is id %d: expected 0 to %lld, the model's vocabulary",

@@ -14,11 +14,10 @@ static const struct {
 } traits[] = {
     [QM_TRAIT_WEIGHTS] = {"weights", "the model's weights"},
     [QM_TRAIT_CONFIG] = {"config", "the model's config.json"},
-    [QM_TRAIT_EXPERTS] = {"experts_per_token", "the experts of a token (--experts-per-token)"},
-    [QM_TRAIT_ROTATION] = {"rotation", "the rotation of positions (--rope-theta, --rope-scaling; with dynamic scaling "
-                                       "--context too)"},
-    [QM_TRAIT_SPLIT] = {"split", "how sums are split among CPU and devices (--offload, --device)"},
-    [QM_TRAIT_KV_TYPE] = {"kv_type", "--kv-type"},
+    [QM_TRAIT_EXPERTS] = {"experts_per_token", "the experts of a token"},
+    [QM_TRAIT_ROTATION] = {"rotation", "the rotation of positions"},
+    [QM_TRAIT_SPLIT] = {"split", "how sums are split among CPU and devices"},
+    [QM_TRAIT_KV_TYPE] = {"kv_type", "the type of keys and values"},
     [QM_TRAIT_ISA] = {"isa", "the instruction set"},
     [QM_TRAIT_KERNELS] = {"kernels", "the program's kernels"},
     [QM_TRAIT_VERSION] = {"version", "quietmind's version"},

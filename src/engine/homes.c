@@ -18,15 +18,17 @@ static int refuse_memory(const struct qm_model *m, const struct qm_workload *w, 
     int64_t tokens = w->context * w->sequences;
     if (w->kv_memory)
         tokens = qm_kv_pool_pages(&m->config, w, qm_kv_main_window(&m->config)) * QM_KV_PAGE_TOKENS;
-    const char *part = qm_memory_short_part(t->weights, t->scratch, t->maps, available), *less = "";
-    if (t->weights <= available)
-        less = w->kv_memory ? "; a smaller --kv-memory needs less" : "; a smaller --context needs less";
-    return qm_fail(err, QM_FIT,
-                   "not enough memory for the %s: %.2f GiB needed (weights %.2f, KV cache for %lld tokens %.2f, "
-                   "activations %.2f), "
-                   "%.2f GiB available%s",
-                   part, gib(t->total), gib(t->weights), (long long)tokens, gib(t->kv), gib(t->scratch), gib(available),
-                   less);
+    const char *part = qm_memory_short_part(t->weights, t->scratch, t->maps, available);
+    enum qm_remedy less = t->weights > available ? QM_REMEDY_NONE
+                          : w->kv_memory         ? QM_REMEDY_SMALLER_KV_MEMORY
+                                                 : QM_REMEDY_SMALLER_CONTEXT;
+    int rc =
+        qm_fail(err, QM_FIT,
+                "not enough memory for the %s: %.2f GiB needed (weights %.2f, KV cache for %lld tokens %.2f, "
+                "activations %.2f), "
+                "%.2f GiB available",
+                part, gib(t->total), gib(t->weights), (long long)tokens, gib(t->kv), gib(t->scratch), gib(available));
+    return qm_remedy(err, less, rc);
 }
 
 int qm_homes_fit(const struct qm_model *m, int64_t asked, uint64_t most, struct qm_workload *w,

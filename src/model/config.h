@@ -75,10 +75,12 @@ struct qm_config {
  * where that is larger, whether it is given here or in the file (there llama3 does not: its files say the scaled
  * positions themselves); original is the file's unless given. */
 struct qm_overrides {
-    int64_t experts_per_token; /* --experts-per-token */
-    double rope_theta;         /* --rope-theta */
-    const char *rope_scaling;  /* --rope-scaling kind:key=value,...: yarn:factor=4,original=32768, linear:factor=2,
-                                  dynamic:factor=2, llama3:factor=8,original=8192, none */
+    int64_t experts_per_token;
+    double rope_theta;
+    const char *rope_scaling; /* kind:key=value,...: yarn:factor=4,original=32768, linear:factor=2, dynamic:factor=2,
+                                 llama3:factor=8,original=8192, none */
+    /* What the caller calls each, for messages; NULL: the field of config.json. */
+    const char *experts_name, *theta_name, *scaling_name;
 };
 
 /* `path` names the file in messages. On failure there is nothing to free. */

@@ -1,4 +1,4 @@
-/* Knobs of the command line over a parsed config: experts per token, rope theta, rope scaling. Where in the flow:
+/* Knobs over a parsed config: experts per token, rope theta, rope scaling. Where in the flow:
  * right after qm_config_parse. What changed is said in notes, a line each. */
 #include "model/config.h"
 
@@ -61,7 +61,7 @@ static int set_field(struct qm_rope *r, const char *key, size_t key_len, double 
 }
 
 /* "kind:key=value,..." into *r, whose theta and original positions are the model's. */
-static int parse_scaling(const char *text, struct qm_rope *r, struct qm_error *err) {
+static int parse_scaling(const char *name, const char *text, struct qm_rope *r, struct qm_error *err) {
     const char *colon = strchr(text, ':');
     size_t n = colon ? (size_t)(colon - text) : strlen(text);
     char kind[16] = "";
@@ -69,7 +69,7 @@ static int parse_scaling(const char *text, struct qm_rope *r, struct qm_error *e
         memcpy(kind, text, n);
     int found = strcmp(kind, "none") == 0 ? (int)QM_ROPE_DEFAULT : qm_rope_kind_find(kind);
     if (found < 0 || (colon != NULL) != (found != QM_ROPE_DEFAULT))
-        return qm_fail(err, QM_USAGE, "--rope-scaling %.100s: " SYNTAX ", found %s", text,
+        return qm_fail(err, QM_USAGE, "%s %.100s: " SYNTAX ", found %s", name, text,
                        found < 0 ? "another kind"
                        : colon   ? "settings for none"
                                  : "no settings");
@@ -93,11 +93,11 @@ static int parse_scaling(const char *text, struct qm_rope *r, struct qm_error *e
         double value = equals ? strtod(equals + 1, &end) : 0;
         if (!equals || end == equals + 1 || (*end && *end != ',') || !isfinite(value) ||
             set_field(r, p, (size_t)(equals - p), value, &original_given))
-            return qm_fail(err, QM_USAGE, "--rope-scaling %.100s: " SYNTAX ", found \"%.40s\"", text, p);
+            return qm_fail(err, QM_USAGE, "%s %.100s: " SYNTAX ", found \"%.40s\"", name, text, p);
         p = *end ? end + 1 : NULL;
     }
     if (r->factor == 0)
-        return qm_fail(err, QM_USAGE, "--rope-scaling %.100s: " SYNTAX ", found no factor", text);
+        return qm_fail(err, QM_USAGE, "%s %.100s: " SYNTAX ", found no factor", name, text);
     return QM_OK;
 }
 
@@ -120,12 +120,13 @@ static void describe(const struct qm_rope *r, struct notes *out) {
         note(out, " not truncated");
 }
 
-static int override_scaling(struct qm_config *c, const char *text, struct notes *notes, struct qm_error *err) {
+static int override_scaling(struct qm_config *c, const char *name, const char *text, struct notes *notes,
+                            struct qm_error *err) {
     char before[200] = "", after[200] = "";
     describe(&c->rope, &(struct notes){before, sizeof before});
-    int rc = parse_scaling(text, &c->rope, err);
+    int rc = parse_scaling(name, text, &c->rope, err);
     if (!rc)
-        rc = qm_config_check_rope(c, "--rope-scaling", QM_USAGE, err);
+        rc = qm_config_check_rope(c, name, QM_USAGE, err);
     if (rc)
         return rc;
     describe(&c->rope, &(struct notes){after, sizeof after});
@@ -138,6 +139,10 @@ static int override_scaling(struct qm_config *c, const char *text, struct notes 
     return QM_OK;
 }
 
+static const char *named(const char *name, const char *field) {
+    return name ? name : field;
+}
+
 int qm_config_override(struct qm_config *c, const struct qm_overrides *o, char *notes, size_t notes_size,
                        struct qm_error *err) {
     struct notes n = {notes, notes_size};
@@ -145,12 +150,12 @@ int qm_config_override(struct qm_config *c, const struct qm_overrides *o, char *
         notes[0] = 0;
     if (!o)
         return QM_OK;
+    const char *experts = named(o->experts_name, "num_experts_per_tok");
     if (o->experts_per_token != 0 && c->experts == 0)
-        return qm_fail(err, QM_USAGE,
-                       "--experts-per-token %lld: expected a model with experts, found %s, which has none",
+        return qm_fail(err, QM_USAGE, "%s %lld: expected a model with experts, found %s, which has none", experts,
                        (long long)o->experts_per_token, c->model_type);
     if (o->experts_per_token < 0 || o->experts_per_token > c->experts)
-        return qm_fail(err, QM_USAGE, "--experts-per-token: expected 1 to %lld, found %lld", (long long)c->experts,
+        return qm_fail(err, QM_USAGE, "%s: expected 1 to %lld, found %lld", experts, (long long)c->experts,
                        (long long)o->experts_per_token);
     if (o->experts_per_token && o->experts_per_token != c->experts_per_token) {
         note(&n, "experts per token: %lld -> %lld\n", (long long)c->experts_per_token, (long long)o->experts_per_token);
@@ -159,10 +164,11 @@ int qm_config_override(struct qm_config *c, const struct qm_overrides *o, char *
     if (o->rope_theta != 0 && o->rope_theta != c->rope.theta) {
         double before = c->rope.theta;
         c->rope.theta = o->rope_theta;
-        int rc = qm_config_check_rope(c, "--rope-theta", QM_USAGE, err);
+        int rc = qm_config_check_rope(c, named(o->theta_name, "rope_theta"), QM_USAGE, err);
         if (rc)
             return rc;
         note(&n, "rope theta: %.10g -> %.10g\n", before, c->rope.theta);
     }
-    return o->rope_scaling ? override_scaling(c, o->rope_scaling, &n, err) : QM_OK;
+    return o->rope_scaling ? override_scaling(c, named(o->scaling_name, "rope_scaling"), o->rope_scaling, &n, err)
+                           : QM_OK;
 }

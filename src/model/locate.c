@@ -100,7 +100,7 @@ int qm_model_locate(const char *name, const char *hub, char **dir, struct qm_err
         rc = qm_fail(
             err, QM_INPUT,
             "%s: expected a model folder, found none of that name, and no Hugging Face cache to look in. Nothing "
-            "is downloaded here: get it with `hf download %s --local-dir FOLDER` and name FOLDER",
+            "is downloaded here: get it with `hf download %s`, and name the folder that it prints",
             name, name);
     else
         rc = qm_fail(

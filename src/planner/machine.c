@@ -124,14 +124,17 @@ static bool parse_rate(const char *text, double unit, double *out) {
     return !*end && *out > 0 && *out < 1e18;
 }
 
-static int device_field(const char *key, const char *value, struct qm_speed_device *d, struct qm_error *err) {
+static int device_field(const char *option, const char *key, const char *value, struct qm_speed_device *d,
+                        struct qm_error *err) {
     double op;
+    char title[96];
+    snprintf(title, sizeof title, "%s: %s", option, key);
     if (!strcmp(key, "fail") && d->emulated && parse_rate(value, 1, &op)) {
         d->fail_at = (int64_t)op;
-        return d->fail_at ? QM_OK : qm_fail(err, QM_USAGE, "--device: fail: expected an op from 1 on");
+        return d->fail_at ? QM_OK : qm_fail(err, QM_USAGE, "%s: expected an op from 1 on", title);
     }
     if (!strcmp(key, "free") && d->emulated)
-        return qm_size_parse("--device: free", value, &d->free, err);
+        return qm_size_parse(title, value, &d->free, err);
     const struct {
         const char *key;
         double unit, *to, *also;
@@ -143,7 +146,7 @@ static int device_field(const char *key, const char *value, struct qm_speed_devi
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         if (!strcmp(key, fields[i].key)) {
             if (!parse_rate(value, fields[i].unit, fields[i].to))
-                return qm_fail(err, QM_USAGE, "--device: %s: expected a number above 0, found \"%s\"", key, value);
+                return qm_fail(err, QM_USAGE, "%s: expected a number above 0, found \"%s\"", title, value);
             if (fields[i].also)
                 *fields[i].also = *fields[i].to;
             d->read_mark = fields[i].to == &d->read ? QM_MARK_GIVEN : d->read_mark;
@@ -151,11 +154,11 @@ static int device_field(const char *key, const char *value, struct qm_speed_devi
             return QM_OK;
         }
     return qm_fail(err, QM_USAGE,
-                   "--device: expected bandwidth, bf16, f32, pcie, up, down, launch, handover or watts, found \"%s\"",
+                   "%s: expected bandwidth, bf16, f32, pcie, up, down, launch, handover or watts, found \"%s\"", option,
                    key);
 }
 
-int qm_speed_device_parse(const char *text, struct qm_speed_device *out, struct qm_error *err) {
+int qm_speed_device_parse(const char *option, const char *text, struct qm_speed_device *out, struct qm_error *err) {
     char copy[512], *save = NULL;
     *out = (struct qm_speed_device){.memory_mark = QM_MARK_GIVEN,
                                     .read_mark = QM_MARK_ESTIMATED,
@@ -172,27 +175,27 @@ int qm_speed_device_parse(const char *text, struct qm_speed_device *out, struct 
                                     .launch_us = 3,
                                     .handover_us = 10};
     if (strlen(text) >= sizeof copy)
-        return qm_fail(err, QM_USAGE, "--device: more than %zu bytes", sizeof copy - 1);
+        return qm_fail(err, QM_USAGE, "%s: more than %zu bytes", option, sizeof copy - 1);
     memcpy(copy, text, strlen(text) + 1);
     char *colon = strchr(copy, ':');
     if (!colon || colon == copy || colon - copy >= (int)sizeof out->name)
         return qm_fail(err, QM_USAGE,
-                       "--device: expected NAME:SIZE,... such as emulated:90GiB,bandwidth=1792,bf16=500T,pcie=55, "
+                       "%s: expected NAME:SIZE,... such as emulated:90GiB,bandwidth=1792,bf16=500T,pcie=55, "
                        "found \"%s\"",
-                       text);
+                       option, text);
     *colon = 0;
     memcpy(out->name, copy, strlen(copy) + 1);
     out->emulated = !strncmp(copy, "emulated", 8);
     char *field = strtok_r(colon + 1, ",", &save);
-    int rc = qm_size_parse("--device", field ? field : "", &out->memory, err);
+    int rc = qm_size_parse(option, field ? field : "", &out->memory, err);
     while (!rc && (field = strtok_r(NULL, ",", &save))) {
         char *equals = strchr(field, '=');
         if (equals)
             *equals = 0;
-        rc = device_field(field, equals ? equals + 1 : "", out, err);
+        rc = device_field(option, field, equals ? equals + 1 : "", out, err);
     }
     if (!rc && out->memory == 0)
-        rc = qm_fail(err, QM_USAGE, "--device: %s: expected some memory", out->name);
+        rc = qm_fail(err, QM_USAGE, "%s: %s: expected some memory", option, out->name);
     out->up_busy = 0.9 * out->up;
     out->down_busy = 0.9 * out->down;
     return rc;

@@ -120,9 +120,10 @@ int qm_speed_parse(const char *text, size_t len, const char *name, struct qm_spe
 /* A described device, which is added to the machine's: {"version": 1, "sources": [...], "device": {...}}. Untrusted. */
 int qm_speed_add_device(const char *text, size_t len, const char *name, struct qm_speed *s, struct qm_error *err);
 
-/* A device of the command line: NAME:SIZE,bandwidth=GB/s,bf16=RATE,pcie=GB/s,... such as
- * emulated:90GiB,bandwidth=1792,bf16=500T,pcie=55. What is left out is that of such a card. QM_USAGE otherwise. */
-int qm_speed_device_parse(const char *text, struct qm_speed_device *out, struct qm_error *err);
+/* A device in short: NAME:SIZE,bandwidth=GB/s,bf16=RATE,pcie=GB/s,... such as
+ * emulated:90GiB,bandwidth=1792,bf16=500T,pcie=55. What is left out is that of such a card. QM_USAGE
+ * otherwise, naming `option`, what the caller calls it. */
+int qm_speed_device_parse(const char *option, const char *text, struct qm_speed_device *out, struct qm_error *err);
 
 /* "90GiB", "96G", "1.5TB": bytes; plain G is GiB. QM_USAGE naming `option`. */
 int qm_size_parse(const char *option, const char *text, uint64_t *out, struct qm_error *err);

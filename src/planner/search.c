@@ -16,16 +16,16 @@ static const char *device_name(const struct qm_speed *s, int device) {
     return device == QM_DEVICE_CPU ? "cpu" : s->device[device - 1].name;
 }
 
-static int pin_device(const char *name, const struct qm_speed *s, int *out, struct qm_error *err) {
+static int pin_device(const char *option, const char *name, const struct qm_speed *s, int *out, struct qm_error *err) {
     for (*out = 0; *out <= s->devices; ++*out)
         if (!strcmp(name, device_name(s, *out)))
             return QM_OK;
-    return qm_fail(err, QM_USAGE, "--pin: no device is called \"%s\"; the first is %s", name,
+    return qm_fail(err, QM_USAGE, "%s: no device is called \"%s\"; the first is %s", option, name,
                    device_name(s, s->devices ? 1 : 0));
 }
 
-int qm_pin_parse(const char *text, const struct qm_model *m, const struct qm_speed *s, struct qm_pin *out,
-                 struct qm_error *err) {
+int qm_pin_parse(const char *option, const char *text, const struct qm_model *m, const struct qm_speed *s,
+                 struct qm_pin *out, struct qm_error *err) {
     static const char *const names[] = {"layers", "attention", "ffn", "experts", "head"};
     char what[16] = "", range[32] = "", on[64] = "";
     int64_t last = m->config.layers - 1;
@@ -47,17 +47,17 @@ int qm_pin_parse(const char *text, const struct qm_model *m, const struct qm_spe
         fields == 1 || (found != QM_PIN_HEAD && fields == 2 && (numbers == 2 || (numbers == 1 && !strchr(range, '-'))));
     if (found < 0 || !range_is || (at && !on[0]))
         return qm_fail(err, QM_USAGE,
-                       "--pin: expected layers, attention, ffn, experts (of layers A-B) or head, on a device, such as "
+                       "%s: expected layers, attention, ffn, experts (of layers A-B) or head, on a device, such as "
                        "'layers 0-3' or 'experts 10 on cpu', found \"%s\"",
-                       text);
+                       option, text);
     out->what = (enum qm_pin_what)found;
     if (numbers) {
         out->first = a;
         out->last = numbers == 2 ? b : a;
     }
     if (out->first < 0 || out->last > last || out->first > out->last)
-        return qm_fail(err, QM_USAGE, "--pin: the model has layers 0-%lld, found \"%s\"", (long long)last, text);
-    return on[0] ? pin_device(on, s, &out->device, err) : QM_OK;
+        return qm_fail(err, QM_USAGE, "%s: the model has layers 0-%lld, found \"%s\"", option, (long long)last, text);
+    return on[0] ? pin_device(option, on, s, &out->device, err) : QM_OK;
 }
 
 static bool pinned_by(const struct qm_pin *p, const struct qm_item *i) {
@@ -90,12 +90,13 @@ static int take_pins(struct qm_search *s, struct qm_error *err) {
         struct qm_device_memory m;
         qm_placement_memory(&s->pinned, a->setup.model, &a->setup.workload, d, &m);
         if (m.total > a->budget[d])
-            return qm_fail(err, QM_FIT,
-                           "%s is %.2f GiB short for the %s pinned to it: %.2f GiB needed, %.2f GiB available; pin "
-                           "less, or raise --vram to %.2f GiB",
-                           device_name(a->setup.speed, d), gib(m.total - a->budget[d]),
-                           qm_memory_short_part(m.weights, m.activations + m.workspace, m.maps, a->budget[d]),
-                           gib(m.total), gib(a->budget[d]), gib(m.total) + 0.01);
+            return qm_remedy(
+                err, QM_REMEDY_FEWER_PINS,
+                qm_fail(err, QM_FIT,
+                        "%s is %.2f GiB short for the %s pinned to it: %.2f GiB needed, %.2f GiB available",
+                        device_name(a->setup.speed, d), gib(m.total - a->budget[d]),
+                        qm_memory_short_part(m.weights, m.activations + m.workspace, m.maps, a->budget[d]),
+                        gib(m.total) + 0.005, gib(a->budget[d])));
         uint64_t taken = m.total ? m.total : scratch.total;
         s->free[d] = a->budget[d] > taken ? a->budget[d] - taken : 0;
     }
@@ -403,10 +404,9 @@ static int last_layers(struct qm_search *s, struct qm_error *err) {
             for (int d = 1; d < p.devices; d++)
                 there += s->free[d];
             rc = qm_fail(
-                err, QM_FIT,
-                "--offload %lld: the devices are %.2f GiB short: %.2f GiB needed, %.2f GiB free; fewer layers, "
-                "or --offload auto",
-                (long long)a->last_layers, gib(need > there ? need - there : item->bytes), gib(need), gib(there));
+                err, QM_FIT, "the devices are %.2f GiB short for the last %lld layers: %.2f GiB needed, %.2f GiB free",
+                gib(need > there ? need - there : item->bytes), (long long)a->last_layers, gib(need), gib(there));
+            qm_remedy(err, QM_REMEDY_FEWER_LAYERS, rc);
         } else {
             room[device] -= item->bytes;
             qm_item_place(&p, item, device);
@@ -451,11 +451,11 @@ static uint64_t two_largest_slots(const struct qm_search_ask *a) {
 }
 
 static int refuse(const struct qm_search *s, struct qm_error *err) {
-    return qm_fail(
-        err, QM_FIT,
-        "the CPU is %.2f GiB short for the %s, with all that fits on the devices: %.2f GiB of RAM are there; a smaller "
-        "--context, or --vram or --ram of that much more",
-        gib(s->least_short), s->least_part ? s->least_part : "weights", gib(s->ask->budget[QM_DEVICE_CPU]));
+    return qm_remedy(
+        err, QM_REMEDY_MORE_MEMORY,
+        qm_fail(err, QM_FIT,
+                "the CPU is %.2f GiB short for the %s, with all that fits on the devices: %.2f GiB of RAM are there",
+                gib(s->least_short), s->least_part ? s->least_part : "weights", gib(s->ask->budget[QM_DEVICE_CPU])));
 }
 
 int qm_search(const struct qm_search_ask *ask, struct qm_search_result *out, struct qm_error *err) {

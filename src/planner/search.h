@@ -23,9 +23,9 @@ struct qm_pin {
 };
 
 /* "layers 0-3", "experts 10 on cpu", "attention 0-47 on card", "head": without a device, the first one. QM_USAGE where
- * it is not one, or names layers or devices that are not there. */
-int qm_pin_parse(const char *text, const struct qm_model *m, const struct qm_speed *s, struct qm_pin *out,
-                 struct qm_error *err);
+ * it is not one, or names layers or devices that are not there, naming `option`, what the caller calls it. */
+int qm_pin_parse(const char *option, const char *text, const struct qm_model *m, const struct qm_speed *s,
+                 struct qm_pin *out, struct qm_error *err);
 
 struct qm_search_ask {
     struct qm_time_setup setup; /* without a placement */
@@ -44,7 +44,7 @@ struct qm_search_result {
     int64_t tried;
 };
 
-/* QM_FIT where no placement fits: what is short, by how much, and what would help. */
+/* QM_FIT where no placement fits: what is short, by how much, and, as a remedy, what would help. */
 int qm_search(const struct qm_search_ask *ask, struct qm_search_result *out, struct qm_error *err);
 
 #endif

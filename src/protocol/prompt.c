@@ -46,8 +46,8 @@ static int render(struct qm_openai_request *r, const json_t *body, bool add_spec
 int qm_openai_chat_prompt(struct qm_openai_request *r, const json_t *body, struct qm_error *err) {
     bool add_special = false; /* the template writes the tokens that begin a text itself */
     if (!r->context->chat)
-        return qm_fail(err, QM_INPUT,
-                       "the model has no chat template: /v1/chat/completions needs one; --chat-template names it");
+        return qm_remedy(err, QM_REMEDY_CHAT_TEMPLATE,
+                         qm_fail(err, QM_INPUT, "the model has no chat template: /v1/chat/completions needs one"));
     int rc = qm_json_bool(body, "add_special_tokens", "the body", &add_special, err);
     bool parallel = true;
     if (!rc)

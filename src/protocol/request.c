@@ -255,9 +255,9 @@ static int check_prompts(const struct qm_openai_request *r, struct qm_error *err
         if (!r->prompts[i].len)
             return qm_fail(err, QM_INPUT, "prompt %d has no tokens", i);
         if ((int64_t)r->prompts[i].len > most)
-            return qm_fail(err, QM_INPUT,
-                           "prompt %d has %zu tokens: the context of %lld has room for %lld; --context raises it", i,
-                           r->prompts[i].len, (long long)r->context->context, (long long)most);
+            return qm_remedy(err, QM_REMEDY_LARGER_CONTEXT,
+                             qm_fail(err, QM_INPUT, "prompt %d has %zu tokens: the context of %lld has room for %lld",
+                                     i, r->prompts[i].len, (long long)r->context->context, (long long)most));
     }
     return QM_OK;
 }

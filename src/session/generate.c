@@ -29,12 +29,13 @@ static int check(struct run *r) {
         return qm_fail(r->err, QM_INPUT, "the prompt has no tokens; at least one is needed");
     int64_t context = qm_engine_context(g->engine), prefix = qm_sequence_length(g->sequence);
     if (g->n_prompt > context - prefix)
-        return qm_fail(
-            r->err, QM_INPUT,
-            "the prompt has %lld token%s, but the context of %lld tokens has room for %lld (%lld token%s in it "
-            "already); shorten the prompt or raise --context",
-            (long long)g->n_prompt, qm_s(g->n_prompt), (long long)context, (long long)(context - prefix),
-            (long long)prefix, qm_s(prefix));
+        return qm_remedy(
+            r->err, QM_REMEDY_SHORTER_PROMPT,
+            qm_fail(r->err, QM_INPUT,
+                    "the prompt has %lld token%s, but the context of %lld tokens has room for %lld (%lld token%s in it "
+                    "already)",
+                    (long long)g->n_prompt, qm_s(g->n_prompt), (long long)context, (long long)(context - prefix),
+                    (long long)prefix, qm_s(prefix)));
     r->room = context - prefix - g->n_prompt;
     r->out->prefix_tokens = prefix;
     r->out->prompt_tokens = prefix + g->n_prompt;

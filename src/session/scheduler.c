@@ -159,8 +159,8 @@ static int end_first(struct qm_scheduler *s, bool *worked) {
     struct qm_error err;
     struct scheduled *q = s->running[0];
     int rc =
-        qm_fail(&err, QM_FIT, "the KV cache is full: no pages for a sequence of %lld tokens; --kv-memory raises it",
-                (long long)q->n_tokens);
+        qm_fail(&err, QM_FIT, "the KV cache is full: no pages for a sequence of %lld tokens", (long long)q->n_tokens);
+    qm_remedy(&err, QM_REMEDY_LARGER_KV_MEMORY, rc);
     scheduled_end(s, q, rc, &err, QM_FINISH_INTERRUPTED);
     *worked = true;
     return QM_OK;

@@ -25,10 +25,9 @@ static int check_request(const struct qm_scheduler *s, const struct qm_request *
     if (r->n_prompt < 1)
         return qm_fail(err, QM_INPUT, "the prompt has no tokens; at least one is needed");
     if (r->n_prompt > s->context)
-        return qm_fail(err, QM_INPUT,
-                       "the prompt has %lld tokens, but a sequence can hold %lld; shorten the prompt, or raise "
-                       "--context or --kv-memory",
-                       (long long)r->n_prompt, (long long)s->context);
+        return qm_remedy(err, QM_REMEDY_SHORTER_REQUEST,
+                         qm_fail(err, QM_INPUT, "the prompt has %lld tokens, but a sequence can hold %lld",
+                                 (long long)r->n_prompt, (long long)s->context));
     if (r->n_generated < 0 || r->n_generated > s->context - r->n_prompt)
         return qm_fail(err, QM_INPUT, "%lld tokens generated before do not fit after a prompt of %lld",
                        (long long)r->n_generated, (long long)r->n_prompt);

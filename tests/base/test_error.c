@@ -65,6 +65,18 @@ static void context_goes_before_and_keeps_the_code(void **state) {
     assert_int_equal(strlen(e.message), sizeof e.message - 1);
 }
 
+static void a_remedy_outlives_context_and_ends_with_the_next_error(void **state) {
+    (void)state;
+    struct qm_error e;
+    assert_int_equal(qm_remedy(&e, QM_REMEDY_CHAT_TEMPLATE, qm_fail(&e, QM_INPUT, "no template")), QM_INPUT);
+    assert_int_equal(qm_fail_context(&e, "row 3"), QM_INPUT);
+    assert_int_equal(e.remedy, QM_REMEDY_CHAT_TEMPLATE);
+    assert_string_equal(e.message, "row 3: no template");
+    qm_fail(&e, QM_INPUT, "something else");
+    assert_int_equal(e.remedy, QM_REMEDY_NONE);
+    assert_int_equal(qm_remedy(NULL, QM_REMEDY_CHAT_TEMPLATE, QM_FIT), QM_FIT);
+}
+
 static void errno_tells_input_from_system(void **state) {
     (void)state;
     static const struct {
@@ -95,6 +107,7 @@ int main(void) {
         cmocka_unit_test(control_bytes_do_not_reach_a_terminal),
         cmocka_unit_test(a_long_message_is_cut_at_a_character),
         cmocka_unit_test(context_goes_before_and_keeps_the_code),
+        cmocka_unit_test(a_remedy_outlives_context_and_ends_with_the_next_error),
         cmocka_unit_test(errno_tells_input_from_system),
         cmocka_unit_test(memory_names_bytes_and_purpose),
     };

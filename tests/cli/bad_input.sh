@@ -71,7 +71,7 @@ refuse 3 'invalid UTF-8 in chat' 'offset 1' chat $DEMO --once $'a\xc3' -n 1
 refuse 3 'invalid UTF-8 to tokenize' 'offset 1' tokenize $DEMO $'a\xc3'
 refuse 3 'an empty prompt' 'empty' run $DEMO -p '' -n 1
 refuse 3 'no such file' 'no-such' run $DEMO -f "$T/no-such" -n 1
-refuse 3 'a prompt longer than the context' 'context of 64' run $DEMO -f $DEMO/demo/logbook_500.txt --context 64
+refuse 3 'a prompt longer than the context' 'context of 64 .*; shorten the prompt or raise --context$' run $DEMO -f $DEMO/demo/logbook_500.txt --context 64
 refuse 3 'ids longer than the context' 'context of 4' logits $DEMO --ids "$T/ids" -o "$T/x.npy" --context 4
 refuse 3 'a document longer than the context' 'context' chat $DEMO -f $DEMO/demo/logbook_500.txt --once a --context 64
 refuse 3 'a text too short for perplexity' 'at least 2' perplexity $DEMO -f /dev/null
@@ -91,7 +91,7 @@ for wrong in missing broken raising; do # what is wrong with the template is sai
         rm "$M/chat_template.jinja"
         cp "$M/tokenizer_config.json" "$T/config"
         sed 's/"chat_template"/"another_template"/' "$T/config" >"$M/tokenizer_config.json"
-        says='has no chat template' ;;
+        says='has no chat template .*; give one with --chat-template FILE' ;;
     broken) echo '{% if %}' >"$M/chat_template.jinja"; says="can't be read: .*chat_template.jinja:1: " ;;
     raising) echo '{{ raise_exception("no such role") }}' >"$M/chat_template.jinja"; says='refuses these messages: no such role' ;;
     esac

@@ -97,7 +97,7 @@ check 'with its answers' cmp -s <(grep -o '"custom_id.*' "$T/plain" | sed 's/"mo
 check 'what was hashed is kept' test "$(wc -l <"$XDG_CACHE_HOME/quietmind/weights.known")" -ge 4
 begin $DEMO sets
 code 'what changes a bit alone is told' 0 more $DEMO sets --kv-type f32
-check 'as a change' err_has 'since this job began there changed --kv-type \(it was BF16, now F32\)'
+check 'as a change' err_has 'since this job began there changed the type of keys and values \(--kv-type\) \(it was BF16, now F32\)'
 begin $DEMO turns
 code 'another rotation' 3 more $DEMO turns --rope-theta 5000
 check 'is refused' err_has 'differs: the rotation of positions \(--rope-theta'

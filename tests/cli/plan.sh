@@ -97,8 +97,8 @@ expect 0 'a device like the CPU' plan --random qwen3-4b --machine threadripper-p
 check 'both compute each FFN' out_has '^placement +cpu: embedding; 4[0-9] % of the FFN of 0-35$'
 check 'the rest is on the device' out_has 'emulated: head; attention and 5[0-9] % of the FFN of 0-35'
 expect 0 'a model whose weights need the card' plan --random llama-3-70b --machine "$MACHINE" --context 4096
-refuse 4 'pins that do not fit' 'short for the weights pinned to it' plan $BIG --vram 8GiB --pin 'layers 0-40'
-refuse 4 'layers that do not fit' '--offload 48: the devices are [0-9.]+ GiB short' plan $BIG --vram 8GiB --offload 48
+refuse 4 'pins that do not fit' 'short for the weights pinned to it: .*; pin less .*--vram' plan $BIG --vram 8GiB --pin 'layers 0-40'
+refuse 4 'layers that do not fit' 'the devices are [0-9.]+ GiB short for the last 48 layers: .* --offload auto' plan $BIG --vram 8GiB --offload 48
 refuse 4 'all together too little' 'the CPU is [0-9.]+ GiB short for the weights|the weights are [0-9.]+ GiB short: ' plan $BIG --vram 8GiB --ram 16GiB
 refuse 2 'a pin of what is not there' 'has layers 0-47' plan $BIG --pin 'layers 40-48'
 refuse 2 'a pin on no device' 'no device is called' plan $BIG --pin 'head on moon'

@@ -106,8 +106,8 @@ refuse 2 'an extra argument' 'unexpected argument "more"' run $DEMO more
 refuse 2 'no model' 'which model' inspect
 refuse 2 'an unknown instruction set' 'scalar' run $DEMO -p a --isa sse9
 refuse 2 'an unknown KV type' 'expected bf16, f16 or f32, found "int8"' run $DEMO -p a --kv-type int8
-refuse 2 'an unknown rope scaling' 'magic' run $DEMO -p a --rope-scaling magic:factor=2
-refuse 2 'experts of a model without' 'expert' run $REFERENCE/qwen3 --ids /dev/null --experts-per-token 2
+refuse 2 'an unknown rope scaling' '--rope-scaling magic.*another kind' run $DEMO -p a --rope-scaling magic:factor=2
+refuse 2 'experts of a model without' '--experts-per-token 2: expected a model with experts' run $REFERENCE/qwen3 --ids /dev/null --experts-per-token 2
 refuse 2 'logits without ids' '--ids FILE is missing' logits $DEMO -o "$T/x.npy"
 refuse 2 'logits without output' '-o OUT.npy is missing' logits $DEMO --ids "$T/x"
 refuse 2 'attention without a layer' '--attention goes with --layer' logits $DEMO --ids "$T/x" -o "$T/x.npy" --attention "$T/y.npy"

@@ -39,6 +39,7 @@ static void test_bad_steps(void **state) {
     assert_int_equal(step(m.engine, s, high, 1, &err), QM_INPUT);
     assert_int_equal(step(m.engine, s, good, 11, &err), QM_INPUT);
     assert_non_null(strstr(err.message, "context of 10"));
+    assert_int_equal(err.remedy, QM_REMEDY_LARGER_CONTEXT);
     assert_int_equal(step(m.engine, s, good, 0, &err), QM_USAGE);
     struct qm_step twice[2] = {{.sequence = s, .tokens = good, .n = 1}, {.sequence = s, .tokens = good, .n = 1}};
     assert_int_equal(qm_engine_step(m.engine, twice, 2, &err), QM_USAGE);

@@ -372,7 +372,7 @@ static void overrides(void **state) {
     char notes[1024];
     struct qm_error err;
     struct qm_config c = accept(QWEN3_MOE, "{}");
-    struct qm_overrides o = {4, 5e6, "yarn:factor=4,original=2048"};
+    struct qm_overrides o = {.experts_per_token = 4, .rope_theta = 5e6, .rope_scaling = "yarn:factor=4,original=2048"};
     if (qm_config_override(&c, &o, notes, sizeof notes, &err))
         fail_msg("%s", err.message);
     assert_int_equal(c.experts_per_token, 4);
@@ -382,10 +382,10 @@ static void overrides(void **state) {
     assert_string_equal(notes, "experts per token: 2 -> 4\nrope theta: 10000 -> 5000000\n"
                                "rope scaling: none -> yarn factor 4 of 2048 beta 32 to 1\n"
                                "max_position_embeddings: 4096 -> 8192\n");
-    o = (struct qm_overrides){4, 5e6, "yarn:factor=4,original=2048"};
+    o = (struct qm_overrides){.experts_per_token = 4, .rope_theta = 5e6, .rope_scaling = "yarn:factor=4,original=2048"};
     assert_int_equal(qm_config_override(&c, &o, notes, sizeof notes, &err), 0);
     assert_string_equal(notes, "");
-    o = (struct qm_overrides){0, 0, "llama3:factor=8,low=1,high=2"};
+    o = (struct qm_overrides){.experts_per_token = 0, .rope_theta = 0, .rope_scaling = "llama3:factor=8,low=1,high=2"};
     assert_int_equal(qm_config_override(&c, &o, notes, sizeof notes, &err), 0);
     assert_true(c.rope.kind == QM_ROPE_LLAMA3 && c.rope.high_freq_factor == 2);
     assert_int_equal(c.max_positions, 16384);
@@ -406,8 +406,11 @@ static void overrides_refused(void **state) {
         {LLAMA, {.experts_per_token = 2}, "a model with experts, found llama"},
         {MIXTRAL, {.experts_per_token = 9}, "expected 1 to 8, found 9"},
         {MIXTRAL, {.experts_per_token = -1}, "expected 1 to 8, found -1"},
-        {LLAMA, {.rope_theta = -1}, "--rope-theta"},
-        {LLAMA, {.rope_theta = NAN}, "--rope-theta"},
+        {LLAMA, {.rope_theta = -1}, "rope_theta"},
+        {LLAMA, {.rope_theta = -1, .theta_name = "--theta"}, "--theta"},
+        {MIXTRAL, {.experts_per_token = 9, .experts_name = "--experts"}, "--experts: expected 1 to 8, found 9"},
+        {LLAMA, {.rope_scaling = "yarn", .scaling_name = "--scaling"}, "--scaling yarn: expected"},
+        {LLAMA, {.rope_theta = NAN}, "rope_theta"},
         {LLAMA, {.rope_scaling = ""}, "yarn:factor=4,original=32768"},
         {LLAMA, {.rope_scaling = "yarn"}, "found no settings"},
         {LLAMA, {.rope_scaling = "none:factor=2"}, "found settings for none"},

@@ -144,14 +144,15 @@ static void test_device(void **state) {
     (void)state;
     struct qm_speed_device d;
     struct qm_error err;
-    assert_int_equal(qm_speed_device_parse("emulated:90GiB,bandwidth=1792,bf16=500T,pcie=55", &d, &err), QM_OK);
+    assert_int_equal(qm_speed_device_parse("--device", "emulated:90GiB,bandwidth=1792,bf16=500T,pcie=55", &d, &err),
+                     QM_OK);
     assert_true(d.emulated && d.memory == (uint64_t)90 << 30 && d.read == 1792e9 && d.bf16 == 500e12 && d.down == 55e9);
-    assert_int_equal(qm_speed_device_parse("card:8GB", &d, &err), QM_OK);
+    assert_int_equal(qm_speed_device_parse("--device", "card:8GB", &d, &err), QM_OK);
     assert_true(!d.emulated && d.memory == 8000000000u && d.read > 0);
     const char *const bad[] = {"",           ":1G", "x:0", "x:1G,bandwidth=nan", "x:1G,bf16=-1", "x:1G,speed=1",
                                "x:1G,pcie=", "x"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_int_equal(qm_speed_device_parse(bad[i], &d, &err), QM_USAGE);
+        assert_int_equal(qm_speed_device_parse("--device", bad[i], &d, &err), QM_USAGE);
     uint64_t bytes;
     assert_int_equal(qm_size_parse("--ram", "1.5TB", &bytes, &err), QM_OK);
     assert_int_equal(bytes, 1500000000000);
@@ -251,7 +252,7 @@ static void test_cards(void **state) {
         qm_buf_free(&text);
     }
     struct qm_speed_device d;
-    assert_int_equal(qm_speed_device_parse("card:8GiB,bf16=100T", &d, &err), QM_OK);
+    assert_int_equal(qm_speed_device_parse("--device", "card:8GiB,bf16=100T", &d, &err), QM_OK);
     assert_int_equal(d.memory, UINT64_C(8) << 30); /* what is given may be used */
     assert_int_equal(d.memory_mark, QM_MARK_GIVEN);
     assert_int_equal(d.read_mark, QM_MARK_ESTIMATED);

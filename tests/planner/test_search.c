@@ -178,6 +178,7 @@ static void test_needed(void **state) {
     a.budget[1] = a.budget[2] = 1 << 20;
     assert_int_equal(qm_search(&a, &r, &err), QM_FIT);
     assert_non_null(strstr(err.message, "short"));
+    assert_int_equal(err.remedy, QM_REMEDY_MORE_MEMORY);
     qm_model_close(m);
 }
 
@@ -217,7 +218,7 @@ static void test_parted_ffn(void **state) {
         assert_true(time.prefill.seconds + time.decode.seconds > 1.2 * parted);
         qm_placement_free(&r.placement);
         struct qm_pin pin;
-        assert_int_equal(qm_pin_parse("ffn 1", m, &s, &pin, &err), QM_OK);
+        assert_int_equal(qm_pin_parse("--pin", "ffn 1", m, &s, &pin, &err), QM_OK);
         a.pins = &pin;
         a.n_pins = 1;
         assert_int_equal(qm_search(&a, &r, &err), QM_OK); /* what is pinned is whole */
@@ -271,8 +272,8 @@ static void test_pins(void **state) {
     struct qm_search_result r;
     struct qm_error err;
     struct qm_pin pins[2];
-    assert_int_equal(qm_pin_parse("layers 2-3", m, &s, &pins[0], &err), QM_OK);
-    assert_int_equal(qm_pin_parse("experts 3 on cpu", m, &s, &pins[1], &err), QM_OK);
+    assert_int_equal(qm_pin_parse("--pin", "layers 2-3", m, &s, &pins[0], &err), QM_OK);
+    assert_int_equal(qm_pin_parse("--pin", "experts 3 on cpu", m, &s, &pins[1], &err), QM_OK);
     assert_int_equal(pins[0].device, 1);
     a.pins = pins;
     a.n_pins = 2;
@@ -284,12 +285,16 @@ static void test_pins(void **state) {
     a.budget[1] = 1 << 20;
     assert_int_equal(qm_search(&a, &r, &err), QM_FIT);
     assert_non_null(strstr(err.message, "pinned"));
+    assert_int_equal(err.remedy, QM_REMEDY_FEWER_PINS);
+    assert_int_equal(qm_pin_parse("a pin", "wheels 1", m, &s, &pins[0], &err), QM_USAGE);
+    assert_memory_equal(err.message, "a pin: expected layers", 22);
+    assert_int_equal(err.remedy, QM_REMEDY_NONE);
     const char *const bad[] = {
         "",           "layers",   "layers 1-", "layers 3-2",  "layers 0-12", "head 1", "layers 1 on moon",
         "layers 1 2", "wheels 1", "layers -1", "layers 1 on "};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (strcmp(bad[i], "layers") != 0)
-            assert_int_equal(qm_pin_parse(bad[i], m, &s, &pins[0], &err), QM_USAGE);
+            assert_int_equal(qm_pin_parse("--pin", bad[i], m, &s, &pins[0], &err), QM_USAGE);
     qm_model_close(m);
 }
 

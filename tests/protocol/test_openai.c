@@ -49,7 +49,7 @@ static struct qm_openai_request *taken(enum qm_endpoint e, const char *text) {
     return r;
 }
 
-static void refused(enum qm_endpoint e, const char *text, const char *part) {
+static void helped(enum qm_endpoint e, const char *text, const char *part, enum qm_remedy remedy) {
     struct qm_error err = {0};
     struct qm_openai_request *r;
     json_t *body;
@@ -60,6 +60,11 @@ static void refused(enum qm_endpoint e, const char *text, const char *part) {
     assert_null(r);
     if (rc != QM_INPUT || !strstr(err.message, part))
         fail_msg("%s: expected \"%s\", found %d \"%s\"", text, part, rc, err.message);
+    assert_int_equal(err.remedy, remedy);
+}
+
+static void refused(enum qm_endpoint e, const char *text, const char *part) {
+    helped(e, text, part, QM_REMEDY_NONE);
 }
 
 static void without_a_head_embeddings_alone(void **state) {
@@ -221,10 +226,10 @@ static void refusals(void **state) {
     refused(QM_ENDPOINT_EMBEDDINGS, "{\"input\": \"x\", \"encoding_format\": \"hex\"}", "encoding_format");
     refused(QM_ENDPOINT_EMBEDDINGS, "{\"input\": \"x\", \"dimensions\": 3}", "dimensions");
     context.context = 2;
-    refused(QM_ENDPOINT_COMPLETIONS, "{\"prompt\": [5, 6]}", "has room for 1");
+    helped(QM_ENDPOINT_COMPLETIONS, "{\"prompt\": [5, 6]}", "has room for 1", QM_REMEDY_LARGER_CONTEXT);
     context.context = 4096;
     context.chat = NULL;
-    refused(QM_ENDPOINT_CHAT, CHAT_OF(""), "chat template");
+    helped(QM_ENDPOINT_CHAT, CHAT_OF(""), "chat template", QM_REMEDY_CHAT_TEMPLATE);
     context.chat = chat;
 }
 

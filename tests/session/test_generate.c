@@ -187,6 +187,7 @@ static void test_context_full(void **state) {
     g.engine = e;
     assert_int_equal(qm_sequence_open(e, &g.sequence, &d->err), QM_OK);
     assert_int_equal(qm_generate(&g, &r, &d->err), QM_INPUT);
+    assert_int_equal(d->err.remedy, QM_REMEDY_SHORTER_PROMPT);
     assert_int_equal(qm_sequence_length(g.sequence), 0);
     qm_sequence_close(g.sequence);
     qm_engine_close(e);

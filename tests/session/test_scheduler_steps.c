@@ -351,6 +351,7 @@ static void test_refusals(void **state) {
     assert_int_equal(qm_scheduler_submit(s, &r, &id, &err), QM_INPUT);
     assert_non_null(strstr(err.message, "161"));
     assert_non_null(strstr(err.message, "160"));
+    assert_int_equal(err.remedy, QM_REMEDY_SHORTER_REQUEST);
     r = request(&w, &e, 0, 1);
     assert_int_equal(qm_scheduler_submit(s, &r, &id, &err), QM_INPUT);
     r = request(&w, &e, 2, 1);

@@ -1,7 +1,7 @@
 #!/bin/bash
 # House rules that a compiler does not check.
 #   - files of at most 700 lines (aim: 600), functions of at most 100 (aim: 80)
-#   - only src/app reads the environment, prints or exits: libraries return errors
+#   - only src/app reads the environment, prints, exits or names options: libraries return errors, and mark what helps
 #   - hwloc and libnuma only in numa/, intrinsics only in simd/, libedit only in src/app
 #   - no -ffast-math, no work left as a note to oneself
 set -u
@@ -41,6 +41,7 @@ libraries="src/base src/text src/model src/engine src/planner src/session src/pr
     forbid '\b(secure_)?getenv *\(' 'the environment is read only in src/app' $libraries
     forbid '\b(printf|puts|putchar|perror) *\(|\bf(printf|puts|putc) *\([^;]*\bstd(out|err)\b' 'libraries do not print' $libraries
     forbid '\b(_?exit|abort) *\(' 'libraries do not end the program' $libraries
+    forbid '"[^"]*--[a-z]' 'libraries name no option: see qm_remedy, or take the name from the caller' $libraries
     forbid '# *include *<(hwloc|numa|numaif)' 'hwloc and libnuma belong to numa/' src simd offload
     forbid '# *include *<histedit|# *include *<editline' 'libedit belongs to src/app' src/base src/text src/model src/engine src/planner src/session src/protocol simd numa offload
     forbid '# *include *<(.mmintrin|x86intrin)' 'intrinsics belong to simd/' src

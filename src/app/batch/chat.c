@@ -3,6 +3,7 @@
 
 #include "app/batch/job.h"
 #include "app/batch/row.h"
+#include "app/remedy.h"
 
 /* Whether the row is a chat request that can't be answered. */
 static bool is_hopeless(const struct qm_batch_line *line, const struct qm_chat *chat, const struct tm *now,
@@ -47,5 +48,6 @@ int qm_batch_chat(const struct qm_args *args, const struct qm_batch_settings *s,
     }
     if (!rc && !qm_chat_check(*out, NULL, NULL, now, &why))
         return QM_OK;
+    qm_remedy_say(&why);
     return find_chat(args, s, *out, now, &why, err);
 }

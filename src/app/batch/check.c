@@ -14,6 +14,7 @@
 #include "app/batch/row.h"
 #include "app/batch/show.h"
 #include "app/out.h"
+#include "app/remedy.h"
 #include "base/words.h"
 #include "numa/memory.h"
 #include "protocol/request.h"
@@ -70,6 +71,7 @@ static int check_row(struct check *c, const struct qm_batch_line *line, struct q
         qm_openai_request_part(request, i, &r);
         rc = count_part(c, line->number, &r, err);
     }
+    qm_remedy_say(&why);
     qm_batch_reason(why.message, reason);
     struct qm_journal_row entry = {
         .number = line->number, .custom_id = row.custom_id, .reason = why.code ? reason : NULL, .text = ""};

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/remedy.h"
 #include "base/file.h"
 
 enum { TEXT_LIMIT = 1 << 30 };
@@ -15,7 +16,7 @@ enum { TEXT_LIMIT = 1 << 30 };
 void qm_manifest_add(struct qm_manifest *m, const char *key, const char *what, const char *value, bool may_change) {
     assert(m->n < QM_MANIFEST_ITEMS);
     struct qm_manifest_item *item = &m->item[m->n++];
-    *item = (struct qm_manifest_item){.key = key, .what = what, .may_change = may_change};
+    *item = (struct qm_manifest_item){.key = key, .what = what, .options = "", .may_change = may_change};
     if (strlen(value) < sizeof item->value)
         strcpy(item->value, value);
     else
@@ -90,9 +91,11 @@ int qm_manifest_add_texts(struct qm_manifest *m, const char *dir, const char *te
 
 void qm_manifest_add_traits(struct qm_manifest *m, const struct qm_fingerprint *f) {
     for (int t = 0; t < QM_TRAIT_COUNT; t++)
-        if (*f->value[t])
+        if (*f->value[t]) {
             qm_manifest_add(m, qm_trait_key((enum qm_trait)t), qm_trait_name((enum qm_trait)t), f->value[t],
                             qm_trait_may_change((enum qm_trait)t));
+            m->item[m->n - 1].options = qm_trait_options((enum qm_trait)t);
+        }
 }
 
 /* The journal's key of an item: apart from its other values. */
@@ -114,9 +117,9 @@ static bool readable(const char *a, const char *b) {
 static int describe(const struct qm_manifest_item *item, const char *before, struct qm_buf *out, struct qm_error *err) {
     const char *comma = out->len ? ", " : "";
     if (!readable(item->value, before))
-        return qm_buf_printf(out, err, "%s%s", comma, item->what);
-    return qm_buf_printf(out, err, "%s%s (it was %s, now %s)", comma, item->what, *before ? before : "not given",
-                         *item->value ? item->value : "not given");
+        return qm_buf_printf(out, err, "%s%s%s", comma, item->what, item->options);
+    return qm_buf_printf(out, err, "%s%s%s (it was %s, now %s)", comma, item->what, item->options,
+                         *before ? before : "not given", *item->value ? item->value : "not given");
 }
 
 static int compare(const struct qm_manifest_item *item, struct qm_journal *j, struct qm_buf *refused,

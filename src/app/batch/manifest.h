@@ -17,6 +17,7 @@ struct qm_manifest {
     int n;
     struct qm_manifest_item {
         const char *key, *what; /* in the journal; for people */
+        const char *options;    /* that set it, after what; "" */
         char value[256];        /* a longer one is kept as its fingerprint */
         bool may_change;
     } item[QM_MANIFEST_ITEMS];

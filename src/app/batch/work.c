@@ -10,6 +10,7 @@
 #include "app/batch/row.h"
 #include "app/batch/waiting.h"
 #include "app/batch/window.h"
+#include "app/remedy.h"
 #include "base/hash.h"
 
 /* A row that the scheduler has, or some of whose parts it has. */
@@ -76,14 +77,16 @@ static int write_line(struct qm_batch_work *w, struct qm_journal_row *row, struc
 static int write_error(struct qm_batch_work *w, const struct qm_batch_line *line, bool unread, const char *custom_id,
                        const struct qm_error *why, struct qm_error *err) {
     char reason[160];
-    qm_batch_reason(why->message, reason);
+    struct qm_error said = *why;
+    qm_remedy_say(&said);
+    qm_batch_reason(said.message, reason);
     struct qm_journal_row row = {.number = line->number,
                                  .custom_id = custom_id,
                                  .reason = reason,
                                  .line = line->hash,
                                  .finished = qm_batch_time(w->o.clock, w->time)};
     w->line.len = 0;
-    int rc = qm_batch_line_error(w->o.job, line->number, unread ? line->file_line : 0, custom_id, why, &w->line, err);
+    int rc = qm_batch_line_error(w->o.job, line->number, unread ? line->file_line : 0, custom_id, &said, &w->line, err);
     return rc ? rc : write_line(w, &row, err);
 }
 

@@ -6,6 +6,7 @@
 #include "app/compare/run.h"
 #include "app/offload.h"
 #include "app/predictor.h"
+#include "app/remedy.h"
 #include "engine/units.h"
 
 static const double QUIET_PERCENT = 97, LEAST_PERCENT = 10;
@@ -82,13 +83,13 @@ static int own_device(const struct qm_compare_task *t, const struct qm_compare_s
                       struct qm_error *err) {
     char text[160];
     if (s->kind == QM_COMPARE_GPU) { /* a card sold with 96 GB, as its driver shows it */
-        int parsed = qm_speed_device_parse("gpu:97887MiB", out, err);
+        int parsed = qm_speed_device_parse("--configs", "gpu:97887MiB", out, err);
         out->reserve = QM_CARD_RESERVE;
         out->memory -= out->reserve;
         return parsed;
     }
     if (strcmp(strchr(s->name, ':') + 1, "auto") != 0)
-        return qm_speed_device_parse(s->name, out, err);
+        return qm_speed_device_parse("--configs", s->name, out, err);
     struct qm_workload w = {.context = t->context,
                             .sequences = 1,
                             .chunk = t->chunk,
@@ -98,7 +99,7 @@ static int own_device(const struct qm_compare_task *t, const struct qm_compare_s
     struct qm_memory_table m;
     qm_memory_estimate(t->model, &w, &m);
     snprintf(text, sizeof text, "%.*s:1GiB", (int)strcspn(s->name, ":"), s->name);
-    int rc = qm_speed_device_parse(text, out, err);
+    int rc = qm_speed_device_parse("--configs", text, out, err);
     out->memory = m.total / 2 + m.scratch + QM_PLAN_PAGE_ROOM;
     return rc;
 }
@@ -197,6 +198,7 @@ static int plan_one(struct qm_compare_task *t, int i, struct qm_compare_config *
         rc = qm_plan_answer(&s->ask, t->model, t->model_name, &s->plan, &why);
     }
     if (rc == QM_FIT) {
+        qm_remedy_say(&why);
         snprintf(c->why_not, sizeof c->why_not, "%.255s", why.message);
         qm_plan_answer_free(&s->plan);
         s->plan = (struct qm_plan_answer){0};

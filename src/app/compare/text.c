@@ -7,6 +7,7 @@
 #include "app/batch/show.h"
 #include "app/compare/compare.h"
 #include "app/out.h"
+#include "app/remedy.h"
 #include "base/words.h"
 
 enum { NAME = 18 };
@@ -258,7 +259,8 @@ static int print_changed(const struct qm_compare_config *c, const struct qm_comp
     int rc = QM_OK;
     for (int t = 0; t < QM_TRAIT_COUNT && !rc; t++)
         if (c->traits.value[t][0] && old->traits.value[t][0] && strcmp(c->traits.value[t], old->traits.value[t]) != 0)
-            rc = qm_buf_printf(&text, err, "%s%s", text.len ? ", " : "", qm_trait_name((enum qm_trait)t));
+            rc = qm_buf_printf(&text, err, "%s%s%s", text.len ? ", " : "", qm_trait_name((enum qm_trait)t),
+                               qm_trait_options((enum qm_trait)t));
     if (!rc && text.len)
         rc = qm_out_wrapped("  changed:", text.data, NAME + 1, err);
     qm_buf_free(&text);

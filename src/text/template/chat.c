@@ -203,10 +203,11 @@ static int find_template(struct qm_chat *c, const char *dir, const json_t *confi
     if (!rc)
         rc = add_additional(c, dir, err);
     if (!rc && !c->n)
-        rc = qm_fail(err, QM_INPUT,
-                     "%s has no chat template (chat_template.jinja, chat_template.json, or \"chat_template\" in "
-                     "tokenizer_config.json); give one with --chat-template FILE",
-                     dir);
+        rc = qm_remedy(err, QM_REMEDY_CHAT_TEMPLATE,
+                       qm_fail(err, QM_INPUT,
+                               "%s has no chat template (chat_template.jinja, chat_template.json, or "
+                               "\"chat_template\" in tokenizer_config.json)",
+                               dir));
     return rc;
 }
 
@@ -242,9 +243,8 @@ static const struct named *choose(const struct qm_chat *c, bool tools, struct qm
         if (strcmp(c->named[i].name, "tool_use") == 0)
             chosen = &c->named[i];
     if (!chosen)
-        qm_fail(err, QM_INPUT,
-                "the model has several chat templates and none is named \"default\"; give one with "
-                "--chat-template FILE");
+        qm_remedy(err, QM_REMEDY_CHAT_TEMPLATE,
+                  qm_fail(err, QM_INPUT, "the model has several chat templates and none is named \"default\""));
     return chosen;
 }
 

@@ -112,7 +112,11 @@ static void precedence(void **state) {
 
 static void no_template(void **state) {
     struct fixture *f = *state;
-    assert_non_null(strstr(prompt(f, NULL, HI), "--chat-template"));
+    struct qm_chat *c;
+    struct qm_error err;
+    assert_int_equal(qm_chat_load(f->dir, NULL, &c, &err), QM_INPUT);
+    assert_non_null(strstr(err.message, "has no chat template"));
+    assert_int_equal(err.remedy, QM_REMEDY_CHAT_TEMPLATE);
     put(f, "tokenizer_config.json", "{\"chat_template\": null}");
     assert_non_null(strstr(prompt(f, NULL, HI), "has no chat template"));
     put(f, "tokenizer_config.json", "{\"chat_template\": 5}");
