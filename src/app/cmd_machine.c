@@ -119,7 +119,7 @@ static int run_machine(const struct qm_args *args, struct qm_error *err) {
     return rc;
 }
 
-static const unsigned char machine_options[] = {QM_OPT_REFRESH, QM_OPT_DISK,         QM_OPT_JSON,
+static const unsigned char machine_options[] = {QM_OPT_REFRESH, QM_OPT_DISK,   QM_OPT_JSON,
                                                 QM_OPT_ISA,     QM_OPT_SILENT, QM_OPT_END};
 
 const struct qm_command qm_cmd_machine = {

@@ -73,8 +73,8 @@ static int run_render(const struct qm_args *args, struct qm_error *err) {
     return rc;
 }
 
-static const unsigned char render_options[] = {QM_OPT_NOW, QM_OPT_CHAT_TEMPLATE, QM_OPT_TEMPLATE_ARG,
-                                               QM_OPT_SILENT, QM_OPT_END};
+static const unsigned char render_options[] = {QM_OPT_NOW, QM_OPT_CHAT_TEMPLATE, QM_OPT_TEMPLATE_ARG, QM_OPT_SILENT,
+                                               QM_OPT_END};
 
 const struct qm_command qm_cmd_render = {
     .name = "render",

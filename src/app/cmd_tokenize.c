@@ -309,7 +309,7 @@ static int run_tokenize(const struct qm_args *args, struct qm_error *err) {
 
 static const unsigned char tokenize_options[] = {QM_OPT_FILES,  QM_OPT_COUNT_TOKENS, QM_OPT_NO_SPECIAL,
                                                  QM_OPT_DECODE, QM_OPT_SKIP_SPECIAL, QM_OPT_JSON,
-                                                 QM_OPT_JSONL,  QM_OPT_SILENT, QM_OPT_END};
+                                                 QM_OPT_JSONL,  QM_OPT_SILENT,       QM_OPT_END};
 
 static const unsigned char decode_refuses[] = {QM_OPT_NO_SPECIAL, QM_OPT_FILES, QM_OPT_COUNT_TOKENS, QM_OPT_END};
 static const unsigned char lines_refuses[] = {QM_OPT_JSON, QM_OPT_FILES, QM_OPT_COUNT_TOKENS, QM_OPT_END};

@@ -214,12 +214,10 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
 };
 /* clang-format on */
 
-const unsigned char qm_common_options[] = {QM_OPT_THREADS,      QM_OPT_NUMA,         QM_OPT_CONTEXT,
-                                           QM_OPT_KV_TYPE,      QM_OPT_ISA,          QM_OPT_EXPERTS_PER_TOKEN,
-                                           QM_OPT_ROPE_THETA,   QM_OPT_ROPE_SCALING, QM_OPT_DEVICE,
-                                           QM_OPT_OFFLOAD,      QM_OPT_VRAM,         QM_OPT_QUIET,
-                                           QM_OPT_NICE,         QM_OPT_IDLE,         QM_OPT_POWER_CAP,
-                                           QM_OPT_SILENT, QM_OPT_END};
+const unsigned char qm_common_options[] = {
+    QM_OPT_THREADS,    QM_OPT_NUMA,         QM_OPT_CONTEXT,   QM_OPT_KV_TYPE, QM_OPT_ISA,  QM_OPT_EXPERTS_PER_TOKEN,
+    QM_OPT_ROPE_THETA, QM_OPT_ROPE_SCALING, QM_OPT_DEVICE,    QM_OPT_OFFLOAD, QM_OPT_VRAM, QM_OPT_QUIET,
+    QM_OPT_NICE,       QM_OPT_IDLE,         QM_OPT_POWER_CAP, QM_OPT_SILENT,  QM_OPT_END};
 
 #define LIST(...)                                                                                                      \
     (const unsigned char[]) {                                                                                          \
