@@ -480,6 +480,12 @@ int qm_app_read_text(const char *path, struct qm_buf *out, struct qm_error *err)
     size_t mark = qm_utf8_bom(out->data + before, out->len - before);
     out->len -= mark;
     memmove(out->data + before, out->data + before + mark, out->len - before + 1);
+    /* one without pictures can be made of characters alone */
+    if (out->len - before >= 5 && !memcmp(out->data + before, "%PDF-", 5))
+        return qm_fail(err, QM_INPUT,
+                       "%s: expected text, found a PDF: convert it (pdftotext FILE.pdf FILE.txt); batch "
+                       "--document does so itself",
+                       strcmp(path, "-") ? path : "standard input");
     return qm_app_check_utf8(out->data + before, out->len - before, strcmp(path, "-") ? path : "standard input", err);
 }
 

@@ -133,4 +133,7 @@ refuse 2 'a variable without a value' 'expected NAME=VALUE' render "$T/m" "$T/bo
 expect 0 "the demonstration's template" render $DEMO "$T/body"
 check 'ChatML' out_has '^<\|im_start\|>user$'
 refuse 3 'no template' 'chat-template' render "$REFERENCE/qwen3" "$T/body"
+printf '%%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\n' >"$T/a.pdf"
+refuse 3 'a PDF as a text' 'expected text, found a PDF: convert it' tokenize $DEMO -f "$T/a.pdf" --count
+refuse 3 'a PDF as a prompt' 'expected text, found a PDF: convert it' run $DEMO -n 1 -f "$T/a.pdf"
 finish

@@ -38,7 +38,8 @@ static void summary_of(const struct qm_compare_report *r, char *out, size_t size
     for (int i = 0; i < r->configs && n < size; i++) {
         const struct qm_compare_config *c = &r->config[i];
         if (c->decode.measured.n)
-            n += (size_t)snprintf(out + n, size - n, " %.20s %.4g", c->name, c->decode.measured.median);
+            n += (size_t)snprintf(out + n, size - n, c->decode.measured.median >= 1000 ? " %.20s %.0f" : " %.20s %.4g",
+                                  c->name, c->decode.measured.median);
     }
 }
 
@@ -97,7 +98,7 @@ int qm_compare_history(bool json, struct qm_error *err) {
         rc = qm_out_text("no result is kept yet: each quietmind compare keeps its own\n", err);
     else if (!rc)
         rc = qm_out_text(
-            "number  when                  model             prompt+generated tokens: tokens/s generated\n", err);
+            "number  when                  model             prompt+generated tokens: generation, tokens/s\n", err);
     for (int i = 0; i < n && !rc && !json; i++)
         rc = qm_out_printf(err, "%6lld  %-20.20s  %-16.16s  %.100s\n", (long long)results[i].number, results[i].when,
                            folder(&results[i]), results[i].summary);
