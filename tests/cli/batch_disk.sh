@@ -36,6 +36,27 @@ for ((at = 1 + RANDOM % FAULT_STEP; at <= calls; at += FAULT_STEP)); do
 done
 check "each of them failing (one in $FAULT_STEP tried): resumed every time" test $wrong = 0
 
+# --- a disk that can't be read for a while: never told as a file of somebody else, or as damage ---
+"$QUIETMIND" batch $DEMO "$T/short.jsonl" -o "$T/read" --threads 2 --sequences 8 --context 512 \
+    --hours "$(date -d '+3 hours' +%H:%M)-$(date -d '+4 hours' +%H:%M)" </dev/null >"$T/out" 2>"$T/err" &
+pid=$!
+for ((i = 0; i < 6000; i++)); do
+    err_has 'paused until' && break
+    sleep 0.01
+done
+kill -9 $pid
+wait $pid 2>/dev/null
+wrong=0
+for at in 1 2 3 4 5 6 7 8 9 10 11 12; do
+    rm -rf "$T/disk" && mkdir "$T/disk"
+    for file in "$T"/read.*; do cp "$file" "$T/disk/out.${file##*/read.}"; done
+    FAULT_READ=1 FAULT_DIR="$T/disk" FAULT_AT=$at FAULT_CODE=5 FAULT_COUNT="$T/count" LD_PRELOAD="$T/fault.so" \
+        run "$T/short.jsonl" -o "$T/disk/out" >"$T/out" 2>"$T/err"
+    rc=$?
+    [ $rc = 0 ] || [ $rc = 5 ] || { wrong=$((wrong + 1)) && bad "read $at fails" "exit code $rc: $(tail -n 1 "$T/err")"; }
+done
+check 'reads that fail when a job is resumed: exit code 5' test $wrong = 0
+
 # --- the disk of --kv-disk: it costs what was kept there, never the job or an answer ---
 prompt=$(head -n 14 $DEMO/demo/logbook_2k.txt | tr -d '\n"\\')
 for i in 1 2 3; do

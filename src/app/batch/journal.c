@@ -113,7 +113,8 @@ int qm_journal_fail(struct qm_journal *j, const char *doing, struct qm_error *er
                        "same command again",
                        j->path, space);
     }
-    if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
+    /* SQLITE_ERROR: a statement of ours that has no meaning there, since the tables are others */
+    if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_ERROR)
         return qm_journal_damaged(j, sqlite3_errmsg(j->db), err);
     if (code == SQLITE_BUSY || code == SQLITE_LOCKED)
         return qm_fail(err, QM_SYSTEM, "%s: another process keeps it locked", j->path);

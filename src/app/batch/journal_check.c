@@ -54,6 +54,14 @@ static int check_schema(struct qm_journal *j, struct qm_error *err) {
     return rc;
 }
 
+/* "unable to get the page. error code=266": it was not read at all, which a disk that fails for a while does too. */
+static bool is_unread(const char *says) {
+    static const char mark[] = "error code=";
+    const char *code = says ? strstr(says, mark) : NULL;
+    int primary = code ? atoi(code + sizeof mark - 1) & 0xFF : SQLITE_OK;
+    return primary == SQLITE_IOERR || primary == SQLITE_NOMEM || primary == SQLITE_CANTOPEN;
+}
+
 /* Pages and indices. */
 static int check_pages(struct qm_journal *j, struct qm_error *err) {
     sqlite3_stmt *s = NULL;
@@ -61,7 +69,10 @@ static int check_pages(struct qm_journal *j, struct qm_error *err) {
     if (!rc && sqlite3_step(s) != SQLITE_ROW)
         rc = qm_journal_fail(j, "reading", err);
     const char *says = rc ? NULL : (const char *)sqlite3_column_text(s, 0);
-    if (!rc && (!says || strcmp(says, "ok") != 0))
+    if (!rc && is_unread(says))
+        rc = qm_fail(err, QM_SYSTEM, "%s: cannot be read: %s; once the disk is well, run the same command again",
+                     j->path, says);
+    else if (!rc && (!says || strcmp(says, "ok") != 0))
         rc = qm_journal_damaged(j, says ? says : "its pages", err);
     sqlite3_finalize(s);
     return rc;

@@ -16,7 +16,7 @@
 enum { NAME_ROOM = 4400, MOST_ASIDE = 10000 };
 
 /* What a file's first bytes say. */
-enum owner { NOBODY, EMPTY, OURS, FOREIGN };
+enum owner { NOBODY, EMPTY, OURS, FOREIGN, UNREADABLE /* for a while perhaps: errno says why */ };
 
 static void beside(const char *path, const char *suffix, char out[NAME_ROOM]) {
     snprintf(out, NAME_ROOM, "%s%s", path, suffix);
@@ -30,8 +30,10 @@ static ssize_t first_bytes(const char *path, unsigned char *out, size_t n) {
         return -1;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
     ssize_t got = fd >= 0 ? pread(fd, out, n, 0) : -1;
+    int e = errno;
     if (fd >= 0)
         close(fd);
+    errno = e;
     return got;
 }
 
@@ -84,6 +86,8 @@ static enum owner owner_of(const char *path, mark_fn *mark) {
     if (lstat(path, &st) != 0)
         return NOBODY;
     ssize_t n = first_bytes(path, head, sizeof head);
+    if (n < 0 && S_ISREG(st.st_mode))
+        return UNREADABLE;
     return n == 0 ? EMPTY : n > 0 && mark(head) ? OURS : FOREIGN;
 }
 
@@ -162,6 +166,8 @@ int qm_batch_names_check(const struct qm_batch_paths *paths, bool *log, struct q
     for (int i = 0; i < N_OWN; i++) {
         beside(paths->out, own[i].suffix, path);
         owner[i] = owner_of(path, own[i].mark);
+        if (owner[i] == UNREADABLE)
+            return qm_fail_errno(err, "%s: cannot be read", path);
         if (owner[i] != NOBODY && !is_regular(path))
             return qm_fail(err, QM_INPUT,
                            "%s: expected a file of this job's own, or nothing, found %s: move it away, or name another "
@@ -219,6 +225,8 @@ int qm_batch_names_clear(const struct qm_batch_paths *paths, struct qm_progress 
         enum owner owner = owner_of(path, own[i].mark);
         if (owner == NOBODY)
             continue;
+        if (owner == UNREADABLE)
+            return qm_fail_errno(err, "%s: cannot be read", path);
         bool ours = owner == EMPTY || (owner == OURS && (known || own[i].mark == qm_kv_store_mark));
         if (!ours)
             rc = qm_batch_names_aside(path, "no journal knows it", progress, err);

@@ -101,8 +101,12 @@ static int check_lock(const char *path, struct qm_error *err) {
         return QM_OK;
     int fd = S_ISREG(st.st_mode) ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW) : -1;
     ssize_t n = fd >= 0 ? pread(fd, text, MOST, 0) : -1;
+    int e = errno;
     if (fd >= 0)
         close(fd);
+    errno = e;
+    if (n < 0 && S_ISREG(st.st_mode))
+        return qm_fail_errno(err, "%s: cannot be read", path);
     struct qm_batch_crash crash;
     qm_batch_crash_read(path, &crash);
     bool ours = n >= 0 && ((st.st_size < MOST && strspn(text, "0123456789\n") == (size_t)n) || crash.signal);

@@ -94,7 +94,10 @@ static int check_report(const char *path, struct qm_error *err) {
         if (rc)
             return rc;
         ssize_t n = pread(fd, head, sizeof head - 1, 0);
+        rc = n < 0 ? qm_fail_errno(err, "--report %s: cannot be read", path) : QM_OK;
         close(fd);
+        if (rc)
+            return rc;
         if (n <= 0 || !strstr(head, "<title>quietmind"))
             return qm_fail(err, QM_INPUT,
                            "--report %s: a file is there that is no report: move it away, or name another", path);

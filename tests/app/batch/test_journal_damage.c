@@ -136,6 +136,23 @@ static void test_flipped_bits(void **state) {
     free(good);
 }
 
+/* Columns that are called otherwise are damage, not a disk that fails for a while. */
+static void test_other_columns(void **state) {
+    (void)state;
+    struct qm_journal *j;
+    struct qm_error err = {0};
+    bool created;
+    size_t n;
+    make_journal();
+    char *good = test_read_file(path, &n), *at = memmem(good, n, "hash TEXT", 9);
+    assert_non_null(at);
+    *at = 'k';
+    test_write_file(path, good, n);
+    assert_int_equal(qm_journal_open(path, &j, &created, &err), QM_INPUT);
+    assert_non_null(strstr(err.message, "damaged"));
+    free(good);
+}
+
 /* Refused, it stays as it was found, with what its log has. */
 static void test_log_is_left(void **state) {
     (void)state;
@@ -243,6 +260,6 @@ static void test_lost_rows(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {TEST(test_flipped_bits), TEST(test_copied_pages), TEST(test_lost_rows),
-                                       TEST(test_log_is_left)};
+                                       TEST(test_log_is_left), TEST(test_other_columns)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
