@@ -62,7 +62,7 @@ check 'which is told by name' test "$(ids "$T/wrong.out" | tr '\n' ' ')" = 'a b 
 code 'nor the next time' 1 run "$T/wrong.jsonl" -o "$T/wrong.out"
 code 'as checked' 1 run "$T/wrong.jsonl" --check
 code 'an output without a name' 2 run "$T/one.jsonl" -o ''
-check 'is asked for' err_has 'Name the output'
+check 'is asked for' err_has 'the output is missing'
 code 'a folder that is not there' 3 run "$T/one.jsonl" -o "$T/nowhere/out"
 code 'a name that ends as a folder' 3 run "$T/one.jsonl" -o "$T/nowhere/"
 check 'is taken for one' err_has 'is a folder; name a file in it'
