@@ -3,16 +3,18 @@
 #include <string.h>
 
 #include "app/app.h"
-#include "app/machine/calibrate.h"
-#include "app/machine/find.h"
+#include "app/machine/measuring.h"
 #include "app/machine/picture.h"
 #include "app/open_model.h"
 #include "app/out.h"
+#include "planner/find.h"
+#include "simd/kernels.h"
 
 struct job {
     struct qm_machine machine;
     struct qm_machine_found found;
     struct qm_progress progress;
+    struct qm_app_measuring measuring;
     enum qm_isa isa;
 };
 
@@ -109,9 +111,12 @@ static int run_machine(const struct qm_args *args, struct qm_error *err) {
     int rc = qm_app_isa(args, &j->isa, err);
     if (!rc)
         rc = qm_machine_describe(&j->machine, err);
-    if (!rc)
+    if (!rc) {
+        qm_app_measuring_begin(&j->measuring, &j->progress);
         rc = qm_machine_find(&j->machine, j->isa, args->option[QM_OPT_REFRESH].set,
-                             qm_args_text(args, QM_OPT_DISK, NULL), &j->progress, &j->found, err);
+                             qm_args_text(args, QM_OPT_DISK, NULL), &j->measuring.with, &j->found, err);
+        qm_app_measuring_end(&j->measuring);
+    }
     if (!rc)
         rc = args->option[QM_OPT_JSON].set ? print_json(j, err) : print_text(j, err);
     qm_machine_free(&j->machine);

@@ -12,17 +12,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "app/cache.h"
 #include "base/file.h"
 
 enum { WAIT_MS = 5000 };
 
 void qm_history_path(char *out, size_t size) {
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    bool given = cache && cache[0] == '/';
-    int n = 0;
-    out[0] = 0;
-    if (given || (home && *home))
-        n = snprintf(out, size, "%s%s/quietmind/history.db", given ? cache : home, given ? "" : "/.cache");
+    char folder[4096];
+    int n = qm_app_cache_directory(folder, sizeof folder, NULL) ? -1 : snprintf(out, size, "%s/history.db", folder);
     if (n < 0 || (size_t)n >= size)
         out[0] = 0;
 }

@@ -7,12 +7,14 @@
 #include <unistd.h>
 
 #include "app/beside.h"
-#include "app/machine/calibrate.h"
-#include "app/machine/find.h"
+#include "app/cache.h"
+#include "app/machine/measuring.h"
 #include "app/open_model.h"
 #include "base/file.h"
 #include "engine/plan_file.h"
 #include "numa/memory.h"
+#include "planner/calibrate.h"
+#include "planner/find.h"
 
 enum { PLAN_LIMIT = 64 << 20 };
 
@@ -98,13 +100,17 @@ static int measure_machine(const struct qm_model *m, enum qm_isa isa, const stru
                            struct qm_error *err) {
     struct qm_noise now = qm_noise_now();
     struct qm_calibration kept;
+    struct qm_app_measuring measuring;
     unsigned needed = qm_calibration_needs(m);
-    int rc = qm_machine_find(machine, isa, false, NULL, progress, found, err);
+    qm_app_measuring_begin(&measuring, progress);
+    const struct qm_measuring *with = &measuring.with;
+    int rc = qm_machine_find(machine, isa, false, NULL, with, found, err);
     if (!rc)
-        rc = qm_machine_check(machine, isa, &now, progress, found, out, err);
+        rc = qm_machine_check(machine, isa, &now, with, found, out, err);
+    measuring.kept = "no efficiencies are kept; measuring starts over next time";
     if (!rc)
-        rc = qm_calibration_measure(machine, &found->profile, isa, needed, qm_noise_level(&now) <= 1, progress, &kept,
-                                    err);
+        rc = qm_calibration_measure(machine, &found->profile, isa, needed, qm_noise_level(&now) <= 1, with, &kept, err);
+    qm_app_measuring_end(&measuring);
     if (!rc)
         take_shares(&kept, true, needed, out);
     return rc;
@@ -140,10 +146,11 @@ int qm_offload_kept(const struct qm_args *args, const struct qm_model *m, struct
     if (!rc && !(rc = qm_machine_describe(machine, err))) {
         struct qm_calibration kept;
         struct qm_error why;
-        char path[4200];
+        char folder[4096], path[4200];
+        const char *cache = qm_app_cache_directory(folder, sizeof folder, NULL) ? NULL : folder;
         unsigned needed = qm_calibration_needs(m);
-        bool limits = qm_machine_kept(machine, isa, profile);
-        bool kernels = qm_calibration_load(machine->identity, isa, &kept, path, &why);
+        bool limits = qm_machine_kept(machine, isa, cache, profile);
+        bool kernels = qm_calibration_load(machine->identity, isa, cache, &kept, path, &why);
         if (limits)
             qm_machine_speed(machine, profile, out);
         else

@@ -5,9 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/cache.h"
 #include "app/history.h"
-#include "app/machine/calibrate.h"
-#include "app/machine/find.h"
+#include "planner/calibration.h"
+#include "planner/find.h"
 
 struct qm_predictor {
     struct qm_speed speed;
@@ -22,10 +23,10 @@ struct qm_predictor *qm_predictor_open(enum qm_isa isa) {
     if (m && profile && p && !qm_machine_describe(m, NULL)) {
         struct qm_calibration kept;
         struct qm_error why;
-        char path[4200], noise[300];
-        if (qm_machine_kept(m, isa, profile)) {
+        char cache[4096], path[4200], noise[300];
+        if (!qm_app_cache_directory(cache, sizeof cache, NULL) && qm_machine_kept(m, isa, cache, profile)) {
             qm_machine_speed(m, profile, &p->speed);
-            found = qm_calibration_load(m->identity, isa, &kept, path, &why);
+            found = qm_calibration_load(m->identity, isa, cache, &kept, path, &why);
             qm_calibration_shares(&kept, 0, &p->speed.efficiency, NULL);
             size_t n = strlen(p->speed.noise);
             if (qm_noise_text(&kept.noise, noise, sizeof noise))

@@ -6,9 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/machine/find.h"
+#include "app/cache.h"
 #include "base/words.h"
 #include "numa/priority.h"
+#include "planner/find.h"
 
 static const double USUAL = 97, LEAST = 10;
 
@@ -35,8 +36,10 @@ static int first_threads(const struct qm_engine *engine, double share) {
     struct qm_machine *machine = calloc(1, sizeof *machine);
     struct qm_machine_profile *profile = calloc(1, sizeof *profile);
     int all = qm_engine_threads(engine), threads = (all + 1) / 2;
+    char cache[4096];
     if (machine && profile && !qm_machine_describe(machine, NULL)) {
-        if (qm_machine_kept(machine, qm_engine_isa(engine), profile))
+        if (!qm_app_cache_directory(cache, sizeof cache, NULL) &&
+            qm_machine_kept(machine, qm_engine_isa(engine), cache, profile))
             threads = qm_machine_profile_threads(profile, share);
         qm_machine_free(machine);
     }

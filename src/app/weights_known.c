@@ -4,18 +4,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/history.h"
+#include "app/cache.h"
 #include "app/signals.h"
 #include "base/file.h"
 
 enum { FILE_LIMIT = 4 << 20 };
 
-/* Beside the history; "" where there is no cache directory. */
+/* "" where there is no cache directory. */
 static void path_of(char *out, size_t size) {
-    char history[4096];
-    qm_history_path(history, sizeof history);
-    char *slash = strrchr(history, '/');
-    int n = slash ? snprintf(out, size, "%.*s/weights.known", (int)(slash - history), history) : -1;
+    char folder[4096];
+    int n = qm_app_cache_directory(folder, sizeof folder, NULL) ? -1 : snprintf(out, size, "%s/weights.known", folder);
     if (n < 0 || (size_t)n >= size)
         out[0] = 0;
 }

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -203,14 +202,10 @@ static uint64_t hash(uint64_t h, const char *s) {
     return h;
 }
 
-int qm_machine_profile_path(const char *identity, const char *isa, const char *cache, const char *home, char *out,
-                            size_t size, struct qm_error *err) {
+int qm_machine_profile_path(const char *identity, const char *isa, const char *cache, char *out, size_t size,
+                            struct qm_error *err) {
     uint64_t h = hash(hash(hash(14695981039346656037u, identity), ";"), isa);
-    bool given = cache && cache[0] == '/'; /* a relative one is to be ignored (XDG base directory specification) */
-    if (!given && !(home && *home))
-        return qm_fail(err, QM_INPUT, "no cache directory: neither XDG_CACHE_HOME nor HOME is set");
-    int n = snprintf(out, size, "%s%s/quietmind/machine-%016" PRIx64 ".json", given ? cache : home,
-                     given ? "" : "/.cache", h);
+    int n = snprintf(out, size, "%s/machine-%016" PRIx64 ".json", cache, h);
     return n > 0 && (size_t)n < size ? QM_OK : qm_fail(err, QM_INPUT, "the path of the cache directory is too long");
 }
 

@@ -1,5 +1,5 @@
-/* What was measured of a machine, kept as JSON in the user's cache directory: ($XDG_CACHE_HOME or ~/.cache)
- * /quietmind/machine-HASH.json, the hash being of the machine's identity and the instruction set. */
+/* What was measured of a machine, kept as JSON in the user's cache directory (base/cache.h): machine-HASH.json, the
+ * hash being of the machine's identity and the instruction set. */
 #ifndef QM_PLANNER_PROFILE_H
 #define QM_PLANNER_PROFILE_H
 
@@ -49,10 +49,10 @@ bool qm_machine_profile_noisy(const struct qm_machine_profile *p, char *out, siz
 /* The fewest threads, as many on each node, with which every node's memory is read at this share of its best. */
 int qm_machine_profile_threads(const struct qm_machine_profile *p, double share);
 
-/* Where the profile of this identity and instruction set is kept. cache: XDG_CACHE_HOME's value, home: HOME's; NULL:
- * none. QM_INPUT where both are missing, or the path is too long. */
-int qm_machine_profile_path(const char *identity, const char *isa, const char *cache, const char *home, char *out,
-                            size_t size, struct qm_error *err);
+/* Where the profile of this identity and instruction set is kept in the folder `cache`. QM_INPUT where the path is too
+ * long. */
+int qm_machine_profile_path(const char *identity, const char *isa, const char *cache, char *out, size_t size,
+                            struct qm_error *err);
 /* *found is false where there is no file. A profile that can't be read, or is of another machine or instruction
  * set, is QM_INPUT with the reason. */
 int qm_machine_profile_load(const char *path, const char *identity, const char *isa, struct qm_machine_profile *out,

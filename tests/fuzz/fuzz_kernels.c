@@ -1,7 +1,7 @@
 /* Fuzz target: kept shares of kernels. What is accepted are shares that can be divided by. */
 #include <stdlib.h>
 
-#include "app/machine/calibrate.h"
+#include "planner/calibration.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,29 +1,30 @@
 /* Opening a small model of random weights, and timing steps of it. */
-#include "app/machine/calibrate_model.h"
+#include "planner/calibrate_model.h"
 
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/stats.h"
 
 enum { STEPS = 16, MIN_STEPS = 2 };
 static const double SECONDS = 0.1 /* of a window */, FRESH = 0.5 /* seconds that limits hold */;
 
-int qm_calibration_open(struct qm_calibration_setup *s, const char *config, int64_t chunk, int64_t context,
+int qm_calibration_open(enum qm_isa isa, double until, const char *config, int64_t chunk, int64_t context,
                         struct qm_calibration_model *out, struct qm_error *err) {
     json_t *root = NULL;
     const struct qm_kernels *kernels;
-    *out = (struct qm_calibration_model){.state = 1, .chunk = chunk, .until = s->until};
+    *out = (struct qm_calibration_model){.state = 1, .chunk = chunk, .until = until};
     int rc = qm_json_parse(config, strlen(config), "calibration", &root, err);
     if (!rc)
         rc = qm_model_from_config(root, "calibration", NULL, &out->model, err);
     json_decref(root);
     if (rc)
         return rc;
-    struct qm_engine_options options = {.isa = s->isa,
+    struct qm_engine_options options = {.isa = isa,
                                         .context = context ? context : out->model->config.max_positions,
                                         .sequences = 1,
                                         .chunk = chunk,
@@ -36,7 +37,7 @@ int qm_calibration_open(struct qm_calibration_setup *s, const char *config, int6
     if (!rc)
         rc = qm_sequence_open(out->engine, &out->sequence, err);
     if (!rc)
-        rc = qm_kernels_get(s->isa, &kernels, err);
+        rc = qm_kernels_get(isa, &kernels, err);
     if (!rc)
         rc = qm_limits_open(qm_engine_team(out->engine), kernels, &out->probe, err);
     if (rc)

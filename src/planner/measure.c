@@ -1,11 +1,10 @@
 /* The order of the measurements, and which threads take part in each. */
-#include "app/machine/measure.h"
+#include "planner/measure.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-#include "app/signals.h"
 #include "planner/limits.h"
 #include "simd/kernels.h"
 
@@ -14,13 +13,15 @@ struct measuring {
     const struct qm_kernels *kernels;
     struct qm_team *team;
     struct qm_probe *probe;
-    struct qm_progress *progress;
+    const struct qm_measuring *with;
     struct qm_machine_profile *out;
-    uint64_t done, steps;
+    struct qm_error *err;
+    int done, steps, rc; /* rc: QM_INTERRUPTED once it is */
 };
 
 static void tell(struct measuring *m) {
-    qm_progress_update(m->progress, "measuring this machine", m->done, m->steps, QM_UNIT_STEPS);
+    if (!m->rc)
+        m->rc = qm_measuring_progress(m->with, "measuring this machine", m->done, m->steps, m->err);
 }
 
 static void tick(struct measuring *m) {
@@ -40,20 +41,22 @@ static int choose_threads(int all, int out[QM_SCALING_POINTS]) {
 static void measure_reads(struct measuring *m) {
     struct qm_machine_profile *p = m->out;
     int threads[QM_SCALING_POINTS];
-    for (int node = 0; node < p->nodes; node++) {
+    for (int node = 0; node < p->nodes && !m->rc; node++) {
         int all = qm_probe_threads(m->probe, node);
         p->scaling[node].n = choose_threads(all, threads);
-        for (int i = 0; i < p->scaling[node].n; i++) {
+        for (int i = 0; i < p->scaling[node].n && !m->rc; i++) {
             p->scaling[node].point[i].threads = threads[i];
             p->scaling[node].point[i].rate = qm_probe_read_node(m->probe, node, node, threads[i]).best;
             tick(m);
         }
-        for (int memory = 0; memory < p->nodes; memory++) {
+        for (int memory = 0; memory < p->nodes && !m->rc; memory++) {
             p->between[node][memory] = memory == node ? p->scaling[node].point[p->scaling[node].n - 1].rate
                                                       : qm_probe_read_node(m->probe, node, memory, all).best;
             tick(m);
         }
     }
+    if (m->rc)
+        return;
     struct qm_probe_rate all = qm_probe_read(m->probe);
     p->read = all.best;
     p->usual_read = all.median;
@@ -95,27 +98,26 @@ static int measure_profile(struct measuring *m, struct qm_error *err) {
     if (rc)
         return rc;
     int threads[QM_SCALING_POINTS];
-    m->steps = 6 + (uint64_t)(t->nodes * t->nodes);
+    m->steps = 6 + t->nodes * t->nodes;
     for (int n = 0; n < t->nodes; n++)
-        m->steps += (uint64_t)choose_threads(qm_probe_threads(m->probe, n), threads);
+        m->steps += choose_threads(qm_probe_threads(m->probe, n), threads);
     struct qm_noise_watch watch;
     qm_noise_begin(&watch);
     tell(m);
-    qm_signals_kept("the machine's profile stays as it was");
     measure_reads(m);
-    measure_rest(m);
-    qm_signals_kept(NULL);
+    if (!m->rc)
+        measure_rest(m);
     struct qm_noise noise = qm_noise_end(&watch);
     p->others = noise.others;
     p->stolen = noise.stolen;
     qm_probe_close(m->probe);
-    return QM_OK;
+    return m->rc;
 }
 
 int qm_machine_measure(const struct qm_machine *machine, enum qm_isa isa, const char *disk_path,
-                       struct qm_progress *progress, struct qm_machine_profile *profile, struct qm_probe_disk *disk,
+                       const struct qm_measuring *with, struct qm_machine_profile *profile, struct qm_probe_disk *disk,
                        struct qm_error *err) {
-    struct measuring m = {.machine = machine, .progress = progress, .out = profile};
+    struct measuring m = {.machine = machine, .with = with, .out = profile, .err = err};
     *disk = (struct qm_probe_disk){0};
     int rc = qm_kernels_get(isa, &m.kernels, err);
     if (!rc) /* thread t is on core t of the topology */
@@ -125,6 +127,5 @@ int qm_machine_measure(const struct qm_machine *machine, enum qm_isa isa, const 
     if (!rc && profile)
         rc = measure_profile(&m, err);
     qm_team_destroy(m.team);
-    qm_progress_end(progress);
     return rc;
 }

@@ -1,7 +1,7 @@
 /* Which kernels' shares a model's times depend on. */
-#include "app/machine/calibrate.h"
-#include "app/machine/find.h"
 #include "app/shapes.h"
+#include "planner/calibration.h"
+#include "planner/find.h"
 #include "tests/support/support.h"
 
 enum { BIT_DENSE = 1 << QM_PART_DENSE_BF16, BIT_F16 = 1 << QM_PART_DENSE_F16, BIT_128 = 1 << QM_PART_ATTENTION_128 };

@@ -1,28 +1,27 @@
 /* Measuring shares: steps of small models, timed op by op by the engine's own profile, against limits measured by the
  * same threads just before and after. */
-#include "app/machine/calibrate.h"
+#include "planner/calibrate_turn.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/machine/calibrate_model.h"
+#include "planner/calibrate_model.h"
 #include "planner/limits.h"
 #include "planner/work.h"
 
 enum { CONFIG = 1024, FEWEST_LAYERS = 2, MOST_LAYERS = 24 };
 
 struct calibration {
-    const struct qm_machine *machine;
-    const struct qm_machine_profile *profile;
-    struct qm_calibration_setup *setup;
+    const struct qm_calibration_setup *setup;
     struct qm_calibration_samples *samples;
 };
 
 /* As many layers as hold `times` the caches, so that they are read from memory. */
 static int layers_of(const struct calibration *c, uint64_t bytes, int times) {
-    uint64_t wanted = (uint64_t)times * qm_machine_cache_bytes(c->machine), most = c->machine->available / 8;
+    uint64_t wanted = (uint64_t)times * qm_machine_cache_bytes(c->setup->machine),
+             most = c->setup->machine->available / 8;
     uint64_t layers = (wanted < most ? wanted : most) / bytes + 1;
     return layers < FEWEST_LAYERS ? FEWEST_LAYERS : layers > MOST_LAYERS ? MOST_LAYERS : (int)layers;
 }
@@ -40,7 +39,7 @@ static void add_share(struct calibration *c, int point, double rows, double shar
 }
 
 static double region_seconds(const struct calibration *c, int64_t rows) {
-    return (c->profile->region_us + (rows > 4 ? c->profile->barrier_us : 0)) * 1e-6;
+    return (c->setup->profile->region_us + (rows > 4 ? c->setup->profile->barrier_us : 0)) * 1e-6;
 }
 
 /* Bytes and multiply-adds (times 2, a row) of the layers' matrices of some roles, one expert of each. */
@@ -77,7 +76,7 @@ static int dense(struct calibration *c, enum qm_dtype type, int first, int end, 
              "\"max_position_embeddings\":4096,\"hidden_act\":\"silu\",\"tie_word_embeddings\":true,"
              "\"torch_dtype\":\"%s\"}",
              first == 0 ? layers_of(c, type == QM_F32 ? 2 * BYTES : BYTES, 4) : MANY_LAYERS, name);
-    int rc = qm_calibration_open(c->setup, config, rows[end - 1], 0, &m, err);
+    int rc = qm_calibration_open(c->setup->isa, c->setup->until, config, rows[end - 1], 0, &m, err);
     for (int i = first; !rc && i < end; i++) {
         struct qm_calibration_timing t = {0};
         double bytes, flops;
@@ -110,7 +109,7 @@ static int experts(struct calibration *c, enum qm_dtype type, const char *config
     enum { POINTS = 5 };
     static const int64_t tokens[POINTS] = {1, 16, 64, 256, 512};
     struct qm_calibration_model m;
-    int rc = qm_calibration_open(c->setup, config, tokens[POINTS - 1], 0, &m, err);
+    int rc = qm_calibration_open(c->setup->isa, c->setup->until, config, tokens[POINTS - 1], 0, &m, err);
     for (int i = 0; !rc && i < POINTS; i++) {
         struct qm_calibration_timing t = {0};
         double bytes, flops, n = (double)tokens[i];
@@ -172,7 +171,7 @@ static int open_attention(struct calibration *c, int64_t head_dim, int64_t group
              "\"max_position_embeddings\":65536,\"hidden_act\":\"silu\",\"tie_word_embeddings\":true,"
              "\"torch_dtype\":\"bfloat16\"}",
              layers, (int)(KV_HEADS * group), KV_HEADS, (int)head_dim);
-    return qm_calibration_open(c->setup, config, chunk, context, m, err);
+    return qm_calibration_open(c->setup->isa, c->setup->until, config, chunk, context, m, err);
 }
 
 /* A token deep in a context, whose keys and values no cache holds. */
@@ -229,10 +228,9 @@ static int attention(struct calibration *c, int64_t head_dim, struct qm_error *e
     return !rc && wanted(c, TOKEN_POINTS) ? attention_prompt(c, head_dim, TOKEN_POINTS, err) : rc;
 }
 
-int qm_calibrate_turn(enum qm_calibration_part part, const struct qm_machine *m,
-                      const struct qm_machine_profile *profile, struct qm_calibration_setup *s,
+int qm_calibrate_turn(enum qm_calibration_part part, const struct qm_calibration_setup *s,
                       struct qm_calibration_samples *samples, struct qm_error *err) {
-    struct calibration c = {.machine = m, .profile = profile, .setup = s, .samples = samples};
+    struct calibration c = {.setup = s, .samples = samples};
     static const enum qm_dtype dense_types[] = {
         [QM_PART_DENSE_BF16] = QM_BF16, [QM_PART_DENSE_F16] = QM_F16, [QM_PART_DENSE_F32] = QM_F32};
     int rc;

@@ -1,20 +1,17 @@
-/* The kept shares: kernels-HASH.json beside the machine's profile. */
+/* The kept shares' file, and shares of samples. */
+#include "planner/calibration.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "app/machine/calibrate.h"
-#include "app/machine/calibrate_model.h"
-#include "app/signals.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/stats.h"
+#include "planner/profile.h"
 
 enum { VERSION = 3, FIELDS = 6, MORE_FIELDS = 9, FILE_LIMIT = 1 << 20 };
-/* Seconds after which no part is begun, no turn more than needed, and nothing is finished. */
-static const double BEGIN = 45, MORE = 70, END = 110;
 static const double ALIKE = 1.04;
 
 static const struct {
@@ -84,16 +81,16 @@ static json_t *share_json(double share) {
     return share < 0 ? json_null() : json_real(share);
 }
 
-static int save(const char *path, const char *identity, const char *isa, const struct qm_calibration *c,
-                struct qm_error *err) {
+int qm_calibration_save(const char *path, const char *identity, enum qm_isa isa, const struct qm_calibration *c,
+                        struct qm_error *err) {
     char measured[32];
     time_t now = time(NULL);
     struct tm utc;
     strftime(measured, sizeof measured, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    json_t *root =
-        json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:i, s:o, s:o}", "version", VERSION, "identity", identity, "isa", isa,
-                  "build", qm_kernels_build(), "measured", measured, "efficiency", qm_efficiency_json(&c->efficiency),
-                  "tried", (int)c->tried, "others", share_json(c->noise.others), "stolen", share_json(c->noise.stolen));
+    json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:i, s:o, s:o}", "version", VERSION, "identity", identity,
+                             "isa", qm_isa_name(isa), "build", qm_kernels_build(), "measured", measured, "efficiency",
+                             qm_efficiency_json(&c->efficiency), "tried", (int)c->tried, "others",
+                             share_json(c->noise.others), "stolen", share_json(c->noise.stolen));
     char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
     struct qm_out out = {0};
     json_decref(root);
@@ -111,9 +108,9 @@ static int save(const char *path, const char *identity, const char *isa, const s
 }
 
 /* machine-HASH.json becomes kernels-HASH.json. */
-static bool path_of(const char *identity, const char *isa, char *out, size_t size) {
+static bool path_of(const char *identity, const char *isa, const char *cache, char *out, size_t size) {
     static const char was[] = "machine-", is[] = "kernels-"; /* equally long */
-    if (qm_machine_profile_path(identity, isa, getenv("XDG_CACHE_HOME"), getenv("HOME"), out, size, NULL))
+    if (!cache || qm_machine_profile_path(identity, isa, cache, out, size, NULL))
         return false;
     memcpy(strrchr(out, '/') + 1, is, sizeof was - 1);
     return true;
@@ -134,12 +131,12 @@ static void fill_up(struct qm_efficiency *e) {
     qm_efficiency_fill(e);
 }
 
-bool qm_calibration_load(const char *identity, enum qm_isa isa, struct qm_calibration *out, char path[4200],
-                         struct qm_error *why) {
+bool qm_calibration_load(const char *identity, enum qm_isa isa, const char *cache, struct qm_calibration *out,
+                         char path[4200], struct qm_error *why) {
     struct qm_buf text = {0};
     *out = (struct qm_calibration){.noise = {-1, -1, 0, NULL}};
     *why = (struct qm_error){0};
-    if (!path_of(identity, qm_isa_name(isa), path, 4200)) {
+    if (!path_of(identity, qm_isa_name(isa), cache, path, 4200)) {
         path[0] = 0;
         return false;
     }
@@ -236,61 +233,7 @@ void qm_calibration_conclude(enum qm_calibration_part part, const struct qm_cali
         out->route_ns = qm_figure_of(s->route_ns, s->routes).median;
 }
 
-static bool part_settled(const struct qm_calibration_samples *s) {
-    for (int i = 0; i < s->points; i++)
-        if (!qm_calibration_settled(&s->point[i]))
-            return false;
-    return s->points > 0;
-}
-
-/* Turns over the parts that are missing, until all their points are settled. turns: of each part. */
-static int take_turns(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
-                      unsigned missing, struct qm_progress *progress, struct qm_calibration_samples *samples,
-                      int turns[QM_PARTS], struct qm_error *err) {
-    double begin = qm_now();
-    struct qm_calibration_setup setup = {.isa = isa, .progress = progress, .until = begin + END};
-    int rc = QM_OK, steps = 0;
-    for (int i = 0; i < QM_PARTS; i++)
-        steps += QM_CALIBRATION_TURNS * (missing >> i & 1);
-    for (int turn = 0, step = 0; turn < QM_CALIBRATION_TURNS && !rc; turn++)
-        for (int i = 0; i < QM_PARTS && !rc; i++) {
-            if (!(missing >> i & 1))
-                continue;
-            double until = turn == 0 ? BEGIN : turn < QM_CALIBRATION_LEAST ? END : MORE;
-            qm_progress_update(progress, "measuring the kernels", (uint64_t)step++, (uint64_t)steps, QM_UNIT_STEPS);
-            if (turns[i] < turn || part_settled(&samples[i]) || qm_now() - begin > until)
-                continue;
-            rc = qm_calibrate_turn((enum qm_calibration_part)i, m, profile, &setup, &samples[i], err);
-            turns[i] += rc == QM_OK;
-        }
-    qm_progress_end(progress);
-    return rc;
-}
-
-/* What was measured twice at least is taken. */
-static int measure_parts(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
-                         unsigned due, struct qm_progress *progress, struct qm_calibration *out, struct qm_error *err) {
-    struct qm_calibration_samples *samples = calloc(QM_PARTS, sizeof *samples);
-    int turns[QM_PARTS] = {0};
-    struct qm_noise_watch watch;
-    if (!samples)
-        return qm_fail_memory(err, QM_PARTS * sizeof *samples, "calibration");
-    qm_note(progress, "measuring the kernels that are needed: one or two minutes, once for this build of them");
-    qm_noise_begin(&watch);
-    qm_signals_kept("no efficiencies are kept; measuring starts over next time");
-    int rc = take_turns(m, profile, isa, due, progress, samples, turns, err);
-    qm_signals_kept(NULL);
-    for (int i = 0; i < QM_PARTS; i++)
-        if (turns[i] > 1)
-            qm_calibration_conclude((enum qm_calibration_part)i, &samples[i], &out->efficiency);
-    out->tried |= due;
-    out->noise = qm_noise_end(&watch);
-    free(samples);
-    return rc;
-}
-
-/* The kept parts that were not measured again stand beside the new ones. */
-static void merge(struct qm_calibration *fresh, const struct qm_calibration *kept) {
+void qm_calibration_merge(struct qm_calibration *fresh, const struct qm_calibration *kept) {
     bool any = false;
     for (int i = 0; i < QM_PARTS; i++) {
         if (has(&fresh->efficiency, i) || !has(&kept->efficiency, i))
@@ -306,37 +249,4 @@ static void merge(struct qm_calibration *fresh, const struct qm_calibration *kep
     fresh->tried |= kept->tried;
     if (any)
         fresh->noise = qm_noise_worse(&fresh->noise, &kept->noise);
-}
-
-int qm_calibration_measure(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
-                           unsigned needed, bool quiet, struct qm_progress *progress, struct qm_calibration *kept,
-                           struct qm_error *err) {
-    char path[4200], missing[256];
-    struct qm_efficiency shares;
-    struct qm_calibration there, fresh = {.noise = {-1, -1, 0, NULL}};
-    struct qm_error why, stopped = {0};
-    bool found = qm_calibration_load(m->identity, isa, &there, path, &why);
-    if (why.code)
-        qm_note(progress, "measuring the kernels again: %s", why.message);
-    unsigned due = qm_calibration_due(found ? &there : NULL, needed, quiet);
-    *kept = there;
-    if (due) {
-        int rc = measure_parts(m, profile, isa, due, progress, &fresh, &stopped);
-        if (rc && rc != QM_FIT && rc != QM_STOPPED) {
-            *err = stopped;
-            return rc;
-        }
-        bool missed = qm_calibration_due(&there, needed, false) != 0;
-        merge(&fresh, &there);
-        /* what was there is only given up for something quieter, or more */
-        if (missed || qm_noise_level(&fresh.noise) < qm_noise_level(&there.noise))
-            *kept = fresh;
-        if (path[0] && save(path, m->identity, qm_isa_name(isa), kept, &why))
-            qm_note(progress, "the measured efficiencies are not kept: %s", why.message);
-    }
-    qm_calibration_shares(kept, needed, &shares, missing);
-    if (missing[0])
-        qm_note(progress, "default efficiencies for %s: not measured yet (%s)", missing,
-                stopped.code == QM_FIT ? stopped.message : "interrupted; resumes next time");
-    return QM_OK;
 }

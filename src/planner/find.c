@@ -1,49 +1,49 @@
 /* From the cache, or from measuring, to the profile of this machine. */
-#include "app/machine/find.h"
+#include "planner/find.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "app/machine/measure.h"
 #include "planner/limits.h"
+#include "planner/measure.h"
 
 static const double CLEARLY = 1.25;
 _Static_assert((int)QM_SPEED_NODES == (int)QM_MAX_NODES && (int)QM_SPEED_POINTS == (int)QM_SCALING_POINTS,
                "what is measured of a machine is planned with");
 
 int qm_machine_find(const struct qm_machine *m, enum qm_isa isa, bool refresh, const char *disk,
-                    struct qm_progress *progress, struct qm_machine_found *out, struct qm_error *err) {
+                    const struct qm_measuring *with, struct qm_machine_found *out, struct qm_error *err) {
+    const char *name = qm_isa_name(isa);
     struct qm_error why = {0};
     bool found = false;
     *out = (struct qm_machine_found){0};
-    if (qm_machine_profile_path(m->identity, qm_isa_name(isa), getenv("XDG_CACHE_HOME"), getenv("HOME"), out->path,
-                                sizeof out->path, &why)) {
+    if (with->cache && qm_machine_profile_path(m->identity, name, with->cache, out->path, sizeof out->path, &why)) {
         out->path[0] = 0;
-        qm_note(progress, "the profile is not kept: %s", why.message);
-    } else if (!refresh &&
-               qm_machine_profile_load(out->path, m->identity, qm_isa_name(isa), &out->profile, &found, &why)) {
-        qm_note(progress, "measuring again: %s", why.message);
+        qm_measuring_note(with, "the profile is not kept: %s", why.message);
+    }
+    if (out->path[0] && !refresh &&
+        qm_machine_profile_load(out->path, m->identity, name, &out->profile, &found, &why)) {
+        qm_measuring_note(with, "measuring again: %s", why.message);
         found = false;
     }
     if (found && !disk)
         return QM_OK;
     if (!found)
-        qm_note(progress, "measuring this machine: a few seconds");
-    int rc = qm_machine_measure(m, isa, disk, progress, found ? NULL : &out->profile, &out->disk, err);
+        qm_measuring_note(with, "measuring this machine: a few seconds");
+    int rc = qm_machine_measure(m, isa, disk, with, found ? NULL : &out->profile, &out->disk, err);
     out->measured = !found;
     if (!rc && !found && out->path[0] && qm_machine_profile_save(out->path, &out->profile, &why)) {
-        qm_note(progress, "the profile is not kept: %s", why.message);
+        qm_measuring_note(with, "the profile is not kept: %s", why.message);
         out->path[0] = 0;
     }
     return rc;
 }
 
-bool qm_machine_kept(const struct qm_machine *m, enum qm_isa isa, struct qm_machine_profile *out) {
+bool qm_machine_kept(const struct qm_machine *m, enum qm_isa isa, const char *cache, struct qm_machine_profile *out) {
     const char *name = qm_isa_name(isa);
     char path[4200];
     bool found = false;
-    return !qm_machine_profile_path(m->identity, name, getenv("XDG_CACHE_HOME"), getenv("HOME"), path, sizeof path,
-                                    NULL) &&
+    return cache && !qm_machine_profile_path(m->identity, name, cache, path, sizeof path, NULL) &&
            !qm_machine_profile_load(path, m->identity, name, out, &found, NULL) && found;
 }
 
@@ -123,26 +123,26 @@ enum qm_profile_use qm_machine_profile_use(double kept, double now) {
 }
 
 /* The quieter of the kept one and one that is measured now. */
-static int measure_again(const struct qm_machine *m, enum qm_isa isa, struct qm_progress *progress,
+static int measure_again(const struct qm_machine *m, enum qm_isa isa, const struct qm_measuring *with,
                          struct qm_machine_found *found, struct qm_error *err) {
     struct qm_machine_found *fresh = calloc(1, sizeof *fresh);
     struct qm_error why;
     if (!fresh)
         return qm_fail_memory(err, sizeof *fresh, "the machine's profile");
-    int rc = qm_machine_measure(m, isa, NULL, progress, &fresh->profile, &fresh->disk, err);
+    int rc = qm_machine_measure(m, isa, NULL, with, &fresh->profile, &fresh->disk, err);
     struct qm_noise kept = qm_machine_profile_noise(&found->profile), now = qm_machine_profile_noise(&fresh->profile);
     if (!rc && qm_noise_level(&now) <= qm_noise_level(&kept)) {
         found->profile = fresh->profile;
         found->measured = true;
         if (found->path[0] && qm_machine_profile_save(found->path, &found->profile, &why))
-            qm_note(progress, "the profile is not kept: %s", why.message);
+            qm_measuring_note(with, "the profile is not kept: %s", why.message);
     }
     free(fresh);
     return rc;
 }
 
 /* *slower: the machine gives clearly less now, *now. */
-static int check(const struct qm_machine *m, enum qm_isa isa, struct qm_progress *progress,
+static int check(const struct qm_machine *m, enum qm_isa isa, const struct qm_measuring *with,
                  struct qm_machine_found *found, struct qm_rates *now, bool *slower, struct qm_error *err) {
     const struct qm_machine_profile *p = &found->profile;
     *slower = false;
@@ -153,16 +153,17 @@ static int check(const struct qm_machine *m, enum qm_isa isa, struct qm_progress
     bool more = read > CLEARLY || bf16 > CLEARLY || f32 > CLEARLY;
     if (!more && read * CLEARLY > 1 && bf16 * CLEARLY > 1 && f32 * CLEARLY > 1)
         return QM_OK;
-    qm_note(progress,
-            "profile of %s: %.1f GB/s, BF16 %.0f, F32 %.0f GFLOP/s (typical); now: %.1f GB/s, BF16 %.0f, F32 %.0f: %s",
-            p->measured, p->usual_read * 1e-9, p->usual_bf16 * 1e-9, p->usual_f32 * 1e-9, now->read * 1e-9,
-            now->bf16 * 1e-9, now->f32 * 1e-9, more ? "measuring again" : "predictions are for now");
+    qm_measuring_note(
+        with,
+        "profile of %s: %.1f GB/s, BF16 %.0f, F32 %.0f GFLOP/s (typical); now: %.1f GB/s, BF16 %.0f, F32 %.0f: %s",
+        p->measured, p->usual_read * 1e-9, p->usual_bf16 * 1e-9, p->usual_f32 * 1e-9, now->read * 1e-9,
+        now->bf16 * 1e-9, now->f32 * 1e-9, more ? "measuring again" : "predictions are for now");
     *slower = !more;
-    return more ? qm_machine_find(m, isa, true, NULL, progress, found, err) : QM_OK;
+    return more ? qm_machine_find(m, isa, true, NULL, with, found, err) : QM_OK;
 }
 
 int qm_machine_check(const struct qm_machine *m, enum qm_isa isa, const struct qm_noise *now,
-                     struct qm_progress *progress, struct qm_machine_found *found, struct qm_speed *speed,
+                     const struct qm_measuring *with, struct qm_machine_found *found, struct qm_speed *speed,
                      struct qm_error *err) {
     struct qm_noise kept = qm_machine_profile_noise(&found->profile);
     struct qm_rates rates;
@@ -173,14 +174,14 @@ int qm_machine_check(const struct qm_machine *m, enum qm_isa isa, const struct q
         switch (qm_machine_profile_use(qm_noise_level(&kept), qm_noise_level(now))) {
         case QM_PROFILE_KEEP:
             qm_noise_text(now, noise, sizeof noise);
-            qm_note(progress, "the machine is busy (%s): the profile of %s is used as it is", noise,
-                    found->profile.measured);
+            qm_measuring_note(with, "the machine is busy (%s): the profile of %s is used as it is", noise,
+                              found->profile.measured);
             break;
-        case QM_PROFILE_CHECK: rc = check(m, isa, progress, found, &rates, &slower, err); break;
+        case QM_PROFILE_CHECK: rc = check(m, isa, with, found, &rates, &slower, err); break;
         case QM_PROFILE_AGAIN:
-            qm_note(progress, "the profile of %s was taken beside noise; it is quiet now: measuring again",
-                    found->profile.measured);
-            rc = measure_again(m, isa, progress, found, err);
+            qm_measuring_note(with, "the profile of %s was taken beside noise; it is quiet now: measuring again",
+                              found->profile.measured);
+            rc = measure_again(m, isa, with, found, err);
             break;
         }
     if (rc)

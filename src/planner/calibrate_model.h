@@ -1,19 +1,10 @@
-/* One small model that machine/calibrate.c times, and its engine. Shared by the files of the calibration. */
-#ifndef QM_APP_CALIBRATE_MODEL_H
-#define QM_APP_CALIBRATE_MODEL_H
+/* One small model of random weights that calibrate_turn.c times, and its engine. Knows nothing of what it is timed for.
+ */
+#ifndef QM_PLANNER_CALIBRATE_MODEL_H
+#define QM_PLANNER_CALIBRATE_MODEL_H
 
-#include "app/machine/calibrate.h"
-#include "app/progress.h"
 #include "engine/engine.h"
 #include "planner/limits.h"
-#include "planner/machine.h"
-#include "planner/profile.h"
-
-struct qm_calibration_setup {
-    enum qm_isa isa;
-    struct qm_progress *progress;
-    double until; /* by qm_now: what is not measured then is given up */
-};
 
 struct qm_calibration_model {
     struct qm_model *model;
@@ -25,13 +16,14 @@ struct qm_calibration_model {
     float *logits;
     int32_t *tokens;
     uint32_t state; /* of the tokens */
-    double until;
+    double until;   /* by qm_now: what is not measured then is given up */
     int64_t chunk;
     int threads;
 };
 
-/* config: JSON text. chunk: tokens of a step at most. context: 0: the model's. Close it in any case. */
-int qm_calibration_open(struct qm_calibration_setup *s, const char *config, int64_t chunk, int64_t context,
+/* config: JSON text. chunk: tokens of a step at most. context: 0: the model's. until: see above. Close it in any case.
+ */
+int qm_calibration_open(enum qm_isa isa, double until, const char *config, int64_t chunk, int64_t context,
                         struct qm_calibration_model *out, struct qm_error *err);
 void qm_calibration_close(struct qm_calibration_model *m);
 struct qm_calibration_timing {
@@ -42,13 +34,8 @@ struct qm_calibration_timing {
 
 /* A step of n tokens at `depth`, timed for a tenth of a second beside limits read before and after, since clocks change
  * within a second. bytes, flops: what it reads and computes at least, by products of `type`. QM_STOPPED after
- * setup.until. */
+ * `until`. */
 int qm_calibration_time(struct qm_calibration_model *m, int64_t depth, int64_t n, enum qm_dtype type, double bytes,
                         double flops, struct qm_calibration_timing *out, struct qm_error *err);
-
-/* Times the points of one part that are not settled, once each. QM_STOPPED after s->until. */
-int qm_calibrate_turn(enum qm_calibration_part part, const struct qm_machine *m,
-                      const struct qm_machine_profile *profile, struct qm_calibration_setup *s,
-                      struct qm_calibration_samples *samples, struct qm_error *err);
 
 #endif

@@ -1,10 +1,10 @@
 /* This machine's profile: the one that is kept, or measured now and kept. */
-#ifndef QM_APP_MACHINE_FIND_H
-#define QM_APP_MACHINE_FIND_H
+#ifndef QM_PLANNER_FIND_H
+#define QM_PLANNER_FIND_H
 
-#include "app/progress.h"
 #include "numa/probe.h"
 #include "planner/machine.h"
+#include "planner/measuring.h"
 #include "planner/noise.h"
 #include "planner/profile.h"
 #include "simd/isa.h"
@@ -19,10 +19,10 @@ struct qm_machine_found {
 /* refresh: measured in any case. disk: also measures how fast this path is read, or NULL. What can't be kept is noted,
  * and no failure. The calling thread must not belong to a team. */
 int qm_machine_find(const struct qm_machine *m, enum qm_isa isa, bool refresh, const char *disk,
-                    struct qm_progress *progress, struct qm_machine_found *out, struct qm_error *err);
+                    const struct qm_measuring *with, struct qm_machine_found *out, struct qm_error *err);
 
-/* The kept profile alone; false where there is none that fits. */
-bool qm_machine_kept(const struct qm_machine *m, enum qm_isa isa, struct qm_machine_profile *out);
+/* The kept profile alone; false where there is none that fits. cache: as in struct qm_measuring. */
+bool qm_machine_kept(const struct qm_machine *m, enum qm_isa isa, const char *cache, struct qm_machine_profile *out);
 
 /* What the planner wants to know, of the machine and its profile. Rates are the usual ones. */
 void qm_machine_speed(const struct qm_machine *m, const struct qm_machine_profile *p, struct qm_speed *out);
@@ -41,7 +41,7 @@ enum qm_profile_use qm_machine_profile_use(double kept, double now);
  * measured again and kept; where it gives clearly less, predictions are for that: *speed takes the rates that are read
  * now, and the profile stays. All are noted; *speed is marked with what noise there was. */
 int qm_machine_check(const struct qm_machine *m, enum qm_isa isa, const struct qm_noise *now,
-                     struct qm_progress *progress, struct qm_machine_found *found, struct qm_speed *speed,
+                     const struct qm_measuring *with, struct qm_machine_found *found, struct qm_speed *speed,
                      struct qm_error *err);
 
 #endif

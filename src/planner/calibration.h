@@ -1,14 +1,13 @@
-/* What share of its limits each kind of kernel reaches on this machine: measured on small models of random weights, of
- * shapes that nobody publishes, and kept beside the machine's profile. Kept shares are those of one build of the
- * kernels: another one measures again. */
-#ifndef QM_APP_CALIBRATE_H
-#define QM_APP_CALIBRATE_H
+/* What share of its limits each kind of kernel reaches on this machine, as it is kept beside the machine's profile
+ * (kernels-HASH.json), and what follows of samples. Kept shares are those of one build of the kernels: another one
+ * measures again. Nothing is measured here: see calibrate.h. */
+#ifndef QM_PLANNER_CALIBRATION_H
+#define QM_PLANNER_CALIBRATION_H
 
-#include "app/progress.h"
+#include "base/error.h"
 #include "model/model.h"
 #include "planner/machine.h"
 #include "planner/noise.h"
-#include "planner/profile.h"
 #include "simd/isa.h"
 
 /* What is measured at once, and kept as soon as it is. */
@@ -57,17 +56,14 @@ struct qm_calibration {
 unsigned qm_calibration_due(const struct qm_calibration *kept, unsigned needed, bool quiet);
 
 /* The kept shares; false where there are none that fit, *why telling the reason (its code is 0 where there is no
- * file). *path: where they are kept, "": nowhere. */
-bool qm_calibration_load(const char *identity, enum qm_isa isa, struct qm_calibration *out, char path[4200],
-                         struct qm_error *why);
-
-/* Measures the parts that are due, where some are, and keeps them; where the kept ones were quieter they stay. After 45
- * seconds no part is begun, after 110 none is finished; for those, and where memory is short, default shares stand in,
- * which is said. profile: of this machine and instruction set. kept: what is there, taken and changed. What can't be
- * kept is noted, and no failure. The calling thread must not belong to a team. */
-int qm_calibration_measure(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
-                           unsigned needed, bool quiet, struct qm_progress *progress, struct qm_calibration *kept,
-                           struct qm_error *err);
+ * file). cache: the folder they are kept in, or NULL. *path: their file, "": nowhere. */
+bool qm_calibration_load(const char *identity, enum qm_isa isa, const char *cache, struct qm_calibration *out,
+                         char path[4200], struct qm_error *why);
+/* Makes the directories that are missing. */
+int qm_calibration_save(const char *path, const char *identity, enum qm_isa isa, const struct qm_calibration *c,
+                        struct qm_error *err);
+/* The kept parts that were not measured again stand beside the new ones. */
+void qm_calibration_merge(struct qm_calibration *fresh, const struct qm_calibration *kept);
 
 /* Of what is kept the shares to predict with: default ones for what is missing. *missing, if not NULL: which of the
  * needed parts those are, in words; "" where none. */

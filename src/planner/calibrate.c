@@ -1,0 +1,95 @@
+/* Turns over the parts that are due, and what is kept of them. */
+#include "planner/calibrate.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "planner/calibrate_turn.h"
+
+/* Seconds after which no part is begun, no turn more than needed, and nothing is finished. */
+static const double BEGIN = 45, MORE = 70, END = 110;
+
+static bool part_settled(const struct qm_calibration_samples *s) {
+    for (int i = 0; i < s->points; i++)
+        if (!qm_calibration_settled(&s->point[i]))
+            return false;
+    return s->points > 0;
+}
+
+/* Turns over the parts that are missing, until all their points are settled. turns: of each part. */
+static int take_turns(const struct qm_calibration_setup *setup, unsigned missing, const struct qm_measuring *with,
+                      struct qm_calibration_samples *samples, int turns[QM_PARTS], struct qm_error *err) {
+    static const char what[] = "measuring the kernels";
+    double begin = setup->until - END;
+    int rc = QM_OK, steps = 0;
+    for (int i = 0; i < QM_PARTS; i++)
+        steps += QM_CALIBRATION_TURNS * (missing >> i & 1);
+    for (int turn = 0, step = 0; turn < QM_CALIBRATION_TURNS && !rc; turn++)
+        for (int i = 0; i < QM_PARTS && !rc; i++) {
+            if (!(missing >> i & 1))
+                continue;
+            double until = turn == 0 ? BEGIN : turn < QM_CALIBRATION_LEAST ? END : MORE;
+            rc = qm_measuring_progress(with, what, step++, steps, err);
+            if (rc || turns[i] < turn || part_settled(&samples[i]) || qm_now() - begin > until)
+                continue;
+            rc = qm_calibrate_turn((enum qm_calibration_part)i, setup, &samples[i], err);
+            turns[i] += rc == QM_OK;
+        }
+    int last = rc == QM_INTERRUPTED ? rc : qm_measuring_progress(with, what, steps, steps, err);
+    return last ? last : rc;
+}
+
+/* What was measured twice at least is taken. */
+static int measure_parts(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
+                         unsigned due, const struct qm_measuring *with, struct qm_calibration *out,
+                         struct qm_error *err) {
+    struct qm_calibration_samples *samples = calloc(QM_PARTS, sizeof *samples);
+    int turns[QM_PARTS] = {0};
+    struct qm_noise_watch watch;
+    if (!samples)
+        return qm_fail_memory(err, QM_PARTS * sizeof *samples, "calibration");
+    qm_measuring_note(with, "measuring the kernels that are needed: one or two minutes, once for this build of them");
+    qm_noise_begin(&watch);
+    struct qm_calibration_setup setup = {.machine = m, .profile = profile, .isa = isa, .until = qm_now() + END};
+    int rc = take_turns(&setup, due, with, samples, turns, err);
+    for (int i = 0; i < QM_PARTS; i++)
+        if (turns[i] > 1)
+            qm_calibration_conclude((enum qm_calibration_part)i, &samples[i], &out->efficiency);
+    out->tried |= due;
+    out->noise = qm_noise_end(&watch);
+    free(samples);
+    return rc;
+}
+
+int qm_calibration_measure(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
+                           unsigned needed, bool quiet, const struct qm_measuring *with, struct qm_calibration *kept,
+                           struct qm_error *err) {
+    char path[4200], missing[256];
+    struct qm_efficiency shares;
+    struct qm_calibration there, fresh = {.noise = {-1, -1, 0, NULL}};
+    struct qm_error why, stopped = {0};
+    bool found = qm_calibration_load(m->identity, isa, with->cache, &there, path, &why);
+    if (why.code)
+        qm_measuring_note(with, "measuring the kernels again: %s", why.message);
+    unsigned due = qm_calibration_due(found ? &there : NULL, needed, quiet);
+    *kept = there;
+    if (due) {
+        int rc = measure_parts(m, profile, isa, due, with, &fresh, &stopped);
+        if (rc && rc != QM_FIT && rc != QM_STOPPED) {
+            *err = stopped;
+            return rc;
+        }
+        bool missed = qm_calibration_due(&there, needed, false) != 0;
+        qm_calibration_merge(&fresh, &there);
+        /* what was there is only given up for something quieter, or more */
+        if (missed || qm_noise_level(&fresh.noise) < qm_noise_level(&there.noise))
+            *kept = fresh;
+        if (path[0] && qm_calibration_save(path, m->identity, isa, kept, &why))
+            qm_measuring_note(with, "the measured efficiencies are not kept: %s", why.message);
+    }
+    qm_calibration_shares(kept, needed, &shares, missing);
+    if (missing[0])
+        qm_measuring_note(with, "default efficiencies for %s: not measured yet (%s)", missing,
+                          stopped.code == QM_FIT ? stopped.message : "interrupted; resumes next time");
+    return QM_OK;
+}
