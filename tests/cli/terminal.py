@@ -47,6 +47,16 @@ class Terminal:
                     self.finish(f"not seen: {text!r}")
                 break
         self.at = self.seen.find(text, self.at) + len(text)
+        if text.endswith(b"> "):
+            self.wait_for_keys()
+
+    def wait_for_keys(self):
+        """A prompt is there before the line editor takes keys one by one: what is typed meanwhile Ctrl-C throws away."""
+        end = time.monotonic() + 5
+        while not self.exited() and time.monotonic() < end:
+            if not termios.tcgetattr(self.fd)[3] & termios.ICANON:
+                break
+            time.sleep(0.005)
 
     def exited(self, options=os.WNOHANG):
         if self.code is None:
