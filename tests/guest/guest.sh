@@ -70,8 +70,8 @@ expectations() {
 }
 
 boot() { # -nodefaults: no network, no disk
-    timeout -k 5 "$LIMIT" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 4,sockets=2,cores=2 -m 768 \
-        -object memory-backend-ram,id=first,size=384M -object memory-backend-ram,id=second,size=384M \
+    timeout -k 5 "$LIMIT" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 4,sockets=2,cores=2 -m 1024 \
+        -object memory-backend-ram,id=first,size=512M -object memory-backend-ram,id=second,size=512M \
         -numa node,nodeid=0,cpus=0-1,memdev=first -numa node,nodeid=1,cpus=2-3,memdev=second \
         -numa dist,src=0,dst=1,val=21 -nodefaults -nographic -no-reboot \
         -serial "file:$OUT/console" -serial "file:$OUT/said" -kernel "$OUT/vmlinuz" -initrd "$OUT/initramfs" \
