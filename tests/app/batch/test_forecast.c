@@ -119,6 +119,38 @@ static void test_many(void **state) {
     qm_batch_input_close(in);
 }
 
+/* How long an answer may turn out to be. */
+static void test_lengths(void **state) {
+    (void)state;
+    static const int32_t prompt[100] = {0};
+    static const struct {
+        int64_t limit, min_tokens;
+        bool endless, embed;
+        int64_t least, answer, most;
+    } cases[] = {
+        {80, 0, false, false, 10, 80, 80},   {80, 40, false, false, 40, 80, 80},
+        {80, 0, true, false, 80, 80, 80},    {1, 0, false, false, 1, 1, 1},
+        {80, 0, false, true, 0, 0, 0},       {1000, 0, false, false, 125, 412, 412},
+        {-1, 0, false, false, 64, 412, 412}, {-1, 0, true, false, 412, 412, 412},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct qm_batch_expect x = {0};
+        struct qm_estimate_row row;
+        struct qm_error err;
+        const struct qm_request r = {.prompt = prompt,
+                                     .n_prompt = 100,
+                                     .embed = cases[i].embed,
+                                     .decoding = {.max_tokens = cases[i].limit,
+                                                  .min_tokens = cases[i].min_tokens,
+                                                  .ignore_end = cases[i].endless}};
+        assert_int_equal(qm_batch_expect(&x, &r, 512, &row, &err), 0);
+        assert_int_equal(row.least, cases[i].least);
+        assert_int_equal(row.answer, cases[i].answer);
+        assert_int_equal(row.most, cases[i].most);
+        qm_batch_expect_free(&x);
+    }
+}
+
 /* Documents of unequal lengths: what is behind a row is known by bytes. */
 static void test_documents(void **state) {
     (void)state;
@@ -202,6 +234,7 @@ static int close_all(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_many),
-                                       cmocka_unit_test(test_documents), cmocka_unit_test(test_kept)};
+                                       cmocka_unit_test(test_lengths), cmocka_unit_test(test_documents),
+                                       cmocka_unit_test(test_kept)};
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
