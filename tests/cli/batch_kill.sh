@@ -68,7 +68,7 @@ code 'its status' 0 "$QUIETMIND" batch --status "$T/stopped"
 check 'says what is left' out_has '^left     about .* of work$'
 resumed "$T/stopped" 'resumed after signals' long && ok 'resumed after signals'
 check 'and says what was there' err_has '^resuming the job begun [-0-9]+ [:0-9]+ \(quietmind .*\): [0-9]+ rows? finished'
-check 'and how long the rest would take' err_has '^[0-9]+ rows? left, about .* \(.* to .*\), done by [0-9]'
+check 'and how long the rest would take' err_has '^[0-9]+ rows?( left)?, about .* \(.* to .*\), done by [0-9]'
 
 # --- kill -9 in a pause of --hours: what was at work when it began is saved ---
 "$QUIETMIND" batch $DEMO "$T/long.jsonl" -o "$T/paused" --threads 2 --sequences 1 --context 512 \
