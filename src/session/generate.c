@@ -46,25 +46,14 @@ static int check(struct run *r) {
 static int prepare(struct run *r) {
     const struct qm_generate *g = r->g;
     const struct qm_config *config = &qm_engine_model(g->engine)->config;
-    const struct qm_decoding_options o = {.tokenizer = g->tokenizer,
-                                          .sampling = g->sampling,
-                                          .stop = g->stop,
-                                          .n_stop = g->n_stop,
-                                          .stop_ids = g->stop_ids,
-                                          .n_stop_ids = g->n_stop_ids,
-                                          .include_stop = g->include_stop,
-                                          .min_tokens = g->min_tokens,
-                                          .ignore_end = g->ignore_end,
-                                          .skip_special = g->skip_special,
-                                          .top_logprobs = g->top_logprobs,
-                                          .max_tokens = g->max_tokens,
-                                          .room = r->room};
+    struct qm_decoding_options o = g->decoding;
+    o.room = r->room;
     int rc = qm_decoding_new(&o, config, &r->decoding, r->err);
     if (!rc)
         rc = qm_sampler_scratch_new(config->vocab, qm_engine_isa(g->engine), &r->scratch, r->err);
     if (rc)
         return rc;
-    size_t n_ids = (size_t)(g->max_tokens >= 0 && g->max_tokens < r->room ? g->max_tokens : r->room);
+    size_t n_ids = (size_t)(o.max_tokens >= 0 && o.max_tokens < r->room ? o.max_tokens : r->room);
     size_t bytes = (size_t)config->vocab * sizeof *r->logits;
     r->logits = malloc(bytes);
     r->out->ids.data = malloc((n_ids + 1) * sizeof *r->out->ids.data);

@@ -11,25 +11,15 @@
 #include "base/error.h"
 #include "engine/engine.h"
 #include "session/decoding.h"
-#include "text/tokenizer/tokenizer.h"
 
 struct qm_generate {
     struct qm_engine *engine;
-    struct qm_sequence *sequence;         /* may hold a prefix already */
-    const struct qm_tokenizer *tokenizer; /* NULL: no text, no stop strings */
+    struct qm_sequence *sequence; /* may hold a prefix already */
     const int32_t *history; /* the tokens the sequence holds already, for the repetition penalty; NULL: not known */
     int64_t n_history;
     const int32_t *prompt; /* tokens to add after what the sequence holds (at least 1) */
     int64_t n_prompt;
-    int64_t max_tokens; /* -1: until an end token or the context is full; 0: only the prompt is computed */
-    struct qm_sampling sampling;
-    const char *const *stop; /* stop strings, recognised across token borders */
-    int n_stop;
-    const int32_t *stop_ids; /* this and what follows: see struct qm_decoding_options */
-    int n_stop_ids;
-    bool include_stop, ignore_end, skip_special;
-    int64_t min_tokens;
-    int top_logprobs; /* -1: none (logprob and top are then not set); 0..QM_MAX_TOP_LOGPROBS */
+    struct qm_decoding_options decoding; /* its room is set here; max_tokens 0: only the prompt is computed */
     /* Called for each token, in order; the pointers live for the call. Nonzero interrupts. May be NULL. */
     int (*on_token)(void *arg, const struct qm_generate_token *t);
     /* Called before the prompt with done 0, and after each chunk of it. Nonzero interrupts. May be NULL. */

@@ -145,7 +145,7 @@ int fake_generate(const struct qm_generate *g, struct qm_generate_result *out, s
         s->held[s->length++] = (char)g->prompt[i];
     e->history = g->n_history;
     e->computed = g->n_prompt;
-    e->skip_special = g->skip_special;
+    e->skip_special = g->decoding.skip_special;
     qm_buf_reserve(&out->text, 0, err);
     for (size_t i = 0; e->reply[i]; i++) {
         if (i)

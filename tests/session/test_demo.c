@@ -53,14 +53,14 @@ static void generate(struct demo *d, const struct qm_ids *prompt, int64_t n, boo
     int64_t kept = qm_sequence_truncate(d->sequence, (int64_t)common);
     struct qm_generate g = {.engine = d->m.engine,
                             .sequence = d->sequence,
-                            .tokenizer = d->tokenizer,
+                            .decoding.tokenizer = d->tokenizer,
                             .prompt = prompt->data + kept,
                             .n_prompt = (int64_t)prompt->len - kept,
-                            .max_tokens = n,
-                            .sampling = qm_sampling_default,
-                            .skip_special = true,
-                            .top_logprobs = -1,
-                            .ignore_end = ignore_end};
+                            .decoding.max_tokens = n,
+                            .decoding.sampling = qm_sampling_default,
+                            .decoding.skip_special = true,
+                            .decoding.top_logprobs = -1,
+                            .decoding.ignore_end = ignore_end};
     if (qm_generate(&g, out, &err))
         fail_msg("%s", err.message);
     d->held.len = 0;

@@ -55,12 +55,12 @@ static void generate(const char *dir, const struct qm_placement *p, const struct
                             .n_history = known_history ? HISTORY : 0,
                             .prompt = prompt + HISTORY,
                             .n_prompt = PROMPT,
-                            .max_tokens = TOKENS,
-                            .sampling = qm_sampling_default,
-                            .ignore_end = true,
-                            .top_logprobs = -1};
-    g.sampling.temperature = 0.8;
-    g.sampling.seed = 5;
+                            .decoding.max_tokens = TOKENS,
+                            .decoding.sampling = qm_sampling_default,
+                            .decoding.ignore_end = true,
+                            .decoding.top_logprobs = -1};
+    g.decoding.sampling.temperature = 0.8;
+    g.decoding.sampling.seed = 5;
     *rc = qm_generate(&g, out, &err);
     struct qm_device_report report = {0};
     if (qm_engine_devices(m.engine))

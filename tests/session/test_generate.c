@@ -70,13 +70,13 @@ static int tear_down(void **state) {
 
 static struct qm_generate basis(struct demo *d) {
     return (struct qm_generate){.engine = d->engine,
-                                .tokenizer = d->tokenizer,
+                                .decoding.tokenizer = d->tokenizer,
                                 .prompt = d->prompt,
                                 .n_prompt = d->n_prompt,
-                                .max_tokens = d->n_greedy,
-                                .sampling = qm_sampling_default,
-                                .skip_special = true,
-                                .top_logprobs = -1};
+                                .decoding.max_tokens = d->n_greedy,
+                                .decoding.sampling = qm_sampling_default,
+                                .decoding.skip_special = true,
+                                .decoding.top_logprobs = -1};
 }
 
 /* Generates with a fresh sequence; returns the length it has afterwards. */
@@ -111,7 +111,7 @@ static void test_to_the_end(void **state) {
     struct demo *d = *state;
     struct qm_generate g = basis(d);
     struct qm_generate_result r;
-    g.max_tokens = -1;
+    g.decoding.max_tokens = -1;
     generate(d, g, &r);
     assert_int_equal(r.finish, QM_FINISH_STOP);
     assert_int_equal(r.ids.data[r.ids.len - 1], d->model->config.end_tokens[0]);
@@ -125,8 +125,8 @@ static void test_stop_string(void **state) {
     struct qm_generate g = basis(d);
     struct qm_generate_result r;
     const char *stop[] = {"ladder in"}; /* several tokens */
-    g.stop = stop;
-    g.n_stop = 1;
+    g.decoding.stop = stop;
+    g.decoding.n_stop = 1;
     generate(d, g, &r);
     assert_int_equal(r.finish, QM_FINISH_STOP);
     assert_int_equal(r.text.len, strstr(d->text, stop[0]) - d->text);
@@ -155,12 +155,12 @@ static void test_held_prefix(void **state) {
     struct qm_generate_result r;
     assert_int_equal(qm_sequence_open(g.engine, &g.sequence, &d->err), QM_OK);
     g.n_prompt = 5;
-    g.max_tokens = 0;
+    g.decoding.max_tokens = 0;
     assert_int_equal(qm_generate(&g, &r, &d->err), QM_OK);
     qm_generate_result_free(&r);
     g.prompt = d->prompt + 5;
     g.n_prompt = d->n_prompt - 5;
-    g.max_tokens = d->n_greedy;
+    g.decoding.max_tokens = d->n_greedy;
     assert_int_equal(qm_generate(&g, &r, &d->err), QM_OK);
     assert_greedy(d, &r);
     assert_int_equal(r.prefix_tokens, 5);
@@ -175,7 +175,7 @@ static void test_context_full(void **state) {
     struct qm_generate g = basis(d);
     struct qm_generate_result r;
     g.engine = e;
-    g.max_tokens = -1;
+    g.decoding.max_tokens = -1;
     generate(d, g, &r);
     assert_int_equal(r.finish, QM_FINISH_CONTEXT);
     assert_int_equal(r.ids.len, 8);
@@ -239,7 +239,7 @@ static void test_logprobs(void **state) {
     struct watcher w = {0};
     struct qm_generate g = basis(d);
     struct qm_generate_result r;
-    g.top_logprobs = 20;
+    g.decoding.top_logprobs = 20;
     g.on_token = watch;
     g.arg = &w;
     generate(d, g, &r);
@@ -252,9 +252,9 @@ static void test_seed(void **state) {
     struct demo *d = *state;
     struct qm_generate g = basis(d);
     struct qm_generate_result r[3];
-    g.sampling.temperature = 1.5;
+    g.decoding.sampling.temperature = 1.5;
     for (int i = 0; i < 3; i++) {
-        g.sampling.seed = i == 2 ? 2 : 1;
+        g.decoding.sampling.seed = i == 2 ? 2 : 1;
         generate(d, g, &r[i]);
     }
     assert_int_equal(r[0].ids.len, r[1].ids.len);

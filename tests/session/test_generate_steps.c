@@ -181,7 +181,7 @@ static int on_token(void *arg, const struct qm_generate_token *t) {
     struct scene *s = arg;
     assert_int_equal(strlen(t->text), t->text_len);
     assert_int_equal(qm_utf8_check(t->text, t->text_len), t->text_len);
-    assert_int_equal(s->g.top_logprobs >= 0 ? s->g.top_logprobs : 0, t->n_top);
+    assert_int_equal(s->g.decoding.top_logprobs >= 0 ? s->g.decoding.top_logprobs : 0, t->n_top);
     if (t->n_top > 0) /* greedy */
         assert_true(t->top[0].id == t->id && t->logprob.id == t->id && t->top[0].logprob == t->logprob.logprob);
     assert_int_equal(qm_buf_add(&s->streamed, t->text, t->text_len, &s->err), QM_OK);
@@ -207,13 +207,13 @@ static void set_scene(struct scene *s, const char *text) {
         s->engine.script[i] = i >= 6 && i - 6 < n ? (unsigned char)text[i - 6] : END;
     s->g = (struct qm_generate){.engine = &s->engine,
                                 .sequence = &s->sequence,
-                                .tokenizer = &s->tokenizer,
+                                .decoding.tokenizer = &s->tokenizer,
                                 .prompt = prompt,
                                 .n_prompt = 6,
-                                .max_tokens = -1,
-                                .sampling = qm_sampling_default,
-                                .skip_special = true,
-                                .top_logprobs = -1,
+                                .decoding.max_tokens = -1,
+                                .decoding.sampling = qm_sampling_default,
+                                .decoding.skip_special = true,
+                                .decoding.top_logprobs = -1,
                                 .on_token = on_token,
                                 .on_prefill = on_prefill,
                                 .arg = s,
@@ -235,7 +235,7 @@ static void test_end(void **state) {
     (void)state;
     struct scene s;
     set_scene(&s, "hello w\xC3\xB6rld");
-    s.g.top_logprobs = 3;
+    s.g.decoding.top_logprobs = 3;
     assert_int_equal(qm_generate(&s.g, &s.result, &s.err), QM_OK);
     assert_int_equal(s.result.finish, QM_FINISH_STOP);
     assert_int_equal(s.result.ids.len, 13);
@@ -260,8 +260,8 @@ static void test_end_ignored(void **state) {
     (void)state;
     struct scene s;
     set_scene(&s, "ab");
-    s.g.ignore_end = true;
-    s.g.max_tokens = 4;
+    s.g.decoding.ignore_end = true;
+    s.g.decoding.max_tokens = 4;
     expect(&s, QM_FINISH_LENGTH, 4, "ab<end><end>", "ab<end><end>");
 }
 
@@ -269,17 +269,17 @@ static void test_length(void **state) {
     (void)state;
     struct scene s;
     set_scene(&s, "hello");
-    s.g.max_tokens = 3;
+    s.g.decoding.max_tokens = 3;
     expect(&s, QM_FINISH_LENGTH, 3, "hel", "hel");
     set_scene(&s, "he\xC3\xB6");
-    s.g.max_tokens = 3; /* ends within a character */
+    s.g.decoding.max_tokens = 3; /* ends within a character */
     expect(&s, QM_FINISH_LENGTH, 3, "he\xEF\xBF\xBD", "he\xEF\xBF\xBD");
     set_scene(&s, "hello");
-    s.g.max_tokens = 0;
+    s.g.decoding.max_tokens = 0;
     expect(&s, QM_FINISH_LENGTH, 0, "", "");
     assert_int_equal(s.sequence.length, 6);
     set_scene(&s, "hello");
-    s.g.max_tokens = 6; /* the end token is the last that is allowed */
+    s.g.decoding.max_tokens = 6; /* the end token is the last that is allowed */
     expect(&s, QM_FINISH_STOP, 6, "hello", "hello");
 }
 
@@ -288,22 +288,22 @@ static void test_stop_strings(void **state) {
     struct scene s;
     const char *stop[] = {"never", "lo w"};
     set_scene(&s, "hello world");
-    s.g.stop = stop;
-    s.g.n_stop = 2;
+    s.g.decoding.stop = stop;
+    s.g.decoding.n_stop = 2;
     expect(&s, QM_FINISH_STOP, 7, "hel", "hel");
     /* What was held back comes when the text ends otherwise, streamed with the last token. */
     set_scene(&s, "hello");
-    s.g.stop = stop;
-    s.g.n_stop = 2;
+    s.g.decoding.stop = stop;
+    s.g.decoding.n_stop = 2;
     expect(&s, QM_FINISH_STOP, 6, "hello", "hello");
     set_scene(&s, "hello world");
-    s.g.stop = stop;
-    s.g.n_stop = 2;
-    s.g.max_tokens = 5;
+    s.g.decoding.stop = stop;
+    s.g.decoding.n_stop = 2;
+    s.g.decoding.max_tokens = 5;
     expect(&s, QM_FINISH_LENGTH, 5, "hello", "hello");
     set_scene(&s, "hello world");
-    s.g.stop = (const char *[]){""};
-    s.g.n_stop = 1;
+    s.g.decoding.stop = (const char *[]){""};
+    s.g.decoding.n_stop = 1;
     assert_int_equal(qm_generate(&s.g, &s.result, &s.err), QM_USAGE);
     assert_int_equal(s.engine.steps, 0);
 }
@@ -337,8 +337,8 @@ static void test_interruptions(void **state) {
     const char *stop[] = {"llx"};
     set_scene(&s, "hello");
     s.interrupt_at = 3;
-    s.g.stop = stop;
-    s.g.n_stop = 1; /* "l" is held back: only in the result */
+    s.g.decoding.stop = stop;
+    s.g.decoding.n_stop = 1; /* "l" is held back: only in the result */
     expect(&s, QM_FINISH_INTERRUPTED, 3, "hel", "he");
     assert_int_equal(s.sequence.length, 6 + 2);
     set_scene(&s, "hello");
@@ -369,19 +369,19 @@ static void test_history(void **state) {
     struct scene s;
     const int32_t history[] = {'h'};
     set_scene(&s, "h");
-    s.g.sampling.repetition_penalty = 1.2; /* 10 / 1.2 < 9 */
-    s.g.max_tokens = 1;
+    s.g.decoding.sampling.repetition_penalty = 1.2; /* 10 / 1.2 < 9 */
+    s.g.decoding.max_tokens = 1;
     expect(&s, QM_FINISH_LENGTH, 1, "h", "h");
     set_scene(&s, "h");
-    s.g.sampling.repetition_penalty = 1.2;
-    s.g.max_tokens = 1;
+    s.g.decoding.sampling.repetition_penalty = 1.2;
+    s.g.decoding.max_tokens = 1;
     s.g.history = history;
     s.g.n_history = 1;
     expect(&s, QM_FINISH_LENGTH, 1, "i", "i");
     set_scene(&s, "ab"); /* the prompt counts by itself: "a" would be next, "b" is in the prompt too */
-    s.g.sampling.repetition_penalty = 1.2;
+    s.g.decoding.sampling.repetition_penalty = 1.2;
     s.engine.script[6] = 'f';
-    s.g.max_tokens = 1;
+    s.g.decoding.max_tokens = 1;
     expect(&s, QM_FINISH_LENGTH, 1, "g", "g");
 }
 
@@ -397,9 +397,9 @@ static void test_no_tokenizer(void **state) {
     (void)state;
     struct scene s;
     set_scene(&s, "abc");
-    s.g.tokenizer = NULL;
+    s.g.decoding.tokenizer = NULL;
     expect(&s, QM_FINISH_STOP, 4, "", "");
-    s.g.n_stop = 1;
+    s.g.decoding.n_stop = 1;
     assert_int_equal(qm_generate(&s.g, &s.result, &s.err), QM_USAGE);
 }
 
@@ -417,13 +417,13 @@ static void test_failures(void **state) {
     s.g.n_prompt = 0;
     assert_int_equal(qm_generate(&s.g, &s.result, &s.err), QM_INPUT);
     set_scene(&s, "abc");
-    s.g.max_tokens = -2;
+    s.g.decoding.max_tokens = -2;
     assert_int_equal(qm_generate(&s.g, &s.result, &s.err), QM_USAGE);
     set_scene(&s, "abc");
-    s.g.top_logprobs = 21;
+    s.g.decoding.top_logprobs = 21;
     assert_int_equal(qm_generate(&s.g, &s.result, &s.err), QM_USAGE);
     set_scene(&s, "abc");
-    s.g.sampling.top_p = 2;
+    s.g.decoding.sampling.top_p = 2;
     assert_int_equal(qm_generate(&s.g, &s.result, &s.err), QM_USAGE);
     assert_int_equal(s.engine.steps, 0);
 }

@@ -70,22 +70,12 @@ static int note(void *arg, const struct qm_generate_token *t) {
 static void generate_alone(struct job *j) {
     struct qm_error err;
     struct qm_generate g = {.engine = j->load->alone,
-                            .tokenizer = j->load->tokenizer,
                             .prompt = j->prompt,
                             .n_prompt = j->r.n_prompt,
-                            .max_tokens = j->r.decoding.max_tokens,
-                            .sampling = j->r.decoding.sampling,
-                            .stop = j->r.decoding.stop,
-                            .n_stop = j->r.decoding.n_stop,
-                            .stop_ids = j->r.decoding.stop_ids,
-                            .n_stop_ids = j->r.decoding.n_stop_ids,
-                            .include_stop = j->r.decoding.include_stop,
-                            .min_tokens = j->r.decoding.min_tokens,
-                            .ignore_end = j->r.decoding.ignore_end,
-                            .skip_special = j->r.decoding.skip_special,
-                            .top_logprobs = j->r.decoding.top_logprobs,
+                            .decoding = j->r.decoding,
                             .on_token = note,
                             .arg = j};
+    g.decoding.tokenizer = j->load->tokenizer;
     qm_generate_result_free(&j->alone);
     j->n_told = 0;
     j->streamed.len = 0;
