@@ -118,5 +118,5 @@ int qm_app_main(int argc, char **argv, char **environment) {
     qm_remedy_say(&err);
     if (rc != QM_OK && err.message[0])
         fprintf(stderr, "quietmind: %s\n", err.message);
-    return rc;
+    return qm_exit_code(rc);
 }

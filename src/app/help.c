@@ -39,6 +39,10 @@ static const struct exit_code exit_codes[] = {
 
 enum { N_EXIT_CODES = sizeof exit_codes / sizeof *exit_codes, HELP_COLUMN = 28, HELP_WIDTH = 79 };
 
+int qm_exit_code(int code) {
+    return code == QM_BUSY ? QM_FIT : code == QM_GONE ? QM_INPUT : code;
+}
+
 /* "-n, --max-tokens N" */
 static void option_heading(enum qm_option option, char *out, size_t size) {
     const struct qm_option_info *o = &qm_options[option];

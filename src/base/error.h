@@ -8,7 +8,8 @@
 
 #include <stdarg.h>
 
-/* The values are the program's exit codes (see docs/exit-codes in the manual page). */
+/* The values are the program's exit codes, which its help and manual page list, but for QM_BUSY and QM_GONE: no command
+ * ends with those (qm_exit_code in app/help.h). */
 enum qm_code {
     QM_OK = 0,
     QM_DISAGREE = 1,     /* done, and the answer is no */
@@ -17,6 +18,8 @@ enum qm_code {
     QM_FIT = 4,          /* does not fit in memory, or this CPU can't */
     QM_SYSTEM = 5,       /* the operating system failed: I/O, memory, threads */
     QM_STOPPED = 6,      /* stopped as asked, can be resumed */
+    QM_BUSY = 7,         /* a queue is full: the same can be asked for again later */
+    QM_GONE = 8,         /* not there (any more): a request that has ended, a scheduler that closes */
     QM_INTERRUPTED = 130 /* Ctrl-C */
 };
 

@@ -90,9 +90,9 @@ int64_t qm_scheduler_context(const struct qm_scheduler *s) {
 int qm_scheduler_submit(struct qm_scheduler *s, const struct qm_request *r, uint64_t *id, struct qm_error *err) {
     struct scheduled *q;
     if (s->closing)
-        return qm_fail(err, QM_FIT, "the scheduler is closing");
+        return qm_fail(err, QM_GONE, "the scheduler is closing");
     if (s->n_waiting >= s->o.max_waiting)
-        return qm_fail(err, QM_FIT, "%lld requests are waiting already, which is the limit; try again later",
+        return qm_fail(err, QM_BUSY, "%lld requests are waiting already, which is the limit; try again later",
                        (long long)s->n_waiting);
     int rc = scheduled_new(s, r, &q, err);
     if (rc)
@@ -116,7 +116,7 @@ static struct scheduled *find(const struct qm_scheduler *s, uint64_t id) {
 int qm_scheduler_cancel(struct qm_scheduler *s, uint64_t id) {
     struct scheduled *q = find(s, id);
     if (!q)
-        return QM_INPUT;
+        return QM_GONE;
     scheduled_end(s, q, QM_OK, NULL, QM_FINISH_INTERRUPTED);
     return QM_OK;
 }
@@ -188,7 +188,7 @@ int qm_scheduler_step(struct qm_scheduler *s, bool *worked, struct qm_error *err
 int qm_scheduler_view(const struct qm_scheduler *s, uint64_t id, struct qm_request_view *out) {
     const struct scheduled *q = find(s, id);
     if (!q)
-        return QM_INPUT;
+        return QM_GONE;
     *out = (struct qm_request_view){.state = q->state,
                                     .n_prompt = q->r.n_prompt,
                                     .n_generated = q->told,

@@ -111,10 +111,10 @@ void qm_scheduler_close(struct qm_scheduler *s);
 /* Tokens that a request may hold at most: the context, or what the whole pool holds if that is less. */
 int64_t qm_scheduler_context(const struct qm_scheduler *s);
 
-/* QM_USAGE, QM_INPUT: can never run (the message names what); QM_FIT: too many are waiting. on_done is then not
- * called. Numbers of requests (*id, never 0) are not used twice. */
+/* QM_USAGE, QM_INPUT: can never run (the message names what); QM_BUSY: too many are waiting; QM_GONE: it is
+ * being closed. on_done is then not called. Numbers of requests (*id, never 0) are not used twice. */
 int qm_scheduler_submit(struct qm_scheduler *s, const struct qm_request *r, uint64_t *id, struct qm_error *err);
-/* Ends a request in any state: on_done with what it has so far. Its pages are free when it returns. QM_INPUT for a
+/* Ends a request in any state: on_done with what it has so far. Its pages are free when it returns. QM_GONE for a
  * number that is no request's (any more). */
 int qm_scheduler_cancel(struct qm_scheduler *s, uint64_t id);
 bool qm_scheduler_idle(const struct qm_scheduler *s);
@@ -133,7 +133,7 @@ struct qm_request_view {
     void *arg;
     double submitted, started; /* by the scheduler's clock; started: first admitted, or 0 */
 };
-/* QM_INPUT for a number that is no request's (any more). */
+/* QM_GONE for a number that is no request's (any more). */
 int qm_scheduler_view(const struct qm_scheduler *s, uint64_t id, struct qm_request_view *out);
 
 struct qm_scheduler_stats {

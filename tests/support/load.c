@@ -275,7 +275,7 @@ static void cancel_one(struct load *l, int submitted, const struct load_course *
     j->cancelled = true;
     assert_int_equal(qm_scheduler_cancel(l->scheduler, j->id), 0);
     assert_true(j->done);
-    assert_int_equal(qm_scheduler_cancel(l->scheduler, j->id), QM_INPUT);
+    assert_int_equal(qm_scheduler_cancel(l->scheduler, j->id), QM_GONE);
 }
 
 void load_run(struct load *l, const struct qm_scheduler_options *o, const struct load_course *c,

@@ -309,12 +309,12 @@ static int submit_part(struct qm_batch_work *w, struct active *a, bool *room, st
             w->in_flight--;
             a->part[i].id = 0;
         }
-        *room = submitted != QM_FIT;
+        *room = submitted != QM_BUSY;
         if (!submitted) {
             a->submitted++;
         } else if (submitted == QM_INPUT || submitted == QM_USAGE) {
             a->failed = why;
-        } else if (submitted != QM_FIT) {
+        } else if (submitted != QM_BUSY) {
             *err = why;
             rc = submitted;
         }
