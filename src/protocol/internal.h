@@ -27,7 +27,7 @@ struct qm_openai_request {
     struct qm_logit_bias *biases;
     char **stop; /* [decoding.n_stop] */
     int32_t stop_ids[QM_MAX_STOP_IDS];
-    bool base64, tools, echo;
+    bool stream, base64, tools, echo;
     bool one_call;         /* "parallel_tool_calls": false */
     struct qm_buf *echoed; /* [n_prompts] their texts, with echo */
     enum qm_reasoning_format reasoning;

@@ -44,12 +44,6 @@ struct qm_sampling qm_openai_sampling(const struct qm_generation_config *g) {
 
 /* Fields that are accepted with one value only, the one that changes nothing. */
 static int check_fixed(const json_t *body, struct qm_error *err) {
-    bool stream = false;
-    int rc = qm_json_bool(body, "stream", "the body", &stream, err);
-    if (rc)
-        return rc;
-    if (stream)
-        return refuse(err, "stream", "a batch has no streamed responses: leave it out");
     const json_t *format = json_object_get(body, "response_format");
     const char *type = json_string_value(json_object_get(format, "type"));
     if (format && !json_is_null(format) && (!type || strcmp(type, "text") != 0))
@@ -212,7 +206,9 @@ static int read_lengths(struct qm_openai_request *r, const json_t *body, struct 
 
 static int read_generation(struct qm_openai_request *r, const json_t *body, uint64_t default_seed,
                            struct qm_error *err) {
-    int rc = check_fixed(body, err);
+    int rc = qm_json_bool(body, "stream", "the body", &r->stream, err);
+    if (!rc)
+        rc = check_fixed(body, err);
     if (!rc)
         rc = read_lengths(r, body, err);
     if (!rc)
@@ -325,6 +321,10 @@ void qm_openai_request_free(struct qm_openai_request *r) {
     free(r->biases);
     free(r->model);
     free(r);
+}
+
+bool qm_openai_request_streams(const struct qm_openai_request *r) {
+    return r->stream;
 }
 
 int qm_openai_request_parts(const struct qm_openai_request *r) {

@@ -12,6 +12,7 @@
 #define QM_PROTOCOL_REQUEST_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -53,6 +54,8 @@ int qm_openai_request_new(const struct qm_openai_context *c, enum qm_endpoint en
                           uint64_t default_seed, struct qm_openai_request **out, struct qm_error *err);
 void qm_openai_request_free(struct qm_openai_request *r);
 
+/* Whether it asks for its response piece by piece ("stream": true); who can't give that refuses it. */
+bool qm_openai_request_streams(const struct qm_openai_request *r);
 int qm_openai_request_parts(const struct qm_openai_request *r);
 /* Part i as the scheduler takes it; pointers are lent by the request, callbacks and arg are left empty. */
 void qm_openai_request_part(const struct qm_openai_request *r, int i, struct qm_request *out);

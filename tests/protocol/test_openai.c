@@ -67,6 +67,18 @@ static void refused(enum qm_endpoint e, const char *text, const char *part) {
     helped(e, text, part, QM_REMEDY_NONE);
 }
 
+static void streams_are_handed_on(void **state) {
+    (void)state;
+    static const char *const body[] = {"{\"prompt\": \"x\"}", "{\"prompt\": \"x\", \"stream\": false}",
+                                       "{\"prompt\": \"x\", \"stream\": null}",
+                                       "{\"prompt\": \"x\", \"stream\": true}"};
+    for (int i = 0; i < 4; i++) {
+        struct qm_openai_request *r = taken(QM_ENDPOINT_COMPLETIONS, body[i]);
+        assert_int_equal(qm_openai_request_streams(r), i == 3);
+        qm_openai_request_free(r);
+    }
+}
+
 static void without_a_head_embeddings_alone(void **state) {
     (void)state;
     context.no_head = true;
@@ -197,7 +209,7 @@ static void refusals(void **state) {
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"prompt\": \"x\""), "prompt");
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"response_format\": {\"type\": \"json_object\"}"), "response_format");
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"tool_choice\": \"required\""), "tool_choice");
-    refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"stream\": true"), "stream");
+    refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"stream\": 1"), "stream");
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"min_tokens\": 3, \"max_tokens\": 2"), "min_tokens");
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"min_tokens\": -1"), "min_tokens");
     refused(QM_ENDPOINT_CHAT, CHAT_OF(", \"stop_token_ids\": 5"), "stop_token_ids");
@@ -621,6 +633,7 @@ static void defaults(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(streams_are_handed_on),
         cmocka_unit_test(without_a_head_embeddings_alone),
         cmocka_unit_test(urls),
         cmocka_unit_test(defaults),

@@ -61,7 +61,7 @@ static int check_row(struct check *c, const struct qm_batch_line *line, struct q
     if (again)
         qm_fail(&why, QM_INPUT, "%s: a row before it has the same custom_id", name);
     if (!rc && !why.code)
-        qm_openai_request_new(&c->openai, row.endpoint, row.body, 0, &request, &why);
+        qm_batch_row_request(&row, &c->openai, 0, &request, &why);
     if (!rc && why.code == QM_SYSTEM) {
         *err = why;
         rc = why.code;

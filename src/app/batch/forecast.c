@@ -103,7 +103,7 @@ static int take_apart(struct qm_batch_forecast *f, const struct qm_batch_forecas
     struct qm_openai_request *request = NULL;
     struct qm_error why = {0};
     int rc = QM_OK;
-    if (qm_openai_request_new(of->openai, row->endpoint, row->body, 0, &request, &why) == QM_SYSTEM) {
+    if (qm_batch_row_request(row, of->openai, 0, &request, &why) == QM_SYSTEM) {
         *err = why;
         rc = why.code;
     }

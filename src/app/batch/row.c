@@ -135,6 +135,16 @@ void qm_batch_row_free(struct qm_batch_row *row) {
     *row = (struct qm_batch_row){0};
 }
 
+int qm_batch_row_request(const struct qm_batch_row *row, const struct qm_openai_context *c, uint64_t seed,
+                         struct qm_openai_request **out, struct qm_error *err) {
+    int rc = qm_openai_request_new(c, row->endpoint, row->body, seed, out, err);
+    if (rc || !qm_openai_request_streams(*out))
+        return rc;
+    qm_openai_request_free(*out);
+    *out = NULL;
+    return qm_fail(err, QM_INPUT, "\"stream\": a batch has no streamed responses: leave it out");
+}
+
 struct prefix_writer {
     struct qm_hasher *hasher;
     struct qm_batch_prefix *out;

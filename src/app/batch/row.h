@@ -23,6 +23,9 @@ struct qm_batch_row {
  * that the error can be told under the row's own name. name: the line, for messages. */
 int qm_batch_row_parse(const char *text, size_t len, const char *name, struct qm_batch_row *out, struct qm_error *err);
 void qm_batch_row_free(struct qm_batch_row *row);
+/* Its body as a request, as qm_openai_request_new makes one; what asks for a stream is QM_INPUT. */
+int qm_batch_row_request(const struct qm_batch_row *row, const struct qm_openai_context *c, uint64_t seed,
+                         struct qm_openai_request **out, struct qm_error *err);
 /* The custom_id of a line that is no JSON, or cut short: a string of that name before the fault, among the line's own
  * members. "" where there is none (or it is no custom_id). */
 void qm_batch_row_name(const char *text, size_t len, char out[QM_BATCH_ID_LIMIT + 1]);

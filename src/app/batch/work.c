@@ -341,8 +341,8 @@ static int prepare(struct qm_batch_work *w, const struct qm_batch_pending *pendi
     qm_batch_row_title(pending->line.number, pending->line.file_line, title);
     int rc = w->o.source->read(w->o.source->self, &pending->line, &text, err);
     if (!rc && !qm_batch_row_parse(text.data, text.len, title, &a->row, &why))
-        qm_openai_request_new(w->o.openai, a->row.endpoint, a->row.body,
-                              qm_hash64(pending->custom_id, strlen(pending->custom_id), w->o.seed), &a->request, &why);
+        qm_batch_row_request(&a->row, w->o.openai, qm_hash64(pending->custom_id, strlen(pending->custom_id), w->o.seed),
+                             &a->request, &why);
     qm_buf_free(&text);
     if (!rc && why.code && !is_rows(why.code)) {
         *err = why;

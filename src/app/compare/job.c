@@ -25,7 +25,7 @@ static int count_row(const struct qm_openai_context *openai, const struct qm_bat
     struct qm_openai_request *request = NULL;
     int rc = QM_OK;
     bool good = line->text && !qm_batch_row_parse(line->text, line->length, "row", &row, NULL) &&
-                !qm_openai_request_new(openai, row.endpoint, row.body, 0, &request, NULL);
+                !qm_batch_row_request(&row, openai, 0, &request, NULL);
     for (int i = 0; good && !rc && i < qm_openai_request_parts(request); i++) {
         struct qm_request r;
         struct qm_estimate_row expected;

@@ -28,6 +28,34 @@ static void test_row(void **state) {
     qm_batch_row_free(&row);
 }
 
+static void test_streams_are_refused(void **state) {
+    (void)state;
+    struct qm_error err = {0};
+    struct qm_tokenizer *tokenizer;
+    if (qm_tokenizer_load("data/demo", &tokenizer, &err))
+        fail_msg("%s", err.message);
+    const struct qm_openai_context context = {
+        .tokenizer = tokenizer, .vocab = 1024, .context = 64, .sampling = qm_sampling_default, .model = "demo"};
+    for (int stream = 0; stream < 2; stream++) {
+        struct qm_batch_row row;
+        struct qm_openai_request *request;
+        char text[200];
+        snprintf(text, sizeof text,
+                 "{\"custom_id\": \"a\", \"method\": \"POST\", \"url\": \"/v1/completions\", "
+                 "\"body\": {\"prompt\": \"x\", \"stream\": %s}}",
+                 stream ? "true" : "false");
+        assert_int_equal(parse(text, &row, &err), 0);
+        assert_int_equal(qm_batch_row_request(&row, &context, 7, &request, &err), stream ? QM_INPUT : QM_OK);
+        if (stream) {
+            assert_null(request);
+            assert_string_equal(err.message, "\"stream\": a batch has no streamed responses: leave it out");
+        }
+        qm_openai_request_free(request);
+        qm_batch_row_free(&row);
+    }
+    qm_tokenizer_free(tokenizer);
+}
+
 static void test_bad_rows(void **state) {
     (void)state;
     static const struct {
@@ -233,9 +261,10 @@ static void test_reasons(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_row),     cmocka_unit_test(test_bad_rows), cmocka_unit_test(test_prefix),
-        cmocka_unit_test(test_window),  cmocka_unit_test(test_long_row), cmocka_unit_test(test_lines),
-        cmocka_unit_test(test_reasons),
+        cmocka_unit_test(test_row),      cmocka_unit_test(test_bad_rows),
+        cmocka_unit_test(test_prefix),   cmocka_unit_test(test_window),
+        cmocka_unit_test(test_long_row), cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_reasons),  cmocka_unit_test(test_streams_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
