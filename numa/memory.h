@@ -40,7 +40,7 @@ int qm_memory_alloc_on(size_t bytes, struct qm_home home, const char *what, stru
                        struct qm_error *err);
 /* Takes the reserved huge pages of *m now, in the part [begin, end) in bytes (multiples of 2 MiB, or its end), so that
  * none is missing when it is written, which would end the process. Parts may be taken by several threads at once.
- * False where the system has none after all: then qm_memory_use_small. Of other pages it does nothing. */
+ * False where the system has none after all: then call qm_memory_use_small. Does nothing for other pages. */
 bool qm_memory_take(const struct qm_memory *m, size_t begin, size_t end);
 /* The same address with other pages, empty. QM_SYSTEM where even that is refused. */
 int qm_memory_use_small(struct qm_memory *m, struct qm_home home, struct qm_error *err);

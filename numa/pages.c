@@ -6,7 +6,7 @@
 #include "numa/internal.h"
 #include "numa/memory.h"
 
-/* Of larger allocations pages at equal distances are counted: the answer takes a fraction of a second. */
+/* In allocations larger than this, pages at equal distances are counted, which takes a fraction of a second. */
 enum { SMALL_PAGE = 4096, BATCH = 1024, MOST_PAGES = 1 << 20 };
 
 static uint64_t page_bytes(enum qm_page_kind kind) {

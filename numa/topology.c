@@ -183,7 +183,7 @@ static int refuse_node(hwloc_topology_t hw, hwloc_const_cpuset_t allowed, int n,
     return QM_OK;
 }
 
-/* Of the allowed CPUs those of the nodes asked for. */
+/* Keeps those allowed CPUs that belong to the nodes asked for. */
 static int keep_nodes(hwloc_topology_t hw, uint64_t nodes, hwloc_bitmap_t allowed, struct qm_error *err) {
     hwloc_bitmap_t wanted = hwloc_bitmap_alloc();
     int rc = wanted ? QM_OK : qm_fail_memory(err, sizeof nodes, "the CPU topology");

@@ -22,14 +22,15 @@ QM_INLINE struct qm_shape qm_shape_of(enum qm_dtype t, enum qm_taken taken, int 
     return (struct qm_shape){t, taken, rows, panels, k_step, b_step};
 }
 
-/* Steps [from, to) of a tile; step s of them fetches what is s steps behind near and far. */
+/* Steps [from, to) of a tile. Its step s fetches from near + s steps into L1 and from far + s steps into L2. */
 struct qm_span {
     int64_t from, to;
     const char *near, *far;
 };
 
-/* A tile's spans: up to where what is far ahead is in its own panels, up to where what is near is, and the rest, beyond
- * which both are in the panels that are read next. One where nothing comes from memory. */
+/* The number of a tile's spans. Fetched, a tile has three: in the first both addresses lie in the tile's own panels; in
+ * the second the far one lies in the panels that are read next; in the third both do. A tile that fetches nothing from
+ * memory has one span. */
 QM_INLINE int qm_spans(struct qm_shape x) {
     return x.taken == QM_FETCHED ? 3 : 1;
 }

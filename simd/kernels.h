@@ -67,8 +67,8 @@ struct qm_product {
 /* Kernels of one weight (or KV cache) type. Activations that multiply BF16 and MXFP4 are rounded to BF16
  * (nearest even); those that multiply F16 and F32 stay F32. The packed layout is this table's own. */
 struct qm_type_kernels {
-    /* bytes that pack() writes for m rows of k (a multiple of 64): at most 4 for each of k rounded up to even, and
-     * 64 a row where that is more */
+    /* The bytes that pack() writes for m rows of k values: a multiple of 64, at most m times the larger of 64 and
+     * 4 x (k rounded up to even). */
     size_t (*packed_bytes)(int64_t m, int64_t k);
     /* dst: 64-byte aligned. Row i is src + (rows ? rows[i] : i) * ld floats. k padded with zeros as the
      * panels are. */

@@ -11,7 +11,7 @@
 double qm_emulated_seconds(const struct qm_emulated_config *d, const struct qm_model *m, enum qm_dtype kv_type,
                            const struct qm_op *op, const struct qm_op_part *part, const struct qm_batch *batch,
                            const int64_t *expert_first);
-/* Of adding rows to the residual. */
+/* The seconds of adding rows to the residual. */
 double qm_emulated_add_seconds(const struct qm_emulated_config *d, const struct qm_model *m, int64_t rows);
 /* Bytes of a part of an op's weights as they are on a device, for streaming them to it. */
 double qm_emulated_weight_bytes(const struct qm_model *m, const struct qm_op *op, const struct qm_op_part *part);

@@ -68,7 +68,7 @@ QM_INLINE __m256i exchange(__m256i v, int mask, int shift) {
     return _mm256_xor_si256(v, _mm256_xor_si256(differ, _mm256_slli_epi32(differ, shift)));
 }
 
-/* Of each dword the even nibbles to its low half, the odd ones to its high half. */
+/* Moves the even nibbles of each dword to its low half, the odd ones to its high half. */
 QM_INLINE __m256i part_nibbles(__m256i v) {
     return exchange(exchange(v, 0x00F000F0, 4), 0x0000FF00, 8);
 }

@@ -49,7 +49,7 @@ QM_INLINE __m512i exchange(__m512i v, int mask, unsigned shift) {
     return _mm512_xor_si512(v, _mm512_xor_si512(differ, _mm512_slli_epi32(differ, shift)));
 }
 
-/* Of each dword the even nibbles to its low half, the odd ones to its high half. */
+/* Moves the even nibbles of each dword to its low half, the odd ones to its high half. */
 QM_INLINE __m512i part_nibbles(__m512i v) {
     return exchange(exchange(v, 0x00F000F0, 4), 0x0000FF00, 8);
 }

@@ -28,7 +28,7 @@ extern const struct qm_foreign_command qm_foreign_commands[];
 int qm_foreign_option(const struct qm_command *command, const char *arg, struct qm_error *err);
 /* The same of a command's name. */
 int qm_foreign_command(const char *name, struct qm_error *err);
-/* Of a model that was not found: where its name is another program's, *err says what to do instead. */
+/* Called when a model was not found: where its name is one that another program uses, *err says what to do instead. */
 void qm_foreign_model(const char *name, struct qm_error *err);
 
 #endif

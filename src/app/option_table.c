@@ -144,7 +144,7 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
         "show what fits: models by contexts, on this machine, or by sizes of memory and of a card"},
     [QM_OPT_HTML] = {"html", 0, 0, QM_VALUE_NONE, 0, NONE, "print the result as a self-contained page"},
     [QM_OPT_PROFILE_EXPERTS] = {"profile-experts", 0, 0, QM_VALUE_TEXT, "FILE", NONE,
-        "add expert usage counts to FILE (read by plan)", "none"},
+        "count how often each expert is used, and add the counts to FILE, which plan reads", "none"},
     [QM_OPT_DEVICE] = {"device", 0, 0, QM_VALUE_LIST, "DEVICE", NONE,
         "a device, such as emulated:90GiB,bandwidth=1792,bf16=500T,pcie=55, or a described one's file; may be repeated", "none"},
 

@@ -207,7 +207,7 @@ static int check_model(const struct check *c, struct qm_error *err) {
     return rc;
 }
 
-/* Of a job: but not a job's own output, which the command resumes. */
+/* Refuses files of a job, but for the job's own output, which the command resumes. */
 static int check_jobs(const struct check *c, struct qm_error *err) {
     const char *own = is_command(c, &qm_cmd_batch) ? qm_args_text(c->args, QM_OPT_OUTPUT, NULL) : NULL;
     char job[NAME_ROOM];

@@ -11,8 +11,7 @@
 
 struct qm_predictor;
 
-/* Of fewer tokens nothing is predicted: what starting a step costs, and clocks and caches that settle, outweigh them.
- */
+/* Fewer tokens are not predicted: starting a step, and clocks and caches that settle, outweigh them. */
 enum { QM_PREDICTED_TOKENS = 64 };
 
 /* NULL where this machine has no kept profile (quietmind plan makes one). The calling thread must not belong to a team,

@@ -17,11 +17,11 @@ void qm_hasher_free(struct qm_hasher *h);
 /* Begins anew. */
 void qm_hasher_reset(struct qm_hasher *h);
 void qm_hasher_add(struct qm_hasher *h, const void *bytes, size_t n);
-/* Of all that was added since the beginning; more can be added after it. */
+/* The hash of all that was added so far; more can be added afterwards. */
 void qm_hasher_text(const struct qm_hasher *h, char out[QM_HASH_TEXT]);
 uint64_t qm_hasher_short(const struct qm_hasher *h);
 
-/* Of one piece of memory. */
+/* The hash of one piece of memory. */
 uint64_t qm_hash64(const void *bytes, size_t n, uint64_t seed);
 void qm_hash_text(const void *bytes, size_t n, char out[QM_HASH_TEXT]);
 

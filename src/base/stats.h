@@ -8,7 +8,7 @@ struct qm_figure {
     int n;
 };
 
-/* Of n values; those that are not finite are left out. */
+/* The figure of n values; those that are not finite are left out. */
 struct qm_figure qm_figure_of(const double *values, int n);
 
 #endif

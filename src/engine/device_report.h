@@ -8,7 +8,7 @@
 #include "engine/forward.h"
 #include "engine/placement.h"
 
-/* Of a device's name, with its end. */
+/* Bytes of a device's name, with its final NUL. */
 enum { QM_DEVICE_NAME = 64 };
 
 /* Since it was opened. */

@@ -69,7 +69,8 @@ static int add_rotation(struct qm_hasher *h, const struct qm_config *c, int64_t 
     return QM_OK;
 }
 
-/* Of a layer's experts the groups that are added up apart, by their order: which device has a group changes nothing. */
+/* Adds how a layer's experts are grouped: each group is added up apart. Groups are numbered in order, since which
+ * device has one changes nothing. */
 static bool add_groups(struct qm_hasher *h, const struct qm_placement *p, int64_t l) {
     uint8_t rank[QM_MAX_DEVICES] = {0}, groups = 0;
     for (int d = 0; d < p->devices; d++) {

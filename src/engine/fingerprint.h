@@ -43,7 +43,7 @@ struct qm_fingerprint_of {
     const struct qm_placement *placement;
 };
 int qm_fingerprint_make(const struct qm_fingerprint_of *of, struct qm_fingerprint *out, struct qm_error *err);
-/* Of an engine, of whose model `weights` is the hash. */
+/* The fingerprint of an engine; weights: the hash of its model's weights. */
 int qm_engine_fingerprint(const struct qm_engine *e, const char *weights, struct qm_fingerprint *out,
                           struct qm_error *err);
 

@@ -25,7 +25,7 @@ uint64_t qm_homes_available(const struct qm_team *team);
 int qm_homes_plan(const struct qm_model *m, const struct qm_workload *w, const struct qm_memory_table *table,
                   const struct qm_team *team, struct qm_home *homes, struct qm_buf *notes, struct qm_error *err);
 
-/* Of memory [nodes of the team], allocated on these homes, the reserved huge pages are taken by all threads; where
+/* All threads take the reserved huge pages of `memory` [nodes of the team], which was allocated on these homes. Where
  * some are missing after all, other pages take their place. */
 int qm_homes_take(struct qm_team *team, const struct qm_home *homes, struct qm_memory *memory, struct qm_error *err);
 

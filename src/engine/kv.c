@@ -306,7 +306,7 @@ static void fill_page_region(void *arg, int thread, int threads) {
             fill_position(f, f->state * heads + h, position, f->page + (uint64_t)h * f->kv->page_bytes);
 }
 
-/* Of the states that devices have: page by page. */
+/* Fills the states that are on devices, page by page. */
 static void fill_kept(struct filling *f, struct qm_team *team) {
     const struct qm_kv *kv = f->kv;
     int64_t end = f->tables->length + f->n;

@@ -4,7 +4,7 @@
 
 #include "simd/kernels.h"
 
-/* Of a pool: one spare page of a window for so many pages of the main group. */
+/* A pool has one spare page of each window for this many pages of the main group. */
 enum { SPARE_SHARE = 8, PRODUCT_FLOATS = 65536 };
 _Static_assert(QM_KV_PAGE_TOKENS % QM_PANEL_ROWS == 0, "a page's keys are whole panels");
 _Static_assert(QM_ATTENTION_SPLIT % QM_KV_PAGE_TOKENS == 0, "a split is whole pages");

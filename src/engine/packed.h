@@ -1,8 +1,8 @@
 /* A model's weights in panels: read shard by shard in large pieces by all threads, checked (no value that is not
  * finite) and repacked as they come, so that peak memory is the panels and a few MiB a thread. Immutable once loaded.
  *
- * There is one allocation a node. Of every matrix, and of every expert, a node has a contiguous range of panels,
- * which its threads repack and multiply by (qm_packed_share). The first node has what is not shared out: vectors. */
+ * There is one allocation a node. A node has a contiguous range of the panels of every matrix and of every expert,
+ * which its threads repack and multiply by (qm_packed_share). Vectors are not shared out: the first node has them. */
 #ifndef QM_ENGINE_PACKED_H
 #define QM_ENGINE_PACKED_H
 

@@ -1,7 +1,7 @@
 /* A weight as panels in memory (simd/kernels.h has the layout of one): what the CPU multiplies by, and what a device
  * copies. Lent by packed.h, which loads them. Immutable.
  *
- * Of every matrix, and of every expert, a node has a contiguous range of panels. */
+ * A node has a contiguous range of the panels of every matrix and of every expert. */
 #ifndef QM_ENGINE_PANELS_H
 #define QM_ENGINE_PANELS_H
 

@@ -13,8 +13,8 @@
  *   columns of the down product, from zero (the bias is the CPU's); the sums are added as those of experts are.
  * - A unit of the CPU with a stream device is, in steps of stream_rows tokens or more, computed on that device: its
  *   weights go up through the device's two workspace slots, the next unit's while this one is computed. For attention
- *   the keys and values that are there go up with them and the new ones come back. Of a layer of experts all that
- *   are on the CPU go, of an FFN all of its columns there, and stay one partial sum. */
+ *   the keys and values that are there go up with them and the new ones come back. All experts of a layer that are on
+ * the CPU go up together, and so do all columns of an FFN that are there: they stay one partial sum. */
 #ifndef QM_ENGINE_PLACEMENT_H
 #define QM_ENGINE_PLACEMENT_H
 
@@ -72,8 +72,8 @@ struct qm_device_memory {
     uint64_t maps;        /* of the CPU: an attention map, where one is asked for */
     uint64_t total;
 };
-/* Of the activations, those for handing sums of parts over, where a layer is parted: on a device its own, on the CPU
- * one for each device of the list. A layer is parted where whoever has the residual in it does not compute all of its
+/* The part of the activations that holds partial sums, where a layer is parted: a device has its own, the CPU one for
+ * each device of the list. A layer is parted where whoever has the residual in it does not compute all of its
  * experts, or where its FFN's columns are on two. */
 uint64_t qm_placement_sum_bytes(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
                                 int device);

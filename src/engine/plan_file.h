@@ -10,8 +10,8 @@
  *     {"attention": "card", "ffn": {"cpu": 4096, "card": 24576}},
  *     {"attention": "cpu", "ffn": "cpu", "stream": {"attention": "card", "ffn": "card"}}]}
  *
- * Experts that are not listed, and what a layer does not name, are on the CPU ("cpu"). Of an FFN on the CPU and a
- * device the numbers are intermediate columns, all of them together, the CPU's a multiple of 32. */
+ * Experts that are not listed, and what a layer does not name, are on the CPU ("cpu"). For an FFN on the CPU and a
+ * device the numbers are intermediate columns: together all of them, the CPU's a multiple of 32. */
 #ifndef QM_ENGINE_PLAN_FILE_H
 #define QM_ENGINE_PLAN_FILE_H
 

@@ -25,7 +25,8 @@ void qm_routing_profile_free(struct qm_routing_profile *p);
 /* Counts the choices of `rows` consecutive tokens of one sequence in one layer: chosen [rows][chosen], ascending.
  * continues: they follow the token that was counted last. */
 void qm_routing_count(struct qm_routing_profile *p, int64_t layer, const int32_t *chosen, int64_t rows, bool continues);
-/* Of one step, once: so many tokens, in so many runs of which the first may continue the last step's. */
+/* Called once a step, after its layers: the step had `tokens` tokens in `runs` runs of consecutive ones. continues: the
+ * first run follows the last step's last token. */
 void qm_routing_count_tokens(struct qm_routing_profile *p, int64_t tokens, int64_t runs, bool continues);
 
 /* The share of the layer's tokens that chose the expert, 0 to 1: uniform without a profile or

@@ -222,7 +222,7 @@ static int by_expert(const void *a, const void *b) {
     return (dx > dy) - (dx < dy);
 }
 
-/* Of its tensors; F32 holds the values of all where they differ. */
+/* Takes the type of its tensors, or F32, which holds the values of all, where they differ. */
 static void take_type(struct qm_weight *w) {
     for (int64_t i = 0; i < w->n_runs && w->dtype != QM_MXFP4; i++) {
         enum qm_dtype t = w->runs[i].tensor->dtype;

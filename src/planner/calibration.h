@@ -65,8 +65,8 @@ int qm_calibration_save(const char *path, const char *identity, enum qm_isa isa,
 /* The kept parts that were not measured again stand beside the new ones. */
 void qm_calibration_merge(struct qm_calibration *fresh, const struct qm_calibration *kept);
 
-/* Of what is kept the shares to predict with: default ones for what is missing. *missing, if not NULL: which of the
- * needed parts those are, in words; "" where none. */
+/* Fills in the shares to predict with: those that are kept, default ones for what is missing. *missing, if not NULL:
+ * the needed parts that have default ones, in words; "" where none. */
 void qm_calibration_shares(const struct qm_calibration *kept, unsigned needed, struct qm_efficiency *out,
                            char missing[256]);
 

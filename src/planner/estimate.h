@@ -39,9 +39,9 @@ int qm_estimate_open(const struct qm_time_setup *setup, int64_t at_once, int dec
 void qm_estimate_close(struct qm_estimate *e);
 /* In the order of work. */
 void qm_estimate_add(struct qm_estimate *e, const struct qm_estimate_row *row);
-/* Of the rows so far; more may be added afterwards. off: by how much the model of time may be wrong, to both
- * sides (0.2: it takes from 1/1.2 to 1.2 times as long).
- * prefill_by, decode_by: what predictions are multiplied by, where it is known how they held here; else 1. */
+/* The estimate from the rows so far; more may be added afterwards. off: by how much the model of time may be wrong, to
+ * both sides (0.2: it takes from 1/1.2 to 1.2 times as long). prefill_by, decode_by: what predictions are multiplied
+ * by, where it is known how they held here; else 1. */
 void qm_estimate_get(const struct qm_estimate *e, double off, double prefill_by, double decode_by,
                      struct qm_estimate_time *out);
 

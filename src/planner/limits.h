@@ -30,7 +30,7 @@ int qm_limits_open(struct qm_team *team, const struct qm_kernels *kernels, struc
 void qm_limits_close(struct qm_limits_probe *p);
 /* About a quarter of a second. */
 struct qm_limits qm_limits_measure(struct qm_limits_probe *p);
-/* Of up to QM_LIMITS_LIST measurements around something, rate by rate: one that was disturbed does not count. */
+/* The median of up to QM_LIMITS_LIST measurements, rate by rate, so that one that was disturbed does not count. */
 struct qm_limits qm_limits_median(const struct qm_limits *list, int n);
 
 #endif

@@ -25,7 +25,7 @@ const struct qm_shares *qm_efficiency_shares(const struct qm_efficiency *e, enum
     return e->kernel[k][QM_BF16].n ? &e->kernel[k][QM_BF16] : &limit;
 }
 
-/* Of one node; between points linearly, beyond the last the last. */
+/* The rate of one node: linear between the measured points, and the last one's beyond them. */
 static double node_read(const struct qm_speed_node *n, double threads) {
     double before = 0, rate_before = 0;
     for (int i = 0; i < n->n; i++) {

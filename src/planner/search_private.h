@@ -44,7 +44,7 @@ struct qm_search {
 int qm_search_items(struct qm_search *s, struct qm_error *err);
 /* Puts the unit on the device in p. */
 void qm_item_place(struct qm_placement *p, const struct qm_item *item, int device);
-/* Of an FFN that is put on a device, the columns that stay on the CPU where `share` of all are to leave it. */
+/* An FFN moves a fraction `share` of its columns to a device: the number of columns that stay on the CPU. */
 int32_t qm_columns_left(const struct qm_model *m, double share);
 /* Tries p: takes it as the best where it fits and is faster. p is unchanged. */
 int qm_search_try(struct qm_search *s, const struct qm_placement *p, struct qm_error *err);

@@ -4,8 +4,8 @@
  * FLOPs are two for each multiply-add of the products with weights (an expert's only for the tokens routed to
  * it; the head only for the positions whose logits are asked for) and of attention (a token's keys and values
  * alone: the causal half, and no more than its window). Bytes are the packed weights once, however many tokens
- * share them, and the keys and values that were there before, once. Of the experts as many as t tokens with k
- * of E experts each are expected to touch if all are equally likely: E (1 - (1 - k / E)^t). */
+ * share them, and the keys and values that were there before, once. As many experts count as t tokens with k of E
+ * experts each are expected to touch if all are equally likely: E (1 - (1 - k / E)^t). */
 #ifndef QM_PLANNER_WORK_H
 #define QM_PLANNER_WORK_H
 

@@ -129,7 +129,8 @@ static json_t *flat_logprobs(const json_t *list) {
     size_t i, j, offset = 0;
     json_array_foreach(list, i, entry) {
         json_t *top = json_object();
-        /* Of candidates of one text (parts of characters, ids that no token has) the first is the likeliest. */
+        /* Several candidates may have one text (parts of characters, ids that no token has): the first is the
+         * likeliest. */
         json_array_foreach(json_object_get(entry, "top_logprobs"), j, candidate) {
             const char *token = json_string_value(json_object_get(candidate, "token"));
             if (!json_object_get(top, token))

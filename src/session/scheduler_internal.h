@@ -30,7 +30,7 @@ struct scheduled {
     /* while it waits */
     uint64_t behind;  /* the request that computes the same beginning; 0: none */
     int64_t until;    /* as far as this many tokens */
-    uint64_t too_big; /* it did not fit when so many sequences had been closed; 0: not tried */
+    uint64_t too_big; /* n_closed when it last did not fit: it is tried again when that has grown; 0: not tried */
 
     /* its part of the step */
     int64_t piece;    /* tokens; 0: none */
@@ -63,7 +63,7 @@ struct qm_scheduler {
     struct scheduled **running;     /* [slots], in order */
     int64_t n_running, slots;
     int64_t n_waiting, n_preempted;
-    uint64_t n_closed; /* sequences, and 1 */
+    uint64_t n_closed; /* sequences closed so far, plus 1 (0 means "not tried" in too_big) */
     int64_t claimed;   /* blocks of the pool that the step's pieces take */
     int64_t may_read;  /* blocks of the cache's store, before this step's tokens */
     int busy;          /* steps and callbacks that run, one in another */

@@ -51,7 +51,7 @@ static void add_tensor(struct header *h, const char *name, int rows, int columns
                         h->used ? "," : "{", name, shape, begin, h->bytes);
 }
 
-/* Of one layer whose feed-forward network is very wide, all weights 0: a file without blocks on the disk. */
+/* A model of one layer with a very wide feed-forward network, all weights 0: a file without blocks on the disk. */
 static void write_wide_model(const char *folder) {
     enum { HIDDEN = 64, KV = 32, WIDE = 1 << 19, VOCAB = 512 };
     const char *dense = "model.layers.0.mlp.%s_proj.weight", *attention = "model.layers.0.self_attn.%s_proj.weight";

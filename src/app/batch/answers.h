@@ -16,7 +16,7 @@ int qm_answer_format_of(const char *path, enum qm_answer_format *out, struct qm_
 /* By what --format says; QM_USAGE. */
 int qm_answer_format_parse(const char *name, enum qm_answer_format *out, struct qm_error *err);
 
-/* Of a qm_batch_format_fn, which qm_batch_answers is (not of QM_ANSWERS_LINES). */
+/* The argument of qm_batch_answers, which is a qm_batch_format_fn (QM_ANSWERS_LINES needs none). */
 struct qm_batch_answers {
     enum qm_answer_format format;
     const struct qm_batch_documents *documents;

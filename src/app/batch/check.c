@@ -175,7 +175,7 @@ static int open_all(struct check *c, const struct tm *now, struct qm_progress *p
                                   err);
 }
 
-/* Of documents, how many they make. */
+/* Says how many rows the documents make. */
 static int tell_rows(const struct check *c, struct qm_progress *progress, struct qm_error *err) {
     struct qm_buf text = {0};
     int rc = c->rows.documents ? qm_batch_rows_text(&c->rows, (double)c->rows.source.rows, true, false, &text, err) : 0;

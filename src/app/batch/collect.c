@@ -263,7 +263,7 @@ static void free_document(struct qm_document *d) {
     qm_buf_free(&d->text);
 }
 
-/* Of what was found, the texts. */
+/* Keeps those files that hold text. */
 static int try_all(struct walk *w, struct qm_error *err) {
     struct qm_documents *out = w->out;
     size_t n = out->n, kept = 0;

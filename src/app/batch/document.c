@@ -187,7 +187,7 @@ static int make_line(struct qm_batch_documents *d, int64_t row, struct qm_buf *o
     return rc;
 }
 
-/* Of what is asked about what; how it is put into a request is the program's. */
+/* A hash of the document and the question alone: how they are put into a request belongs to the program. */
 static uint64_t row_hash(const struct qm_batch_documents *d, int64_t row) {
     const char *hash = d->hash_of[row / (int64_t)d->n_questions];
     const char *question = d->question[row % (int64_t)d->n_questions];

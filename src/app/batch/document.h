@@ -19,7 +19,7 @@ struct qm_batch_documents;
 int qm_batch_documents_open(const struct qm_collect *from, const char *questions, const char *system, json_t *extra,
                             struct qm_batch_documents **out, struct qm_error *err);
 void qm_batch_documents_close(struct qm_batch_documents *d);
-/* Of documents, questions and extra members. */
+/* A hash of the documents, the questions and the extra members. */
 void qm_batch_documents_hash(const struct qm_batch_documents *d, char out[QM_HASH_TEXT]);
 /* How many, and how many questions. */
 int64_t qm_batch_documents_count(const struct qm_batch_documents *d, int64_t *questions);

@@ -16,7 +16,8 @@ static double token_bytes(const struct qm_engine *e) {
     return (double)qm_engine_block_bytes(e) / (double)qm_engine_block_tokens(e);
 }
 
-/* Of so much free memory, beside the weights; 0: as much as every sequence could need. */
+/* How much of `memory` free bytes is left for keys and values beside the weights; 0: as much as every sequence could
+ * need. */
 static int kv_room(const struct qm_args *args, const struct qm_batch_settings *s, const struct qm_model *m,
                    uint64_t memory, uint64_t *out, struct qm_error *err) {
     static const uint64_t least_reserve = QM_MEMORY_RESERVE;

@@ -544,7 +544,7 @@ static void run_on_done(struct job *j, int64_t failed) {
                 WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
-/* Of a job that is complete. */
+/* The exit code of a complete job. */
 static int verdict(const struct job *j, const struct qm_journal_totals *t) {
     bool none = t->rows > 0 && t->failed == t->rows;
     return none || (j->settings->strict && t->failed) ? QM_DISAGREE : QM_OK;

@@ -27,8 +27,8 @@ int qm_journal_open(const char *path, struct qm_journal **out, bool *created, st
 int qm_journal_take_log(struct qm_journal *j, struct qm_error *err);
 /* To look at, beside the job that may be running. QM_INPUT where there is none. */
 int qm_journal_open_reader(const char *path, struct qm_journal **out, struct qm_error *err);
-/* Of a job that is to go on: whether all that the journal keeps is what was written. Every record has a hash (a seal),
- * the tables must be ours and whole. Rows that are damaged or missing are dropped, to be computed again. */
+/* Checks a journal before its job goes on: every record must match its hash (a seal), and the tables must be ours and
+ * whole. Rows that are damaged or missing are dropped, to be computed again. */
 struct qm_journal_found {
     int64_t dropped; /* rows; then the input is to be read from its beginning */
     int64_t bytes;   /* of the lines of those that are left, with their newlines */
@@ -99,7 +99,7 @@ int qm_journal_save_tokens(struct qm_journal *j, int64_t number, uint64_t line, 
 int qm_journal_tokens(struct qm_journal *j, int64_t number, uint64_t line, int part, struct qm_buf *out,
                       struct qm_error *err);
 
-/* Of all rows: they begin again. */
+/* Forgets the tokens of all rows, which begin again. */
 int qm_journal_forget_tokens(struct qm_journal *j, struct qm_error *err);
 
 /* The fingerprint of a block of the input: kept where it is new, QM_INPUT where it differs from the one kept. */

@@ -7,7 +7,7 @@
 /* Until a step has generated without prompts beside it, it is taken to cost as much as so many tokens of a prompt:
  * where computing a chunk begins to take longer than reading the weights. */
 static const double STEP_TOKENS = 32;
-/* Of an answer of which nothing is known. */
+/* The length assumed of an answer while nothing is known. */
 static const double FIRST_GUESS = 64;
 
 enum { EXACT = 64, PARTS = 8 };

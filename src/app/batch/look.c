@@ -47,7 +47,7 @@ static int print_failures(struct qm_journal *j, struct qm_error *err) {
     return rc;
 }
 
-/* Of a job that is not running: of work, whenever that is. */
+/* What a job that is not running still needs: time of work, whenever it is done. */
 static int print_left(struct qm_journal *j, struct qm_error *err) {
     double left;
     char text[64];

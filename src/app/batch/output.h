@@ -37,8 +37,8 @@ struct qm_batch_output;
 int qm_batch_output_open(const struct qm_batch_paths *paths, struct qm_journal *journal, bool log,
                          struct qm_progress *progress, struct qm_batch_output **out, struct qm_error *err);
 void qm_batch_output_close(struct qm_batch_output *o);
-/* Of a journal whose rows' lines take so many bytes in all: where OUT.partial can't be these, it is written anew when
- * it is opened. */
+/* The lines of the journal's rows take `bytes` in all: an OUT.partial of another size is written anew when it is
+ * opened. */
 int qm_batch_output_expect(struct qm_journal *journal, int64_t bytes, struct qm_error *err);
 /* Appends a line; its length enters the journal's transaction, which must follow. */
 int qm_batch_output_add(struct qm_batch_output *o, const char *line, size_t len, struct qm_error *err);

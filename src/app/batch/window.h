@@ -29,7 +29,7 @@ bool qm_batch_window_room(const struct qm_batch_window *w);
 /* Rows come in ascending order. */
 int qm_batch_window_add(struct qm_batch_window *w, const struct qm_batch_line *line, const char *custom_id,
                         const struct qm_batch_prefix *prefix, bool follows, struct qm_error *err);
-/* Of the rows in it, the one with this name, or NULL. */
+/* The row of the window with this name, or NULL. */
 const struct qm_batch_pending *qm_batch_window_named(const struct qm_batch_window *w, const char *custom_id);
 /* The next row to work on, marked as taken; NULL: none waits. It lives until it is removed. */
 struct qm_batch_pending *qm_batch_window_take(struct qm_batch_window *w);

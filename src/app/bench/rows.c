@@ -46,7 +46,7 @@ static double mean(const double *v, int n) {
     return sum / n;
 }
 
-/* Of a sample, as llama-bench has it. */
+/* The standard deviation of a sample, as llama-bench computes it. */
 static double deviation(const double *v, int n) {
     double m = mean(v, n), squares = 0;
     for (int i = 0; i < n; i++)

@@ -17,7 +17,7 @@
 
 enum { QM_PLAN_DEPTHS = 5, QM_PLAN_HINTS = 4 };
 
-/* Of a device's memory, left to what whole pages of 2 MiB add to its four allocations. */
+/* A device keeps this much free: what whole pages of 2 MiB add to its four allocations. */
 enum { QM_PLAN_PAGE_ROOM = 4 * (2 << 20) };
 
 struct qm_plan_ask {

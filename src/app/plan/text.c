@@ -110,7 +110,7 @@ static int print_row(const struct qm_plan_answer *a, const char *head, const uin
     return rc ? rc : qm_out_text("\n", err);
 }
 
-/* Of several NUMA nodes: what each has of the CPU's column. */
+/* Where there are several NUMA nodes: how the CPU's column divides among them. */
 static int print_nodes(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
     const struct qm_speed *s = ask->speed;
     int rc = s->nodes > 1 ? qm_out_printf(err, "\n%-14s %14s %14s %14s %14s\n", "node, GiB", "weights", "keys, values",

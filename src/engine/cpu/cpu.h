@@ -29,8 +29,8 @@ struct qm_cpu_setup {
 
 /* Loads the weights. */
 int qm_cpu_open(const struct qm_cpu_setup *s, struct qm_cpu **out, struct qm_error *err);
-/* Another one with activations of its own, on these weights [of the model] and keys and values, which are lent as
- * `of`'s team, kernels and threads' parts are: to be closed before all of them. */
+/* A second executor with activations of its own. It borrows these weights [weights of the model], these keys and
+ * values, and the team, kernels and threads' ranges of `of`: close it before any of them. */
 int qm_cpu_open_beside(const struct qm_cpu *of, const struct qm_packed_weight *weights, struct qm_kv *kv,
                        struct qm_cpu **out, struct qm_error *err);
 void qm_cpu_close(struct qm_cpu *c);

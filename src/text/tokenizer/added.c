@@ -157,7 +157,7 @@ int qm_added_build(struct qm_tokenizer *t, struct qm_error *err) {
             struct qm_trie_key *k = &keys[n++];
             k->text = qm_vocab_text(&t->added_vocab, a->id, &k->len);
             k->value = (int32_t)i;
-            /* Of two with one normalized text the special one stands first, then the earlier. */
+            /* Two may have one normalized text: the special one stands first, then the earlier. */
             k->order = (uint32_t)(a->special ? i : i + t->nadded);
         }
         rc = pass == 0 ? build_set(&t->raw, keys, n, err) : normalized_keys(t, &c, keys, n, &text);

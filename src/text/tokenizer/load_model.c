@@ -158,7 +158,7 @@ static int load_piece(struct qm_tokenizer *t, const json_t *item, size_t i, cons
     t->unigram.score[i] = json_number_value(score);
     if (t->unigram.score[i] < t->unigram.min_score)
         t->unigram.min_score = t->unigram.score[i];
-    /* Of two equal pieces the library keeps the later id. */
+    /* Two pieces may be equal: the library keeps the later id. */
     *key = (struct qm_trie_key){json_string_value(s), len, (int32_t)i, (uint32_t)(QM_VOCAB_MAX_ID - i)};
     return qm_vocab_add(&t->vocab, json_string_value(s), len, (int64_t)i, name, err);
 }

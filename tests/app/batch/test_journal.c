@@ -107,7 +107,7 @@ static int count_reasons(void *arg, const char *reason, int64_t count, struct qm
     return QM_OK;
 }
 
-/* Of however many rows. */
+/* For any number of rows. */
 static void test_reasons_take_no_memory(void **state) {
     (void)state;
     enum { MANY = 50000 };
