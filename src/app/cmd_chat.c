@@ -269,7 +269,10 @@ static int run_chat(const struct qm_args *args, struct qm_error *err) {
     } else if (!rc) {
         rc = converse(&c);
     }
-    rc = qm_app_save_routing(args, &c.progress, &c.model, rc, err);
+    if (!rc || rc == QM_INTERRUPTED) {
+        int saved = qm_app_save_routing(args, &c.progress, &c.model, err);
+        rc = saved ? saved : rc;
+    }
     qm_generate_result_free(&c.result);
     qm_meter_close(&c.meter);
     qm_line_editor_free(c.editor);

@@ -153,7 +153,10 @@ static int run_perplexity(const struct qm_args *args, struct qm_error *err) {
     qm_progress_end(&j.progress);
     if (!rc)
         rc = report(&j, args->option[QM_OPT_JSON].set, err);
-    rc = qm_app_save_routing(args, &j.progress, &j.model, rc, err);
+    if (!rc || rc == QM_INTERRUPTED) {
+        int saved = qm_app_save_routing(args, &j.progress, &j.model, err);
+        rc = saved ? saved : rc;
+    }
     free(j.logits);
     free(j.nll);
     qm_sequence_close(j.sequence);

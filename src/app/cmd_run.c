@@ -227,7 +227,10 @@ static int run_run(const struct qm_args *args, struct qm_error *err) {
         rc = generate(&r, &sampling);
     if (!rc)
         qm_offload_report(r.model.engine, &r.progress);
-    rc = qm_app_save_routing(args, &r.progress, &r.model, rc, err);
+    if (!rc || rc == QM_INTERRUPTED) {
+        int saved = qm_app_save_routing(args, &r.progress, &r.model, err);
+        rc = saved ? saved : rc;
+    }
     qm_meter_close(&r.meter);
     free(biases);
     json_decref(r.logprobs);

@@ -247,21 +247,33 @@ void qm_offload_drive(const struct qm_speed *s, struct qm_emulated_config *confi
     }
 }
 
-bool qm_offload_take_free(struct qm_speed *s, const struct qm_plan_answer *a, struct qm_progress *progress) {
-    bool shorter = false;
-    for (int d = 1; d < a->placement.devices; d++) {
-        const struct qm_speed_device *spec = &s->device[d - 1];
-        uint64_t needed = a->memory[d].total + a->slack[d];
-        if (!spec->free || needed <= spec->free)
-            continue;
-        qm_note(progress, "%s has %.2f GiB free, %.2f were planned: planned again with what is free", spec->name,
-                (double)spec->free / 0x1p30, (double)needed / 0x1p30);
-        shorter = true;
-    }
+static uint64_t needed_on(const struct qm_plan_answer *a, int device) {
+    return a->memory[device].total + a->slack[device];
+}
+
+static bool short_of(const struct qm_speed *s, const struct qm_plan_answer *a, int device) {
+    uint64_t free_bytes = s->device[device - 1].free; /* 0: not known */
+    return free_bytes && needed_on(a, device) > free_bytes;
+}
+
+bool qm_offload_is_short(const struct qm_speed *s, const struct qm_plan_answer *a) {
+    for (int d = 1; d < a->placement.devices; d++)
+        if (short_of(s, a, d))
+            return true;
+    return false;
+}
+
+void qm_offload_note_short(const struct qm_speed *s, const struct qm_plan_answer *a, struct qm_progress *progress) {
+    for (int d = 1; d < a->placement.devices; d++)
+        if (short_of(s, a, d))
+            qm_note(progress, "%s has %.2f GiB free, %.2f were planned: planned again with what is free",
+                    s->device[d - 1].name, (double)s->device[d - 1].free / 0x1p30, (double)needed_on(a, d) / 0x1p30);
+}
+
+void qm_offload_take_free(struct qm_speed *s) {
     for (int d = 0; d < s->devices; d++)
         if (s->device[d].free && s->device[d].free < s->device[d].memory)
             s->device[d].memory = s->device[d].free;
-    return shorter;
 }
 
 /* As --offload FILE, with a plan that was kept. */
@@ -295,7 +307,9 @@ static int measure_after_all(struct qm_offload *f, const struct qm_args *args, c
 
 static int plan_with_free(struct qm_offload *f, const struct qm_args *args, const struct qm_model *m,
                           struct qm_progress *progress, struct qm_error *err) {
-    bool again = qm_offload_take_free(&f->speed, &f->answer, progress);
+    bool again = qm_offload_is_short(&f->speed, &f->answer);
+    qm_offload_note_short(&f->speed, &f->answer, progress);
+    qm_offload_take_free(&f->speed);
     for (int d = 0; d < f->speed.devices; d++)
         f->config[d].memory = f->speed.device[d].memory;
     if (!again)

@@ -34,9 +34,12 @@ int qm_offload_what(const struct qm_args *args, const struct qm_model *m, struct
 /* How the engine drives the machine's devices, which are emulated (others are refused: qm_offload_refuse_cards):
  * config[devices] and out[devices], which points into it. */
 void qm_offload_drive(const struct qm_speed *s, struct qm_emulated_config *config, struct qm_device_setup *out);
-/* Whether a device has less free than the answer planned with (which is said): then it is to be planned again. From
- * now on each device has only what is free of it. */
-bool qm_offload_take_free(struct qm_speed *s, const struct qm_plan_answer *a, struct qm_progress *progress);
+/* Whether a device has less free than the answer takes of it: then it is to be planned again. */
+bool qm_offload_is_short(const struct qm_speed *s, const struct qm_plan_answer *a);
+/* Notes which devices those are. */
+void qm_offload_note_short(const struct qm_speed *s, const struct qm_plan_answer *a, struct qm_progress *progress);
+/* Makes what is free of each device all its memory. */
+void qm_offload_take_free(struct qm_speed *s);
 
 /* Bytes of main memory to plan with on this machine: what is available now, not what there is. */
 uint64_t qm_offload_ram(const struct qm_speed *s);

@@ -369,16 +369,16 @@ int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *w
     return QM_OK;
 }
 
-int qm_app_save_routing(const struct qm_args *args, struct qm_progress *progress, const struct qm_app_model *m, int rc,
+int qm_app_save_routing(const struct qm_args *args, struct qm_progress *progress, const struct qm_app_model *m,
                         struct qm_error *err) {
     const char *path = qm_args_text(args, QM_OPT_PROFILE_EXPERTS, NULL);
     char text[200];
-    if (!path || !m->engine || (rc && rc != QM_INTERRUPTED))
-        return rc;
-    int saved = qm_routing_file_save(path, &m->model->config, &m->routing, err);
-    if (!saved)
+    if (!path || !m->engine)
+        return QM_OK;
+    int rc = qm_routing_file_save(path, &m->model->config, &m->routing, err);
+    if (!rc)
         qm_note(progress, "experts: %s", qm_routing_text(&m->routing, text, sizeof text));
-    return saved ? saved : rc;
+    return rc;
 }
 
 void qm_app_close(struct qm_app_model *m) {

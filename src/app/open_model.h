@@ -71,9 +71,9 @@ int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *w
                        struct qm_app_model *m, struct qm_error *err);
 /* QM_INPUT where the model has no head: for what needs logits. */
 int qm_app_check_head(const struct qm_app_model *m, struct qm_error *err);
-/* With --profile-experts: writes what was counted, and says what it shows, unless the command failed (rc; an
- * interruption is no failure). Returns rc, or the failure to write. */
-int qm_app_save_routing(const struct qm_args *args, struct qm_progress *progress, const struct qm_app_model *m, int rc,
+/* With --profile-experts: writes what was counted, and notes what it shows. For a command that succeeded or was
+ * interrupted. */
+int qm_app_save_routing(const struct qm_args *args, struct qm_progress *progress, const struct qm_app_model *m,
                         struct qm_error *err);
 void qm_app_close(struct qm_app_model *m);
 

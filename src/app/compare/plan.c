@@ -174,6 +174,17 @@ static int take_placement(const struct qm_compare_spec *s, struct qm_compare_con
     return rc;
 }
 
+/* Plans again where a device has less free than was planned with. */
+static int plan_with_free(struct qm_compare_task *t, struct qm_compare_spec *s, struct qm_error *err) {
+    bool again = qm_offload_is_short(s->speed, &s->plan);
+    qm_offload_note_short(s->speed, &s->plan, t->progress);
+    qm_offload_take_free(s->speed);
+    if (!again)
+        return QM_OK;
+    qm_plan_answer_free(&s->plan);
+    return qm_plan_answer(&s->ask, t->model, t->model_name, &s->plan, err);
+}
+
 static int plan_one(struct qm_compare_task *t, int i, struct qm_compare_config *c, struct qm_error *err) {
     struct qm_compare_spec *s = &t->spec[i];
     struct qm_error why = {0};
@@ -193,10 +204,8 @@ static int plan_one(struct qm_compare_task *t, int i, struct qm_compare_config *
                                   .speed = s->speed};
     why_not(s, c);
     rc = qm_plan_answer(&s->ask, t->model, t->model_name, &s->plan, &why);
-    if (!rc && qm_offload_take_free(s->speed, &s->plan, t->progress)) {
-        qm_plan_answer_free(&s->plan);
-        rc = qm_plan_answer(&s->ask, t->model, t->model_name, &s->plan, &why);
-    }
+    if (!rc)
+        rc = plan_with_free(t, s, &why);
     if (rc == QM_FIT) {
         qm_remedy_say(&why);
         snprintf(c->why_not, sizeof c->why_not, "%.255s", why.message);
