@@ -7,7 +7,7 @@
 #include "app/npy.h"
 #include "app/open_model.h"
 #include "app/signals.h"
-#include "session/steps.h"
+#include "session/feed.h"
 
 struct job {
     struct qm_app_model model;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "session/steps.h"
+#include "session/feed.h"
 
 struct run {
     const struct qm_generate *g;

@@ -96,7 +96,7 @@
 #include "session/scheduler_rate.c"
 #include "session/scheduler_request.c"
 #include "session/scheduler_tokens.c"
-#include "session/steps.c"
+#include "session/feed.c"
 #include "tests/support/load.c"
 
 enum { VOCAB = 61, BLOCK = 8, HIDDEN = 4, FAKE_THREADS = 3 };

@@ -38,7 +38,7 @@
 #include "base/utf8.h"
 #include "session/decoding.c"
 #include "session/generate.c"
-#include "session/steps.c"
+#include "session/feed.c"
 
 enum { VOCAB = 300, KNOWN = 257, END = 256, CONTEXT = 64, CHUNK = 4 };
 

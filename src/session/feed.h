@@ -2,8 +2,8 @@
  * (The scheduler, which has many, does the same with all of theirs: scheduler.h.) Where a device fails, what was on it
  * goes to the CPU, what the sequence held is computed again, and the step too: the same bits come out. Who wants to
  * know is told by the engine (qm_engine_on_fall_back). */
-#ifndef QM_SESSION_STEPS_H
-#define QM_SESSION_STEPS_H
+#ifndef QM_SESSION_FEED_H
+#define QM_SESSION_FEED_H
 
 #include "base/error.h"
 #include "engine/engine.h"

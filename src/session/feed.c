@@ -1,5 +1,5 @@
 /* Stepping, and computing again what a device took with it. */
-#include "session/steps.h"
+#include "session/feed.h"
 
 static int recompute(struct qm_engine *e, struct qm_sequence *s, const struct qm_known_tokens *known, int parts,
                      int64_t n, struct qm_error *err) {
