@@ -75,29 +75,42 @@ static int open_outputs(const struct qm_args *args, struct job *j, struct qm_err
     return rc;
 }
 
-/* Tokens at..at+n: computes and writes. */
-static int compute(struct job *j, int64_t at, int64_t n, struct qm_error *err) {
+static void say_progress(struct job *j, int64_t done) {
+    qm_progress_update(&j->progress, "logits", (uint64_t)done, (uint64_t)j->ids.len, QM_UNIT_TOKENS);
+}
+
+static int write_piece(void *arg, const struct qm_fed *f, struct qm_error *err) {
+    struct job *j = arg;
     const struct qm_config *c = &j->model.model->config;
-    int64_t total = (int64_t)j->ids.len, wanted = at + n > j->first ? least(n, at + n - j->first) : 0;
-    struct qm_step step = {
-        .sequence = j->sequence,
-        .tokens = j->ids.data + at,
-        .n = n,
-        .n_logits = wanted,
-        .logits = j->logits,
-        .attention = j->attention,
-        .attention_layer = j->layer,
-        .attention_ld = total,
-    };
-    const struct qm_known_tokens known = {j->ids.data, at};
-    int rc = qm_step_surely(j->model.engine, &step, &known, 1, err);
-    if (!rc && wanted)
-        rc = qm_npy_write(&j->logits_file, (uint64_t)((at + n - wanted - j->first) * c->vocab), j->logits,
-                          (size_t)(wanted * c->vocab), err);
+    int64_t total = (int64_t)j->ids.len, at = f->done - f->n;
+    int rc = QM_OK;
+    if (f->n_logits)
+        rc = qm_npy_write(&j->logits_file, (uint64_t)((f->done - f->n_logits - j->first) * c->vocab), j->logits,
+                          (size_t)(f->n_logits * c->vocab), err);
     for (int64_t h = 0; j->attention && h < c->heads && !rc; h++)
-        rc = qm_npy_write(&j->attention_file, (uint64_t)((h * total + at) * total), j->attention + h * n * total,
-                          (size_t)(n * total), err);
+        rc = qm_npy_write(&j->attention_file, (uint64_t)((h * total + at) * total), j->attention + h * f->n * total,
+                          (size_t)(f->n * total), err);
+    if (!rc && f->done < total)
+        say_progress(j, f->done);
     return rc;
+}
+
+static int compute(struct job *j, struct qm_error *err) {
+    int64_t n = (int64_t)j->ids.len;
+    const struct qm_feed f = {.engine = j->model.engine,
+                              .step = {.sequence = j->sequence,
+                                       .tokens = j->ids.data,
+                                       .n = n,
+                                       .n_logits = n - j->first,
+                                       .logits = j->logits,
+                                       .attention = j->attention,
+                                       .attention_layer = j->layer,
+                                       .attention_ld = n},
+                              .piece = j->piece,
+                              .on_piece = write_piece,
+                              .arg = j};
+    say_progress(j, 0);
+    return qm_feed(&f, err);
 }
 
 static int run_logits(const struct qm_args *args, struct qm_error *err) {
@@ -109,11 +122,8 @@ static int run_logits(const struct qm_args *args, struct qm_error *err) {
         rc = open_job(args, &j, err);
     if (!rc)
         rc = open_outputs(args, &j, err);
-    int64_t n = (int64_t)j.ids.len;
-    for (int64_t at = 0; at < n && !rc; at += j.piece) {
-        qm_progress_update(&j.progress, "logits", (uint64_t)at, (uint64_t)n, QM_UNIT_TOKENS);
-        rc = compute(&j, at, least(j.piece, n - at), err);
-    }
+    if (!rc)
+        rc = compute(&j, err);
     qm_progress_end(&j.progress);
     if (!rc && j.attention)
         rc = qm_npy_commit(&j.attention_file, err);

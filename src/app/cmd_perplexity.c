@@ -78,24 +78,33 @@ static void say_progress(struct job *j, int64_t done) {
     qm_progress_update(&j->progress, "perplexity", (uint64_t)done, (uint64_t)j->ids.len, QM_UNIT_TOKENS);
 }
 
-/* Tokens at..end are one window. */
-static int score_window(struct job *j, int64_t at, int64_t end, struct qm_error *err) {
-    int64_t vocab = j->model.model->config.vocab, begin = at;
-    qm_sequence_truncate(j->sequence, 0);
-    while (at + 1 < end) {
-        int64_t n = least(j->piece, end - 1 - at); /* the last token predicts nothing */
-        struct qm_step step = {
-            .sequence = j->sequence, .tokens = j->ids.data + at, .n = n, .n_logits = n, .logits = j->logits};
-        const struct qm_known_tokens known = {j->ids.data + begin, at - begin};
-        int rc = qm_step_surely(j->model.engine, &step, &known, 1, err);
-        if (rc)
-            return rc;
-        for (int64_t i = 0; i < n; i++)
-            j->nll[j->n++] = negative_log_likelihood(j->logits + i * vocab, vocab, j->ids.data[at + i + 1]);
-        at += n;
-        say_progress(j, at + 1);
-    }
+struct window {
+    struct job *job;
+    int64_t begin; /* its first token */
+};
+
+static int score_piece(void *arg, const struct qm_fed *f, struct qm_error *err) {
+    (void)err;
+    const struct window *w = arg;
+    struct job *j = w->job;
+    int64_t vocab = j->model.model->config.vocab, end = w->begin + f->done;
+    for (int64_t i = 0; i < f->n; i++)
+        j->nll[j->n++] = negative_log_likelihood(j->logits + i * vocab, vocab, j->ids.data[end - f->n + i + 1]);
+    say_progress(j, end + 1);
     return QM_OK;
+}
+
+static int score_window(struct job *j, int64_t begin, int64_t end, struct qm_error *err) {
+    struct window w = {j, begin};
+    int64_t n = end - 1 - begin; /* the last token predicts nothing */
+    const struct qm_feed f = {
+        .engine = j->model.engine,
+        .step = {.sequence = j->sequence, .tokens = j->ids.data + begin, .n = n, .n_logits = n, .logits = j->logits},
+        .piece = j->piece,
+        .on_piece = score_piece,
+        .arg = &w};
+    qm_sequence_truncate(j->sequence, 0);
+    return qm_feed(&f, err);
 }
 
 static int compare(const void *a, const void *b) {

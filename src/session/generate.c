@@ -69,40 +69,26 @@ static int prepare(struct run *r) {
     return QM_OK;
 }
 
-static int step_surely(struct run *r, const struct qm_step *step) {
-    const struct qm_generate *g = r->g;
-    const struct qm_known_tokens known[] = {
-        {g->history, r->out->prefix_tokens}, {g->prompt, g->n_prompt}, {r->out->ids.data, (int64_t)r->out->ids.len}};
-    return qm_step_surely(g->engine, step, known, 3, r->err);
+static int fed(void *arg, const struct qm_fed *f, struct qm_error *err) {
+    const struct qm_generate *g = arg;
+    return g->on_prefill && g->on_prefill(g->arg, f->done, g->n_prompt) ? qm_fail(err, QM_INTERRUPTED, "interrupted")
+                                                                        : QM_OK;
 }
 
 /* *stopped: interrupted before the last token was computed. */
 static int prefill(struct run *r, bool *stopped) {
     const struct qm_generate *g = r->g;
-    int64_t chunk = qm_engine_chunk(g->engine);
+    const struct qm_feed f = {
+        .engine = g->engine,
+        .step = {.sequence = g->sequence, .tokens = g->prompt, .n = g->n_prompt, .n_logits = 1, .logits = r->logits},
+        .held = g->history,
+        .on_piece = fed,
+        .arg = (void *)(uintptr_t)g,
+        .interrupt = g->interrupt};
     *stopped = g->on_prefill && g->on_prefill(g->arg, 0, g->n_prompt);
-    for (int64_t done = 0; done < g->n_prompt;) {
-        if ((*stopped = *stopped || interrupted(g)))
-            return QM_OK;
-        int64_t n = g->n_prompt - done < chunk ? g->n_prompt - done : chunk;
-        bool last = done + n == g->n_prompt;
-        struct qm_step step = {.sequence = g->sequence,
-                               .tokens = g->prompt + done,
-                               .n = n,
-                               .n_logits = last,
-                               .logits = last ? r->logits : NULL};
-        int rc = step_surely(r, &step);
-        if (rc == QM_INTERRUPTED) /* in the midst of a chunk */
-            *stopped = true;
-        if (rc)
-            return *stopped ? QM_OK : rc;
-        done += n;
-        if (g->on_prefill && g->on_prefill(g->arg, done, g->n_prompt)) {
-            *stopped = true;
-            return QM_OK;
-        }
-    }
-    return QM_OK;
+    int rc = *stopped ? QM_OK : qm_feed(&f, r->err);
+    *stopped = *stopped || rc == QM_INTERRUPTED;
+    return *stopped ? QM_OK : rc;
 }
 
 /* Computes the logits after the last generated token. */
@@ -113,7 +99,9 @@ static int decode_step(struct run *r) {
     r->out->decode_steps++;
     struct qm_step step = {
         .sequence = g->sequence, .tokens = &ids->data[ids->len - 1], .n = 1, .n_logits = 1, .logits = r->logits};
-    return step_surely(r, &step);
+    const struct qm_known_tokens known[] = {
+        {g->history, r->out->prefix_tokens}, {g->prompt, g->n_prompt}, {ids->data, (int64_t)ids->len}};
+    return qm_step_surely(g->engine, &step, known, 3, r->err);
 }
 
 /* Draws a token from r->logits and hands it out. *ended: it was the last, out->finish says why. */

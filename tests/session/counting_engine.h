@@ -19,6 +19,7 @@
 #define qm_engine_context fake_engine_context
 #define qm_engine_longest fake_engine_longest
 #define qm_engine_chunk fake_engine_chunk
+#define qm_engine_clock fake_engine_clock
 #define qm_engine_sequences fake_engine_sequences
 #define qm_engine_block_tokens fake_engine_block_tokens
 #define qm_engine_pool fake_engine_pool
@@ -40,6 +41,7 @@
 #define qm_prefix_cache_idle fake_prefix_cache_idle
 #define qm_prefix_cache_shrink fake_prefix_cache_shrink
 
+#define qm_feed fake_feed
 #define qm_step_surely fake_step_surely
 #define qm_generate fake_generate
 #define qm_generate_result_free fake_generate_result_free
@@ -88,6 +90,7 @@
 #define load_run fake_load_run
 
 #include "session/decoding.c"
+#include "session/feed.c"
 #include "session/generate.c"
 #include "session/scheduler.c"
 #include "session/scheduler_admit.c"
@@ -96,7 +99,6 @@
 #include "session/scheduler_rate.c"
 #include "session/scheduler_request.c"
 #include "session/scheduler_tokens.c"
-#include "session/feed.c"
 #include "tests/support/load.c"
 
 enum { VOCAB = 61, BLOCK = 8, HIDDEN = 4, FAKE_THREADS = 3 };
@@ -148,6 +150,10 @@ void fake_engine_set_interrupt(struct qm_engine *e, const volatile sig_atomic_t 
 
 int64_t fake_engine_chunk(const struct qm_engine *e) {
     return e->chunk;
+}
+
+double fake_engine_clock(const struct qm_engine *e) {
+    return e->clock;
 }
 
 int64_t fake_engine_sequences(const struct qm_engine *e) {

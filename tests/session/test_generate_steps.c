@@ -24,9 +24,11 @@
 #define qm_engine_model fake_engine_model
 #define qm_engine_context fake_engine_context
 #define qm_engine_chunk fake_engine_chunk
+#define qm_engine_clock fake_engine_clock
 #define qm_engine_decode_bytes fake_engine_decode_bytes
 #define qm_engine_isa fake_engine_isa
 #define qm_engine_step fake_engine_step
+#define qm_feed fake_feed
 #define qm_step_surely fake_step_surely
 #define qm_engine_set_interrupt fake_engine_set_interrupt
 #define qm_sequence_length fake_sequence_length
@@ -37,8 +39,8 @@
 #define qm_stream_free fake_stream_free
 #include "base/utf8.h"
 #include "session/decoding.c"
-#include "session/generate.c"
 #include "session/feed.c"
+#include "session/generate.c"
 
 enum { VOCAB = 300, KNOWN = 257, END = 256, CONTEXT = 64, CHUNK = 4 };
 
@@ -82,6 +84,10 @@ int64_t fake_engine_context(const struct qm_engine *e) {
 int64_t fake_engine_chunk(const struct qm_engine *e) {
     (void)e;
     return CHUNK;
+}
+
+double fake_engine_clock(const struct qm_engine *e) {
+    return e->steps;
 }
 
 enum qm_isa fake_engine_isa(const struct qm_engine *e) {

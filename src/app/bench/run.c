@@ -9,6 +9,7 @@
 #include "app/offload.h"
 #include "base/words.h"
 #include "engine/engine.h"
+#include "session/feed.h"
 
 enum { SEED = 1, TOKENS = 1 << 16, QUIET_STEPS = 1000 };
 static const double LOOK_SECONDS = 0.7; /* of a repetition: twice what reading limits takes */
@@ -19,7 +20,8 @@ struct runner {
     struct qm_limits_probe *limits;
     struct qm_sequence **sequences;
     struct qm_step *steps;
-    int32_t *tokens; /* [TOKENS + chunk], random: steps start where the last one ended, so that experts vary */
+    int32_t *tokens; /* [TOKENS + longest], random: steps start where the last one ended, so that experts vary */
+    int64_t longest; /* tokens that a step, or the way to a depth, takes */
     int64_t next_token;
     float *logits; /* [most sequences][vocab] */
     int64_t chunk, batch;
@@ -96,6 +98,33 @@ static int prompt(struct runner *r, const struct qm_bench_case *c, struct qm_err
     return rc;
 }
 
+struct settling {
+    struct runner *runner;
+    int64_t before, total; /* tokens of all sequences, without those of this one's feed */
+};
+
+static int tell_depth(void *arg, const struct qm_fed *f, struct qm_error *err) {
+    (void)err;
+    const struct settling *s = arg;
+    qm_meter_tick(s->runner->run->meter);
+    qm_progress_update(s->runner->run->progress, "computing the depth", (uint64_t)(s->before + f->done),
+                       (uint64_t)s->total, QM_UNIT_TOKENS);
+    return QM_OK;
+}
+
+/* The next n tokens of one sequence. */
+static int go_deeper(struct runner *r, int64_t sequence, int64_t n, struct settling *s, struct qm_error *err) {
+    const struct qm_feed f = {.engine = r->engine,
+                              .step = {.sequence = r->sequences[sequence], .tokens = r->tokens + r->next_token, .n = n},
+                              .piece = r->chunk,
+                              .device_needed = true,
+                              .on_piece = tell_depth,
+                              .arg = s,
+                              .interrupt = r->run->stop};
+    r->next_token = (r->next_token + n) % TOKENS;
+    return qm_feed(&f, err);
+}
+
 /* Brings every sequence to the depth: back to it, on to it, or anew where a window no longer holds what is
  * needed. */
 static int settle_depth(struct runner *r, int64_t depth, struct qm_error *err) {
@@ -108,11 +137,10 @@ static int settle_depth(struct runner *r, int64_t depth, struct qm_error *err) {
                                (uint64_t)(r->batch * depth), QM_UNIT_TOKENS);
         if (r->run->plan->fill_depth && held < depth)
             rc = qm_sequence_fill_random(s, depth - held, SEED + (uint64_t)i, err);
-        for (held = qm_sequence_length(s); held < depth && !rc; held = qm_sequence_length(s)) {
-            rc = step(r, i, 1, least(r->chunk, depth - held), false, err);
-            qm_progress_update(r->run->progress, "computing the depth", (uint64_t)(i * depth + held),
-                               (uint64_t)(r->batch * depth), QM_UNIT_TOKENS);
-        }
+        held = qm_sequence_length(s);
+        struct settling settling = {r, i * depth + held, r->batch * depth};
+        if (!rc)
+            rc = go_deeper(r, i, depth - held, &settling, err);
     }
     return rc;
 }
@@ -284,12 +312,13 @@ static int open_runner(struct runner *r, int threads, struct qm_error *err) {
     size_t n = (size_t)most_batch;
     r->sequences = calloc(n, sizeof *r->sequences);
     r->steps = calloc(n, sizeof *r->steps);
-    r->tokens = calloc((size_t)(TOKENS + r->chunk), sizeof *r->tokens);
+    r->longest = largest(&plan->depth) > r->chunk ? largest(&plan->depth) : r->chunk;
+    r->tokens = calloc((size_t)(TOKENS + r->longest), sizeof *r->tokens);
     r->logits = calloc(n * (size_t)vocab, sizeof *r->logits);
     if (!r->sequences || !r->steps || !r->tokens || !r->logits)
         return qm_fail_memory(err, n * (size_t)vocab * sizeof *r->logits, "logits");
     uint32_t state = SEED;
-    for (int64_t i = 0; i < TOKENS + r->chunk; i++) {
+    for (int64_t i = 0; i < TOKENS + r->longest; i++) {
         state = state * 1664525u + 1013904223u;
         r->tokens[i] = (int32_t)((state >> 8) % (uint64_t)vocab);
     }

@@ -47,8 +47,9 @@ struct qm_compare_runner {
     int64_t covered;
 };
 
-int qm_compare_step(struct qm_compare_runner *r, struct qm_compare_lane *l, const int32_t *tokens, int64_t n,
-                    int64_t n_logits, float *logits, struct qm_error *err);
+/* The logits after one more token. */
+int qm_compare_step(struct qm_compare_runner *r, struct qm_compare_lane *l, const int32_t *token, float *logits,
+                    struct qm_error *err);
 /* The sequence holds the first n tokens of the prompt. */
 int qm_compare_settle(struct qm_compare_runner *r, struct qm_compare_lane *l, const struct qm_ids *prompt, int64_t n,
                       struct qm_error *err);

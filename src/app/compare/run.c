@@ -13,6 +13,7 @@
 #include "numa/memory.h"
 #include "planner/limits.h"
 #include "planner/work.h"
+#include "session/feed.h"
 
 enum { QUIET_STEPS = 1000 };
 _Static_assert((int)QM_COMPARE_NODES == (int)QM_MAX_NODES, "each node has a place");
@@ -83,23 +84,33 @@ static int open_lane(struct qm_compare_runner *r, int i, struct qm_error *err) {
     return rc ? rc : qm_sequence_open(l->engine, &l->sequence, err);
 }
 
-int qm_compare_step(struct qm_compare_runner *r, struct qm_compare_lane *l, const int32_t *tokens, int64_t n,
-                    int64_t n_logits, float *logits, struct qm_error *err) {
-    struct qm_step step = {.sequence = l->sequence, .tokens = tokens, .n = n, .n_logits = n_logits, .logits = logits};
+int qm_compare_step(struct qm_compare_runner *r, struct qm_compare_lane *l, const int32_t *token, float *logits,
+                    struct qm_error *err) {
+    struct qm_step step = {.sequence = l->sequence, .tokens = token, .n = 1, .n_logits = 1, .logits = logits};
     if (*r->task->stop)
         return qm_fail(err, QM_INTERRUPTED, "interrupted");
     qm_meter_tick(r->task->meter);
     return qm_engine_step(l->engine, &step, 1, err);
 }
 
+static int tick(void *arg, const struct qm_fed *f, struct qm_error *err) {
+    (void)f, (void)err;
+    qm_meter_tick(arg);
+    return QM_OK;
+}
+
 int qm_compare_settle(struct qm_compare_runner *r, struct qm_compare_lane *l, const struct qm_ids *prompt, int64_t n,
                       struct qm_error *err) {
-    int rc = QM_OK;
-    for (int64_t held = qm_sequence_truncate(l->sequence, n), more; held < n && !rc; held += more) {
-        more = n - held < r->task->chunk ? n - held : r->task->chunk;
-        rc = qm_compare_step(r, l, prompt->data + held, more, 0, NULL, err);
-    }
-    return rc;
+    const struct qm_compare_task *t = r->task;
+    int64_t held = qm_sequence_truncate(l->sequence, n);
+    const struct qm_feed f = {.engine = l->engine,
+                              .step = {.sequence = l->sequence, .tokens = prompt->data + held, .n = n - held},
+                              .piece = t->chunk,
+                              .device_needed = true,
+                              .on_piece = tick,
+                              .arg = t->meter,
+                              .interrupt = t->stop};
+    return qm_feed(&f, err);
 }
 
 /* Pages mapped, threads awake, the fewest threads found. */
@@ -115,7 +126,7 @@ static int warm_up(struct qm_compare_runner *r, int i, struct qm_error *err) {
         if (qm_sequence_length(l->sequence) == t->context || (steps > 0 && steps % (t->generate - 1) == 0))
             rc = qm_compare_settle(r, l, prompt, n, err);
         if (!rc)
-            rc = qm_compare_step(r, l, prompt->data, 1, 1, r->logits, err);
+            rc = qm_compare_step(r, l, prompt->data, r->logits, err);
         if (t->spec[i].share <= 0 || (qm_engine_quiet(l->engine, &quiet) && quiet.found))
             break;
         qm_progress_update(t->progress, "finding the fewest threads", (uint64_t)steps, QUIET_STEPS, QM_UNIT_STEPS);
@@ -133,24 +144,42 @@ static void add_point(struct qm_compare_curve *curve, double depth, double low, 
     curve->seconds[at] += seconds;
 }
 
+struct reading {
+    struct qm_compare_runner *runner;
+    int config;
+    int64_t n;
+};
+
+static int note_piece(void *arg, const struct qm_fed *f, struct qm_error *err) {
+    (void)err;
+    const struct reading *of = arg;
+    const struct qm_compare_task *t = of->runner->task;
+    struct qm_compare_samples *s = &of->runner->samples[of->config];
+    qm_meter_tick(t->meter);
+    s->read_now += f->seconds;
+    add_point(&s->prefill, (double)f->done, 0, (double)t->context, (double)f->n, f->seconds);
+    qm_work_add_step(t->model, qm_engine_kv_type(of->runner->lane[of->config].engine), 1, f->done - f->n, f->n,
+                     f->done == of->n, &s->prefill_work);
+    return QM_OK;
+}
+
 static int read_prompt(struct qm_compare_runner *r, int i, int p, struct qm_error *err) {
     const struct qm_compare_task *t = r->task;
     struct qm_compare_lane *l = &r->lane[i];
     struct qm_compare_samples *s = &r->samples[i];
     int64_t n = (int64_t)t->prompt[p].len;
-    int rc = QM_OK;
+    struct reading reading = {r, i, n};
+    const struct qm_feed f = {
+        .engine = l->engine,
+        .step = {.sequence = l->sequence, .tokens = t->prompt[p].data, .n = n, .n_logits = 1, .logits = r->logits},
+        .piece = t->chunk,
+        .device_needed = true,
+        .on_piece = note_piece,
+        .arg = &reading,
+        .interrupt = t->stop};
     qm_sequence_truncate(l->sequence, 0);
     qm_meter_begin(t->meter);
-    for (int64_t at = 0, more; at < n && !rc; at += more) {
-        more = n - at < t->chunk ? n - at : t->chunk;
-        double start = qm_engine_clock(l->engine);
-        rc = qm_compare_step(r, l, t->prompt[p].data + at, more, at + more == n, r->logits, err);
-        double seconds = qm_engine_clock(l->engine) - start;
-        s->read_now += seconds;
-        add_point(&s->prefill, (double)(at + more), 0, (double)t->context, (double)more, seconds);
-        if (!rc)
-            qm_work_add_step(t->model, qm_engine_kv_type(l->engine), 1, at, more, at + more == n, &s->prefill_work);
-    }
+    int rc = qm_feed(&f, err);
     qm_meter_end(t->meter);
     s->read_joules += t->meter->joules;
     s->read_tokens += (double)n;
@@ -185,7 +214,7 @@ static int write_answer(struct qm_compare_runner *r, int i, struct drawing *draw
     for (int64_t k = 1; k < t->generate && !rc; k++) {
         double depth = (double)qm_sequence_length(l->sequence);
         start = qm_engine_clock(l->engine);
-        rc = qm_compare_step(r, l, &ids[k - 1], 1, 1, r->logits, err);
+        rc = qm_compare_step(r, l, &ids[k - 1], r->logits, err);
         if (!rc)
             rc = draw(r, drawing, ids, err);
         double seconds = qm_engine_clock(l->engine) - start;
