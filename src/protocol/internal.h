@@ -11,9 +11,10 @@ struct qm_openai_part {
     bool done;
     enum qm_finish finish;
     int64_t n_ids;
-    struct qm_buf text, reasoning;
-    json_t *logprobs; /* as qm_protocol_logprob writes them, or NULL */
-    float *embedding; /* [n_embedding], of length 1 */
+    struct qm_reasoning *reasoning; /* its text so far, told apart; NULL: none came yet */
+    size_t seen;                    /* bytes of the text */
+    json_t *logprobs;               /* as qm_protocol_logprob writes them, or NULL */
+    float *embedding;               /* [n_embedding], of length 1 */
     int64_t n_embedding;
 };
 

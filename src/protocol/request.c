@@ -303,8 +303,7 @@ void qm_openai_request_free(struct qm_openai_request *r) {
     if (!r)
         return;
     for (int i = 0; r->parts && i < r->n_prompts * r->choices; i++) {
-        qm_buf_free(&r->parts[i].text);
-        qm_buf_free(&r->parts[i].reasoning);
+        qm_reasoning_free(r->parts[i].reasoning);
         json_decref(r->parts[i].logprobs);
         free(r->parts[i].embedding);
     }

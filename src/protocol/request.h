@@ -60,8 +60,8 @@ int qm_openai_request_parts(const struct qm_openai_request *r);
 /* Part i as the scheduler takes it; pointers are lent by the request, callbacks and arg are left empty. */
 void qm_openai_request_part(const struct qm_openai_request *r, int i, struct qm_request *out);
 
-/* What happens to part i: each token as it comes (needed where log-probabilities were asked for; else nothing is
- * kept), and the outcome, which must be a success. */
+/* What happens to part i: each token as it comes (needed where log-probabilities were asked for), and the outcome,
+ * which must be a success; of its text what no token brought is still taken. */
 int qm_openai_request_token(struct qm_openai_request *r, int i, const struct qm_generate_token *t,
                             struct qm_error *err);
 int qm_openai_request_done(struct qm_openai_request *r, int i, const struct qm_outcome *o, struct qm_error *err);

@@ -8,39 +8,29 @@
 #include "protocol/logprob.h"
 #include "text/tool_calls.h"
 
+/* More of a part's text. */
+static int take_text(const struct qm_openai_request *r, struct qm_openai_part *p, const char *text, size_t len,
+                     struct qm_error *err) {
+    int rc = p->reasoning ? QM_OK : qm_reasoning_new(r->reasoning, r->reasoning_opened, &p->reasoning, err);
+    p->seen += len;
+    return rc ? rc : qm_reasoning_push(p->reasoning, text, len, NULL, NULL, err);
+}
+
 int qm_openai_request_token(struct qm_openai_request *r, int i, const struct qm_generate_token *t,
                             struct qm_error *err) {
     struct qm_openai_part *p = &r->parts[i];
-    if (r->decoding.top_logprobs < 0)
-        return QM_OK;
+    int rc = take_text(r, p, t->text, t->text_len, err);
+    if (rc || r->decoding.top_logprobs < 0)
+        return rc;
     if (!p->logprobs && !(p->logprobs = json_array()))
         return qm_fail_memory(err, 64, "log-probabilities");
     return qm_protocol_logprob(p->logprobs, t, r->context->tokenizer, err);
 }
 
-struct split {
-    struct qm_openai_part *part;
-    int rc;
-    struct qm_error *err;
-};
-
-static void take_part(void *arg, enum qm_part which, const char *text, size_t len) {
-    struct split *s = arg;
-    if (!s->rc)
-        s->rc = qm_buf_add(which == QM_PART_REASONING ? &s->part->reasoning : &s->part->text, text, len, s->err);
-}
-
-static int split_reasoning(const struct qm_openai_request *r, struct qm_openai_part *p, const struct qm_outcome *o,
-                           struct qm_error *err) {
-    struct qm_reasoning *splitter;
-    struct split s = {.part = p, .err = err};
-    int rc = qm_reasoning_new(r->reasoning, r->reasoning_opened, &splitter, err);
-    if (rc)
-        return rc;
-    rc = qm_reasoning_push(splitter, o->text, o->text_len, take_part, &s, err);
-    qm_reasoning_flush(splitter, take_part, &s);
-    qm_reasoning_free(splitter);
-    return rc ? rc : s.rc;
+static int end_text(const struct qm_openai_request *r, struct qm_openai_part *p, const struct qm_outcome *o,
+                    struct qm_error *err) {
+    int rc = take_text(r, p, o->text + p->seen, o->text_len - p->seen, err);
+    return rc ? rc : qm_reasoning_flush(p->reasoning, NULL, NULL, err);
 }
 
 static int take_embedding(struct qm_openai_part *p, const struct qm_outcome *o, struct qm_error *err) {
@@ -61,13 +51,7 @@ static int take_embedding(struct qm_openai_part *p, const struct qm_outcome *o, 
 
 int qm_openai_request_done(struct qm_openai_request *r, int i, const struct qm_outcome *o, struct qm_error *err) {
     struct qm_openai_part *p = &r->parts[i];
-    int rc;
-    if (r->endpoint == QM_ENDPOINT_EMBEDDINGS)
-        rc = take_embedding(p, o, err);
-    else if (r->endpoint == QM_ENDPOINT_CHAT)
-        rc = split_reasoning(r, p, o, err);
-    else
-        rc = qm_buf_add(&p->text, o->text, o->text_len, err);
+    int rc = r->endpoint == QM_ENDPOINT_EMBEDDINGS ? take_embedding(p, o, err) : end_text(r, p, o, err);
     p->finish = o->finish;
     p->n_ids = o->n_ids;
     p->done = !rc;
@@ -85,17 +69,18 @@ static json_t *text_value(const struct qm_buf *b) {
 /* *calls: NULL where there are none; *content: what else there is. */
 static int split_calls(const struct qm_openai_request *r, const struct qm_openai_part *p, const char *id, int index,
                        json_t **calls, json_t **content, struct qm_error *err) {
+    const struct qm_buf *text = qm_reasoning_sum(p->reasoning, QM_PART_ANSWER);
     struct qm_buf rest = {0};
     char of[128];
     int rc = QM_OK;
     *calls = NULL;
     snprintf(of, sizeof of, "%.100s_%d", id, index);
     if (r->tools)
-        rc = qm_tool_calls(p->text.len ? p->text.data : "", p->text.len, of, calls, &rest, err);
+        rc = qm_tool_calls(text->len ? text->data : "", text->len, of, calls, &rest, err);
     while (r->one_call && json_array_size(*calls) > 1) /* as vLLM: the first is the answer */
         json_array_remove(*calls, json_array_size(*calls) - 1);
     if (!rc)
-        *content = !*calls ? text_value(&p->text) : rest.len ? text_value(&rest) : json_null();
+        *content = !*calls ? text_value(text) : rest.len ? text_value(&rest) : json_null();
     qm_buf_free(&rest);
     return rc;
 }
@@ -108,7 +93,8 @@ static json_t *chat_choice(const struct qm_openai_request *r, const char *id, in
         return NULL;
     const char *reason = calls && p->finish == QM_FINISH_STOP ? "tool_calls" : finish_reason(p->finish);
     json_t *logprobs = p->logprobs ? json_pack("{s:O, s:n}", "content", p->logprobs, "refusal") : json_null();
-    json_t *reasoning = p->reasoning.len ? text_value(&p->reasoning) : NULL;
+    const struct qm_buf *thought = qm_reasoning_sum(p->reasoning, QM_PART_REASONING);
+    json_t *reasoning = thought->len ? text_value(thought) : NULL;
     json_t *message = json_pack("{s:s, s:o, s:o*, s:o*, s:n}", "role", "assistant", "content", content,
                                 "reasoning_content", reasoning, "tool_calls", calls, "refusal");
     return json_pack("{s:i, s:o, s:o, s:s}", "index", index, "message", message, "logprobs", logprobs, "finish_reason",
@@ -147,11 +133,11 @@ static json_t *flat_logprobs(const json_t *list) {
 }
 
 /* The prompt's text before the answer's. NULL where memory is short. */
-static json_t *echoed_value(const struct qm_openai_request *r, const struct qm_openai_part *p, int index) {
+static json_t *echoed_value(const struct qm_openai_request *r, const struct qm_buf *text, int index) {
     const struct qm_buf *prompt = &r->echoed[index / r->choices];
     struct qm_buf both = {0};
     json_t *out = NULL;
-    if (!qm_buf_add(&both, prompt->data, prompt->len, NULL) && !qm_buf_add(&both, p->text.data, p->text.len, NULL))
+    if (!qm_buf_add(&both, prompt->data, prompt->len, NULL) && !qm_buf_add(&both, text->data, text->len, NULL))
         out = text_value(&both);
     qm_buf_free(&both);
     return out;
@@ -159,7 +145,8 @@ static json_t *echoed_value(const struct qm_openai_request *r, const struct qm_o
 
 static json_t *text_choice(const struct qm_openai_request *r, int index) {
     const struct qm_openai_part *p = &r->parts[index];
-    json_t *text = r->echo ? echoed_value(r, p, index) : text_value(&p->text);
+    const struct qm_buf *answer = qm_reasoning_sum(p->reasoning, QM_PART_ANSWER);
+    json_t *text = r->echo ? echoed_value(r, answer, index) : text_value(answer);
     json_t *logprobs = p->logprobs ? flat_logprobs(p->logprobs) : json_null();
     return json_pack("{s:i, s:o, s:o, s:s}", "index", index, "text", text, "logprobs", logprobs, "finish_reason",
                      finish_reason(p->finish));

@@ -112,11 +112,10 @@ static int64_t keep_prefix(struct qm_conversation *c, const struct qm_ids *promp
     return left;
 }
 
-/* What on_token gathers. */
+/* Between generation and whoever shows the text. */
 struct listener {
     const struct qm_turn *turn;
     struct qm_reasoning *splitter;
-    struct qm_buf part[2];
     size_t seen; /* bytes of the result's text */
     int stop, rc;
     struct qm_error *err;
@@ -124,17 +123,13 @@ struct listener {
 
 static void hear_part(void *arg, enum qm_part part, const char *text, size_t len) {
     struct listener *l = arg;
-    if (!l->rc)
-        l->rc = qm_buf_add(&l->part[part], text, len, l->err);
-    if (!l->rc && l->turn->on_text)
+    if (l->turn->on_text)
         l->stop |= l->turn->on_text(l->turn->arg, part, text, len);
 }
 
 static int hear_token(void *arg, const struct qm_generate_token *t) {
     struct listener *l = arg;
-    int rc = qm_reasoning_push(l->splitter, t->text, t->text_len, hear_part, l, l->err);
-    if (rc)
-        l->rc = rc;
+    l->rc = qm_reasoning_push(l->splitter, t->text, t->text_len, hear_part, l, l->err);
     l->seen += t->text_len;
     return l->rc || l->stop;
 }
@@ -145,7 +140,8 @@ static int hear_prefill(void *arg, int64_t done, int64_t total) {
 }
 
 static int add_answer(struct qm_conversation *c, const struct listener *l, struct qm_error *err) {
-    const struct qm_buf *reasoning = &l->part[QM_PART_REASONING], *answer = &l->part[QM_PART_ANSWER];
+    const struct qm_buf *reasoning = qm_reasoning_sum(l->splitter, QM_PART_REASONING);
+    const struct qm_buf *answer = qm_reasoning_sum(l->splitter, QM_PART_ANSWER);
     const char *key = c->format == QM_REASONING_HARMONY ? "thinking" : "reasoning_content";
     json_t *thought = reasoning->len ? json_stringn(reasoning->data, reasoning->len) : NULL;
     json_t *m = json_pack("{s:s, s:s%, s:o*}", "role", "assistant", "content", answer->len ? answer->data : "",
@@ -180,11 +176,10 @@ static int generate(struct qm_conversation *c, struct qm_ids *prompt, int64_t le
     int rc = qm_generate(&g, out, err);
     for (size_t i = 0; i < out->ids.len && !rc; i++)
         rc = qm_ids_push(prompt, out->ids.data[i], err);
+    rc = rc ? rc : l->rc;
     if (!rc) /* held back when it was interrupted */
         rc = qm_reasoning_push(l->splitter, out->text.data + l->seen, out->text.len - l->seen, hear_part, l, err);
-    if (!rc)
-        qm_reasoning_flush(l->splitter, hear_part, l);
-    return rc ? rc : l->rc;
+    return rc ? rc : qm_reasoning_flush(l->splitter, hear_part, l, err);
 }
 
 int qm_conversation_reply(struct qm_conversation *c, const struct qm_turn *turn, struct qm_generate_result *out,
@@ -219,8 +214,6 @@ int qm_conversation_reply(struct qm_conversation *c, const struct qm_turn *turn,
     if (rc)
         qm_generate_result_free(out);
     qm_reasoning_free(l.splitter);
-    qm_buf_free(&l.part[0]);
-    qm_buf_free(&l.part[1]);
     qm_ids_free(&prompt);
     return rc;
 }

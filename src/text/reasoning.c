@@ -1,11 +1,9 @@
-/* Reasoning and answer told apart: a small state machine over the text that is not given out yet, which is
- * never more than the possible beginning of a mark, or a harmony header. */
+/* Reasoning and answer told apart: a small state machine over the text that is not given out yet, which is never more
+ * than the possible beginning of a mark, or a harmony header. */
 #include "text/reasoning.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#include "base/buf.h"
 
 enum { HEADER_MAX = 512 };
 
@@ -22,6 +20,7 @@ struct qm_reasoning {
     enum qm_part part;
     const char *const *marks; /* that end BODY; the last is NULL */
     struct qm_buf held;
+    struct qm_buf sum[2];    /* by part, what was given out */
     bool trim_start;         /* newlines are dropped until something else comes */
     size_t pending_newlines; /* of reasoning, dropped if nothing follows */
 };
@@ -68,7 +67,7 @@ int qm_reasoning_new(enum qm_reasoning_format format, bool opened, struct qm_rea
     if (!r)
         return qm_fail_memory(err, sizeof *r, "a reasoning splitter");
     *r = (struct qm_reasoning){.format = format, .part = QM_PART_ANSWER};
-    r->state = format == QM_REASONING_HARMONY ? HEADER : START;
+    r->state = format == QM_REASONING_HARMONY ? HEADER : format == QM_REASONING_THINK ? START : REST;
     if (format == QM_REASONING_THINK && opened)
         enter_body(r, QM_PART_REASONING, think_end);
     return QM_OK;
@@ -78,6 +77,8 @@ void qm_reasoning_free(struct qm_reasoning *r) {
     if (!r)
         return;
     qm_buf_free(&r->held);
+    qm_buf_free(&r->sum[QM_PART_REASONING]);
+    qm_buf_free(&r->sum[QM_PART_ANSWER]);
     free(r);
 }
 
@@ -86,8 +87,23 @@ static void drop(struct qm_buf *b, size_t n) {
     memmove(b->data, b->data + n, b->len);
 }
 
+/* Who is told, and where an error goes. */
+struct out {
+    qm_part_fn *fn;
+    void *arg;
+    int rc;
+    struct qm_error *err;
+};
+
+static void tell(struct qm_reasoning *r, struct out *o, const char *text, size_t len) {
+    if (!o->rc)
+        o->rc = qm_buf_add(&r->sum[r->part], text, len, o->err);
+    if (!o->rc && o->fn)
+        o->fn(o->arg, r->part, text, len);
+}
+
 /* Gives out the first n held bytes, newlines trimmed where the format has it so. */
-static void give(struct qm_reasoning *r, size_t n, qm_part_fn *fn, void *arg) {
+static void give(struct qm_reasoning *r, size_t n, struct out *o) {
     const char *p = r->held.data;
     size_t len = n;
     while (r->trim_start && len && *p == '\n') {
@@ -105,8 +121,8 @@ static void give(struct qm_reasoning *r, size_t n, qm_part_fn *fn, void *arg) {
     }
     if (len) {
         for (; r->pending_newlines; r->pending_newlines--)
-            fn(arg, r->part, "\n", 1);
-        fn(arg, r->part, p, len);
+            tell(r, o, "\n", 1);
+        tell(r, o, p, len);
     }
     r->pending_newlines += newlines;
     drop(&r->held, n);
@@ -171,10 +187,10 @@ static bool read_header(struct qm_reasoning *r) {
     return true;
 }
 
-static bool read_body(struct qm_reasoning *r, qm_part_fn *fn, void *arg) {
+static bool read_body(struct qm_reasoning *r, struct out *o) {
     const char *mark;
     size_t at = find_mark(r->held.data, r->held.len, r->marks, &mark);
-    give(r, at, fn, arg);
+    give(r, at, o);
     if (!mark)
         return false;
     if (mark != channel_mark && mark != start_mark) /* which begin a header themselves */
@@ -188,27 +204,28 @@ static bool read_body(struct qm_reasoning *r, qm_part_fn *fn, void *arg) {
     return true;
 }
 
-static bool advance(struct qm_reasoning *r, qm_part_fn *fn, void *arg) {
+static bool advance(struct qm_reasoning *r, struct out *o) {
     if (!r->held.len)
         return false;
     switch (r->state) {
     case START: return begin(r);
     case HEADER: return read_header(r);
-    case BODY: return read_body(r, fn, arg);
-    case REST: give(r, r->held.len, fn, arg); return false;
+    case BODY: return read_body(r, o);
+    case REST: give(r, r->held.len, o); return false;
     }
     return false;
 }
 
 int qm_reasoning_push(struct qm_reasoning *r, const char *text, size_t len, qm_part_fn *fn, void *arg,
                       struct qm_error *err) {
-    int rc = qm_buf_add(&r->held, text, len, err);
-    while (!rc && advance(r, fn, arg))
+    struct out o = {.fn = fn, .arg = arg, .rc = qm_buf_add(&r->held, text, len, err), .err = err};
+    while (!o.rc && advance(r, &o))
         ;
-    return rc;
+    return o.rc;
 }
 
-void qm_reasoning_flush(struct qm_reasoning *r, qm_part_fn *fn, void *arg) {
+int qm_reasoning_flush(struct qm_reasoning *r, qm_part_fn *fn, void *arg, struct qm_error *err) {
+    struct out o = {.fn = fn, .arg = arg, .err = err};
     if (r->state == HEADER) {
         /* A header that was cut off is no text; what is no header is an answer. */
         if (r->held.len >= 2 && memcmp(r->held.data, "<|", 2) == 0)
@@ -216,6 +233,11 @@ void qm_reasoning_flush(struct qm_reasoning *r, qm_part_fn *fn, void *arg) {
         r->part = QM_PART_ANSWER;
     }
     if (r->held.len)
-        give(r, r->held.len, fn, arg);
+        give(r, r->held.len, &o);
     r->held.len = 0;
+    return o.rc;
+}
+
+const struct qm_buf *qm_reasoning_sum(const struct qm_reasoning *r, enum qm_part part) {
+    return &r->sum[part];
 }

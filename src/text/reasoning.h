@@ -1,5 +1,8 @@
-/* Streamed text of thinking models, told apart into reasoning and answer, wherever the pieces are cut.
+/* Generated text told apart into reasoning and answer as it comes, wherever it is cut into pieces. What is given out
+ * piece by piece is also kept: the whole of a part is the sum of its pieces, so an answer that is not streamed is the
+ * streamed one put together.
  *
+ * QM_REASONING_NONE: all of it is the answer.
  * QM_REASONING_THINK: "<think>...</think>answer", where the prompt may have opened the block already. Text
  * that does not begin with <think> is an answer. Newlines around the reasoning are not part of it, nor those
  * before the answer that follows it.
@@ -14,10 +17,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/buf.h"
 #include "base/error.h"
 #include "text/tokenizer/tokenizer.h"
 
-enum qm_reasoning_format { QM_REASONING_THINK, QM_REASONING_HARMONY };
+enum qm_reasoning_format { QM_REASONING_NONE, QM_REASONING_THINK, QM_REASONING_HARMONY };
 enum qm_part { QM_PART_REASONING, QM_PART_ANSWER };
 
 /* Called with at least one byte; whole UTF-8 characters where the input is. */
@@ -30,11 +34,16 @@ enum qm_reasoning_format qm_reasoning_detect(const struct qm_tokenizer *t, bool 
 bool qm_reasoning_opened(const char *prompt, size_t len);
 
 struct qm_reasoning;
+/* opened: see qm_reasoning_opened. */
 int qm_reasoning_new(enum qm_reasoning_format format, bool opened, struct qm_reasoning **out, struct qm_error *err);
 void qm_reasoning_free(struct qm_reasoning *r);
+/* The next piece of the text, of any length; gives out what is sure then. fn: NULL where nobody listens. After an error
+ * it can only be freed. */
 int qm_reasoning_push(struct qm_reasoning *r, const char *text, size_t len, qm_part_fn *fn, void *arg,
                       struct qm_error *err);
 /* The text has ended: gives out what was held back. */
-void qm_reasoning_flush(struct qm_reasoning *r, qm_part_fn *fn, void *arg);
+int qm_reasoning_flush(struct qm_reasoning *r, qm_part_fn *fn, void *arg, struct qm_error *err);
+/* What was given out of a part so far; borrowed. Its data is NULL where that is nothing. */
+const struct qm_buf *qm_reasoning_sum(const struct qm_reasoning *r, enum qm_part part);
 
 #endif

@@ -275,6 +275,41 @@ static void finish(struct qm_openai_request *r, int i, enum qm_finish how, const
     assert_int_equal(qm_openai_request_done(r, i, &o, &err), QM_OK);
 }
 
+/* Its text byte by byte as tokens bring it, all but the last `late` bytes, which the outcome alone has. */
+static void stream(struct qm_openai_request *r, int i, enum qm_finish how, const char *text, int64_t n_ids,
+                   size_t late) {
+    struct qm_error err = {0};
+    for (size_t at = 0; at + late < strlen(text); at++) {
+        struct qm_generate_token t = {.id = 1, .text = text + at, .text_len = 1};
+        assert_int_equal(qm_openai_request_token(r, i, &t, &err), QM_OK);
+    }
+    finish(r, i, how, text, n_ids);
+}
+
+/* However the text comes, the answer is the same. */
+static void streamed_responses(void **state) {
+    (void)state;
+    static const char *const texts[] = {"<think>\nhm\n</think>\n\nGrüße.", "a </think> b", "", "<think>cut"};
+    static const char *const bodies[] = {CHAT_OF(""), "{\"prompt\": \"x\", \"echo\": true}"};
+    for (size_t i = 0; i < 8; i++)
+        for (size_t late = 0; late <= strlen(texts[i / 2]); late++) {
+            enum qm_endpoint e = i % 2 ? QM_ENDPOINT_COMPLETIONS : QM_ENDPOINT_CHAT;
+            struct qm_openai_request *whole = taken(e, bodies[i % 2]), *pieces = taken(e, bodies[i % 2]);
+            struct qm_buf want = {0};
+            struct qm_error err = {0};
+            json_t *response;
+            finish(whole, 0, QM_FINISH_STOP, texts[i / 2], 9);
+            stream(pieces, 0, QM_FINISH_STOP, texts[i / 2], 9, late);
+            assert_int_equal(qm_openai_response(whole, "id-1", 1700000000, &response, &err), QM_OK);
+            assert_int_equal(qm_openai_dump(response, &want, &err), QM_OK);
+            json_decref(response);
+            assert_response(pieces, want.data);
+            qm_buf_free(&want);
+            qm_openai_request_free(whole);
+            qm_openai_request_free(pieces);
+        }
+}
+
 static void chat_response(void **state) {
     (void)state;
     struct qm_openai_request *r = taken(QM_ENDPOINT_CHAT, CHAT_OF(", \"model\": \"m\", \"n\": 2"));
@@ -643,6 +678,7 @@ int main(void) {
         cmocka_unit_test(refusals),
         cmocka_unit_test(too_many_together),
         cmocka_unit_test(chat_response),
+        cmocka_unit_test(streamed_responses),
         cmocka_unit_test(tool_calls),
         cmocka_unit_test(text_response),
         cmocka_unit_test(padded_response),

@@ -36,6 +36,7 @@
 #define qm_reasoning_free fake_reasoning_free
 #define qm_reasoning_push fake_reasoning_push
 #define qm_reasoning_flush fake_reasoning_flush
+#define qm_reasoning_sum fake_reasoning_sum
 #include "session/conversation.c"
 #include "text/reasoning.c"
 

@@ -36,9 +36,11 @@ static void every_cut(enum qm_reasoning_format format, bool opened, const char *
             size_t n = len - i < piece ? len - i : piece;
             assert_int_equal(qm_reasoning_push(r, text + i, n, collect, &p, &err), QM_OK);
         }
-        qm_reasoning_flush(r, collect, &p);
+        assert_int_equal(qm_reasoning_flush(r, collect, &p, &err), QM_OK);
         assert_string_equal(string(&p.text[QM_PART_REASONING]), reasoning);
         assert_string_equal(string(&p.text[QM_PART_ANSWER]), answer);
+        assert_string_equal(string(qm_reasoning_sum(r, QM_PART_REASONING)), reasoning);
+        assert_string_equal(string(qm_reasoning_sum(r, QM_PART_ANSWER)), answer);
         qm_buf_free(&p.text[0]);
         qm_buf_free(&p.text[1]);
         qm_reasoning_free(r);
@@ -104,6 +106,28 @@ static void test_long_header(void **state) {
     every_cut(QM_REASONING_HARMONY, false, text, "", text);
 }
 
+static void test_none(void **state) {
+    (void)state;
+    every_cut(QM_REASONING_NONE, false, "\n<think>a</think><|end|>b\n", "", "\n<think>a</think><|end|>b\n");
+    every_cut(QM_REASONING_NONE, true, "a", "", "a");
+}
+
+/* The sums are there without a listener too, and before anything has come. */
+static void test_without_a_listener(void **state) {
+    (void)state;
+    struct qm_reasoning *r;
+    struct qm_error err;
+    assert_int_equal(qm_reasoning_new(QM_REASONING_THINK, false, &r, &err), QM_OK);
+    assert_int_equal(qm_reasoning_sum(r, QM_PART_REASONING)->len, 0);
+    assert_int_equal(qm_reasoning_push(r, "<think>a</thi", 13, NULL, NULL, &err), QM_OK);
+    assert_string_equal(string(qm_reasoning_sum(r, QM_PART_REASONING)), "a");
+    assert_int_equal(qm_reasoning_push(r, "nk>b", 4, NULL, NULL, &err), QM_OK);
+    assert_int_equal(qm_reasoning_flush(r, NULL, NULL, &err), QM_OK);
+    assert_string_equal(string(qm_reasoning_sum(r, QM_PART_REASONING)), "a");
+    assert_string_equal(string(qm_reasoning_sum(r, QM_PART_ANSWER)), "b");
+    qm_reasoning_free(r);
+}
+
 /* Nothing sure is held back. */
 static void test_at_once(void **state) {
     (void)state;
@@ -122,8 +146,14 @@ static void test_at_once(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_think),   cmocka_unit_test(test_opened),      cmocka_unit_test(test_no_reasoning),
-        cmocka_unit_test(test_harmony), cmocka_unit_test(test_long_header), cmocka_unit_test(test_at_once),
+        cmocka_unit_test(test_think),
+        cmocka_unit_test(test_opened),
+        cmocka_unit_test(test_no_reasoning),
+        cmocka_unit_test(test_harmony),
+        cmocka_unit_test(test_long_header),
+        cmocka_unit_test(test_none),
+        cmocka_unit_test(test_without_a_listener),
+        cmocka_unit_test(test_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
