@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/size.h"
 #include "numa/internal.h"
 #include "numa/memory.h"
 
@@ -142,9 +143,8 @@ static void name_machine(struct qm_machine *m) {
     const struct qm_topology *t = &m->topology;
     snprintf(m->identity, sizeof m->identity,
              "%s; packages %d, nodes %d, cores %d, threads %d of %d; memory %.0f GiB; cache %.0f MiB; microcode %s",
-             t->cpu_model, t->packages, t->nodes, t->cores, t->cpus, m->cpus_online,
-             (double)m->memory / (double)(1 << 30), (double)qm_machine_cache_bytes(m) / (1 << 20),
-             m->microcode[0] ? m->microcode : "unknown");
+             t->cpu_model, t->packages, t->nodes, t->cores, t->cpus, m->cpus_online, qm_gib(m->memory),
+             (double)qm_machine_cache_bytes(m) / (1 << 20), m->microcode[0] ? m->microcode : "unknown");
     for (char *p = m->identity; *p; p++) /* it is written into JSON */
         if (*p < 32 || *p > 126)
             *p = '?';

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/size.h"
 #include "numa/internal.h"
 
 #define KIB 1024ull
@@ -111,20 +112,11 @@ static void bind_pages(struct qm_memory *m, bool strict) {
         m->bind_error = errno;
 }
 
-static void size_text(char *to, size_t size, uint64_t bytes) {
-    if (bytes >= GIB)
-        snprintf(to, size, "%.2f GiB", (double)bytes / (double)GIB);
-    else if (bytes >= MIB)
-        snprintf(to, size, "%.1f MiB", (double)bytes / (double)MIB);
-    else
-        snprintf(to, size, "%" PRIu64 " bytes", bytes);
-}
-
 static int fail_fit(struct qm_error *err, size_t bytes, const char *what, bool known, uint64_t available) {
     char need[32], have[32] = "an unknown amount";
-    size_text(need, sizeof need, bytes);
+    qm_size_text(bytes, need, sizeof need);
     if (known)
-        size_text(have, sizeof have, available);
+        qm_size_text(available, have, sizeof have);
     return qm_fail(err, QM_FIT,
                    "%s needs %s of memory, %s is available; free memory, raise the limit "
                    "(cgroup, ulimit -v), or use a smaller model, context or batch",

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/size.h"
 #include "offload/emulated/emulated_private.h"
 #include "offload/emulated/seconds.h"
 
@@ -238,9 +239,8 @@ static int check_memory(const struct qm_device_load *l, const struct qm_emulated
         err, QM_FIT,
         "%s: %.2f GiB placed there (weights %.2f, KV cache for %lld tokens %.2f, activations %.2f, streaming "
         "%.2f), but it has %.2f GiB",
-        c->name, (double)m->total / 0x1p30, (double)m->weights / 0x1p30,
-        (long long)(l->workload.context * l->workload.sequences), (double)m->kv / 0x1p30,
-        (double)m->activations / 0x1p30, (double)m->workspace / 0x1p30, (double)c->memory / 0x1p30);
+        c->name, qm_gib(m->total), qm_gib(m->weights), (long long)(l->workload.context * l->workload.sequences),
+        qm_gib(m->kv), qm_gib(m->activations), qm_gib(m->workspace), qm_gib(c->memory));
 }
 
 static int open_device(const void *config, const struct qm_device_load *load, struct qm_device **out,

@@ -11,6 +11,7 @@
 #include "engine/memory.h"
 #include "numa/memory.h"
 #include "numa/topology.h"
+#include "report/numbers.h"
 #include "text/template/chat.h"
 
 enum { MAX_NOTES = 16 };

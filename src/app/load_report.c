@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "report/numbers.h"
+
 static double share(const struct qm_page_count *c) {
     return c->pages ? (double)c->in_place / (double)c->pages : 1;
 }

@@ -11,6 +11,7 @@
 #include "app/machine/measuring.h"
 #include "app/open_model.h"
 #include "base/file.h"
+#include "base/size.h"
 #include "engine/plan_file.h"
 #include "numa/memory.h"
 #include "planner/calibrate.h"
@@ -267,7 +268,7 @@ void qm_offload_note_short(const struct qm_speed *s, const struct qm_plan_answer
     for (int d = 1; d < a->placement.devices; d++)
         if (short_of(s, a, d))
             qm_note(progress, "%s has %.2f GiB free, %.2f were planned: planned again with what is free",
-                    s->device[d - 1].name, (double)s->device[d - 1].free / 0x1p30, (double)needed_on(a, d) / 0x1p30);
+                    s->device[d - 1].name, qm_gib(s->device[d - 1].free), qm_gib(needed_on(a, d)));
 }
 
 void qm_offload_take_free(struct qm_speed *s) {
@@ -442,7 +443,7 @@ void qm_offload_report(const struct qm_engine *e, struct qm_progress *progress) 
         qm_engine_device_report(e, d, &r);
         qm_note(progress,
                 "%s: emulated device: times are simulated; %.2f GiB, computed %.3g s, link %.3g s up and %.3g s down%s",
-                r.name, (double)r.memory.total / 0x1p30, r.work_seconds, r.up_seconds, r.down_seconds,
+                r.name, qm_gib(r.memory.total), r.work_seconds, r.up_seconds, r.down_seconds,
                 r.failed ? "; failed" : "");
     }
 }

@@ -12,6 +12,7 @@
 
 #include "base/utf8.h"
 #include "base/words.h"
+#include "report/numbers.h"
 
 static const double LIVE_SECONDS = 0.1, PLAIN_SECONDS = 10, TICK_SECONDS = 1;
 
@@ -26,41 +27,6 @@ struct qm_progress_ticker {
     struct qm_progress_state state;
     double started, spoken; /* seconds, monotonic */
 };
-
-static const char *scaled(double x, double step, const char *const units[5], char *out, int size) {
-    int u = 0;
-    while (x >= 999.5 && u < 4) {
-        x /= step;
-        u++;
-    }
-    snprintf(out, (size_t)size, x < 99.5 && u > 0 ? "%.1f %s" : "%.0f %s", x, units[u]);
-    return out;
-}
-
-const char *qm_bytes_text(double bytes, char *out, int size) {
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    return scaled(bytes, 1024, units, out, size);
-}
-
-const char *qm_bytes_rate_text(double rate, char *out, int size) {
-    static const char *const units[] = {"B/s", "kB/s", "MB/s", "GB/s", "TB/s"};
-    return scaled(rate, 1000, units, out, size);
-}
-
-const char *qm_duration_text(double seconds, char *out, int size) {
-    long long s = (long long)(seconds + 0.5);
-    if (seconds < 9.95)
-        snprintf(out, (size_t)size, "%.1f s", seconds);
-    else if (s >= 48 * 3600)
-        snprintf(out, (size_t)size, "%lld days %lld h", s / 86400, s / 3600 % 24);
-    else if (s >= 3600)
-        snprintf(out, (size_t)size, "%lld h %lld min", s / 3600, s / 60 % 60);
-    else if (s >= 60)
-        snprintf(out, (size_t)size, "%lld min %lld s", s / 60, s % 60);
-    else
-        snprintf(out, (size_t)size, "%lld s", s);
-    return out;
-}
 
 bool qm_terminal_escapes(int fd) {
     const char *type = getenv("TERM");

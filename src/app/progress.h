@@ -43,13 +43,6 @@ struct qm_progress_state {
 /* The line in at most `width` columns: where it is too long, the rate is left out, then what is left. */
 const char *qm_progress_text(const struct qm_progress_state *s, int width, char *out, int size);
 
-/* Sizes, of memory and of files: "1.5 GiB" and the like. */
-const char *qm_bytes_text(double bytes, char *out, int size);
-/* Rates, as bandwidths are told: "1.5 GB/s", decimal. */
-const char *qm_bytes_rate_text(double rate, char *out, int size);
-/* "12 s", "3 min 20 s", "5 h 20 min". */
-const char *qm_duration_text(double seconds, char *out, int size);
-
 /* Whether a file descriptor is a terminal that knows escape sequences: not TERM=dumb. */
 bool qm_terminal_escapes(int fd);
 /* Columns of the terminal behind a file descriptor; 80 where it does not say, or is none. */

@@ -4,14 +4,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/size.h"
 #include "engine/packed.h"
 
 /* Left to others, on the machine and on each node: page tables, buffers, what is allocated meanwhile. */
 enum { NODE_RESERVE_BYTES = 128 << 20 };
-
-static double gib(uint64_t bytes) {
-    return (double)bytes / (double)(1 << 30);
-}
 
 static int refuse_memory(const struct qm_model *m, const struct qm_workload *w, const struct qm_memory_table *t,
                          uint64_t available, struct qm_error *err) {
@@ -22,12 +19,12 @@ static int refuse_memory(const struct qm_model *m, const struct qm_workload *w, 
     enum qm_remedy less = t->weights > available ? QM_REMEDY_NONE
                           : w->kv_memory         ? QM_REMEDY_SMALLER_KV_MEMORY
                                                  : QM_REMEDY_SMALLER_CONTEXT;
-    int rc =
-        qm_fail(err, QM_FIT,
-                "not enough memory for the %s: %.2f GiB needed (weights %.2f, KV cache for %lld tokens %.2f, "
-                "activations %.2f), "
-                "%.2f GiB available",
-                part, gib(t->total), gib(t->weights), (long long)tokens, gib(t->kv), gib(t->scratch), gib(available));
+    int rc = qm_fail(err, QM_FIT,
+                     "not enough memory for the %s: %.2f GiB needed (weights %.2f, KV cache for %lld tokens %.2f, "
+                     "activations %.2f), "
+                     "%.2f GiB available",
+                     part, qm_gib(t->total), qm_gib(t->weights), (long long)tokens, qm_gib(t->kv), qm_gib(t->scratch),
+                     qm_gib(available));
     return qm_remedy(err, less, rc);
 }
 
@@ -103,7 +100,7 @@ int qm_homes_plan(const struct qm_model *m, const struct qm_workload *w, const s
                 qm_buf_printf(notes, err,
                               "NUMA node %d has %.2f GiB left of %.2f needed there: the rest goes to other nodes, from "
                               "where it is read more slowly\n",
-                              home->node, gib(available), gib(need));
+                              home->node, qm_gib(available), qm_gib(need));
     }
     return rc;
 }

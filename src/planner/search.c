@@ -4,13 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/size.h"
 #include "planner/search_private.h"
 
 enum { EVERY = 4096 };
-
-static double gib(uint64_t bytes) {
-    return (double)bytes / (double)(1 << 30);
-}
 
 static const char *device_name(const struct qm_speed *s, int device) {
     return device == QM_DEVICE_CPU ? "cpu" : s->device[device - 1].name;
@@ -94,9 +91,9 @@ static int take_pins(struct qm_search *s, struct qm_error *err) {
                 err, QM_REMEDY_FEWER_PINS,
                 qm_fail(err, QM_FIT,
                         "%s is %.2f GiB short for the %s pinned to it: %.2f GiB needed, %.2f GiB available",
-                        device_name(a->setup.speed, d), gib(m.total - a->budget[d]),
+                        device_name(a->setup.speed, d), qm_gib(m.total - a->budget[d]),
                         qm_memory_short_part(m.weights, m.activations + m.workspace, m.maps, a->budget[d]),
-                        gib(m.total) + 0.005, gib(a->budget[d])));
+                        qm_gib(m.total) + 0.005, qm_gib(a->budget[d])));
         uint64_t taken = m.total ? m.total : scratch.total;
         s->free[d] = a->budget[d] > taken ? a->budget[d] - taken : 0;
     }
@@ -403,9 +400,10 @@ static int last_layers(struct qm_search *s, struct qm_error *err) {
                 need += s->items[j].pinned ? 0 : s->items[j].bytes;
             for (int d = 1; d < p.devices; d++)
                 there += s->free[d];
-            rc = qm_fail(
-                err, QM_FIT, "the devices are %.2f GiB short for the last %lld layers: %.2f GiB needed, %.2f GiB free",
-                gib(need > there ? need - there : item->bytes), (long long)a->last_layers, gib(need), gib(there));
+            rc = qm_fail(err, QM_FIT,
+                         "the devices are %.2f GiB short for the last %lld layers: %.2f GiB needed, %.2f GiB free",
+                         qm_gib(need > there ? need - there : item->bytes), (long long)a->last_layers, qm_gib(need),
+                         qm_gib(there));
             qm_remedy(err, QM_REMEDY_FEWER_LAYERS, rc);
         } else {
             room[device] -= item->bytes;
@@ -455,7 +453,8 @@ static int refuse(const struct qm_search *s, struct qm_error *err) {
         err, QM_REMEDY_MORE_MEMORY,
         qm_fail(err, QM_FIT,
                 "the CPU is %.2f GiB short for the %s, with all that fits on the devices: %.2f GiB of RAM are there",
-                gib(s->least_short), s->least_part ? s->least_part : "weights", gib(s->ask->budget[QM_DEVICE_CPU])));
+                qm_gib(s->least_short), s->least_part ? s->least_part : "weights",
+                qm_gib(s->ask->budget[QM_DEVICE_CPU])));
 }
 
 int qm_search(const struct qm_search_ask *ask, struct qm_search_result *out, struct qm_error *err) {

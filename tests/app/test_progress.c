@@ -93,15 +93,6 @@ static void alive(void **state) {
     assert_string_equal(captured(begin_and_end, &quiet), "");
 }
 
-static void durations(void **state) {
-    (void)state;
-    char text[32];
-    assert_string_equal(qm_duration_text(0.5, text, sizeof text), "0.5 s");
-    assert_string_equal(qm_duration_text(12.4, text, sizeof text), "12 s");
-    assert_string_equal(qm_duration_text(200, text, sizeof text), "3 min 20 s");
-    assert_string_equal(qm_duration_text(19200, text, sizeof text), "5 h 20 min");
-}
-
 static void words(void **state) {
     (void)state;
     assert_string_equal(qm_s(0), "s");
@@ -112,7 +103,6 @@ static void words(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(texts), cmocka_unit_test(alive), cmocka_unit_test(durations),
-                                       cmocka_unit_test(words)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(texts), cmocka_unit_test(alive), cmocka_unit_test(words)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

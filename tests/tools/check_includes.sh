@@ -43,7 +43,8 @@ BEGIN {
     may["planner"] = "base model engine planner simd numa"
     may["session"] = "base text model engine session simd"
     may["protocol"] = "base text session protocol"
-    may["app"] = "base text model engine planner session protocol app simd numa offload"
+    may["report"] = "base report"
+    may["app"] = "base text model engine planner session protocol report app simd numa offload"
     may["simd"] = "base simd"
     may["numa"] = "base numa"
     may["offload"] = "base model numa offload src/engine/device.h src/engine/batch.h src/engine/cpu/cpu.h src/engine/units.h"
@@ -76,7 +77,7 @@ self_test() {
     dir=$(mktemp -d) || exit 5
     # shellcheck disable=SC2064 # the name of now
     trap "rm -rf '$dir'" EXIT
-    mkdir -p "$dir"/src/{base,text,model/arch,engine/private,planner,session,protocol,app} "$dir"/{simd/avx2,numa,offload,tests}
+    mkdir -p "$dir"/src/{base,text,model/arch,engine/private,planner,session,protocol,report,app} "$dir"/{simd/avx2,numa,offload,tests}
     for h in src/base/error.h src/model/model.h src/planner/time.h src/engine/engine.h src/engine/device.h \
         src/engine/private/kv.h src/session/sampler.h simd/kernels.h simd/tables_internal.h numa/team.h; do
         echo >"$dir/$h"
@@ -96,6 +97,7 @@ self_test() {
     printf '#include "simd/tables_internal.h"\n#include "engine/private/kv.h"\n' >"$dir/src/app/bad.c"
     printf '#include "model/model.h"\n' >"$dir/src/text/bad.c"
     printf '#include "engine/engine.h"\n' >"$dir/src/protocol/bad.c"
+    printf '#include "planner/time.h"\n' >"$dir/src/report/bad.c"
     printf '#include "numa/team.h"\n' >"$dir/simd/bad.c"
     printf '#include "engine/engine.h"\n' >"$dir/offload/bad.c"
     printf '#include "nowhere.h"\n' >"$dir/numa/bad.c"
@@ -114,10 +116,11 @@ src/text/bad.c:1: text may not include src/model/model.h
 src/protocol/bad.c:1: protocol may not include src/engine/engine.h
 src/app/bad.c:1: simd/tables_internal.h is private to simd
 src/app/bad.c:2: src/engine/private/kv.h is private to engine
+src/report/bad.c:1: report may not include src/planner/time.h
 simd/bad.c:1: simd may not include numa/team.h
 offload/bad.c:1: offload may not include src/engine/engine.h
 numa/bad.c:1: "nowhere.h" is neither beside the file
-11 of 18 includes break the rule
+12 of 19 includes break the rule
 WANT
     [ $failed = 0 ] && echo "self-test: every backwards arrow was caught"
     return $failed

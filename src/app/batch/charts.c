@@ -9,6 +9,7 @@
 #include "app/batch/clock.h"
 #include "app/batch/show.h"
 #include "app/html.h"
+#include "report/numbers.h"
 
 /* A picture's own units, stretched to the width there is; bars drawn; sequences side by side. */
 enum { WIDE = 1000, HIGH = 100, BARS = 3000, LANES = 256, LANE = 10 };

@@ -18,6 +18,7 @@
 #include "base/words.h"
 #include "numa/memory.h"
 #include "protocol/request.h"
+#include "report/numbers.h"
 
 struct check {
     const struct qm_args *args;

@@ -7,6 +7,7 @@
 #include "app/open_model.h"
 #include "app/progress.h"
 #include "numa/memory.h"
+#include "report/numbers.h"
 #include "session/scheduler.h"
 
 /* What is free differs by some percent from one start to the next: that alone stops no job. */

@@ -11,6 +11,7 @@
 #include "app/plan/job_model.h"
 #include "app/progress.h"
 #include "planner/noise.h"
+#include "report/numbers.h"
 
 /* Rows that are kept to stand for others; so many others are added one by one, more by proportion; a longer row is not
  * taken apart, since that takes its time; bytes of a token and the known share of a prompt that begins as another,

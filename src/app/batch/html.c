@@ -16,6 +16,7 @@
 #include "app/html.h"
 #include "base/file.h"
 #include "base/words.h"
+#include "report/numbers.h"
 
 /* Rows that a table lists. */
 enum { LISTED = 200 };

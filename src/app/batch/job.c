@@ -24,6 +24,7 @@
 #include "app/signals.h"
 #include "app/weights_known.h"
 #include "base/file.h"
+#include "base/size.h"
 #include "base/words.h"
 #include "numa/machine.h"
 
@@ -323,7 +324,7 @@ static int keep_circumstances(struct job *j, const char *energy, struct qm_error
     if (!rc) {
         snprintf(text, sizeof text, "%s, %d thread%s, %s, %.1f GiB of memory", m->topology.cpu_model,
                  qm_engine_threads(j->model.engine), qm_s(qm_engine_threads(j->model.engine)),
-                 qm_args_text(j->args, QM_OPT_ISA, qm_isa_name(qm_isa_auto())), (double)m->memory / (1 << 30));
+                 qm_args_text(j->args, QM_OPT_ISA, qm_isa_name(qm_isa_auto())), qm_gib(m->memory));
         rc = qm_journal_set(j->journal, "machine", text, err);
         qm_machine_free(m);
     }

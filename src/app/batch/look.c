@@ -12,6 +12,7 @@
 #include "app/batch/output.h"
 #include "app/batch/show.h"
 #include "app/out.h"
+#include "report/numbers.h"
 
 static int open_both(const char *output, struct qm_batch_paths *paths, struct qm_journal **j, struct qm_error *err) {
     *j = NULL;

@@ -8,6 +8,7 @@
 #include "app/batch/pace.h"
 #include "app/batch/show.h"
 #include "base/words.h"
+#include "report/numbers.h"
 
 struct slowest {
     struct qm_batch_pace pace;

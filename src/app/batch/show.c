@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/utf8.h"
+#include "report/numbers.h"
 
 static const double PANEL_SECONDS = 0.5, LINE_SECONDS = 60;
 

@@ -8,6 +8,8 @@
 #include "app/load_report.h"
 #include "app/offload.h"
 #include "app/version.h"
+#include "base/size.h"
+#include "report/numbers.h"
 
 const char qm_bench_scaling[] =
     "all layers: tokens/s of the whole model, estimated = t/s x T(layers run) / T(all layers), where T = max(bytes / "
@@ -208,14 +210,13 @@ static int cell_model(const json_t *row, struct qm_buf *out, struct qm_error *er
 }
 
 static int cell_size(const json_t *row, struct qm_buf *out, struct qm_error *err) {
-    double bytes = number(row, "model_size");
-    bool small = bytes < (double)(1 << 30);
-    return qm_buf_printf(out, err, small ? "%.1f MiB" : "%.2f GiB", bytes / (double)(small ? 1 << 20 : 1 << 30));
+    char text[32];
+    return qm_buf_str(out, qm_size_text((uint64_t)integer(row, "model_size"), text, sizeof text), err);
 }
 
 static int cell_params(const json_t *row, struct qm_buf *out, struct qm_error *err) {
-    double n = number(row, "model_n_params");
-    return n < 1e9 ? qm_buf_printf(out, err, "%.2f M", n / 1e6) : qm_buf_printf(out, err, "%.2f B", n / 1e9);
+    char text[32];
+    return qm_buf_str(out, qm_count_text(number(row, "model_n_params"), text, sizeof text), err);
 }
 
 static int cell_threads(const json_t *row, struct qm_buf *out, struct qm_error *err) {

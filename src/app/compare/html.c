@@ -7,6 +7,7 @@
 #include "app/compare/compare.h"
 #include "app/html.h"
 #include "app/out.h"
+#include "base/size.h"
 #include "base/words.h"
 
 enum {
@@ -300,13 +301,9 @@ static int table(const struct qm_compare_report *r, const struct qm_compare_repo
     return rc ? rc : qm_out_text("</table></div>\n", err);
 }
 
-static double gib(uint64_t bytes) {
-    return (double)bytes / (double)(1 << 30);
-}
-
 static int memory_row(const struct qm_compare_config *c, const char *where, uint64_t weights, uint64_t kv, double rest,
                       double total, double placed, struct qm_error *err) {
-    const double cells[] = {gib(weights), gib(kv), rest, total, 100 * placed};
+    const double cells[] = {qm_gib(weights), qm_gib(kv), rest, total, 100 * placed};
     int rc = qm_out_text("<tr><td>", err);
     rc = rc ? rc : qm_html_text(c->name, err);
     rc = rc ? rc : qm_out_text(c->why_not[0] ? " (planned)</td><td>" : "</td><td>", err);
@@ -328,15 +325,15 @@ static int memory(const struct qm_compare_report *r, struct qm_error *err) {
         const struct qm_compare_config *c = &r->config[i];
         for (int m = 0; m < c->n_memory && !rc; m++) {
             const struct qm_compare_memory *at = &c->memory[m];
-            rc = memory_row(c, at->device, at->weights, at->kv, gib(at->activations + at->workspace), gib(at->total),
-                            NAN, err);
+            rc = memory_row(c, at->device, at->weights, at->kv, qm_gib(at->activations + at->workspace),
+                            qm_gib(at->total), NAN, err);
         }
         for (int k = 0; k < c->n_nodes && c->n_nodes > 1 && !rc; k++) {
             const struct qm_compare_node *at = &c->node[k];
             char name[32];
             nodes = true;
             snprintf(name, sizeof name, "node %d", at->number);
-            rc = memory_row(c, name, at->weights, at->kv, NAN, gib(at->weights + at->kv), at->placed, err);
+            rc = memory_row(c, name, at->weights, at->kv, NAN, qm_gib(at->weights + at->kv), at->placed, err);
         }
     }
     rc = rc ? rc : qm_out_text("</table></div>\n", err);

@@ -7,6 +7,7 @@
 #include "app/offload.h"
 #include "app/predictor.h"
 #include "app/remedy.h"
+#include "base/size.h"
 #include "engine/units.h"
 
 static const double QUIET_PERCENT = 97, LEAST_PERCENT = 10;
@@ -135,8 +136,7 @@ static void why_not(const struct qm_compare_spec *s, struct qm_compare_config *c
     else if (real)
         snprintf(c->why_not, sizeof c->why_not,
                  "this build computes on no GPU; predicted for %s: %.1f GiB, reads %.0f GB/s, BF16 %.0f TFLOP/s", name,
-                 (double)s->speed->device[0].memory / (double)(1 << 30), s->speed->device[0].read * 1e-9,
-                 s->speed->device[0].bf16 * 1e-12);
+                 qm_gib(s->speed->device[0].memory), s->speed->device[0].read * 1e-9, s->speed->device[0].bf16 * 1e-12);
 }
 
 static void take_memory(const struct qm_compare_spec *s, struct qm_compare_config *c) {

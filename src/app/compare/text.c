@@ -8,28 +8,18 @@
 #include "app/compare/compare.h"
 #include "app/out.h"
 #include "app/remedy.h"
+#include "base/size.h"
 #include "base/words.h"
+#include "report/numbers.h"
 
 enum { NAME = 18 };
-
-/* The number in `digits` significant ones, or "-". */
-static const char *cell(double x, int digits, char *out, size_t size) {
-    if (!isfinite(x))
-        snprintf(out, size, "-");
-    else if (fabs(x) >= 1e6)
-        snprintf(out, size, "%.*gM", digits, x * 1e-6);
-    else if (fabs(x) >= pow(10, digits - 1))
-        snprintf(out, size, "%.0f", x);
-    else
-        snprintf(out, size, "%.*g", digits, x);
-    return out;
-}
 
 static const char *range(const struct qm_figure *f, char *out, size_t size) {
     snprintf(out, size, "-");
     if (f->n > 1) {
         char low[32], high[32];
-        snprintf(out, size, "%s-%s", cell(f->low, 4, low, sizeof low), cell(f->high, 4, high, sizeof high));
+        snprintf(out, size, "%s-%s", qm_number_text(f->low, 4, low, sizeof low),
+                 qm_number_text(f->high, 4, high, sizeof high));
     }
     return out;
 }
@@ -58,8 +48,8 @@ static int print_head(const struct qm_compare_report *r, struct qm_error *err) {
 static int print_rate(const struct qm_compare_config *k, const struct qm_compare_rate *rate, struct qm_error *err) {
     char name[80], a[32], b[80], c[32];
     return qm_out_printf(err, "%-*s %8s %15s %9s", NAME, label(k, name, sizeof name),
-                         cell(rate->measured.median, 4, a, sizeof a), range(&rate->measured, b, sizeof b),
-                         cell(rate->predicted, 4, c, sizeof c));
+                         qm_number_text(rate->measured.median, 4, a, sizeof a), range(&rate->measured, b, sizeof b),
+                         qm_number_text(rate->predicted, 4, c, sizeof c));
 }
 
 static int print_reading(const struct qm_compare_report *r, struct qm_error *err) {
@@ -72,7 +62,7 @@ static int print_reading(const struct qm_compare_report *r, struct qm_error *err
         rc = print_rate(k, &k->prefill, err);
         rc = rc ? rc
                 : qm_out_printf(err, "  %s%s%s\n", run ? "" : "(",
-                                cell(run ? k->first.measured.median : k->first.predicted, 3, a, sizeof a),
+                                qm_number_text(run ? k->first.measured.median : k->first.predicted, 3, a, sizeof a),
                                 run ? "" : ")");
     }
     return rc;
@@ -88,7 +78,7 @@ static int print_writing(const struct qm_compare_report *r, struct qm_error *err
         if (isfinite(k->decode_share))
             snprintf(share, sizeof share, "%.0f %%", 100 * k->decode_share);
         rc = print_rate(k, &k->decode, err);
-        rc = rc ? rc : qm_out_printf(err, " %8s %7s\n", cell(k->gb_s, 3, a, sizeof a), share);
+        rc = rc ? rc : qm_out_printf(err, " %8s %7s\n", qm_number_text(k->gb_s, 3, a, sizeof a), share);
     }
     return rc;
 }
@@ -104,11 +94,11 @@ static int print_cost(const struct qm_compare_report *r, struct qm_error *err) {
             snprintf(threads, sizeof threads, k->threads_used < k->threads ? "%d of %d" : "%d", k->threads_used,
                      k->threads);
         rc = qm_out_printf(err, "%-*s %7s %8s %6s %4s %5s ", NAME, label(k, name, sizeof name), threads,
-                           cell(k->joules_per_token, 3, joules, sizeof joules), cell(k->watts, 3, watts, sizeof watts),
-                           cell(k->celsius, 3, a, sizeof a), cell(k->fan_rpm, 4, b, sizeof b));
+                           qm_number_text(k->joules_per_token, 3, joules, sizeof joules),
+                           qm_number_text(k->watts, 3, watts, sizeof watts), qm_number_text(k->celsius, 3, a, sizeof a),
+                           qm_number_text(k->fan_rpm, 4, b, sizeof b));
         for (int m = 0; m < k->n_memory && !rc; m++)
-            rc = qm_out_printf(err, "%s %.40s %.2f", m ? "," : "", k->memory[m].device,
-                               (double)k->memory[m].total / (double)(1 << 30));
+            rc = qm_out_printf(err, "%s %.40s %.2f", m ? "," : "", k->memory[m].device, qm_gib(k->memory[m].total));
         rc = rc ? rc : qm_out_text("\n", err);
     }
     return rc;
@@ -129,8 +119,8 @@ static int print_nodes(const struct qm_compare_report *r, struct qm_error *err) 
         for (int k = 0; k < c->n_nodes; k++) {
             const struct qm_compare_node *at = &c->node[k];
             n += (size_t)snprintf(parts + n, sizeof parts - n, "%snode %d: %s + %s", k ? ", " : "", at->number,
-                                  cell((double)at->weights / (double)(1 << 30), 3, a, sizeof a),
-                                  cell((double)at->kv / (double)(1 << 30), 3, b, sizeof b));
+                                  qm_number_text(qm_gib(at->weights), 3, a, sizeof a),
+                                  qm_number_text(qm_gib(at->kv), 3, b, sizeof b));
             if (isfinite(at->placed))
                 n += (size_t)snprintf(parts + n, sizeof parts - n, " (%.0f %%)", 100 * at->placed);
         }
@@ -162,8 +152,8 @@ static int print_agreement(const struct qm_compare_report *r, struct qm_error *e
         else
             snprintf(same, sizeof same, "%lld of %lld tokens before the first difference, at %lld of answer %d",
                      (long long)a->same, (long long)a->tokens, (long long)a->first_difference + 1, a->first_prompt + 1);
-        snprintf(text, sizeof text, "%s; mean KL %s, max KL %s nats", same, cell(a->kl_mean, 2, mean, sizeof mean),
-                 cell(a->kl_max, 2, most, sizeof most));
+        snprintf(text, sizeof text, "%s; mean KL %s, max KL %s nats", same,
+                 qm_number_text(a->kl_mean, 2, mean, sizeof mean), qm_number_text(a->kl_max, 2, most, sizeof most));
         rc = qm_out_wrapped(head, text, NAME + 1, err);
     }
     if (rc || r->reference < 0)
@@ -202,13 +192,6 @@ static int print_placements(const struct qm_compare_report *r, struct qm_error *
     return rc;
 }
 
-static const char *duration(double seconds, char *out, int size) {
-    if (seconds >= 100)
-        return qm_duration_text(seconds, out, size);
-    snprintf(out, (size_t)size, "%.3g s", seconds);
-    return out;
-}
-
 static int print_job(const struct qm_compare_report *r, struct qm_error *err) {
     char name[80], time[64], low[64], high[64], joules[32];
     if (!r->job[0])
@@ -232,13 +215,15 @@ static int print_job(const struct qm_compare_report *r, struct qm_error *err) {
         const struct qm_compare_config *c = &r->config[i];
         bool known = isfinite(c->job.seconds);
         rc = known ? qm_out_printf(err, "%-*s about %s (%s to %s)", NAME, label(c, name, sizeof name),
-                                   duration(c->job.seconds, time, sizeof time), duration(c->job.low, low, sizeof low),
-                                   duration(c->job.high, high, sizeof high))
+                                   qm_calculated_duration_text(c->job.seconds, time, sizeof time),
+                                   qm_calculated_duration_text(c->job.low, low, sizeof low),
+                                   qm_calculated_duration_text(c->job.high, high, sizeof high))
                    : qm_out_printf(err, "%-*s -", NAME, label(c, name, sizeof name));
         if (!rc && isfinite(c->job.joules))
-            rc = qm_out_printf(err, ", %s %sJ",
-                               cell(c->job.joules / (c->job.joules < 1e4 ? 1 : 1e3), 3, joules, sizeof joules),
-                               c->job.joules < 1e4 ? "" : "k");
+            rc =
+                qm_out_printf(err, ", %s %sJ",
+                              qm_number_text(c->job.joules / (c->job.joules < 1e4 ? 1 : 1e3), 3, joules, sizeof joules),
+                              c->job.joules < 1e4 ? "" : "k");
         rc = rc ? rc : qm_out_printf(err, "%s\n", known && !qm_compare_measured(c) ? " (predicted only)" : "");
     }
     return rc;
@@ -246,7 +231,7 @@ static int print_job(const struct qm_compare_report *r, struct qm_error *err) {
 
 static int print_change(double now, double then, struct qm_error *err) {
     char a[32], b[32];
-    int rc = qm_out_printf(err, " %8s %8s", cell(then, 4, a, sizeof a), cell(now, 4, b, sizeof b));
+    int rc = qm_out_printf(err, " %8s %8s", qm_number_text(then, 4, a, sizeof a), qm_number_text(now, 4, b, sizeof b));
     if (rc)
         return rc;
     return isfinite(now) && then > 0 ? qm_out_printf(err, " %+5.0f %%", 100 * (now / then - 1))

@@ -4,14 +4,11 @@
 #include <stdio.h>
 
 #include "app/out.h"
+#include "base/size.h"
 #include "base/words.h"
 #include "simd/kernels.h"
 
 enum { BAR = 48 };
-
-static double gib(uint64_t bytes) {
-    return (double)bytes / (double)(1 << 30);
-}
 
 static int print_caches(const struct qm_machine *m, struct qm_error *err) {
     int rc = QM_OK;
@@ -35,7 +32,7 @@ static int print_node(const struct qm_machine_node *n, struct qm_error *err) {
     return qm_out_printf(err,
                          "node %-9d %d core%s; %.1f GiB, %.1f GiB free;\n"
                          "               huge pages free: 2 MiB %llu of %llu, 1 GiB %llu of %llu\n",
-                         n->number, n->cores, qm_s(n->cores), gib(n->memory), gib(n->free),
+                         n->number, n->cores, qm_s(n->cores), qm_gib(n->memory), qm_gib(n->free),
                          (unsigned long long)n->huge_2m.free, (unsigned long long)n->huge_2m.total,
                          (unsigned long long)n->huge_1g.free, (unsigned long long)n->huge_1g.total);
 }
@@ -81,10 +78,11 @@ static int print_instructions(enum qm_isa isa, struct qm_error *err) {
 }
 
 static int print_memory(const struct qm_machine *m, struct qm_error *err) {
-    int rc = qm_out_printf(err, "memory         %.1f GiB, %.1f GiB available\n", gib(m->memory), gib(m->available));
+    int rc =
+        qm_out_printf(err, "memory         %.1f GiB, %.1f GiB available\n", qm_gib(m->memory), qm_gib(m->available));
     if (rc || m->memory_limit >= m->memory)
         return rc;
-    return qm_out_printf(err, "               memory limit of the cgroup: %.1f GiB\n", gib(m->memory_limit));
+    return qm_out_printf(err, "               memory limit of the cgroup: %.1f GiB\n", qm_gib(m->memory_limit));
 }
 
 int qm_picture_machine(const struct qm_machine *m, enum qm_isa isa, struct qm_error *err) {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "app/plan/plan.h"
+#include "base/size.h"
 #include "engine/units.h"
 
 const char *qm_plan_device_name(const struct qm_speed *s, int device) {
@@ -15,10 +16,6 @@ void qm_plan_basis(const struct qm_speed *s, char *out, size_t size) {
                                                                 : "default";
     snprintf(out, size, "%s efficiencies%s%s%s%s", how, s->missing[0] ? ", default for " : "", s->missing,
              s->noise[0] ? "; measured beside noise, so less exact: " : "", s->noise);
-}
-
-static double gib(uint64_t bytes) {
-    return (double)bytes / (double)(1 << 30);
 }
 
 static struct qm_workload make_workload(const struct qm_plan_ask *ask, const struct qm_config *c, int64_t context) {
@@ -56,7 +53,7 @@ static int refuse(const struct qm_plan_ask *ask, const struct qm_model *m, const
     int64_t context = largest_context(ask, m, available), with_bf16 = largest_context(&less, m, available);
     char way[160], maps[64] = "";
     if (t.maps)
-        snprintf(maps, sizeof maps, ", attention maps %.2f", gib(t.maps));
+        snprintf(maps, sizeof maps, ", attention maps %.2f", qm_gib(t.maps));
     bool weights = t.weights > available;
     const char *part = qm_memory_short_part(t.weights, t.scratch, t.maps, available);
     if (context >= 1)
@@ -68,9 +65,9 @@ static int refuse(const struct qm_plan_ask *ask, const struct qm_model *m, const
     return qm_fail(err, QM_FIT,
                    "the %s are %.2f GiB short: %.2f GiB needed (weights %.2f, keys and values for %lld x %lld tokens "
                    "%.2f, activations %.2f%s), %.2f GiB available; %s",
-                   part, gib((weights ? t.weights : t.total) - available), gib(t.total), gib(t.weights),
-                   (long long)w->sequences, (long long)w->context, gib(t.kv), gib(t.scratch), maps, gib(available),
-                   way);
+                   part, qm_gib((weights ? t.weights : t.total) - available), qm_gib(t.total), qm_gib(t.weights),
+                   (long long)w->sequences, (long long)w->context, qm_gib(t.kv), qm_gib(t.scratch), maps,
+                   qm_gib(available), way);
 }
 
 static int choose_context(const struct qm_plan_ask *ask, const struct qm_model *m, uint64_t available,
@@ -264,9 +261,9 @@ static int take_given(const struct qm_plan_ask *ask, struct qm_plan_answer *a, s
         if (m.total > a->available[d])
             rc = qm_fail(err, QM_FIT,
                          "the plan: %s is %.2f GiB short, for the %s: %.2f GiB needed, %.2f GiB available; %s",
-                         qm_plan_device_name(ask->speed, d), gib(m.total - a->available[d]),
+                         qm_plan_device_name(ask->speed, d), qm_gib(m.total - a->available[d]),
                          qm_memory_short_part(m.weights, m.activations + m.workspace, m.maps, a->available[d]),
-                         gib(m.total), gib(a->available[d]),
+                         qm_gib(m.total), qm_gib(a->available[d]),
                          ask->given_alone ? "it can have no other placement"
                                           : "a smaller --context needs less, --offload auto plans anew");
     }

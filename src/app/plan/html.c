@@ -6,6 +6,7 @@
 #include "app/html.h"
 #include "app/out.h"
 #include "app/plan/plan.h"
+#include "base/size.h"
 
 enum { WIDTH = 720, BAR = 26, STRIP = 34 };
 
@@ -14,10 +15,6 @@ static const char STYLE[] =
     ".weights{fill:#36a}.kv{fill:#2a8}.activations{fill:#c83}.workspace{fill:#a5a}.slack{fill:#888}\n"
     ".d0{fill:#9ab}.d1{fill:#36a}.d2{fill:#2a8}.d3{fill:#c83}.d4{fill:#a5a}.d5{fill:#c33}.d6{fill:#583}.d7{fill:#068}"
     ".d8{fill:#860}\n";
-
-static double gib(uint64_t bytes) {
-    return (double)bytes / (double)(1 << 30);
-}
 
 /* A picture without texts, as wide as the page. */
 static int begin_picture(int height, struct qm_error *err) {
@@ -44,7 +41,7 @@ static int memory_bar(const struct qm_plan_answer *a, int device, struct qm_erro
         rc = qm_out_printf(err,
                            "<rect class=\"%s\" x=\"%.1f\" width=\"%.1f\" height=\"%d\"><title>%s: %.2f "
                            "GiB</title></rect>\n",
-                           parts[i].name, x, width, BAR, parts[i].name, gib(parts[i].bytes));
+                           parts[i].name, x, width, BAR, parts[i].name, qm_gib(parts[i].bytes));
         x += width;
     }
     return rc ? rc : qm_out_text("</svg>\n", err);
@@ -57,8 +54,8 @@ static int memory_bars(const struct qm_plan_ask *ask, const struct qm_plan_answe
         if (!rc)
             rc = qm_html_text(qm_plan_device_name(ask->speed, d), err);
         if (!rc)
-            rc = qm_out_printf(err, ": %.2f of %.2f GiB</p>\n", gib(a->memory[d].total + a->slack[d]),
-                               gib(a->available[d]));
+            rc = qm_out_printf(err, ": %.2f of %.2f GiB</p>\n", qm_gib(a->memory[d].total + a->slack[d]),
+                               qm_gib(a->available[d]));
         if (!rc)
             rc = memory_bar(a, d, err);
     }

@@ -6,13 +6,10 @@
 #include "app/out.h"
 #include "app/plan/plan.h"
 #include "app/remedy.h"
+#include "base/size.h"
 
 enum { CONTEXTS = 4 };
 static const int64_t contexts[CONTEXTS] = {4096, 16384, 65536, 131072};
-
-static double gib(uint64_t bytes) {
-    return (double)bytes / (double)(1 << 30);
-}
 
 /* One cell: tokens/s written at half of the context, and what is left on the CPU; or what is short. */
 static json_t *make_cell(const struct qm_plan_ask *base, const struct qm_model *m, const char *name, int64_t context) {
@@ -51,7 +48,7 @@ static int print_cell(const json_t *cell, struct qm_error *err) {
     double tps = json_number_value(json_object_get(cell, "decode_tps"));
     snprintf(text, sizeof text, tps < 100 ? "%.1f/s" : "%.0f/s", tps);
     uint64_t left = (uint64_t)json_integer_value(json_object_get(cell, "left"));
-    return qm_out_printf(err, " %7s %4.0fG", text, gib(left));
+    return qm_out_printf(err, " %7s %4.0fG", text, qm_gib(left));
 }
 
 int qm_plan_table_print(const json_t *rows, const struct qm_speed *speed, struct qm_error *err) {
@@ -68,7 +65,7 @@ int qm_plan_table_print(const json_t *rows, const struct qm_speed *speed, struct
     json_array_foreach(rows, i, row) {
         if (!rc)
             rc = qm_out_printf(err, "%-22.22s %7.0fG", json_string_value(json_object_get(row, "model")),
-                               gib((uint64_t)json_integer_value(json_object_get(row, "memory"))));
+                               qm_gib((uint64_t)json_integer_value(json_object_get(row, "memory"))));
         json_array_foreach(json_object_get(row, "contexts"), c, cell) {
             if (!rc)
                 rc = print_cell(cell, err);

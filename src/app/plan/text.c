@@ -8,35 +8,10 @@
 #include "app/plan/plan.h"
 #include "app/predictor.h"
 #include "app/routing_file.h"
+#include "base/size.h"
 #include "base/words.h"
 #include "engine/nodes.h"
-
-static double gib(uint64_t bytes) {
-    return (double)bytes / (double)(1 << 30);
-}
-
-/* "850 ms", "12.3 s", "4 min 10 s", "3 h 25 min". */
-static const char *duration(double seconds, char *out, size_t size) {
-    long long s = (long long)(seconds + 0.5);
-    if (seconds < 1)
-        snprintf(out, size, "%.0f ms", seconds * 1e3);
-    else if (seconds < 100)
-        snprintf(out, size, "%.1f s", seconds);
-    else if (s < 7200)
-        snprintf(out, size, "%lld min %lld s", s / 60, s % 60);
-    else
-        snprintf(out, size, "%lld h %lld min", s / 3600, s % 3600 / 60);
-    return out;
-}
-
-static const char *rate(double x, char *out, size_t size) {
-    static const char *const units[] = {"G", "T", "P"};
-    int u = 0;
-    for (x *= 1e-9; x >= 1000 && u < 2; u++)
-        x *= 1e-3;
-    snprintf(out, size, x < 100 ? "%.1f %s" : "%.0f %s", x, units[u]);
-    return out;
-}
+#include "report/numbers.h"
 
 /* A line that begins with a head, wrapped. */
 __attribute__((format(printf, 3, 4))) static int line(struct qm_error *err, const char *head, const char *format, ...) {
@@ -57,30 +32,28 @@ static const char *mark_of(enum qm_mark m) {
 static int print_device(const char *head, const struct qm_speed_device *v, struct qm_error *err) {
     char read[32], bf16[32], reserve[64] = "";
     if (v->reserve)
-        snprintf(reserve, sizeof reserve, ", less %.1f GiB for driver and desktop (%s)", gib(v->reserve),
+        snprintf(reserve, sizeof reserve, ", less %.1f GiB for driver and desktop (%s)", qm_gib(v->reserve),
                  qm_mark_name(QM_MARK_ESTIMATED));
     return line(err, head, "%s%s, %.1f GiB (%s)%s, reads %sB/s (%s), BF16 %sFLOP/s (%s)", v->name,
-                v->emulated ? " (emulated)" : "", gib(v->memory + v->reserve), qm_mark_name(v->memory_mark), reserve,
-                rate(v->read, read, sizeof read), qm_mark_name(v->read_mark), rate(v->bf16, bf16, sizeof bf16),
-                qm_mark_name(v->bf16_mark));
+                v->emulated ? " (emulated)" : "", qm_gib(v->memory + v->reserve), qm_mark_name(v->memory_mark), reserve,
+                qm_rate_text(v->read, read, sizeof read), qm_mark_name(v->read_mark),
+                qm_rate_text(v->bf16, bf16, sizeof bf16), qm_mark_name(v->bf16_mark));
 }
 
 static int print_head(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
     const struct qm_config *c = &a->model->config;
     const struct qm_speed *s = ask->speed;
-    char read[32], bf16[32], basis[1000];
+    char read[32], bf16[32], all[32], active[32], basis[1000];
     const char *slash = strrchr(a->name, '/');
-    bool billions = a->model->parameters >= 1000000000;
-    double unit = billions ? 1e-9 : 1e-6;
-    int rc = line(err, "model", "%s: %s, %lld layer%s, %.2f %s parameters, %.2f %s active",
+    int rc = line(err, "model", "%s: %s, %lld layer%s, %s parameters, %s active",
                   slash && slash[1] ? slash + 1 : a->name, c->model_type, (long long)c->layers, qm_s(c->layers),
-                  (double)a->model->parameters * unit, billions ? "B" : "M", (double)a->model->active_parameters * unit,
-                  billions ? "B" : "M");
+                  qm_count_text((double)a->model->parameters, all, sizeof all),
+                  qm_count_text((double)a->model->active_parameters, active, sizeof active));
     if (!rc)
-        rc = line(err, "machine", "%s, %d core%s, %.1f GiB", s->name, s->cores, qm_s(s->cores), gib(s->memory));
+        rc = line(err, "machine", "%s, %d core%s, %.1f GiB", s->name, s->cores, qm_s(s->cores), qm_gib(s->memory));
     if (!rc)
-        rc = line(err, "", "reads %sB/s (%s), BF16 %sFLOP/s (%s)", rate(s->read, read, sizeof read),
-                  mark_of(s->read_mark), rate(s->bf16, bf16, sizeof bf16), mark_of(s->bf16_mark));
+        rc = line(err, "", "reads %sB/s (%s), BF16 %sFLOP/s (%s)", qm_rate_text(s->read, read, sizeof read),
+                  mark_of(s->read_mark), qm_rate_text(s->bf16, bf16, sizeof bf16), mark_of(s->bf16_mark));
     qm_plan_basis(s, basis, sizeof basis);
     if (!rc)
         rc = line(err, "", "%s", basis);
@@ -105,7 +78,7 @@ static int print_row(const struct qm_plan_answer *a, const char *head, const uin
     int rc = qm_out_printf(err, "%-14s", head);
     for (int d = 0; d < a->placement.devices && !rc; d++) {
         uint64_t bytes = first[(size_t)d * stride];
-        rc = bytes ? qm_out_printf(err, " %14.2f", gib(bytes)) : qm_out_printf(err, " %14s", "-");
+        rc = bytes ? qm_out_printf(err, " %14.2f", qm_gib(bytes)) : qm_out_printf(err, " %14s", "-");
     }
     return rc ? rc : qm_out_text("\n", err);
 }
@@ -119,8 +92,8 @@ static int print_nodes(const struct qm_plan_ask *ask, const struct qm_plan_answe
     for (int node = 0; s->nodes > 1 && node < s->nodes && !rc; node++) {
         struct qm_node_memory m;
         qm_node_memory(a->model, &a->workload, &a->placement, node, &m);
-        rc = qm_out_printf(err, "%-14d %14.2f %14.2f %14.2f %14.2f\n", node, gib(m.weights), gib(m.kv),
-                           gib(m.activations), gib(s->node[node].memory));
+        rc = qm_out_printf(err, "%-14d %14.2f %14.2f %14.2f %14.2f\n", node, qm_gib(m.weights), qm_gib(m.kv),
+                           qm_gib(m.activations), qm_gib(s->node[node].memory));
     }
     return rc;
 }
@@ -154,7 +127,7 @@ static int print_memory(const struct qm_plan_ask *ask, const struct qm_plan_answ
     if (!rc)
         rc = qm_out_printf(err, "%-14s", "left");
     for (int d = 0; d < a->placement.devices && !rc; d++)
-        rc = qm_out_printf(err, " %14.2f", gib(a->available[d]) - gib(total[d]));
+        rc = qm_out_printf(err, " %14.2f", qm_gib(a->available[d]) - qm_gib(total[d]));
     if (!rc)
         rc = qm_out_text("\n", err);
     return rc ? rc : print_nodes(ask, a, err);
@@ -223,12 +196,13 @@ static int print_job(const struct qm_plan_ask *ask, const struct qm_plan_answer 
     int rc = qm_out_text("\n", err);
     if (!rc)
         rc = line(err, "job", "prompt %lld x %lld tokens in %s %s; generated %lld x %lld tokens in %s %s",
-                  (long long)j->sequences, (long long)j->prompt, duration(a->job.prefill.seconds, read, sizeof read),
+                  (long long)j->sequences, (long long)j->prompt,
+                  qm_calculated_duration_text(a->job.prefill.seconds, read, sizeof read),
                   rate_text(j->prompt, a->job.prefill_tps, 1, prompt), (long long)j->sequences, (long long)j->generate,
-                  duration(a->job.decode.seconds, write, sizeof write),
+                  qm_calculated_duration_text(a->job.decode.seconds, write, sizeof write),
                   rate_text(j->generate, a->job.decode_tps, 2, generated));
     if (!rc)
-        rc = qm_out_printf(err, "               total %s", duration(seconds, all, sizeof all));
+        rc = qm_out_printf(err, "               total %s", qm_calculated_duration_text(seconds, all, sizeof all));
     if (!rc && isfinite(a->job.joules))
         rc = qm_out_printf(err, ", %.0f J", a->job.joules);
     if (!rc)
