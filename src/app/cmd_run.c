@@ -119,7 +119,7 @@ static int print_json(struct run *r, const struct qm_generate_result *result) {
         json_object_set_new(root, "power_cap", qm_power_cap_json(r->model.engine));
     if (root)
         json_object_set_new(root, "devices", qm_offload_json(r->model.engine));
-    json_object_set_new(root, "energy", qm_meter_json(&r->meter, (double)result->decode_steps));
+    json_object_set_new(root, "energy", qm_meter_json(&r->meter, (double)result->decode_tokens));
     if (root && r->logprobs)
         json_object_set(root, "logprobs", r->logprobs);
     char *line = root ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;

@@ -36,7 +36,7 @@ double qm_report_prefill_tps(const struct qm_generate_result *r) {
 }
 
 double qm_report_decode_tps(const struct qm_generate_result *r) {
-    return r->decode_steps > 0 && r->decode_seconds > 0 ? (double)r->decode_steps / r->decode_seconds : 0;
+    return r->decode_tokens > 0 && r->decode_seconds > 0 ? (double)r->decode_tokens / r->decode_seconds : 0;
 }
 
 /* What the engine's own threads reach now; false where that can't be measured. */
@@ -58,7 +58,7 @@ static void report_predicted(struct qm_progress *progress, const struct qm_engin
     struct qm_quiet_state quiet;
     struct qm_rates profile;
     struct qm_job prompt = {.sequences = 1, .depth = r->prefix_tokens, .prompt = r->prompt_tokens - r->prefix_tokens};
-    struct qm_job writing = {.sequences = 1, .depth = r->prompt_tokens, .generate = r->decode_steps};
+    struct qm_job writing = {.sequences = 1, .depth = r->prompt_tokens, .generate = r->decode_tokens};
     double of_prompt = 0, of_writing = 0;
     char text[240];
     if (qm_engine_quiet(engine, &quiet) || qm_engine_power_cap(engine))
@@ -96,7 +96,7 @@ void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engin
     bool known = whole && limits_now(engine, &now);
     char speed[160] = "", quiet[160], metered[1400];
     qm_quiet_text(engine, quiet, sizeof quiet);
-    if (r->decode_steps > 0 && r->decode_seconds > 0) {
+    if (r->decode_tokens > 0 && r->decode_seconds > 0) {
         double rate = (double)r->decode_bytes / r->decode_seconds;
         int n = snprintf(speed, sizeof speed, ", %.1f tokens/s, %.1f GB/s", qm_report_decode_tps(r), rate / 1e9);
         if (known)
@@ -107,7 +107,7 @@ void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engin
             qm_s(r->prefill_tokens), qm_report_prefill_tps(r), r->ids.len, qm_s((long long)r->ids.len), speed, quiet);
     if (predicted->predictor && known)
         report_predicted(progress, engine, r, predicted, &now.usual);
-    qm_meter_text(meter, (double)r->decode_steps, metered, sizeof metered);
+    qm_meter_text(meter, (double)r->decode_tokens, metered, sizeof metered);
     if (*metered)
         qm_note(progress, "%s", metered);
 }

@@ -17,8 +17,7 @@ struct qm_decoding {
     int n_ends;
     struct qm_stream *stream; /* NULL without a tokenizer, and so is stop */
     struct qm_stop *stop;
-    int64_t n; /* tokens drawn */
-    int32_t id;
+    int64_t n_drawn, n;            /* tokens drawn; and of them those that the text has taken */
     struct qm_buf text, raw, sure; /* raw, sure: one token's text, before and after the stop strings */
     struct qm_logprob chosen, top[QM_MAX_TOP_LOGPROBS];
     int n_top;
@@ -138,25 +137,18 @@ bool qm_decoding_begins(const struct qm_decoding *d, enum qm_finish *finish) {
     return d->o.max_tokens != 0 && d->o.room > 0;
 }
 
-static void drawn(struct qm_decoding *d, const float *logits) {
-    d->n++;
-    if (d->o.top_logprobs >= 0 && logits)
-        qm_logprobs(logits, d->config->vocab, d->id, &d->chosen, d->top, d->n_top);
-}
-
-int qm_decoding_draw(struct qm_decoding *d, struct qm_sampler_scratch *x, const float *logits, struct qm_error *err) {
-    d->past.n_output = d->past.output ? d->n : 0;
-    d->sampler.set.n_forbidden = d->n < d->o.min_tokens ? (size_t)d->n_ends : 0;
-    int rc = qm_sampler_next(&d->sampler, x, &d->past, logits, &d->id, err);
-    if (!rc)
-        drawn(d, logits);
+int qm_decoding_draw(struct qm_decoding *d, struct qm_sampler_scratch *x, const float *logits, int32_t *id,
+                     struct qm_error *err) {
+    d->past.n_output = d->past.output ? d->n_drawn : 0;
+    d->sampler.set.n_forbidden = d->n_drawn < d->o.min_tokens ? (size_t)d->n_ends : 0;
+    int rc = qm_sampler_next(&d->sampler, x, &d->past, logits, id, err);
+    d->n_drawn += !rc;
     return rc;
 }
 
-void qm_decoding_redraw(struct qm_decoding *d, int32_t id, const float *logits) {
+void qm_decoding_redraw(struct qm_decoding *d) {
     qm_sampler_redraw(&d->sampler);
-    d->id = id;
-    drawn(d, logits);
+    d->n_drawn++;
 }
 
 /* Lets what has become sure of the text into d->sure and the whole text. *matched: a stop string is complete. */
@@ -185,21 +177,24 @@ static bool is_end(const struct qm_decoding *d, int32_t id) {
     return false;
 }
 
-int qm_decoding_take(struct qm_decoding *d, struct qm_generate_token *t, bool *ended, enum qm_finish *finish,
-                     struct qm_error *err) {
-    bool matched = false, end = is_end(d, d->id);
+int qm_decoding_take(struct qm_decoding *d, int32_t id, const float *logits, struct qm_generate_token *t, bool *ended,
+                     enum qm_finish *finish, struct qm_error *err) {
+    d->n++;
+    bool matched = false, end = is_end(d, id);
     bool length = d->n == d->o.max_tokens, full = d->n == d->o.room;
-    int rc = add_text(d, end && !d->o.include_stop ? NULL : &d->id, end || length || full, &matched, err);
+    int rc = add_text(d, end && !d->o.include_stop ? NULL : &id, end || length || full, &matched, err);
     if (rc)
         return rc;
     *ended = end || matched || length || full;
     *finish = end || matched ? QM_FINISH_STOP : length ? QM_FINISH_LENGTH : QM_FINISH_CONTEXT;
-    *t = (struct qm_generate_token){.id = d->id, .text = d->sure.data, .text_len = d->sure.len};
-    if (d->o.top_logprobs >= 0) {
-        t->logprob = d->chosen;
-        t->top = d->top;
-        t->n_top = d->n_top;
-    }
+    *t = (struct qm_generate_token){.id = id, .text = d->sure.data, .text_len = d->sure.len};
+    if (d->o.top_logprobs < 0)
+        return QM_OK;
+    if (logits)
+        qm_logprobs(logits, d->config->vocab, id, &d->chosen, d->top, d->n_top);
+    t->logprob = d->chosen;
+    t->top = d->top;
+    t->n_top = d->n_top;
     return QM_OK;
 }
 

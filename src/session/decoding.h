@@ -65,15 +65,16 @@ void qm_decoding_tokens(struct qm_decoding *d, const int32_t *prompt, int64_t n_
 
 /* Whether there is a first token to draw; if not, *finish says why. */
 bool qm_decoding_begins(const struct qm_decoding *d, enum qm_finish *finish);
-/* Draws the next token from logits[vocab], with the calling thread's scratch. */
-int qm_decoding_draw(struct qm_decoding *d, struct qm_sampler_scratch *x, const float *logits, struct qm_error *err);
-/* The next token is known from before: everything becomes as if it had been drawn. logits may be NULL where no
- * log-probabilities are asked for. */
-void qm_decoding_redraw(struct qm_decoding *d, int32_t id, const float *logits);
-/* Takes the token drawn into the text. *t lives until the next call; *ended: it was the last, and *finish says
- * why. */
-int qm_decoding_take(struct qm_decoding *d, struct qm_generate_token *t, bool *ended, enum qm_finish *finish,
+/* Draws the next token from logits[vocab], with the calling thread's scratch. Several may be drawn before they are
+ * taken, as long as each is where qm_decoding_tokens says when the next is drawn. */
+int qm_decoding_draw(struct qm_decoding *d, struct qm_sampler_scratch *x, const float *logits, int32_t *id,
                      struct qm_error *err);
+/* The next token is known from before: everything becomes as if it had been drawn. */
+void qm_decoding_redraw(struct qm_decoding *d);
+/* Takes the next of the tokens drawn, and its logits, which may be NULL where no log-probabilities are wanted, into the
+ * text. *t lives until the next call; *ended: it was the last, and *finish says why. */
+int qm_decoding_take(struct qm_decoding *d, int32_t id, const float *logits, struct qm_generate_token *t, bool *ended,
+                     enum qm_finish *finish, struct qm_error *err);
 /* There are no more tokens: what was held back as the possible beginning of a stop string is text. */
 int qm_decoding_interrupt(struct qm_decoding *d, struct qm_error *err);
 /* The text so far, without the stop string; lent. Moving it out leaves an empty one. */

@@ -1,22 +1,29 @@
 /* Prefill, then token by token: step, decoding (decoding.h), callback. Between the engine's steps and whoever shows
  * or stores the text; it keeps no conversation and schedules nothing. */
 #include "session/generate.h"
-#include "base/words.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/words.h"
+#include "session/draft/speculation.h"
 #include "session/feed.h"
 
 struct run {
     const struct qm_generate *g;
     struct qm_generate_result *out;
     struct qm_error *err;
-    int64_t room; /* for generated tokens, in the context */
-    float *logits;
+    int64_t room;  /* for generated tokens, in the context */
+    int rows;      /* of logits: a token's, and those of its drafts */
+    float *logits; /* [rows][vocab] */
     int32_t *past; /* history and prompt, for the penalties */
     struct qm_sampler_scratch *scratch;
     struct qm_decoding *decoding;
+    struct qm_speculated *drafts; /* NULL: none */
+    int64_t n_past;
+    int32_t tokens[QM_DRAFT_MOST + 1]; /* of the step: the last one and its drafts */
+    int32_t drawn[QM_DRAFT_MOST + 1];
 };
 
 static bool interrupted(const struct qm_generate *g) {
@@ -54,7 +61,8 @@ static int prepare(struct run *r) {
     if (rc)
         return rc;
     size_t n_ids = (size_t)(o.max_tokens >= 0 && o.max_tokens < r->room ? o.max_tokens : r->room);
-    size_t bytes = (size_t)config->vocab * sizeof *r->logits;
+    r->rows = 1 + qm_speculation_most(g->speculation);
+    size_t bytes = (size_t)r->rows * (size_t)config->vocab * sizeof *r->logits;
     r->logits = malloc(bytes);
     r->out->ids.data = malloc((n_ids + 1) * sizeof *r->out->ids.data);
     size_t n_history = g->history ? (size_t)g->n_history : 0, n_past = n_history + (size_t)g->n_prompt;
@@ -66,7 +74,10 @@ static int prepare(struct run *r) {
         memcpy(r->past, g->history, n_history * sizeof *r->past);
     memcpy(r->past + n_history, g->prompt, (size_t)g->n_prompt * sizeof *r->past);
     qm_decoding_tokens(r->decoding, r->past, (int64_t)n_past, r->out->ids.data);
-    return QM_OK;
+    r->n_past = (int64_t)n_past;
+    rc = qm_speculated_open(g->speculation, &r->drafts, r->err);
+    qm_speculated_follow(rc ? NULL : r->drafts, 0, r->past, r->n_past);
+    return rc;
 }
 
 static int fed(void *arg, const struct qm_fed *f, struct qm_error *err) {
@@ -91,32 +102,83 @@ static int prefill(struct run *r, bool *stopped) {
     return *stopped ? QM_OK : rc;
 }
 
-/* Computes the logits after the last generated token. */
-static int decode_step(struct run *r) {
+/* How many drafts the next step checks, behind the last token. */
+static int draft(struct run *r) {
+    const struct qm_generate *g = r->g;
+    const struct qm_ids *ids = &r->out->ids;
+    struct qm_quiet_state quiet;
+    struct qm_pool_state pool;
+    int64_t room = (int64_t)ids->cap - 1 - (int64_t)ids->len, chunk = qm_engine_chunk(g->engine);
+    qm_speculated_follow(r->drafts, r->n_past, ids->data, (int64_t)ids->len);
+    /* while the engine looks for the fewest threads it compares steps of one token */
+    if (!r->drafts || (qm_engine_quiet(g->engine, &quiet) && !quiet.found))
+        return 0;
+    qm_speculated_offer(r->drafts, room - 1);
+    qm_speculation_choose(g->speculation, &r->drafts, 1, chunk - 1);
+    int n = qm_speculated_chosen(r->drafts);
+    qm_engine_pool(g->engine, &pool);
+    while (n && qm_sequence_needs(g->sequence, 1 + n) > pool.free_blocks)
+        n--;
+    qm_speculated_choose_fewer(r->drafts, n);
+    return n;
+}
+
+/* Computes the logits after the last generated token, and after each of n drafts. */
+static int decode_step(struct run *r, int n) {
     const struct qm_generate *g = r->g;
     const struct qm_ids *ids = &r->out->ids;
     r->out->decode_bytes += qm_engine_decode_bytes(g->engine, qm_sequence_length(g->sequence));
-    r->out->decode_steps++;
+    r->tokens[0] = ids->data[ids->len - 1];
+    for (int i = 0; i < n; i++)
+        r->tokens[1 + i] = qm_speculated_draft(r->drafts, i);
     struct qm_step step = {
-        .sequence = g->sequence, .tokens = &ids->data[ids->len - 1], .n = 1, .n_logits = 1, .logits = r->logits};
+        .sequence = g->sequence, .tokens = r->tokens, .n = 1 + n, .n_logits = 1 + n, .logits = r->logits};
     const struct qm_known_tokens known[] = {
         {g->history, r->out->prefix_tokens}, {g->prompt, g->n_prompt}, {ids->data, (int64_t)ids->len}};
     return qm_step_surely(g->engine, &step, known, 3, r->err);
 }
 
-/* Draws a token from r->logits and hands it out. *ended: it was the last, out->finish says why. */
-static int take_token(struct run *r, bool *ended) {
+/* Draws a token from its logits and hands it out. *ended: it was the last, out->finish says why. */
+static int take_token(struct run *r, const float *logits, int32_t *id, bool *ended) {
     const struct qm_generate *g = r->g;
     struct qm_generate_result *out = r->out;
     struct qm_generate_token t = {0};
-    int rc = qm_decoding_draw(r->decoding, r->scratch, r->logits, r->err);
+    int rc = qm_decoding_draw(r->decoding, r->scratch, logits, id, r->err);
     if (!rc)
-        rc = qm_decoding_take(r->decoding, &t, ended, &out->finish, r->err);
+        rc = qm_decoding_take(r->decoding, *id, logits, &t, ended, &out->finish, r->err);
     if (!rc)
         rc = qm_ids_push(&out->ids, t.id, r->err);
     if (!rc && g->on_token && g->on_token(g->arg, &t) && !*ended) {
         *ended = true;
         out->finish = QM_FINISH_INTERRUPTED;
+    }
+    return rc;
+}
+
+/* A step after the prompt: tokens are drawn for as long as they are what was drafted, and what was computed behind
+ * them is cut back. */
+static int decode_more(struct run *r, bool *ended) {
+    const struct qm_generate *g = r->g;
+    int64_t held = qm_sequence_length(g->sequence), vocab = qm_engine_model(g->engine)->config.vocab;
+    int n = draft(r), n_drawn = 0;
+    double begin = qm_engine_clock(g->engine);
+    int rc = decode_step(r, n);
+    double seconds = qm_engine_clock(g->engine) - begin;
+    if (rc)
+        return rc;
+    bool same = true;
+    for (int i = 0; i <= n && same && !*ended && !rc; i++) {
+        rc = take_token(r, r->logits + i * vocab, &r->drawn[i], ended);
+        n_drawn += !rc;
+        same = i < n && r->drawn[i] == r->tokens[1 + i];
+    }
+    r->out->decode_tokens += n_drawn;
+    qm_speculated_drawn(r->drafts, r->drawn, n_drawn);
+    qm_speculation_took(g->speculation, 1, seconds);
+    if (n > 0 && n_drawn > 0 && n_drawn <= n) {
+        int64_t left = qm_sequence_truncate(g->sequence, held + n_drawn);
+        assert(left == held + n_drawn); /* windows keep what a step's tokens need, and those are more */
+        (void)left;
     }
     return rc;
 }
@@ -128,8 +190,15 @@ static int decode(struct run *r) {
     while (!rc && !ended) {
         if ((ended = interrupted(g)))
             r->out->finish = QM_FINISH_INTERRUPTED;
-        else if (r->out->ids.len == 0 || !(rc = decode_step(r)))
-            rc = take_token(r, &ended);
+        else if (r->out->ids.len == 0)
+            rc = take_token(r, r->logits, &r->drawn[0], &ended);
+        else
+            rc = decode_more(r, &ended);
+        if (rc == QM_INTERRUPTED) { /* while drafts were checked */
+            rc = QM_OK;
+            ended = true;
+            r->out->finish = QM_FINISH_INTERRUPTED;
+        }
     }
     return rc || r->out->finish != QM_FINISH_INTERRUPTED ? rc : qm_decoding_interrupt(r->decoding, r->err);
 }
@@ -163,6 +232,7 @@ int qm_generate(const struct qm_generate *g, struct qm_generate_result *out, str
     free(r.past);
     qm_sampler_scratch_free(r.scratch);
     qm_decoding_free(r.decoding);
+    qm_speculated_close(r.drafts);
     if (rc)
         qm_generate_result_free(out);
     return rc;

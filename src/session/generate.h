@@ -12,6 +12,8 @@
 #include "engine/engine.h"
 #include "session/decoding.h"
 
+struct qm_speculation;
+
 struct qm_generate {
     struct qm_engine *engine;
     struct qm_sequence *sequence; /* may hold a prefix already */
@@ -20,6 +22,7 @@ struct qm_generate {
     const int32_t *prompt; /* tokens to add after what the sequence holds (at least 1) */
     int64_t n_prompt;
     struct qm_decoding_options decoding; /* its room is set here; max_tokens 0: only the prompt is computed */
+    struct qm_speculation *speculation;  /* drafts of what comes next (draft/speculation.h); NULL: none */
     /* Called for each token, in order; the pointers live for the call. Nonzero interrupts. May be NULL. */
     int (*on_token)(void *arg, const struct qm_generate_token *t);
     /* Called before the prompt with done 0, and after each chunk of it. Nonzero interrupts. May be NULL. */
@@ -35,8 +38,8 @@ struct qm_generate_result {
     double prefill_seconds, decode_seconds;
     int64_t prompt_tokens, prefix_tokens; /* of the whole sequence; already held before */
     int64_t prefill_tokens;               /* computed: less than the rest of the prompt after an interruption */
-    int64_t decode_steps;                 /* steps of one token after the prompt: one less than ids, or 0 */
-    uint64_t decode_bytes;                /* weights and KV read by them */
+    int64_t decode_tokens;                /* drawn from steps after the prompt: one less than ids, or 0 */
+    uint64_t decode_bytes;                /* weights and KV read by those steps */
 };
 
 /* The sequence holds all tokens afterwards but the last generated one, which no step has read yet (after an

@@ -6,11 +6,11 @@
 #include "session/prefix_cache.h"
 #include "session/scheduler_internal.h"
 
-enum { DEFAULT_WAITING = 1024, MORE_LOGITS = 7 };
+enum { DEFAULT_WAITING = 1024 };
 
 uint64_t qm_scheduler_bytes(int64_t vocab, int64_t sequences, int threads) {
-    uint64_t logits = (uint64_t)(sequences + MORE_LOGITS) * (uint64_t)vocab * sizeof(float);
-    uint64_t slot = sizeof(struct qm_step) + 3 * sizeof(struct scheduled *);
+    uint64_t logits = (uint64_t)(sequences + SCHEDULER_MORE_LOGITS) * (uint64_t)vocab * sizeof(float);
+    uint64_t slot = sizeof(struct qm_step) + 3 * sizeof(struct scheduled *) + sizeof(struct qm_speculated *);
     return logits + (uint64_t)sequences * slot + (uint64_t)threads * qm_sampler_scratch_bytes(vocab);
 }
 
@@ -23,10 +23,11 @@ static int allocate(struct qm_scheduler *s, struct qm_error *err) {
     s->running = calloc(slots, sizeof *s->running);
     s->in_step = calloc(slots, sizeof *s->in_step);
     s->drawing = calloc(slots, sizeof *s->drawing);
+    s->drafting = calloc(slots, sizeof *s->drafting);
     s->steps = calloc(slots, sizeof *s->steps);
     s->logits = malloc(logits);
     s->scratch = calloc((size_t)s->threads, sizeof *s->scratch);
-    if (!s->running || !s->in_step || !s->drawing || !s->steps || !s->logits || !s->scratch)
+    if (!s->running || !s->in_step || !s->drawing || !s->drafting || !s->steps || !s->logits || !s->scratch)
         return qm_fail_memory(err, logits, "the scheduler's logits");
     int rc = QM_OK;
     for (int i = 0; i < s->threads && !rc; i++)
@@ -54,7 +55,7 @@ int qm_scheduler_open(const struct qm_scheduler_options *o, struct qm_scheduler 
     s->chunk = qm_engine_chunk(o->engine);
     s->vocab = qm_engine_model(o->engine)->config.vocab;
     s->slots = sequences < s->chunk ? sequences : s->chunk; /* each has a token in every step */
-    s->n_logit_rows = s->slots + MORE_LOGITS;
+    s->n_logit_rows = s->slots + SCHEDULER_MORE_LOGITS;
     s->threads = qm_engine_threads(o->engine);
     int rc = allocate(s, err);
     if (rc)
@@ -75,6 +76,7 @@ void qm_scheduler_close(struct qm_scheduler *s) {
     free(s->running);
     free(s->in_step);
     free(s->drawing);
+    free(s->drafting);
     free(s->steps);
     free(s->logits);
     for (int i = 0; s->scratch && i < s->threads; i++)
@@ -138,19 +140,13 @@ static int start_over(struct qm_scheduler *s, struct qm_error *err) {
 }
 
 static int compute(struct qm_scheduler *s, struct qm_error *err) {
-    int64_t known = 0, generated = 0;
-    for (int64_t i = 0; i < s->n_steps; i++)
-        *(s->in_step[i]->state == QM_REQUEST_DECODE ? &generated : &known) += s->in_step[i]->piece;
     double begin = scheduler_now(s);
     int rc = qm_engine_step(s->o.engine, s->steps, (int)s->n_steps, err);
+    s->step_seconds = scheduler_now(s) - begin;
     for (int64_t i = 0; i < s->n_steps; i++)
         s->in_step[i]->claim = 0;
     s->claimed = 0;
-    if (rc && qm_engine_device_failed(s->o.engine))
-        return start_over(s, err);
-    if (!rc)
-        scheduler_measure(s, known, generated, scheduler_now(s) - begin);
-    return rc;
+    return rc && qm_engine_device_failed(s->o.engine) ? start_over(s, err) : rc;
 }
 
 /* The first request can have everything that the others and the cache have, so a step without it is a step without

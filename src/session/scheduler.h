@@ -9,7 +9,8 @@
  * the last in the order is preempted (its pages are freed, its tokens kept and computed again later). A request
  * takes pages only from those behind it, so the first always proceeds and everything ends.
  *
- * Steps. Each step takes the next token of every sequence that generates, and fills up with prompts. A step is at
+ * Steps. Each step takes the next token of every sequence that generates, and fills up with prompts. Where there are no
+ * prompts to compute it may check drafted tokens behind them, which take no page that another needs. A step is at
  * most qm_engine_chunk() tokens, so a prompt of any length delays the next token of another sequence by one chunk's
  * time at most; and while others run, as many tokens (or a block) at most are read from the cache's store before one,
  * which takes less than computing them where the store is of any use.
@@ -38,12 +39,14 @@
 #include "text/tokenizer/tokenizer.h"
 
 struct qm_prefix_cache;
+struct qm_speculation;
 struct qm_scheduler;
 
 struct qm_scheduler_options {
     struct qm_engine *engine;             /* its sequences are the scheduler's while it is open */
     const struct qm_tokenizer *tokenizer; /* NULL: no text, no stop strings */
     struct qm_prefix_cache *cache;        /* of the same engine; NULL: nothing is shared */
+    struct qm_speculation *speculation;   /* drafts of what comes next (draft/speculation.h); NULL: none */
     int64_t max_waiting;                  /* requests submitted and not admitted yet; 0: 1024 */
     int64_t prefill_tokens;               /* of prompts in a step that also generates; 0: chosen from measured rates */
     double (*now)(void *arg);             /* monotonic seconds; NULL: the engine's clock */
@@ -103,7 +106,7 @@ struct qm_outcome {
 
 /* Bytes that a scheduler takes beside the engine, the cache and the requests. */
 uint64_t qm_scheduler_bytes(int64_t vocab, int64_t sequences, int threads);
-/* The engine, the tokenizer and the cache must outlive it. */
+/* The engine, the tokenizer, the cache and the speculation must outlive it. */
 int qm_scheduler_open(const struct qm_scheduler_options *o, struct qm_scheduler **out, struct qm_error *err);
 /* Cancels what is left. */
 void qm_scheduler_close(struct qm_scheduler *s);

@@ -5,8 +5,12 @@
 #ifndef QM_SESSION_SCHEDULER_INTERNAL_H
 #define QM_SESSION_SCHEDULER_INTERNAL_H
 
+#include "session/draft/speculation.h"
 #include "session/prefix_cache.h"
 #include "session/scheduler.h"
+
+/* Of a step, beside one for each sequence: for drafts, and for known tokens whose log-probabilities are told. */
+enum { SCHEDULER_MORE_LOGITS = QM_DRAFT_MOST };
 
 struct scheduled {
     struct scheduled *prev, *next; /* in the waiting list, in order */
@@ -37,7 +41,10 @@ struct scheduled {
     int64_t claim;    /* blocks of the pool that they take */
     int64_t n_logits; /* of its last tokens */
     float *logits;
-    int rc; /* of its token: */
+    struct qm_speculated *speculated; /* NULL: no drafts, which stand behind its known tokens while they are checked */
+    int32_t drawn[QM_DRAFT_MOST + 1]; /* new tokens, in order, of which the first is taken already */
+    int n_drawn;
+    int rc; /* of the draw behind them, or of the first one's taking: */
     struct qm_error err;
     struct qm_generate_token token;
     bool last; /* and then finish says why */
@@ -63,16 +70,18 @@ struct qm_scheduler {
     struct scheduled **running;     /* [slots], in order */
     int64_t n_running, slots;
     int64_t n_waiting, n_preempted;
-    uint64_t n_closed; /* sequences closed so far, plus 1 (0 means "not tried" in too_big) */
-    int64_t claimed;   /* blocks of the pool that the step's pieces take */
-    int64_t may_read;  /* blocks of the cache's store, before this step's tokens */
-    int busy;          /* steps and callbacks that run, one in another */
+    uint64_t n_closed;   /* sequences closed so far, plus 1 (0 means "not tried" in too_big) */
+    double step_seconds; /* of the step just computed, in the engine */
+    int64_t claimed;     /* blocks of the pool that the step's pieces take */
+    int64_t may_read;    /* blocks of the cache's store, before this step's tokens */
+    int busy;            /* steps and callbacks that run, one in another */
     bool closing;
 
     struct qm_step *steps;      /* [slots] */
     struct scheduled **in_step; /* [slots] whose they are */
-    struct scheduled **drawing; /* [slots] those of them that draw a new token */
+    struct scheduled **drawing; /* [slots] those of them that draw new tokens at once */
     int64_t n_steps, n_drawing;
+    struct qm_speculated **drafting;     /* [slots] of those that generate */
     struct qm_sampler_scratch **scratch; /* [threads] */
     int threads;                         /* of the engine's team */
     float *logits;                       /* [n_logit_rows][vocab] */
@@ -120,6 +129,8 @@ void scheduler_admit(struct qm_scheduler *s);
 /* Pages for the next n tokens of a running request, or for fewer (of its prompt), or for none: what the cache can
  * give up, then what those behind it have. Returns for how many; they count as taken until the next step. */
 int64_t scheduler_claim(struct qm_scheduler *s, struct scheduled *q, int64_t n);
+/* Pages for so many tokens more, of the free ones alone. Returns for how many. */
+int64_t scheduler_claim_more(struct qm_scheduler *s, struct scheduled *q, int64_t n);
 /* Whether there are pages for all known tokens of those that run, and for those of q and a block more, those that the
  * cache can give up included. */
 bool scheduler_fits(const struct qm_scheduler *s, const struct scheduled *q);

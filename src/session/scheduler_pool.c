@@ -47,6 +47,16 @@ int64_t scheduler_claim(struct qm_scheduler *s, struct scheduled *q, int64_t n) 
     }
 }
 
+int64_t scheduler_claim_more(struct qm_scheduler *s, struct scheduled *q, int64_t n) {
+    int64_t fits = fitting(s, q, q->piece + n, free_blocks(s) + q->claim);
+    if (fits <= q->piece)
+        return 0;
+    s->claimed -= q->claim;
+    q->claim = qm_sequence_needs(q->sequence, fits);
+    s->claimed += q->claim;
+    return fits - q->piece;
+}
+
 bool scheduler_fits(const struct qm_scheduler *s, const struct scheduled *q) {
     int64_t room = s->context - q->n_tokens, more = room < s->block_tokens ? room : s->block_tokens;
     int64_t need = qm_sequence_needs(q->sequence, scheduled_missing(q) + more);

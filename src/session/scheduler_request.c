@@ -73,7 +73,7 @@ static int prepare_results(const struct qm_scheduler *s, struct scheduled *q, st
     int rc = qm_decoding_new(&o, config, &q->decoding, err);
     if (!rc)
         qm_decoding_tokens(q->decoding, q->tokens, q->r.n_prompt, q->tokens + q->r.n_prompt);
-    return rc;
+    return rc ? rc : qm_speculated_open(s->o.speculation, &q->speculated, err);
 }
 
 int scheduled_new(struct qm_scheduler *s, const struct qm_request *r, struct scheduled **out, struct qm_error *err) {
@@ -105,6 +105,7 @@ void scheduled_free(struct scheduled *q) {
     free(q->tokens);
     free(q->hidden);
     qm_decoding_free(q->decoding);
+    qm_speculated_close(q->speculated);
     free(q);
 }
 

@@ -1,24 +1,39 @@
 /* What becomes of a step's results: new tokens are drawn and become text, by all threads at once; then each request is
  * told of its own, in order, and those that are done end. */
+#include <assert.h>
+
 #include "session/scheduler_internal.h"
 
-static bool draws(const struct scheduled *q) {
-    return q->n_logits > 0 && q->r.n_prompt + q->told + q->n_logits - 1 == q->n_tokens;
+/* Rows of its logits that belong to tokens known from before; what is behind them is new. */
+static int64_t known_rows(const struct scheduled *q) {
+    return q->n_tokens - q->r.n_prompt - q->told;
 }
 
-static void take(struct scheduled *q) {
-    q->rc = qm_decoding_take(q->decoding, &q->token, &q->last, &q->finish, &q->err);
+static int take(struct scheduled *q, int32_t id, const float *logits) {
+    return qm_decoding_take(q->decoding, id, logits, &q->token, &q->last, &q->finish, &q->err);
 }
 
-static void draw(struct scheduled *q, struct qm_sampler_scratch *scratch, const float *logits) {
-    q->rc = qm_decoding_draw(q->decoding, scratch, logits, &q->err);
-    if (!q->rc)
-        take(q);
+/* Draws from the logits of new tokens until what is drawn is not what was drafted, and takes the first. */
+static void draw(const struct qm_scheduler *s, struct scheduled *q, struct qm_sampler_scratch *scratch,
+                 const float *logits) {
+    int drafts = qm_speculated_chosen(q->speculated);
+    bool same = true;
+    q->rc = q->n_drawn = 0;
+    for (int i = 0; i <= drafts && same && !q->rc; i++) {
+        q->rc = qm_decoding_draw(q->decoding, scratch, logits + i * s->vocab, &q->drawn[i], &q->err);
+        q->n_drawn += !q->rc;
+        same = i < drafts && q->drawn[i] == qm_speculated_draft(q->speculated, i);
+    }
+    int rc = q->n_drawn ? take(q, q->drawn[0], logits) : QM_OK;
+    if (rc) {
+        q->rc = rc;
+        q->n_drawn = 0;
+    }
 }
 
-static void redraw(struct scheduled *q, const float *logits) {
-    qm_decoding_redraw(q->decoding, q->tokens[q->r.n_prompt + q->told], logits);
-    take(q);
+static int redraw(struct scheduled *q, const float *logits) {
+    qm_decoding_redraw(q->decoding);
+    return take(q, q->tokens[q->r.n_prompt + q->told], logits);
 }
 
 static void draw_region(void *arg, int thread, int threads) {
@@ -26,13 +41,13 @@ static void draw_region(void *arg, int thread, int threads) {
     int64_t begin, end;
     qm_team_share(s->n_drawing, thread, threads, &begin, &end);
     for (int64_t i = begin; i < end; i++)
-        draw(s->drawing[i], s->scratch[thread], s->drawing[i]->logits);
+        draw(s, s->drawing[i], s->scratch[thread], s->drawing[i]->logits);
 }
 
-/* Tells of the token that was drawn, or drawn again. It may have been the last. */
-static void tell(struct qm_scheduler *s, struct scheduled *q, bool replay) {
-    if (q->rc) {
-        scheduled_end(s, q, q->rc, &q->err, QM_FINISH_INTERRUPTED);
+/* Tells of the token that was taken, drawn or drawn again, or that it could not be. It may have been the last. */
+static void tell(struct qm_scheduler *s, struct scheduled *q, bool replay, int rc) {
+    if (rc) {
+        scheduled_end(s, q, rc, &q->err, QM_FINISH_INTERRUPTED);
         return;
     }
     if (!replay) {
@@ -50,33 +65,50 @@ static void tell(struct qm_scheduler *s, struct scheduled *q, bool replay) {
 
 void scheduler_replay(struct qm_scheduler *s, struct scheduled *q) {
     s->busy++;
-    while (!q->ended && !q->r.embed && q->r.decoding.top_logprobs < 0 && q->r.n_prompt + q->told < q->n_tokens) {
-        redraw(q, NULL);
-        tell(s, q, true);
-    }
+    while (!q->ended && !q->r.embed && q->r.decoding.top_logprobs < 0 && q->r.n_prompt + q->told < q->n_tokens)
+        tell(s, q, true, redraw(q, NULL));
     s->busy--;
     scheduled_collect(s);
 }
 
-/* The tokens that the logits of its piece belong to: known ones first; the last may be new. */
+/* The tokens that the logits of its piece belong to: known ones first, then those drawn. */
 static void tell_piece(struct qm_scheduler *s, struct scheduled *q) {
-    for (int64_t i = 0; i < q->n_logits && !q->ended; i++) {
-        bool replay = q->r.n_prompt + q->told < q->n_tokens;
-        if (replay)
-            redraw(q, q->logits + i * s->vocab);
-        else if (i > 0) /* not among those that were drawn at once */
-            draw(q, s->scratch[0], q->logits + i * s->vocab);
-        tell(s, q, replay);
-    }
+    const float *logits = q->logits;
+    int64_t known = known_rows(q) < q->n_logits ? known_rows(q) : q->n_logits;
+    for (int64_t i = 0; i < known && !q->ended; i++, logits += s->vocab)
+        tell(s, q, true, redraw(q, logits));
+    if (q->ended || known == q->n_logits)
+        return;
+    if (known) /* else it was drawn at once with the others' */
+        draw(s, q, s->scratch[0], logits);
+    for (int i = 0; i < q->n_drawn && !q->ended; i++, logits += s->vocab)
+        tell(s, q, false, i ? take(q, q->drawn[i], logits) : QM_OK);
+    if (!q->ended && q->rc)
+        tell(s, q, false, q->rc);
+}
+
+/* What was computed behind a draft that is not what was drawn is no part of the text. */
+static void cut_back(struct scheduled *q) {
+    int64_t keep = q->n_tokens + (q->n_drawn ? q->n_drawn - 1 : 0);
+    qm_speculated_drawn(q->speculated, q->drawn, q->n_drawn);
+    if (keep == qm_sequence_length(q->sequence))
+        return;
+    int64_t left = qm_sequence_truncate(q->sequence, keep);
+    assert(left == keep); /* windows keep what a step's tokens need, and those are more */
+    (void)left;
 }
 
 static void finish_piece(struct qm_scheduler *s, struct scheduled *q) {
-    int64_t held = qm_sequence_length(q->sequence);
-    bool whole = held == q->n_tokens;
+    bool generates = q->state == QM_REQUEST_DECODE;
     enum qm_finish finish = QM_FINISH_STOP;
+    if (generates)
+        cut_back(q);
+    int64_t held = qm_sequence_length(q->sequence);
+    bool whole = generates || held == q->n_tokens;
+    qm_speculated_follow(q->speculated, 0, q->tokens, held);
     if (s->o.cache)
         qm_prefix_cache_add(s->o.cache, q->sequence, q->tokens, &q->n_cached);
-    if (q->state == QM_REQUEST_PREFILL && q->r.on_prefill) {
+    if (!generates && q->r.on_prefill) {
         s->busy++;
         q->r.on_prefill(q->r.arg, held, q->n_tokens);
         s->busy--;
@@ -92,16 +124,35 @@ static void finish_piece(struct qm_scheduler *s, struct scheduled *q) {
     tell_piece(s, q);
 }
 
+/* Learns from the step's time. Returns how many sequences generated, where it did nothing else. */
+static int64_t measure(struct qm_scheduler *s) {
+    int64_t known = 0, generated = 0, sequences = 0;
+    for (int64_t i = 0; i < s->n_steps; i++) {
+        const struct scheduled *q = s->in_step[i];
+        bool generates = q->state == QM_REQUEST_DECODE;
+        sequences += generates;
+        generated += generates ? q->n_drawn : 0;
+        known += generates ? 0 : q->piece;
+    }
+    scheduler_measure(s, known, generated, s->step_seconds);
+    return known ? 0 : sequences;
+}
+
 void scheduler_tokens(struct qm_scheduler *s) {
     s->n_drawing = 0;
-    for (int64_t i = 0; i < s->n_steps; i++)
-        if (s->in_step[i]->n_logits == 1 && draws(s->in_step[i]))
-            s->drawing[s->n_drawing++] = s->in_step[i];
+    for (int64_t i = 0; i < s->n_steps; i++) {
+        struct scheduled *q = s->in_step[i];
+        q->n_drawn = 0;
+        if (q->n_logits && known_rows(q) == 0)
+            s->drawing[s->n_drawing++] = q;
+    }
     if (s->n_drawing > 1)
         qm_team_run(qm_engine_team(s->o.engine), draw_region, s);
     else if (s->n_drawing)
-        draw(s->drawing[0], s->scratch[0], s->drawing[0]->logits);
+        draw(s, s->drawing[0], s->scratch[0], s->drawing[0]->logits);
+    int64_t alone = measure(s);
     for (int64_t i = 0; i < s->n_steps; i++)
         if (!s->in_step[i]->ended)
             finish_piece(s, s->in_step[i]);
+    qm_speculation_took(s->o.speculation, alone, s->step_seconds);
 }

@@ -29,10 +29,12 @@
 #define qm_engine_decode_bytes fake_engine_decode_bytes
 #define qm_engine_step fake_engine_step
 #define qm_engine_set_interrupt fake_engine_set_interrupt
+#define qm_engine_quiet fake_engine_quiet
 #define qm_sequence_open fake_sequence_open
 #define qm_sequence_close fake_sequence_close
 #define qm_sequence_length fake_sequence_length
 #define qm_sequence_needs fake_sequence_needs
+#define qm_sequence_truncate fake_sequence_truncate
 #define qm_team_run fake_team_run
 #define qm_prefix_cache_attach fake_prefix_cache_attach
 #define qm_prefix_cache_read fake_prefix_cache_read
@@ -79,6 +81,7 @@
 #define scheduler_admit fake_scheduler_admit
 #define scheduler_compose fake_scheduler_compose
 #define scheduler_claim fake_scheduler_claim
+#define scheduler_claim_more fake_scheduler_claim_more
 #define scheduler_fits fake_scheduler_fits
 #define scheduler_tokens fake_scheduler_tokens
 #define scheduler_replay fake_scheduler_replay
@@ -88,6 +91,8 @@
 #define load_free fake_load_free
 #define load_sharing fake_load_sharing
 #define load_run fake_load_run
+#define load_run_alone fake_load_run_alone
+#define load_drafter fake_load_drafter
 
 #include "session/decoding.c"
 #include "session/feed.c"
@@ -118,6 +123,7 @@ struct qm_sequence {
     struct qm_engine *engine;
     int64_t length, blocks;
     uint64_t hash;
+    uint64_t *hashes; /* [context] before each token */
 };
 
 /* A cache that holds blocks of the pool that nobody uses. */
@@ -200,6 +206,7 @@ int fake_sequence_open(struct qm_engine *e, struct qm_sequence **out, struct qm_
         return qm_fail(err, QM_FIT, "too many sequences");
     *out = calloc(1, sizeof **out);
     (*out)->engine = e;
+    (*out)->hashes = calloc((size_t)e->context, sizeof *(*out)->hashes);
     e->open++;
     return QM_OK;
 }
@@ -209,6 +216,7 @@ void fake_sequence_close(struct qm_sequence *s) {
         return;
     s->engine->open--;
     s->engine->taken -= s->blocks;
+    free(s->hashes);
     free(s);
 }
 
@@ -219,6 +227,21 @@ int64_t fake_sequence_length(const struct qm_sequence *s) {
 int64_t fake_sequence_needs(const struct qm_sequence *s, int64_t n) {
     int64_t all = (s->length + n + BLOCK - 1) / BLOCK;
     return all > s->blocks ? all - s->blocks : 0;
+}
+
+int64_t fake_sequence_truncate(struct qm_sequence *s, int64_t n) {
+    if (n >= s->length)
+        return s->length;
+    s->engine->taken -= s->blocks - (n + BLOCK - 1) / BLOCK;
+    s->blocks = (n + BLOCK - 1) / BLOCK;
+    s->hash = s->hashes[n];
+    s->length = n;
+    return n;
+}
+
+bool fake_engine_quiet(const struct qm_engine *e, struct qm_quiet_state *out) {
+    (void)e, (void)out;
+    return false;
 }
 
 /* What is read once stays, and holds no pages. */
@@ -285,6 +308,7 @@ int fake_engine_step(struct qm_engine *e, const struct qm_step *steps, int n_ste
         s->blocks += more;
         e->taken += more;
         for (int64_t t = 0; t < steps[i].n; t++) {
+            s->hashes[s->length + t] = s->hash;
             s->hash = (s->hash ^ (uint64_t)(uint32_t)steps[i].tokens[t]) * 0x9E3779B97F4A7C15u + 1;
             int64_t row = t - (steps[i].n - steps[i].n_logits);
             if (row >= 0)

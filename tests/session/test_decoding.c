@@ -25,6 +25,7 @@ static struct ended decode(const struct qm_decoding_options *o, const int32_t *w
     struct qm_generate_token t;
     struct ended out = {0};
     bool last = false;
+    int32_t id;
     if (qm_decoding_new(o, &config, &d, &err))
         fail_msg("%s", err.message);
     assert_int_equal(qm_sampler_scratch_new(VOCAB, qm_isa_best(), &scratch, &err), QM_OK);
@@ -32,8 +33,8 @@ static struct ended decode(const struct qm_decoding_options *o, const int32_t *w
         memset(logits, 0, sizeof logits);
         logits[other] = 1;
         logits[wanted[out.tokens++]] = 2;
-        assert_int_equal(qm_decoding_draw(d, scratch, logits, &err), QM_OK);
-        assert_int_equal(qm_decoding_take(d, &t, &last, &out.finish, &err), QM_OK);
+        assert_int_equal(qm_decoding_draw(d, scratch, logits, &id, &err), QM_OK);
+        assert_int_equal(qm_decoding_take(d, id, logits, &t, &last, &out.finish, &err), QM_OK);
     }
     out.last = t.id;
     snprintf(out.text, sizeof out.text, "%s", qm_decoding_text(d)->data);

@@ -102,7 +102,7 @@ static void test_greedy(void **state) {
     assert_int_equal(r.finish, QM_FINISH_LENGTH);
     assert_memory_equal(r.text.data, d->text, r.text.len);
     assert_int_equal(length, d->n_prompt + d->n_greedy - 1);
-    assert_int_equal(r.decode_steps, d->n_greedy - 1);
+    assert_int_equal(r.decode_tokens, d->n_greedy - 1);
     assert_true(r.decode_bytes > 0);
     qm_generate_result_free(&r);
 }

@@ -254,7 +254,7 @@ static void test_end(void **state) {
     assert_int_equal(s.prefilled, 6);
     assert_int_equal(s.result.prompt_tokens, 6);
     assert_int_equal(s.result.prefix_tokens, 0);
-    assert_int_equal(s.result.decode_steps, 12);
+    assert_int_equal(s.result.decode_tokens, 12);
     assert_int_equal(s.result.decode_bytes, 12 * 1000 + (6 + 17) * 12 / 2);
     assert_int_equal(s.sequence.length, 6 + 12);
     assert_true(s.result.prefill_seconds >= 0 && s.result.decode_seconds >= 0);

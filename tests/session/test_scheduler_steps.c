@@ -46,6 +46,59 @@ static void test_resumed_together(void **state) {
     fake_load_free(l);
 }
 
+/* With drafts, right or wrong, every result is the one alone, and nobody gives way for a draft. */
+static void test_drafts(void **state) {
+    (void)state;
+    static const int most[] = {1, 2, 3, 7, QM_DRAFT_MOST};
+    struct qm_speculation_stats told = {0};
+    struct qm_error err;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct qm_engine one = engine(400, 64, 1, 1000), many = engine(400, 20 + (int64_t)seed, 2 + seed % 7, 50);
+        struct load *l = fake_load_new(
+            &one, NULL, &(struct load_shape){.jobs = 20, .prompt_max = 60, .tokens_max = 90, .seed = seed});
+        for (int right = 0; right <= 100; right += 50)
+            for (size_t k = 0; k < 5; k++) {
+                const struct qm_speculation_options so = {
+                    .drafter = fake_load_drafter(l, right), .most = most[k], .always = k % 2 == 0};
+                struct qm_scheduler_options o = options(&many);
+                struct qm_scheduler_stats plain, stats;
+                struct load_course c = {.seed = seed + 7, .at_once = k == 1, .cancels = k == 2 ? 40 : 0};
+                c.resumed = k == 3 ? 50 : 0;
+                fake_load_run(l, &o, &c, &plain);
+                assert_int_equal(qm_speculation_new(&so, &o.speculation, &err), QM_OK);
+                fake_load_run(l, &o, &c, &stats);
+                qm_speculation_stats(o.speculation, &told);
+                assert_int_equal(many.open, 0);
+                assert_int_equal(many.taken, 0);
+                assert_true(told.accepted <= told.drafted);
+                assert_true(!so.always || right == 0 || told.accepted > 0);
+                assert_int_equal(right == 0 ? told.accepted : 0, 0);
+                assert_true(right < 100 || k == 2 || stats.steps <= plain.steps);
+                fake_load_run_alone(l, o.speculation);
+                qm_speculation_free(o.speculation);
+            }
+        fake_load_free(l);
+    }
+}
+
+/* A pool that just holds what all need: drafts take what is free, and nobody gives way for them. */
+static void test_drafts_take_no_page(void **state) {
+    (void)state;
+    struct qm_error err;
+    struct qm_engine one = engine(400, 64, 1, 1000), many = engine(400, 64, 4, 4 * 8);
+    struct load *l = fake_load_new(
+        &one, NULL, &(struct load_shape){.jobs = 4, .prompt_max = 1, .tokens_max = 63, .endless = true, .seed = 4});
+    struct qm_scheduler_options o = options(&many);
+    struct qm_scheduler_stats stats;
+    const struct qm_speculation_options so = {
+        .drafter = fake_load_drafter(l, 80), .most = QM_DRAFT_MOST, .always = true};
+    assert_int_equal(qm_speculation_new(&so, &o.speculation, &err), QM_OK);
+    fake_load_run(l, &o, &(struct load_course){.seed = 1, .at_once = true}, &stats);
+    assert_int_equal(stats.preemptions, 0);
+    qm_speculation_free(o.speculation);
+    fake_load_free(l);
+}
+
 /* ---- one request after the other, watched step by step ---- */
 
 enum { MOST = 64 };
@@ -588,6 +641,7 @@ int main(void) {
         cmocka_unit_test(test_cancel),     cmocka_unit_test(test_from_callbacks),
         cmocka_unit_test(test_embedding),  cmocka_unit_test(test_engine_fails),
         cmocka_unit_test(test_one_fails),  cmocka_unit_test(test_share),
+        cmocka_unit_test(test_drafts),     cmocka_unit_test(test_drafts_take_no_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

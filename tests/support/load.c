@@ -42,6 +42,7 @@ struct load {
     struct job *jobs;
     int n;
     uint64_t random;
+    int right; /* of a hundred drafts */
 };
 
 static uint32_t next(uint64_t *state) {
@@ -67,21 +68,30 @@ static int note(void *arg, const struct qm_generate_token *t) {
     return 0;
 }
 
-static void generate_alone(struct job *j) {
+static void generate(struct job *j, struct qm_speculation *speculation,
+                     int (*each)(void *, const struct qm_generate_token *), struct qm_generate_result *out) {
     struct qm_error err;
     struct qm_generate g = {.engine = j->load->alone,
                             .prompt = j->prompt,
                             .n_prompt = j->r.n_prompt,
                             .decoding = j->r.decoding,
-                            .on_token = note,
+                            .speculation = speculation,
+                            .on_token = each,
                             .arg = j};
     g.decoding.tokenizer = j->load->tokenizer;
+    if (qm_sequence_open(g.engine, &g.sequence, &err) || qm_generate(&g, out, &err))
+        fail_msg("%s", err.message);
+    /* all tokens but the last one generated */
+    int64_t held = j->r.n_prompt + (int64_t)out->ids.len - (out->ids.len > 0);
+    assert_int_equal(qm_sequence_length(g.sequence), held);
+    qm_sequence_close(g.sequence);
+}
+
+static void generate_alone(struct job *j) {
     qm_generate_result_free(&j->alone);
     j->n_told = 0;
     j->streamed.len = 0;
-    if (qm_sequence_open(g.engine, &g.sequence, &err) || qm_generate(&g, &j->alone, &err))
-        fail_msg("%s", err.message);
-    qm_sequence_close(g.sequence);
+    generate(j, NULL, note, &j->alone);
 }
 
 /* A stop string that will be met: some of the text that comes without it. */
@@ -302,4 +312,87 @@ void load_run(struct load *l, const struct qm_scheduler_options *o, const struct
     if (stats)
         qm_scheduler_stats(l->scheduler, stats);
     qm_scheduler_close(l->scheduler);
+}
+
+/* ---- with drafts ---- */
+
+static int on_token_alone(void *arg, const struct qm_generate_token *t) {
+    return on_token(arg, t, false);
+}
+
+void load_run_alone(struct load *l, struct qm_speculation *speculation) {
+    for (int i = 0; i < l->n; i++) {
+        struct job *j = &l->jobs[i];
+        struct qm_generate_result again;
+        j->n_told = j->r.n_generated = 0;
+        j->streamed_at = 0;
+        j->done = false;
+        j->cancel_in = NEVER;
+        generate(j, speculation, on_token_alone, &again);
+        assert_int_equal(again.finish, j->alone.finish);
+        assert_int_equal(again.ids.len, j->alone.ids.len);
+        assert_int_equal(again.decode_tokens, j->alone.decode_tokens);
+        assert_int_equal(again.text.len, j->alone.text.len);
+        assert_memory_equal(again.text.data, j->alone.text.data, again.text.len);
+        qm_generate_result_free(&again);
+    }
+}
+
+struct text {
+    int32_t *ids;
+    int64_t n, room;
+};
+
+static int open_text(void *self, void **out, struct qm_error *err) {
+    (void)self, (void)err;
+    *out = calloc(1, sizeof(struct text));
+    return QM_OK;
+}
+
+static void close_text(void *self, void *text) {
+    (void)self;
+    free(((struct text *)text)->ids);
+    free(text);
+}
+
+static void append(void *self, void *text, const int32_t *ids, int64_t n) {
+    struct text *t = text;
+    (void)self;
+    while (t->n + n > t->room) {
+        t->room = 2 * t->room + n;
+        t->ids = realloc(t->ids, (size_t)t->room * sizeof *t->ids);
+    }
+    memcpy(t->ids + t->n, ids, (size_t)n * sizeof *ids);
+    t->n += n;
+}
+
+static bool is_of(const struct text *t, const struct job *j) {
+    int64_t prompt = j->r.n_prompt, more = t->n - prompt;
+    return more >= 0 && more <= (int64_t)j->alone.ids.len &&
+           memcmp(t->ids, j->prompt, (size_t)prompt * sizeof *t->ids) == 0 &&
+           memcmp(t->ids + prompt, j->alone.ids.data, (size_t)more * sizeof *t->ids) == 0;
+}
+
+static int propose(void *self, void *text, int most, struct qm_draft *out) {
+    struct load *l = self;
+    const struct text *t = text;
+    const struct job *j = NULL;
+    for (int i = 0; i < l->n && !j; i++)
+        j = is_of(t, &l->jobs[i]) ? &l->jobs[i] : NULL;
+    if (!j) /* only the text of a job is drafted for */
+        fail_msg("a text of %d tokens is no job's", (int)t->n);
+    int64_t vocab = qm_engine_model(l->alone)->config.vocab, known = (int64_t)j->alone.ids.len;
+    int n = 0;
+    for (int64_t at = t->n - j->r.n_prompt; n < most; at++, n++) {
+        int32_t id = at < known ? j->alone.ids.data[at] : 0;
+        if (below(&l->random, 100) >= l->right)
+            id = (int32_t)((id + 1) % vocab);
+        out[n] = (struct qm_draft){.id = id, .confidence = (int)below(&l->random, QM_DRAFT_CLASSES)};
+    }
+    return n;
+}
+
+struct qm_drafter load_drafter(struct load *l, int right) {
+    l->right = right;
+    return (struct qm_drafter){.self = l, .open = open_text, .close = close_text, .append = append, .propose = propose};
 }

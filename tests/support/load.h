@@ -4,6 +4,7 @@
 #ifndef QM_TESTS_SUPPORT_LOAD_H
 #define QM_TESTS_SUPPORT_LOAD_H
 
+#include "session/draft/draft.h"
 #include "session/generate.h"
 #include "session/scheduler.h"
 
@@ -33,5 +34,12 @@ struct load_course {
 /* Everything is told once, and is the same; *stats may be NULL. */
 void load_run(struct load *l, const struct qm_scheduler_options *o, const struct load_course *c,
               struct qm_scheduler_stats *stats);
+
+/* Each job alone again, with drafts: everything is the same. */
+void load_run_alone(struct load *l, struct qm_speculation *speculation);
+
+/* A drafter that knows what will be generated, and says of so many in a hundred tokens what they are, of the others
+ * something else. */
+struct qm_drafter load_drafter(struct load *l, int right);
 
 #endif

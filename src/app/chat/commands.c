@@ -71,7 +71,7 @@ static int stats(struct qm_app_chat *c, const char *value) {
         qm_s((long long)r->ids.len), qm_report_decode_tps(r), (long long)c->prompts, qm_s(c->prompts),
         (long long)c->cached, (long long)c->generated, qm_s(c->generated));
     char metered[1400];
-    qm_meter_text(&c->meter, (double)r->decode_steps, metered, sizeof metered);
+    qm_meter_text(&c->meter, (double)r->decode_tokens, metered, sizeof metered);
     return rc || !*metered ? rc : qm_out_printf(c->err, "%s\n", metered);
 }
 

@@ -1,0 +1,66 @@
+/* How many drafted tokens a step checks: as many as make the most tokens a second, by what steps of so many rows cost
+ * here and how often drafts of each confidence turn out right; none where none pay.
+ *
+ * Costs are learned from the steps themselves: seconds by rows, one shape that is scaled by what steps take now (depth,
+ * clock, neighbours). Rows never tried are taken to cost little, so that they are tried once.
+ *
+ * The promise. A draft may be wrong for once, so each check is paid from a credit: what the step costs beyond one
+ * without drafts is taken from it, and what accepted tokens would have cost is given to it. It begins with a few steps'
+ * time, grows by one part in a hundred of the time that undrafted steps would take, and holds at most a few steps'
+ * time, so a thousand tokens take at most 2 % longer than without drafts, whatever the text does, as long as the costs
+ * are as measured. (A budget for exploring as in conservative bandits, Wu et al. 2016; the choice of the length by
+ * expected tokens a second as in speculative decoding, Leviathan et al. 2023.)
+ *
+ * Nothing here reads a clock or runs a thread. Not thread-safe. */
+#ifndef QM_SESSION_DRAFT_CONTROL_H
+#define QM_SESSION_DRAFT_CONTROL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "session/draft/draft.h"
+
+enum { QM_DRAFT_ROWS = 96 }; /* of a step that checks drafts, at most */
+
+/* How often drafts were right, by confidence: counts that fade, so that what a text does now counts most. */
+struct qm_draft_record {
+    double right[QM_DRAFT_CLASSES], all[QM_DRAFT_CLASSES];
+};
+
+/* What is known of steps of so many rows. */
+struct qm_draft_cost {
+    double shape;  /* seconds at scale 1 */
+    int64_t times; /* that it was measured */
+    int64_t step;  /* when last */
+};
+
+struct qm_draft_control {
+    struct qm_draft_record record;                /* of all sequences */
+    struct qm_draft_cost cost[QM_DRAFT_ROWS + 1]; /* by rows */
+    double scale, credit;
+    bool begun;
+    int64_t steps;
+};
+
+/* What a sequence offers for the step. */
+struct qm_draft_offer {
+    const struct qm_draft *drafts; /* [n] */
+    int n;
+    const struct qm_draft_record *record; /* the sequence's own */
+    int chosen;                           /* qm_draft_choose: of the first n */
+};
+
+void qm_draft_control_init(struct qm_draft_control *c);
+/* For a step of one token of each of n sequences and nothing else: sets `chosen` of all n offers, whose sum is at most
+ * `most`. */
+void qm_draft_choose(struct qm_draft_control *c, struct qm_draft_offer *offers, int n, int most);
+/* Such a step of n sequences checked so many drafts, of which so many were right, in so many seconds. Every step of
+ * that kind is to be reported, also without drafts. */
+void qm_draft_took(struct qm_draft_control *c, int n, int drafts, int right, double seconds);
+/* A draft of that confidence was followed by what it should say: whether it was checked by the model or only compared
+ * with what was generated without it. */
+void qm_draft_seen(struct qm_draft_control *c, struct qm_draft_record *record, int confidence, bool right);
+/* The seconds that a step of so many rows is expected to take; 0: nothing is known. */
+double qm_draft_seconds(const struct qm_draft_control *c, int rows);
+
+#endif

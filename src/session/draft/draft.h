@@ -1,0 +1,34 @@
+/* Drafts: tokens that may come next, guessed without the model, so that one reading of its weights can check several.
+ * What a drafter guesses changes no result, only how many tokens a step yields (speculation.h): a guess counts where
+ * the sampler draws the same token from the model's own logits. */
+#ifndef QM_SESSION_DRAFT_DRAFT_H
+#define QM_SESSION_DRAFT_DRAFT_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum {
+    QM_DRAFT_MOST = 16,   /* tokens drafted for one sequence's part of a step, at most */
+    QM_DRAFT_CLASSES = 8, /* of confidence, 0 the least; how often a class is right is learned while it runs */
+};
+
+struct qm_draft {
+    int32_t id;
+    int confidence; /* 0..QM_DRAFT_CLASSES - 1 */
+};
+
+/* A kind of drafter. What it keeps of one text (a prompt and the answer that is being written) is a `text`. One
+ * thread. */
+struct qm_drafter {
+    void *self;
+    int (*open)(void *self, void **text, struct qm_error *err);
+    void (*close)(void *self, void *text);
+    /* The text's next tokens, which are sure: of the prompt, then of the answer as they are accepted. Allocates
+     * nothing. */
+    void (*append)(void *self, void *text, const int32_t *ids, int64_t n);
+    /* At most `most` (0..QM_DRAFT_MOST) tokens that may follow the text; returns how many. Allocates nothing. */
+    int (*propose)(void *self, void *text, int most, struct qm_draft *out);
+};
+
+#endif

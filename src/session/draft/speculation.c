@@ -1,0 +1,157 @@
+/* Between a drafter, the choice of how many drafts are checked, and whoever steps. */
+#include "session/draft/speculation.h"
+
+#include <stdlib.h>
+
+#include "session/draft/control.h"
+
+struct qm_speculation {
+    struct qm_speculation_options o;
+    struct qm_draft_control control;
+    struct qm_speculation_stats stats;
+    int checked, right; /* of the step that is reported next */
+};
+
+struct qm_speculated {
+    struct qm_speculation *s;
+    void *text;
+    int64_t n; /* tokens that the drafter knows */
+    struct qm_draft drafts[QM_DRAFT_MOST];
+    int offered, chosen;
+    struct qm_draft_record record;
+};
+
+int qm_speculation_new(const struct qm_speculation_options *o, struct qm_speculation **out, struct qm_error *err) {
+    *out = NULL;
+    if (o->most < 1 || o->most > QM_DRAFT_MOST)
+        return qm_fail(err, QM_USAGE, "%d drafted tokens a step; from 1 to %d are possible", o->most, QM_DRAFT_MOST);
+    struct qm_speculation *s = calloc(1, sizeof *s);
+    if (!s)
+        return qm_fail_memory(err, sizeof *s, "speculation");
+    s->o = *o;
+    qm_draft_control_init(&s->control);
+    *out = s;
+    return QM_OK;
+}
+
+void qm_speculation_free(struct qm_speculation *s) {
+    free(s);
+}
+
+int qm_speculation_most(const struct qm_speculation *s) {
+    return s ? s->o.most : 0;
+}
+
+void qm_speculation_stats(const struct qm_speculation *s, struct qm_speculation_stats *out) {
+    *out = s->stats;
+}
+
+int qm_speculated_open(struct qm_speculation *s, struct qm_speculated **out, struct qm_error *err) {
+    *out = NULL;
+    if (!s)
+        return QM_OK;
+    struct qm_speculated *p = calloc(1, sizeof *p);
+    if (!p)
+        return qm_fail_memory(err, sizeof *p, "a request's drafts");
+    p->s = s;
+    int rc = s->o.drafter.open(s->o.drafter.self, &p->text, err);
+    if (rc)
+        free(p);
+    else
+        *out = p;
+    return rc;
+}
+
+void qm_speculated_close(struct qm_speculated *p) {
+    if (!p)
+        return;
+    p->s->o.drafter.close(p->s->o.drafter.self, p->text);
+    free(p);
+}
+
+void qm_speculated_follow(struct qm_speculated *p, int64_t from, const int32_t *tokens, int64_t n) {
+    if (!p || from + n <= p->n)
+        return;
+    p->s->o.drafter.append(p->s->o.drafter.self, p->text, tokens + (p->n - from), from + n - p->n);
+    p->n = from + n;
+}
+
+void qm_speculated_offer(struct qm_speculated *p, int64_t most) {
+    if (!p)
+        return;
+    most = most < p->s->o.most ? most : p->s->o.most;
+    p->chosen = 0;
+    p->offered = most > 0 ? p->s->o.drafter.propose(p->s->o.drafter.self, p->text, (int)most, p->drafts) : 0;
+}
+
+static void choose_all(struct qm_speculated *const *p, int64_t n, int64_t most) {
+    for (int64_t i = 0; i < n; i++)
+        if (p[i]) {
+            p[i]->chosen = p[i]->offered < most ? p[i]->offered : (int)most;
+            most -= p[i]->chosen;
+        }
+}
+
+void qm_speculation_choose(struct qm_speculation *s, struct qm_speculated *const *p, int64_t n, int64_t most) {
+    struct qm_draft_offer offers[QM_DRAFT_ROWS];
+    static const struct qm_draft_record none = {0};
+    if (!s || n < 1 || n >= QM_DRAFT_ROWS || most < 1)
+        return;
+    if (s->o.always) {
+        choose_all(p, n, most);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++)
+        offers[i] = p[i] ? (struct qm_draft_offer){p[i]->drafts, p[i]->offered, &p[i]->record, 0}
+                         : (struct qm_draft_offer){.record = &none};
+    qm_draft_choose(&s->control, offers, (int)n, most < QM_DRAFT_ROWS ? (int)most : QM_DRAFT_ROWS);
+    for (int64_t i = 0; i < n; i++)
+        if (p[i])
+            p[i]->chosen = offers[i].chosen;
+}
+
+int qm_speculated_chosen(const struct qm_speculated *p) {
+    return p ? p->chosen : 0;
+}
+
+int32_t qm_speculated_draft(const struct qm_speculated *p, int i) {
+    return p->drafts[i].id;
+}
+
+void qm_speculated_choose_fewer(struct qm_speculated *p, int n) {
+    if (p && p->chosen > n)
+        p->chosen = n;
+}
+
+void qm_speculated_drawn(struct qm_speculated *p, const int32_t *tokens, int n) {
+    if (!p)
+        return;
+    int right = 0;
+    for (int i = 0; i < n && i < p->offered; i++) {
+        bool same = p->drafts[i].id == tokens[i];
+        qm_draft_seen(&p->s->control, &p->record, p->drafts[i].confidence, same);
+        right += same && i < p->chosen;
+        if (!same)
+            break;
+    }
+    if (p->chosen) {
+        p->s->stats.drafted += p->chosen;
+        p->s->stats.accepted += right;
+        p->s->checked += p->chosen;
+        p->s->right += right;
+    }
+    p->offered = p->chosen = 0;
+}
+
+void qm_speculation_took(struct qm_speculation *s, int64_t n, double seconds) {
+    if (!s)
+        return;
+    if (n > 0 && n + s->checked <= QM_DRAFT_ROWS) {
+        qm_draft_took(&s->control, (int)n, s->checked, s->right, seconds);
+        double without = qm_draft_seconds(&s->control, (int)n);
+        if (s->checked && without > 0)
+            s->stats.saved += without * (double)(n + s->right) / (double)n - seconds;
+    }
+    s->stats.steps += s->checked > 0;
+    s->checked = s->right = 0;
+}

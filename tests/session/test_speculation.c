@@ -1,0 +1,129 @@
+/* Drafts change no bit: on every reference model and the demo, with any number of drafts, right or wrong, beside
+ * others, after preemption, resumption and prefix hits, every token, text and log-probability is the one without. */
+#include "session/draft/speculation.h"
+
+#include <string.h>
+
+#include "session/draft/lookup.h"
+#include "session/prefix_cache.h"
+#include "tests/support/load.h"
+#include "tests/support/reference.h"
+#include "tests/support/run_model.h"
+#include "tests/support/support.h"
+
+static const int most[] = {1, 2, 3, 7, QM_DRAFT_MOST};
+
+struct place {
+    struct run_model alone, many;
+    struct qm_tokenizer *tokenizer;
+    struct load *load;
+};
+
+static void place_open(struct place *p, const char *dir, int threads, struct load_shape shape) {
+    struct qm_error err;
+    struct qm_engine_options one = {.threads = 1, .context = 512, .sequences = 1, .chunk = 64, .kv_type = -1};
+    struct qm_engine_options many = {.threads = threads, .context = 512, .sequences = 5, .chunk = 48, .kv_type = -1};
+    one.isa = many.isa = run_model_isa();
+    p->tokenizer = NULL;
+    run_model_open(&p->alone, dir, NULL, one);
+    run_model_open(&p->many, dir, NULL, many);
+    if (strcmp(dir, "data/demo") == 0)
+        assert_int_equal(qm_tokenizer_load(dir, &p->tokenizer, &err), QM_OK);
+    p->load = load_new(p->alone.engine, p->tokenizer, &shape);
+}
+
+static void place_close(struct place *p) {
+    load_free(p->load);
+    qm_tokenizer_free(p->tokenizer);
+    run_model_close(&p->alone);
+    run_model_close(&p->many);
+}
+
+static struct qm_speculation *speculation(struct qm_drafter drafter, int k, bool always) {
+    struct qm_error err;
+    struct qm_speculation *s;
+    const struct qm_speculation_options o = {.drafter = drafter, .most = k, .always = always};
+    assert_int_equal(qm_speculation_new(&o, &s, &err), QM_OK);
+    return s;
+}
+
+static void same(const char *dir, int threads, int tokens) {
+    struct place p;
+    struct qm_error err;
+    place_open(&p, dir, threads,
+               (struct load_shape){.jobs = 8, .prompt_max = 160, .tokens_max = tokens, .head = 130, .seed = 2});
+    for (size_t k = 0; k < sizeof most / sizeof *most; k++) {
+        struct qm_prefix_cache *cache = NULL;
+        if (k % 2)
+            assert_int_equal(qm_prefix_cache_open(p.many.engine, NULL, &cache, &err), QM_OK);
+        struct qm_speculation *s = speculation(load_drafter(p.load, 70), most[k], true);
+        struct qm_scheduler_options o = {
+            .engine = p.many.engine, .tokenizer = p.tokenizer, .cache = cache, .speculation = s};
+        struct load_course c = {.seed = k, .at_once = k == 1, .resumed = k == 2 ? 50 : 0, .cancels = k == 3 ? 40 : 0};
+        load_run(p.load, &o, &c, NULL);
+        load_run_alone(p.load, s);
+        struct qm_speculation_stats told;
+        qm_speculation_stats(s, &told);
+        assert_true(told.drafted > 0 && told.accepted > 0 && told.accepted < told.drafted);
+        qm_speculation_free(s);
+        qm_prefix_cache_close(cache);
+    }
+    place_close(&p);
+}
+
+static void every_model(void **state) {
+    (void)state;
+    for (int i = 0; reference_names[i]; i++) {
+        char dir[256];
+        snprintf(dir, sizeof dir, "tests/data/reference/%s", reference_names[i]);
+        same(dir, 1 + i % 2, test_slow() ? 40 : 12);
+    }
+}
+
+static void demo(void **state) {
+    (void)state;
+    same("data/demo", 2, test_slow() ? 60 : 16);
+    if (test_slow())
+        same("data/demo", 4, 60);
+}
+
+/* What stands in the prompt is found; where the choice is left to what pays, too. */
+static void by_lookup(void **state) {
+    (void)state;
+    struct place p;
+    struct qm_error err;
+    struct qm_lookup *lookup;
+    place_open(&p, "data/demo", 2,
+               (struct load_shape){.jobs = 6, .prompt_max = 60, .tokens_max = 200, .endless = true, .seed = 9});
+    for (int always = 0; always < 2; always++) {
+        assert_int_equal(qm_lookup_new(1 << 20, &lookup, &err), QM_OK);
+        struct qm_speculation *s = speculation(qm_lookup_drafter(lookup), QM_DRAFT_MOST, always);
+        struct qm_scheduler_options o = {.engine = p.many.engine, .tokenizer = p.tokenizer, .speculation = s};
+        struct qm_speculation_stats told;
+        load_run(p.load, &o, &(struct load_course){.seed = 1}, NULL);
+        load_run_alone(p.load, s);
+        qm_speculation_stats(s, &told);
+        assert_true(!always || told.accepted > 0);
+        qm_speculation_free(s);
+        qm_lookup_free(lookup);
+    }
+    place_close(&p);
+}
+
+static void refused(void **state) {
+    (void)state;
+    struct qm_error err;
+    struct qm_speculation *s;
+    struct qm_speculation_options o = {.most = 0};
+    assert_int_equal(qm_speculation_new(&o, &s, &err), QM_USAGE);
+    assert_null(s);
+    o.most = QM_DRAFT_MOST + 1;
+    assert_int_equal(qm_speculation_new(&o, &s, &err), QM_USAGE);
+    assert_non_null(strstr(err.message, "17 drafted tokens"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_model), cmocka_unit_test(demo),
+                                       cmocka_unit_test(by_lookup), cmocka_unit_test(refused)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
