@@ -16,6 +16,7 @@ void qm_remedy_say(struct qm_error *err) {
         [QM_REMEDY_FEWER_PINS] = "; pin less (--pin), or raise --vram to what is needed",
         [QM_REMEDY_FEWER_LAYERS] = "; --offload with fewer layers, or --offload auto",
         [QM_REMEDY_MORE_MEMORY] = "; a smaller --context, or --vram or --ram of that much more",
+        [QM_REMEDY_START_OVER] = "; or start over with --restart",
     };
     _Static_assert(sizeof words / sizeof *words == QM_REMEDY_COUNT, "a remedy without words");
     const char *more = words[err->remedy];

@@ -37,6 +37,7 @@ enum qm_remedy {
     QM_REMEDY_FEWER_PINS,        /* or more memory of devices */
     QM_REMEDY_FEWER_LAYERS,      /* on devices, or a placement that is searched for */
     QM_REMEDY_MORE_MEMORY,       /* of devices or of the CPU, or a smaller context */
+    QM_REMEDY_START_OVER,        /* the job, without what was finished of it */
     QM_REMEDY_COUNT
 };
 

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "app/batch/input.h"
-#include "app/batch/row.h"
+#include "batch/input.h"
+#include "batch/row.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -7,7 +7,7 @@
 #define QM_APP_BATCH_ANSWERS_H
 
 #include "app/batch/document.h"
-#include "app/batch/journal.h"
+#include "batch/journal.h"
 
 enum qm_answer_format { QM_ANSWERS_LINES, QM_ANSWERS_MD, QM_ANSWERS_TXT, QM_ANSWERS_CSV, QM_ANSWERS_JSON };
 

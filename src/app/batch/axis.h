@@ -3,7 +3,7 @@
 #ifndef QM_APP_BATCH_AXIS_H
 #define QM_APP_BATCH_AXIS_H
 
-#include "app/batch/pace.h"
+#include "batch/pace.h"
 
 /* Times are seconds since 1970. */
 struct qm_batch_pause {

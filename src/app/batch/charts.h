@@ -3,7 +3,7 @@
 #ifndef QM_APP_BATCH_CHARTS_H
 #define QM_APP_BATCH_CHARTS_H
 
-#include "app/batch/journal.h"
+#include "batch/journal.h"
 #include "base/buf.h"
 
 /* The rules of CSS that they need. */

@@ -2,7 +2,7 @@
 #include "app/batch/chat.h"
 
 #include "app/batch/job.h"
-#include "app/batch/row.h"
+#include "batch/row.h"
 #include "app/remedy.h"
 
 /* Whether the row is a chat request that can't be answered. */

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "app/batch/journal.h"
+#include "batch/journal.h"
 
 struct qm_batch_clock {
     double (*real)(void *arg);   /* seconds since 1970 */

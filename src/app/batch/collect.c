@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "app/batch/names.h"
-#include "app/batch/pdf.h"
+#include "batch/pdf.h"
 #include "base/file.h"
 #include "base/utf8.h"
 

@@ -8,7 +8,7 @@
 #include <jansson.h>
 
 #include "app/batch/collect.h"
-#include "app/batch/source.h"
+#include "batch/source.h"
 #include "base/hash.h"
 
 struct qm_batch_documents;

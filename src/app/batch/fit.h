@@ -5,7 +5,7 @@
 #ifndef QM_APP_BATCH_FIT_H
 #define QM_APP_BATCH_FIT_H
 
-#include "app/batch/journal.h"
+#include "batch/journal.h"
 #include "app/batch/settings.h"
 #include "engine/engine.h"
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "app/batch/outlook.h"
+#include "batch/outlook.h"
 #include "app/plan/job_model.h"
 #include "app/progress.h"
 #include "planner/noise.h"

@@ -5,9 +5,9 @@
 #ifndef QM_APP_BATCH_FORECAST_H
 #define QM_APP_BATCH_FORECAST_H
 
-#include "app/batch/crash.h"
+#include "batch/crash.h"
 #include "app/batch/expect.h"
-#include "app/batch/source.h"
+#include "batch/source.h"
 #include "protocol/request.h"
 
 struct qm_batch_prediction {

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "app/batch/crash.h"
+#include "batch/crash.h"
 #include "app/batch/fit.h"
 #include "app/batch/forecast.h"
 #include "app/batch/manifest.h"

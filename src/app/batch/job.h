@@ -4,7 +4,7 @@
 #define QM_APP_BATCH_JOB_H
 
 #include "app/batch/document.h"
-#include "app/batch/input.h"
+#include "batch/input.h"
 #include "app/batch/settings.h"
 #include "app/open_model.h"
 

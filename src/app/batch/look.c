@@ -8,7 +8,7 @@
 
 #include "app/batch/clock.h"
 #include "app/batch/forecast.h"
-#include "app/batch/journal.h"
+#include "batch/journal.h"
 #include "app/batch/output.h"
 #include "app/batch/show.h"
 #include "app/out.h"

@@ -6,7 +6,7 @@
 
 #include <stdbool.h>
 
-#include "app/batch/journal.h"
+#include "batch/journal.h"
 #include "app/progress.h"
 #include "base/hash.h"
 #include "engine/fingerprint.h"

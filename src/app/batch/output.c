@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "app/batch/crash.h"
+#include "batch/crash.h"
 #include "app/batch/names.h"
 #include "app/out.h"
 #include "base/file.h"

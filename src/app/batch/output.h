@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "app/batch/journal.h"
+#include "batch/journal.h"
 #include "app/progress.h"
 #include "base/error.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "app/batch/forecast.h"
-#include "app/batch/pace.h"
+#include "batch/pace.h"
 #include "app/batch/show.h"
 #include "base/words.h"
 #include "report/numbers.h"

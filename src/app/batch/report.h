@@ -4,7 +4,7 @@
 #ifndef QM_APP_BATCH_REPORT_H
 #define QM_APP_BATCH_REPORT_H
 
-#include "app/batch/journal.h"
+#include "batch/journal.h"
 #include "app/progress.h"
 
 int qm_batch_report(struct qm_journal *j, const char *output, struct qm_progress *progress, struct qm_error *err);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "app/batch/job.h"
-#include "app/batch/row.h"
+#include "batch/row.h"
 #include "app/batch/work.h"
 #include "app/template_args.h"
 #include "base/json.h"

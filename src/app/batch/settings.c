@@ -27,7 +27,7 @@ static int take_times(const struct qm_args *args, time_t now, struct qm_batch_ti
     if (!rc && until)
         t->until = qm_day_time_next(seconds, now);
     if (!rc && hours)
-        rc = qm_hours_parse(hours, &t->hours, err);
+        rc = qm_hours_parse(hours, "--hours", &t->hours, err);
     return rc;
 }
 

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "app/batch/answers.h"
-#include "app/batch/hours.h"
+#include "batch/hours.h"
 #include "app/options.h"
 
 /* Where nothing is said: sequences at once, rows that are looked at ahead; tokens that an answer without max_tokens is

@@ -1,6 +1,6 @@
 /* Panel and lines. */
 #include "app/batch/show.h"
-#include "app/batch/hours.h"
+#include "batch/hours.h"
 #include "base/words.h"
 
 #include <math.h>

@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/batch/line.h"
-#include "app/batch/outlook.h"
-#include "app/batch/row.h"
-#include "app/batch/waiting.h"
-#include "app/batch/window.h"
+#include "batch/line.h"
+#include "batch/outlook.h"
+#include "batch/row.h"
+#include "batch/waiting.h"
+#include "batch/window.h"
 #include "app/remedy.h"
 #include "base/hash.h"
 

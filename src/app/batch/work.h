@@ -9,10 +9,10 @@
 #include <stdint.h>
 
 #include "app/batch/clock.h"
-#include "app/batch/crash.h"
-#include "app/batch/journal.h"
+#include "batch/crash.h"
+#include "batch/journal.h"
 #include "app/batch/output.h"
-#include "app/batch/source.h"
+#include "batch/source.h"
 #include "protocol/request.h"
 #include "session/scheduler.h"
 

@@ -7,8 +7,8 @@
 
 #include "app/batch/chat.h"
 #include "app/batch/expect.h"
-#include "app/batch/input.h"
-#include "app/batch/row.h"
+#include "batch/input.h"
+#include "batch/row.h"
 #include "app/batch/settings.h"
 #include "app/compare/run.h"
 

@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include "app/batch/collect.h"
-#include "app/batch/journal.h"
+#include "batch/journal.h"
 #include "app/batch/names.h"
-#include "app/batch/pdf.h"
+#include "batch/pdf.h"
 
 static char dir[TEST_PATH], folder[TEST_PATH], programs[TEST_PATH];
 

@@ -10,7 +10,7 @@
 
 #include "app/batch/document.h"
 #include "app/batch/forecast.h"
-#include "app/batch/input.h"
+#include "batch/input.h"
 
 enum { ROWS = 400 };
 

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/batch/journal.h"
+#include "batch/journal.h"
 #include "app/batch/output.h"
 
 static char dir[TEST_PATH], out[TEST_PATH];

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "app/batch/journal.h"
+#include "batch/journal.h"
 #include "app/batch/names.h"
 
 static char dir[TEST_PATH], out[TEST_PATH];

@@ -4,8 +4,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "app/batch/input.h"
-#include "app/batch/pace.h"
+#include "batch/input.h"
+#include "batch/pace.h"
 #include "app/batch/report.h"
 #include "app/batch/run.h"
 #include "tests/support/run_model.h"
@@ -145,7 +145,7 @@ static struct result run_job(const char *name, struct clocks *c, const char *hou
                              .rows_known = -1,
                              .predicted = {.seconds = 1000}};
     if (hours)
-        assert_int_equal(qm_hours_parse(hours, &r.times.hours, &err), 0);
+        assert_int_equal(qm_hours_parse(hours, "--hours", &r.times.hours, &err), 0);
     out.rc = qm_batch_run(&r, &err);
     out.rests = c->rests;
     out.paused = r.paused;
