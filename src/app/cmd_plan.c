@@ -64,18 +64,11 @@ static void device_names(const struct job *j, const char *names[QM_MAX_DEVICES])
 static int write_plan_file(const struct job *j, const struct qm_plan_answer *a, const char *path,
                            struct qm_error *err) {
     const char *names[QM_MAX_DEVICES];
-    struct qm_out out;
     char *text = NULL;
     device_names(j, names);
     int rc = qm_plan_write(&a->placement, j->model, names, &text, err);
-    if (!rc && !(rc = qm_out_open(&out, path, err))) {
-        if (fputs(text, out.file) < 0) {
-            rc = qm_fail_errno(err, "%s", path);
-            qm_out_abort(&out);
-        } else {
-            rc = qm_out_commit(&out, err);
-        }
-    }
+    if (!rc)
+        rc = qm_write_file(path, text, strlen(text), err);
     free(text);
     return rc;
 }

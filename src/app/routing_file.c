@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -26,17 +27,10 @@ int qm_routing_file_open(const char *path, const struct qm_config *c, struct qm_
 
 int qm_routing_file_save(const char *path, const struct qm_config *c, const struct qm_routing_profile *p,
                          struct qm_error *err) {
-    struct qm_out out;
     char *text = NULL;
     int rc = qm_routing_profile_write(p, c, &text, err);
-    if (!rc && !(rc = qm_out_open(&out, path, err))) {
-        if (fputs(text, out.file) < 0) {
-            rc = qm_fail_errno(err, "%s", path);
-            qm_out_abort(&out);
-        } else {
-            rc = qm_out_commit(&out, err);
-        }
-    }
+    if (!rc)
+        rc = qm_write_file(path, text, strlen(text), err);
     free(text);
     return rc;
 }

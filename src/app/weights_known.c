@@ -28,14 +28,8 @@ static void load(const char *path, struct qm_files_known *known) {
 /* Two programs that save at once lose what one of them adds: then it is hashed again. */
 static void save(const char *path, const struct qm_files_known *known) {
     struct qm_buf text = {0};
-    struct qm_out out;
-    if (*path && !qm_files_known_text(known, NULL, &text, NULL) && !qm_make_directories(path, NULL) &&
-        !qm_out_open(&out, path, NULL)) {
-        if (fwrite(text.data, 1, text.len, out.file) == text.len)
-            qm_out_commit(&out, NULL);
-        else
-            qm_out_abort(&out);
-    }
+    if (*path && !qm_files_known_text(known, NULL, &text, NULL) && !qm_make_directories(path, NULL))
+        qm_write_file(path, text.data, text.len, NULL);
     qm_buf_free(&text);
 }
 

@@ -1,8 +1,10 @@
-/* The cache directory's name. */
+/* The cache directory's name, and places in it. */
 #include "base/cache.h"
 
 #include <stdbool.h>
 #include <stdio.h>
+
+#include "base/file.h"
 
 int qm_cache_directory(const char *cache, const char *home, char *out, size_t size, struct qm_error *err) {
     bool given = cache && cache[0] == '/';
@@ -14,4 +16,12 @@ int qm_cache_directory(const char *cache, const char *home, char *out, size_t si
         return QM_OK;
     out[0] = 0;
     return qm_fail(err, QM_INPUT, "the path of the cache directory is too long");
+}
+
+int qm_cache_place(const char *path, struct qm_error *err) {
+    struct stat st;
+    int rc = qm_make_directories(path, err);
+    if (rc || stat(path, &st) != 0 || S_ISREG(st.st_mode))
+        return rc;
+    return qm_fail(err, QM_INPUT, "%s: expected a regular file, found %s", path, qm_file_kind(st.st_mode));
 }

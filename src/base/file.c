@@ -261,6 +261,18 @@ void qm_out_abort_all(void) {
     }
 }
 
+int qm_write_file(const char *path, const void *bytes, size_t n, struct qm_error *err) {
+    struct qm_out out;
+    int rc = qm_out_open(&out, path, err);
+    if (rc)
+        return rc;
+    if (fwrite(bytes, 1, n, out.file) == n)
+        return qm_out_commit(&out, err);
+    rc = qm_fail_errno(err, "%s", path);
+    qm_out_abort(&out);
+    return rc;
+}
+
 int qm_make_directories(const char *path, struct qm_error *err) {
     char directory[4096];
     snprintf(directory, sizeof directory, "%s", path);

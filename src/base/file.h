@@ -51,6 +51,9 @@ void qm_out_abort_all(void);
 /* Whether a file that is written at the end can be, seen before the work; nothing of it is left. */
 int qm_out_try(const char *path, struct qm_error *err);
 
+/* Writes a whole file so: it is there with all of its n bytes, or as it was before. */
+int qm_write_file(const char *path, const void *bytes, size_t n, struct qm_error *err);
+
 /* Makes the directories above the file `path`, where they are missing. */
 int qm_make_directories(const char *path, struct qm_error *err);
 

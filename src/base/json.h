@@ -21,6 +21,7 @@
 #include "base/error.h"
 
 int qm_json_parse(const char *text, size_t len, const char *name, json_t **out, struct qm_error *err);
+/* A file of at most `limit` bytes. */
 int qm_json_load(const char *path, size_t limit, json_t **out, struct qm_error *err);
 /* Refuses keys that stand twice or hold a NUL: for formats that forbid them, and for files that people edit. */
 int qm_json_parse_strict(const char *text, size_t len, const char *name, json_t **out, struct qm_error *err);
@@ -54,6 +55,10 @@ const char *qm_json_type_name(const json_t *v);
 int qm_json_write(const json_t *v, bool spaced, json_dump_callback_t write, void *arg);
 /* The same as a string, which the caller frees. NULL: out of memory. */
 char *qm_json_text(const json_t *v, bool spaced);
+
+/* Writes a value as a file of lines, each level indented by so many blanks, so that the file is whole or as it was
+ * (qm_write_file). v is let go of in any case; NULL: whoever made it had no memory. */
+int qm_json_save(const char *path, json_t *v, int indent, struct qm_error *err);
 
 /* A double as Python's repr() prints it: the fewest digits that are read as the same number. */
 enum { QM_JSON_REAL_SIZE = 32 };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/json.h"
 
 /* One more in the last digit of "d.ddde+xx"; false where that would carry into a new digit. */
@@ -127,4 +128,13 @@ char *qm_json_text(const json_t *v, bool spaced) {
         return text.data;
     qm_buf_free(&text);
     return NULL;
+}
+
+int qm_json_save(const char *path, json_t *v, int indent, struct qm_error *err) {
+    struct qm_buf text = {0};
+    bool whole = v && !json_dump_callback(v, add, &text, JSON_INDENT((size_t)indent)) && !add("\n", 1, &text);
+    json_decref(v);
+    int rc = whole ? qm_write_file(path, text.data, text.len, err) : qm_fail_memory(err, 4096, path);
+    qm_buf_free(&text);
+    return rc;
 }

@@ -2,10 +2,10 @@
 #include "planner/calibration.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "base/cache.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/stats.h"
@@ -28,32 +28,15 @@ static const struct {
     [QM_PART_DENSE_F32] = {"products of F32", QM_KERNEL_DENSE, QM_F32},
 };
 
-static int parse_noise(const json_t *root, const char *name, struct qm_calibration *out, struct qm_error *err) {
-    const json_t *others = json_object_get(root, "others"), *stolen = json_object_get(root, "stolen");
-    int64_t tried = 0;
-    int rc = qm_json_int(root, "tried", name, 0, (1 << QM_PARTS) - 1, &tried, err);
-    out->tried = (unsigned)tried;
-    out->noise.others = json_is_number(others) ? json_number_value(others) : -1;
-    out->noise.stolen = json_is_number(stolen) ? json_number_value(stolen) : -1;
-    bool good =
-        (json_is_null(others) || (json_is_number(others) && out->noise.others >= 0 && out->noise.others <= 1)) &&
-        (json_is_null(stolen) || (json_is_number(stolen) && out->noise.stolen >= 0 && out->noise.stolen <= 1));
-    return rc || good
-               ? rc
-               : qm_fail(err, QM_INPUT, "%s: \"others\", \"stolen\": expected shares from 0 to 1, or null", name);
-}
-
-int qm_calibration_parse(const char *text, size_t len, const char *name, const char *identity, const char *isa,
-                         const char *build, struct qm_calibration *out, struct qm_error *err) {
-    json_t *root = NULL;
+int qm_calibration_from_json(const json_t *root, const char *name, const char *identity, const char *isa,
+                             const char *build, struct qm_calibration *out, struct qm_error *err) {
     *out = (struct qm_calibration){.noise = {-1, -1, 0, NULL}};
-    int64_t version = 0;
+    int64_t version = 0, tried = 0;
     const char *of = NULL, *with = NULL, *by = NULL, *measured = NULL;
-    int rc = qm_json_parse(text, len, name, &root, err);
-    if (!rc && !json_is_object(root))
-        rc = qm_fail(err, QM_INPUT, "%s: expected an object, found %s", name, qm_json_type_name(root));
-    if (!rc)
-        rc = qm_json_int(root, "version", name, VERSION, VERSION, &version, err);
+    size_t fields = json_object_size(root);
+    if (!json_is_object(root))
+        return qm_fail(err, QM_INPUT, "%s: expected an object, found %s", name, qm_json_type_name(root));
+    int rc = qm_json_int(root, "version", name, VERSION, VERSION, &version, err);
     if (!rc)
         rc = qm_json_string(root, "identity", name, &of, err);
     if (!rc)
@@ -62,8 +45,7 @@ int qm_calibration_parse(const char *text, size_t len, const char *name, const c
         rc = qm_json_string(root, "build", name, &by, err);
     if (!rc)
         rc = qm_json_string(root, "measured", name, &measured, err);
-    if (!rc && (!version || !of || !with || !by || !measured ||
-                (json_object_size(root) != FIELDS && json_object_size(root) != MORE_FIELDS)))
+    if (!rc && (!version || !of || !with || !by || !measured || (fields != FIELDS && fields != MORE_FIELDS)))
         rc = qm_fail(err, QM_INPUT, "%s: expected version, identity, isa, build, measured and efficiency", name);
     if (!rc && (strcmp(of, identity) != 0 || strcmp(with, isa) != 0))
         rc = qm_fail(err, QM_INPUT, "%s is of another machine or instruction set: \"%s\", %s", name, of, with);
@@ -71,14 +53,13 @@ int qm_calibration_parse(const char *text, size_t len, const char *name, const c
         rc = qm_fail(err, QM_INPUT, "%s is of another build of the kernels", name);
     if (!rc)
         rc = qm_efficiency_parse(json_object_get(root, "efficiency"), name, &out->efficiency, err);
-    if (!rc && json_object_size(root) == MORE_FIELDS)
-        rc = parse_noise(root, name, out, err);
-    json_decref(root);
-    return rc;
-}
-
-static json_t *share_json(double share) {
-    return share < 0 ? json_null() : json_real(share);
+    if (rc || fields != MORE_FIELDS)
+        return rc;
+    rc = qm_json_int(root, "tried", name, 0, (1 << QM_PARTS) - 1, &tried, err);
+    out->tried = (unsigned)tried;
+    if (!rc)
+        rc = qm_noise_share(root, "others", name, &out->noise.others, err);
+    return rc ? rc : qm_noise_share(root, "stolen", name, &out->noise.stolen, err);
 }
 
 int qm_calibration_save(const char *path, const char *identity, enum qm_isa isa, const struct qm_calibration *c,
@@ -86,25 +67,15 @@ int qm_calibration_save(const char *path, const char *identity, enum qm_isa isa,
     char measured[32];
     time_t now = time(NULL);
     struct tm utc;
+    int rc = qm_cache_place(path, err);
+    if (rc)
+        return rc;
     strftime(measured, sizeof measured, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
     json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:i, s:o, s:o}", "version", VERSION, "identity", identity,
                              "isa", qm_isa_name(isa), "build", qm_kernels_build(), "measured", measured, "efficiency",
                              qm_efficiency_json(&c->efficiency), "tried", (int)c->tried, "others",
-                             share_json(c->noise.others), "stolen", share_json(c->noise.stolen));
-    char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
-    struct qm_out out = {0};
-    json_decref(root);
-    int rc = text ? qm_machine_cache_place(path, err) : qm_fail_memory(err, 4096, "the kernels' shares");
-    if (!rc)
-        rc = qm_out_open(&out, path, err);
-    if (!rc && fprintf(out.file, "%s\n", text) < 0) {
-        rc = qm_fail_errno(err, "%s", path);
-        qm_out_abort(&out);
-    } else if (!rc) {
-        rc = qm_out_commit(&out, err);
-    }
-    free(text);
-    return rc;
+                             qm_noise_share_json(c->noise.others), "stolen", qm_noise_share_json(c->noise.stolen));
+    return qm_json_save(path, root, 1, err);
 }
 
 /* machine-HASH.json becomes kernels-HASH.json. */
@@ -133,7 +104,7 @@ static void fill_up(struct qm_efficiency *e) {
 
 bool qm_calibration_load(const char *identity, enum qm_isa isa, const char *cache, struct qm_calibration *out,
                          char path[4200], struct qm_error *why) {
-    struct qm_buf text = {0};
+    json_t *root = NULL;
     *out = (struct qm_calibration){.noise = {-1, -1, 0, NULL}};
     *why = (struct qm_error){0};
     if (!path_of(identity, qm_isa_name(isa), cache, path, 4200)) {
@@ -142,11 +113,10 @@ bool qm_calibration_load(const char *identity, enum qm_isa isa, const char *cach
     }
     if (!qm_file_there(path))
         return false;
-    int rc = qm_read_file(path, FILE_LIMIT, &text, why);
+    int rc = qm_json_load(path, FILE_LIMIT, &root, why);
     if (!rc)
-        rc = qm_calibration_parse(text.data ? text.data : "", text.len, path, identity, qm_isa_name(isa),
-                                  qm_kernels_build(), out, why);
-    qm_buf_free(&text);
+        rc = qm_calibration_from_json(root, path, identity, qm_isa_name(isa), qm_kernels_build(), out, why);
+    json_decref(root);
     if (rc)
         *out = (struct qm_calibration){.noise = {-1, -1, 0, NULL}};
     return rc == QM_OK;

@@ -73,7 +73,7 @@ void qm_calibration_shares(const struct qm_calibration *kept, unsigned needed, s
 /* The file: JSON with the machine's identity, the instruction set, the build and the shares of the parts that were
  * measured; since noise is told also which were tried, and what ran beside. Untrusted. QM_INPUT where it is not one, or
  * of another machine, instruction set or build. */
-int qm_calibration_parse(const char *text, size_t len, const char *name, const char *identity, const char *isa,
-                         const char *build, struct qm_calibration *out, struct qm_error *err);
+int qm_calibration_from_json(const json_t *root, const char *name, const char *identity, const char *isa,
+                             const char *build, struct qm_calibration *out, struct qm_error *err);
 
 #endif

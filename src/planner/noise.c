@@ -52,3 +52,15 @@ struct qm_noise qm_noise_now(void) {
         nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
     return qm_noise_end(&w);
 }
+
+json_t *qm_noise_share_json(double share) {
+    return share < 0 ? json_null() : json_real(share);
+}
+
+int qm_noise_share(const json_t *root, const char *key, const char *name, double *out, struct qm_error *err) {
+    const json_t *v = json_object_get(root, key);
+    *out = json_is_null(v) ? -1 : json_number_value(v);
+    if (json_is_null(v) || (json_is_number(v) && *out >= 0 && *out <= 1))
+        return QM_OK;
+    return qm_fail(err, QM_INPUT, "%s: \"%s\": expected a share from 0 to 1, or null", name, key);
+}

@@ -3,9 +3,11 @@
 #ifndef QM_PLANNER_NOISE_H
 #define QM_PLANNER_NOISE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/error.h"
 #include "numa/cpu_time.h"
 
 /* Shares of the machine's CPU time (-1: not readable); the best pass over the median one (0: not known), of which rate
@@ -22,6 +24,11 @@ double qm_noise_level(const struct qm_noise *n);
 bool qm_noise_text(const struct qm_noise *n, char *out, size_t size);
 /* The noisier one of each. */
 struct qm_noise qm_noise_worse(const struct qm_noise *a, const struct qm_noise *b);
+
+/* A share of the CPU time as it is kept: a number from 0 to 1, or null where it was not readable. Untrusted: QM_INPUT
+ * names the file and the key. */
+json_t *qm_noise_share_json(double share);
+int qm_noise_share(const json_t *root, const char *key, const char *name, double *out, struct qm_error *err);
 
 /* Around a measurement. */
 struct qm_noise_watch {

@@ -4,9 +4,9 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/cache.h"
 #include "base/file.h"
 #include "base/json.h"
 
@@ -17,10 +17,6 @@ static json_t *scaling_json(const struct qm_scaling *s) {
     for (int i = 0; i < s->n; i++)
         json_array_append_new(list, json_pack("[i, f]", s->point[i].threads, s->point[i].rate));
     return list;
-}
-
-static json_t *share_json(double share) {
-    return share < 0 ? json_null() : json_real(share);
 }
 
 json_t *qm_machine_profile_json(const struct qm_machine_profile *p) {
@@ -37,7 +33,7 @@ json_t *qm_machine_profile_json(const struct qm_machine_profile *p) {
                      "read_by_threads", scaling, "read_between_nodes", between, "read", p->read, "bf16_core",
                      p->bf16_core, "bf16", p->bf16, "f32_core", p->f32_core, "f32", p->f32, "usual_read", p->usual_read,
                      "usual_bf16", p->usual_bf16, "usual_f32", p->usual_f32, "region_us", p->region_us, "barrier_us",
-                     p->barrier_us, "others", share_json(p->others), "stolen", share_json(p->stolen));
+                     p->barrier_us, "others", qm_noise_share_json(p->others), "stolen", qm_noise_share_json(p->stolen));
 }
 
 static int positive(const json_t *v, const char *key, const char *name, double *out, struct qm_error *err) {
@@ -49,14 +45,6 @@ static int positive(const json_t *v, const char *key, const char *name, double *
 
 static int number_field(const json_t *root, const char *key, const char *name, double *out, struct qm_error *err) {
     return positive(json_object_get(root, key), key, name, out, err);
-}
-
-static int share_field(const json_t *root, const char *key, const char *name, double *out, struct qm_error *err) {
-    const json_t *v = json_object_get(root, key);
-    *out = json_is_null(v) ? -1 : json_number_value(v);
-    if (json_is_null(v) || (json_is_number(v) && *out >= 0 && *out <= 1))
-        return QM_OK;
-    return qm_fail(err, QM_INPUT, "%s: \"%s\": expected a share from 0 to 1, or null", name, key);
 }
 
 static int text_field(const json_t *root, const char *key, const char *name, char *out, size_t size,
@@ -137,23 +125,18 @@ static int parse_fields(const json_t *root, const char *name, struct qm_machine_
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers && !rc; i++)
         rc = number_field(root, numbers[i].key, name, numbers[i].to, err);
     if (!rc)
-        rc = share_field(root, "others", name, &out->others, err);
+        rc = qm_noise_share(root, "others", name, &out->others, err);
     if (!rc)
-        rc = share_field(root, "stolen", name, &out->stolen, err);
+        rc = qm_noise_share(root, "stolen", name, &out->stolen, err);
     return rc ? rc : parse_nodes(root, name, out, err);
 }
 
-int qm_machine_profile_parse(const char *text, size_t len, const char *name, struct qm_machine_profile *out,
-                             struct qm_error *err) {
-    json_t *root = NULL;
+int qm_machine_profile_from_json(const json_t *root, const char *name, struct qm_machine_profile *out,
+                                 struct qm_error *err) {
     *out = (struct qm_machine_profile){0};
-    int rc = qm_json_parse(text, len, name, &root, err);
-    if (!rc && !qm_json_is_object(root))
-        rc = qm_fail(err, QM_INPUT, "%s: expected an object, found %s", name, qm_json_type_name(root));
-    if (!rc)
-        rc = parse_fields(root, name, out, err);
-    json_decref(root);
-    return rc;
+    if (!qm_json_is_object(root))
+        return qm_fail(err, QM_INPUT, "%s: expected an object, found %s", name, qm_json_type_name(root));
+    return parse_fields(root, name, out, err);
 }
 
 struct qm_noise qm_machine_profile_noise(const struct qm_machine_profile *p) {
@@ -211,43 +194,22 @@ int qm_machine_profile_path(const char *identity, const char *isa, const char *c
 
 int qm_machine_profile_load(const char *path, const char *identity, const char *isa, struct qm_machine_profile *out,
                             bool *found, struct qm_error *err) {
-    struct qm_buf text = {0};
+    json_t *root = NULL;
     *found = qm_file_there(path);
     if (!*found)
         return QM_OK;
-    int rc = qm_read_file(path, FILE_LIMIT, &text, err);
+    int rc = qm_json_load(path, FILE_LIMIT, &root, err);
     if (!rc)
-        rc = qm_machine_profile_parse(text.data ? text.data : "", text.len, path, out, err);
+        rc = qm_machine_profile_from_json(root, path, out, err);
     if (!rc && strcmp(out->identity, identity) != 0)
         rc = qm_fail(err, QM_INPUT, "%s is of another machine: \"%s\"", path, out->identity);
     if (!rc && strcmp(out->isa, isa) != 0)
         rc = qm_fail(err, QM_INPUT, "%s was measured with %s", path, out->isa);
-    qm_buf_free(&text);
+    json_decref(root);
     return rc;
-}
-
-int qm_machine_cache_place(const char *path, struct qm_error *err) {
-    struct stat st;
-    int rc = qm_make_directories(path, err);
-    if (rc || stat(path, &st) != 0 || S_ISREG(st.st_mode))
-        return rc;
-    return qm_fail(err, QM_INPUT, "%s: expected a regular file, found %s", path, qm_file_kind(st.st_mode));
 }
 
 int qm_machine_profile_save(const char *path, const struct qm_machine_profile *p, struct qm_error *err) {
-    struct qm_out out = {0};
-    json_t *root = qm_machine_profile_json(p);
-    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
-    json_decref(root);
-    int rc = text ? qm_machine_cache_place(path, err) : qm_fail_memory(err, 4096, "the machine profile");
-    if (!rc)
-        rc = qm_out_open(&out, path, err);
-    if (!rc && fprintf(out.file, "%s\n", text) < 0) {
-        rc = qm_fail_errno(err, "%s", path);
-        qm_out_abort(&out);
-    } else if (!rc) {
-        rc = qm_out_commit(&out, err);
-    }
-    free(text);
-    return rc;
+    int rc = qm_cache_place(path, err);
+    return rc ? rc : qm_json_save(path, qm_machine_profile_json(p), 2, err);
 }

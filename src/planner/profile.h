@@ -39,8 +39,8 @@ struct qm_machine_profile {
 /* The profile as a JSON object (NULL: out of memory), and back. Untrusted: every field must be there with a value
  * that makes sense, and no other; QM_INPUT names what is not so. */
 json_t *qm_machine_profile_json(const struct qm_machine_profile *p);
-int qm_machine_profile_parse(const char *text, size_t len, const char *name, struct qm_machine_profile *out,
-                             struct qm_error *err);
+int qm_machine_profile_from_json(const json_t *root, const char *name, struct qm_machine_profile *out,
+                                 struct qm_error *err);
 
 /* What ran beside it, and whether that may have spoiled it, in words (see qm_noise_text). */
 struct qm_noise qm_machine_profile_noise(const struct qm_machine_profile *p);
@@ -57,9 +57,6 @@ int qm_machine_profile_path(const char *identity, const char *isa, const char *c
  * set, is QM_INPUT with the reason. */
 int qm_machine_profile_load(const char *path, const char *identity, const char *isa, struct qm_machine_profile *out,
                             bool *found, struct qm_error *err);
-/* Whether something may be kept at this path of the cache: makes the directories that are missing; what is there and no
- * regular file is neither waited for nor written to (QM_INPUT). */
-int qm_machine_cache_place(const char *path, struct qm_error *err);
 /* Makes the directories that are missing. */
 int qm_machine_profile_save(const char *path, const struct qm_machine_profile *p, struct qm_error *err);
 

@@ -261,19 +261,7 @@ static int check_place(const char *path, struct qm_error *err) {
 }
 
 int qm_conversation_save(const struct qm_conversation *c, const char *path, struct qm_error *err) {
-    struct qm_out o;
     if (check_place(path, err))
         return QM_INPUT;
-    json_t *root = json_pack("{s:O}", "messages", c->messages);
-    if (!root)
-        return qm_fail_memory(err, 0, "a conversation");
-    int rc = qm_out_open(&o, path, err);
-    if (!rc && (json_dumpf(root, o.file, JSON_INDENT(2)) || fputc('\n', o.file) == EOF)) {
-        rc = qm_fail_errno(err, "%s: cannot write", path);
-        qm_out_abort(&o);
-    } else if (!rc) {
-        rc = qm_out_commit(&o, err);
-    }
-    json_decref(root);
-    return rc;
+    return qm_json_save(path, json_pack("{s:O}", "messages", c->messages), 2, err);
 }

@@ -1,5 +1,9 @@
 /* The cache directory's name. */
 #include "base/cache.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
 #include "tests/support/support.h"
 
 static void test_directory(void **state) {
@@ -36,7 +40,26 @@ static void test_too_long(void **state) {
     assert_string_equal(err.message, "the path of the cache directory is too long");
 }
 
+/* Folders are made; what is no regular file is refused and not waited for. */
+static void test_place(void **state) {
+    (void)state;
+    char dir[TEST_PATH], path[TEST_PATH];
+    struct qm_error err;
+    test_temp_dir(dir);
+    test_path(path, dir, "a/b/kept.json");
+    assert_int_equal(qm_cache_place(path, &err), QM_OK);
+    assert_false(test_exists(path));
+    test_write_file(path, "{}", 2); /* its folders are there */
+    assert_int_equal(qm_cache_place(path, &err), QM_OK);
+    test_path(path, dir, "a/pipe");
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(qm_cache_place(path, &err), QM_INPUT);
+    assert_non_null(strstr(err.message, "a/pipe: expected a regular file, found a named pipe"));
+    test_remove_tree(dir);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_directory), cmocka_unit_test(test_too_long)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_directory), cmocka_unit_test(test_too_long),
+                                       cmocka_unit_test(test_place)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -258,6 +258,18 @@ static void output_has_the_mode_of_an_ordinary_file(void **state) {
     assert_int_equal(st.st_mode & 0777, 0640);
 }
 
+static void a_whole_file_is_written_at_once(void **state) {
+    (void)state;
+    struct qm_error e;
+    test_write_file(path, "old", 3);
+    assert_int_equal(qm_write_file(path, "newer", 5, &e), QM_OK);
+    assert_content("newer");
+    assert_int_equal(test_count_entries(dir), 1);
+    assert_int_equal(qm_write_file("/dev/full", "much", 4, &e), QM_SYSTEM);
+    assert_int_equal(qm_write_file(path, NULL, 0, &e), QM_OK);
+    assert_content("");
+}
+
 static void devices_are_written_directly(void **state) {
     (void)state;
     struct qm_out o;
@@ -395,6 +407,7 @@ int main(void) {
         TEST(output_replaces_what_was_there),
         TEST(an_aborted_output_leaves_the_old_file),
         TEST(output_has_the_mode_of_an_ordinary_file),
+        TEST(a_whole_file_is_written_at_once),
         TEST(devices_are_written_directly),
         TEST(a_pipe_that_nobody_reads_is_told_and_not_waited_for),
         TEST(a_full_disk_is_told),

@@ -231,6 +231,27 @@ static void loads_a_file_with_a_limit(void **state) {
     test_remove_tree(dir);
 }
 
+static void saves_a_file_that_is_whole_or_as_it_was(void **state) {
+    (void)state;
+    char dir[TEST_PATH], path[TEST_PATH];
+    struct qm_error e;
+    test_temp_dir(dir);
+    test_path(path, dir, "kept.json");
+    assert_int_equal(qm_json_save(path, json_pack("{s:i, s:[b]}", "a", 1, "b", 1), 2, &e), QM_OK);
+    char *text = test_read_file(path, NULL);
+    assert_string_equal(text, "{\n  \"a\": 1,\n  \"b\": [\n    true\n  ]\n}\n");
+    free(text);
+    assert_int_equal(qm_json_save(path, NULL, 2, &e), QM_SYSTEM); /* there was no memory to make it */
+    text = test_read_file(path, NULL);
+    assert_int_equal(text[0], '{');
+    free(text);
+    assert_int_equal(test_count_entries(dir), 1);
+    test_path(path, dir, "nowhere/kept.json");
+    assert_int_equal(qm_json_save(path, json_object(), 2, &e), QM_INPUT);
+    assert_non_null(strstr(e.message, "nowhere/kept.json"));
+    test_remove_tree(dir);
+}
+
 static void absent_and_null_keep_the_default(void **state) {
     (void)state;
     json_t *o = parse("{\"null\": null}");
@@ -317,6 +338,7 @@ int main(void) {
         cmocka_unit_test(writing_keeps_what_was_read_and_can_be_ended),
         cmocka_unit_test(nesting_has_a_limit),
         cmocka_unit_test(loads_a_file_with_a_limit),
+        cmocka_unit_test(saves_a_file_that_is_whole_or_as_it_was),
         cmocka_unit_test(absent_and_null_keep_the_default),
         cmocka_unit_test(values_of_the_right_type_are_taken),
         cmocka_unit_test(values_of_another_type_are_named),

@@ -1,6 +1,7 @@
 /* Fuzz target: kept shares of kernels. What is accepted are shares that can be divided by. */
 #include <stdlib.h>
 
+#include "base/json.h"
 #include "planner/calibration.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -8,7 +9,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct qm_calibration c;
     struct qm_error err;
-    if (qm_calibration_parse((const char *)data, size, "fuzz", "a machine", "avx2", "a build", &c, &err))
+    json_t *root = NULL;
+    int rc = qm_json_parse((const char *)data, size, "fuzz", &root, &err);
+    rc = rc ? rc : qm_calibration_from_json(root, "fuzz", "a machine", "avx2", "a build", &c, &err);
+    json_decref(root);
+    if (rc)
         return 0;
     for (int k = 0; k < QM_KERNEL_CLASSES; k++)
         for (int t = 0; t < QM_DTYPE_COUNT; t++) {

@@ -1,5 +1,6 @@
 /* Which kernels' shares a model's times depend on. */
 #include "app/shapes.h"
+#include "base/json.h"
 #include "planner/calibration.h"
 #include "planner/find.h"
 #include "tests/support/support.h"
@@ -102,7 +103,10 @@ static void test_file(void **state) {
         struct qm_error err;
         char text[512];
         snprintf(text, sizeof text, FORM, cases[i].more);
-        int rc = qm_calibration_parse(text, strlen(text), "f", "m", "avx2", "b", &c, &err);
+        json_t *root = NULL;
+        assert_int_equal(qm_json_parse(text, strlen(text), "f", &root, &err), QM_OK);
+        int rc = qm_calibration_from_json(root, "f", "m", "avx2", "b", &c, &err);
+        json_decref(root);
         assert_int_equal(rc, cases[i].code);
         assert_true(rc || (c.noise.others == cases[i].others && c.noise.stolen == -1 && c.tried == cases[i].tried));
     }
