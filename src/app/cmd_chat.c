@@ -88,6 +88,7 @@ int qm_chat_answer(struct qm_app_chat *c, size_t before) {
         .on_text = on_text,
         .on_prefill = on_prefill,
         .arg = c,
+        .speculation = c->drafts.speculation,
         .interrupt = qm_signals_flag(),
     };
     qm_answer_begin(&c->printer, c->hide_thinking);
@@ -225,7 +226,10 @@ static int check_template(const struct qm_app_chat *c, const json_t *variables) 
 static int open_conversation(struct qm_app_chat *c, struct qm_logit_bias **biases) {
     const struct qm_args *args = c->args;
     const char *system = qm_args_text(args, QM_OPT_SYSTEM, ""), *once = qm_args_text(args, QM_OPT_ONCE, "");
-    int rc = qm_app_check_utf8(system, strlen(system), "--system", c->err);
+    struct qm_draft_options drafts;
+    int rc = qm_draft_options(args, &drafts, c->err);
+    if (!rc)
+        rc = qm_app_check_utf8(system, strlen(system), "--system", c->err);
     if (!rc)
         rc = qm_app_check_utf8(once, strlen(once), "--once", c->err);
     if (!rc)
@@ -245,6 +249,8 @@ static int open_conversation(struct qm_app_chat *c, struct qm_logit_bias **biase
         rc = read_documents(c);
     if (!rc)
         rc = qm_app_load(args, 0, &c->progress, &c->model, c->err);
+    if (!rc)
+        rc = qm_drafts_open(&drafts, 2 * qm_engine_context(c->model.engine), &c->drafts, c->err);
     if (!rc)
         rc = qm_conversation_new(c->model.engine, c->model.tokenizer, c->template, variables, &c->conversation, c->err);
     json_decref(variables);
@@ -266,6 +272,7 @@ static int run_chat(const struct qm_args *args, struct qm_error *err) {
         const struct qm_predicted_run predicted = {c.model.predictor, "chat", c.model.dir};
         if (!rc)
             qm_report_speed(&c.progress, c.model.engine, &c.result, &c.meter, &predicted);
+        qm_drafts_report(&c.drafts, &c.progress);
     } else if (!rc) {
         rc = converse(&c);
     }
@@ -278,6 +285,7 @@ static int run_chat(const struct qm_args *args, struct qm_error *err) {
     qm_line_editor_free(c.editor);
     qm_conversation_free(c.conversation);
     qm_chat_free(c.template);
+    qm_drafts_close(&c.drafts);
     qm_answer_free(&c.printer);
     qm_buf_free(&c.document);
     qm_buf_free(&c.attached);
@@ -305,6 +313,8 @@ static const unsigned char chat_options[] = {QM_OPT_ONCE,
                                              QM_OPT_LOGIT_BIAS,
                                              QM_OPT_STOP,
                                              QM_OPT_SEED,
+                                             QM_OPT_DRAFT,
+                                             QM_OPT_DRAFT_TOKENS,
                                              QM_OPT_END};
 
 const struct qm_command qm_cmd_chat = {

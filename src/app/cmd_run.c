@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "app/app.h"
+#include "app/drafts.h"
 #include "app/generation_report.h"
 #include "app/ids_file.h"
 #include "app/load_report.h"
@@ -20,6 +21,7 @@ struct run {
     const struct qm_args *args;
     struct qm_progress progress;
     struct qm_app_model model;
+    struct qm_drafts drafts;
     struct qm_meter meter; /* of the tokens that are written */
     struct qm_ids prompt;
     bool json, generating;
@@ -119,6 +121,8 @@ static int print_json(struct run *r, const struct qm_generate_result *result) {
         json_object_set_new(root, "power_cap", qm_power_cap_json(r->model.engine));
     if (root)
         json_object_set_new(root, "devices", qm_offload_json(r->model.engine));
+    if (root)
+        json_object_set_new(root, "drafts", qm_drafts_json(&r->drafts));
     json_object_set_new(root, "energy", qm_meter_json(&r->meter, (double)result->decode_tokens));
     if (root && r->logprobs)
         json_object_set(root, "logprobs", r->logprobs);
@@ -164,6 +168,7 @@ static int finish_output(struct run *r, const struct qm_generate_result *result)
     tell_of_chat(r, result);
     const struct qm_predicted_run predicted = {r->model.predictor, "run", r->model.dir};
     qm_report_speed(&r->progress, r->model.engine, result, &r->meter, &predicted);
+    qm_drafts_report(&r->drafts, &r->progress);
     return result->finish == QM_FINISH_INTERRUPTED ? QM_INTERRUPTED : QM_OK;
 }
 
@@ -185,6 +190,7 @@ static int generate(struct run *r, const struct qm_sampling *sampling) {
                      .n_stop = (int)args->option[QM_OPT_STOP].n_list,
                      .skip_special = true,
                      .top_logprobs = (int)qm_args_int(args, QM_OPT_LOGPROBS, -1)},
+        .speculation = r->drafts.speculation,
         .on_token = on_token,
         .on_prefill = on_prefill,
         .arg = r,
@@ -206,10 +212,13 @@ static int generate(struct run *r, const struct qm_sampling *sampling) {
 static int run_run(const struct qm_args *args, struct qm_error *err) {
     struct run r = {.args = args, .json = args->option[QM_OPT_JSON].set, .err = err};
     struct qm_sampling sampling;
+    struct qm_draft_options drafts;
     struct qm_logit_bias *biases = NULL;
     qm_progress_init(&r.progress, args);
     qm_signals_kept("nothing was generated yet");
     int rc = one_source(args, err);
+    if (!rc)
+        rc = qm_draft_options(args, &drafts, err);
     if (!rc)
         rc = qm_app_open(args, args->option[QM_OPT_IDS].set ? QM_TOKENIZER_IF_THERE : QM_TOKENIZER_YES, &r.progress,
                          &r.model, err);
@@ -222,6 +231,8 @@ static int run_run(const struct qm_args *args, struct qm_error *err) {
     if (!rc)
         rc = qm_app_load(args, 0, &r.progress, &r.model, err);
     if (!rc)
+        rc = qm_drafts_open(&drafts, qm_engine_context(r.model.engine), &r.drafts, err);
+    if (!rc)
         rc = qm_meter_open("", &r.meter, err);
     if (!rc)
         rc = generate(&r, &sampling);
@@ -232,6 +243,7 @@ static int run_run(const struct qm_args *args, struct qm_error *err) {
         rc = saved ? saved : rc;
     }
     qm_meter_close(&r.meter);
+    qm_drafts_close(&r.drafts);
     free(biases);
     json_decref(r.logprobs);
     qm_ids_free(&r.prompt);
@@ -254,6 +266,8 @@ static const unsigned char run_options[] = {QM_OPT_PROMPT,
                                             QM_OPT_LOGIT_BIAS,
                                             QM_OPT_STOP,
                                             QM_OPT_LOGPROBS,
+                                            QM_OPT_DRAFT,
+                                            QM_OPT_DRAFT_TOKENS,
                                             QM_OPT_JSON,
                                             QM_OPT_SEED,
                                             QM_OPT_END};
@@ -266,7 +280,7 @@ const struct qm_command qm_cmd_run = {
                "the output. Sampling follows the model's generation_config.json unless asked\n"
                "otherwise, and is greedy without one. With --ids a model without a tokenizer\n"
                "prints token ids. --json prints one object: text, ids, finish_reason, usage,\n"
-               "prefill_tps, decode_tps, load, devices, quiet, power_cap, energy. Ctrl-C\n"
+               "prefill_tps, decode_tps, load, devices, drafts, quiet, power_cap, energy. Ctrl-C\n"
                "ends it with what was generated so far. Without MODEL the demonstration model\n"
                "is used.\n",
     .example = "quietmind run Qwen/Qwen3-4B -p \"The capital of France is\" -n 20\n"

@@ -10,7 +10,7 @@
 #define NO_SERVER "there is no server; quietmind batch answers requests from a file"
 #define NO_DOWNLOAD "nothing is ever downloaded: hf download NAME gets a model into the cache, and NAME finds it there"
 #define UNQUANTIZED "weights are computed in the type they were published in"
-#define NO_DRAFT "no draft model is used"
+#define NO_DRAFT "no draft model is used; lookup needs none"
 
 /* clang-format off */
 const struct qm_foreign_option qm_foreign_options[] = {
@@ -90,8 +90,11 @@ const struct qm_foreign_option qm_foreign_options[] = {
      "sampling is by temperature, top-k, top-p, min-p and penalties"},
     {"--grammar --grammar-file -j --json-schema --json-schema-file --guided-decoding-backend", {0},
      "an answer's form can't be forced"},
-    {"-md --model-draft --draft --draft-max --draft-min --speculative-config --speculative-model --num-speculative-tokens "
-     "--spec-type -hfd", {0}, NO_DRAFT},
+    {"--draft-max --draft-n --num-speculative-tokens --speculative-num-draft-tokens", {QM_OPT_DRAFT_TOKENS}, NULL},
+    {"--lookup-ngram-min --spec-type --speculative-algorithm --prompt-lookup-num-tokens", {QM_OPT_DRAFT},
+     "auto, lookup or off"},
+    {"-md --model-draft --draft-model --draft-min --draft-p-min --speculative-config --speculative-model -hfd",
+     {QM_OPT_DRAFT}, NO_DRAFT},
     {"--embedding --embeddings --pooling --task --runner", {0},
      "embeddings are rows of a batch file, to /v1/embeddings"},
     /* server and streams */

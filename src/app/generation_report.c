@@ -61,7 +61,7 @@ static void report_predicted(struct qm_progress *progress, const struct qm_engin
     struct qm_job writing = {.sequences = 1, .depth = r->prompt_tokens, .generate = r->decode_tokens};
     double of_prompt = 0, of_writing = 0;
     char text[240];
-    if (qm_engine_quiet(engine, &quiet) || qm_engine_power_cap(engine))
+    if (qm_engine_quiet(engine, &quiet) || qm_engine_power_cap(engine) || r->drafted)
         return; /* slower on purpose */
     if (prompt.prompt > 0)
         of_prompt = qm_predictor_tps(p->predictor, engine, &prompt, around);

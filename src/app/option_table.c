@@ -1,5 +1,6 @@
 /* The table of options. What is written here is what --help and the manual page say. */
 #include "app/options.h"
+#include "session/draft/draft.h"
 
 #define LARGE 1e15
 
@@ -45,6 +46,12 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
     [QM_OPT_STOP] = {"stop", 0, 0, QM_VALUE_LIST, "TEXT", NONE, "end before TEXT; may be repeated", "none"},
     [QM_OPT_LOGPROBS] = {"logprobs", 0, 0, QM_VALUE_MAYBE_INT, "N", 0, 20,
         "log-probabilities of each token and of the N best (0 to 20): in --json, else on standard error", "none"},
+
+    [QM_OPT_DRAFT] = {"draft", 0, 0, QM_VALUE_TEXT, "KIND", NONE,
+        "draft tokens and check several in one step, which changes no result: auto (lookup where it pays), lookup (in the "
+        "prompt, the answer and earlier ones), or off", "auto"},
+    [QM_OPT_DRAFT_TOKENS] = {"draft-tokens", 0, 0, QM_VALUE_INT, "N", 1, QM_DRAFT_MOST,
+        "check at most N drafted tokens of a sequence in a step", "16"},
 
     [QM_OPT_THREADS] = {"threads", 0, 0, QM_VALUE_INT, "N", 0, 1024, "threads; 0: one per physical core", "0"},
     [QM_OPT_NUMA] = {"numa", 0, 0, QM_VALUE_TEXT, "NODES", NONE,
@@ -251,6 +258,7 @@ const struct qm_option_group qm_option_groups[] = {
     {"Processors and devices",
      LIST(QM_OPT_THREADS, QM_OPT_NUMA, QM_OPT_ISA, QM_OPT_DEVICE, QM_OPT_OFFLOAD, QM_OPT_VRAM, QM_OPT_PIN)},
     {"Beside other work", LIST(QM_OPT_QUIET, QM_OPT_NICE, QM_OPT_IDLE, QM_OPT_POWER_CAP)},
+    {"Drafts", LIST(QM_OPT_DRAFT, QM_OPT_DRAFT_TOKENS)},
     {"Messages", LIST(QM_OPT_SILENT, QM_OPT_HELP)},
 };
 const size_t qm_n_option_groups = sizeof qm_option_groups / sizeof *qm_option_groups;

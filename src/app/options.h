@@ -37,6 +37,8 @@ enum qm_option {
     QM_OPT_LOGIT_BIAS,
     QM_OPT_STOP,
     QM_OPT_LOGPROBS,
+    QM_OPT_DRAFT,
+    QM_OPT_DRAFT_TOKENS,
     /* the engine */
     QM_OPT_THREADS,
     QM_OPT_NUMA,

@@ -487,7 +487,8 @@ static int execute_quietly(struct qm_engine *e, const struct qm_batch *batch, st
     }
     qm_quiet_look(e->quiet, &found);
     struct qm_quiet_use use = {found.found ? found.use.threads : e->prefill_threads, true};
-    if (!e->quiet_prefill)
+    bool checks_drafts = batch->n_logits == batch->rows; /* no prompt: decode with a few rows more */
+    if (!e->quiet_prefill && !(found.found && checks_drafts))
         use.threads = qm_team_threads(e->team);
     use_threads(e, use);
     return execute(e, batch, err);

@@ -169,6 +169,7 @@ static int generate(struct qm_conversation *c, struct qm_ids *prompt, int64_t le
                                          .n_stop = t->n_stop,
                                          .skip_special = !c->keep_special,
                                          .top_logprobs = -1},
+                            .speculation = t->speculation,
                             .on_token = hear_token,
                             .on_prefill = hear_prefill,
                             .arg = l,

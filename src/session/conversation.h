@@ -40,7 +40,8 @@ int64_t qm_conversation_tokens(const struct qm_conversation *c);
 void qm_conversation_cut(struct qm_conversation *c, size_t n);
 
 struct qm_turn {
-    int64_t max_tokens; /* as in qm_generate */
+    struct qm_speculation *speculation; /* drafts, as in qm_generate; NULL: none */
+    int64_t max_tokens;                 /* as in qm_generate */
     struct qm_sampling sampling;
     const char *const *stop;
     int n_stop;

@@ -173,6 +173,8 @@ static int decode_more(struct run *r, bool *ended) {
         same = i < n && r->drawn[i] == r->tokens[1 + i];
     }
     r->out->decode_tokens += n_drawn;
+    r->out->drafted += n;
+    r->out->accepted += n_drawn > n ? n : n_drawn - 1;
     qm_speculated_drawn(r->drafts, r->drawn, n_drawn);
     qm_speculation_took(g->speculation, 1, seconds);
     if (n > 0 && n_drawn > 0 && n_drawn <= n) {

@@ -4,6 +4,7 @@
 
 #include "app/chat/answer.h"
 #include "app/chat/line_editor.h"
+#include "app/drafts.h"
 #include "app/meter.h"
 #include "app/open_model.h"
 #include "app/options.h"
@@ -15,6 +16,7 @@ struct qm_app_chat {
     const struct qm_args *args;
     struct qm_progress progress;
     struct qm_app_model model;
+    struct qm_drafts drafts;
     struct qm_chat *template;
     struct qm_conversation *conversation;
     struct qm_sampling sampling;

@@ -72,6 +72,10 @@ static int stats(struct qm_app_chat *c, const char *value) {
         (long long)c->cached, (long long)c->generated, qm_s(c->generated));
     char metered[1400];
     qm_meter_text(&c->meter, (double)r->decode_tokens, metered, sizeof metered);
+    char drafts[160];
+    qm_drafts_text(&c->drafts, drafts, sizeof drafts);
+    if (!rc && *drafts)
+        rc = qm_out_printf(c->err, "%s\n", drafts);
     return rc || !*metered ? rc : qm_out_printf(c->err, "%s\n", metered);
 }
 

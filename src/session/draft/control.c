@@ -11,10 +11,11 @@ enum {
 };
 static const double slope = 0.03;  /* of as many rows again, beyond what was measured: low, so that it is tried */
 static const double margin = 1.01; /* of tokens a second, that drafts must win at least */
-static const double first_credit = 6, most_credit = 11; /* steps without drafts */
-static const double growth = 0.008;                     /* of the credit, in the time of undrafted steps */
+static const double first_credit = 5, most_credit = 11; /* steps without drafts */
+static const double growth = 0.005;                     /* of the credit, in the time of undrafted steps */
 static const double fade_own = 31.0 / 32, fade_all = 511.0 / 512;
-static const double scale_weight = 1.0 / 4, shape_weight = 1.0 / 16;
+static const double scale_weight = 1.0 / 8, shape_weight = 1.0 / 16;
+static const double most_off = 0.5; /* of what was expected, that one measurement counts for */
 static const double first_right[QM_DRAFT_CLASSES] = {0.15, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9};
 
 void qm_draft_control_init(struct qm_draft_control *c) {
@@ -86,17 +87,24 @@ static bool fresh(const struct qm_draft_control *c, int n) {
     return false;
 }
 
+static double within(double x, double most) {
+    return x < -most ? -most : x > most ? most : x;
+}
+
+/* A disturbed step is not what steps take: of the first few measurements the least counts, later each moves the mean by
+ * a little only. */
 static void measure(struct qm_draft_control *c, int rows, double seconds) {
     struct qm_draft_cost *x = &c->cost[rows];
-    double expected = qm_draft_seconds(c, rows);
-    if (x->times) { /* one disturbed step is not what steps take now */
-        seconds = seconds > 2 * expected ? 2 * expected : seconds < expected / 2 ? expected / 2 : seconds;
-        c->scale *= 1 + scale_weight * (seconds / expected - 1);
+    if (x->times) {
+        double off = within(seconds / (c->scale * x->shape) - 1, most_off);
+        c->scale *= 1 + scale_weight * off;
+        if (x->times >= FEW)
+            x->shape *= 1 + shape_weight * off;
     }
+    if (!x->times || (x->times < FEW && seconds < c->scale * x->shape))
+        x->shape = seconds / c->scale;
     x->times++;
     x->step = c->steps;
-    double weight = 1.0 / (double)x->times > shape_weight ? 1.0 / (double)x->times : shape_weight;
-    x->shape += weight * (seconds / c->scale - x->shape);
 }
 
 /* ---- what drafts are worth ---- */
@@ -169,10 +177,12 @@ void qm_draft_choose(struct qm_draft_control *c, struct qm_draft_offer *offers, 
 void qm_draft_took(struct qm_draft_control *c, int n, int drafts, int right, double seconds) {
     if (n < 1 || n + drafts > QM_DRAFT_ROWS || !(seconds > 0))
         return;
+    double most = drafts && c->begun ? most_seconds(c, n, n + drafts) : seconds;
     c->steps++;
     measure(c, n + drafts, seconds);
-    double without = qm_draft_seconds(c, n);
-    double took = c->cost[n + drafts].times < FEW ? seconds : qm_draft_seconds(c, n + drafts);
+    double without = qm_draft_seconds(c, n), took = qm_draft_seconds(c, n + drafts);
+    took = c->cost[n + drafts].times < FEW ? (seconds < most ? seconds : most)
+                                           : took * (1 + within(seconds / took - 1, most_off));
     if (!c->begun) {
         c->begun = true;
         c->credit = first_credit * without;

@@ -6,7 +6,7 @@
  *
  * The promise. A draft may be wrong for once, so each check is paid from a credit: what the step costs beyond one
  * without drafts is taken from it, and what accepted tokens would have cost is given to it. It begins with a few steps'
- * time, grows by one part in a hundred of the time that undrafted steps would take, and holds at most a few steps'
+ * time, grows by one part in two hundred of the time that undrafted steps would take, and holds at most a few steps'
  * time, so a thousand tokens take at most 2 % longer than without drafts, whatever the text does, as long as the costs
  * are as measured. (A budget for exploring as in conservative bandits, Wu et al. 2016; the choice of the length by
  * expected tokens a second as in speculative decoding, Leviathan et al. 2023.)

@@ -150,7 +150,8 @@ void qm_speculation_took(struct qm_speculation *s, int64_t n, double seconds) {
         qm_draft_took(&s->control, (int)n, s->checked, s->right, seconds);
         double without = qm_draft_seconds(&s->control, (int)n);
         if (s->checked && without > 0)
-            s->stats.saved += without * (double)(n + s->right) / (double)n - seconds;
+            s->stats.saved +=
+                without * (double)(n + s->right) / (double)n - qm_draft_seconds(&s->control, (int)n + s->checked);
     }
     s->stats.steps += s->checked > 0;
     s->checked = s->right = 0;

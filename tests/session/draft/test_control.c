@@ -38,6 +38,10 @@ static double noisy(int rows, int64_t token) {
     (void)token;
     return (1 + 0.1 * (rows - 1)) * (0.85 + 0.3 * uniform()) * (uniform() < 0.02 ? 5 : 1);
 }
+static double disturbed(int rows, int64_t token) {
+    (void)token;
+    return (1 + 0.1 * (rows - 1)) * (0.85 + 0.3 * uniform()) * (uniform() < 0.1 ? 1 + 9 * uniform() : 1);
+}
 
 /* Whether the draft of that confidence of the text's next token is right. */
 typedef bool text_fn(int64_t token, int *confidence, bool trusted);
@@ -131,7 +135,7 @@ static void never_much_slower(void **unused) {
                 state = seed;
                 double plain = without(costs[i].cost, 1000);
                 /* a noisy machine's own spread over a thousand steps is not the controller's */
-                double noise = costs[i].cost == noisy ? 0.04 : 0;
+                double noise = costs[i].cost == noisy ? 0.08 : 0;
                 if (drafted > (1.02 + noise) * plain)
                     print_error("%s, %s, seed %d: %.1f without drafts, %.1f with\n", costs[i].name, texts[j].name,
                                 (int)seed, plain, drafted);
@@ -167,6 +171,24 @@ static void near_the_best(void **unused) {
                 print_error("cost %d, p %.1f: %.2f tokens a second, %.2f is the best\n", (int)i, ps[j], rate, best);
             assert_true(rate >= 0.9 * best);
         }
+}
+
+/* A machine that others use: steps take up to ten times as long now and then. What pays is still found. */
+static void in_noise(void **unused) {
+    (void)unused;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct qm_draft_control c;
+        int checked = 0;
+        qm_draft_control_init(&c);
+        p_right = 0.95;
+        state = seed;
+        double drafted = run(disturbed, steady, 4000, &c, &checked);
+        state = seed;
+        double plain = without(disturbed, 4000);
+        if (drafted > 0.6 * plain) /* a quarter would be the best */
+            print_error("seed %d: %.0f without drafts, %.0f with\n", (int)seed, plain, drafted);
+        assert_true(drafted <= 0.6 * plain);
+    }
 }
 
 /* After a text that nothing is known of, one that repeats itself: it is noticed though nothing was checked. */
@@ -257,8 +279,9 @@ static void odd_numbers(void **unused) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(never_much_slower), cmocka_unit_test(near_the_best),
-                                       cmocka_unit_test(comes_back),        cmocka_unit_test(shares),
-                                       cmocka_unit_test(measures_without),  cmocka_unit_test(odd_numbers)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(never_much_slower), cmocka_unit_test(near_the_best), cmocka_unit_test(in_noise),
+        cmocka_unit_test(comes_back),        cmocka_unit_test(shares),        cmocka_unit_test(measures_without),
+        cmocka_unit_test(odd_numbers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
