@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/utf8.h"
 #include "text/tokenizer/internal.h"
 
 enum { SHORT_WORD = 64 };
@@ -51,20 +50,6 @@ static int push(struct qm_call *c, size_t *n, int32_t id) {
     if (!rc)
         c->symbols[(*n)++] = (struct qm_symbol){.id = id};
     return rc;
-}
-
-int qm_symbols_reserve(struct qm_call *c, size_t n) {
-    if (n <= c->symbols_cap)
-        return QM_OK;
-    size_t cap = c->symbols_cap ? c->symbols_cap : 256;
-    while (cap < n)
-        cap *= 2;
-    struct qm_symbol *p = realloc(c->symbols, cap * sizeof *p);
-    if (!p)
-        return qm_fail_memory(c->err, cap * sizeof *p, "the symbols of a word");
-    c->symbols = p;
-    c->symbols_cap = cap;
-    return QM_OK;
 }
 
 /* The token of one character, with the prefix or suffix that its place in the word asks for. */
@@ -177,36 +162,6 @@ static int merge_short(struct qm_call *c, size_t n, struct qm_ids *out) {
     for (size_t i = 0; !rc && i < n; i++)
         rc = qm_ids_push(out, id[i], c->err);
     return rc;
-}
-
-int qm_heap_push(struct qm_call *c, uint64_t key, uint32_t size) {
-    if (c->heap_len == c->heap_cap) {
-        size_t cap = c->heap_cap ? c->heap_cap * 2 : 256;
-        struct qm_heap_item *p = realloc(c->heap, cap * sizeof *p);
-        if (!p)
-            return qm_fail_memory(c->err, cap * sizeof *p, "the merges of a word");
-        c->heap = p;
-        c->heap_cap = cap;
-    }
-    size_t i = c->heap_len++;
-    for (; i > 0 && c->heap[(i - 1) / 2].key > key; i = (i - 1) / 2)
-        c->heap[i] = c->heap[(i - 1) / 2];
-    c->heap[i] = (struct qm_heap_item){key, size};
-    return QM_OK;
-}
-
-struct qm_heap_item qm_heap_pop(struct qm_call *c) {
-    struct qm_heap_item top = c->heap[0], last = c->heap[--c->heap_len];
-    size_t i = 0, n = c->heap_len;
-    for (size_t child = 1; child < n; child = 2 * i + 1) {
-        child += child + 1 < n && c->heap[child + 1].key < c->heap[child].key;
-        if (c->heap[child].key >= last.key)
-            break;
-        c->heap[i] = c->heap[child];
-        i = child;
-    }
-    c->heap[i] = last;
-    return top;
 }
 
 static int push_pair(struct qm_call *c, uint32_t left, uint32_t right) {

@@ -2,15 +2,17 @@
  *   tokenizer.c  special template -> added.c  added tokens -> normal.c  normalizers
  *   -> pretok.c  words -> word.c  cache -> bpe.c | unigram.c  ids
  * and for tokenizer.model: tokenizer.c -> added.c -> spm.c. Loaders: load*.c, proto.c, and settings*.c for the small
- * files beside them. Everything is const after
- * loading; the state of one call is struct qm_call. */
+ * files beside them; finish.c ends both. What all of them use calls none of them: ids.c, bytes.c, fields.c, call.c,
+ * tokens.c. Everything is const after loading; the state of one call is struct qm_call (call.c). */
 #ifndef QM_TEXT_TOKENIZER_INTERNAL_H
 #define QM_TEXT_TOKENIZER_INTERNAL_H
 
 #include <jansson.h>
 
+#include "text/tokenizer/bytes.h"
 #include "text/tokenizer/chars.h"
 #include "text/tokenizer/charsmap.h"
+#include "text/tokenizer/fields.h"
 #include "text/tokenizer/regex.h"
 #include "text/tokenizer/settings.h"
 #include "text/tokenizer/tokenizer.h"
@@ -19,11 +21,6 @@
 
 enum { QM_MAX_STEPS = 32, QM_MAX_ADDED = 1 << 20, QM_MAX_ADDED_BYTES = 4096 };
 #define QM_MAX_TEXT ((size_t)1 << 30)
-
-struct qm_str {
-    char *data;
-    size_t len;
-};
 
 enum qm_normal_type {
     QM_NORMAL_FORM,
@@ -211,6 +208,13 @@ int qm_call_look(const struct qm_call *c);
 int qm_call_begin(struct qm_call *c, const struct qm_tokenizer *t, size_t expected, struct qm_ids *out,
                   struct qm_error *err);
 void qm_call_end(struct qm_call *c);
+/* Merges to come, the smallest key first; and room for n symbols. */
+int qm_heap_push(struct qm_call *c, uint64_t key, uint32_t size);
+struct qm_heap_item qm_heap_pop(struct qm_call *c);
+int qm_symbols_reserve(struct qm_call *c, size_t n);
+/* The tokens of a short word seen before in this call: ids and their count, NULL if there are none. */
+const int32_t *qm_word_cached(const struct qm_call *c, const char *word, size_t len, size_t *n);
+void qm_word_remember(struct qm_call *c, const char *word, size_t len, const int32_t *ids, size_t n);
 
 /* A piece of text on its way, and how many of its first bytes stem from the very first character of the
  * original text: Metaspace's "first" asks. */
@@ -226,14 +230,9 @@ int qm_normalize(struct qm_call *c, struct qm_text in, struct qm_text *out);
 int qm_pretokenize(struct qm_call *c, size_t step, struct qm_text text);
 /* The length of the first part of a text that may be encoded by itself. */
 size_t qm_word_cut(const struct qm_tokenizer *t, const char *p, size_t len);
-/* The tokens of a short word seen before in this call: ids and their count, NULL if there are none. */
-const int32_t *qm_word_cached(const struct qm_call *c, const char *word, size_t len, size_t *n);
-void qm_word_remember(struct qm_call *c, const char *word, size_t len, const int32_t *ids, size_t n);
 int qm_word_encode(struct qm_call *c, const char *word, size_t len);
 int qm_bpe_encode(struct qm_call *c, const char *word, size_t len, struct qm_ids *out);
 int qm_unigram_encode(struct qm_call *c, const char *word, size_t len, struct qm_ids *out);
-/* What an id is to the decoder: CONTROL where it stands for its own text. */
-int qm_spm_type(const struct qm_tokenizer *t, int32_t id);
 /* A part of a text; prefix: it begins as a text does. */
 int qm_spm_encode(struct qm_call *c, const char *text, size_t len, bool prefix);
 int qm_spm_decode(const struct qm_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, struct qm_buf *out,
@@ -243,14 +242,7 @@ int qm_decode_tokens(const struct qm_tokenizer *t, const int32_t *ids, size_t n,
 
 int qm_bpe_add_merge(struct qm_bpe *b, int32_t left, int32_t right, uint32_t rank, int32_t id, struct qm_error *err);
 const struct qm_merge *qm_bpe_find(const struct qm_bpe *b, int32_t left, int32_t right);
-int qm_heap_push(struct qm_call *c, uint64_t key, uint32_t size);
-struct qm_heap_item qm_heap_pop(struct qm_call *c);
-int qm_symbols_reserve(struct qm_call *c, size_t n);
 
-/* ByteLevel's alphabet: the character of a byte, and the byte of a character or -1. */
-uint32_t qm_byte_char(uint8_t byte);
-int qm_char_byte(uint32_t cp);
-int qm_map_bytes(const char *p, size_t n, struct qm_buf *out, struct qm_error *err);
 /* Appends bytes as text, with U+FFFD for each maximal part that is not UTF-8. *rest: where whole is
  * false, how many bytes at the end may be the beginning of a character and were not written. */
 int qm_lossy(const char *p, size_t n, bool whole, struct qm_buf *out, size_t *rest, struct qm_error *err);
@@ -262,8 +254,11 @@ struct qm_token_scratch {
 int qm_token_bytes(const struct qm_tokenizer *t, int32_t id, struct qm_token_scratch *scratch, struct qm_buf *out,
                    struct qm_error *err);
 void qm_token_scratch_free(struct qm_token_scratch *s);
-/* The byte of "<0xNN>", or -1. */
-int qm_byte_piece(const char *p, size_t n);
+
+/* What an id is to the decoder: CONTROL where it stands for its own text. */
+int qm_spm_type(const struct qm_tokenizer *t, int32_t id);
+/* The id that the `tokenizers` library gives a token that is added. */
+int32_t qm_added_id(const struct qm_tokenizer *t, const char *text, size_t len);
 
 /* Loading from memory. name is the file's, for messages; beside: the files beside it, NULL for none (where they are
  * given, load_json puts the parsed file among them). */
@@ -271,24 +266,15 @@ int qm_tokenizer_load_json(const char *text, size_t len, const char *name, struc
                            struct qm_tokenizer **out, struct qm_error *err);
 int qm_tokenizer_load_model(const char *bytes, size_t len, const char *name, const struct qm_token_files *beside,
                             struct qm_tokenizer **out, struct qm_error *err);
-/* The id that the `tokenizers` library gives a token that is added. */
-int32_t qm_added_id(const struct qm_tokenizer *t, const char *text, size_t len);
 /* With the vocabulary and the file's own added tokens loaded. */
 int qm_settings_apply(struct qm_tokenizer *t, const struct qm_settings *s, struct qm_error *err);
 int qm_load_normalizer(struct qm_tokenizer *t, const json_t *v, struct qm_error *err);
 int qm_load_pretokenizer(struct qm_tokenizer *t, const json_t *v, struct qm_error *err);
 int qm_load_post(struct qm_tokenizer *t, const json_t *v, struct qm_error *err);
-/* Required fields: what is absent is QM_INPUT, named. */
-int qm_field_string(const json_t *v, const char *key, const char *where, const char **out, size_t *len,
-                    struct qm_error *err);
-int qm_field_bool(const json_t *v, const char *key, const char *where, bool *out, struct qm_error *err);
-/* {"String": ...} or {"Regex": ...} under "pattern". */
-int qm_field_pattern(const json_t *v, const char *where, struct qm_regex **out, struct qm_error *err);
 int qm_load_decoder(struct qm_tokenizer *t, const json_t *v, struct qm_error *err);
 int qm_load_vocab_model(struct qm_tokenizer *t, const json_t *v, const char *name, struct qm_error *err);
 /* Fills joins[] from the vocabulary and says that the text may be cut. */
 void qm_allow_cuts(struct qm_tokenizer *t);
-int qm_str_copy(struct qm_str *s, const char *p, size_t n, struct qm_error *err);
 /* Tables by id after all tokens are known. */
 int qm_tokenizer_finish(struct qm_tokenizer *t, struct qm_error *err);
 

@@ -295,13 +295,6 @@ int qm_spm_encode(struct qm_call *c, const char *text, size_t len, bool prefix) 
 
 /* ---- decoding ---- */
 
-int qm_spm_type(const struct qm_tokenizer *t, int32_t id) {
-    size_t len;
-    /* What was added beside the model is text as it stands, like its control pieces and the unknown one, which are
-     * added tokens too. */
-    return qm_vocab_text(&t->added_vocab, id, &len) || (size_t)id >= t->spm.n ? QM_PIECE_CONTROL : t->spm.type[id];
-}
-
 /* A run of byte pieces: whole characters, U+FFFD for each byte that is in none. */
 static int write_bytes(const char *p, size_t n, struct qm_buf *out, struct qm_error *err) {
     int rc = QM_OK;

@@ -1,8 +1,7 @@
-/* The public face: loading a directory, encoding with or without the template, decoding, lookups. */
+/* The public face: loading a directory, encoding with or without the template, decoding. Lookups are in tokens.c. */
 #include "text/tokenizer/tokenizer.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -53,65 +52,6 @@ int qm_tokenizer_load(const char *dir, struct qm_tokenizer **out, struct qm_erro
     return rc;
 }
 
-void qm_tokenizer_free(struct qm_tokenizer *t) {
-    if (!t)
-        return;
-    qm_vocab_free(&t->vocab);
-    qm_vocab_free(&t->added_vocab);
-    qm_vocab_free(&t->added_text);
-    free(t->added);
-    free(t->special);
-    free(t->dropped);
-    qm_trie_free(&t->raw.trie);
-    qm_trie_free(&t->normal.trie);
-    for (size_t i = 0; i < QM_MAX_STEPS; i++) {
-        qm_regex_free(t->normals[i].pattern);
-        free(t->normals[i].text.data);
-        qm_charsmap_free(&t->normals[i].map);
-        qm_regex_free(t->pretoks[i].pattern);
-        qm_regex_free(t->decodes[i].pattern);
-        free(t->decodes[i].text.data);
-    }
-    qm_ids_free(&t->around);
-    free(t->bpe.slots);
-    free(t->bpe.unk_text.data);
-    free(t->bpe.prefix.data);
-    free(t->bpe.suffix.data);
-    free(t->unigram.score);
-    qm_trie_free(&t->unigram.trie);
-    qm_vocab_free(&t->spm.pieces);
-    qm_vocab_free(&t->spm.reserved);
-    free(t->spm.score);
-    free(t->spm.rank);
-    free(t->spm.type);
-    qm_trie_free(&t->spm.user);
-    qm_trie_free(&t->spm.trie);
-    qm_charsmap_free(&t->spm.map);
-    free(t);
-}
-
-int64_t qm_tokenizer_size(const struct qm_tokenizer *t) {
-    return (int64_t)t->size;
-}
-
-void qm_ids_free(struct qm_ids *ids) {
-    free(ids->data);
-    *ids = (struct qm_ids){0};
-}
-
-int qm_ids_push(struct qm_ids *ids, int32_t id, struct qm_error *err) {
-    if (ids->len == ids->cap) {
-        size_t cap = ids->cap ? ids->cap * 2 : 64;
-        int32_t *p = realloc(ids->data, cap * sizeof *p);
-        if (!p)
-            return qm_fail_memory(err, cap * sizeof *p, "token ids");
-        ids->data = p;
-        ids->cap = cap;
-    }
-    ids->data[ids->len++] = id;
-    return QM_OK;
-}
-
 static int encode_spm(struct qm_call *c, const char *text, size_t len, bool add_special) {
     const struct qm_spm *s = &c->t->spm;
     int rc = add_special && s->add_bos ? qm_ids_push(c->out, s->bos, c->err) : QM_OK;
@@ -131,10 +71,6 @@ static int encode_json(struct qm_call *c, const char *text, size_t len, bool add
             rc = qm_ids_push(c->out, around->data[i], c->err);
     }
     return rc;
-}
-
-int qm_call_look(const struct qm_call *c) {
-    return c->interrupt && *c->interrupt ? qm_fail(c->err, QM_INTERRUPTED, "interrupted") : QM_OK;
 }
 
 int qm_tokenizer_encode(const struct qm_tokenizer *t, const char *text, size_t len, bool add_special,
@@ -183,28 +119,4 @@ int qm_tokenizer_decode(const struct qm_tokenizer *t, const int32_t *ids, size_t
             return qm_fail(err, QM_INPUT, "token id %d at position %zu: expected 0 or more", ids[i], i);
     return t->kind == QM_KIND_SPM ? qm_spm_decode(t, ids, n, skip_special, out, err)
                                   : qm_decode_tokens(t, ids, n, skip_special, out, err);
-}
-
-int32_t qm_tokenizer_id(const struct qm_tokenizer *t, const char *content, size_t len) {
-    int32_t id = qm_vocab_find(&t->added_vocab, content, len);
-    return id >= 0 ? id : qm_vocab_find(&t->vocab, content, len);
-}
-
-const char *qm_tokenizer_piece(const struct qm_tokenizer *t, int32_t id, size_t *len) {
-    const char *p = qm_vocab_text(&t->added_vocab, id, len);
-    return p ? p : qm_vocab_text(&t->vocab, id, len);
-}
-
-int32_t qm_tokenizer_eos(const struct qm_tokenizer *t) {
-    return t->eos;
-}
-
-bool qm_tokenizer_is_added(const struct qm_tokenizer *t, int32_t id) {
-    size_t len;
-    return qm_vocab_text(&t->added_vocab, id, &len) ||
-           (t->kind == QM_KIND_SPM && id >= 0 && (size_t)id < t->spm.n && t->spm.type[id] == QM_PIECE_USER);
-}
-
-bool qm_tokenizer_is_special(const struct qm_tokenizer *t, int32_t id) {
-    return id >= 0 && (size_t)id < t->size && t->special[id];
 }

@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "text/tokenizer/ids.h"
 
 struct qm_tokenizer;
 
@@ -23,13 +24,6 @@ void qm_tokenizer_free(struct qm_tokenizer *t);
 
 /* Greatest id + 1 over vocabulary and added tokens. */
 int64_t qm_tokenizer_size(const struct qm_tokenizer *t);
-
-struct qm_ids {
-    int32_t *data;
-    size_t len, cap;
-};
-void qm_ids_free(struct qm_ids *ids);
-int qm_ids_push(struct qm_ids *ids, int32_t id, struct qm_error *err);
 
 /* Appends the ids of text (UTF-8; invalid bytes are QM_INPUT with their offset). add_special: the
  * post-processor's template (BOS, EOS) is applied. Added tokens in text are recognised, unless
