@@ -10,7 +10,7 @@ enum { DEFAULT_WAITING = 1024 };
 
 uint64_t qm_scheduler_bytes(int64_t vocab, int64_t sequences, int threads) {
     uint64_t logits = (uint64_t)(sequences + SCHEDULER_MORE_LOGITS) * (uint64_t)vocab * sizeof(float);
-    uint64_t slot = sizeof(struct qm_step) + 3 * sizeof(struct scheduled *) + sizeof(struct qm_speculated *);
+    uint64_t slot = sizeof(struct qm_step) + 3 * sizeof(struct qm_scheduled *) + sizeof(struct qm_speculated *);
     return logits + (uint64_t)sequences * slot + (uint64_t)threads * qm_sampler_scratch_bytes(vocab);
 }
 
@@ -89,34 +89,62 @@ int64_t qm_scheduler_context(const struct qm_scheduler *s) {
     return s->context;
 }
 
-int qm_scheduler_submit(struct qm_scheduler *s, const struct qm_request *r, uint64_t *id, struct qm_error *err) {
-    struct scheduled *q;
+int qm_scheduler_prepare(const struct qm_scheduler *s, const struct qm_request *r, struct qm_scheduled **out,
+                         struct qm_error *err) {
+    return scheduled_new(s, r, out, err);
+}
+
+void qm_scheduler_discard(struct qm_scheduled *q) {
+    if (q)
+        scheduled_free(q);
+}
+
+static int check_room(const struct qm_scheduler *s, struct qm_error *err) {
     if (s->closing)
         return qm_fail(err, QM_GONE, "the scheduler is closing");
     if (s->n_waiting >= s->o.max_waiting)
         return qm_fail(err, QM_BUSY, "%lld requests are waiting already, which is the limit; try again later",
                        (long long)s->n_waiting);
-    int rc = scheduled_new(s, r, &q, err);
+    return QM_OK;
+}
+
+int qm_scheduler_enter(struct qm_scheduler *s, struct qm_scheduled *q, uint64_t *id, struct qm_error *err) {
+    int rc = check_room(s, err);
+    if (!rc && !q->r.embed)
+        rc = qm_speculated_open(s->o.speculation, &q->speculated, err); /* which is this thread's */
     if (rc)
         return rc;
     q->id = *id = ++s->last_id;
+    q->submitted = scheduler_now(s);
     s->stats.submitted++;
     scheduled_wait(s, q);
     return QM_OK;
 }
 
-static struct scheduled *find(const struct qm_scheduler *s, uint64_t id) {
+int qm_scheduler_submit(struct qm_scheduler *s, const struct qm_request *r, uint64_t *id, struct qm_error *err) {
+    struct qm_scheduled *q;
+    int rc = check_room(s, err); /* before anything is copied */
+    rc = rc ? rc : qm_scheduler_prepare(s, r, &q, err);
+    if (rc)
+        return rc;
+    rc = qm_scheduler_enter(s, q, id, err);
+    if (rc)
+        qm_scheduler_discard(q);
+    return rc;
+}
+
+static struct qm_scheduled *find(const struct qm_scheduler *s, uint64_t id) {
     for (int64_t i = 0; i < s->n_running; i++)
         if (s->running[i]->id == id)
             return s->running[i];
-    for (struct scheduled *q = s->first; q; q = q->next)
+    for (struct qm_scheduled *q = s->first; q; q = q->next)
         if (q->id == id)
             return q;
     return NULL;
 }
 
 int qm_scheduler_cancel(struct qm_scheduler *s, uint64_t id) {
-    struct scheduled *q = find(s, id);
+    struct qm_scheduled *q = find(s, id);
     if (!q)
         return QM_GONE;
     scheduled_end(s, q, QM_OK, NULL, QM_FINISH_INTERRUPTED);
@@ -153,7 +181,7 @@ static int compute(struct qm_scheduler *s, struct qm_error *err) {
  * pages. */
 static int end_first(struct qm_scheduler *s, bool *worked) {
     struct qm_error err;
-    struct scheduled *q = s->running[0];
+    struct qm_scheduled *q = s->running[0];
     int rc =
         qm_fail(&err, QM_FIT, "the KV cache is full: no pages for a sequence of %lld tokens", (long long)q->n_tokens);
     qm_remedy(&err, QM_REMEDY_LARGER_KV_MEMORY, rc);
@@ -182,7 +210,7 @@ int qm_scheduler_step(struct qm_scheduler *s, bool *worked, struct qm_error *err
 }
 
 int qm_scheduler_view(const struct qm_scheduler *s, uint64_t id, struct qm_request_view *out) {
-    const struct scheduled *q = find(s, id);
+    const struct qm_scheduled *q = find(s, id);
     if (!q)
         return QM_GONE;
     *out = (struct qm_request_view){.state = q->state,

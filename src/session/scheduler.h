@@ -15,8 +15,8 @@
  * time at most; and while others run, as many tokens (or a block) at most are read from the cache's store before one,
  * which takes less than computing them where the store is of any use.
  *
- * One thread calls it. Callbacks run inside qm_scheduler_step, _submit, _cancel and _close; they may submit and cancel,
- * but not step or close.
+ * One thread calls it (but for qm_scheduler_prepare and _discard). Callbacks run inside qm_scheduler_step, _submit,
+ * _enter, _cancel and _close; they may submit and cancel, but not step or close.
  *
  * Memory. What running takes is made by qm_scheduler_open and the engine before it: sequences and their page tables,
  * one scratch of drawing a thread, logits of a step (qm_scheduler_bytes). A request's own is made by
@@ -41,6 +41,7 @@
 struct qm_prefix_cache;
 struct qm_speculation;
 struct qm_scheduler;
+struct qm_scheduled;
 
 struct qm_scheduler_options {
     struct qm_engine *engine;             /* its sequences are the scheduler's while it is open */
@@ -117,6 +118,14 @@ int64_t qm_scheduler_context(const struct qm_scheduler *s);
 /* QM_USAGE, QM_INPUT: can never run (the message names what); QM_BUSY: too many are waiting; QM_GONE: it is
  * being closed. on_done is then not called. Numbers of requests (*id, never 0) are not used twice. */
 int qm_scheduler_submit(struct qm_scheduler *s, const struct qm_request *r, uint64_t *id, struct qm_error *err);
+/* The two halves of it. Checking and copying is any thread's to do, also while another steps: QM_USAGE, QM_INPUT,
+ * QM_SYSTEM. Entering takes it over where the result is QM_OK, else (QM_BUSY, QM_GONE, QM_SYSTEM) it is still the
+ * caller's. */
+int qm_scheduler_prepare(const struct qm_scheduler *s, const struct qm_request *r, struct qm_scheduled **out,
+                         struct qm_error *err);
+int qm_scheduler_enter(struct qm_scheduler *s, struct qm_scheduled *q, uint64_t *id, struct qm_error *err);
+/* Frees one that was not entered; NULL: nothing. */
+void qm_scheduler_discard(struct qm_scheduled *q);
 /* Ends a request in any state: on_done with what it has so far. Its pages are free when it returns. QM_GONE for a
  * number that is no request's (any more). */
 int qm_scheduler_cancel(struct qm_scheduler *s, uint64_t id);

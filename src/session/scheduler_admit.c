@@ -5,19 +5,19 @@
 
 #include "session/scheduler_internal.h"
 
-static const struct scheduled *running_by_id(const struct qm_scheduler *s, uint64_t id) {
+static const struct qm_scheduled *running_by_id(const struct qm_scheduler *s, uint64_t id) {
     for (int64_t i = 0; i < s->n_running; i++)
         if (s->running[i]->id == id)
             return s->running[i];
     return NULL;
 }
 
-static bool computes(const struct scheduled *r, int64_t until) {
+static bool computes(const struct qm_scheduled *r, int64_t until) {
     return r && r->state == QM_REQUEST_PREFILL && qm_sequence_length(r->sequence) < until;
 }
 
 /* Tokens that q could take over from r, in whole blocks; one has to be left to compute. */
-static int64_t common(const struct qm_scheduler *s, const struct scheduled *q, const struct scheduled *r) {
+static int64_t common(const struct qm_scheduler *s, const struct qm_scheduled *q, const struct qm_scheduled *r) {
     int64_t most = q->n_tokens - 1 < r->n_tokens ? q->n_tokens - 1 : r->n_tokens, n = 0;
     while (n + s->block_tokens <= most &&
            memcmp(q->tokens + n, r->tokens + n, (size_t)s->block_tokens * sizeof *q->tokens) == 0)
@@ -26,7 +26,7 @@ static int64_t common(const struct qm_scheduler *s, const struct scheduled *q, c
 }
 
 /* Whether another, ahead of it, is computing what it would compute next. */
-static bool held_back(const struct qm_scheduler *s, struct scheduled *q) {
+static bool held_back(const struct qm_scheduler *s, struct qm_scheduled *q) {
     if (!s->o.cache)
         return false;
     if (q->behind && computes(running_by_id(s, q->behind), q->until))
@@ -34,7 +34,7 @@ static bool held_back(const struct qm_scheduler *s, struct scheduled *q) {
     q->behind = 0;
     int64_t found = -1;
     for (int64_t i = 0; i < s->n_running && scheduled_before(s->running[i], q); i++) {
-        const struct scheduled *r = s->running[i];
+        const struct qm_scheduled *r = s->running[i];
         int64_t n = r->state == QM_REQUEST_PREFILL ? common(s, q, r) : 0;
         if (!computes(r, n))
             continue;
@@ -50,8 +50,8 @@ static bool held_back(const struct qm_scheduler *s, struct scheduled *q) {
 }
 
 /* Room for one that stands before what runs: those of lower priority give way. */
-static bool displace(struct qm_scheduler *s, const struct scheduled *q) {
-    struct scheduled *last = s->n_running ? s->running[s->n_running - 1] : NULL;
+static bool displace(struct qm_scheduler *s, const struct qm_scheduled *q) {
+    struct qm_scheduled *last = s->n_running ? s->running[s->n_running - 1] : NULL;
     if (!last || last->r.priority >= q->r.priority)
         return false;
     scheduled_preempt(s, last);
@@ -59,7 +59,7 @@ static bool displace(struct qm_scheduler *s, const struct scheduled *q) {
 }
 
 /* False where it has to wait. */
-static bool admit(struct qm_scheduler *s, struct scheduled *q) {
+static bool admit(struct qm_scheduler *s, struct qm_scheduled *q) {
     struct qm_error err;
     while (s->n_running == s->slots || q->too_big == s->n_closed) {
         if (!displace(s, q))
@@ -86,7 +86,7 @@ static bool admit(struct qm_scheduler *s, struct scheduled *q) {
 }
 
 void scheduler_admit(struct qm_scheduler *s) {
-    struct scheduled *q = s->first;
+    struct qm_scheduled *q = s->first;
     s->may_read = s->chunk > s->block_tokens ? s->chunk / s->block_tokens : 1;
     while (q) {
         if (held_back(s, q))

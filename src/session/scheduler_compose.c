@@ -4,7 +4,7 @@
 
 /* The piece's last tokens whose logits are needed: of the last known token when a new one is to be drawn, and of
  * tokens before those known from before whose log-probabilities are asked for. */
-static int64_t wanted_logits(const struct scheduled *q, int64_t piece) {
+static int64_t wanted_logits(const struct qm_scheduled *q, int64_t piece) {
     enum qm_finish finish;
     if (q->r.embed || !qm_decoding_begins(q->decoding, &finish))
         return 0;
@@ -14,7 +14,7 @@ static int64_t wanted_logits(const struct scheduled *q, int64_t piece) {
 
 static void compose_decodes(struct qm_scheduler *s, int64_t *n) {
     for (int64_t i = 0; i < s->n_running; i++) {
-        struct scheduled *q = s->running[i];
+        struct qm_scheduled *q = s->running[i];
         q->piece = 0;
         qm_speculated_offer(q->speculated, 0);
         if (q->state == QM_REQUEST_DECODE)
@@ -28,7 +28,7 @@ static int64_t compose_prefills(struct qm_scheduler *s, int64_t decodes) {
     if (decodes && scheduler_share(s) < left)
         left = scheduler_share(s);
     for (int64_t i = 0; i < s->n_running && left > 0; i++) {
-        struct scheduled *q = s->running[i];
+        struct qm_scheduled *q = s->running[i];
         if (q->state != QM_REQUEST_PREFILL)
             continue;
         int64_t n = scheduled_missing(q) < left ? scheduled_missing(q) : left, excess = wanted_logits(q, n) - rows;
@@ -51,7 +51,7 @@ static bool speculates(const struct qm_scheduler *s) {
     return s->o.speculation && (!qm_engine_quiet(s->o.engine, &quiet) || quiet.found);
 }
 
-static void put_drafts(struct qm_scheduler *s, struct scheduled *q) {
+static void put_drafts(struct qm_scheduler *s, struct qm_scheduled *q) {
     int64_t n = qm_speculated_chosen(q->speculated);
     if (n)
         n = scheduler_claim_more(s, q, n);
@@ -67,7 +67,7 @@ static void compose_drafts(struct qm_scheduler *s, int64_t decodes) {
     if (!speculates(s))
         return;
     for (int64_t i = 0; i < s->n_running; i++) {
-        struct scheduled *q = s->running[i];
+        struct qm_scheduled *q = s->running[i];
         if (!q->piece)
             continue;
         int64_t left = q->most - q->told, room = s->context - q->n_tokens;
@@ -89,7 +89,7 @@ void scheduler_compose(struct qm_scheduler *s) {
         compose_drafts(s, decodes);
     s->n_steps = 0;
     for (int64_t i = 0; i < s->n_running; i++) {
-        struct scheduled *q = s->running[i];
+        struct qm_scheduled *q = s->running[i];
         if (!q->piece)
             continue;
         q->n_logits = wanted_logits(q, q->piece);

@@ -12,10 +12,10 @@
 /* Of a step, beside one for each sequence: for drafts, and for known tokens whose log-probabilities are told. */
 enum { SCHEDULER_MORE_LOGITS = QM_DRAFT_MOST };
 
-struct scheduled {
-    struct scheduled *prev, *next; /* in the waiting list, in order */
-    uint64_t id;                   /* ascending by arrival */
-    struct qm_request r;           /* of its lists only bias is kept, a copy */
+struct qm_scheduled {
+    struct qm_scheduled *prev, *next; /* in the waiting list, in order */
+    uint64_t id;                      /* ascending by arrival */
+    struct qm_request r;              /* of its lists only bias is kept, a copy */
     enum qm_request_state state;
     bool admitted; /* before */
     bool ended;    /* told of; its memory is freed when the scheduler is not busy */
@@ -65,9 +65,9 @@ struct qm_scheduler {
     struct qm_scheduler_options o;
     int64_t context, chunk, vocab, block_tokens;
     uint64_t last_id;
-    struct scheduled *first, *last; /* those without a sequence, in order */
-    struct scheduled *ended;        /* to be freed */
-    struct scheduled **running;     /* [slots], in order */
+    struct qm_scheduled *first, *last; /* those without a sequence, in order */
+    struct qm_scheduled *ended;        /* to be freed */
+    struct qm_scheduled **running;     /* [slots], in order */
     int64_t n_running, slots;
     int64_t n_waiting, n_preempted;
     uint64_t n_closed;   /* sequences closed so far, plus 1 (0 means "not tried" in too_big) */
@@ -77,9 +77,9 @@ struct qm_scheduler {
     int busy;            /* steps and callbacks that run, one in another */
     bool closing;
 
-    struct qm_step *steps;      /* [slots] */
-    struct scheduled **in_step; /* [slots] whose they are */
-    struct scheduled **drawing; /* [slots] those of them that draw new tokens at once */
+    struct qm_step *steps;         /* [slots] */
+    struct qm_scheduled **in_step; /* [slots] whose they are */
+    struct qm_scheduled **drawing; /* [slots] those of them that draw new tokens at once */
     int64_t n_steps, n_drawing;
     struct qm_speculated **drafting;     /* [slots] of those that generate */
     struct qm_sampler_scratch **scratch; /* [threads] */
@@ -91,7 +91,7 @@ struct qm_scheduler {
 };
 
 /* Known tokens of a running request that are not computed yet. */
-static inline int64_t scheduled_missing(const struct scheduled *q) {
+static inline int64_t scheduled_missing(const struct qm_scheduled *q) {
     return q->n_tokens - qm_sequence_length(q->sequence);
 }
 
@@ -100,26 +100,28 @@ static inline double scheduler_now(const struct qm_scheduler *s) {
 }
 
 /* Whether a stands before b. */
-static inline bool scheduled_before(const struct scheduled *a, const struct scheduled *b) {
+static inline bool scheduled_before(const struct qm_scheduled *a, const struct qm_scheduled *b) {
     return a->r.priority != b->r.priority ? a->r.priority > b->r.priority : a->id < b->id;
 }
 
 /* ---- the life of a request ---- */
-int scheduled_new(struct qm_scheduler *s, const struct qm_request *r, struct scheduled **out, struct qm_error *err);
-void scheduled_free(struct scheduled *q);
+/* Reads what stays as it is while the scheduler is open. */
+int scheduled_new(const struct qm_scheduler *s, const struct qm_request *r, struct qm_scheduled **out,
+                  struct qm_error *err);
+void scheduled_free(struct qm_scheduled *q);
 /* Into the waiting list or out of it. */
-void scheduled_wait(struct qm_scheduler *s, struct scheduled *q);
-void scheduled_unwait(struct qm_scheduler *s, struct scheduled *q);
+void scheduled_wait(struct qm_scheduler *s, struct qm_scheduled *q);
+void scheduled_unwait(struct qm_scheduler *s, struct qm_scheduled *q);
 /* Whether the cache's store may have more of its beginning than this step can read while others run. */
-bool scheduled_reads(struct qm_scheduler *s, const struct scheduled *q);
+bool scheduled_reads(struct qm_scheduler *s, const struct qm_scheduled *q);
 /* What it needs to run: a sequence that holds what the cache knows. */
-int scheduled_prepare(struct qm_scheduler *s, struct scheduled *q, struct qm_error *err);
+int scheduled_prepare(struct qm_scheduler *s, struct qm_scheduled *q, struct qm_error *err);
 /* Takes one that is prepared from the waiting to the running ones. */
-void scheduled_start(struct qm_scheduler *s, struct scheduled *q);
+void scheduled_start(struct qm_scheduler *s, struct qm_scheduled *q);
 /* From the running to the waiting ones; its pages are free. */
-void scheduled_preempt(struct qm_scheduler *s, struct scheduled *q);
+void scheduled_preempt(struct qm_scheduler *s, struct qm_scheduled *q);
 /* Ends it wherever it is and tells of it. */
-void scheduled_end(struct qm_scheduler *s, struct scheduled *q, int rc, const struct qm_error *error,
+void scheduled_end(struct qm_scheduler *s, struct qm_scheduled *q, int rc, const struct qm_error *error,
                    enum qm_finish finish);
 /* Frees those ended, unless busy. */
 void scheduled_collect(struct qm_scheduler *s);
@@ -128,18 +130,18 @@ void scheduled_collect(struct qm_scheduler *s);
 void scheduler_admit(struct qm_scheduler *s);
 /* Pages for the next n tokens of a running request, or for fewer (of its prompt), or for none: what the cache can
  * give up, then what those behind it have. Returns for how many; they count as taken until the next step. */
-int64_t scheduler_claim(struct qm_scheduler *s, struct scheduled *q, int64_t n);
+int64_t scheduler_claim(struct qm_scheduler *s, struct qm_scheduled *q, int64_t n);
 /* Pages for so many tokens more, of the free ones alone. Returns for how many. */
-int64_t scheduler_claim_more(struct qm_scheduler *s, struct scheduled *q, int64_t n);
+int64_t scheduler_claim_more(struct qm_scheduler *s, struct qm_scheduled *q, int64_t n);
 /* Whether there are pages for all known tokens of those that run, and for those of q and a block more, those that the
  * cache can give up included. */
-bool scheduler_fits(const struct qm_scheduler *s, const struct scheduled *q);
+bool scheduler_fits(const struct qm_scheduler *s, const struct qm_scheduled *q);
 /* Fills steps; n_steps is 0 where there is nothing to do. */
 void scheduler_compose(struct qm_scheduler *s);
 /* Draws and tells the tokens of the step that was computed. */
 void scheduler_tokens(struct qm_scheduler *s);
 /* Tells tokens known from before that need no logits. */
-void scheduler_replay(struct qm_scheduler *s, struct scheduled *q);
+void scheduler_replay(struct qm_scheduler *s, struct qm_scheduled *q);
 
 /* ---- measured speed ---- */
 /* A step with that many known and new tokens took that long. */

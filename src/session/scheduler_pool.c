@@ -13,7 +13,7 @@ static bool shrink_cache(struct qm_scheduler *s, int64_t n) {
 }
 
 /* The last that runs, has pages, and stands behind q; or NULL. */
-static struct scheduled *last_behind(const struct qm_scheduler *s, const struct scheduled *q) {
+static struct qm_scheduled *last_behind(const struct qm_scheduler *s, const struct qm_scheduled *q) {
     for (int64_t i = s->n_running - 1; s->running[i] != q; i--)
         if (qm_sequence_length(s->running[i]->sequence) > 0)
             return s->running[i];
@@ -21,7 +21,7 @@ static struct scheduled *last_behind(const struct qm_scheduler *s, const struct 
 }
 
 /* The tokens, at most n, that fit into so many more blocks. */
-static int64_t fitting(const struct qm_scheduler *s, const struct scheduled *q, int64_t n, int64_t blocks) {
+static int64_t fitting(const struct qm_scheduler *s, const struct qm_scheduled *q, int64_t n, int64_t blocks) {
     while (n > 0 && qm_sequence_needs(q->sequence, n) > blocks) {
         int64_t over = (qm_sequence_length(q->sequence) + n) % s->block_tokens;
         n -= over ? over : s->block_tokens;
@@ -29,7 +29,7 @@ static int64_t fitting(const struct qm_scheduler *s, const struct scheduled *q, 
     return n > 0 ? n : 0;
 }
 
-int64_t scheduler_claim(struct qm_scheduler *s, struct scheduled *q, int64_t n) {
+int64_t scheduler_claim(struct qm_scheduler *s, struct qm_scheduled *q, int64_t n) {
     for (;;) {
         int64_t need = qm_sequence_needs(q->sequence, n), blocks = free_blocks(s);
         if (need > blocks && shrink_cache(s, need - blocks))
@@ -40,14 +40,14 @@ int64_t scheduler_claim(struct qm_scheduler *s, struct scheduled *q, int64_t n) 
             s->claimed += q->claim;
             return fits;
         }
-        struct scheduled *behind = last_behind(s, q);
+        struct qm_scheduled *behind = last_behind(s, q);
         if (!behind)
             return 0;
         scheduled_preempt(s, behind);
     }
 }
 
-int64_t scheduler_claim_more(struct qm_scheduler *s, struct scheduled *q, int64_t n) {
+int64_t scheduler_claim_more(struct qm_scheduler *s, struct qm_scheduled *q, int64_t n) {
     int64_t fits = fitting(s, q, q->piece + n, free_blocks(s) + q->claim);
     if (fits <= q->piece)
         return 0;
@@ -57,7 +57,7 @@ int64_t scheduler_claim_more(struct qm_scheduler *s, struct scheduled *q, int64_
     return fits - q->piece;
 }
 
-bool scheduler_fits(const struct qm_scheduler *s, const struct scheduled *q) {
+bool scheduler_fits(const struct qm_scheduler *s, const struct qm_scheduled *q) {
     int64_t room = s->context - q->n_tokens, more = room < s->block_tokens ? room : s->block_tokens;
     int64_t need = qm_sequence_needs(q->sequence, scheduled_missing(q) + more);
     for (int64_t i = 0; i < s->n_running; i++)

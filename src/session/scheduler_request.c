@@ -41,7 +41,7 @@ static int check_request(const struct qm_scheduler *s, const struct qm_request *
 }
 
 /* Copies of what it is given, with room for what it generates. */
-static int copy_request(struct scheduled *q, const struct qm_request *r, struct qm_error *err) {
+static int copy_request(struct qm_scheduled *q, const struct qm_request *r, struct qm_error *err) {
     size_t n_bias = r->embed ? 0 : r->decoding.sampling.n_bias;
     int64_t most = r->embed ? 0 : q->room;
     if (r->decoding.max_tokens >= 0 && r->decoding.max_tokens < most)
@@ -64,7 +64,7 @@ static int copy_request(struct scheduled *q, const struct qm_request *r, struct 
 }
 
 /* What its results need. */
-static int prepare_results(const struct qm_scheduler *s, struct scheduled *q, struct qm_error *err) {
+static int prepare_results(const struct qm_scheduler *s, struct qm_scheduled *q, struct qm_error *err) {
     const struct qm_config *config = &qm_engine_model(s->o.engine)->config;
     size_t bytes = (size_t)config->hidden * sizeof *q->hidden;
     if (q->r.embed)
@@ -73,15 +73,16 @@ static int prepare_results(const struct qm_scheduler *s, struct scheduled *q, st
     int rc = qm_decoding_new(&o, config, &q->decoding, err);
     if (!rc)
         qm_decoding_tokens(q->decoding, q->tokens, q->r.n_prompt, q->tokens + q->r.n_prompt);
-    return rc ? rc : qm_speculated_open(s->o.speculation, &q->speculated, err);
+    return rc;
 }
 
-int scheduled_new(struct qm_scheduler *s, const struct qm_request *r, struct scheduled **out, struct qm_error *err) {
+int scheduled_new(const struct qm_scheduler *s, const struct qm_request *r, struct qm_scheduled **out,
+                  struct qm_error *err) {
     *out = NULL;
     int rc = check_request(s, r, err);
     if (rc)
         return rc;
-    struct scheduled *q = calloc(1, sizeof *q);
+    struct qm_scheduled *q = calloc(1, sizeof *q);
     if (!q)
         return qm_fail_memory(err, sizeof *q, "a request");
     q->r = *r;
@@ -95,12 +96,11 @@ int scheduled_new(struct qm_scheduler *s, const struct qm_request *r, struct sch
     }
     q->r.prompt = q->r.generated = q->r.decoding.stop_ids = NULL;
     q->r.decoding.stop = NULL;
-    q->submitted = scheduler_now(s);
     *out = q;
     return QM_OK;
 }
 
-void scheduled_free(struct scheduled *q) {
+void scheduled_free(struct qm_scheduled *q) {
     free(q->bias);
     free(q->tokens);
     free(q->hidden);
@@ -109,8 +109,8 @@ void scheduled_free(struct scheduled *q) {
     free(q);
 }
 
-void scheduled_wait(struct qm_scheduler *s, struct scheduled *q) {
-    struct scheduled *after = s->last;
+void scheduled_wait(struct qm_scheduler *s, struct qm_scheduled *q) {
+    struct qm_scheduled *after = s->last;
     while (after && scheduled_before(q, after))
         after = after->prev;
     q->prev = after;
@@ -121,7 +121,7 @@ void scheduled_wait(struct qm_scheduler *s, struct scheduled *q) {
     s->n_preempted += q->admitted;
 }
 
-void scheduled_unwait(struct qm_scheduler *s, struct scheduled *q) {
+void scheduled_unwait(struct qm_scheduler *s, struct qm_scheduled *q) {
     *(q->prev ? &q->prev->next : &s->first) = q->next;
     *(q->next ? &q->next->prev : &s->last) = q->prev;
     q->prev = q->next = NULL;
@@ -130,12 +130,12 @@ void scheduled_unwait(struct qm_scheduler *s, struct scheduled *q) {
 }
 
 /* Known tokens that the cache may have; those whose log-probabilities are still to be told have to be computed. */
-static int64_t attachable(const struct scheduled *q) {
+static int64_t attachable(const struct qm_scheduled *q) {
     bool retold = q->r.decoding.top_logprobs >= 0 && q->r.n_prompt + q->told < q->n_tokens;
     return retold ? q->r.n_prompt : q->n_tokens;
 }
 
-bool scheduled_reads(struct qm_scheduler *s, const struct scheduled *q) {
+bool scheduled_reads(struct qm_scheduler *s, const struct qm_scheduled *q) {
     if (!s->o.cache || !s->n_running)
         return false;
     if (s->may_read > 0)
@@ -143,7 +143,7 @@ bool scheduled_reads(struct qm_scheduler *s, const struct scheduled *q) {
     return s->may_read == 0;
 }
 
-int scheduled_prepare(struct qm_scheduler *s, struct scheduled *q, struct qm_error *err) {
+int scheduled_prepare(struct qm_scheduler *s, struct qm_scheduled *q, struct qm_error *err) {
     int rc = qm_sequence_open(s->o.engine, &q->sequence, err);
     q->n_cached = 0;
     if (rc || !s->o.cache)
@@ -154,7 +154,7 @@ int scheduled_prepare(struct qm_scheduler *s, struct scheduled *q, struct qm_err
     return rc;
 }
 
-void scheduled_start(struct qm_scheduler *s, struct scheduled *q) {
+void scheduled_start(struct qm_scheduler *s, struct qm_scheduled *q) {
     int64_t held = qm_sequence_length(q->sequence), at = s->n_running++;
     scheduled_unwait(s, q);
     q->state = QM_REQUEST_PREFILL;
@@ -169,12 +169,12 @@ void scheduled_start(struct qm_scheduler *s, struct scheduled *q) {
     s->running[at] = q;
 }
 
-static void stop_running(struct qm_scheduler *s, struct scheduled *q) {
+static void stop_running(struct qm_scheduler *s, struct qm_scheduled *q) {
     int64_t at = 0;
     while (s->running[at] != q)
         at++;
     s->n_running--;
-    memmove(&s->running[at], &s->running[at + 1], (size_t)(s->n_running - at) * sizeof(struct scheduled *));
+    memmove(&s->running[at], &s->running[at + 1], (size_t)(s->n_running - at) * sizeof(struct qm_scheduled *));
     qm_sequence_close(q->sequence);
     q->sequence = NULL;
     s->n_closed++;
@@ -182,7 +182,7 @@ static void stop_running(struct qm_scheduler *s, struct scheduled *q) {
     q->piece = q->claim = 0;
 }
 
-void scheduled_preempt(struct qm_scheduler *s, struct scheduled *q) {
+void scheduled_preempt(struct qm_scheduler *s, struct qm_scheduled *q) {
     stop_running(s, q);
     q->state = QM_REQUEST_PREEMPTED;
     q->preemptions++;
@@ -191,7 +191,7 @@ void scheduled_preempt(struct qm_scheduler *s, struct scheduled *q) {
     scheduled_wait(s, q);
 }
 
-static void tell_end(struct qm_scheduler *s, struct scheduled *q, int rc, const struct qm_error *error,
+static void tell_end(struct qm_scheduler *s, struct qm_scheduled *q, int rc, const struct qm_error *error,
                      enum qm_finish finish) {
     double end = scheduler_now(s), started = q->admitted ? q->started : end;
     const struct qm_buf *text = q->decoding ? qm_decoding_text(q->decoding) : NULL;
@@ -220,7 +220,7 @@ static void tell_end(struct qm_scheduler *s, struct scheduled *q, int rc, const 
     s->busy--;
 }
 
-void scheduled_end(struct qm_scheduler *s, struct scheduled *q, int rc, const struct qm_error *error,
+void scheduled_end(struct qm_scheduler *s, struct qm_scheduled *q, int rc, const struct qm_error *error,
                    enum qm_finish finish) {
     struct qm_error own;
     if (q->sequence)
@@ -239,7 +239,7 @@ void scheduled_end(struct qm_scheduler *s, struct scheduled *q, int rc, const st
 
 void scheduled_collect(struct qm_scheduler *s) {
     while (s->ended && !s->busy) {
-        struct scheduled *q = s->ended;
+        struct qm_scheduled *q = s->ended;
         s->ended = q->next;
         scheduled_free(q);
     }

@@ -5,16 +5,16 @@
 #include "session/scheduler_internal.h"
 
 /* Rows of its logits that belong to tokens known from before; what is behind them is new. */
-static int64_t known_rows(const struct scheduled *q) {
+static int64_t known_rows(const struct qm_scheduled *q) {
     return q->n_tokens - q->r.n_prompt - q->told;
 }
 
-static int take(struct scheduled *q, int32_t id, const float *logits) {
+static int take(struct qm_scheduled *q, int32_t id, const float *logits) {
     return qm_decoding_take(q->decoding, id, logits, &q->token, &q->last, &q->finish, &q->err);
 }
 
 /* Draws from the logits of new tokens until what is drawn is not what was drafted, and takes the first. */
-static void draw(const struct qm_scheduler *s, struct scheduled *q, struct qm_sampler_scratch *scratch,
+static void draw(const struct qm_scheduler *s, struct qm_scheduled *q, struct qm_sampler_scratch *scratch,
                  const float *logits) {
     int drafts = qm_speculated_chosen(q->speculated);
     bool same = true;
@@ -31,7 +31,7 @@ static void draw(const struct qm_scheduler *s, struct scheduled *q, struct qm_sa
     }
 }
 
-static int redraw(struct scheduled *q, const float *logits) {
+static int redraw(struct qm_scheduled *q, const float *logits) {
     qm_decoding_redraw(q->decoding);
     return take(q, q->tokens[q->r.n_prompt + q->told], logits);
 }
@@ -45,7 +45,7 @@ static void draw_region(void *arg, int thread, int threads) {
 }
 
 /* Tells of the token that was taken, drawn or drawn again, or that it could not be. It may have been the last. */
-static void tell(struct qm_scheduler *s, struct scheduled *q, bool replay, int rc) {
+static void tell(struct qm_scheduler *s, struct qm_scheduled *q, bool replay, int rc) {
     if (rc) {
         scheduled_end(s, q, rc, &q->err, QM_FINISH_INTERRUPTED);
         return;
@@ -63,7 +63,7 @@ static void tell(struct qm_scheduler *s, struct scheduled *q, bool replay, int r
         scheduled_end(s, q, QM_OK, NULL, q->last ? q->finish : QM_FINISH_INTERRUPTED);
 }
 
-void scheduler_replay(struct qm_scheduler *s, struct scheduled *q) {
+void scheduler_replay(struct qm_scheduler *s, struct qm_scheduled *q) {
     s->busy++;
     while (!q->ended && !q->r.embed && q->r.decoding.top_logprobs < 0 && q->r.n_prompt + q->told < q->n_tokens)
         tell(s, q, true, redraw(q, NULL));
@@ -72,7 +72,7 @@ void scheduler_replay(struct qm_scheduler *s, struct scheduled *q) {
 }
 
 /* The tokens that the logits of its piece belong to: known ones first, then those drawn. */
-static void tell_piece(struct qm_scheduler *s, struct scheduled *q) {
+static void tell_piece(struct qm_scheduler *s, struct qm_scheduled *q) {
     const float *logits = q->logits;
     int64_t known = known_rows(q) < q->n_logits ? known_rows(q) : q->n_logits;
     for (int64_t i = 0; i < known && !q->ended; i++, logits += s->vocab)
@@ -88,7 +88,7 @@ static void tell_piece(struct qm_scheduler *s, struct scheduled *q) {
 }
 
 /* What was computed behind a draft that is not what was drawn is no part of the text. */
-static void cut_back(struct scheduled *q) {
+static void cut_back(struct qm_scheduled *q) {
     int64_t keep = q->n_tokens + (q->n_drawn ? q->n_drawn - 1 : 0);
     qm_speculated_drawn(q->speculated, q->drawn, q->n_drawn);
     if (keep == qm_sequence_length(q->sequence))
@@ -98,7 +98,7 @@ static void cut_back(struct scheduled *q) {
     (void)left;
 }
 
-static void finish_piece(struct qm_scheduler *s, struct scheduled *q) {
+static void finish_piece(struct qm_scheduler *s, struct qm_scheduled *q) {
     bool generates = q->state == QM_REQUEST_DECODE;
     enum qm_finish finish = QM_FINISH_STOP;
     if (generates)
@@ -128,7 +128,7 @@ static void finish_piece(struct qm_scheduler *s, struct scheduled *q) {
 static int64_t measure(struct qm_scheduler *s) {
     int64_t known = 0, generated = 0, sequences = 0;
     for (int64_t i = 0; i < s->n_steps; i++) {
-        const struct scheduled *q = s->in_step[i];
+        const struct qm_scheduled *q = s->in_step[i];
         bool generates = q->state == QM_REQUEST_DECODE;
         sequences += generates;
         generated += generates ? q->n_drawn : 0;
@@ -141,7 +141,7 @@ static int64_t measure(struct qm_scheduler *s) {
 void scheduler_tokens(struct qm_scheduler *s) {
     s->n_drawing = 0;
     for (int64_t i = 0; i < s->n_steps; i++) {
-        struct scheduled *q = s->in_step[i];
+        struct qm_scheduled *q = s->in_step[i];
         q->n_drawn = 0;
         if (q->n_logits && known_rows(q) == 0)
             s->drawing[s->n_drawing++] = q;

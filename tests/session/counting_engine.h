@@ -63,6 +63,9 @@
 #define qm_scheduler_close fake_scheduler_close
 #define qm_scheduler_context fake_scheduler_context
 #define qm_scheduler_submit fake_scheduler_submit
+#define qm_scheduler_prepare fake_scheduler_prepare
+#define qm_scheduler_enter fake_scheduler_enter
+#define qm_scheduler_discard fake_scheduler_discard
 #define qm_scheduler_cancel fake_scheduler_cancel
 #define qm_scheduler_idle fake_scheduler_idle
 #define qm_scheduler_step fake_scheduler_step

@@ -301,7 +301,7 @@ static void test_first_proceeds(void **state) {
             if (first >= 0)
                 assert_int_equal(qm_scheduler_view(s, w[first].id, &before), 0);
             int64_t arrived = first >= 0 ? find(s, w[first].id)->r.priority : 0, waiting = arrived;
-            for (struct scheduled *q = s->first; q; q = q->next)
+            for (struct qm_scheduled *q = s->first; q; q = q->next)
                 waiting = q->r.priority > waiting ? q->r.priority : waiting;
             worked = one_step(s);
             if (first >= 0 && !w[first].done && waiting == arrived) {
@@ -532,6 +532,41 @@ static void test_from_callbacks(void **state) {
     assert_true(chain.w[0].done);
 }
 
+/* What is prepared waits outside until it is entered, keeps nothing of what it was made from, and may be thrown away.
+ */
+static void test_halves(void **state) {
+    (void)state;
+    struct qm_engine e = engine(200, 32, 4, 100);
+    struct qm_scheduler_options o = options(&e);
+    o.max_waiting = 1;
+    struct watched a, b;
+    struct qm_error err;
+    struct qm_scheduler *s = open_scheduler(&o);
+    struct qm_scheduled *first, *second, *third;
+    struct qm_request r = request(&a, &e, 20, 3), other = request(&b, &e, 20, 3);
+    int32_t ids[20];
+    memcpy(ids, r.prompt, sizeof ids);
+    r.prompt = ids;
+    assert_int_equal(qm_scheduler_prepare(s, &r, &first, &err), QM_OK);
+    memset(ids, 0x7f, sizeof ids);
+    assert_int_equal(qm_scheduler_prepare(s, &r, &second, &err), QM_INPUT); /* not in the vocabulary */
+    assert_int_equal(qm_scheduler_prepare(s, &other, &second, &err), QM_OK);
+    assert_int_equal(qm_scheduler_prepare(s, &other, &third, &err), QM_OK);
+    qm_scheduler_discard(third);
+    qm_scheduler_discard(NULL);
+    assert_true(qm_scheduler_idle(s));
+    e.clock = 5;
+    assert_int_equal(qm_scheduler_enter(s, first, &a.id, &err), QM_OK);
+    assert_int_equal(qm_scheduler_enter(s, second, &b.id, &err), QM_BUSY);
+    while (one_step(s))
+        ;
+    assert_int_equal(qm_scheduler_enter(s, second, &b.id, &err), QM_OK);
+    while (one_step(s))
+        ;
+    assert_true(a.done && b.done && a.tokens == 3 && b.tokens == 3);
+    qm_scheduler_close(s);
+}
+
 static void test_embedding(void **state) {
     (void)state;
     struct qm_engine e = engine(200, 32, 4, 100);
@@ -633,15 +668,25 @@ static void test_share(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_loads),      cmocka_unit_test(test_resumed_together),
-        cmocka_unit_test(test_stall),      cmocka_unit_test(test_read_beside),
-        cmocka_unit_test(test_gaps),       cmocka_unit_test(test_first_proceeds),
-        cmocka_unit_test(test_order),      cmocka_unit_test(test_displaces),
-        cmocka_unit_test(test_short_pool), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_cancel),     cmocka_unit_test(test_from_callbacks),
-        cmocka_unit_test(test_embedding),  cmocka_unit_test(test_engine_fails),
-        cmocka_unit_test(test_one_fails),  cmocka_unit_test(test_share),
-        cmocka_unit_test(test_drafts),     cmocka_unit_test(test_drafts_take_no_page),
+        cmocka_unit_test(test_loads),
+        cmocka_unit_test(test_resumed_together),
+        cmocka_unit_test(test_stall),
+        cmocka_unit_test(test_read_beside),
+        cmocka_unit_test(test_gaps),
+        cmocka_unit_test(test_first_proceeds),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_displaces),
+        cmocka_unit_test(test_short_pool),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_from_callbacks),
+        cmocka_unit_test(test_halves),
+        cmocka_unit_test(test_embedding),
+        cmocka_unit_test(test_engine_fails),
+        cmocka_unit_test(test_one_fails),
+        cmocka_unit_test(test_share),
+        cmocka_unit_test(test_drafts),
+        cmocka_unit_test(test_drafts_take_no_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
