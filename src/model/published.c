@@ -18,10 +18,11 @@ void qm_model_note(struct qm_model *m, const char *format, ...) {
 }
 
 static const char *name_of(const struct qm_arch *arch, enum qm_role role) {
-    const struct qm_source *s = arch->sources;
-    while (s->name && s->role != role)
-        s++;
-    return s->name;
+    for (int t = 0; t < QM_ARCH_TABLES; t++)
+        for (const struct qm_source *s = arch->sources[t]; s && s->name; s++)
+            if (s->role == role)
+                return s->name;
+    return NULL;
 }
 
 /* Whether the embedding is there without "model.", and not with it. */

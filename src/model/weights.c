@@ -230,21 +230,31 @@ static void take_type(struct qm_weight *w) {
     }
 }
 
+/* The tensors of a weight that one table names. */
+static int find_sources(struct finder *f, struct qm_weight *w, const struct qm_source *s, struct qm_error *err) {
+    bool moe = w->layer >= 0 && f->m->config.layer[w->layer].moe;
+    for (; s && s->name; s++) {
+        if (s->role != w->role || (s->when == QM_DENSE_LAYER && moe) || (s->when == QM_MOE_LAYER && !moe))
+            continue;
+        int64_t tensors = strstr(s->name, "{e}") ? w->experts : 1;
+        for (int64_t e = 0; e < tensors; e++) {
+            int rc = find_tensor(f, w, s, e, err);
+            if (rc)
+                return rc;
+        }
+    }
+    return QM_OK;
+}
+
 int qm_weights_find(struct qm_model *m, const struct qm_arch *arch, bool bare, bool *used, struct qm_problems *problems,
                     struct qm_error *err) {
     struct finder f = {m, bare, used, problems};
     for (int64_t i = 0; i < m->n_weights; i++) {
         struct qm_weight *w = &m->weights[i];
-        bool moe = w->layer >= 0 && m->config.layer[w->layer].moe;
-        for (const struct qm_source *s = arch->sources; s->name; s++) {
-            if (s->role != w->role || (s->when == QM_DENSE_LAYER && moe) || (s->when == QM_MOE_LAYER && !moe))
-                continue;
-            int64_t tensors = strstr(s->name, "{e}") ? w->experts : 1;
-            for (int64_t e = 0; e < tensors; e++) {
-                int rc = find_tensor(&f, w, s, e, err);
-                if (rc)
-                    return rc;
-            }
+        for (int t = 0; t < QM_ARCH_TABLES; t++) {
+            int rc = find_sources(&f, w, arch->sources[t], err);
+            if (rc)
+                return rc;
         }
         take_type(w);
         if (w->n_runs)

@@ -1,8 +1,36 @@
-/* The list of architectures. A new one is a file here, a line in arch.h and one below. */
+/* The list of architectures, and the names that most of them share. A new one is a file here, a line in arch.h and one
+ * below. */
 #include "model/arch/arch.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#define L "model.layers.{l}."
+
+const struct qm_source qm_arch_common[] = {
+    {QM_W_EMBED, "model.embed_tokens.weight", QM_PART_WHOLE, QM_ALWAYS},
+    {QM_W_FINAL_NORM, "model.norm.weight", QM_PART_WHOLE, QM_ALWAYS},
+    {QM_W_HEAD, "lm_head.weight", QM_PART_WHOLE, QM_ALWAYS},
+    {QM_W_ATTN_NORM, L "input_layernorm.weight", QM_PART_WHOLE, QM_ALWAYS},
+    {QM_W_QKV, L "self_attn.q_proj.weight", QM_PART_Q, QM_ALWAYS},
+    {QM_W_QKV, L "self_attn.k_proj.weight", QM_PART_K, QM_ALWAYS},
+    {QM_W_QKV, L "self_attn.v_proj.weight", QM_PART_V, QM_ALWAYS},
+    {QM_W_QKV_BIAS, L "self_attn.q_proj.bias", QM_PART_Q, QM_ALWAYS},
+    {QM_W_QKV_BIAS, L "self_attn.k_proj.bias", QM_PART_K, QM_ALWAYS},
+    {QM_W_QKV_BIAS, L "self_attn.v_proj.bias", QM_PART_V, QM_ALWAYS},
+    {QM_W_Q_NORM, L "self_attn.q_norm.weight", QM_PART_WHOLE, QM_ALWAYS},
+    {QM_W_K_NORM, L "self_attn.k_norm.weight", QM_PART_WHOLE, QM_ALWAYS},
+    {QM_W_O, L "self_attn.o_proj.weight", QM_PART_WHOLE, QM_ALWAYS},
+    {QM_W_O_BIAS, L "self_attn.o_proj.bias", QM_PART_WHOLE, QM_ALWAYS},
+    {QM_W_FFN_NORM, L "post_attention_layernorm.weight", QM_PART_WHOLE, QM_ALWAYS},
+    {QM_W_GATE_UP, L "mlp.gate_proj.weight", QM_PART_GATE, QM_DENSE_LAYER},
+    {QM_W_GATE_UP, L "mlp.up_proj.weight", QM_PART_UP, QM_DENSE_LAYER},
+    {QM_W_DOWN, L "mlp.down_proj.weight", QM_PART_WHOLE, QM_DENSE_LAYER},
+    {QM_W_GATE_UP_BIAS, L "mlp.gate_proj.bias", QM_PART_GATE, QM_DENSE_LAYER},
+    {QM_W_GATE_UP_BIAS, L "mlp.up_proj.bias", QM_PART_UP, QM_DENSE_LAYER},
+    {QM_W_DOWN_BIAS, L "mlp.down_proj.bias", QM_PART_WHOLE, QM_DENSE_LAYER},
+    {.name = NULL},
+};
 
 static const struct qm_arch *const all[] = {&qm_arch_gpt_oss, &qm_arch_internlm2, &qm_arch_llama, &qm_arch_mistral,
                                             &qm_arch_mixtral, &qm_arch_qwen2,     &qm_arch_qwen3, &qm_arch_qwen3_moe};

@@ -28,15 +28,21 @@ struct qm_source {
     enum qm_source_when { QM_ALWAYS, QM_DENSE_LAYER, QM_MOE_LAYER } when;
 };
 
+enum { QM_ARCH_TABLES = 2 };
 struct qm_arch {
     const char *model_type; /* config.json's */
     const char *class_name; /* architectures[0] */
     double default_theta;   /* rope_theta where the file gives none */
     /* Reads the fields that are this architecture's own, after the common ones, and sets the flags. */
     int (*configure)(const json_t *root, const char *path, struct qm_config *c, struct qm_error *err);
-    const struct qm_source *sources; /* ends with name NULL; a source whose flag is off in the config (qkv_bias,
-                                        qk_norm, tie_embeddings, ...) is not looked for */
+    /* Each ends with name NULL. A source whose flag is off in the config (qkv_bias, qk_norm, tie_embeddings, ...) is
+     * not looked for. */
+    const struct qm_source *sources[QM_ARCH_TABLES]; /* NULL: none more */
 };
+
+/* The names of the form that Llama was published in, and most after it: without experts, and with the biases and the
+ * norms of heads that only some of them have. */
+extern const struct qm_source qm_arch_common[];
 
 extern const struct qm_arch qm_arch_gpt_oss, qm_arch_internlm2, qm_arch_llama, qm_arch_mistral, qm_arch_mixtral,
     qm_arch_qwen2, qm_arch_qwen3, qm_arch_qwen3_moe;

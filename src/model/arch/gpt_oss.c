@@ -37,20 +37,7 @@ static int configure(const json_t *root, const char *path, struct qm_config *c, 
 }
 
 static const struct qm_source sources[] = {
-    {QM_W_EMBED, "model.embed_tokens.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_FINAL_NORM, "model.norm.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_HEAD, "lm_head.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_ATTN_NORM, L "input_layernorm.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_QKV, L "self_attn.q_proj.weight", QM_PART_Q, QM_ALWAYS},
-    {QM_W_QKV, L "self_attn.k_proj.weight", QM_PART_K, QM_ALWAYS},
-    {QM_W_QKV, L "self_attn.v_proj.weight", QM_PART_V, QM_ALWAYS},
-    {QM_W_QKV_BIAS, L "self_attn.q_proj.bias", QM_PART_Q, QM_ALWAYS},
-    {QM_W_QKV_BIAS, L "self_attn.k_proj.bias", QM_PART_K, QM_ALWAYS},
-    {QM_W_QKV_BIAS, L "self_attn.v_proj.bias", QM_PART_V, QM_ALWAYS},
     {QM_W_SINKS, L "self_attn.sinks", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_O, L "self_attn.o_proj.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_O_BIAS, L "self_attn.o_proj.bias", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_FFN_NORM, L "post_attention_layernorm.weight", QM_PART_WHOLE, QM_ALWAYS},
     {QM_W_ROUTER, L "mlp.router.weight", QM_PART_WHOLE, QM_ALWAYS},
     {QM_W_ROUTER_BIAS, L "mlp.router.bias", QM_PART_WHOLE, QM_ALWAYS},
     {QM_W_GATE_UP, L "mlp.experts.gate_up_proj", QM_PART_GATE_UP_ALTERNATING, QM_ALWAYS},
@@ -60,4 +47,4 @@ static const struct qm_source sources[] = {
     {.name = NULL},
 };
 
-const struct qm_arch qm_arch_gpt_oss = {"gpt_oss", "GptOssForCausalLM", 150000, configure, sources};
+const struct qm_arch qm_arch_gpt_oss = {"gpt_oss", "GptOssForCausalLM", 150000, configure, {qm_arch_common, sources}};

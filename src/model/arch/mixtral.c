@@ -16,15 +16,6 @@ static int configure(const json_t *root, const char *path, struct qm_config *c, 
 }
 
 static const struct qm_source sources[] = {
-    {QM_W_EMBED, "model.embed_tokens.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_FINAL_NORM, "model.norm.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_HEAD, "lm_head.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_ATTN_NORM, L "input_layernorm.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_QKV, L "self_attn.q_proj.weight", QM_PART_Q, QM_ALWAYS},
-    {QM_W_QKV, L "self_attn.k_proj.weight", QM_PART_K, QM_ALWAYS},
-    {QM_W_QKV, L "self_attn.v_proj.weight", QM_PART_V, QM_ALWAYS},
-    {QM_W_O, L "self_attn.o_proj.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_FFN_NORM, L "post_attention_layernorm.weight", QM_PART_WHOLE, QM_ALWAYS},
     {QM_W_ROUTER, L "block_sparse_moe.gate.weight", QM_PART_WHOLE, QM_ALWAYS},
     {QM_W_GATE_UP, L "block_sparse_moe.experts.{e}.w1.weight", QM_PART_GATE, QM_ALWAYS},
     {QM_W_GATE_UP, L "block_sparse_moe.experts.{e}.w3.weight", QM_PART_UP, QM_ALWAYS},
@@ -32,4 +23,4 @@ static const struct qm_source sources[] = {
     {.name = NULL},
 };
 
-const struct qm_arch qm_arch_mixtral = {"mixtral", "MixtralForCausalLM", 1000000, configure, sources};
+const struct qm_arch qm_arch_mixtral = {"mixtral", "MixtralForCausalLM", 1000000, configure, {qm_arch_common, sources}};

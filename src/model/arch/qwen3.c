@@ -1,8 +1,6 @@
 /* Qwen3: RMS norm on each head's queries and keys; windows by layer where they are in use. */
 #include "model/arch/arch.h"
 
-#define L "model.layers.{l}."
-
 static int configure(const json_t *root, const char *path, struct qm_config *c, struct qm_error *err) {
     c->qk_norm = true;
     int rc = qm_json_bool(root, "attention_bias", path, &c->qkv_bias, err);
@@ -10,26 +8,4 @@ static int configure(const json_t *root, const char *path, struct qm_config *c, 
     return rc ? rc : qm_config_upper_windows(root, path, c, err);
 }
 
-static const struct qm_source sources[] = {
-    {QM_W_EMBED, "model.embed_tokens.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_FINAL_NORM, "model.norm.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_HEAD, "lm_head.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_ATTN_NORM, L "input_layernorm.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_QKV, L "self_attn.q_proj.weight", QM_PART_Q, QM_ALWAYS},
-    {QM_W_QKV, L "self_attn.k_proj.weight", QM_PART_K, QM_ALWAYS},
-    {QM_W_QKV, L "self_attn.v_proj.weight", QM_PART_V, QM_ALWAYS},
-    {QM_W_QKV_BIAS, L "self_attn.q_proj.bias", QM_PART_Q, QM_ALWAYS},
-    {QM_W_QKV_BIAS, L "self_attn.k_proj.bias", QM_PART_K, QM_ALWAYS},
-    {QM_W_QKV_BIAS, L "self_attn.v_proj.bias", QM_PART_V, QM_ALWAYS},
-    {QM_W_Q_NORM, L "self_attn.q_norm.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_K_NORM, L "self_attn.k_norm.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_O, L "self_attn.o_proj.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_O_BIAS, L "self_attn.o_proj.bias", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_FFN_NORM, L "post_attention_layernorm.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_GATE_UP, L "mlp.gate_proj.weight", QM_PART_GATE, QM_ALWAYS},
-    {QM_W_GATE_UP, L "mlp.up_proj.weight", QM_PART_UP, QM_ALWAYS},
-    {QM_W_DOWN, L "mlp.down_proj.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {.name = NULL},
-};
-
-const struct qm_arch qm_arch_qwen3 = {"qwen3", "Qwen3ForCausalLM", 10000, configure, sources};
+const struct qm_arch qm_arch_qwen3 = {"qwen3", "Qwen3ForCausalLM", 10000, configure, {qm_arch_common}};

@@ -45,24 +45,6 @@ static int configure(const json_t *root, const char *path, struct qm_config *c, 
 }
 
 static const struct qm_source sources[] = {
-    {QM_W_EMBED, "model.embed_tokens.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_FINAL_NORM, "model.norm.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_HEAD, "lm_head.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_ATTN_NORM, L "input_layernorm.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_QKV, L "self_attn.q_proj.weight", QM_PART_Q, QM_ALWAYS},
-    {QM_W_QKV, L "self_attn.k_proj.weight", QM_PART_K, QM_ALWAYS},
-    {QM_W_QKV, L "self_attn.v_proj.weight", QM_PART_V, QM_ALWAYS},
-    {QM_W_QKV_BIAS, L "self_attn.q_proj.bias", QM_PART_Q, QM_ALWAYS},
-    {QM_W_QKV_BIAS, L "self_attn.k_proj.bias", QM_PART_K, QM_ALWAYS},
-    {QM_W_QKV_BIAS, L "self_attn.v_proj.bias", QM_PART_V, QM_ALWAYS},
-    {QM_W_Q_NORM, L "self_attn.q_norm.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_K_NORM, L "self_attn.k_norm.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_O, L "self_attn.o_proj.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_O_BIAS, L "self_attn.o_proj.bias", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_FFN_NORM, L "post_attention_layernorm.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_GATE_UP, L "mlp.gate_proj.weight", QM_PART_GATE, QM_DENSE_LAYER},
-    {QM_W_GATE_UP, L "mlp.up_proj.weight", QM_PART_UP, QM_DENSE_LAYER},
-    {QM_W_DOWN, L "mlp.down_proj.weight", QM_PART_WHOLE, QM_DENSE_LAYER},
     {QM_W_ROUTER, L "mlp.gate.weight", QM_PART_WHOLE, QM_MOE_LAYER},
     {QM_W_GATE_UP, L "mlp.experts.{e}.gate_proj.weight", QM_PART_GATE, QM_MOE_LAYER},
     {QM_W_GATE_UP, L "mlp.experts.{e}.up_proj.weight", QM_PART_UP, QM_MOE_LAYER},
@@ -70,4 +52,5 @@ static const struct qm_source sources[] = {
     {.name = NULL},
 };
 
-const struct qm_arch qm_arch_qwen3_moe = {"qwen3_moe", "Qwen3MoeForCausalLM", 10000, configure, sources};
+const struct qm_arch qm_arch_qwen3_moe = {
+    "qwen3_moe", "Qwen3MoeForCausalLM", 10000, configure, {qm_arch_common, sources}};
