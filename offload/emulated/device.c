@@ -11,6 +11,8 @@
 /* At most so many pieces for an op of the forward pass: streamed, enqueued, added and received for two groups of a
  * parted layer, and hand-overs with every other device. */
 enum { PIECES_AN_OP = 16 };
+/* And so many before a step: then those are done. */
+enum { PIECES_BETWEEN = 1024 };
 
 static struct qm_emulated *of(struct qm_device *d) {
     return (struct qm_emulated *)d;
@@ -19,8 +21,8 @@ static struct qm_emulated *of(struct qm_device *d) {
 /* --- doing a piece ------------------------------------------------------------------------------------------ */
 
 static void fail(struct qm_emulated *e, const struct qm_emulated_piece *p, const char *why) {
-    static const char *const names[] = {"a hand-over to it", "streaming to it", "", "adding its sum",
-                                        "a hand-over from it"};
+    static const char *const names[] = {"a hand-over to it", "streaming to it",     "",
+                                        "adding its sum",    "a hand-over from it", "copying a page"};
     const char *what = p->op && p->kind == QM_PIECE_WORK ? qm_op_name(p->op->kind) : names[p->kind];
     e->report.failed = true;
     if (p->op && p->op->layer >= 0)
@@ -37,49 +39,57 @@ static double residual_bytes(const struct qm_emulated *e) {
     return 4.0 * (double)e->batch.rows * (double)e->model->config.hidden;
 }
 
-/* Which expert each row goes to, and by what weight. */
-static double hand_bytes(const struct qm_emulated *e, enum qm_hand what) {
+/* What of a hand-over's rows is no padding; which expert each row goes to, and by what weight. */
+static double hand_bytes(const struct qm_emulated *e, const struct qm_emulated_piece *p) {
     double routes = 8.0 * (double)e->batch.rows * (double)e->model->config.experts_per_token;
-    return residual_bytes(e) + (what == QM_HAND_ROUTED ? routes : 0);
+    if (p->what == QM_HAND_LOGITS)
+        return (double)p->host.bytes;
+    return residual_bytes(e) + (p->what == QM_HAND_ROUTED ? routes : 0);
 }
 
 /* The device's own side of a hand-over. */
 static struct qm_hand_over here(const struct qm_emulated *e, enum qm_hand what) {
     switch (what) {
-    case QM_HAND_RESIDUAL: return qm_cpu_residual(e->cpu);
-    case QM_HAND_ROUTED: return qm_cpu_routed(e->cpu);
-    default: return (struct qm_hand_over){.rows = e->sum};
+    case QM_HAND_RESIDUAL: return qm_cpu_residual(e->cpu, e->batch.rows);
+    case QM_HAND_ROUTED: return qm_cpu_routed(e->cpu, e->batch.rows);
+    case QM_HAND_LOGITS: return (struct qm_hand_over){e->logits, UINT64_MAX};
+    default: return (struct qm_hand_over){e->sum, (uint64_t)e->batch.rows * row_bytes(e)};
     }
 }
 
-static void copy(const struct qm_emulated *e, enum qm_hand what, const struct qm_hand_over *to,
-                 const struct qm_hand_over *from) {
-    size_t rows = (size_t)e->batch.rows, routes = rows * (size_t)e->model->config.experts_per_token;
-    memcpy(to->rows, from->rows, rows * row_bytes(e));
-    if (what != QM_HAND_ROUTED)
-        return;
-    memcpy(to->chosen, from->chosen, routes * sizeof *to->chosen);
-    memcpy(to->weight, from->weight, routes * sizeof *to->weight);
+/* Whether the range is in memory that it was told of. */
+static bool is_known(const struct qm_emulated *e, enum qm_hand what, struct qm_hand_over x) {
+    uintptr_t at = (uintptr_t)x.at;
+    for (int i = 0; i < e->n_host; i++) {
+        const struct qm_host_range *r = &e->host[i];
+        uintptr_t begin = (uintptr_t)r->data;
+        if (r->use == (what == QM_HAND_LOGITS ? QM_HOST_LOGITS : QM_HOST_HANDED) && at >= begin &&
+            x.bytes <= r->bytes && at - begin <= r->bytes - x.bytes)
+            return true;
+    }
+    return false;
 }
 
 static void do_send(struct qm_emulated *e, struct qm_emulated_piece *p) {
     struct qm_hand_over to = here(e, p->what);
+    assert(p->host.bytes == to.bytes);
     if (p->what == QM_HAND_SUM) {
-        qm_cpu_add(e->cpu, p->host.rows, e->batch.rows);
+        qm_cpu_add(e->cpu, p->host.at, e->batch.rows);
     } else {
-        copy(e, p->what, &to, &p->host);
+        memcpy(to.at, p->host.at, to.bytes);
         if (p->what == QM_HAND_ROUTED)
             qm_cpu_take_routes(e->cpu, e->batch.rows);
     }
-    p->end = qm_timeline_send(&e->timeline, p->asked, hand_bytes(e, p->what));
+    p->end = qm_timeline_send(&e->timeline, p->asked, hand_bytes(e, p));
     if (p->what == QM_HAND_SUM)
         qm_timeline_work(&e->timeline, p->asked, qm_emulated_add_seconds(&e->config, e->model, e->batch.rows), -1);
 }
 
 static void do_receive(struct qm_emulated *e, struct qm_emulated_piece *p) {
     struct qm_hand_over from = here(e, p->what);
-    copy(e, p->what, &p->host, &from);
-    p->end = qm_timeline_receive(&e->timeline, p->asked, hand_bytes(e, p->what));
+    assert(p->host.bytes <= from.bytes);
+    memcpy(p->host.at, from.at, p->host.bytes);
+    p->end = qm_timeline_receive(&e->timeline, p->asked, hand_bytes(e, p));
 }
 
 static void do_stream(struct qm_emulated *e, const struct qm_emulated_piece *p) {
@@ -90,6 +100,19 @@ static void do_stream(struct qm_emulated *e, const struct qm_emulated_piece *p) 
     qm_emulated_fill_place(e, place, p->op, &p->part);
 }
 
+/* Logits and hidden states are its own. */
+static void aim_logits(struct qm_emulated *e, const struct qm_op_part *part) {
+    int64_t n = part->logits ? part->logits : e->batch.n_logits;
+    float *at = e->logits;
+    for (int64_t i = 0; i < n; i++, at += e->model->config.vocab)
+        e->logit_out[part->logit + i] = at;
+    for (int i = 0; i < e->batch.n_parts; i++)
+        if (e->parts[i].hidden) {
+            e->parts[i].hidden = at;
+            at += e->model->config.hidden;
+        }
+}
+
 static void do_work(struct qm_emulated *e, struct qm_emulated_piece *p) {
     int place = qm_emulated_find_place(e, p->op, &p->part);
     if (!qm_emulated_has(e, p->op, &p->part, place)) {
@@ -98,6 +121,8 @@ static void do_work(struct qm_emulated *e, struct qm_emulated_piece *p) {
     }
     if (p->to == QM_TO_SUM && (p->op->kind == QM_OP_MOE_DOWN || p->op->kind == QM_OP_FFN_DOWN))
         memset(e->sum, 0, (size_t)e->batch.rows * row_bytes(e));
+    if (p->op->kind == QM_OP_HEAD)
+        aim_logits(e, &p->part);
     qm_cpu_execute(e->cpu, p->op, &p->part, &e->batch, p->to == QM_TO_SUM ? e->sum : NULL);
     double seconds =
         qm_emulated_seconds(&e->config, e->model, e->kv->type, p->op, &p->part, &e->batch, qm_cpu_expert_first(e->cpu));
@@ -108,14 +133,17 @@ static void do_work(struct qm_emulated *e, struct qm_emulated_piece *p) {
         qm_emulated_kv_bytes(e->model, e->kv->type, p->op, &e->batch, &added);
         qm_timeline_down(&e->timeline, added);
     }
-    if (p->op->kind == QM_OP_HEAD && e->batch.n_logits)
-        qm_timeline_down(&e->timeline, 4.0 * (double)e->batch.n_logits * (double)e->model->config.vocab);
     qm_emulated_empty_place(e, place);
 }
 
 static void do_piece(struct qm_emulated *e, struct qm_emulated_piece *p) {
+    if (p->kind == QM_PIECE_COPY) {
+        qm_timeline_work(&e->timeline, p->asked, qm_emulated_copy_page(e, p->group, p->from_page, p->to_page), -1);
+        return;
+    }
     if (e->config.fail_after >= 0 && (int64_t)e->report.ops >= e->config.fail_after) {
-        fail(e, p, "");
+        fail(e, p, e->config.hangs ? ": it does not answer" : "");
+        e->clock->ahead += e->config.hangs ? e->patience : 0;
         return;
     }
     e->report.ops++;
@@ -128,6 +156,7 @@ static void do_piece(struct qm_emulated *e, struct qm_emulated_piece *p) {
         qm_timeline_work(&e->timeline, p->asked, qm_emulated_add_seconds(&e->config, e->model, e->batch.rows), -1);
         break;
     case QM_PIECE_RECEIVE: do_receive(e, p); break;
+    case QM_PIECE_COPY: break;
     }
 }
 
@@ -149,35 +178,85 @@ static void wait_until(struct qm_emulated *e, double end) {
 
 /* --- a step ------------------------------------------------------------------------------------------------- */
 
-static void begin_step(struct qm_device *d, const struct qm_batch *batch) {
+/* The calls of a step with that number, none so far where it is a new one. */
+static struct qm_emulated_shape *find_shape(struct qm_emulated *e, int64_t number) {
+    for (int i = 0; i < QM_EMULATED_SHAPES; i++)
+        if (e->shape[i].number == number)
+            return &e->shape[i];
+    struct qm_emulated_shape *s = &e->shape[e->next_shape++ % QM_EMULATED_SHAPES];
+    s->number = number;
+    s->n = 0;
+    return s;
+}
+
+/* Activations that were never written: routes of no expert more than there are. */
+static void spoil(struct qm_emulated *e) {
+    struct qm_hand_over x = qm_cpu_residual(e->cpu, e->batch.rows), routed = qm_cpu_routed(e->cpu, e->batch.rows);
+    struct qm_routed *r = routed.at;
+    memset(x.at, 0xFF, x.bytes);
+    memset(r, 0xFF, routed.bytes);
+    *r = (struct qm_routed){.rows = e->batch.rows, .ld = e->ld_hidden, .each = e->model->config.experts_per_token};
+    memset(qm_routed_chosen(r), 0, (size_t)(r->rows * r->each) * sizeof(int32_t));
+    memset(e->sum, 0xFF, (size_t)e->batch.rows * row_bytes(e));
+}
+
+static void begin_step(struct qm_device *d, const struct qm_batch *batch, int64_t shape) {
     struct qm_emulated *e = of(d);
     double begin = qm_now();
-    assert(e->n == e->done);
-    e->n = e->done = 0;
+    assert(!e->shape_now && shape > 0);
+    e->first = e->n;
+    e->shape_now = find_shape(e, shape);
     e->batch = *batch;
     e->batch.routing = NULL;
+    memcpy(e->parts, batch->parts, (size_t)batch->n_parts * sizeof *e->parts);
+    e->batch.parts = e->parts;
+    e->batch.logit_out = e->logit_out;
     if (!e->report.failed) {
-        size_t rows = (size_t)batch->rows, routes = rows * (size_t)e->model->config.experts_per_token;
-        struct qm_hand_over x = qm_cpu_residual(e->cpu), routed = qm_cpu_routed(e->cpu);
-        memset(x.rows, 0xFF, rows * row_bytes(e));
-        memset(routed.rows, 0xFF, rows * row_bytes(e));
-        memset(routed.chosen, 0, routes * sizeof *routed.chosen);
-        memset(routed.weight, 0xFF, routes * sizeof *routed.weight);
-        memset(e->sum, 0xFF, rows * row_bytes(e));
+        spoil(e);
         qm_cpu_rotate(e->cpu, batch);
     }
     e->clock->ahead -= qm_now() - begin;
 }
 
+static uint64_t hash(uint64_t h, const void *bytes, size_t n) {
+    for (const uint8_t *b = bytes; n--; b++)
+        h = (h ^ *b) * 0x100000001b3u;
+    return h;
+}
+
+static uint64_t hash_of(const struct qm_emulated_piece *p) {
+    const uint64_t all[] = {p->kind,
+                            p->what,
+                            (uintptr_t)p->op,
+                            (uintptr_t)p->host.at,
+                            p->host.bytes,
+                            p->to,
+                            p->part.number,
+                            (uintptr_t)p->part.expert_on,
+                            (uint64_t)p->part.column,
+                            (uint64_t)p->part.columns,
+                            (uint64_t)p->part.logit,
+                            (uint64_t)p->part.logits};
+    return hash(0xcbf29ce484222325u, all, sizeof all);
+}
+
+/* A step may end early, since another device has failed: so far it was the same. */
 static qm_ticket put(struct qm_emulated *e, struct qm_emulated_piece piece) {
-    assert(e->n < e->capacity);
+    struct qm_emulated_shape *s = e->shape_now;
+    int64_t at = e->n - e->first;
+    uint64_t call = hash_of(&piece);
+    assert(s && at < e->capacity);
+    assert(at >= s->n || s->call[at] == call);
+    s->call[at] = call;
+    s->n = at < s->n ? s->n : at + 1;
     piece.asked = qm_host_now(e->clock);
     e->piece[e->n++] = piece;
     return e->n;
 }
 
-static qm_ticket send(struct qm_device *d, enum qm_hand what, const struct qm_hand_over *from) {
-    return put(of(d), (struct qm_emulated_piece){.kind = QM_PIECE_SEND, .what = what, .host = *from});
+static qm_ticket send(struct qm_device *d, enum qm_hand what, struct qm_hand_over from) {
+    assert(is_known(of(d), what, from));
+    return put(of(d), (struct qm_emulated_piece){.kind = QM_PIECE_SEND, .what = what, .host = from});
 }
 
 static void stream(struct qm_device *d, const struct qm_op *op, const struct qm_op_part *part) {
@@ -192,8 +271,9 @@ static void add(struct qm_device *d) {
     put(of(d), (struct qm_emulated_piece){.kind = QM_PIECE_ADD});
 }
 
-static qm_ticket receive(struct qm_device *d, enum qm_hand what, const struct qm_hand_over *to) {
-    return put(of(d), (struct qm_emulated_piece){.kind = QM_PIECE_RECEIVE, .what = what, .host = *to});
+static qm_ticket receive(struct qm_device *d, enum qm_hand what, struct qm_hand_over to) {
+    assert(is_known(of(d), what, to));
+    return put(of(d), (struct qm_emulated_piece){.kind = QM_PIECE_RECEIVE, .what = what, .host = to});
 }
 
 static int wait_for(struct qm_device *d, qm_ticket t, struct qm_error *err) {
@@ -209,7 +289,37 @@ static int finish(struct qm_device *d, struct qm_error *err) {
     int rc = do_list(e, e->n, err);
     if (!rc)
         wait_until(e, qm_timeline_end(&e->timeline));
+    e->n = e->done = 0;
+    e->shape_now = NULL;
     return rc;
+}
+
+/* --- between steps ------------------------------------------------------------------------------------------ */
+
+/* What was told of pages is done. */
+static void do_copies(struct qm_emulated *e) {
+    assert(!e->shape_now);
+    do_list(e, e->n, NULL);
+    e->n = e->done = 0;
+}
+
+static void page_copy(struct qm_device *d, int group, int64_t from, int64_t to) {
+    struct qm_emulated *e = of(d);
+    assert(!e->shape_now);
+    if (e->n == PIECES_BETWEEN)
+        do_copies(e);
+    e->piece[e->n++] = (struct qm_emulated_piece){
+        .kind = QM_PIECE_COPY, .group = group, .from_page = from, .to_page = to, .asked = qm_host_now(e->clock)};
+}
+
+static void block_write(struct qm_device *d, const int32_t *pages, const void *bytes) {
+    do_copies(of(d));
+    qm_emulated_write_block(of(d), pages, bytes);
+}
+
+static void block_read(struct qm_device *d, const int32_t *pages, void *bytes) {
+    do_copies(of(d));
+    qm_emulated_read_block(of(d), pages, bytes);
 }
 
 /* --- opening ------------------------------------------------------------------------------------------------ */
@@ -227,6 +337,8 @@ static void report(const struct qm_device *d, struct qm_device_report *out) {
 static void close_device(struct qm_device *d) {
     struct qm_emulated *e = of(d);
     qm_emulated_free_memory(e);
+    for (int i = 0; i < QM_EMULATED_SHAPES; i++)
+        free(e->shape[i].call);
     free(e->piece);
     free(e);
 }
@@ -241,6 +353,17 @@ static int check_memory(const struct qm_device_load *l, const struct qm_emulated
         "%.2f), but it has %.2f GiB",
         c->name, qm_gib(m->total), qm_gib(m->weights), (long long)(l->workload.context * l->workload.sequences),
         qm_gib(m->kv), qm_gib(m->activations), qm_gib(m->workspace), qm_gib(c->memory));
+}
+
+static int open_lists(struct qm_emulated *e, struct qm_error *err) {
+    size_t n = (size_t)e->capacity;
+    e->piece = calloc(n + PIECES_BETWEEN, sizeof *e->piece);
+    bool there = e->piece != NULL;
+    for (int i = 0; i < QM_EMULATED_SHAPES; i++) {
+        e->shape[i].call = calloc(n, sizeof *e->shape[i].call);
+        there &= e->shape[i].call != NULL;
+    }
+    return there ? QM_OK : qm_fail_memory(err, n * sizeof *e->piece, "an emulated device's list");
 }
 
 static int open_device(const void *config, const struct qm_device_load *load, struct qm_device **out,
@@ -261,9 +384,9 @@ static int open_device(const void *config, const struct qm_device_load *load, st
                                    .receive = receive,
                                    .wait = wait_for,
                                    .finish = finish,
-                                   .page_copy = qm_emulated_page_copy,
-                                   .page_write = qm_emulated_page_write,
-                                   .page_read = qm_emulated_page_read,
+                                   .page_copy = page_copy,
+                                   .block_write = block_write,
+                                   .block_read = block_read,
                                    .report = report,
                                    .close = close_device};
     e->config = *(const struct qm_emulated_config *)config;
@@ -273,9 +396,12 @@ static int open_device(const void *config, const struct qm_device_load *load, st
     e->memory = load->memory;
     e->timeline.device = &e->config;
     e->capacity = PIECES_AN_OP * (load->forward->n_ops + 1);
-    e->piece = calloc((size_t)e->capacity, sizeof *e->piece);
-    rc = e->piece ? qm_emulated_take_memory(e, load, err)
-                  : qm_fail_memory(err, (size_t)e->capacity * sizeof *e->piece, "an emulated device's list");
+    e->host = load->host;
+    e->n_host = load->n_host;
+    e->patience = load->patience;
+    rc = open_lists(e, err);
+    if (!rc)
+        rc = qm_emulated_take_memory(e, load, err);
     if (rc) {
         close_device(&e->device);
         return rc;

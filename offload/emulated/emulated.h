@@ -5,7 +5,9 @@
  * It is a strict one. Activations, the pages of its layers and of streamed ones are its own memory, activations NaN at
  * the beginning of a step: what was not handed over is missed. What it is told is done when the host waits and not
  * before: what the host changes or reads too early is wrong. It takes no more than its budget, and computes only with
- * weights that were put there. It fails where it is told to, after so many ops and hand-overs. */
+ * weights that were put there. A hand-over from or to memory that it was not told of, and a step that is not what one
+ * with the same shape was, end the program. It fails where it is told to, after so many ops and hand-overs, or does not
+ * answer any more. */
 #ifndef QM_OFFLOAD_EMULATED_EMULATED_H
 #define QM_OFFLOAD_EMULATED_EMULATED_H
 
@@ -22,6 +24,7 @@ struct qm_emulated_config {
     double up_busy, down_busy;                       /* while the CPU reads its memory */
     double launch_us, handover_us;                   /* of an op; of handing the residual over, besides the bytes */
     int64_t fail_after;                              /* ops and hand-overs until it fails; -1: never */
+    bool hangs;                                      /* it does not fail there, but is never done */
 };
 
 /* It needs the CPU's kernels (qm_device_load.cpu). QM_FIT where its memory is not enough, by part. */

@@ -8,14 +8,24 @@
 
 /* What it was told. */
 struct qm_emulated_piece {
-    enum { QM_PIECE_SEND, QM_PIECE_STREAM, QM_PIECE_WORK, QM_PIECE_ADD, QM_PIECE_RECEIVE } kind;
+    enum { QM_PIECE_SEND, QM_PIECE_STREAM, QM_PIECE_WORK, QM_PIECE_ADD, QM_PIECE_RECEIVE, QM_PIECE_COPY } kind;
     enum qm_hand what;
     struct qm_hand_over host;
     const struct qm_op *op;
     struct qm_op_part part;
     enum qm_sum_to to;
+    int group; /* COPY: of a page */
+    int64_t from_page, to_page;
     double asked, end; /* when, by the host's clock; when a hand-over is done */
 };
+
+/* What the calls of a step with some shape were: a hash of each. */
+struct qm_emulated_shape {
+    int64_t number; /* 0: free */
+    int64_t n;
+    uint64_t *call; /* [capacity] */
+};
+enum { QM_EMULATED_SHAPES = 8 };
 
 struct qm_emulated {
     struct qm_device device;
@@ -27,23 +37,31 @@ struct qm_emulated {
     struct qm_timeline timeline;
     struct qm_device_report report;
     struct qm_error failure;
+    const struct qm_host_range *host; /* [n_host] */
+    int n_host;
+    double patience;
 
-    /* the list of this step */
+    /* the list: pages to be copied, then a step's calls */
     struct qm_batch batch;
-    struct qm_emulated_piece *piece; /* [capacity] */
-    int64_t n, done;
+    struct qm_batch_part *parts;     /* [chunk] of the batch */
+    float **logit_out;               /* [chunk] */
+    struct qm_emulated_piece *piece; /* [capacity], as many again before the step */
+    int64_t n, done, first;          /* first: of the step */
     int capacity;
+    struct qm_emulated_shape shape[QM_EMULATED_SHAPES], *shape_now; /* NULL: outside a step */
+    int next_shape;
 
     /* what it holds */
     struct qm_cpu *cpu; /* its activations */
     float *sum;         /* [chunk][ld_hidden] */
+    float *logits;      /* of a HEAD's part, then hidden states */
     int64_t ld_hidden;
     const struct qm_packed_weight *lent; /* [weights] the CPU's panels */
     struct qm_packed_weight *weights;    /* [weights] those that are there; others empty */
     bool *placed, *kept;                 /* [weights], [states] */
     uint64_t weights_used, kv_used;      /* bytes of its memory */
     struct qm_kv mirror;                 /* its pages */
-    struct qm_memory pages, sum_memory;  /* pages: of placed layers, then the two places of streamed ones */
+    struct qm_memory pages, own; /* pages: of placed layers, then the two places of streamed ones; own: sum, logits */
     struct {
         const struct qm_op *op; /* NULL: free */
         struct qm_op_part part;
@@ -63,8 +81,9 @@ bool qm_emulated_has(const struct qm_emulated *e, const struct qm_op *op, const 
 /* New keys and values go back to the CPU's pages, and the place is free; -1: nothing. */
 void qm_emulated_empty_place(struct qm_emulated *e, int place);
 
-void qm_emulated_page_copy(struct qm_device *d, int state, int64_t from, int64_t to);
-void qm_emulated_page_write(struct qm_device *d, int state, int64_t page, const void *bytes);
-void qm_emulated_page_read(struct qm_device *d, int state, int64_t page, void *bytes);
+/* Pages of the states that are placed there; seconds that it takes. */
+double qm_emulated_copy_page(struct qm_emulated *e, int group, int64_t from, int64_t to);
+void qm_emulated_write_block(struct qm_emulated *e, const int32_t *pages, const void *bytes);
+void qm_emulated_read_block(struct qm_emulated *e, const int32_t *pages, void *bytes);
 
 #endif

@@ -142,39 +142,55 @@ static void took(struct qm_emulated *e, double begin, double seconds) {
     e->clock->ahead += seconds - (qm_now() - begin);
 }
 
-static double state_page_bytes(const struct qm_emulated *e) {
-    return (double)e->kv->kv_heads * (double)e->kv->page_bytes;
+/* The next page of a state that is kept here: *state goes on from -1; NULL: no more. */
+static uint8_t *next_page(const struct qm_emulated *e, int *state, int64_t *head, const int32_t *pages) {
+    if (*state >= 0 && ++*head < e->kv->kv_heads)
+        return qm_kv_at(&e->mirror, *state, *head, pages[e->kv->group_of[*state]]);
+    *head = 0;
+    while (++*state < e->kv->n_states)
+        if (e->kept[*state] && pages[e->kv->group_of[*state]] >= 0)
+            return qm_kv_at(&e->mirror, *state, 0, pages[e->kv->group_of[*state]]);
+    return NULL;
 }
 
-void qm_emulated_page_copy(struct qm_device *d, int state, int64_t from, int64_t to) {
-    struct qm_emulated *e = (struct qm_emulated *)d;
-    double begin = qm_now();
-    for (int64_t h = 0; h < e->kv->kv_heads; h++)
-        if (from < 0)
-            memset(qm_kv_at(&e->mirror, state, h, to), 0, e->kv->page_bytes);
+static size_t page_offset(const struct qm_emulated *e, int state, int64_t head) {
+    return (size_t)(state * e->kv->kv_heads + head) * e->kv->page_bytes;
+}
+
+double qm_emulated_copy_page(struct qm_emulated *e, int group, int64_t from, int64_t to) {
+    double bytes = 0;
+    for (int s = 0; s < e->kv->n_states; s++)
+        for (int64_t h = 0; e->kept[s] && e->kv->group_of[s] == group && h < e->kv->kv_heads; h++) {
+            if (from < 0)
+                memset(qm_kv_at(&e->mirror, s, h, to), 0, e->kv->page_bytes);
+            else
+                memcpy(qm_kv_at(&e->mirror, s, h, to), qm_kv_at(&e->mirror, s, h, from), e->kv->page_bytes);
+            bytes += 2 * (double)e->kv->page_bytes;
+        }
+    return bytes / e->config.read;
+}
+
+void qm_emulated_write_block(struct qm_emulated *e, const int32_t *pages, const void *bytes) {
+    double begin = qm_now(), crossed = 0;
+    int64_t head = 0;
+    uint8_t *page;
+    for (int s = -1; (page = next_page(e, &s, &head, pages)); crossed += (double)e->kv->page_bytes)
+        memcpy(page, (const uint8_t *)bytes + page_offset(e, s, head), e->kv->page_bytes);
+    took(e, begin, crossed / e->config.up);
+}
+
+void qm_emulated_read_block(struct qm_emulated *e, const int32_t *pages, void *bytes) {
+    double begin = qm_now(), crossed = 0;
+    int64_t head = 0;
+    const uint8_t *page;
+    for (int s = -1; (page = next_page(e, &s, &head, pages)); crossed += (double)e->kv->page_bytes) {
+        uint8_t *to = (uint8_t *)bytes + page_offset(e, s, head);
+        if (e->report.failed)
+            memset(to, 0xFF, e->kv->page_bytes);
         else
-            memcpy(qm_kv_at(&e->mirror, state, h, to), qm_kv_at(&e->mirror, state, h, from), e->kv->page_bytes);
-    took(e, begin, 2 * state_page_bytes(e) / e->config.read);
-}
-
-void qm_emulated_page_write(struct qm_device *d, int state, int64_t page, const void *bytes) {
-    struct qm_emulated *e = (struct qm_emulated *)d;
-    double begin = qm_now();
-    const uint8_t *from = bytes;
-    for (int64_t h = 0; h < e->kv->kv_heads; h++)
-        memcpy(qm_kv_at(&e->mirror, state, h, page), from + (uint64_t)h * e->kv->page_bytes, e->kv->page_bytes);
-    took(e, begin, state_page_bytes(e) / e->config.up);
-}
-
-void qm_emulated_page_read(struct qm_device *d, int state, int64_t page, void *bytes) {
-    struct qm_emulated *e = (struct qm_emulated *)d;
-    double begin = qm_now();
-    uint8_t *to = bytes;
-    for (int64_t h = 0; h < e->kv->kv_heads && !e->report.failed; h++)
-        memcpy(to + (uint64_t)h * e->kv->page_bytes, qm_kv_at(&e->mirror, state, h, page), e->kv->page_bytes);
-    if (e->report.failed)
-        memset(to, 0xFF, (size_t)e->kv->kv_heads * e->kv->page_bytes);
-    took(e, begin, state_page_bytes(e) / e->config.down);
+            memcpy(to, page, e->kv->page_bytes);
+    }
+    took(e, begin, crossed / e->config.down);
 }
 
 /* --- opening ------------------------------------------------------------------------------------------------ */
@@ -192,28 +208,33 @@ int qm_emulated_take_memory(struct qm_emulated *e, const struct qm_device_load *
     qm_scratch_plan(load->model, &load->workload, &scratch);
     e->ld_hidden = scratch.ld_hidden;
     e->lent = load->weights;
+    e->parts = calloc((size_t)load->workload.chunk, sizeof *e->parts);
+    e->logit_out = calloc((size_t)load->workload.chunk, sizeof *e->logit_out);
     e->weights = calloc(n_weights, sizeof *e->weights);
     e->placed = calloc(n_weights, sizeof *e->placed);
     e->kept = calloc(n_states, sizeof *e->kept);
-    if (!e->weights || !e->placed || !e->kept)
+    if (!e->weights || !e->placed || !e->kept || !e->parts || !e->logit_out)
         return qm_fail_memory(err, n_weights * sizeof *e->weights, "an emulated device's weights");
     int rc = qm_kv_mirror_open(load->kv, &e->mirror, err);
     if (!rc)
         rc = take(e->memory.kv + e->memory.workspace, "an emulated device's pages", &e->pages, err);
+    uint64_t sum = (uint64_t)(load->workload.chunk * e->ld_hidden) * sizeof *e->sum;
     if (!rc)
-        rc = take((uint64_t)(load->workload.chunk * e->ld_hidden) * sizeof *e->sum, "an emulated device's sum",
-                  &e->sum_memory, err);
+        rc = take(sum + load->logits, "an emulated device's sum and logits", &e->own, err);
     if (!rc)
         rc = qm_cpu_open_beside(load->cpu, e->weights, &e->mirror, &e->cpu, err);
-    e->sum = e->sum_memory.data;
+    e->sum = e->own.data;
+    e->logits = e->own.data ? e->sum + load->workload.chunk * e->ld_hidden : NULL;
     return rc;
 }
 
 void qm_emulated_free_memory(struct qm_emulated *e) {
     qm_cpu_close(e->cpu);
-    qm_memory_free(&e->sum_memory);
+    qm_memory_free(&e->own);
     qm_memory_free(&e->pages);
     qm_kv_mirror_close(&e->mirror);
+    free(e->parts);
+    free(e->logit_out);
     free(e->weights);
     free(e->placed);
     free(e->kept);

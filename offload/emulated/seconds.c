@@ -94,8 +94,9 @@ double qm_emulated_seconds(const struct qm_emulated_config *d, const struct qm_m
             if (takes_part(part, e) && expert_first[e + 1] > expert_first[e])
                 add_product(&l, w->dtype, n, k, expert_first[e + 1] - expert_first[e]);
     } else if (op->kind == QM_OP_HEAD) {
-        add_product(&l, w->dtype, n, k, batch->n_logits);
-        l.bytes = batch->n_logits ? l.bytes : 0;
+        int64_t rows = part->logits ? part->logits : batch->n_logits;
+        add_product(&l, w->dtype, n, k, rows);
+        l.bytes = rows ? l.bytes : 0;
     } else {
         add_product(&l, w->dtype, n, k, batch->rows);
     }

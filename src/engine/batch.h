@@ -26,6 +26,9 @@ struct qm_op_part {
     /* A dense FFN: columns [column, column + columns) of its intermediate values, multiples of QM_FFN_UNIT but for the
      * last; columns 0: all. The bias of the down product is added with column 0. */
     int64_t column, columns;
+    /* HEAD: of the rows whose logits are asked for, [logit, logit + logits); logits 0: all. Hidden states are computed
+     * with the first. */
+    int64_t logit, logits;
 };
 
 struct qm_batch {

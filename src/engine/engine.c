@@ -74,21 +74,8 @@ static bool cache_in_the_way(const struct qm_engine *e) {
     return qm_memory_available(&available, NULL) == QM_OK && e->memory.total + files > available;
 }
 
-static int open_cpu(struct qm_engine *e, const struct qm_engine_options *o, struct qm_error *err) {
-    struct qm_cpu_setup setup = {.model = e->model,
-                                 .workload = e->workload,
-                                 .isa = o->isa,
-                                 .team = e->team,
-                                 .homes = e->homes,
-                                 .kv = &e->kv,
-                                 .drop_cache = e->load.dropped_cache,
-                                 .progress = o->progress,
-                                 .progress_arg = o->progress_arg};
-    double begin = qm_now();
-    int rc = qm_cpu_open(&setup, &e->cpu, err);
-    e->load.bytes = e->memory.weights;
-    e->load.seconds = qm_now() - begin;
-    return rc;
+static bool is_placed(const struct qm_engine_options *o) {
+    return o->placement && o->placement->devices > 1;
 }
 
 static void use_threads(struct qm_engine *e, struct qm_quiet_use use) {
@@ -97,8 +84,6 @@ static void use_threads(struct qm_engine *e, struct qm_quiet_use use) {
 }
 
 static int open_placed(struct qm_engine *e, const struct qm_engine_options *o, struct qm_error *err) {
-    if (!o->placement || o->placement->devices < 2)
-        return QM_OK;
     struct qm_placed_setup setup = {.model = e->model,
                                     .forward = &e->forward,
                                     .workload = e->workload,
@@ -108,13 +93,40 @@ static int open_placed(struct qm_engine *e, const struct qm_engine_options *o, s
                                     .placement = o->placement,
                                     .devices = o->devices};
     e->devices_required = o->devices_required;
-    int rc = qm_placed_open(&setup, &e->placed, err);
-    if (rc)
-        return rc;
-    uint64_t sums = qm_placement_sum_bytes(o->placement, e->model, &e->workload, QM_DEVICE_CPU);
-    e->memory.scratch += sums;
-    e->memory.total += sums;
-    return QM_OK;
+    return qm_placed_open(&setup, &e->placed, err);
+}
+
+/* Memory for weights and activations, then devices, which are told of it, then the weights themselves. */
+static int open_backends(struct qm_engine *e, const struct qm_engine_options *o, struct qm_error *err) {
+    struct qm_cpu_setup setup = {.model = e->model,
+                                 .workload = e->workload,
+                                 .isa = o->isa,
+                                 .team = e->team,
+                                 .homes = e->homes,
+                                 .kv = &e->kv,
+                                 .drop_cache = e->load.dropped_cache,
+                                 .progress = o->progress,
+                                 .progress_arg = o->progress_arg};
+    int rc = is_placed(o) ? qm_placement_check(o->placement, e->model, err) : QM_OK;
+    uint64_t beside = 0;
+    if (!rc && is_placed(o)) {
+        setup.sum_bytes = qm_placement_sum_bytes(o->placement, e->model, &e->workload, QM_DEVICE_CPU);
+        beside = setup.sum_bytes + qm_placement_logit_bytes(o->placement, e->model, &e->workload, QM_DEVICE_CPU);
+    }
+    e->memory.scratch += beside;
+    e->memory.total += beside;
+    double begin = qm_now();
+    if (!rc)
+        rc = qm_cpu_open(&setup, &e->cpu, err);
+    double opened = qm_now();
+    if (!rc && is_placed(o))
+        rc = open_placed(e, o, err);
+    double placed = qm_now();
+    if (!rc)
+        rc = qm_cpu_load(e->cpu, &setup, err);
+    e->load.bytes = e->memory.weights;
+    e->load.seconds = qm_now() - placed + opened - begin;
+    return rc;
 }
 
 int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, struct qm_engine **out,
@@ -148,9 +160,7 @@ int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, 
     if (!rc)
         rc = open_batch(e, err);
     if (!rc)
-        rc = open_cpu(e, o, err);
-    if (!rc)
-        rc = open_placed(e, o, err);
+        rc = open_backends(e, o, err);
     if (rc) {
         qm_engine_close(e);
         return rc;

@@ -98,10 +98,11 @@ int qm_kv_open(const struct qm_config *c, const struct qm_forward *f, const stru
     out->page_bytes = out->key_bytes + qm_kv_value_bytes(w->kv_type, out->head_dim);
     out->groups = calloc(n, sizeof *out->groups);
     out->group_of = calloc(n, sizeof *out->group_of);
+    out->block_pages = calloc(n, sizeof *out->block_pages);
     out->base = calloc(n * (size_t)(out->kv_heads * out->ranges), sizeof *out->base);
     out->keeper = calloc(n, sizeof *out->keeper);
     out->memory = calloc((size_t)nodes, sizeof *out->memory);
-    int rc = out->groups && out->group_of && out->base && out->keeper && out->memory
+    int rc = out->groups && out->group_of && out->block_pages && out->base && out->keeper && out->memory
                  ? QM_OK
                  : qm_fail_memory(err, n * 64, "the KV cache");
     if (!rc)
@@ -130,6 +131,7 @@ void qm_kv_close(struct qm_kv *kv) {
     free(kv->groups);
     free(kv->block_refs);
     free(kv->group_of);
+    free(kv->block_pages);
     free(kv->keeper);
     free(kv->base);
     for (int node = 0; kv->memory && node < kv->nodes; node++)
@@ -178,14 +180,26 @@ void qm_kv_tables_close(struct qm_kv *kv, struct qm_kv_tables *t) {
     *t = (struct qm_kv_tables){0};
 }
 
+struct qm_device *qm_kv_next_keeper(const struct qm_kv *kv, int *state) {
+    while (++*state < kv->n_states) {
+        int same = 0;
+        while (kv->keeper[same] != kv->keeper[*state])
+            same++;
+        if (kv->keeper[*state] && same == *state)
+            return kv->keeper[same];
+    }
+    return NULL;
+}
+
 /* A page that another sequence wrote is cleared: attention multiplies the values of slots not yet filled by 0,
  * which gives 0 only where they are finite. With `from`, that page's content instead. */
 static void prepare_page(struct qm_kv *kv, int g, int64_t page, int64_t from) {
+    int first = -1;
+    for (struct qm_device *keeper; (keeper = qm_kv_next_keeper(kv, &first));)
+        keeper->page_copy(keeper, g, from, page);
     for (int s = 0; s < kv->n_states; s++) {
         if (kv->group_of[s] != g)
             continue;
-        if (kv->keeper[s])
-            kv->keeper[s]->page_copy(kv->keeper[s], s, from, page);
         for (int64_t h = 0; !kv->keeper[s] && h < kv->kv_heads; h++)
             if (from < 0)
                 memset(qm_kv_at(kv, s, h, page), 0, kv->page_bytes);
@@ -261,9 +275,10 @@ struct filling {
     uint64_t seed;
     const struct qm_kernels *kernels;
     const float *noise; /* [NOISE + head_dim] */
-    /* of a state that a device has: one of its pages, the part of the positions that is in it */
-    int state;
-    uint8_t *page; /* [kv_heads][page_bytes] */
+    /* of states that devices have: a page of each group, the part of the positions that is in it */
+    struct qm_device *keeper;
+    int32_t *pages; /* [groups] */
+    uint8_t *block; /* [states][kv_heads][page_bytes] */
     int64_t begin, end;
 };
 
@@ -297,42 +312,46 @@ static void fill_region(void *arg, int thread, int threads) {
         }
 }
 
-static void fill_page_region(void *arg, int thread, int threads) {
+static void fill_block_region(void *arg, int thread, int threads) {
     const struct filling *f = arg;
     int64_t begin, end, heads = f->kv->kv_heads;
-    qm_team_share(heads, thread, threads, &begin, &end);
-    for (int64_t h = begin; h < end; h++)
-        for (int64_t position = f->begin; position < f->end; position++)
-            fill_position(f, f->state * heads + h, position, f->page + (uint64_t)h * f->kv->page_bytes);
+    qm_team_share(f->kv->n_states * heads, thread, threads, &begin, &end);
+    for (int64_t unit = begin; unit < end; unit++)
+        for (int64_t position = f->begin; f->kv->keeper[unit / heads] && position < f->end; position++)
+            fill_position(f, unit, position, f->block + (uint64_t)unit * f->kv->page_bytes);
 }
 
-/* Fills the states that are on devices, page by page. */
+/* Fills the states that are on devices, block by block. */
 static void fill_kept(struct filling *f, struct qm_team *team) {
     const struct qm_kv *kv = f->kv;
     int64_t end = f->tables->length + f->n;
-    for (f->state = 0; f->state < kv->n_states; f->state++) {
-        struct qm_device *keeper = kv->keeper[f->state];
-        int g = kv->group_of[f->state];
-        for (f->begin = f->tables->length; keeper && f->begin < end; f->begin = f->end) {
-            int64_t page = f->begin / QM_KV_PAGE_TOKENS, number = f->tables->table[g][page % kv->groups[g].held];
-            f->end = (page + 1) * QM_KV_PAGE_TOKENS < end ? (page + 1) * QM_KV_PAGE_TOKENS : end;
-            keeper->page_read(keeper, f->state, number, f->page);
-            qm_team_run(team, fill_page_region, f);
-            keeper->page_write(keeper, f->state, number, f->page);
-        }
+    for (f->begin = f->tables->length; f->begin < end; f->begin = f->end) {
+        int64_t page = f->begin / QM_KV_PAGE_TOKENS;
+        f->end = (page + 1) * QM_KV_PAGE_TOKENS < end ? (page + 1) * QM_KV_PAGE_TOKENS : end;
+        for (int g = 0; g < kv->n_groups; g++)
+            f->pages[g] = f->tables->table[g][page % kv->groups[g].held];
+        for (int state = -1; (f->keeper = qm_kv_next_keeper(kv, &state));)
+            f->keeper->block_read(f->keeper, f->pages, f->block);
+        qm_team_run(team, fill_block_region, f);
+        for (int state = -1; (f->keeper = qm_kv_next_keeper(kv, &state));)
+            f->keeper->block_write(f->keeper, f->pages, f->block);
     }
 }
 
 int qm_kv_fill_random(struct qm_kv *kv, const struct qm_kv_tables *t, int64_t n, uint64_t seed, struct qm_team *team,
                       const struct qm_kernels *kernels, struct qm_error *err) {
-    size_t floats = (size_t)(NOISE + kv->head_dim), page = (size_t)kv->kv_heads * kv->page_bytes;
+    size_t floats = (size_t)(NOISE + kv->head_dim), block = (size_t)(kv->n_states * kv->kv_heads) * kv->page_bytes;
     float *noise = malloc(floats * sizeof *noise);
     struct filling f = {.kv = kv, .tables = t, .n = n, .seed = seed, .kernels = kernels, .noise = noise};
-    f.page = aligned_alloc(64, page); /* pages are whole lines */
-    if (!noise || !f.page) {
+    int none = -1;
+    bool kept = qm_kv_next_keeper(kv, &none) != NULL;
+    f.pages = malloc((size_t)kv->n_groups * sizeof *f.pages);
+    f.block = kept ? aligned_alloc(64, block) : NULL; /* pages are whole lines */
+    if (!noise || !f.pages || (kept && !f.block)) {
         free(noise);
-        free(f.page);
-        return qm_fail_memory(err, floats * sizeof *noise + page, "random keys and values");
+        free(f.pages);
+        free(f.block);
+        return qm_fail_memory(err, floats * sizeof *noise + block, "random keys and values");
     }
     uint64_t state = seed;
     for (size_t i = 0; i < floats; i++) {
@@ -340,9 +359,11 @@ int qm_kv_fill_random(struct qm_kv *kv, const struct qm_kv_tables *t, int64_t n,
         noise[i] = ((float)(state >> 40) - 8388607.5f) * 0x1p-26f; /* uniform in (-1/8, 1/8) */
     }
     qm_team_run(team, fill_region, &f);
-    fill_kept(&f, team);
+    if (kept)
+        fill_kept(&f, team);
     free(noise);
-    free(f.page);
+    free(f.pages);
+    free(f.block);
     return QM_OK;
 }
 

@@ -61,6 +61,7 @@ struct qm_kv {
     struct qm_kv_group *groups;
     int n_groups, main;
     int32_t *block_refs;       /* [pages of the main group] references to a block; 0: there is no such block */
+    int32_t *block_pages;      /* [groups] of the block that is read or written */
     int *group_of;             /* [states] */
     uint8_t **base;            /* [states][kv_heads][ranges]: the first page of a range */
     struct qm_device **keeper; /* [states] the device that has its pages; NULL: they are here */
@@ -130,6 +131,10 @@ static inline uint8_t *qm_kv_at(const struct qm_kv *kv, int state, int64_t head,
     return kv->base[(state * kv->kv_heads + head) * kv->ranges + r] +
            (uint64_t)(page - group->pages * r / kv->ranges) * kv->page_bytes;
 }
+
+/* Each device that keeps pages once: the next one behind state `*state` (-1 to begin with), which is set to its first
+ * state; NULL: no more. */
+struct qm_device *qm_kv_next_keeper(const struct qm_kv *kv, int *state);
 
 /* A state's keeper is lost, and its keys and values with it: from now on they are here, each of them NaN. */
 void qm_kv_spoil(struct qm_kv *kv, int state);

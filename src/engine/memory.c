@@ -145,7 +145,8 @@ void qm_scratch_plan(const struct qm_model *m, const struct qm_workload *w, stru
     int64_t splits = (w->context + QM_ATTENTION_SPLIT - 1) / QM_ATTENTION_SPLIT;
     uint64_t at = 0;
     s->x = place(&at, rows * (uint64_t)s->ld_hidden * 4);
-    s->normed = place(&at, rows * (uint64_t)s->ld_hidden * 4);
+    s->routed = place(&at, QM_ROUTED_HEAD + rows * (uint64_t)s->ld_hidden * 4 + routed * 8);
+    s->handed = at;
     s->qkv = place(&at, rows * (uint64_t)s->ld_qkv * 4);
     s->attended = place(&at, rows * (uint64_t)s->ld_q * 4);
     s->h = place(&at, routed * (uint64_t)s->ld_ffn * 4);
@@ -155,7 +156,7 @@ void qm_scratch_plan(const struct qm_model *m, const struct qm_workload *w, stru
     s->packed_bytes = dense > moe ? dense : moe;
     s->packed = place(&at, s->packed_bytes);
     s->rope = place(&at, rows * (uint64_t)c->head_dim * 4);
-    s->routing = place(&at, routed * 16 + rows * (uint64_t)(c->experts + 32) * 4 + (uint64_t)(c->experts + 1) * 24);
+    s->routing = place(&at, routed * 8 + rows * (uint64_t)(c->experts + 32) * 4 + (uint64_t)(c->experts + 1) * 24);
     uint64_t partial_rows =
         (uint64_t)(QM_PARTIAL_TOKENS < w->chunk ? QM_PARTIAL_TOKENS : w->chunk) * (uint64_t)c->heads;
     s->partial_bytes = partial_rows * (uint64_t)splits * (round_up((uint64_t)c->head_dim, QM_PANEL_ROWS) + 2) * 4;

@@ -18,6 +18,7 @@ enum {
     QM_PARTIAL_TOKENS = 8, /* steps of up to this many tokens may share out splits over threads */
     QM_QUERY_ROWS = 96,    /* query rows of one unit of attention, at most, unless one token has more heads */
     QM_MAX_GROUP = 256,    /* query heads of one KV head */
+    QM_ROUTED_HEAD = 64,   /* bytes before the rows that are routed (struct qm_routed in device.h) */
 };
 
 struct qm_workload {
@@ -37,7 +38,9 @@ struct qm_workload {
 struct qm_scratch_layout {
     int64_t ld_hidden, ld_qkv, ld_q, ld_ffn; /* ld_ffn: rows of h: chunk (dense) or chunk x experts a token */
     int64_t ld_value;                        /* head_dim in whole panels */
-    uint64_t x, normed, qkv, attended, h, packed, rope, routing, partial; /* shared by all threads */
+    uint64_t x, routed; /* what is handed over to devices: the residual; struct qm_routed (device.h), together */
+    uint64_t handed;    /* their bytes */
+    uint64_t qkv, attended, h, packed, rope, routing, partial; /* shared by all threads, as those are */
     uint64_t partial_bytes, packed_bytes;
     uint64_t thread0, thread_bytes; /* private parts, one a thread; from here on offsets within one */
     uint64_t product, product_bytes, accumulator;

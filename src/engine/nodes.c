@@ -62,10 +62,11 @@ void qm_node_memory(const struct qm_model *m, const struct qm_workload *w, const
         out->kv += p && p->layer[l].attention != QM_DEVICE_CPU ? 0 : (uint64_t)(heads * pages) * page;
     }
     uint64_t of_threads = (uint64_t)s.threads * scratch.thread_bytes, shared = node == 0 ? scratch.thread0 : 0;
-    uint64_t sums = p && node == 0 ? qm_placement_sum_bytes(p, m, w, QM_DEVICE_CPU) : 0;
-    out->activations = of_threads + shared + sums;
+    uint64_t logits = p && node == 0 ? qm_placement_logit_bytes(p, m, w, QM_DEVICE_CPU) : 0;
+    shared += p && node == 0 ? qm_placement_sum_bytes(p, m, w, QM_DEVICE_CPU) : 0;
+    out->activations = of_threads + shared + logits;
     out->slack = qm_page_slack(out->weights) + qm_page_slack(out->kv) + qm_page_slack(of_threads) +
-                 qm_page_slack(shared) + qm_page_slack(sums);
+                 qm_page_slack(shared) + qm_page_slack(logits);
 }
 
 uint64_t qm_page_slack(uint64_t bytes) {

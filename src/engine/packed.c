@@ -501,33 +501,40 @@ static int load_all(struct loader *l, struct qm_error *err) {
     return l->err.code;
 }
 
-int qm_packed_load(const struct qm_packed_setup *s, struct qm_packed *out, struct qm_error *err) {
-    const struct qm_model *m = s->model;
-    size_t n = (size_t)m->n_weights, nodes = (size_t)qm_team_nodes(s->team);
+int qm_packed_open(const struct qm_packed_setup *s, struct qm_packed *out, struct qm_error *err) {
+    size_t n = (size_t)s->model->n_weights, nodes = (size_t)qm_team_nodes(s->team);
     *out = (struct qm_packed){.nodes = (int)nodes};
-    struct loader l = {.setup = s, .model = m, .kernels = s->kernels, .packed = out};
     out->weights = calloc(n + 1, sizeof *out->weights);
     out->ranges = calloc((n + 1) * nodes, sizeof *out->ranges);
     out->memory = calloc(nodes, sizeof *out->memory);
+    bool lists = out->weights && out->ranges && out->memory;
+    int rc = lists ? QM_OK : qm_fail_memory(err, n * nodes * 64, "the list of weights");
+    if (!rc)
+        rc = layout(s->model, s->team, s->homes, out, err);
+    if (!rc)
+        rc = qm_homes_take(s->team, s->homes, out->memory, err);
+    if (rc)
+        qm_packed_free(out);
+    return rc;
+}
+
+int qm_packed_load(const struct qm_packed_setup *s, struct qm_packed *p, struct qm_error *err) {
+    const struct qm_model *m = s->model;
+    size_t n = (size_t)m->n_weights, nodes = (size_t)p->nodes;
+    struct loader l = {.setup = s, .model = m, .kernels = s->kernels, .packed = p};
     l.block_panels = calloc(n + 1, sizeof *l.block_panels);
     l.first_block = calloc((n + 1) * nodes, sizeof *l.first_block);
     l.next = calloc(nodes, sizeof *l.next);
-    bool lists = out->weights && out->ranges && out->memory && l.block_panels && l.first_block && l.next;
+    bool lists = l.block_panels && l.first_block && l.next;
     int rc = lists ? QM_OK : qm_fail_memory(err, n * nodes * 64, "the list of weights");
-    if (!rc)
-        rc = layout(m, s->team, s->homes, out, err);
-    if (!rc)
-        rc = qm_homes_take(s->team, s->homes, out->memory, err);
     for (size_t i = 0; !rc && i < n; i++)
-        if (out->weights[i].vector)
-            rc = load_vector(m, &m->weights[i], &out->weights[i], err);
+        if (p->weights[i].vector)
+            rc = load_vector(m, &m->weights[i], &p->weights[i], err);
     if (!rc)
         rc = load_all(&l, err);
     free(l.block_panels);
     free(l.first_block);
     free(l.next);
-    if (rc)
-        qm_packed_free(out);
     return rc;
 }
 

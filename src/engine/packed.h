@@ -35,7 +35,10 @@ struct qm_packed_setup {
     qm_progress_fn *progress;    /* may be NULL; when it returns nonzero the load ends with QM_INTERRUPTED */
     void *progress_arg;
 };
-int qm_packed_load(const struct qm_packed_setup *s, struct qm_packed *out, struct qm_error *err);
+/* Takes the memory, and says where each weight will be. */
+int qm_packed_open(const struct qm_packed_setup *s, struct qm_packed *out, struct qm_error *err);
+/* Reads and repacks them. */
+int qm_packed_load(const struct qm_packed_setup *s, struct qm_packed *p, struct qm_error *err);
 void qm_packed_free(struct qm_packed *p);
 
 /* The panels [*begin, *end) of each expert that a thread multiplies by: its node's, unless so few threads are at work

@@ -51,16 +51,16 @@ static int wait_for(struct qm_placed *p, int d, qm_ticket t, struct qm_error *er
 }
 
 static qm_ticket send(struct qm_placed *p, int d, enum qm_hand what, struct qm_hand_over from) {
-    return p->device[d]->send(p->device[d], what, &from);
+    return p->device[d]->send(p->device[d], what, from);
 }
 
 static qm_ticket receive(struct qm_placed *p, int d, enum qm_hand what, struct qm_hand_over to) {
-    return p->device[d]->receive(p->device[d], what, &to);
+    return p->device[d]->receive(p->device[d], what, to);
 }
 
 /* The residual goes where the next op is. What was sent is not written here before it has come back. */
 static int move(struct qm_placed *p, int to, struct qm_error *err) {
-    struct qm_hand_over x = qm_cpu_residual(p->cpu);
+    struct qm_hand_over x = qm_cpu_residual(p->cpu, p->batch->rows);
     int rc = QM_OK, from = p->where;
     if (from == to)
         return QM_OK;
@@ -81,6 +81,37 @@ static int take_routes(struct qm_placed *p, qm_ticket t, struct qm_error *err) {
     return rc;
 }
 
+/* Of logits that have come: to those who asked for them. */
+static void give_logits(const struct qm_placed *p, const struct qm_op_part *part) {
+    const struct qm_batch *b = p->batch;
+    size_t vocab = (size_t)p->model->config.vocab, hidden = (size_t)p->model->config.hidden;
+    const float *from = p->logits.data;
+    for (int64_t i = part->logit; i < part->logit + part->logits; i++, from += vocab)
+        memcpy(b->logit_out[i], from, vocab * sizeof *from);
+    for (int i = 0; i < b->n_parts && part->logit == 0; i++)
+        if (b->parts[i].hidden) {
+            memcpy(b->parts[i].hidden, from, hidden * sizeof *from);
+            from += hidden;
+        }
+}
+
+/* The head on a device, as many rows at once as there is room for. */
+static int run_head(struct qm_placed *p, int d, const struct qm_op *op, struct qm_error *err) {
+    struct qm_op_part part = {0};
+    int rc = QM_OK;
+    do {
+        int64_t left = p->batch->n_logits - part.logit;
+        part.logits = left < p->logit_rows ? left : p->logit_rows;
+        on_a_device(p, d, op, &part, false, QM_TO_RESIDUAL);
+        struct qm_hand_over to = {p->logits.data, qm_logits_bytes(&p->model->config, p->batch, &part)};
+        rc = wait_for(p, d, receive(p, d, QM_HAND_LOGITS, to), err);
+        if (!rc)
+            give_logits(p, &part);
+        part.logit += part.logits;
+    } while (!rc && part.logit < p->batch->n_logits);
+    return rc;
+}
+
 static int run_op(struct qm_placed *p, const struct qm_op *op, struct qm_error *err) {
     static const struct qm_op_part all = {0};
     bool streamed;
@@ -93,10 +124,12 @@ static int run_op(struct qm_placed *p, const struct qm_op *op, struct qm_error *
         on_the_cpu(p, op, &all, NULL);
         return QM_OK;
     }
+    if (op->kind == QM_OP_HEAD)
+        return run_head(p, d, op, err);
     on_a_device(p, d, op, &all, streamed, QM_TO_RESIDUAL);
     if (op->kind != QM_OP_ROUTE || !p->batch->routing)
         return QM_OK;
-    rc = take_routes(p, receive(p, d, QM_HAND_ROUTED, qm_cpu_routed(p->cpu)), err);
+    rc = take_routes(p, receive(p, d, QM_HAND_ROUTED, qm_cpu_routed(p->cpu, p->batch->rows)), err);
     if (!rc)
         qm_cpu_count_routes(p->cpu, op->layer, p->batch);
     return rc;
@@ -140,11 +173,12 @@ static void find_parts(const struct qm_placed *p, const struct qm_op *up, struct
 }
 
 static float *sum_of(const struct qm_placed *p, int g) {
-    return (float *)(void *)((uint8_t *)p->sums.data + (uint64_t)g * p->sum_bytes);
+    return (float *)(void *)((uint8_t *)qm_cpu_sums(p->cpu) + (uint64_t)g * p->sum_bytes);
 }
 
+/* Of the step's rows. */
 static struct qm_hand_over sum_hand(const struct qm_placed *p, int g) {
-    return (struct qm_hand_over){.rows = sum_of(p, g)};
+    return (struct qm_hand_over){sum_of(p, g), (uint64_t)(p->batch->rows * p->ld_hidden) * sizeof(float)};
 }
 
 static void enqueue_part(struct qm_placed *p, const struct parted *w, int g, enum qm_sum_to to) {
@@ -158,7 +192,8 @@ static void enqueue_part(struct qm_placed *p, const struct parted *w, int g, enu
 /* Where the residual is, its first part is enqueued at once; others are given what they need from there. */
 static int hand_out(struct qm_placed *p, struct parted *w, struct qm_error *err) {
     enum qm_hand what = w->experts ? QM_HAND_ROUTED : QM_HAND_RESIDUAL;
-    struct qm_hand_over hand = w->experts ? qm_cpu_routed(p->cpu) : qm_cpu_residual(p->cpu);
+    int64_t rows = p->batch->rows;
+    struct qm_hand_over hand = w->experts ? qm_cpu_routed(p->cpu, rows) : qm_cpu_residual(p->cpu, rows);
     qm_ticket t = 0;
     int rc = QM_OK;
     if (p->where != QM_DEVICE_CPU && w->others && !(w->experts && p->routed))
@@ -224,7 +259,7 @@ static int add_there(struct qm_placed *p, const struct parted *w, int g, struct 
     if (w->by[g] == QM_DEVICE_CPU) {
         struct qm_op_part part;
         qm_placed_part(p, w->down, g, &part);
-        memset(sum_of(p, g), 0, (size_t)p->sum_bytes);
+        memset(sum_of(p, g), 0, sum_hand(p, g).bytes);
         on_the_cpu(p, w->down, &part, sum_of(p, g));
     } else {
         rc = wait_for(p, w->by[g], w->sum[g], err);
@@ -294,15 +329,39 @@ static void add_device_seconds(struct qm_placed *p, double sign) {
     }
 }
 
+/* The number of the step's shape, one that is new where it was not met lately. */
+static int64_t shape_of(struct qm_placed *p) {
+    const struct qm_batch *b = p->batch;
+    struct qm_placed_shape s = {.rows = b->rows, .parts = b->n_parts, .logits = b->n_logits, .routing = b->routing};
+    bool maps = false;
+    for (int i = 0; i < b->n_parts; i++) {
+        s.hidden += b->parts[i].hidden != NULL;
+        maps |= b->parts[i].attention != NULL;
+    }
+    for (int d = 1; d < p->placement.devices; d++)
+        s.devices |= (int64_t)(p->device[d] != NULL) << d;
+    for (int i = 0; i < QM_PLACED_SHAPES && !maps; i++) { /* a map goes to another address each time */
+        const struct qm_placed_shape *o = &p->shape[i];
+        if (o->number && o->rows == s.rows && o->parts == s.parts && o->logits == s.logits && o->hidden == s.hidden &&
+            o->devices == s.devices && o->routing == s.routing)
+            return o->number;
+    }
+    s.number = ++p->shapes;
+    if (!maps)
+        p->shape[s.number % QM_PLACED_SHAPES] = s;
+    return s.number;
+}
+
 int qm_placed_execute(struct qm_placed *p, const struct qm_batch *batch, struct qm_engine_profile *profile,
                       struct qm_error *err) {
     p->batch = batch;
     p->profile = profile;
     p->where = QM_DEVICE_CPU;
     add_device_seconds(p, -1);
+    int64_t shape = shape_of(p);
     for (int d = 1; d < p->placement.devices; d++)
         if (p->device[d])
-            p->device[d]->begin(p->device[d], batch);
+            p->device[d]->begin(p->device[d], batch, shape);
     int rc = finish(p, run(p, err), err);
     add_device_seconds(p, 1);
     if (profile)

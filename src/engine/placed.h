@@ -28,8 +28,11 @@ struct qm_placed_setup {
     const struct qm_device_setup *devices; /* [placement->devices - 1] */
 };
 
-/* Opens the devices and puts there what is placed on them. Copies what it is given but for the pointers to engine
- * parts. QM_FIT where a device's part is more than its memory. */
+/* Seconds without progress after which a device has failed. */
+enum { QM_DEVICE_PATIENCE = 30 };
+
+/* Opens the devices and says what is placed on them, before weights are loaded. Copies what it is given but for the
+ * pointers to engine parts. QM_FIT where a device's part is more than its memory. */
 int qm_placed_open(const struct qm_placed_setup *s, struct qm_placed **out, struct qm_error *err);
 void qm_placed_close(struct qm_placed *p);
 

@@ -50,10 +50,46 @@ static int place(struct qm_placed *p, int d, struct qm_error *err) {
     return rc;
 }
 
+/* --- what of the host's memory devices see ------------------------------------------------------------------ */
+
+static void add_ranges(struct qm_host_range *list, int *n, enum qm_host_use use, int node, void *data, uint64_t bytes) {
+    for (uint64_t at = 0; at < bytes; at += QM_HOST_PIECE, ++*n)
+        if (list)
+            list[*n] = (struct qm_host_range){use, node, (uint8_t *)data + at,
+                                              bytes - at < QM_HOST_PIECE ? bytes - at : QM_HOST_PIECE};
+}
+
+/* list NULL: only counts. */
+static int find_ranges(const struct qm_placed *p, int nodes, struct qm_host_range *list) {
+    int n = 0;
+    struct qm_hand_over handed = qm_cpu_handed(p->cpu);
+    add_ranges(list, &n, QM_HOST_HANDED, -1, handed.at, handed.bytes);
+    add_ranges(list, &n, QM_HOST_LOGITS, -1, p->logits.data, p->logits.bytes);
+    for (int node = 0; node < nodes; node++) {
+        const struct qm_memory *weights = qm_cpu_weights(p->cpu, node), *kv = &p->kv->memory[node];
+        add_ranges(list, &n, QM_HOST_WEIGHTS, node, weights->data, weights->bytes);
+        add_ranges(list, &n, QM_HOST_KV, node, kv->data, kv->bytes);
+    }
+    return n;
+}
+
+uint64_t qm_logits_bytes(const struct qm_config *c, const struct qm_batch *batch, const struct qm_op_part *part) {
+    int64_t hidden = 0, rows = part->logits ? part->logits : batch->n_logits;
+    for (int i = 0; i < batch->n_parts && part->logit == 0; i++)
+        hidden += batch->parts[i].hidden != NULL;
+    return (uint64_t)(rows * c->vocab + hidden * c->hidden) * sizeof(float);
+}
+
+/* --- opening ------------------------------------------------------------------------------------------------ */
+
 static int open_device(struct qm_placed *p, const struct qm_placed_setup *s, int d, struct qm_error *err) {
     struct qm_device_load load = {.model = s->model,
                                   .forward = s->forward,
                                   .workload = s->workload,
+                                  .host = p->host,
+                                  .n_host = find_ranges(p, p->kv->nodes, NULL),
+                                  .logits = qm_placement_logit_bytes(&p->placement, s->model, &s->workload, d),
+                                  .patience = QM_DEVICE_PATIENCE,
                                   .weights = qm_cpu_panels(s->cpu),
                                   .kv = s->kv,
                                   .cpu = s->cpu,
@@ -63,6 +99,25 @@ static int open_device(struct qm_placed *p, const struct qm_placed_setup *s, int
     snprintf(p->name[d], sizeof p->name[d], "%s", device->name);
     int rc = device->driver->open(device->config, &load, &p->device[d], err);
     return rc ? rc : place(p, d, err);
+}
+
+static int open_hand_overs(struct qm_placed *p, struct qm_error *err) {
+    struct qm_scratch_layout scratch;
+    qm_scratch_plan(p->model, &p->workload, &scratch);
+    p->ld_hidden = scratch.ld_hidden;
+    p->sum_bytes =
+        qm_placement_sum_bytes(&p->placement, p->model, &p->workload, QM_DEVICE_CPU) / (uint64_t)p->placement.devices;
+    p->logit_rows = qm_placement_logit_rows(&p->workload);
+    uint64_t logits = qm_placement_logit_bytes(&p->placement, p->model, &p->workload, QM_DEVICE_CPU);
+    int rc = logits ? qm_memory_alloc(logits, "logits of a device", &p->logits, err) : QM_OK;
+    if (rc)
+        return rc;
+    size_t ranges = (size_t)find_ranges(p, p->kv->nodes, NULL);
+    p->host = calloc(ranges + 1, sizeof *p->host);
+    if (!p->host)
+        return qm_fail_memory(err, ranges * sizeof *p->host, "the list of what devices see");
+    find_ranges(p, p->kv->nodes, p->host);
+    return QM_OK;
 }
 
 int qm_placed_open(const struct qm_placed_setup *s, struct qm_placed **out, struct qm_error *err) {
@@ -78,11 +133,10 @@ int qm_placed_open(const struct qm_placed_setup *s, struct qm_placed **out, stru
     p->cpu = s->cpu;
     p->kv = s->kv;
     p->clock = s->clock;
+    p->workload = s->workload;
     rc = qm_placement_copy(s->placement, &p->placement, err);
-    uint64_t sums = rc ? 0 : qm_placement_sum_bytes(&p->placement, s->model, &s->workload, QM_DEVICE_CPU);
-    p->sum_bytes = sums / (uint64_t)(s->placement->devices);
-    if (sums)
-        rc = qm_memory_alloc(sums, "sums of devices", &p->sums, err);
+    if (!rc)
+        rc = open_hand_overs(p, err);
     for (int d = 1; d < p->placement.devices && !rc; d++)
         rc = open_device(p, s, d, err);
     if (rc) {
@@ -107,7 +161,8 @@ void qm_placed_close(struct qm_placed *p) {
         return;
     for (int d = 1; d < p->placement.devices; d++)
         leave(p, d);
-    qm_memory_free(&p->sums);
+    qm_memory_free(&p->logits);
+    free(p->host);
     qm_placement_free(&p->placement);
     free(p);
 }

@@ -6,6 +6,15 @@
 #include "engine/placed.h"
 #include "numa/memory.h"
 
+/* All that the calls of a step depend on. */
+struct qm_placed_shape {
+    int64_t number; /* 0: free */
+    int64_t rows, parts, logits, hidden;
+    int64_t devices; /* bit d: it is there */
+    bool routing;
+};
+enum { QM_PLACED_SHAPES = 64 };
+
 struct qm_placed {
     const struct qm_model *model;
     const struct qm_forward *forward;
@@ -17,9 +26,14 @@ struct qm_placed {
     struct qm_device_report lost[QM_MAX_DEVICES];
     char name[QM_MAX_DEVICES][QM_DEVICE_NAME];
     int failed;
-    /* hand-overs of sums: [placement.devices], each [chunk][ld_hidden] floats, where a layer is parted */
-    struct qm_memory sums;
-    uint64_t sum_bytes;
+    struct qm_workload workload;
+    int64_t ld_hidden;
+    uint64_t sum_bytes;      /* of one sum of a part: the CPU has one a device, where a layer is parted */
+    struct qm_memory logits; /* that a device hands over, logit_rows of them at once */
+    int64_t logit_rows;
+    struct qm_host_range *host; /* what devices were told of */
+    struct qm_placed_shape shape[QM_PLACED_SHAPES];
+    int64_t shapes; /* numbers given to shapes so far */
     /* of the step */
     const struct qm_batch *batch;
     struct qm_engine_profile *profile;

@@ -173,6 +173,21 @@ uint64_t qm_placement_sum_bytes(const struct qm_placement *p, const struct qm_mo
     return 0;
 }
 
+int64_t qm_placement_logit_rows(const struct qm_workload *w) {
+    enum { ROWS = 16 };
+    int64_t rows = w->sequences > ROWS ? w->sequences : ROWS;
+    return rows < w->chunk ? rows : w->chunk;
+}
+
+uint64_t qm_placement_logit_bytes(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
+                                  int device) {
+    if (p->head == QM_DEVICE_CPU || (device != QM_DEVICE_CPU && device != p->head))
+        return 0;
+    int64_t sequences = w->sequences < w->chunk ? w->sequences : w->chunk;
+    uint64_t floats = (uint64_t)(qm_placement_logit_rows(w) * m->config.vocab + sequences * m->config.hidden);
+    return (floats * sizeof(float) + 63) / 64 * 64;
+}
+
 void qm_placement_memory(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
                          int device, struct qm_device_memory *out) {
     *out = (struct qm_device_memory){.weights = head_bytes(p, m, device)};
@@ -197,7 +212,9 @@ void qm_placement_memory(const struct qm_placement *p, const struct qm_model *m,
         of_device.threads = 1;
     struct qm_scratch_layout scratch;
     qm_scratch_plan(m, &of_device, &scratch);
-    out->activations = used ? scratch.total + qm_placement_sum_bytes(p, m, w, device) : 0;
+    out->activations =
+        scratch.total + qm_placement_sum_bytes(p, m, w, device) + qm_placement_logit_bytes(p, m, w, device);
+    out->activations = used ? out->activations : 0;
     out->workspace = 2 * slot;
     out->maps =
         device == QM_DEVICE_CPU && w->map_tokens ? qm_attention_map_bytes(&m->config, w->chunk, w->map_tokens) : 0;

@@ -77,6 +77,11 @@ struct qm_device_memory {
  * experts, or where its FFN's columns are on two. */
 uint64_t qm_placement_sum_bytes(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
                                 int device);
+/* Logits that cross at once, where the head is on a device: rows, and the bytes that the CPU and that device have for
+ * them and for hidden states, each; 0 elsewhere. Part of the activations too. */
+int64_t qm_placement_logit_rows(const struct qm_workload *w);
+uint64_t qm_placement_logit_bytes(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
+                                  int device);
 /* A device without any unit takes nothing. */
 void qm_placement_memory(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
                          int device, struct qm_device_memory *out);

@@ -131,7 +131,7 @@ refuse 3 'a plan for other devices' 'the name of a device' plan --random qwen3-3
 sed '/^ *{"attention"/{H;x;s/^\n//;x;}' "$T/plan.json" | sed '6d' >"$T/short.json"
 refuse 3 'a plan with a layer missing' 'expected a list of 48 layers, found 47' plan $BIG --offload "$T/short.json"
 
-refuse 3 'a plan whose head is nowhere' ': "head": expected the name of a device' plan $BIG --offload <(sed 's/"head": "card"/"head": "moon"/' "$T/plan.json")
+refuse 3 'a plan whose head is nowhere' ': "head": expected the name of a device' plan $BIG --offload <(sed 's/"head": "[a-z]*"/"head": "moon"/' "$T/plan.json")
 refuse 3 'a plan with an expert twice' 'expert 2 is placed twice' \
     plan $BIG --offload <(sed '0,/"experts": {[^}]*}/s//"experts": {"card": "0-3,2"}/' "$T/plan.json")
 refuse 3 'a plan of another version' '"version" must be from 1 to 1' plan $BIG --offload <(sed 's/"version": 1/"version": 2/' "$T/plan.json")

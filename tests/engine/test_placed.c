@@ -103,6 +103,27 @@ static void test_whole_layers(void **state) {
     fixture_close(&f);
 }
 
+/* The head on a device hands over a few rows of logits at once. */
+static void test_logits(void **state) {
+    struct fixture f;
+    struct qm_placement p;
+    fixture_open(&f, *state);
+    assert_int_equal(qm_placement_open(f.model, 2, &p, NULL), QM_OK);
+    p.head = 1;
+    struct qm_engine *e = open_engine(f.model, NULL, NULL, false);
+    for (int64_t n = 15; n <= TOKENS; n += n == 15 ? 1 : 24) { /* 15, 16, 40 */
+        struct qm_engine *placed = open_engine(f.model, &p, &test_card, false);
+        float *want = run_logits(e, f.ids, TOKENS, TOKENS, n), *found = run_logits(placed, f.ids, TOKENS, TOKENS, n);
+        assert_memory_equal(found, want, (size_t)n * f.bytes);
+        free(found);
+        free(want);
+        qm_engine_close(placed);
+    }
+    qm_engine_close(e);
+    qm_placement_free(&p);
+    fixture_close(&f);
+}
+
 /* Runs the tokens, over again without the device that fails. Ops that devices began. */
 static uint64_t run_through(struct qm_engine *e, const struct fixture *f, int64_t piece, float *logits, int *failures) {
     struct qm_error err = {0};
@@ -315,6 +336,7 @@ int main(void) {
         ON(test_whole_layers, "gpt_oss"),
         ON(test_whole_layers, "mixtral"),
         ON(test_whole_layers, "llama_f16"),
+        ON(test_logits, "llama"),
         ON(test_parted_experts, "qwen3_moe"),
         ON(test_parted_experts, "gpt_oss"),
         ON(test_parted_experts, "mixtral"),

@@ -78,7 +78,7 @@ static void weights_are_the_arena(const struct qm_model *m) {
     assert_int_equal(qm_kernels_get(qm_isa_best(), &kernels, &err), QM_OK);
     assert_int_equal(qm_team_create(1, &team, &err), QM_OK);
     const struct qm_packed_setup setup = {.model = m, .kernels = kernels, .team = team, .homes = &anywhere};
-    assert_int_equal(qm_packed_load(&setup, &packed, &err), QM_OK);
+    assert_int_equal(qm_packed_open(&setup, &packed, &err), QM_OK);
     sum_units(m, &workloads[0], &weights, &kv);
     assert_int_equal(packed.memory[0].bytes, weights);
     assert_int_equal(qm_packed_node_bytes(m, team, 0), weights);
@@ -168,7 +168,7 @@ static void nodes_are_the_arenas(const struct qm_model *m) {
             w.threads = w.nodes = nodes;
             assert_int_equal(qm_team_create_on(&topology, nodes, &team, &err), QM_OK);
             const struct qm_packed_setup setup = {.model = m, .kernels = kernels, .team = team, .homes = homes};
-            assert_int_equal(qm_packed_load(&setup, &packed, &err), QM_OK);
+            assert_int_equal(qm_packed_open(&setup, &packed, &err), QM_OK);
             assert_int_equal(qm_forward_build(m, &forward, &err), QM_OK);
             assert_int_equal(qm_kv_open(&m->config, &forward, &w, homes, nodes, &kv, &err), QM_OK);
             qm_scratch_plan(m, &w, &scratch);
@@ -337,7 +337,7 @@ static void ffn_arena(void) {
         assert_int_equal(qm_kernels_get(qm_isa_best(), &kernels, &err), QM_OK);
         assert_int_equal(qm_team_create(1, &team, &err), QM_OK);
         const struct qm_packed_setup setup = {.model = m, .kernels = kernels, .team = team, .homes = &anywhere};
-        assert_int_equal(qm_packed_load(&setup, &packed, &err), QM_OK);
+        assert_int_equal(qm_packed_open(&setup, &packed, &err), QM_OK);
         bytes[i] = packed.memory[0].bytes;
         if (i)
             assert_int_equal(bytes[1] - bytes[0],

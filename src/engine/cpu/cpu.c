@@ -112,8 +112,10 @@ static void product_region(void *arg, int thread, int threads) {
         e.kind = QM_ADD, e.out = r->sum, e.ld = l->ld_hidden, src = c->h + part.k, ld = l->ld_ffn;
         break;
     default:
-        hidden_states(r, thread, threads);
-        e.kind = QM_SCATTER, e.rows = r->batch->logit_out, rows = r->batch->logit_row, m = r->batch->n_logits;
+        if (r->part->logit == 0)
+            hidden_states(r, thread, threads);
+        e.kind = QM_SCATTER, e.rows = r->batch->logit_out + r->part->logit;
+        rows = r->batch->logit_row + r->part->logit, m = r->part->logits ? r->part->logits : r->batch->n_logits;
         break;
     }
     if (m == 0)
@@ -159,12 +161,21 @@ const struct qm_packed_weight *qm_cpu_panels(const struct qm_cpu *c) {
     return c->weights;
 }
 
-struct qm_hand_over qm_cpu_residual(const struct qm_cpu *c) {
-    return (struct qm_hand_over){.rows = c->x};
+struct qm_hand_over qm_cpu_residual(const struct qm_cpu *c, int64_t rows) {
+    return (struct qm_hand_over){c->x, (uint64_t)(rows * c->layout.ld_hidden) * sizeof *c->x};
 }
 
-struct qm_hand_over qm_cpu_routed(const struct qm_cpu *c) {
-    return (struct qm_hand_over){c->normed, c->routing.chosen, c->routing.weight};
+struct qm_hand_over qm_cpu_routed(const struct qm_cpu *c, int64_t rows) {
+    return (struct qm_hand_over){c->routing.record,
+                                 qm_routed_bytes(rows, c->layout.ld_hidden, c->config->experts_per_token)};
+}
+
+void *qm_cpu_sums(const struct qm_cpu *c) {
+    return c->scratch.data;
+}
+
+struct qm_hand_over qm_cpu_handed(const struct qm_cpu *c) {
+    return (struct qm_hand_over){c->scratch.data, c->sum_bytes + c->layout.handed};
 }
 
 const int64_t *qm_cpu_expert_first(const struct qm_cpu *c) {
@@ -172,7 +183,7 @@ const int64_t *qm_cpu_expert_first(const struct qm_cpu *c) {
 }
 
 static float *part(const struct qm_cpu *c, uint64_t offset) {
-    return (float *)(void *)((uint8_t *)c->scratch.data + offset);
+    return (float *)(void *)((uint8_t *)c->scratch.data + c->sum_bytes + offset);
 }
 
 /* Its reserved huge pages are taken at once: a limit on them shows here, not when they are written. */
@@ -201,12 +212,11 @@ static int open_private(struct qm_cpu *c, const struct qm_home *homes, struct qm
 }
 
 static int open_scratch(struct qm_cpu *c, struct qm_error *err) {
-    int rc = alloc_scratch(c->layout.thread0, (struct qm_home){.node = -1}, &c->scratch, err);
+    int rc = alloc_scratch(c->sum_bytes + c->layout.thread0, (struct qm_home){.node = -1}, &c->scratch, err);
     if (rc)
         return rc;
     const struct qm_scratch_layout *l = &c->layout;
     c->x = part(c, l->x);
-    c->normed = part(c, l->normed);
     c->qkv = part(c, l->qkv);
     c->attended = part(c, l->attended);
     c->h = part(c, l->h);
@@ -216,9 +226,9 @@ static int open_scratch(struct qm_cpu *c, struct qm_error *err) {
     size_t experts = (size_t)c->config->experts, rows = (size_t)c->workload.chunk;
     size_t routed = rows * (size_t)c->config->experts_per_token;
     c->routing.logits = part(c, l->routing);
-    c->routing.chosen = (int32_t *)(void *)(c->routing.logits + rows * ((experts + 15) / 16 * 16));
-    c->routing.weight = (float *)(void *)(c->routing.chosen + routed);
-    c->routing.slot_row = (int32_t *)(void *)(c->routing.weight + routed);
+    c->routing.record = (struct qm_routed *)(void *)part(c, l->routed);
+    c->normed = qm_routed_rows(c->routing.record);
+    c->routing.slot_row = (int32_t *)(void *)(c->routing.logits + rows * ((experts + 15) / 16 * 16));
     c->routing.slot_weight = (float *)(void *)(c->routing.slot_row + routed);
     c->routing.first = calloc(experts + 1, sizeof *c->routing.first);
     c->routing.packed_at = calloc(experts + 1, sizeof *c->routing.packed_at);
@@ -229,17 +239,26 @@ static int open_scratch(struct qm_cpu *c, struct qm_error *err) {
     return QM_OK;
 }
 
-static int load(struct qm_cpu *c, const struct qm_cpu_setup *s, struct qm_error *err) {
-    struct qm_packed_setup setup = {.model = s->model,
+static struct qm_packed_setup packed_setup(const struct qm_cpu *c, const struct qm_cpu_setup *s) {
+    return (struct qm_packed_setup){.model = s->model,
                                     .kernels = c->kernels,
                                     .team = s->team,
                                     .homes = s->homes,
                                     .drop_cache = s->drop_cache,
                                     .progress = s->progress,
                                     .progress_arg = s->progress_arg};
-    int rc = qm_packed_load(&setup, &c->packed, err);
+}
+
+static int open_weights(struct qm_cpu *c, const struct qm_cpu_setup *s, struct qm_error *err) {
+    const struct qm_packed_setup setup = packed_setup(c, s);
+    int rc = qm_packed_open(&setup, &c->packed, err);
     c->weights = c->packed.weights;
     return rc;
+}
+
+int qm_cpu_load(struct qm_cpu *c, const struct qm_cpu_setup *s, struct qm_error *err) {
+    const struct qm_packed_setup setup = packed_setup(c, s);
+    return qm_packed_load(&setup, &c->packed, err);
 }
 
 static int new_cpu(const struct qm_model *m, const struct qm_workload *w, struct qm_team *team, struct qm_kv *kv,
@@ -271,9 +290,11 @@ int qm_cpu_open(const struct qm_cpu_setup *s, struct qm_cpu **out, struct qm_err
                        (long long)s->model->config.heads, (long long)s->model->config.kv_heads, QM_MAX_GROUP);
     int rc = new_cpu(s->model, &s->workload, s->team, s->kv, out, err);
     if (!rc)
+        (*out)->sum_bytes = s->sum_bytes;
+    if (!rc)
         rc = qm_kernels_get(s->isa, &(*out)->kernels, err);
     if (!rc)
-        rc = load(*out, s, err);
+        rc = open_weights(*out, s, err);
     if (!rc)
         rc = open_scratch(*out, err);
     if (!rc)

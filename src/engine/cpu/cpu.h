@@ -22,13 +22,15 @@ struct qm_cpu_setup {
     struct qm_team *team;
     const struct qm_home *homes; /* [nodes of the team] */
     struct qm_kv *kv;
-    bool drop_cache; /* weights that have been read do not stay in the page cache */
+    uint64_t sum_bytes; /* of sums that are handed over: memory that is kept beside the activations */
+    bool drop_cache;    /* weights that have been read do not stay in the page cache */
     qm_progress_fn *progress;
     void *progress_arg;
 };
 
-/* Loads the weights. */
+/* Takes all memory; then loads the weights. */
 int qm_cpu_open(const struct qm_cpu_setup *s, struct qm_cpu **out, struct qm_error *err);
+int qm_cpu_load(struct qm_cpu *c, const struct qm_cpu_setup *s, struct qm_error *err);
 /* A second executor with activations of its own. It borrows these weights [weights of the model], these keys and
  * values, and the team, kernels and threads' ranges of `of`: close it before any of them. */
 int qm_cpu_open_beside(const struct qm_cpu *of, const struct qm_packed_weight *weights, struct qm_kv *kv,
@@ -44,9 +46,12 @@ void qm_cpu_execute(struct qm_cpu *c, const struct qm_op *op, const struct qm_op
 const struct qm_memory *qm_cpu_weights(const struct qm_cpu *c, int node);
 const struct qm_packed_weight *qm_cpu_panels(const struct qm_cpu *c);
 
-/* Where activations are handed over: the residual; the rows normed by ROUTE with their experts. */
-struct qm_hand_over qm_cpu_residual(const struct qm_cpu *c);
-struct qm_hand_over qm_cpu_routed(const struct qm_cpu *c);
+/* Where activations are handed over: the residual; the rows normed by ROUTE with their experts (struct qm_routed); sums
+ * (setup.sum_bytes). All of them lie in one range. */
+struct qm_hand_over qm_cpu_residual(const struct qm_cpu *c, int64_t rows);
+struct qm_hand_over qm_cpu_routed(const struct qm_cpu *c, int64_t rows);
+void *qm_cpu_sums(const struct qm_cpu *c);
+struct qm_hand_over qm_cpu_handed(const struct qm_cpu *c);
 /* Somebody else's ROUTE has been written there: the rows are sorted by expert. */
 void qm_cpu_take_routes(struct qm_cpu *c, int64_t rows);
 /* Counts the experts of the layer in batch->routing, where that is there. */

@@ -10,8 +10,9 @@
 
 /* Tokens routed to one expert: entries [first[e], first[e + 1]) of slot_row and slot_weight, in order of row. */
 struct qm_routes {
-    float *logits;       /* [rows][experts rounded up to 16] */
-    int32_t *chosen;     /* [rows][k], ascending */
+    float *logits; /* [rows][experts rounded up to 16] */
+    struct qm_routed *record;
+    int32_t *chosen;     /* [rows][k], ascending; in the record, as weight is */
     float *weight;       /* [rows][k] */
     int32_t *slot_row;   /* [rows * k] */
     float *slot_weight;  /* [rows * k] */
@@ -29,7 +30,8 @@ struct qm_cpu {
     struct qm_packed packed; /* empty where weights are lent */
     const struct qm_packed_weight *weights;
     struct qm_scratch_layout layout;
-    struct qm_memory scratch;          /* what all threads share */
+    struct qm_memory scratch; /* sums that are handed over, then what all threads share */
+    uint64_t sum_bytes;
     struct qm_memory *private_scratch; /* [nodes of the team]: the parts of their threads; NULL: lent */
     uint8_t **private_part;            /* [threads] */
     float *x, *normed, *qkv, *attended, *h, *rope, *partial;
@@ -91,6 +93,9 @@ struct qm_cpu_work {
     const struct qm_batch *batch;
     float *sum; /* where a down product is added to */
 };
+
+/* chosen and weight are where a record of so many rows has them. */
+void qm_cpu_aim_routes(struct qm_cpu *c, int64_t rows);
 
 void qm_cpu_attention(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch);
 void qm_cpu_route(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch);

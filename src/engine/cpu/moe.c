@@ -2,6 +2,7 @@
  * computes its share of the panels of every expert, so unequal experts leave nobody idle. */
 #include "engine/cpu/cpu_private.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -140,8 +141,16 @@ static void route_region(void *arg, int thread, int threads) {
     }
 }
 
+void qm_cpu_aim_routes(struct qm_cpu *c, int64_t rows) {
+    *c->routing.record =
+        (struct qm_routed){.rows = rows, .ld = c->layout.ld_hidden, .each = c->config->experts_per_token};
+    c->routing.chosen = qm_routed_chosen(c->routing.record);
+    c->routing.weight = qm_routed_weight(c->routing.record);
+}
+
 void qm_cpu_route(struct qm_cpu *c, const struct qm_op *op, const struct qm_batch *batch) {
     struct qm_cpu_work r = {.c = c, .op = op, .batch = batch};
+    qm_cpu_aim_routes(c, batch->rows);
     qm_team_run(c->team, route_region, &r);
     if (batch->rows <= QM_PRIVATE_ROWS)
         choose_experts(&r, 0, batch->rows);
@@ -156,6 +165,8 @@ void qm_cpu_count_routes(const struct qm_cpu *c, int layer, const struct qm_batc
 }
 
 void qm_cpu_take_routes(struct qm_cpu *c, int64_t rows) {
+    assert(c->routing.record->rows == rows && c->routing.record->ld == c->layout.ld_hidden);
+    qm_cpu_aim_routes(c, rows);
     group_rows(c, rows);
 }
 

@@ -3,8 +3,12 @@
 #include "engine/device.h"
 
 #include <math.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "engine/cpu/cpu.h"
 #include "engine/units.h"
@@ -33,6 +37,8 @@ struct fixture {
     struct qm_batch_part part;
     struct qm_batch batch;
     float *want, *found;
+    struct qm_host_range host[2]; /* what is handed over: the CPU's, and found */
+    int64_t shapes;
 };
 
 static const struct qm_op_part whole = {0};
@@ -42,6 +48,9 @@ static int open_device(struct fixture *f, const struct qm_emulated_config *confi
                                   .forward = &f->forward,
                                   .workload = f->workload,
                                   .memory = f->memory,
+                                  .host = f->host,
+                                  .n_host = 2,
+                                  .patience = 30,
                                   .weights = qm_cpu_panels(f->cpu),
                                   .kv = &f->kv,
                                   .cpu = f->cpu,
@@ -70,6 +79,7 @@ static void fixture_open(struct fixture *f, const struct qm_emulated_config *con
                                      .homes = &anywhere,
                                      .kv = &f->kv};
     assert_int_equal(qm_cpu_open(&cpu, &f->cpu, &err), QM_OK);
+    assert_int_equal(qm_cpu_load(f->cpu, &cpu, &err), QM_OK);
     struct qm_placement p;
     assert_int_equal(qm_placement_open(f->model, 2, &p, &err), QM_OK);
     p.layer[0].attention = p.layer[0].ffn = 1;
@@ -77,13 +87,17 @@ static void fixture_open(struct fixture *f, const struct qm_emulated_config *con
     p.stream_rows = 1;
     qm_placement_memory(&p, f->model, &f->workload, 1, &f->memory);
     qm_placement_free(&p);
-    if (open_device(f, config, &err))
-        fail_msg("%s", err.message);
     struct qm_scratch_layout scratch;
     qm_scratch_plan(f->model, &f->workload, &scratch);
     f->ld = scratch.ld_hidden;
-    f->want = aligned_alloc(64, (size_t)(ROWS * f->ld) * sizeof *f->want);
-    f->found = aligned_alloc(64, (size_t)(ROWS * f->ld) * sizeof *f->found);
+    size_t bytes = (size_t)(ROWS * f->ld) * sizeof *f->found;
+    f->want = aligned_alloc(64, bytes);
+    f->found = aligned_alloc(64, bytes);
+    struct qm_hand_over handed = qm_cpu_handed(f->cpu);
+    f->host[0] = (struct qm_host_range){QM_HOST_HANDED, -1, handed.at, handed.bytes};
+    f->host[1] = (struct qm_host_range){QM_HOST_HANDED, -1, f->found, bytes};
+    if (open_device(f, config, &err))
+        fail_msg("%s", err.message);
     for (int i = 0; i < ROWS; i++)
         f->token[i] = 7 + 31 * i;
 }
@@ -117,7 +131,7 @@ static void embed(struct fixture *f, int64_t n) {
 static void on_the_cpu(struct fixture *f, int first, int end, float *out) {
     for (int i = first; i < end; i++)
         qm_cpu_execute(f->cpu, &f->forward.ops[i], NULL, &f->batch, NULL);
-    memcpy(out, qm_cpu_residual(f->cpu).rows, (size_t)(f->batch.rows * f->ld) * sizeof *out);
+    memcpy(out, qm_cpu_residual(f->cpu, f->batch.rows).at, (size_t)(f->batch.rows * f->ld) * sizeof *out);
 }
 
 static void place(struct fixture *f, int first, int end) {
@@ -127,14 +141,19 @@ static void place(struct fixture *f, int first, int end) {
             fail_msg("%s", err.message);
 }
 
+/* A step that is like no other. */
+static void begin(struct fixture *f) {
+    f->device->begin(f->device, &f->batch, ++f->shapes);
+}
+
 static void enqueue(struct fixture *f, int first, int end) {
     for (int i = first; i < end; i++)
         f->device->enqueue(f->device, &f->forward.ops[i], &whole, QM_TO_RESIDUAL);
 }
 
 static qm_ticket receive(struct fixture *f) {
-    struct qm_hand_over to = {.rows = f->found};
-    return f->device->receive(f->device, QM_HAND_RESIDUAL, &to);
+    struct qm_hand_over to = {f->found, (uint64_t)(f->batch.rows * f->ld) * sizeof *f->found};
+    return f->device->receive(f->device, QM_HAND_RESIDUAL, to);
 }
 
 static int64_t differing(const struct fixture *f) {
@@ -163,10 +182,10 @@ static void test_enough(void **state) {
         qm_kv_spoil(&f.kv, s);
     f.kv.keeper[0] = f.device;
     for (int step = 0; step < 2; step++) {
-        struct qm_hand_over x = qm_cpu_residual(f.cpu);
         embed(&f, step ? 1 : ROWS);
-        f.device->begin(f.device, &f.batch);
-        f.device->send(f.device, QM_HAND_RESIDUAL, &x);
+        struct qm_hand_over x = qm_cpu_residual(f.cpu, f.batch.rows);
+        begin(&f);
+        f.device->send(f.device, QM_HAND_RESIDUAL, x);
         enqueue(&f, 1, 6);
         qm_ticket t = receive(&f);
         memset(f.found, 0, (size_t)(f.batch.rows * f.ld) * sizeof *f.found);
@@ -194,24 +213,24 @@ static void test_missed(void **state) {
     place(&f, 1, 6);
     embed(&f, ROWS);
     on_the_cpu(&f, 0, 0, f.want);
-    f.device->begin(f.device, &f.batch);
+    begin(&f);
     enqueue(&f, 4, 6);
     assert_int_equal(f.device->wait(f.device, receive(&f), &err), QM_OK);
     for (int64_t i = 0; i < ROWS * f.model->config.hidden; i++)
         assert_true(isnan(f.found[i / f.model->config.hidden * f.ld + i % f.model->config.hidden]));
     assert_int_equal(f.device->finish(f.device, &err), QM_OK);
 
-    struct qm_hand_over x = qm_cpu_residual(f.cpu);
-    f.device->begin(f.device, &f.batch);
-    qm_ticket sent = f.device->send(f.device, QM_HAND_RESIDUAL, &x);
+    struct qm_hand_over x = qm_cpu_residual(f.cpu, ROWS);
+    begin(&f);
+    qm_ticket sent = f.device->send(f.device, QM_HAND_RESIDUAL, x);
     memset(f.found, 0x55, sizeof *f.found);
     qm_ticket back = receive(&f);
     uint32_t untouched;
     memcpy(&untouched, f.found, sizeof untouched);
     assert_int_equal(untouched, 0x55555555);
-    x.rows[0] += 1; /* too early */
+    ((float *)x.at)[0] += 1; /* too early */
     assert_int_equal(f.device->wait(f.device, sent, &err), QM_OK);
-    x.rows[f.ld] += 1; /* in time */
+    ((float *)x.at)[f.ld] += 1; /* in time */
     assert_int_equal(f.device->wait(f.device, back, &err), QM_OK);
     assert_int_equal(differing(&f), 1);
     assert_int_equal(f.device->finish(f.device, &err), QM_OK);
@@ -226,14 +245,14 @@ static void test_streamed(void **state) {
     struct qm_error err;
     struct qm_hand_over x;
     fixture_open(&f, &test_card);
-    x = qm_cpu_residual(f.cpu);
+    x = qm_cpu_residual(f.cpu, 1);
     embed(&f, ROWS);
     on_the_cpu(&f, 1, 9, f.want);
     qm_kv_advance(&f.kv, &f.tables, ROWS);
     for (int streamed = 0; streamed < 2; streamed++) { /* position 5 to 6 by the CPU, 6 to 7 by the device, 7 to 8 */
         embed(&f, 1);
-        f.device->begin(f.device, &f.batch);
-        f.device->send(f.device, QM_HAND_RESIDUAL, &x);
+        begin(&f);
+        f.device->send(f.device, QM_HAND_RESIDUAL, x);
         for (int i = FIRST; i < FIRST + 3; i++) {
             f.device->stream(f.device, &f.forward.ops[i], &whole);
             f.device->enqueue(f.device, &f.forward.ops[i], &whole, QM_TO_RESIDUAL);
@@ -263,11 +282,11 @@ static void test_errors(void **state) {
     struct fixture f;
     struct qm_error err;
     fixture_open(&f, &test_card);
-    struct qm_hand_over x = qm_cpu_residual(f.cpu);
+    struct qm_hand_over x = qm_cpu_residual(f.cpu, ROWS);
     place(&f, 1, 4);
     embed(&f, ROWS);
-    f.device->begin(f.device, &f.batch);
-    f.device->send(f.device, QM_HAND_RESIDUAL, &x);
+    begin(&f);
+    f.device->send(f.device, QM_HAND_RESIDUAL, x);
     enqueue(&f, 1, 5);
     qm_ticket t = receive(&f);
     assert_int_equal(f.device->wait(f.device, t - 2, &err), QM_OK); /* up to attention's output */
@@ -275,17 +294,17 @@ static void test_errors(void **state) {
     assert_string_equal(err.message, "card failed at ffn_up of layer 0: its weights are not there");
     memset(&err, 0, sizeof err);
     assert_int_equal(f.device->finish(f.device, &err), QM_SYSTEM);
-    f.device->begin(f.device, &f.batch);
-    f.device->send(f.device, QM_HAND_RESIDUAL, &x);
+    begin(&f);
+    f.device->send(f.device, QM_HAND_RESIDUAL, x);
     assert_int_equal(f.device->finish(f.device, &err), QM_SYSTEM);
     assert_string_equal(err.message, "card failed at ffn_up of layer 0: its weights are not there");
     struct qm_device_report r;
     f.device->report(f.device, &r);
     assert_true(r.failed);
-    float *page = malloc(f.kv.page_bytes * (size_t)f.kv.kv_heads);
-    f.device->page_read(f.device, 0, 0, page);
-    assert_true(isnan(page[0]));
-    free(page);
+    float *block = malloc(f.kv.page_bytes * (size_t)(f.kv.kv_heads * f.kv.n_states));
+    f.device->block_read(f.device, (int32_t[]){0}, block);
+    assert_true(isnan(block[0]));
+    free(block);
     fixture_close(&f);
 }
 
@@ -301,11 +320,11 @@ static void test_fails_anywhere(void **state) {
         struct qm_emulated_config card = test_card;
         card.fail_after = k;
         fixture_open(&f, &card);
-        struct qm_hand_over x = qm_cpu_residual(f.cpu);
+        struct qm_hand_over x = qm_cpu_residual(f.cpu, ROWS);
         place(&f, 4, 6);
         embed(&f, ROWS);
-        f.device->begin(f.device, &f.batch);
-        f.device->send(f.device, QM_HAND_RESIDUAL, &x);
+        begin(&f);
+        f.device->send(f.device, QM_HAND_RESIDUAL, x);
         for (int i = 4; i < 6; i++)
             f.device->enqueue(f.device, &f.forward.ops[i], &whole, QM_TO_SUM);
         f.device->add(f.device);
@@ -349,21 +368,113 @@ static void test_pages(void **state) {
     struct fixture f;
     fixture_open(&f, &test_card);
     place(&f, 1, 6);
-    size_t bytes = f.kv.page_bytes * (size_t)f.kv.kv_heads;
-    uint8_t *in = malloc(bytes), *out = malloc(bytes);
-    for (size_t i = 0; i < bytes; i++)
+    assert_int_equal(f.kv.n_groups, 1);
+    size_t kept = f.kv.page_bytes * (size_t)f.kv.kv_heads, all = kept * (size_t)f.kv.n_states;
+    uint8_t *in = malloc(all), *out = malloc(all);
+    for (size_t i = 0; i < all; i++)
         in[i] = (uint8_t)(i * 7 + i / 251);
-    f.device->page_write(f.device, 0, 3, in);
+    f.device->block_write(f.device, (int32_t[]){3}, in);
     f.device->page_copy(f.device, 0, 3, 1);
     f.device->page_copy(f.device, 0, -1, 3);
-    f.device->page_read(f.device, 0, 1, out);
-    assert_memory_equal(in, out, bytes);
-    f.device->page_read(f.device, 0, 3, out);
-    memset(in, 0, bytes);
-    assert_memory_equal(in, out, bytes);
+    memset(out, 0x55, all);
+    f.device->block_read(f.device, (int32_t[]){1}, out);
+    assert_memory_equal(in, out, kept);
+    for (size_t i = kept; i < all; i++) /* what is not placed there is not touched */
+        assert_int_equal(out[i], 0x55);
+    f.device->block_read(f.device, (int32_t[]){3}, out);
+    memset(in, 0, kept);
+    assert_memory_equal(in, out, kept);
+    memset(out, 0x55, all);
+    f.device->block_read(f.device, (int32_t[]){-1}, out);
+    assert_int_equal(out[0], 0x55);
+    for (int i = 0; i < 5000; i++) /* as many as one likes, in order */
+        f.device->page_copy(f.device, 0, i % 2 ? 1 : -1, i % 2 ? 2 : 1);
+    f.device->block_read(f.device, (int32_t[]){2}, out);
+    assert_memory_equal(in, out, kept);
     free(in);
     free(out);
     fixture_close(&f);
+}
+
+/* One that does not answer has failed after the patience that it was opened with. */
+static void test_hangs(void **state) {
+    (void)state;
+    struct fixture f;
+    struct qm_error err;
+    struct qm_emulated_config card = test_card;
+    card.fail_after = 1;
+    card.hangs = true;
+    fixture_open(&f, &card);
+    struct qm_hand_over x = qm_cpu_residual(f.cpu, ROWS);
+    place(&f, 4, 6);
+    embed(&f, ROWS);
+    double start = qm_host_now(&f.clock);
+    begin(&f);
+    f.device->send(f.device, QM_HAND_RESIDUAL, x);
+    enqueue(&f, 4, 6);
+    assert_int_equal(f.device->wait(f.device, receive(&f), &err), QM_SYSTEM);
+    assert_string_equal(err.message, "card failed at ffn_up of layer 0: it does not answer");
+    double waited = qm_host_now(&f.clock) - start;
+    assert_true(waited >= 30);
+    assert_int_equal(f.device->finish(f.device, &err), QM_SYSTEM);
+    begin(&f);
+    assert_int_equal(f.device->finish(f.device, &err), QM_SYSTEM);
+    assert_true(qm_host_now(&f.clock) - start < 2 * 30); /* it is not waited for again */
+    fixture_close(&f);
+}
+
+/* What the device may rely on ends the program where it does not hold: in a child, since it does. */
+static bool dies(void (*what)(struct fixture *f)) {
+    struct fixture f;
+    int status = 0;
+    fixture_open(&f, &test_card);
+    place(&f, 4, 6);
+    embed(&f, ROWS);
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGABRT, SIG_DFL);
+        if (!freopen("/dev/null", "w", stderr))
+            _exit(2);
+        what(&f);
+        _exit(0);
+    }
+    assert_true(child > 0 && waitpid(child, &status, 0) == child);
+    fixture_close(&f);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+static void one_step(struct fixture *f, int64_t shape, int ops) {
+    struct qm_error err;
+    f->device->begin(f->device, &f->batch, shape);
+    f->device->send(f->device, QM_HAND_RESIDUAL, qm_cpu_residual(f->cpu, ROWS));
+    enqueue(f, 4, 4 + ops);
+    receive(f);
+    if (f->device->finish(f->device, &err))
+        _exit(3);
+}
+
+static void same_shape(struct fixture *f) {
+    one_step(f, 1, 2);
+    one_step(f, 2, 1);
+    one_step(f, 1, 2);
+}
+
+static void other_calls(struct fixture *f) {
+    one_step(f, 1, 2);
+    one_step(f, 1, 1);
+}
+
+static void unknown_memory(struct fixture *f) {
+    struct qm_hand_over to = {f->want, (uint64_t)(ROWS * f->ld) * sizeof *f->want};
+    begin(f);
+    f->device->receive(f->device, QM_HAND_RESIDUAL, to);
+}
+
+static void test_strict(void **state) {
+    (void)state;
+    assert_false(dies(same_shape));
+    assert_true(dies(other_calls));
+    assert_true(dies(unknown_memory));
 }
 
 /* Seconds that are simulated are on the host's clock, once it waits; those of emulating are not. */
@@ -375,24 +486,24 @@ static void test_time(void **state) {
     slow.handover_us = 100e6;
     slow.launch_us = 1000e6;
     fixture_open(&f, &slow);
-    struct qm_hand_over x = qm_cpu_residual(f.cpu);
+    struct qm_hand_over x = qm_cpu_residual(f.cpu, ROWS);
     place(&f, 4, 6);
     embed(&f, ROWS);
-    double begin = qm_host_now(&f.clock);
-    f.device->begin(f.device, &f.batch);
-    qm_ticket sent = f.device->send(f.device, QM_HAND_RESIDUAL, &x);
+    double start = qm_host_now(&f.clock);
+    begin(&f);
+    qm_ticket sent = f.device->send(f.device, QM_HAND_RESIDUAL, x);
     enqueue(&f, 4, 6);
     qm_ticket back = receive(&f);
-    assert_true(qm_host_now(&f.clock) - begin < 60);
+    assert_true(qm_host_now(&f.clock) - start < 60);
     assert_int_equal(f.device->wait(f.device, sent, &err), QM_OK);
-    double at = qm_host_now(&f.clock) - begin;
+    double at = qm_host_now(&f.clock) - start;
     assert_true(at >= 100 && at < 160);
     f.clock.ahead += 500; /* what else the host does meanwhile */
     assert_int_equal(f.device->wait(f.device, back, &err), QM_OK);
-    at = qm_host_now(&f.clock) - begin;
+    at = qm_host_now(&f.clock) - start;
     assert_true(at >= 2200 && at < 2260);
     assert_int_equal(f.device->finish(f.device, &err), QM_OK);
-    assert_true(qm_host_now(&f.clock) - begin < 2260);
+    assert_true(qm_host_now(&f.clock) - start < 2260);
     fixture_close(&f);
 }
 
@@ -400,7 +511,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_enough), cmocka_unit_test(test_missed),         cmocka_unit_test(test_streamed),
         cmocka_unit_test(test_errors), cmocka_unit_test(test_fails_anywhere), cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_pages),  cmocka_unit_test(test_time),
+        cmocka_unit_test(test_pages),  cmocka_unit_test(test_hangs),          cmocka_unit_test(test_strict),
+        cmocka_unit_test(test_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
