@@ -30,7 +30,7 @@ static int open_batch(struct qm_engine *e, struct qm_error *err) {
     return qm_fail_memory(err, rows * sizeof *e->parts, "the batch of a step");
 }
 
-static int open_team(struct qm_engine *e, const struct qm_engine_options *o, struct qm_error *err) {
+static int create_team(struct qm_engine *e, const struct qm_engine_options *o, struct qm_error *err) {
     struct qm_topology own = {0};
     const struct qm_topology *t = o->topology ? o->topology : &own;
     int rc = o->topology ? QM_OK : qm_topology_load(&o->numa, &own, err);
@@ -51,6 +51,17 @@ static int open_team(struct qm_engine *e, const struct qm_engine_options *o, str
                                threads, t->cores);
     }
     qm_topology_free(&own);
+    return rc;
+}
+
+static int open_team(struct qm_engine *e, const struct qm_engine_options *o, struct qm_error *err) {
+    int rc = QM_OK;
+    if (o->beside) {
+        e->team = o->beside->team;
+        e->team_borrowed = true;
+    } else {
+        rc = create_team(e, o, err);
+    }
     if (rc)
         return rc;
     e->workload.threads = qm_team_threads(e->team);
@@ -180,7 +191,8 @@ void qm_engine_close(struct qm_engine *e) {
     qm_forward_free(&e->forward);
     qm_quiet_free(e->quiet);
     qm_power_cap_close(e->cap);
-    qm_team_destroy(e->team);
+    if (!e->team_borrowed)
+        qm_team_destroy(e->team);
     free(e->parts);
     free(e->token);
     free(e->logit_row);

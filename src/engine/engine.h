@@ -42,8 +42,10 @@ struct qm_device_setup {
 };
 
 struct qm_engine_options {
-    int threads;                        /* 0: one a physical core */
-    struct qm_numa numa;                /* nodes that compute and hold weights and KV */
+    struct qm_engine *beside; /* computes on that engine's threads, never at once with it, and is closed before it; what
+                               * follows of threads and nodes is then not looked at. NULL: threads of its own */
+    int threads;              /* 0: one a physical core */
+    struct qm_numa numa;      /* nodes that compute and hold weights and KV */
     const struct qm_topology *topology; /* to use instead of this machine's, of those nodes; NULL */
     enum qm_isa isa;                    /* qm_isa_auto() unless asked for */
     int64_t context;                    /* tokens of one sequence; 0: the model's maximum, or what fits in memory */

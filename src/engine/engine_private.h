@@ -17,6 +17,7 @@ struct qm_engine {
     struct qm_memory_table memory;
     enum qm_isa isa;
     struct qm_team *team;
+    bool team_borrowed;
     struct qm_home *homes; /* [nodes of the team] */
     struct qm_buf notes;
     struct qm_engine_load load;

@@ -113,7 +113,7 @@ static int draft(struct run *r) {
     /* while the engine looks for the fewest threads it compares steps of one token */
     if (!r->drafts || (qm_engine_quiet(g->engine, &quiet) && !quiet.found))
         return 0;
-    qm_speculated_offer(r->drafts, room - 1);
+    qm_speculated_offer(r->drafts, 1, room - 1);
     qm_speculation_choose(g->speculation, &r->drafts, 1, chunk - 1);
     int n = qm_speculated_chosen(r->drafts);
     qm_engine_pool(g->engine, &pool);

@@ -16,7 +16,7 @@ static void compose_decodes(struct qm_scheduler *s, int64_t *n) {
     for (int64_t i = 0; i < s->n_running; i++) {
         struct qm_scheduled *q = s->running[i];
         q->piece = 0;
-        qm_speculated_offer(q->speculated, 0);
+        qm_speculated_offer(q->speculated, 0, 0);
         if (q->state == QM_REQUEST_DECODE)
             *n += q->piece = scheduler_claim(s, q, 1);
     }
@@ -72,7 +72,7 @@ static void compose_drafts(struct qm_scheduler *s, int64_t decodes) {
             continue;
         int64_t left = q->most - q->told, room = s->context - q->n_tokens;
         qm_speculated_follow(q->speculated, 0, q->tokens, q->n_tokens);
-        qm_speculated_offer(q->speculated, left - 1 < room ? left - 1 : room);
+        qm_speculated_offer(q->speculated, decodes, left - 1 < room ? left - 1 : room);
         s->drafting[n++] = q->speculated;
     }
     qm_speculation_choose(s->o.speculation, s->drafting, n, most);

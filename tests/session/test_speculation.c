@@ -5,11 +5,15 @@
 #include <string.h>
 
 #include "session/draft/lookup.h"
+#include "session/draft/model.h"
+#include "session/draft/pair.h"
 #include "session/prefix_cache.h"
 #include "tests/support/load.h"
+#include "tests/support/model_files.h"
 #include "tests/support/reference.h"
 #include "tests/support/run_model.h"
 #include "tests/support/support.h"
+#include "tests/support/weight_files.h"
 
 static const int most[] = {1, 2, 3, 7, QM_DRAFT_MOST};
 
@@ -110,6 +114,135 @@ static void by_lookup(void **state) {
     place_close(&p);
 }
 
+/* A draft model beside the one that checks: itself, which is nearly always right where it is greedy, and others of the
+ * same vocabulary, with windows and experts. What it holds of a text follows what was accepted. */
+static void by_model(void **state) {
+    (void)state;
+    static const char *const drafts[] = {"qwen3", "gpt_oss", "mistral", "qwen3_moe"};
+    for (size_t i = 0; i < sizeof drafts / sizeof *drafts; i++)
+        for (int always = 0; always < 2; always++) {
+            struct place p;
+            struct run_model small;
+            struct qm_error err;
+            char dir[256];
+            place_open(&p, "tests/data/reference/qwen3", 2,
+                       (struct load_shape){.jobs = 6, .prompt_max = 150, .tokens_max = 40, .head = 60, .seed = 3});
+            snprintf(dir, sizeof dir, "tests/data/reference/%s", drafts[i]);
+            struct qm_draft_model *m;
+            run_model_open(&small, dir, NULL,
+                           (struct qm_engine_options){.beside = p.many.engine,
+                                                      .isa = run_model_isa(),
+                                                      .context = i == 1 ? 100 : 512, /* some texts are longer */
+                                                      .sequences = i == 2 ? 2 : 5,   /* fewer than texts */
+                                                      .chunk = 48,
+                                                      .kv_type = -1});
+            assert_ptr_equal(qm_engine_team(small.engine), qm_engine_team(p.many.engine));
+            assert_int_equal(qm_draft_model_new(small.engine, qm_engine_model(p.many.engine)->config.vocab, &m, &err),
+                             QM_OK);
+            struct qm_speculation *s = speculation(qm_draft_model_drafter(m), 7, always);
+            struct qm_scheduler_options o = {.engine = p.many.engine, .speculation = s};
+            struct qm_speculation_stats told;
+            load_run(p.load, &o, &(struct load_course){.seed = 1, .cancels = 20}, NULL);
+            load_run_alone(p.load, s);
+            qm_speculation_stats(s, &told);
+            assert_true(!always || told.drafted > 0);
+            if (always && i == 0) /* a third of the jobs is greedy */
+                assert_true(told.accepted * 8 > told.drafted);
+            assert_false(qm_draft_model_failed(m));
+            qm_speculation_free(s);
+            qm_draft_model_free(m);
+            run_model_close(&small);
+            place_close(&p);
+        }
+}
+
+/* A draft model whose logits are not finite drafts no more, and the answers go on. */
+static void broken_model(void **state) {
+    (void)state;
+    struct place p;
+    struct run_model small;
+    struct qm_error err;
+    struct qm_draft_model *m;
+    struct test_weights w;
+    char *dir = test_folder();
+    test_copy_model("tests/data/reference/qwen3_f32", dir);
+    test_weights_read(dir, &w);
+    struct test_weight *norm = test_weights_find(&w, "model.norm.weight");
+    assert_non_null(norm);
+    for (size_t i = 0; i < norm->bytes / sizeof(float); i++)
+        ((float *)(void *)norm->data)[i] = 3e38f;
+    test_weights_write(dir, &w);
+    place_open(&p, "tests/data/reference/qwen3", 2,
+               (struct load_shape){.jobs = 4, .prompt_max = 50, .tokens_max = 40, .endless = true, .seed = 3});
+    run_model_open(&small, dir, NULL,
+                   (struct qm_engine_options){.beside = p.many.engine,
+                                              .isa = run_model_isa(),
+                                              .context = 512,
+                                              .sequences = 5,
+                                              .chunk = 48,
+                                              .kv_type = -1});
+    assert_int_equal(qm_draft_model_new(small.engine, 512, &m, &err), QM_OK);
+    struct qm_speculation *s = speculation(qm_draft_model_drafter(m), 7, true);
+    struct qm_scheduler_options o = {.engine = p.many.engine, .speculation = s};
+    struct qm_speculation_stats told;
+    load_run(p.load, &o, &(struct load_course){.seed = 1}, NULL);
+    load_run_alone(p.load, s);
+    qm_speculation_stats(s, &told);
+    assert_int_equal(told.drafted, 0);
+    assert_true(qm_draft_model_failed(m));
+    qm_speculation_free(s);
+    qm_draft_model_free(m);
+    run_model_close(&small);
+    place_close(&p);
+    test_folder_remove(dir);
+}
+
+/* Lookup and a model together. */
+static void by_both(void **state) {
+    (void)state;
+    struct place p;
+    struct run_model small;
+    struct qm_error err;
+    struct qm_lookup *lookup;
+    struct qm_draft_model *m;
+    place_open(&p, "data/demo", 2,
+               (struct load_shape){.jobs = 6, .prompt_max = 60, .tokens_max = 120, .endless = true, .seed = 9});
+    run_model_open(
+        &small, "data/demo", NULL,
+        (struct qm_engine_options){
+            .threads = 1, .isa = run_model_isa(), .context = 512, .sequences = 5, .chunk = 48, .kv_type = -1});
+    assert_int_equal(qm_lookup_new(1 << 20, &lookup, &err), QM_OK);
+    assert_int_equal(qm_draft_model_new(small.engine, 1024, &m, &err), QM_OK);
+    struct qm_draft_pair pair = {qm_lookup_drafter(lookup), qm_draft_model_drafter(m)};
+    struct qm_speculation *s = speculation(qm_draft_pair_drafter(&pair), QM_DRAFT_MOST, true);
+    struct qm_scheduler_options o = {.engine = p.many.engine, .tokenizer = p.tokenizer, .speculation = s};
+    struct qm_speculation_stats told;
+    load_run(p.load, &o, &(struct load_course){.seed = 1}, NULL);
+    load_run_alone(p.load, s);
+    qm_speculation_stats(s, &told);
+    assert_true(told.accepted > 0);
+    qm_speculation_free(s);
+    qm_draft_model_free(m);
+    qm_lookup_free(lookup);
+    run_model_close(&small);
+    place_close(&p);
+}
+
+/* The first token that differs is named. */
+static void other_vocabulary(void **state) {
+    (void)state;
+    struct qm_tokenizer *a, *b;
+    struct qm_error err;
+    assert_int_equal(qm_tokenizer_load("data/demo", &a, &err), QM_OK);
+    assert_int_equal(qm_draft_model_check(a, a, &err), QM_OK);
+    assert_int_equal(qm_tokenizer_load("tests/data/tokenizers/small-c-bytelevel-flags", &b, &err), QM_OK);
+    assert_int_equal(qm_draft_model_check(a, b, &err), QM_INPUT);
+    assert_non_null(strstr(err.message, "id "));
+    assert_non_null(strstr(err.message, "expected"));
+    qm_tokenizer_free(a);
+    qm_tokenizer_free(b);
+}
+
 static void refused(void **state) {
     (void)state;
     struct qm_error err;
@@ -123,7 +256,9 @@ static void refused(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_model), cmocka_unit_test(demo),
-                                       cmocka_unit_test(by_lookup), cmocka_unit_test(refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_model),      cmocka_unit_test(demo),
+                                       cmocka_unit_test(by_lookup),        cmocka_unit_test(by_model),
+                                       cmocka_unit_test(by_both),          cmocka_unit_test(broken_model),
+                                       cmocka_unit_test(other_vocabulary), cmocka_unit_test(refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

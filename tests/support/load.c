@@ -373,7 +373,7 @@ static bool is_of(const struct text *t, const struct job *j) {
            memcmp(t->ids + prompt, j->alone.ids.data, (size_t)more * sizeof *t->ids) == 0;
 }
 
-static int propose(void *self, void *text, int most, struct qm_draft *out) {
+static int propose(void *self, void *text, const struct qm_draft_limit *limit, struct qm_draft *out) {
     struct load *l = self;
     const struct text *t = text;
     const struct job *j = NULL;
@@ -383,7 +383,7 @@ static int propose(void *self, void *text, int most, struct qm_draft *out) {
         fail_msg("a text of %d tokens is no job's", (int)t->n);
     int64_t vocab = qm_engine_model(l->alone)->config.vocab, known = (int64_t)j->alone.ids.len;
     int n = 0;
-    for (int64_t at = t->n - j->r.n_prompt; n < most; at++, n++) {
+    for (int64_t at = t->n - j->r.n_prompt; n < limit->most; at++, n++) {
         int32_t id = at < known ? j->alone.ids.data[at] : 0;
         if (below(&l->random, 100) >= l->right)
             id = (int32_t)((id + 1) % vocab);

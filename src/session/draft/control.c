@@ -4,6 +4,7 @@
 #include <math.h>
 
 enum {
+    PROBE = 16,     /* steps between drafts that are made to see whether they would pay again */
     FRESH = 64,     /* steps: how old a measurement without drafts may be while drafts are checked */
     FEW = 4,        /* measurements are no mean yet */
     NEAR = 8,       /* sequences are as good as measured where one eighth more or fewer were */
@@ -16,7 +17,9 @@ static const double growth = 0.005;                     /* of the credit, in the
 static const double fade_own = 31.0 / 32, fade_all = 511.0 / 512;
 static const double scale_weight = 1.0 / 8, shape_weight = 1.0 / 16;
 static const double most_off = 0.5; /* of what was expected, that one measurement counts for */
-static const double first_right[QM_DRAFT_CLASSES] = {0.15, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9};
+static const double first_right[QM_DRAFT_CLASSES] = {0.15, 0.3,  0.4, 0.5, 0.6, 0.7, 0.8, 0.9,
+                                                     0.15, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95};
+static const double probe_credit = 0.3; /* of the most: what must be there for a draft that is only compared */
 
 void qm_draft_control_init(struct qm_draft_control *c) {
     *c = (struct qm_draft_control){.scale = 1};
@@ -124,6 +127,51 @@ void qm_draft_seen(struct qm_draft_control *c, struct qm_draft_record *record, i
     count(&record->right[confidence], &record->all[confidence], right, fade_own);
 }
 
+void qm_draft_chances(const struct qm_draft_control *c, const struct qm_draft_record *own, double *right) {
+    for (int i = 0; i < QM_DRAFT_CLASSES; i++)
+        right[i] = chance(c, own, i);
+}
+
+/* ---- how much to draft ---- */
+
+/* How often drafts of these classes were right, as often as each came. */
+static double mean_chance(const struct qm_draft_control *c, const struct qm_draft_record *own, int first, int classes) {
+    double right = 0, all = 0;
+    for (int i = first; i < first + classes; i++) {
+        double seen = own->all[i] + c->record.all[i] / OWN_WEIGHT;
+        right += seen * chance(c, own, i);
+        all += seen;
+    }
+    return right / all;
+}
+
+void qm_draft_afford(struct qm_draft_control *c, int n, const struct qm_draft_record *own, double seconds,
+                     struct qm_draft_limit *limit) {
+    int most = limit->most;
+    limit->computed = 0;
+    if (n < 1 || n >= QM_DRAFT_ROWS || !fresh(c, n))
+        return;
+    double without = qm_draft_seconds(c, n), p = mean_chance(c, own, QM_DRAFT_LOOKUP_CLASSES, QM_DRAFT_MODEL_CLASSES);
+    double tokens = 0, so_far = 1, best = 0;
+    int rows = QM_DRAFT_ROWS - n < most ? QM_DRAFT_ROWS - n : most;
+    for (int k = 1; k <= rows; k++) {
+        double more = k * seconds + most_seconds(c, n, n + k) - without;
+        so_far *= p;
+        tokens += so_far;
+        double worth = tokens * without / n - k * seconds - (least_seconds(c, n + k) - without);
+        if (more > c->credit)
+            break;
+        if (worth > best * margin) {
+            best = worth;
+            limit->computed = k;
+        }
+    }
+    /* beyond this the next token's chance is not worth its time */
+    limit->least = seconds * n / (without * p);
+    if (!limit->computed && c->steps % PROBE == 0 && seconds < c->credit - (1 - probe_credit) * most_credit * without)
+        limit->computed = 1;
+}
+
 /* ---- the choice ---- */
 
 struct next {
@@ -174,7 +222,7 @@ void qm_draft_choose(struct qm_draft_control *c, struct qm_draft_offer *offers, 
         offers[order[--taken]].chosen--;
 }
 
-void qm_draft_took(struct qm_draft_control *c, int n, int drafts, int right, double seconds) {
+void qm_draft_took(struct qm_draft_control *c, int n, int drafts, int right, double seconds, double drafting) {
     if (n < 1 || n + drafts > QM_DRAFT_ROWS || !(seconds > 0))
         return;
     double most = drafts && c->begun ? most_seconds(c, n, n + drafts) : seconds;
@@ -189,8 +237,7 @@ void qm_draft_took(struct qm_draft_control *c, int n, int drafts, int right, dou
     }
     double worth = without * (n + right) / n; /* what these tokens take without drafts */
     c->credit += growth * worth;
-    if (drafts)
-        c->credit += worth - took;
+    c->credit += (drafts ? worth - took : 0) - drafting;
     double limit = most_credit * without;
     c->credit = c->credit > limit ? limit : c->credit < -limit ? -limit : c->credit;
 }

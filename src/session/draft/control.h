@@ -54,9 +54,17 @@ void qm_draft_control_init(struct qm_draft_control *c);
 /* For a step of one token of each of n sequences and nothing else: sets `chosen` of all n offers, whose sum is at most
  * `most`. */
 void qm_draft_choose(struct qm_draft_control *c, struct qm_draft_offer *offers, int n, int most);
-/* Such a step of n sequences checked so many drafts, of which so many were right, in so many seconds. Every step of
+/* For a drafter that takes time, `seconds` a token, before such a step: how much one of the n sequences should draft,
+ * `computed` and `least` for at most limit->most. 0 where it would not pay, but for one token now and then, to notice
+ * when it does. */
+void qm_draft_afford(struct qm_draft_control *c, int n, const struct qm_draft_record *own, double seconds,
+                     struct qm_draft_limit *limit);
+/* [QM_DRAFT_CLASSES] how often each class is right, of this sequence's and of all drafts. */
+void qm_draft_chances(const struct qm_draft_control *c, const struct qm_draft_record *own, double *right);
+/* Such a step of n sequences checked so many drafts, of which so many were right, in so many seconds, after so many
+ * seconds of drafting. Every step of
  * that kind is to be reported, also without drafts. */
-void qm_draft_took(struct qm_draft_control *c, int n, int drafts, int right, double seconds);
+void qm_draft_took(struct qm_draft_control *c, int n, int drafts, int right, double seconds, double drafting);
 /* A draft of that confidence was followed by what it should say: whether it was checked by the model or only compared
  * with what was generated without it. */
 void qm_draft_seen(struct qm_draft_control *c, struct qm_draft_record *record, int confidence, bool right);

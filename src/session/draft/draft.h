@@ -9,13 +9,27 @@
 #include "base/error.h"
 
 enum {
-    QM_DRAFT_MOST = 16,   /* tokens drafted for one sequence's part of a step, at most */
-    QM_DRAFT_CLASSES = 8, /* of confidence, 0 the least; how often a class is right is learned while it runs */
+    QM_DRAFT_MOST = 16, /* tokens drafted for one sequence's part of a step, at most */
+    /* Of confidence; how often a class is right is learned while it runs. A drafter uses a range of its own, in which
+     * the first is the least. */
+    QM_DRAFT_LOOKUP_CLASSES = 8,
+    QM_DRAFT_MODEL_CLASSES = 8,
+    QM_DRAFT_CLASSES = QM_DRAFT_LOOKUP_CLASSES + QM_DRAFT_MODEL_CLASSES,
 };
 
 struct qm_draft {
     int32_t id;
     int confidence; /* 0..QM_DRAFT_CLASSES - 1 */
+};
+
+/* How far a draft goes. */
+struct qm_draft_limit {
+    int most; /* 0..QM_DRAFT_MOST */
+    /* A drafter that takes time drafts at most `computed` tokens, and ends behind one at which the chance that all so
+     * far are right has come below `least`. */
+    int computed;
+    double least;
+    const double *right; /* [QM_DRAFT_CLASSES] how often each class was right */
 };
 
 /* A kind of drafter. What it keeps of one text (a prompt and the answer that is being written) is a `text`. One
@@ -27,8 +41,11 @@ struct qm_drafter {
     /* The text's next tokens, which are sure: of the prompt, then of the answer as they are accepted. Allocates
      * nothing. */
     void (*append)(void *self, void *text, const int32_t *ids, int64_t n);
-    /* At most `most` (0..QM_DRAFT_MOST) tokens that may follow the text; returns how many. Allocates nothing. */
-    int (*propose)(void *self, void *text, int most, struct qm_draft *out);
+    /* Tokens that may follow the text; returns how many. Allocates nothing. */
+    int (*propose)(void *self, void *text, const struct qm_draft_limit *limit, struct qm_draft *out);
+    /* Seconds that one more drafted token takes, as measured; and those taken since it was asked last. NULL: none. */
+    double (*seconds)(const void *self);
+    double (*spent)(void *self);
 };
 
 #endif

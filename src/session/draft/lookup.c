@@ -291,19 +291,19 @@ static int find(const struct qm_lookup *l, const struct text *t, uint32_t *where
 
 /* By the length of the match. */
 static int confidence(int n) {
-    static const int from[QM_DRAFT_CLASSES] = {0, 3, 4, 6, 9, 13, 20, MATCH};
+    static const int from[QM_DRAFT_LOOKUP_CLASSES] = {0, 3, 4, 6, 9, 13, 20, MATCH};
     int c = 0;
-    while (c + 1 < QM_DRAFT_CLASSES && n >= from[c + 1])
+    while (c + 1 < QM_DRAFT_LOOKUP_CLASSES && n >= from[c + 1])
         c++;
     return c;
 }
 
-static int propose(void *self, void *text, int most, struct qm_draft *out) {
+static int propose(void *self, void *text, const struct qm_draft_limit *limit, struct qm_draft *out) {
     const struct qm_lookup *l = self;
     const struct text *t = text;
     uint32_t place = NONE;
     int matched = find(l, t, &place), n = 0, lap = 0;
-    while (matched && n < most) {
+    while (matched && n < limit->most) {
         if (!lap && place == t->last) /* the text repeats itself up to its end, and may go on so */
             lap = n;
         if (lap) {

@@ -76,12 +76,21 @@ void qm_speculated_follow(struct qm_speculated *p, int64_t from, const int32_t *
     p->n = from + n;
 }
 
-void qm_speculated_offer(struct qm_speculated *p, int64_t most) {
+void qm_speculated_offer(struct qm_speculated *p, int64_t n, int64_t most) {
     if (!p)
         return;
-    most = most < p->s->o.most ? most : p->s->o.most;
-    p->chosen = 0;
-    p->offered = most > 0 ? p->s->o.drafter.propose(p->s->o.drafter.self, p->text, (int)most, p->drafts) : 0;
+    const struct qm_drafter *d = &p->s->o.drafter;
+    double right[QM_DRAFT_CLASSES];
+    struct qm_draft_limit limit = {.most = most < p->s->o.most ? (int)most : p->s->o.most, .right = right};
+    p->offered = p->chosen = 0;
+    if (limit.most <= 0)
+        return;
+    qm_draft_chances(&p->s->control, &p->record, right);
+    limit.computed = limit.most;
+    if (d->seconds && !p->s->o.always)
+        qm_draft_afford(&p->s->control, (int)(n < QM_DRAFT_ROWS ? n : QM_DRAFT_ROWS), &p->record, d->seconds(d->self),
+                        &limit);
+    p->offered = d->propose(d->self, p->text, &limit, p->drafts);
 }
 
 static void choose_all(struct qm_speculated *const *p, int64_t n, int64_t most) {
@@ -146,8 +155,10 @@ void qm_speculated_drawn(struct qm_speculated *p, const int32_t *tokens, int n) 
 void qm_speculation_took(struct qm_speculation *s, int64_t n, double seconds) {
     if (!s)
         return;
+    double drafting = s->o.drafter.spent ? s->o.drafter.spent(s->o.drafter.self) : 0;
+    s->stats.saved -= drafting;
     if (n > 0 && n + s->checked <= QM_DRAFT_ROWS) {
-        qm_draft_took(&s->control, (int)n, s->checked, s->right, seconds);
+        qm_draft_took(&s->control, (int)n, s->checked, s->right, seconds, drafting);
         double without = qm_draft_seconds(&s->control, (int)n);
         if (s->checked && without > 0)
             s->stats.saved +=

@@ -42,9 +42,9 @@ void qm_speculated_close(struct qm_speculated *p);
 /* tokens[0..n) are sure: of the prompt, and of what was generated; the first is the text's number `from`, which it has
  * come to already. Only what was added since the last call is looked at. */
 void qm_speculated_follow(struct qm_speculated *p, int64_t from, const int32_t *tokens, int64_t n);
-/* Drafts for the next step, at most so many of them: a step takes at least one token less than may still be generated.
- */
-void qm_speculated_offer(struct qm_speculated *p, int64_t most);
+/* Drafts for the next step, of n sequences, at most so many: a step drafts at least one token less than may still be
+ * generated. */
+void qm_speculated_offer(struct qm_speculated *p, int64_t n, int64_t most);
 /* For a step of the last tokens of n sequences: how many of each one's offered drafts it checks, `most` in all. NULLs
  * among them have none. */
 void qm_speculation_choose(struct qm_speculation *s, struct qm_speculated *const *p, int64_t n, int64_t most);

@@ -70,8 +70,8 @@ static bool fickle(int64_t token, int *confidence, bool trusted) {
 }
 static bool honest(int64_t token, int *confidence, bool trusted) {
     (void)token, (void)trusted;
-    *confidence = (int)(uniform() * QM_DRAFT_CLASSES);
-    return uniform() < (*confidence + 1.0) / (QM_DRAFT_CLASSES + 1);
+    *confidence = (int)(uniform() * QM_DRAFT_LOOKUP_CLASSES);
+    return uniform() < (*confidence + 1.0) / (QM_DRAFT_LOOKUP_CLASSES + 1);
 }
 
 /* Seconds that so many tokens take; *best: with the best fixed number of drafts for p_right. */
@@ -96,7 +96,42 @@ static double run(cost_fn *cost, text_fn *text, int64_t tokens, struct qm_draft_
         seconds += took;
         for (int i = 0; i <= accepted && i < QM_DRAFT_MOST; i++)
             qm_draft_seen(c, &record, drafts[i].confidence, right[i]);
-        qm_draft_took(c, 1, k, accepted, took);
+        qm_draft_took(c, 1, k, accepted, took, 0);
+        token += 1 + accepted;
+    }
+    return seconds;
+}
+
+/* The same where each drafted token takes `each` seconds, right with probability p after a start of `good` tokens at
+ * .9. */
+static double run_computed(cost_fn *cost, double each, double p, int64_t good, int64_t tokens,
+                           struct qm_draft_control *c, int64_t *drafted) {
+    struct qm_draft_record record = {0};
+    double seconds = 0, chances[QM_DRAFT_CLASSES];
+    for (int64_t token = 0; token < tokens;) {
+        struct qm_draft drafts[QM_DRAFT_MOST];
+        bool right[QM_DRAFT_MOST];
+        struct qm_draft_limit limit = {.most = QM_DRAFT_MOST, .right = chances};
+        qm_draft_chances(c, &record, chances);
+        qm_draft_afford(c, 1, &record, each, &limit);
+        int n = 0;
+        double chance = 1;
+        while (n < limit.computed && (n == 0 || chance >= limit.least)) {
+            drafts[n].confidence = QM_DRAFT_LOOKUP_CLASSES + (uniform() < 0.5 ? 3 : 6);
+            right[n] = uniform() < (token + n < good ? 0.9 : p);
+            chance *= chances[drafts[n++].confidence];
+        }
+        struct qm_draft_offer offer = {.drafts = drafts, .n = n, .record = &record};
+        qm_draft_choose(c, &offer, 1, QM_DRAFT_MOST);
+        int k = offer.chosen, accepted = 0;
+        while (accepted < k && right[accepted])
+            accepted++;
+        double took = cost(1 + k, token);
+        seconds += took + n * each;
+        *drafted += n;
+        for (int i = 0; i <= accepted && i < n; i++)
+            qm_draft_seen(c, &record, drafts[i].confidence, right[i]);
+        qm_draft_took(c, 1, k, accepted, took, n * each);
         token += 1 + accepted;
     }
     return seconds;
@@ -173,6 +208,36 @@ static void near_the_best(void **unused) {
         }
 }
 
+/* A draft model that takes a tenth of a step a token: used where it pays, hardly where not, and again when it does. */
+static void computed_drafts(void **unused) {
+    (void)unused;
+    static const struct { double p, most; } cases[] = {{0, 1.02}, {0.1, 1.02}, {0.6, 0.75}, {0.8, 0.52}, {0.95, 0.35}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (uint64_t seed = 1; seed <= 20; seed++) {
+            struct qm_draft_control c;
+            int64_t drafted = 0;
+            qm_draft_control_init(&c);
+            state = seed;
+            double seconds = run_computed(flat, 0.1, cases[i].p, 0, 1000, &c, &drafted);
+            if (seconds > cases[i].most * 1000)
+                print_error("p %.2f, seed %d: %.0f seconds, %.0f without drafts\n", cases[i].p, (int)seed, seconds,
+                            1000.0);
+            assert_true(seconds <= cases[i].most * 1000);
+            assert_true(drafted > 0);
+        }
+    struct qm_draft_control c;
+    int64_t drafted = 0;
+    qm_draft_control_init(&c);
+    state = 5;
+    run_computed(flat, 0.1, 0, 0, 2000, &c, &drafted);
+    assert_true(drafted < 400);
+    assert_true(run_computed(flat, 0.1, 0.9, 0, 2000, &c, &drafted) < 0.6 * 2000);
+    /* as dear as a step: never */
+    qm_draft_control_init(&c);
+    drafted = 0;
+    assert_true(run_computed(flat, 1, 0.95, 0, 1000, &c, &drafted) <= 1.02 * 1000);
+}
+
 /* A machine that others use: steps take up to ten times as long now and then. What pays is still found. */
 static void in_noise(void **unused) {
     (void)unused;
@@ -212,7 +277,7 @@ static void shares(void **unused) {
     struct qm_draft_control c;
     qm_draft_control_init(&c);
     for (int i = 0; i < 50; i++)
-        qm_draft_took(&c, 4, 0, 0, flat(4, 0));
+        qm_draft_took(&c, 4, 0, 0, flat(4, 0), 0);
     struct qm_draft sure[QM_DRAFT_MOST], unsure[QM_DRAFT_MOST];
     for (int i = 0; i < QM_DRAFT_MOST; i++) {
         sure[i] = (struct qm_draft){.id = i, .confidence = 7};
@@ -249,7 +314,7 @@ static void measures_without(void **unused) {
     for (int i = 0; i < 500; i++) {
         qm_draft_choose(&c, &offer, 1, 4);
         plain += offer.chosen == 0;
-        qm_draft_took(&c, 1, offer.chosen, offer.chosen, flat(1 + offer.chosen, 0));
+        qm_draft_took(&c, 1, offer.chosen, offer.chosen, flat(1 + offer.chosen, 0), 0);
         for (int j = 0; j < offer.chosen; j++)
             qm_draft_seen(&c, &record, 7, true);
     }
@@ -261,27 +326,27 @@ static void odd_numbers(void **unused) {
     (void)unused;
     struct qm_draft_control c;
     qm_draft_control_init(&c);
-    qm_draft_took(&c, 1, 0, 0, 0);
-    qm_draft_took(&c, 1, 0, 0, -1);
-    qm_draft_took(&c, 1, 0, 0, NAN);
-    qm_draft_took(&c, 0, 0, 0, 1);
-    qm_draft_took(&c, QM_DRAFT_ROWS, 1, 0, 1);
+    qm_draft_took(&c, 1, 0, 0, 0, 0);
+    qm_draft_took(&c, 1, 0, 0, -1, 0);
+    qm_draft_took(&c, 1, 0, 0, NAN, 0);
+    qm_draft_took(&c, 0, 0, 0, 1, 0);
+    qm_draft_took(&c, QM_DRAFT_ROWS, 1, 0, 1, 0);
     assert_true(qm_draft_seconds(&c, 1) == 0);
     assert_true(qm_draft_seconds(&c, 0) == 0);
     assert_true(qm_draft_seconds(&c, QM_DRAFT_ROWS + 1) == 0);
-    qm_draft_took(&c, 1, 0, 0, 1e-9);
-    qm_draft_took(&c, 1, 0, 0, 1e9);
+    qm_draft_took(&c, 1, 0, 0, 1e-9, 0);
+    qm_draft_took(&c, 1, 0, 0, 1e9, 0);
     assert_true(isfinite(qm_draft_seconds(&c, 1)) && qm_draft_seconds(&c, 1) > 0);
     /* more rows never cost less */
-    qm_draft_took(&c, 1, 4, 4, 1e-12);
+    qm_draft_took(&c, 1, 4, 4, 1e-12, 0);
     for (int rows = 2; rows <= QM_DRAFT_ROWS; rows++)
         assert_true(qm_draft_seconds(&c, rows) >= qm_draft_seconds(&c, rows - 1));
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(never_much_slower), cmocka_unit_test(near_the_best), cmocka_unit_test(in_noise),
-        cmocka_unit_test(comes_back),        cmocka_unit_test(shares),        cmocka_unit_test(measures_without),
-        cmocka_unit_test(odd_numbers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(never_much_slower), cmocka_unit_test(near_the_best),
+                                       cmocka_unit_test(computed_drafts),   cmocka_unit_test(in_noise),
+                                       cmocka_unit_test(comes_back),        cmocka_unit_test(shares),
+                                       cmocka_unit_test(measures_without),  cmocka_unit_test(odd_numbers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,6 +26,11 @@ static struct fixture open(uint64_t bytes) {
     return f;
 }
 
+static int draft(struct fixture *f, void *text, int most, struct qm_draft *out) {
+    const struct qm_draft_limit limit = {.most = most};
+    return f->d.propose(f->d.self, text, &limit, out);
+}
+
 static void *open_text(struct fixture *f) {
     void *text;
     struct qm_error err;
@@ -72,7 +77,7 @@ static void as_a_search(void **unused) {
         for (int64_t i = 0; i < N; i++) {
             f.d.append(f.d.self, t, &text[i], 1);
             struct qm_draft out[QM_DRAFT_MOST];
-            int n = f.d.propose(f.d.self, t, QM_DRAFT_MOST, out);
+            int n = draft(&f, t, QM_DRAFT_MOST, out);
             bool follows;
             int places;
             int most = longest(text, i + 1, n ? out[0].id : -1, 0, &follows, &places);
@@ -117,7 +122,7 @@ static void pieces(void **unused) {
         g.d.append(g.d.self, u, text + i, n);
         i += n;
     }
-    int n = f.d.propose(f.d.self, t, QM_DRAFT_MOST, one), m = g.d.propose(g.d.self, u, QM_DRAFT_MOST, other);
+    int n = draft(&f, t, QM_DRAFT_MOST, one), m = draft(&g, u, QM_DRAFT_MOST, other);
     assert_int_equal(n, m);
     for (int i = 0; i < n; i++)
         assert_int_equal(one[i].id, other[i].id);
@@ -136,13 +141,13 @@ static void repeats(void **unused) {
     struct qm_draft out[QM_DRAFT_MOST];
     for (int i = 0; i < 3; i++)
         f.d.append(f.d.self, t, period, 5);
-    assert_int_equal(f.d.propose(f.d.self, t, QM_DRAFT_MOST, out), QM_DRAFT_MOST);
+    assert_int_equal(draft(&f, t, QM_DRAFT_MOST, out), QM_DRAFT_MOST);
     for (int i = 0; i < QM_DRAFT_MOST; i++)
         assert_int_equal(out[i].id, period[i % 5]);
     for (int i = 1; i < QM_DRAFT_MOST; i++) /* a longer match is more confident */
         assert_true(out[i].confidence >= out[i - 1].confidence);
-    assert_int_equal(f.d.propose(f.d.self, t, 3, out), 3);
-    assert_int_equal(f.d.propose(f.d.self, t, 0, out), 0);
+    assert_int_equal(draft(&f, t, 3, out), 3);
+    assert_int_equal(draft(&f, t, 0, out), 0);
     f.d.close(f.d.self, t);
     qm_lookup_free(f.lookup);
 }
@@ -152,11 +157,11 @@ static void nothing_yet(void **unused) {
     struct fixture f = open(0);
     void *t = open_text(&f);
     struct qm_draft out[QM_DRAFT_MOST];
-    assert_int_equal(f.d.propose(f.d.self, t, QM_DRAFT_MOST, out), 0);
+    assert_int_equal(draft(&f, t, QM_DRAFT_MOST, out), 0);
     static const int32_t ids[] = {1, 2, 3, 4, 5, 6};
     for (int i = 0; i < 6; i++) {
         f.d.append(f.d.self, t, &ids[i], 1);
-        assert_int_equal(f.d.propose(f.d.self, t, QM_DRAFT_MOST, out), 0);
+        assert_int_equal(draft(&f, t, QM_DRAFT_MOST, out), 0);
     }
     f.d.close(f.d.self, t);
     qm_lookup_free(f.lookup);
@@ -181,13 +186,13 @@ static void shared_beginning(void **unused) {
         f.d.append(f.d.self, t, question, 20);
         int from = below(DOCUMENT - 40); /* then it quotes */
         f.d.append(f.d.self, t, document + from, 4);
-        assert_int_equal(f.d.propose(f.d.self, t, 10, out), 10);
+        assert_int_equal(draft(&f, t, 10, out), 10);
         for (int i = 0; i < 10; i++)
             assert_int_equal(out[i].id, document[from + 4 + i]);
         if (row) { /* what the first said */
             static const int32_t said[] = {40001, 40002, 40003};
             f.d.append(f.d.self, t, said, 3);
-            assert_true(f.d.propose(f.d.self, t, 2, out) == 2);
+            assert_true(draft(&f, t, 2, out) == 2);
             assert_int_equal(out[0].id, 40004);
             assert_int_equal(out[1].id, 40005);
         } else {
@@ -217,7 +222,7 @@ static void written_over(void **unused) {
             piece[i] = below(3) ? below(6) : i;
         f.d.append(f.d.self, t, piece, n);
         done += n;
-        int drafted = f.d.propose(f.d.self, texts[below(TEXTS)], QM_DRAFT_MOST, out);
+        int drafted = draft(&f, texts[below(TEXTS)], QM_DRAFT_MOST, out);
         assert_in_range(drafted, 0, QM_DRAFT_MOST);
         for (int i = 0; i < drafted; i++) {
             assert_in_range(out[i].id, 0, 299);
@@ -235,7 +240,7 @@ static void written_over(void **unused) {
         piece[i] = 1000 + i;
     f.d.append(f.d.self, t, piece, 12);
     f.d.append(f.d.self, t, piece, 5);
-    assert_int_equal(f.d.propose(f.d.self, t, 4, out), 4);
+    assert_int_equal(draft(&f, t, 4, out), 4);
     for (int i = 0; i < 4; i++)
         assert_int_equal(out[i].id, 1005 + i);
     for (int i = 0; i < TEXTS; i++)
