@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 #include "protocol/request.h"
-#include "text/reasoning.h"
+#include "text/chat_prompt.h"
 
 struct qm_openai_part {
     bool done;
@@ -28,11 +28,10 @@ struct qm_openai_request {
     struct qm_logit_bias *biases;
     char **stop; /* [decoding.n_stop] */
     int32_t stop_ids[QM_MAX_STOP_IDS];
-    bool stream, base64, tools, echo;
-    bool one_call;         /* "parallel_tool_calls": false */
-    struct qm_buf *echoed; /* [n_prompts] their texts, with echo */
-    enum qm_reasoning_format reasoning;
-    bool reasoning_opened;
+    bool stream, base64, echo;
+    bool one_call;                /* "parallel_tool_calls": false */
+    struct qm_buf *echoed;        /* [n_prompts] their texts, with echo */
+    struct qm_answer_form form;   /* of chat; else nothing is told apart */
     struct qm_openai_part *parts; /* [n_prompts * choices] */
 };
 
@@ -40,8 +39,6 @@ struct qm_openai_request {
 int qm_openai_check_fields(enum qm_endpoint endpoint, const json_t *body, struct qm_error *err);
 /* The chat prompt: messages rendered by the model's template, as tokens; prompts[0]. */
 int qm_openai_chat_prompt(struct qm_openai_request *r, const json_t *body, struct qm_error *err);
-/* Whether the model is told of tools: there are some, and "tool_choice" does not say "none". */
-bool qm_openai_has_tools(const json_t *body);
 /* "prompt" or "input": a string, a list of strings, of token ids, or of lists of token ids. */
 int qm_openai_text_prompts(struct qm_openai_request *r, const json_t *body, const char *key, struct qm_error *err);
 

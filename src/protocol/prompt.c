@@ -5,11 +5,6 @@
 #include "base/json.h"
 #include "protocol/internal.h"
 
-bool qm_openai_has_tools(const json_t *body) {
-    const char *choice = json_string_value(json_object_get(body, "tool_choice"));
-    return json_array_size(json_object_get(body, "tools")) && !(choice && !strcmp(choice, "none"));
-}
-
 static int add_prompts(struct qm_openai_request *r, size_t n, struct qm_error *err) {
     if (!(r->prompts = calloc(n, sizeof *r->prompts)))
         return qm_fail_memory(err, n * sizeof *r->prompts, "the prompts of a request");
@@ -19,28 +14,8 @@ static int add_prompts(struct qm_openai_request *r, size_t n, struct qm_error *e
     return QM_OK;
 }
 
-static int encode(struct qm_openai_request *r, const char *text, size_t len, bool add_special, int at,
-                  struct qm_error *err) {
-    const struct qm_tokenizer *t = r->context->tokenizer;
-    int rc = qm_tokenizer_encode(t, text, len, add_special, true, &r->prompts[at], err);
-    return rc ? rc : qm_tokenizer_check_ids(t, &r->prompts[at], r->context->vocab, "the prompt", err);
-}
-
-static int render(struct qm_openai_request *r, const json_t *body, bool add_special, struct qm_error *err) {
-    struct qm_buf text = {0};
-    int rc = qm_chat_prompt(r->context->chat, body, r->context->now, &text, err);
-    if (!rc)
-        rc = qm_buf_reserve(&text, 0, err);
-    if (!rc) {
-        bool keep_special;
-        r->reasoning = qm_reasoning_detect(r->context->tokenizer, &keep_special);
-        r->reasoning_opened = qm_reasoning_opened(text.data, text.len);
-        r->decoding.skip_special = r->decoding.skip_special && !keep_special;
-        r->tools = qm_openai_has_tools(body);
-        rc = encode(r, text.data, text.len, add_special, 0, err);
-    }
-    qm_buf_free(&text);
-    return rc;
+static int check_ids(const struct qm_openai_request *r, int at, struct qm_error *err) {
+    return qm_tokenizer_check_ids(r->context->tokenizer, &r->prompts[at], r->context->vocab, "the prompt", err);
 }
 
 int qm_openai_chat_prompt(struct qm_openai_request *r, const json_t *body, struct qm_error *err) {
@@ -55,7 +30,14 @@ int qm_openai_chat_prompt(struct qm_openai_request *r, const json_t *body, struc
     r->one_call = !parallel;
     if (!rc)
         rc = add_prompts(r, 1, err);
-    return rc ? rc : render(r, body, add_special, err);
+    const struct qm_chat_input in = {.chat = r->context->chat,
+                                     .tokenizer = r->context->tokenizer,
+                                     .body = body,
+                                     .now = r->context->now,
+                                     .add_special = add_special};
+    rc = rc ? rc : qm_chat_tokens(&in, &r->prompts[0], &r->form, err);
+    r->decoding.skip_special = r->decoding.skip_special && !r->form.keep_special;
+    return rc ? rc : check_ids(r, 0, err);
 }
 
 static int take_ids(struct qm_openai_request *r, const json_t *list, int at, struct qm_error *err) {
@@ -81,12 +63,16 @@ static int take_prompt(struct qm_openai_request *r, const json_t *value, bool ad
                                      r->decoding.skip_special, &r->echoed[at], err);
         return rc;
     }
-    if (!json_is_string(value))
+    const char *text = json_string_value(value);
+    size_t len = json_string_length(value);
+    if (!text)
         return qm_fail(err, QM_INPUT, "prompt %d must be a string or a list of token ids, found %s", at,
                        qm_json_type_name(value));
     if (r->echo)
-        rc = qm_buf_add(&r->echoed[at], json_string_value(value), json_string_length(value), err);
-    return rc ? rc : encode(r, json_string_value(value), json_string_length(value), add_special, at, err);
+        rc = qm_buf_add(&r->echoed[at], text, len, err);
+    if (!rc)
+        rc = qm_tokenizer_encode(r->context->tokenizer, text, len, add_special, true, &r->prompts[at], err);
+    return rc ? rc : check_ids(r, at, err);
 }
 
 int qm_openai_text_prompts(struct qm_openai_request *r, const json_t *body, const char *key, struct qm_error *err) {

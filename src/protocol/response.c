@@ -11,7 +11,7 @@
 /* More of a part's text. */
 static int take_text(const struct qm_openai_request *r, struct qm_openai_part *p, const char *text, size_t len,
                      struct qm_error *err) {
-    int rc = p->reasoning ? QM_OK : qm_reasoning_new(r->reasoning, r->reasoning_opened, &p->reasoning, err);
+    int rc = p->reasoning ? QM_OK : qm_reasoning_new(r->form.format, r->form.opened, &p->reasoning, err);
     p->seen += len;
     return rc ? rc : qm_reasoning_push(p->reasoning, text, len, NULL, NULL, err);
 }
@@ -75,7 +75,7 @@ static int split_calls(const struct qm_openai_request *r, const struct qm_openai
     int rc = QM_OK;
     *calls = NULL;
     snprintf(of, sizeof of, "%.100s_%d", id, index);
-    if (r->tools)
+    if (r->form.tools)
         rc = qm_tool_calls(text->len ? text->data : "", text->len, of, calls, &rest, err);
     while (r->one_call && json_array_size(*calls) > 1) /* as vLLM: the first is the answer */
         json_array_remove(*calls, json_array_size(*calls) - 1);

@@ -18,8 +18,6 @@ struct qm_conversation {
     json_t *kwargs, *messages;
     struct qm_sequence *sequence;
     struct qm_ids held; /* what the sequence holds */
-    enum qm_reasoning_format format;
-    bool keep_special;
 };
 
 int qm_conversation_new(struct qm_engine *engine, const struct qm_tokenizer *tokenizer, const struct qm_chat *chat,
@@ -33,7 +31,6 @@ int qm_conversation_new(struct qm_engine *engine, const struct qm_tokenizer *tok
                                   .chat = chat,
                                   .kwargs = json_incref(template_kwargs),
                                   .messages = json_array()};
-    c->format = qm_reasoning_detect(tokenizer, &c->keep_special);
     int rc = c->messages ? QM_OK : qm_fail_memory(err, sizeof *c, "a conversation");
     if (!rc)
         rc = qm_sequence_open(engine, &c->sequence, err);
@@ -80,25 +77,13 @@ void qm_conversation_cut(struct qm_conversation *c, size_t n) {
         json_array_remove(c->messages, i - 1);
 }
 
-/* The prompt's tokens, and whether it ends with an open block of reasoning. */
-static int make_prompt(const struct qm_conversation *c, const struct qm_turn *turn, struct qm_ids *ids, bool *opened,
-                       struct qm_error *err) {
-    struct qm_buf text = {0};
-    struct tm local;
-    const struct tm *now = turn->now;
-    if (!now) {
-        time_t t = time(NULL);
-        now = localtime_r(&t, &local);
-    }
+static int make_prompt(const struct qm_conversation *c, const struct qm_turn *turn, struct qm_ids *ids,
+                       struct qm_answer_form *form, struct qm_error *err) {
     json_t *body = json_pack("{s:O, s:O*}", "messages", c->messages, "chat_template_kwargs", c->kwargs);
-    int rc = body ? qm_chat_prompt(c->chat, body, now, &text, err) : qm_fail_memory(err, 0, "a request");
+    const struct qm_chat_input in = {
+        .chat = c->chat, .tokenizer = c->tokenizer, .body = body, .now = turn->now, .interrupt = turn->interrupt};
+    int rc = body ? qm_chat_tokens(&in, ids, form, err) : qm_fail_memory(err, 0, "a request");
     json_decref(body);
-    if (!rc && (rc = qm_buf_reserve(&text, 0, err)) == QM_OK) {
-        *opened = qm_reasoning_opened(text.data, text.len);
-        /* The template writes the tokens that begin a text itself. */
-        rc = qm_tokenizer_encode_until(c->tokenizer, text.data, text.len, false, true, turn->interrupt, ids, err);
-    }
-    qm_buf_free(&text);
     return rc;
 }
 
@@ -115,6 +100,7 @@ static int64_t keep_prefix(struct qm_conversation *c, const struct qm_ids *promp
 /* Between generation and whoever shows the text. */
 struct listener {
     const struct qm_turn *turn;
+    struct qm_answer_form form;
     struct qm_reasoning *splitter;
     size_t seen; /* bytes of the result's text */
     int stop, rc;
@@ -142,7 +128,7 @@ static int hear_prefill(void *arg, int64_t done, int64_t total) {
 static int add_answer(struct qm_conversation *c, const struct listener *l, struct qm_error *err) {
     const struct qm_buf *reasoning = qm_reasoning_sum(l->splitter, QM_PART_REASONING);
     const struct qm_buf *answer = qm_reasoning_sum(l->splitter, QM_PART_ANSWER);
-    const char *key = c->format == QM_REASONING_HARMONY ? "thinking" : "reasoning_content";
+    const char *key = l->form.format == QM_REASONING_HARMONY ? "thinking" : "reasoning_content";
     json_t *thought = reasoning->len ? json_stringn(reasoning->data, reasoning->len) : NULL;
     json_t *m = json_pack("{s:s, s:s%, s:o*}", "role", "assistant", "content", answer->len ? answer->data : "",
                           answer->len, key, thought);
@@ -167,7 +153,7 @@ static int generate(struct qm_conversation *c, struct qm_ids *prompt, int64_t le
                                          .sampling = t->sampling,
                                          .stop = t->stop,
                                          .n_stop = t->n_stop,
-                                         .skip_special = !c->keep_special,
+                                         .skip_special = !l->form.keep_special,
                                          .top_logprobs = -1},
                             .speculation = t->speculation,
                             .on_token = hear_token,
@@ -187,9 +173,8 @@ int qm_conversation_reply(struct qm_conversation *c, const struct qm_turn *turn,
                           struct qm_error *err) {
     struct qm_ids prompt = {0};
     struct listener l = {.turn = turn, .err = err};
-    bool opened;
     *out = (struct qm_generate_result){0};
-    int rc = make_prompt(c, turn, &prompt, &opened, err);
+    int rc = make_prompt(c, turn, &prompt, &l.form, err);
     if (rc == QM_INTERRUPTED) { /* before anything was computed */
         qm_ids_free(&prompt);
         out->finish = QM_FINISH_INTERRUPTED;
@@ -198,7 +183,7 @@ int qm_conversation_reply(struct qm_conversation *c, const struct qm_turn *turn,
     if (!rc && !prompt.len)
         rc = qm_fail(err, QM_INPUT, "the chat template gives an empty prompt for these messages");
     if (!rc)
-        rc = qm_reasoning_new(c->format, opened, &l.splitter, err);
+        rc = qm_reasoning_new(l.form.format, l.form.opened, &l.splitter, err);
     if (!rc) {
         int64_t left = keep_prefix(c, &prompt);
         rc = generate(c, &prompt, left, &l, out, err);

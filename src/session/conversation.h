@@ -17,9 +17,7 @@
 #include "engine/engine.h"
 #include "session/generate.h"
 #include "session/sampler.h"
-#include "text/reasoning.h"
-#include "text/template/chat.h"
-#include "text/tokenizer/tokenizer.h"
+#include "text/chat_prompt.h"
 
 struct qm_conversation;
 

@@ -21,6 +21,7 @@
 #define qm_generate fake_generate
 #define qm_generate_result_free fake_generate_result_free
 #define qm_chat_prompt fake_chat_prompt
+#define qm_chat_tokens fake_chat_tokens
 #define qm_tokenizer_encode_until fake_tokenizer_encode_until
 #define qm_tokenizer_id fake_tokenizer_id
 #define qm_tokenizer_is_special fake_tokenizer_is_special
@@ -38,6 +39,7 @@
 #define qm_reasoning_flush fake_reasoning_flush
 #define qm_reasoning_sum fake_reasoning_sum
 #include "session/conversation.c"
+#include "text/chat_prompt.c"
 #include "text/reasoning.c"
 
 struct qm_sequence {

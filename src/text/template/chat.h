@@ -36,6 +36,9 @@ void qm_chat_free(struct qm_chat *c);
 int qm_chat_prompt(const struct qm_chat *c, const json_t *body, const struct tm *now, struct qm_buf *out,
                    struct qm_error *err);
 
+/* Whether the template is given tools by it: there are some, and "tool_choice" does not say "none". */
+bool qm_chat_has_tools(const json_t *body);
+
 /* Whether the template renders one user's message, after the system's where `system` is given; QM_INPUT naming what it
  * refuses or fails at. kwargs: as chat_template_kwargs, or NULL. */
 int qm_chat_check(const struct qm_chat *c, const json_t *kwargs, const char *system, const struct tm *now,

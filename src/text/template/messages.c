@@ -301,15 +301,19 @@ int qm_chat_plain_messages(const json_t *messages, const struct qm_chat_wants *w
     return rc;
 }
 
+bool qm_chat_has_tools(const json_t *body) {
+    const char *choice = json_string_value(json_object_get(body, "tool_choice"));
+    return json_array_size(json_object_get(body, "tools")) && !(choice && !strcmp(choice, "none"));
+}
+
 int qm_chat_plain_tools(const json_t *body, json_t **out, struct qm_error *err) {
     const json_t *tools = json_object_get(body, "tools");
-    const char *choice = json_string_value(json_object_get(body, "tool_choice"));
     *out = NULL;
     if (!tools || json_is_null(tools))
         return QM_OK;
     if (!json_is_array(tools))
         return qm_fail(err, QM_INPUT, "\"tools\" must be a list, found %s", qm_json_type_name(tools));
-    if (!json_array_size(tools) || (choice && !strcmp(choice, "none")))
+    if (!qm_chat_has_tools(body))
         return QM_OK;
     json_t *plain = json_deep_copy(tools), *tool;
     size_t i;
