@@ -32,14 +32,14 @@ struct qm_service_request {
 
     struct qm_ring *ring;
     struct qm_wake wake;
-    atomic_bool waiting; /* the reader is to be woken; */
-    atomic_bool waking;  /* and just is */
+    atomic_bool waiting; /* the reader wants to be woken */
+    atomic_bool waking;  /* its function is running */
     atomic_bool left;    /* the reader has gone */
     atomic_bool ended;   /* outcome is there */
     struct qm_outcome outcome;
     struct qm_error error;
-    void *results;   /* what the outcome points to */
-    bool told, lent; /* the reader's: it knows of the end; it looks at a record of the queue */
+    void *results;           /* what the outcome points to */
+    bool ended_seen, peeked; /* the reader's: it has QM_EVENT_DONE; it looks at a record of the queue */
 
     /* the engine's thread's */
     struct qm_scheduled *prepared; /* until it is entered */
@@ -96,7 +96,7 @@ static void release(struct qm_service_request *q) {
 
 /* ---- the engine's thread ---- */
 
-/* Who is about to leave waits for a wake that has begun. */
+/* qm_service_leave waits for a wake that has begun. */
 static void wake(struct qm_service_request *q) {
     if (!q->wake.fn || !atomic_exchange(&q->waiting, false))
         return;
@@ -198,7 +198,7 @@ static void on_done(void *arg, const struct qm_outcome *o) {
     end(q, o, reason(q, o->rc, o->error));
 }
 
-/* Ends one that the scheduler does not have. */
+/* Ends one that is not in the scheduler. */
 static void end_outside(struct qm_service_request *q, int rc, const struct qm_error *error) {
     const struct qm_outcome nothing = {.finish = QM_FINISH_INTERRUPTED, .text = ""};
     end(q, &nothing, reason(q, rc, error));
@@ -248,7 +248,7 @@ static void read_mailbox(struct qm_service *s) {
     }
 }
 
-static void tell_stats(struct qm_service *s, bool idle) {
+static void publish_stats(struct qm_service *s, bool idle) {
     if (idle)
         pthread_mutex_lock(&s->stats_lock);
     else if (pthread_mutex_trylock(&s->stats_lock))
@@ -277,7 +277,7 @@ static void serve(struct qm_service *s) {
             ;
         read_mailbox(s);
         bool worked = work(s);
-        tell_stats(s, !worked);
+        publish_stats(s, !worked);
         while (!worked && sem_wait(&s->mail) && errno == EINTR)
             ;
     }
@@ -303,7 +303,7 @@ static void *run(void *arg) {
     s->rc = open_scheduler(s);
     int rc = s->rc;
     if (!rc)
-        tell_stats(s, true);
+        publish_stats(s, true);
     sem_post(&s->opened);
     if (rc)
         return NULL;
@@ -471,21 +471,21 @@ static void read_event(uint32_t kind, const char *bytes, struct qm_event *out) {
 bool qm_service_next(struct qm_service_request *q, struct qm_event *out) {
     uint32_t kind;
     size_t n;
-    if (q->lent)
+    if (q->peeked)
         qm_ring_drop(q->ring);
-    q->lent = false;
+    q->peeked = false;
     for (int look = 0; look < 2; look++) {
         bool ended = atomic_load(&q->ended); /* and then all its events are there */
         const char *bytes = qm_ring_peek(q->ring, &kind, &n);
         if (bytes) {
-            q->lent = true;
+            q->peeked = true;
             read_event(kind, bytes, out);
-        } else if (ended && !q->told) {
+        } else if (ended && !q->ended_seen) {
             *out = (struct qm_event){.kind = QM_EVENT_DONE, .outcome = q->outcome};
         }
         if (bytes || ended) {
-            bool given = bytes || !q->told;
-            q->told |= !bytes;
+            bool given = bytes || !q->ended_seen;
+            q->ended_seen |= !bytes;
             atomic_store(&q->waiting, false);
             return given;
         }

@@ -87,7 +87,7 @@ static void drop(struct qm_buf *b, size_t n) {
     memmove(b->data, b->data + n, b->len);
 }
 
-/* Who is told, and where an error goes. */
+/* The listener, and where an error goes. */
 struct out {
     qm_part_fn *fn;
     void *arg;
@@ -95,7 +95,7 @@ struct out {
     struct qm_error *err;
 };
 
-static void tell(struct qm_reasoning *r, struct out *o, const char *text, size_t len) {
+static void put(struct qm_reasoning *r, struct out *o, const char *text, size_t len) {
     if (!o->rc)
         o->rc = qm_buf_add(&r->sum[r->part], text, len, o->err);
     if (!o->rc && o->fn)
@@ -121,8 +121,8 @@ static void give(struct qm_reasoning *r, size_t n, struct out *o) {
     }
     if (len) {
         for (; r->pending_newlines; r->pending_newlines--)
-            tell(r, o, "\n", 1);
-        tell(r, o, p, len);
+            put(r, o, "\n", 1);
+        put(r, o, p, len);
     }
     r->pending_newlines += newlines;
     drop(&r->held, n);
