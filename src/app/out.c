@@ -85,6 +85,13 @@ int qm_out_flush(struct qm_error *err) {
     return fflush(stdout) == 0 ? QM_OK : failed(err);
 }
 
+int qm_out_page(struct qm_page *page) {
+    int rc = qm_page_end(page);
+    rc = rc ? rc : qm_out_write(page->out.data, page->out.len, page->err);
+    qm_page_free(page);
+    return rc;
+}
+
 int qm_out_terminal_newline(struct qm_error *err) {
     return isatty(STDOUT_FILENO) ? qm_out_text("\n", err) : QM_OK;
 }

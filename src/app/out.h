@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "report/page.h"
 
 enum { QM_PIPE_CLOSED = 1000 };
 
@@ -22,6 +23,8 @@ int qm_out_escape(const char *s, struct qm_error *err);
 int qm_out_wrapped(const char *head, const char *text, int indent, struct qm_error *err);
 /* Hands what was written to the system. */
 int qm_out_flush(struct qm_error *err);
+/* Ends a page, writes it and frees it. */
+int qm_out_page(struct qm_page *page);
 /* A newline where standard output is a terminal, so that the prompt starts on a line of its own. */
 int qm_out_terminal_newline(struct qm_error *err);
 

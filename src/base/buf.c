@@ -1,7 +1,6 @@
 /* A growable byte buffer. */
 #include "base/buf.h"
 
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,21 +39,27 @@ int qm_buf_str(struct qm_buf *b, const char *s, struct qm_error *err) {
     return qm_buf_add(b, s, strlen(s), err);
 }
 
-int qm_buf_printf(struct qm_buf *b, struct qm_error *err, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(NULL, 0, format, args);
-    va_end(args);
+int qm_buf_vprintf(struct qm_buf *b, struct qm_error *err, const char *format, va_list args) {
+    va_list again;
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, again);
+    va_end(again);
     if (n < 0)
         return qm_fail(err, QM_SYSTEM, "text could not be formatted");
     int rc = qm_buf_reserve(b, (size_t)n, err);
     if (rc)
         return rc;
-    va_start(args, format);
     vsnprintf(b->data + b->len, (size_t)n + 1, format, args);
-    va_end(args);
     b->len += (size_t)n;
     return QM_OK;
+}
+
+int qm_buf_printf(struct qm_buf *b, struct qm_error *err, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    int rc = qm_buf_vprintf(b, err, format, args);
+    va_end(args);
+    return rc;
 }
 
 void qm_buf_free(struct qm_buf *b) {

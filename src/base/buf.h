@@ -4,6 +4,7 @@
 #ifndef QM_BASE_BUF_H
 #define QM_BASE_BUF_H
 
+#include <stdarg.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -18,6 +19,8 @@ int qm_buf_add(struct qm_buf *b, const void *bytes, size_t n, struct qm_error *e
 int qm_buf_str(struct qm_buf *b, const char *s, struct qm_error *err);
 int qm_buf_printf(struct qm_buf *b, struct qm_error *err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+int qm_buf_vprintf(struct qm_buf *b, struct qm_error *err, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
 void qm_buf_free(struct qm_buf *b);
 
 #endif

@@ -178,7 +178,7 @@ EOS
 expect 0 'they are kept' compare --history
 check 'as the last one' sh -c "tail -n 1 $T/out | grep -q ' demo *400+2000: cpu '"
 expect 0 'html' compare $DEMO $SHORT --prompt-tokens 20 --configs cpu,emulated:auto,gpu --html --with "$T/first.json"
-check 'bars' out_has 'class="bar"'
+check 'bars' out_has '<rect class="c0"'
 check 'memory by device' out_has '<td>emulated</td><td>[0-9]'
 check 'a strip' out_has 'layer 0: attention on'
 check 'nothing is loaded' sh -c "! grep -Eq 'src=|href=|<script|http' $T/out"

@@ -5,15 +5,13 @@
 #include <string.h>
 
 #include "app/bench/bench.h"
-#include "app/html.h"
 #include "app/out.h"
+#include "report/plot.h"
 
-enum { WIDTH = 720, HEIGHT = 300, LEFT = 70, RIGHT = 20, TOP = 20, BOTTOM = 40 };
+/* Pixels; so many bars are labelled, on a narrow screen and on a wide one. */
+enum { HIGH = 240, LABELLED_NARROW = 6, LABELLED = 16 };
 
-static const struct qm_html_chart CHART = {WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM};
-
-static const char STYLE[] = ".limit{stroke:#c33;stroke-dasharray:6 4;fill:none}.bar{fill:#36a}text.in{fill:#fff}\n"
-                            "body{max-width:80em}svg{max-width:60em}td{white-space:nowrap}\n";
+static const char STYLE[] = "body{max-width:80em}figure{max-width:56rem}td{white-space:nowrap}\n";
 
 static double number(const json_t *row, const char *key) {
     return json_number_value(json_object_get(row, key));
@@ -51,44 +49,37 @@ static bool in_chart(const json_t *row, bool kernels, int chart) {
     return (number(row, "n_gen") > 0) == (chart == 1);
 }
 
-/* In the bar where it is high enough, so that the limit's line does not cross it; else above. */
-static int share_text(double x, double top, double height, double percent, struct qm_error *err) {
-    bool in = height >= 20;
-    return qm_out_printf(err, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\"%s>%.0f %%</text>\n", x,
-                         in ? top + 14 : top - 4, in ? " class=\"in\"" : "", percent);
-}
-
-/* A bar a row, the limit as a dashed line above it. */
-static int draw_rows(const json_t *rows, bool kernels, int chart, int n, double most, struct qm_error *err) {
-    double step = (double)(WIDTH - LEFT - RIGHT) / n, bar = step * 0.7, height = HEIGHT - TOP - BOTTOM;
-    int at = 0, rc = QM_OK;
-    for (size_t i = 0; i < json_array_size(rows) && !rc; i++) {
+/* A bar a row, the limit as a dashed line above it; the share of the limit in the bar where it is high enough, so that
+ * the limit's line does not cross it, else above. */
+static void draw_rows(struct qm_plot *plot, const json_t *rows, bool kernels, int chart, int n) {
+    int at = 0;
+    for (size_t i = 0; i < json_array_size(rows); i++) {
         const json_t *row = json_array_get(rows, i);
-        double value, limit, x = LEFT + step * at + step * 0.15;
-        char name[128];
+        double value, limit, x = at + 0.5;
+        char name[128], title[192], text[32];
         if (!in_chart(row, kernels, chart))
             continue;
         reached(row, kernels, &value, &limit);
         test_name(row, kernels, name, sizeof name);
-        double y = TOP + height * (1 - value / most), top = TOP + height * (1 - limit / most);
-        rc = qm_out_printf(err,
-                           "<g><title>%s: %.5g, limit %.5g</title>"
-                           "<rect class=\"bar\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>"
-                           "<path class=\"limit\" d=\"M%.1f %.1fh%.1f\"/></g>\n",
-                           name, value, limit, x, y, bar, TOP + height - y, x - step * 0.1, top, step * 0.9);
-        if (!rc && n <= 16)
-            rc = share_text(x + bar / 2, y, TOP + height - y, 100 * value / limit, err);
-        if (!rc && n <= 16)
-            rc = qm_out_printf(err, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%d</text>\n", x + bar / 2,
-                               HEIGHT - BOTTOM + 16, (int)i + 1);
+        snprintf(title, sizeof title, "%s: %.5g, limit %.5g", name, value, limit);
+        qm_plot_group(plot, title, NULL);
+        qm_plot_bar(plot, QM_BLUE, x - 0.35, 0, 0.7, value);
+        qm_plot_line(plot, QM_RED, QM_STROKE_DASHED, (double[]){x - 0.45, x + 0.45}, (double[]){limit, limit}, 2);
+        qm_plot_group_end(plot);
         at++;
+        if (n > LABELLED)
+            continue;
+        snprintf(text, sizeof text, "%.0f %%", 100 * value / limit);
+        qm_plot_label(plot, x, value, value / plot->top * HIGH >= 20 ? QM_PLACE_IN : QM_PLACE_ABOVE, text);
+        snprintf(text, sizeof text, "%zu", i + 1);
+        qm_plot_tick(plot, x, text);
     }
-    return rc;
 }
 
-static int draw_chart(const json_t *rows, bool kernels, int chart, const char *title, struct qm_error *err) {
+static void draw_chart(struct qm_page *page, const json_t *rows, bool kernels, int chart, const char *title) {
     int n = 0;
     double most = 0, value, limit;
+    struct qm_plot plot;
     for (size_t i = 0; i < json_array_size(rows); i++) {
         const json_t *row = json_array_get(rows, i);
         if (!in_chart(row, kernels, chart))
@@ -98,62 +89,50 @@ static int draw_chart(const json_t *rows, bool kernels, int chart, const char *t
         n++;
     }
     if (n == 0 || !(most > 0))
-        return QM_OK;
-    most = qm_html_axis_end(most);
-    int rc = qm_out_printf(err, "<h2>%s</h2>\n<div class=\"wide\"><svg viewBox=\"0 0 %d %d\" role=\"img\">\n", title,
-                           WIDTH, HEIGHT);
-    for (int i = 0; i <= 4 && !rc; i++) {
-        char number[32];
-        rc = qm_html_line(&CHART, i / 4.0, qm_html_number(most * i / 4, number), err);
-    }
-    if (!rc)
-        rc = draw_rows(rows, kernels, chart, n, most, err);
-    return rc ? rc
-              : qm_out_text("</svg></div>\n<p>Bars: measured, by number of the row below; dashed: the limit measured "
-                            "just before and after; in percent: the share of it.</p>\n",
-                            err);
+        return;
+    qm_plot_begin(&plot, page, title, 0, n, qm_axis_end(most), HIGH);
+    plot.crowded = n > LABELLED_NARROW;
+    qm_plot_levels(&plot);
+    draw_rows(&plot, rows, kernels, chart, n);
+    qm_plot_end(&plot);
+    qm_page_markup(page, "<p>Bars: measured, by number of the row below; dashed: the limit measured just before and "
+                         "after; in percent: the share of it.</p>\n");
 }
 
-static int table(const json_t *rows, const struct qm_column *columns, struct qm_error *err) {
-    int rc = qm_out_text("<h2>Rows</h2>\n<div class=\"wide\"><table><tr><th>row</th>", err);
-    for (const struct qm_column *c = columns; c->title && !rc; c++)
-        rc = qm_out_printf(err, "<th>%s</th>", c->title);
-    for (size_t i = 0; i < json_array_size(rows) && !rc; i++) {
-        rc = qm_out_printf(err, "</tr>\n<tr><td>%zu</td>", i + 1);
-        for (const struct qm_column *c = columns; c->title && !rc; c++) {
+static void table(struct qm_page *page, const json_t *rows, const struct qm_column *columns) {
+    const char *headings[QM_BENCH_COLUMNS + 2] = {"row"};
+    for (int i = 0; columns[i].title && i < QM_BENCH_COLUMNS; i++)
+        headings[i + 1] = columns[i].title;
+    qm_page_element(page, "h2", "Rows");
+    qm_page_table(page, headings);
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        qm_page_row(page);
+        qm_page_cell_number(page, (double)(i + 1));
+        for (const struct qm_column *c = columns; c->title; c++) {
             struct qm_buf cell = {0};
-            rc = c->cell(json_array_get(rows, i), &cell, err);
-            if (!rc)
-                rc = qm_out_text("<td>", err);
-            if (!rc)
-                rc = qm_html_text(cell.data ? cell.data : "", err);
-            if (!rc)
-                rc = qm_out_text("</td>", err);
+            page->rc = page->rc ? page->rc : c->cell(json_array_get(rows, i), &cell, page->err);
+            qm_page_cell(page, cell.data ? cell.data : "");
             qm_buf_free(&cell);
         }
+        qm_page_row_end(page);
     }
-    return rc ? rc : qm_out_text("</tr></table></div>\n", err);
+    qm_page_table_end(page);
 }
 
 int qm_bench_html(const json_t *rows, bool kernels, const struct qm_column *columns, struct qm_error *err) {
     static const char *const titles[2][2] = {{"Prompt, tokens/s", "Generation, tokens/s"},
                                              {"Bound by reading, GB/s", "Bound by multiply-adds, GFLOP/s"}};
     const json_t *first = json_array_get(rows, 0);
-    int rc = qm_html_head("quietmind bench", STYLE, err);
-    if (!rc && first && !kernels) {
-        rc = qm_out_text("<p>", err);
-        rc = rc ? rc : qm_html_text(text(first, "cpu_info"), err);
-        rc = rc ? rc : qm_out_text(", ", err);
-        rc = rc ? rc : qm_html_text(text(first, "isa"), err);
-        rc = rc ? rc
-                : qm_out_printf(err, ", quietmind %s, commit %s, ", text(first, "build_version"),
-                                text(first, "build_commit"));
-        rc = rc ? rc : qm_html_text(text(first, "test_time"), err);
-        rc = rc ? rc : qm_out_text("</p>\n", err);
+    struct qm_page page;
+    qm_page_begin(&page, "quietmind bench", STYLE, err);
+    if (first && !kernels) {
+        qm_page_markup(&page, "<p>");
+        qm_page_textf(&page, "%s, %s, quietmind %s, commit %s, %s", text(first, "cpu_info"), text(first, "isa"),
+                      text(first, "build_version"), text(first, "build_commit"), text(first, "test_time"));
+        qm_page_markup(&page, "</p>\n");
     }
-    for (int chart = 0; chart < 2 && !rc; chart++)
-        rc = draw_chart(rows, kernels, chart, titles[kernels][chart], err);
-    if (!rc)
-        rc = table(rows, columns, err);
-    return rc ? rc : qm_out_text("</body></html>\n", err);
+    for (int chart = 0; chart < 2; chart++)
+        draw_chart(&page, rows, kernels, chart, titles[kernels][chart]);
+    table(&page, rows, columns);
+    return qm_out_page(&page);
 }

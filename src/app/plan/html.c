@@ -1,162 +1,157 @@
 /* The answer as one page: bars of memory, a strip of layers by device, tokens/s over depth. One file, no network,
  * nothing executed. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "app/html.h"
 #include "app/out.h"
 #include "app/plan/plan.h"
 #include "base/size.h"
+#include "report/numbers.h"
+#include "report/plot.h"
 
-enum { WIDTH = 720, BAR = 26, STRIP = 34 };
+/* Pixels. */
+enum { BAR = 26 };
 
-static const char STYLE[] =
-    ".full{display:block;width:100%;outline:1px solid #999}.name{margin:.6em 0 .1em;font-size:13px}\n"
-    ".weights{fill:#36a}.kv{fill:#2a8}.activations{fill:#c83}.workspace{fill:#a5a}.slack{fill:#888}\n"
-    ".d0{fill:#9ab}.d1{fill:#36a}.d2{fill:#2a8}.d3{fill:#c83}.d4{fill:#a5a}.d5{fill:#c33}.d6{fill:#583}.d7{fill:#068}"
-    ".d8{fill:#860}\n";
+_Static_assert((int)QM_MAX_DEVICES - 1 <= (int)QM_SERIES, "a device without a colour");
 
-/* A picture without texts, as wide as the page. */
-static int begin_picture(int height, struct qm_error *err) {
-    return qm_out_printf(err,
-                         "<svg class=\"full\" viewBox=\"0 0 %d %d\" preserveAspectRatio=\"none\" "
-                         "style=\"height:%dpx\" role=\"img\">\n",
-                         WIDTH, height, height);
-}
+struct part {
+    const char *name;
+    enum qm_colour colour;
+    uint64_t bytes;
+};
+enum { PARTS = 5 };
 
-static int memory_bar(const struct qm_plan_answer *a, int device, struct qm_error *err) {
+static void parts_of(const struct qm_plan_answer *a, int device, struct part out[PARTS]) {
     const struct qm_device_memory *m = &a->memory[device];
-    const struct {
-        const char *name;
-        uint64_t bytes;
-    } parts[] = {{"weights", m->weights},
-                 {"kv", m->kv},
-                 {"activations", m->activations + m->maps},
-                 {"workspace", m->workspace},
-                 {"slack", a->slack[device]}};
-    double scale = a->available[device] ? WIDTH / (double)a->available[device] : 0, x = 0;
-    int rc = begin_picture(BAR, err);
-    for (size_t i = 0; i < sizeof parts / sizeof *parts && !rc; i++) {
-        double width = scale * (double)parts[i].bytes;
-        rc = qm_out_printf(err,
-                           "<rect class=\"%s\" x=\"%.1f\" width=\"%.1f\" height=\"%d\"><title>%s: %.2f "
-                           "GiB</title></rect>\n",
-                           parts[i].name, x, width, BAR, parts[i].name, qm_gib(parts[i].bytes));
-        x += width;
-    }
-    return rc ? rc : qm_out_text("</svg>\n", err);
+    const struct part parts[PARTS] = {{"weights", QM_BLUE, m->weights},
+                                      {"keys and values", QM_GREEN, m->kv},
+                                      {"activations", QM_ORANGE, m->activations + m->maps},
+                                      {"workspace", QM_PURPLE, m->workspace},
+                                      {"unused parts of memory pages", QM_GREY, a->slack[device]}};
+    memcpy(out, parts, sizeof parts);
 }
 
-static int memory_bars(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
-    int rc = qm_out_text("<h2>Memory</h2>\n", err);
-    for (int d = 0; d < a->placement.devices && !rc; d++) {
-        rc = qm_out_text("<p class=\"name\">", err);
-        if (!rc)
-            rc = qm_html_text(qm_plan_device_name(ask->speed, d), err);
-        if (!rc)
-            rc = qm_out_printf(err, ": %.2f of %.2f GiB</p>\n", qm_gib(a->memory[d].total + a->slack[d]),
-                               qm_gib(a->available[d]));
-        if (!rc)
-            rc = memory_bar(a, d, err);
+static void memory_bar(struct qm_page *page, const struct qm_plan_ask *ask, const struct qm_plan_answer *a, int d) {
+    struct part part[PARTS];
+    struct qm_plot plot;
+    char value[64];
+    double at = 0;
+    parts_of(a, d, part);
+    snprintf(value, sizeof value, "%.2f of %.2f GiB", qm_gib(a->memory[d].total + a->slack[d]),
+             qm_gib(a->available[d]));
+    qm_strip_begin(&plot, page, qm_plan_device_name(ask->speed, d), value, (double)a->available[d], BAR, true);
+    for (int i = 0; i < PARTS && a->available[d]; i++) {
+        char title[96];
+        snprintf(title, sizeof title, "%s: %.2f GiB", part[i].name, qm_gib(part[i].bytes));
+        qm_plot_group(&plot, title, NULL);
+        qm_plot_bar(&plot, part[i].colour, at, 0, (double)part[i].bytes, 1);
+        qm_plot_group_end(&plot);
+        at += (double)part[i].bytes;
     }
-    return rc ? rc
-              : qm_out_text("<p>Weights (blue), keys and values (green), activations (orange), workspace "
-                            "(purple), unused parts of memory pages (grey); the frame is what is available.</p>\n",
-                            err);
+    qm_plot_end(&plot);
 }
 
-/* The share of a layer's FFN or experts that each device has, from the top down. */
-static int strip_ffn(const struct qm_plan_answer *a, int64_t l, double x, double width, struct qm_error *err) {
+static void memory_bars(struct qm_page *page, const struct qm_plan_ask *ask, const struct qm_plan_answer *a) {
+    struct part part[PARTS];
+    qm_page_markup(page, "<h2>Memory</h2>\n");
+    for (int d = 0; d < a->placement.devices; d++)
+        memory_bar(page, ask, a, d);
+    parts_of(a, QM_DEVICE_CPU, part);
+    qm_key_begin(page);
+    for (int i = 0; i < PARTS; i++)
+        qm_key(page, part[i].colour, part[i].name);
+    qm_page_markup(page, " Framed: what is available.");
+    qm_key_end(page);
+}
+
+/* The share of a layer's attention, or of its FFN or experts, that a device has. */
+static double share_of(const struct qm_plan_answer *a, bool ffn, int64_t l, int d) {
     const struct qm_placement *p = &a->placement;
-    int rc = QM_OK;
-    double y = 0;
-    for (int d = 0; d < p->devices && !rc; d++) {
-        bool moe = a->model->config.layer[l].moe;
-        double share = moe ? (double)qm_placement_experts_on(p, l, d) / (double)p->experts
-                           : (double)qm_placement_columns_on(p, a->model, l, d) / (double)a->model->config.ffn;
-        if (share <= 0)
-            continue;
-        rc = qm_out_printf(err, "<rect class=\"d%d\" x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\"/>\n", d, x, y,
-                           width, share * STRIP);
-        y += share * STRIP;
-    }
-    return rc;
+    if (!ffn)
+        return p->layer[l].attention == d;
+    return a->model->config.layer[l].moe
+               ? (double)qm_placement_experts_on(p, l, d) / (double)p->experts
+               : (double)qm_placement_columns_on(p, a->model, l, d) / (double)a->model->config.ffn;
 }
 
-static int strip(const struct qm_plan_answer *a, bool ffn, struct qm_error *err) {
-    int64_t layers = a->placement.layers;
-    double each = WIDTH / (double)layers, width = each > 3 ? each - 1 : each;
-    int rc = qm_out_printf(err, "<p class=\"name\">%s</p>\n", ffn ? "FFN or experts" : "attention, keys and values");
-    if (!rc)
-        rc = begin_picture(STRIP, err);
-    for (int64_t l = 0; l < layers && !rc; l++)
-        rc = ffn ? strip_ffn(a, l, each * (double)l, width, err)
-                 : qm_out_printf(err, "<rect class=\"d%d\" x=\"%.2f\" width=\"%.2f\" height=\"%d\"/>\n",
-                                 a->placement.layer[l].attention, each * (double)l, width, STRIP);
-    return rc ? rc : qm_out_text("</svg>\n", err);
+static enum qm_colour colour_of(int device) {
+    return device == QM_DEVICE_CPU ? QM_PALE : (enum qm_colour)(device - 1);
 }
 
-static int strips(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
-    int rc = qm_out_text("<h2>Layers by device</h2>\n", err);
-    if (!rc)
-        rc = strip(a, false, err);
-    if (!rc)
-        rc = strip(a, true, err);
-    if (!rc)
-        rc = qm_out_text("<p>", err);
-    for (int d = 0; d < a->placement.devices && !rc; d++) {
-        rc = qm_out_printf(err,
-                           "%s<svg width=\"12\" height=\"12\"><rect class=\"d%d\" width=\"12\" height=\"12\"/></svg> ",
-                           d ? ", " : "", d);
-        if (!rc)
-            rc = qm_html_text(qm_plan_device_name(ask->speed, d), err);
+static void strips(struct qm_page *page, const struct qm_plan_ask *ask, const struct qm_plan_answer *a) {
+    static const char *const names[] = {"attention, keys and values", "FFN or experts"};
+    int64_t n = a->placement.layers;
+    int devices = a->placement.devices;
+    const char *device[QM_MAX_DEVICES];
+    enum qm_colour colour[QM_MAX_DEVICES];
+    float *share = calloc((size_t)n * (size_t)devices, sizeof *share);
+    if (!share) {
+        page->rc = page->rc ? page->rc : qm_fail_memory(page->err, (uint64_t)n * sizeof *share, "the page");
+        return;
     }
+    for (int d = 0; d < devices; d++) {
+        device[d] = qm_plan_device_name(ask->speed, d);
+        colour[d] = colour_of(d);
+    }
+    for (int ffn = 0; ffn < 2; ffn++) {
+        for (int64_t i = 0; i < n * devices; i++)
+            share[i] = (float)share_of(a, ffn, i / devices, (int)(i % devices));
+        qm_plot_layers(page, &(struct qm_layers){.name = names[ffn],
+                                                 .value = "",
+                                                 .what = names[ffn],
+                                                 .device = device,
+                                                 .colour = colour,
+                                                 .devices = devices,
+                                                 .layers = (int)n,
+                                                 .share = share});
+    }
+    qm_key_begin(page);
+    for (int d = 0; d < devices; d++)
+        qm_key(page, colour[d], device[d]);
+    qm_key_end(page);
+    free(share);
+}
+
+static void placement(struct qm_page *page, const struct qm_plan_ask *ask, const struct qm_plan_answer *a) {
     struct qm_buf lines = {0};
-    rc = rc ? rc : qm_out_text("</p>\n<pre>", err);
-    rc = rc ? rc : qm_plan_placement_text(ask, a, &lines, err);
-    rc = rc ? rc : qm_html_text(lines.data ? lines.data : "", err);
+    qm_page_markup(page, "<h2>Layers by device</h2>\n");
+    strips(page, ask, a);
+    page->rc = page->rc ? page->rc : qm_plan_placement_text(ask, a, &lines, page->err);
+    qm_page_element(page, "pre", lines.data ? lines.data : "");
     qm_buf_free(&lines);
-    return rc ? rc : qm_out_text("</pre>\n", err);
 }
 
-static int speeds(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
-    int rc = qm_out_text(
-        "<h2>Predicted tokens/s</h2>\n<table><tr><th>depth</th><th>prompt</th><th>generation</th></tr>\n", err);
-    for (int i = 0; i < a->n_at && !rc; i++)
-        rc = qm_out_printf(err, "<tr><td>%lld</td><td>%.1f</td><td>%.2f</td></tr>\n", (long long)a->at[i].depth,
-                           a->at[i].prefill_tps, a->at[i].decode_tps);
+static void speeds(struct qm_page *page, const struct qm_plan_ask *ask, const struct qm_plan_answer *a) {
+    static const char *const headings[] = {"depth", "prompt", "generation", NULL};
+    char time[32];
+    qm_page_markup(page, "\n<h2>Predicted tokens/s</h2>\n");
+    qm_page_table(page, headings);
+    for (int i = 0; i < a->n_at; i++)
+        qm_page_markup(page, "<tr><td>%lld</td><td>%.1f</td><td>%.2f</td></tr>\n", (long long)a->at[i].depth,
+                       a->at[i].prefill_tps, a->at[i].decode_tps);
+    qm_page_table_end(page);
     double seconds = a->job.prefill.seconds + a->job.decode.seconds;
-    return rc ? rc
-              : qm_out_printf(err, "</table>\n<p>Prompts %lld x %lld tokens, generated %lld tokens each: %.1f s.</p>\n",
-                              (long long)ask->job.sequences, (long long)ask->job.prompt, (long long)ask->job.generate,
-                              seconds);
+    qm_page_markup(page, "<p>Prompts %lld x %lld tokens, generated %lld tokens each: %s.</p>\n",
+                   (long long)ask->job.sequences, (long long)ask->job.prompt, (long long)ask->job.generate,
+                   qm_calculated_duration_text(seconds, time, sizeof time));
 }
 
 int qm_plan_html(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
-    int rc = qm_html_head("quietmind plan", STYLE, err);
-    if (!rc)
-        rc = qm_out_text("<p>", err);
-    if (!rc)
-        rc = qm_html_text(a->name, err);
-    if (!rc)
-        rc = qm_out_text(" on ", err);
-    if (!rc)
-        rc = qm_html_text(ask->speed->name, err);
-    for (int d = 0; d < ask->speed->devices && !rc; d++)
-        if (ask->speed->device[d].emulated)
-            rc = qm_out_text(" with an emulated device", err);
-    if (!rc)
-        rc = qm_out_text("</p>\n", err);
+    struct qm_page page;
     char basis[1000];
+    qm_page_begin(&page, "quietmind plan", "", err);
+    qm_page_markup(&page, "<p>");
+    qm_page_textf(&page, "%s on %s", a->name, ask->speed->name);
+    for (int d = 0; d < ask->speed->devices; d++)
+        if (ask->speed->device[d].emulated)
+            qm_page_text(&page, " with an emulated device");
+    qm_page_markup(&page, "</p>\n<p>");
     qm_plan_basis(ask->speed, basis, sizeof basis);
-    rc = rc ? rc : qm_out_text("<p>Predicted by ", err);
-    rc = rc ? rc : qm_html_text(basis, err);
-    rc = rc ? rc : qm_out_text(".</p>\n", err);
-    if (!rc)
-        rc = memory_bars(ask, a, err);
-    if (!rc)
-        rc = strips(ask, a, err);
-    if (!rc)
-        rc = speeds(ask, a, err);
-    return rc ? rc : qm_out_text("</body></html>\n", err);
+    qm_page_textf(&page, "Predicted by %s.", basis);
+    qm_page_markup(&page, "</p>\n");
+    memory_bars(&page, ask, a);
+    placement(&page, ask, a);
+    speeds(&page, ask, a);
+    return qm_out_page(&page);
 }

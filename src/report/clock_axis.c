@@ -1,5 +1,5 @@
 /* The clock's axis of a report. */
-#include "app/batch/axis.h"
+#include "report/clock_axis.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -12,53 +12,54 @@ enum { TRIES = 10000 };
  * seconds and than a thousandth of the work is the clock's inexactness. */
 static const double PAUSE_SHARE = 0.05, PAUSES_SHARE = 0.4, PAUSE_SECONDS = 0.5;
 
-static double gap(const struct qm_batch_pace *p, int64_t i) {
-    const struct qm_journal_pace *a = &p->point[i];
+static double gap(const struct qm_clock_axis *p, int64_t i) {
+    const struct qm_clock_point *a = &p->point[i];
     double pause = a[1].time - a[0].time - (a[1].worked - a[0].worked);
     double least = fmax(PAUSE_SECONDS, 0.001 * (p->point[p->n - 1].worked - p->point[0].worked));
     return pause > least || a[1].run != a[0].run ? fmax(pause, 0) : 0;
 }
 
-bool qm_batch_axis_paused(const struct qm_batch_axis *a, int64_t point) {
-    return gap(a->pace, point) > 0 || a->pace->point[point + 1].run != a->pace->point[point].run;
+bool qm_clock_axis_paused(const struct qm_clock_axis *a, int64_t point) {
+    return gap(a, point) > 0 || a->point[point + 1].run != a->point[point].run;
 }
 
-int qm_batch_axis_make(const struct qm_batch_pace *pace, struct qm_batch_axis *out, struct qm_error *err) {
-    size_t n = (size_t)pace->n;
-    double work = pace->point[n - 1].worked - pace->point[0].worked;
-    *out = (struct qm_batch_axis){.pace = pace};
+int qm_clock_axis_make(const struct qm_clock_point *point, int64_t n_points, struct qm_clock_axis *out,
+                       struct qm_error *err) {
+    size_t n = (size_t)n_points;
+    double work = point[n - 1].worked - point[0].worked;
+    *out = (struct qm_clock_axis){.point = point, .n = n_points};
     out->at = calloc(n, sizeof *out->at);
     out->worked = calloc(n, sizeof *out->worked);
-    for (int64_t i = 0; i < pace->n - 1; i++)
-        out->n_pauses += qm_batch_axis_paused(out, i);
+    for (int64_t i = 0; i < n_points - 1; i++)
+        out->n_pauses += qm_clock_axis_paused(out, i);
     out->pause = calloc((size_t)out->n_pauses + 1, sizeof *out->pause);
     if (!out->at || !out->worked || !out->pause)
         return qm_fail_memory(err, 3 * n * sizeof *out->at, "the report");
     double longest = work * fmin(PAUSE_SHARE, out->n_pauses ? PAUSES_SHARE / (double)out->n_pauses : 0);
     out->n_pauses = 0;
-    for (int64_t i = 0; i < pace->n - 1; i++) {
-        const struct qm_journal_pace *a = &pace->point[i];
-        bool paused = qm_batch_axis_paused(out, i);
+    for (int64_t i = 0; i < n_points - 1; i++) {
+        const struct qm_clock_point *a = &point[i];
+        bool paused = qm_clock_axis_paused(out, i);
         out->worked[i] = paused ? fmin(a[1].worked - a[0].worked, a[1].time - a[0].time) : a[1].time - a[0].time;
         if (paused)
             out->pause[out->n_pauses++] =
-                (struct qm_batch_pause){a[0].time + out->worked[i], a[1].time, a[1].run != a[0].run};
-        out->at[i + 1] = out->at[i] + a[1].worked - a[0].worked + fmin(gap(pace, i), longest);
+                (struct qm_clock_pause){a[0].time + out->worked[i], a[1].time, a[1].run != a[0].run};
+        out->at[i + 1] = out->at[i] + a[1].worked - a[0].worked + fmin(gap(out, i), longest);
     }
     out->shown = out->at[n - 1] > 0 ? out->at[n - 1] : 1;
     return QM_OK;
 }
 
-void qm_batch_axis_free(struct qm_batch_axis *a) {
+void qm_clock_axis_free(struct qm_clock_axis *a) {
     free(a->at);
     free(a->worked);
     free(a->pause);
-    *a = (struct qm_batch_axis){0};
+    *a = (struct qm_clock_axis){0};
 }
 
-double qm_batch_axis_at(const struct qm_batch_axis *a, double time) {
-    const struct qm_journal_pace *p = a->pace->point;
-    int64_t low = 0, high = a->pace->n - 1;
+double qm_clock_axis_at(const struct qm_clock_axis *a, double time) {
+    const struct qm_clock_point *p = a->point;
+    int64_t low = 0, high = a->n - 1;
     if (!(time > p[0].time))
         return 0;
     if (time >= p[high].time)
@@ -116,13 +117,13 @@ static void write_label(double time, double step, int *day, char out[32]) {
         snprintf(out, 32, "%s%02d:%02d", date, local.tm_hour % 24, local.tm_min % 60);
 }
 
-int qm_batch_axis_ticks(const struct qm_batch_axis *a, double apart, struct qm_batch_tick out[QM_BATCH_TICKS]) {
-    const struct qm_journal_pace *p = a->pace->point;
-    double step = step_of(a->shown * apart), end = p[a->pace->n - 1].time;
+int qm_clock_axis_ticks(const struct qm_clock_axis *a, double apart, struct qm_clock_tick out[QM_CLOCK_TICKS]) {
+    const struct qm_clock_point *p = a->point;
+    double step = step_of(a->shown * apart), end = p[a->n - 1].time;
     int n = 0, day = -1;
     int64_t pause = 0;
     double t = next_step(p[0].time, step);
-    for (int tries = 0; t <= end && n < QM_BATCH_TICKS && tries < TRIES; tries++) {
+    for (int tries = 0; t <= end && n < QM_CLOCK_TICKS && tries < TRIES; tries++) {
         while (pause < a->n_pauses && a->pause[pause].to <= t)
             pause++;
         if (pause < a->n_pauses && t > a->pause[pause].from) {
@@ -130,7 +131,7 @@ int qm_batch_axis_ticks(const struct qm_batch_axis *a, double apart, struct qm_b
             t = on > t ? on : t + step;
             continue;
         }
-        double at = qm_batch_axis_at(a, t);
+        double at = qm_clock_axis_at(a, t);
         if (n == 0 || at - out[n - 1].at >= apart) {
             out[n].at = at;
             write_label(t, step, &day, out[n++].label);
