@@ -109,8 +109,9 @@ static int measure_machine(const struct qm_model *m, enum qm_isa isa, const stru
     if (!rc)
         rc = qm_machine_check(machine, isa, &now, with, found, out, err);
     measuring.kept = "no efficiencies are kept; measuring starts over next time";
+    struct qm_calibration_wish wish = {machine, &found->profile, isa, needed, qm_noise_level(&now) <= 1};
     if (!rc)
-        rc = qm_calibration_measure(machine, &found->profile, isa, needed, qm_noise_level(&now) <= 1, with, &kept, err);
+        rc = qm_calibration_measure(&wish, with, &kept, err);
     qm_app_measuring_end(&measuring);
     if (!rc)
         take_shares(&kept, true, needed, out);

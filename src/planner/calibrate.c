@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "planner/calibrate_turn.h"
+#include "planner/calibrate_private.h"
 
 /* Seconds after which no part is begun, no turn more than needed, and nothing is finished. */
 static const double BEGIN = 45, MORE = 70, END = 110;
@@ -17,8 +17,9 @@ static bool part_settled(const struct qm_calibration_samples *s) {
 }
 
 /* Turns over the parts that are missing, until all their points are settled. turns: of each part. */
-static int take_turns(const struct qm_calibration_setup *setup, unsigned missing, const struct qm_measuring *with,
-                      struct qm_calibration_samples *samples, int turns[QM_PARTS], struct qm_error *err) {
+static int take_turns(const struct qm_calibration_means *by, const struct qm_calibration_setup *setup, unsigned missing,
+                      const struct qm_measuring *with, struct qm_calibration_samples *samples, int turns[QM_PARTS],
+                      struct qm_error *err) {
     static const char what[] = "measuring the kernels";
     double begin = setup->until - END;
     int rc = QM_OK, steps = 0;
@@ -30,9 +31,9 @@ static int take_turns(const struct qm_calibration_setup *setup, unsigned missing
                 continue;
             double until = turn == 0 ? BEGIN : turn < QM_CALIBRATION_LEAST ? END : MORE;
             rc = qm_measuring_progress(with, what, step++, steps, err);
-            if (rc || turns[i] < turn || part_settled(&samples[i]) || qm_now() - begin > until)
+            if (rc || turns[i] < turn || part_settled(&samples[i]) || by->now() - begin > until)
                 continue;
-            rc = qm_calibrate_turn((enum qm_calibration_part)i, setup, &samples[i], err);
+            rc = by->turn((enum qm_calibration_part)i, setup, &samples[i], err);
             turns[i] += rc == QM_OK;
         }
     int last = rc == QM_INTERRUPTED ? rc : qm_measuring_progress(with, what, steps, steps, err);
@@ -40,9 +41,8 @@ static int take_turns(const struct qm_calibration_setup *setup, unsigned missing
 }
 
 /* What was measured twice at least is taken. */
-static int measure_parts(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
-                         unsigned due, const struct qm_measuring *with, struct qm_calibration *out,
-                         struct qm_error *err) {
+static int measure_parts(const struct qm_calibration_means *by, const struct qm_calibration_wish *w, unsigned due,
+                         const struct qm_measuring *with, struct qm_calibration *out, struct qm_error *err) {
     struct qm_calibration_samples *samples = calloc(QM_PARTS, sizeof *samples);
     int turns[QM_PARTS] = {0};
     struct qm_noise_watch watch;
@@ -50,46 +50,54 @@ static int measure_parts(const struct qm_machine *m, const struct qm_machine_pro
         return qm_fail_memory(err, QM_PARTS * sizeof *samples, "calibration");
     qm_measuring_note(with, "measuring the kernels that are needed: one or two minutes, once for this build of them");
     qm_noise_begin(&watch);
-    struct qm_calibration_setup setup = {.machine = m, .profile = profile, .isa = isa, .until = qm_now() + END};
-    int rc = take_turns(&setup, due, with, samples, turns, err);
+    struct qm_calibration_setup setup = {
+        .machine = w->machine, .profile = w->profile, .isa = w->isa, .until = by->now() + END};
+    int rc = take_turns(by, &setup, due, with, samples, turns, err);
     for (int i = 0; i < QM_PARTS; i++)
         if (turns[i] > 1)
             qm_calibration_conclude((enum qm_calibration_part)i, &samples[i], &out->efficiency);
     out->tried |= due;
-    out->noise = qm_noise_end(&watch);
+    out->noise = by->noise(&watch);
     free(samples);
     return rc;
 }
 
-int qm_calibration_measure(const struct qm_machine *m, const struct qm_machine_profile *profile, enum qm_isa isa,
-                           unsigned needed, bool quiet, const struct qm_measuring *with, struct qm_calibration *kept,
-                           struct qm_error *err) {
+int qm_calibration_measure_by(const struct qm_calibration_means *by, const struct qm_calibration_wish *w,
+                              const struct qm_measuring *with, struct qm_calibration *kept, struct qm_error *err) {
+    const char *identity = w->machine->identity;
     char path[4200], missing[256];
     struct qm_efficiency shares;
     struct qm_calibration there, fresh = {.noise = {-1, -1, 0, NULL}};
     struct qm_error why, stopped = {0};
-    bool found = qm_calibration_load(m->identity, isa, with->cache, &there, path, &why);
+    bool found = qm_calibration_load(identity, w->isa, with->cache, &there, path, &why);
     if (why.code)
         qm_measuring_note(with, "measuring the kernels again: %s", why.message);
-    unsigned due = qm_calibration_due(found ? &there : NULL, needed, quiet);
+    unsigned due = qm_calibration_due(found ? &there : NULL, w->needed, w->quiet);
     *kept = there;
     if (due) {
-        int rc = measure_parts(m, profile, isa, due, with, &fresh, &stopped);
+        int rc = measure_parts(by, w, due, with, &fresh, &stopped);
         if (rc && rc != QM_FIT && rc != QM_STOPPED) {
             *err = stopped;
             return rc;
         }
-        bool missed = qm_calibration_due(&there, needed, false) != 0;
+        unsigned missed = qm_calibration_missing(&there, w->needed);
+        bool more = (missed & ~there.tried) || (missed & ~qm_calibration_missing(&fresh, w->needed));
         qm_calibration_merge(&fresh, &there);
         /* what was there is only given up for something quieter, or more */
-        if (missed || qm_noise_level(&fresh.noise) < qm_noise_level(&there.noise))
+        if (more || qm_noise_level(&fresh.noise) < qm_noise_level(&there.noise))
             *kept = fresh;
-        if (path[0] && qm_calibration_save(path, m->identity, isa, kept, &why))
+        if (path[0] && qm_calibration_save(path, identity, w->isa, kept, &why))
             qm_measuring_note(with, "the measured efficiencies are not kept: %s", why.message);
     }
-    qm_calibration_shares(kept, needed, &shares, missing);
+    qm_calibration_shares(kept, w->needed, &shares, missing);
     if (missing[0])
         qm_measuring_note(with, "default efficiencies for %s: not measured yet (%s)", missing,
                           stopped.code == QM_FIT ? stopped.message : "interrupted; resumes next time");
     return QM_OK;
+}
+
+int qm_calibration_measure(const struct qm_calibration_wish *w, const struct qm_measuring *with,
+                           struct qm_calibration *kept, struct qm_error *err) {
+    static const struct qm_calibration_means own = {qm_calibrate_turn, qm_now, qm_noise_end};
+    return qm_calibration_measure_by(&own, w, with, kept, err);
 }

@@ -151,12 +151,16 @@ void qm_calibration_shares(const struct qm_calibration *kept, unsigned needed, s
     fill_up(out);
 }
 
+unsigned qm_calibration_missing(const struct qm_calibration *kept, unsigned needed) {
+    for (int i = 0; i < QM_PARTS; i++)
+        needed &= has(&kept->efficiency, i) ? ~(1U << i) : ~0U;
+    return needed;
+}
+
 unsigned qm_calibration_due(const struct qm_calibration *kept, unsigned needed, bool quiet) {
-    unsigned missing = needed;
     if (!kept)
         return needed;
-    for (int i = 0; i < QM_PARTS; i++)
-        missing &= has(&kept->efficiency, i) ? ~(1U << i) : ~0U;
+    unsigned missing = qm_calibration_missing(kept, needed);
     if (!quiet)
         return missing & ~kept->tried;
     return qm_noise_level(&kept->noise) > 1 ? needed : missing;

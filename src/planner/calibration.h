@@ -51,6 +51,8 @@ struct qm_calibration {
     struct qm_noise noise;           /* the worst beside any of them */
 };
 
+/* The needed parts that have no measured shares. */
+unsigned qm_calibration_missing(const struct qm_calibration *kept, unsigned needed);
 /* The parts that are to be measured now: nothing is kept (NULL), or something is missing; where the machine is quiet
  * also what was measured beside noise. What a busy machine did not finish is not tried again while it is busy. */
 unsigned qm_calibration_due(const struct qm_calibration *kept, unsigned needed, bool quiet);

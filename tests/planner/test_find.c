@@ -175,8 +175,8 @@ static void test_calibration_told(void **state) {
     struct qm_machine_profile p = profile_of(&w->machine);
     struct qm_calibration kept;
     struct qm_error err;
-    int rc =
-        qm_calibration_measure(&w->machine, &p, QM_ISA_SCALAR, 1U << QM_PART_DENSE_BF16, true, &w->with, &kept, &err);
+    struct qm_calibration_wish wish = {&w->machine, &p, QM_ISA_SCALAR, 1U << QM_PART_DENSE_BF16, true};
+    int rc = qm_calibration_measure(&wish, &w->with, &kept, &err);
     assert_int_equal(rc, QM_INTERRUPTED);
     assert_string_equal(w->told.text, "measuring the kernels that are needed: one or two minutes, once for this build "
                                       "of them\nmeasuring the kernels 0\n");
@@ -207,14 +207,15 @@ static void test_calibration_kept(void **state) {
     assert_true(back.efficiency.kernel[QM_KERNEL_DENSE][QM_BF16].share[0] == 0.75);
 
     unsigned needed = 1U << QM_PART_DENSE_BF16;
-    int rc = qm_calibration_measure(&w->machine, &p, QM_ISA_SCALAR, needed, true, &w->with, &kept, &err);
+    struct qm_calibration_wish wish = {&w->machine, &p, QM_ISA_SCALAR, needed, true};
+    int rc = qm_calibration_measure(&wish, &w->with, &kept, &err);
     assert_int_equal(rc, QM_OK);
     assert_string_equal(w->told.text, "");
     qm_calibration_shares(&kept, needed | 1U << QM_PART_DENSE_F16, &shares, missing);
     assert_string_equal(missing, "products of F16");
 
     assert_int_equal(qm_calibration_save(path, "another", QM_ISA_SCALAR, &saved, &err), QM_OK);
-    rc = qm_calibration_measure(&w->machine, &p, QM_ISA_SCALAR, needed, true, &w->with, &kept, &err);
+    rc = qm_calibration_measure(&wish, &w->with, &kept, &err);
     assert_int_equal(rc, QM_INTERRUPTED);
     assert_memory_equal(w->told.text, "measuring the kernels again: ", 29);
     assert_non_null(strstr(w->told.text, "is of another machine or instruction set: \"another\""));

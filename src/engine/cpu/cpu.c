@@ -99,29 +99,27 @@ static void product_region(void *arg, int thread, int threads) {
     if (part.k)
         bias = NULL;
     struct qm_epilogue e = {.bias = bias ? qm_packed_vector(bias, 0) : NULL};
-    const float *src = c->x;
-    const int32_t *rows = NULL;
-    int64_t ld = l->ld_hidden, m = r->batch->rows;
+    struct qm_cpu_rows in = {.src = c->x, .ld = l->ld_hidden, .m = r->batch->rows, .k = part.n_k, .norm = norm};
     switch (r->op->kind) {
     case QM_OP_QKV: e.kind = QM_STORE, e.out = c->qkv, e.ld = l->ld_qkv; break;
     case QM_OP_ATTENTION_OUT:
-        e.kind = QM_ADD, e.out = c->x, e.ld = l->ld_hidden, src = c->attended, ld = l->ld_q;
+        e.kind = QM_ADD, e.out = c->x, e.ld = l->ld_hidden, in.src = c->attended, in.ld = l->ld_q;
         break;
     case QM_OP_FFN_UP: e.kind = QM_GATE, e.out = c->h, e.ld = l->ld_ffn; break;
     case QM_OP_FFN_DOWN:
-        e.kind = QM_ADD, e.out = r->sum, e.ld = l->ld_hidden, src = c->h + part.k, ld = l->ld_ffn;
+        e.kind = QM_ADD, e.out = r->sum, e.ld = l->ld_hidden, in.src = c->h + part.k, in.ld = l->ld_ffn;
         break;
     default:
         if (r->part->logit == 0)
             hidden_states(r, thread, threads);
         e.kind = QM_SCATTER, e.rows = r->batch->logit_out + r->part->logit;
-        rows = r->batch->logit_row + r->part->logit, m = r->part->logits ? r->part->logits : r->batch->n_logits;
+        in.which = r->batch->logit_row + r->part->logit;
+        in.m = r->part->logits ? r->part->logits : r->batch->n_logits;
         break;
     }
-    if (m == 0)
+    if (in.m == 0)
         return;
-    const void *packed = qm_cpu_pack(c, thread, threads, src, ld, rows, m, w, part.n_k, norm);
-    qm_cpu_product(c, thread, packed, m, w, &part, 0, -1, &e);
+    qm_cpu_product(c, thread, qm_cpu_pack(c, thread, threads, w, &in), in.m, w, &part, 0, -1, &e);
 }
 
 void qm_cpu_execute(struct qm_cpu *c, const struct qm_op *op, const struct qm_op_part *part,

@@ -77,13 +77,19 @@ static inline struct qm_matrix_part qm_matrix_whole(const struct qm_packed_weigh
 void qm_cpu_product(const struct qm_cpu *c, int thread, const void *a, int64_t m, const struct qm_packed_weight *w,
                     const struct qm_matrix_part *part, int64_t expert, int64_t next, const struct qm_epilogue *e);
 
-/* Packs rows for a product, inside a region: few rows each thread packs for itself (no barrier), more are
- * shared out in blocks and followed by a barrier. norm: rows are normed first (then the normed rows are
- * also left in c->normed), or NULL. rows: which rows of src, or NULL for the first m. k: of each row, the columns that
- * take part, from src on. */
-const void *qm_cpu_pack(const struct qm_cpu *c, int thread, int threads, const float *src, int64_t ld,
-                        const int32_t *rows, int64_t m, const struct qm_packed_weight *w, int64_t k,
-                        const struct qm_packed_weight *norm);
+/* Rows that a product multiplies by. */
+struct qm_cpu_rows {
+    const float *src;
+    int64_t ld;
+    const int32_t *which;                /* rows of src, or NULL for the first m */
+    int64_t m, k;                        /* k: of each row, the columns that take part, from src on */
+    const struct qm_packed_weight *norm; /* rows are normed first, or NULL */
+};
+
+/* Packs rows for a product by w, inside a region: few rows each thread packs for itself (no barrier), more are
+ * shared out in blocks and followed by a barrier. Normed rows are also left in c->normed. */
+const void *qm_cpu_pack(const struct qm_cpu *c, int thread, int threads, const struct qm_packed_weight *w,
+                        const struct qm_cpu_rows *rows);
 
 /* An op, or a part of one, over a batch: what its region is given. */
 struct qm_cpu_work {

@@ -8,41 +8,39 @@ static int64_t min64(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-/* Norms (if asked) and packs rows [r0, r1) to dst; normed rows go to c->normed. */
-static void pack_block(const struct qm_cpu *c, const float *src, int64_t ld, const int32_t *rows, int64_t r0,
-                       int64_t r1, const struct qm_packed_weight *w, int64_t k, const struct qm_packed_weight *norm,
-                       float *normed, void *dst) {
-    const struct qm_type_kernels *t = qm_cpu_type(c, w->type);
-    if (!norm) {
-        if (rows)
-            t->pack(dst, src, ld, rows + r0, r1 - r0, k);
+/* Norms (if asked) and packs rows [r0, r1) to dst; normed rows go to `normed`. */
+static void pack_block(const struct qm_cpu *c, const struct qm_type_kernels *t, const struct qm_cpu_rows *in,
+                       int64_t r0, int64_t r1, float *normed, void *dst) {
+    if (!in->norm) {
+        if (in->which)
+            t->pack(dst, in->src, in->ld, in->which + r0, r1 - r0, in->k);
         else
-            t->pack(dst, src + r0 * ld, ld, NULL, r1 - r0, k);
+            t->pack(dst, in->src + r0 * in->ld, in->ld, NULL, r1 - r0, in->k);
         return;
     }
     int64_t ldn = c->layout.ld_hidden;
     for (int64_t r = r0; r < r1; r++)
-        c->kernels->rmsnorm(normed + (r - r0) * ldn, src + (rows ? rows[r] : r) * ld, qm_packed_vector(norm, 0), k,
-                            (float)c->config->rms_eps);
-    t->pack(dst, normed, ldn, NULL, r1 - r0, k);
+        c->kernels->rmsnorm(normed + (r - r0) * ldn, in->src + (in->which ? in->which[r] : r) * in->ld,
+                            qm_packed_vector(in->norm, 0), in->k, (float)c->config->rms_eps);
+    t->pack(dst, normed, ldn, NULL, r1 - r0, in->k);
 }
 
-const void *qm_cpu_pack(const struct qm_cpu *c, int thread, int threads, const float *src, int64_t ld,
-                        const int32_t *rows, int64_t m, const struct qm_packed_weight *w, int64_t k,
-                        const struct qm_packed_weight *norm) {
+const void *qm_cpu_pack(const struct qm_cpu *c, int thread, int threads, const struct qm_packed_weight *w,
+                        const struct qm_cpu_rows *rows) {
+    const struct qm_type_kernels *t = qm_cpu_type(c, w->type);
+    int64_t m = rows->m;
     if (m <= QM_PRIVATE_ROWS) {
         float *normed = (float *)(void *)qm_cpu_private(c, thread, c->layout.accumulator);
         void *dst = qm_cpu_private(c, thread, c->layout.private_rows);
-        pack_block(c, src, ld, rows, 0, m, w, k, norm, normed, dst);
+        pack_block(c, t, rows, 0, m, normed, dst);
         return dst;
     }
-    const struct qm_type_kernels *t = qm_cpu_type(c, w->type);
     int64_t blocks = (m + QM_PACK_ROWS - 1) / QM_PACK_ROWS, begin, end;
     qm_team_share(blocks, thread, threads, &begin, &end);
     for (int64_t b = begin; b < end; b++) {
         int64_t r0 = b * QM_PACK_ROWS, r1 = min64(r0 + QM_PACK_ROWS, m);
-        pack_block(c, src, ld, rows, r0, r1, w, k, norm, c->normed + r0 * c->layout.ld_hidden,
-                   c->packed_rows + t->packed_bytes(r0, k));
+        pack_block(c, t, rows, r0, r1, c->normed + r0 * c->layout.ld_hidden,
+                   c->packed_rows + t->packed_bytes(r0, rows->k));
     }
     qm_team_barrier(c->team, thread);
     return c->packed_rows;
