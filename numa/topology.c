@@ -283,25 +283,21 @@ int qm_topology_load(const struct qm_numa *numa, struct qm_topology *out, struct
     if (hwloc_topology_init(&hw) != 0)
         return qm_fail_memory(err, sizeof *out, "the CPU topology");
     /* With what is not allowed, so that a refusal can say so. */
-    if (hwloc_topology_set_flags(hw, HWLOC_TOPOLOGY_FLAG_INCLUDE_DISALLOWED) != 0 || hwloc_topology_load(hw) != 0) {
+    if (hwloc_topology_set_flags(hw, HWLOC_TOPOLOGY_FLAG_INCLUDE_DISALLOWED) != 0 || hwloc_topology_load(hw) != 0)
         rc = qm_fail(err, QM_SYSTEM, "CPU topology: hwloc could not read it; check that /sys is mounted");
-        goto done;
-    }
-    allowed = hwloc_bitmap_dup(hwloc_topology_get_allowed_cpuset(hw));
-    bound = hwloc_bitmap_alloc();
-    if (!allowed || !bound) {
-        rc = qm_fail_memory(err, sizeof *out, "the CPU topology");
-        goto done;
+    if (!rc) {
+        allowed = hwloc_bitmap_dup(hwloc_topology_get_allowed_cpuset(hw));
+        bound = hwloc_bitmap_alloc();
     }
     /* Where the system cannot tell the binding, there is none to respect. */
-    if (hwloc_get_cpubind(hw, bound, HWLOC_CPUBIND_THREAD) == 0 && hwloc_bitmap_and(allowed, allowed, bound) != 0) {
+    if (!rc &&
+        (!allowed || !bound ||
+         (hwloc_get_cpubind(hw, bound, HWLOC_CPUBIND_THREAD) == 0 && hwloc_bitmap_and(allowed, allowed, bound) != 0)))
         rc = qm_fail_memory(err, sizeof *out, "the CPU topology");
-        goto done;
-    }
-    rc = qm_topology_describe(hw, allowed, numa ? numa : &automatic, out, err);
-    if (rc == QM_OK)
+    if (!rc)
+        rc = qm_topology_describe(hw, allowed, numa ? numa : &automatic, out, err);
+    if (!rc)
         qm_topology_limit(out, qm_cpu_quota_at(""));
-done:
     hwloc_bitmap_free(allowed);
     hwloc_bitmap_free(bound);
     hwloc_topology_destroy(hw);

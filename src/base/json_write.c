@@ -94,7 +94,8 @@ static int put_value(const struct writer *w, const json_t *v) {
         rc = put(w, "[");
         for (size_t i = 0; i < json_array_size(v) && !rc; i++) {
             rc = i ? put(w, w->comma) : 0;
-            rc = rc ? rc : put_value(w, json_array_get(v, i));
+            if (!rc)
+                rc = put_value(w, json_array_get(v, i));
         }
         return rc ? rc : put(w, "]");
     }
@@ -106,9 +107,12 @@ static int put_value(const struct writer *w, const json_t *v) {
     for (void *it = json_object_iter(object); it && !rc; it = json_object_iter_next(object, it)) {
         rc = first ? 0 : put(w, w->comma);
         first = false;
-        rc = rc ? rc : put_string(w, json_object_iter_key(it), json_object_iter_key_len(it));
-        rc = rc ? rc : put(w, w->colon);
-        rc = rc ? rc : put_value(w, json_object_iter_value(it));
+        if (!rc)
+            rc = put_string(w, json_object_iter_key(it), json_object_iter_key_len(it));
+        if (!rc)
+            rc = put(w, w->colon);
+        if (!rc)
+            rc = put_value(w, json_object_iter_value(it));
     }
     return rc ? rc : put(w, "}");
 }

@@ -241,7 +241,8 @@ const char *qm_journal_schema(void) {
 int qm_journal_open(const char *path, struct qm_journal **out, bool *created, struct qm_error *err) {
     struct qm_journal *j;
     int rc = check_file(path, err);
-    rc = rc ? rc : open_database(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &j, err);
+    if (!rc)
+        rc = open_database(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &j, err);
     *out = NULL;
     if (rc)
         return rc;
@@ -288,7 +289,8 @@ int qm_journal_open_reader(const char *path, struct qm_journal **out, struct qm_
                                          "%s is not there: no job writes this output, or its journal was removed", path)
                                : qm_fail_errno(err, "%s", path);
     int rc = check_file(path, err);
-    rc = rc ? rc : open_database(path, SQLITE_OPEN_READONLY, &j, err);
+    if (!rc)
+        rc = open_database(path, SQLITE_OPEN_READONLY, &j, err);
     if (rc)
         return rc;
     rc = identify(j, &created, err);

@@ -167,17 +167,22 @@ int qm_journal_verify(struct qm_journal *j, struct qm_journal_found *out, struct
     int64_t position, before;
     *out = (struct qm_journal_found){0};
     int rc = check_schema(j, err);
-    rc = rc ? rc : check_pages(j, err);
-    rc = rc ? rc : check_seals(j, err);
-    rc = rc ? rc : find_damaged(j, &list, &out->dropped, &out->bytes, err);
+    if (!rc)
+        rc = check_pages(j, err);
+    if (!rc)
+        rc = check_seals(j, err);
+    if (!rc)
+        rc = find_damaged(j, &list, &out->dropped, &out->bytes, err);
     /* all that is before the position was finished */
-    rc = rc ? rc : qm_journal_get_int(j, "position_row", 1, &position, err);
+    if (!rc)
+        rc = qm_journal_get_int(j, "position_row", 1, &position, err);
     rc = rc ? rc
             : ask(j,
                   "SELECT count(*) FROM row WHERE number > 0 AND number < (SELECT CAST(value AS INTEGER) FROM value "
                   "WHERE key = 'position_row')",
                   &before, err);
-    rc = rc ? rc : qm_journal_take_log(j, err);
+    if (!rc)
+        rc = qm_journal_take_log(j, err);
     for (size_t i = 0; i < list.n && !rc; i++)
         rc = drop(j, list.data[i], err);
     if (!rc && before < position - 1)

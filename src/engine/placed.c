@@ -312,7 +312,8 @@ static int finish(struct qm_placed *p, int rc, struct qm_error *err) {
         if (!p->device[d])
             continue;
         int ended = p->device[d]->finish(p->device[d], rc ? &other : err);
-        rc = rc ? rc : check(p, d, ended);
+        if (!rc)
+            rc = check(p, d, ended);
     }
     return rc;
 }

@@ -152,7 +152,8 @@ static int hash_file(struct reading *r, const struct qm_shard_file *file, struct
     }
     posix_fadvise(file->fd, 0, 0, POSIX_FADV_NORMAL);
     qm_hasher_text(r->hasher, f->hash);
-    rc = rc ? rc : look_at(file, &after, err);
+    if (!rc)
+        rc = look_at(file, &after, err);
     return rc || same_file(f, &after) ? rc : changed_meanwhile(file, "read", err);
 }
 

@@ -35,7 +35,8 @@ int qm_openai_chat_prompt(struct qm_openai_request *r, const json_t *body, struc
                                      .body = body,
                                      .now = r->context->now,
                                      .add_special = add_special};
-    rc = rc ? rc : qm_chat_tokens(&in, &r->prompts[0], &r->form, err);
+    if (!rc)
+        rc = qm_chat_tokens(&in, &r->prompts[0], &r->form, err);
     r->decoding.skip_special = r->decoding.skip_special && !r->form.keep_special;
     return rc ? rc : check_ids(r, 0, err);
 }

@@ -163,7 +163,8 @@ static int generate(struct qm_conversation *c, struct qm_ids *prompt, int64_t le
     int rc = qm_generate(&g, out, err);
     for (size_t i = 0; i < out->ids.len && !rc; i++)
         rc = qm_ids_push(prompt, out->ids.data[i], err);
-    rc = rc ? rc : l->rc;
+    if (!rc)
+        rc = l->rc;
     if (!rc) /* held back when it was interrupted */
         rc = qm_reasoning_push(l->splitter, out->text.data + l->seen, out->text.len - l->seen, hear_part, l, err);
     return rc ? rc : qm_reasoning_flush(l->splitter, hear_part, l, err);
@@ -241,7 +242,8 @@ static int check_place(const char *path, struct qm_error *err) {
     if (stat(path, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
         return QM_OK;
     int rc = qm_json_load(path, FILE_MAX, &root, NULL);
-    rc = rc ? rc : check_messages(qm_json_is_object(root) ? json_object_get(root, "messages") : root, path, NULL);
+    if (!rc)
+        rc = check_messages(qm_json_is_object(root) ? json_object_get(root, "messages") : root, path, NULL);
     json_decref(root);
     return rc ? qm_fail(err, QM_INPUT, "%s: a file is there that is no conversation: name another", path) : QM_OK;
 }

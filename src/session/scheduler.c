@@ -124,7 +124,8 @@ int qm_scheduler_enter(struct qm_scheduler *s, struct qm_scheduled *q, uint64_t 
 int qm_scheduler_submit(struct qm_scheduler *s, const struct qm_request *r, uint64_t *id, struct qm_error *err) {
     struct qm_scheduled *q;
     int rc = check_room(s, err); /* before anything is copied */
-    rc = rc ? rc : qm_scheduler_prepare(s, r, &q, err);
+    if (!rc)
+        rc = qm_scheduler_prepare(s, r, &q, err);
     if (rc)
         return rc;
     rc = qm_scheduler_enter(s, q, id, err);

@@ -16,14 +16,17 @@ static int load_added_token(struct qm_tokenizer *t, const json_t *v, size_t i, s
         return rc;
     if (len > QM_MAX_ADDED_BYTES)
         return qm_fail(err, QM_INPUT, "added token %zu has %zu bytes, expected at most %d", i, len, QM_MAX_ADDED_BYTES);
-    if ((rc = qm_json_bool(v, "lstrip", where, &a.lstrip, err)) ||
-        (rc = qm_json_bool(v, "rstrip", where, &a.rstrip, err)) ||
-        (rc = qm_json_bool(v, "single_word", where, &a.single_word, err)) ||
-        (rc = qm_json_bool(v, "special", where, &a.special, err)) ||
-        (rc = qm_json_bool(v, "normalized", where, &a.normalized, err)))
+    rc = qm_json_bool(v, "lstrip", where, &a.lstrip, err);
+    if (!rc)
+        rc = qm_json_bool(v, "rstrip", where, &a.rstrip, err);
+    if (!rc)
+        rc = qm_json_bool(v, "single_word", where, &a.single_word, err);
+    if (!rc)
+        rc = qm_json_bool(v, "special", where, &a.special, err);
+    if (!rc)
+        rc = qm_json_bool(v, "normalized", where, &a.normalized, err);
+    if (rc || len == 0)
         return rc;
-    if (len == 0)
-        return QM_OK;
     a.id = qm_added_id(t, text, len);
     rc = qm_vocab_add(&t->added_vocab, text, len, a.id, where, err);
     if (!rc)
@@ -55,12 +58,20 @@ static int load_parts(struct qm_tokenizer *t, const json_t *root, const char *na
     int rc = qm_load_vocab_model(t, json_object_get(root, "model"), name, err);
     if (rc)
         return rc;
-    if ((rc = qm_load_normalizer(t, json_object_get(root, "normalizer"), err)) ||
-        (rc = qm_load_pretokenizer(t, json_object_get(root, "pre_tokenizer"), err)) ||
-        (rc = qm_load_post(t, json_object_get(root, "post_processor"), err)) ||
-        (rc = qm_load_decoder(t, json_object_get(root, "decoder"), err)) ||
-        (rc = load_added(t, json_object_get(root, "added_tokens"), err)) ||
-        (rc = s ? qm_settings_apply(t, s, err) : QM_OK) || (rc = qm_tokenizer_finish(t, err)))
+    rc = qm_load_normalizer(t, json_object_get(root, "normalizer"), err);
+    if (!rc)
+        rc = qm_load_pretokenizer(t, json_object_get(root, "pre_tokenizer"), err);
+    if (!rc)
+        rc = qm_load_post(t, json_object_get(root, "post_processor"), err);
+    if (!rc)
+        rc = qm_load_decoder(t, json_object_get(root, "decoder"), err);
+    if (!rc)
+        rc = load_added(t, json_object_get(root, "added_tokens"), err);
+    if (!rc && s)
+        rc = qm_settings_apply(t, s, err);
+    if (!rc)
+        rc = qm_tokenizer_finish(t, err);
+    if (rc)
         qm_fail_context(err, "%s", name);
     return rc;
 }

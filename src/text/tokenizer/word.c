@@ -56,7 +56,8 @@ int qm_word_encode(struct qm_call *c, const char *word, size_t len) {
     for (size_t n; !rc && len; word += n, len -= n) {
         n = qm_word_cut(c->t, word, len);
         rc = qm_call_look(c);
-        rc = rc ? rc : encode_one(c, word, n);
+        if (!rc)
+            rc = encode_one(c, word, n);
     }
     return rc;
 }
