@@ -9,7 +9,6 @@
 #include "app/completion.h"
 #include "app/foreign.h"
 #include "app/help.h"
-#include "app/offload.h"
 #include "app/out.h"
 #include "app/paths.h"
 #include "app/remedy.h"
@@ -77,8 +76,7 @@ static int run_help(const struct qm_args *args, struct qm_error *err) {
 }
 
 static int run_command(const struct qm_args *args, struct qm_error *err) {
-    int rc = args->command->computes ? qm_offload_refuse_cards(args, err) : QM_OK;
-    rc = rc ? rc : qm_paths_check(args, err);
+    int rc = qm_paths_check(args, err);
     return rc ? rc : args->command->run(args, err);
 }
 

@@ -4,7 +4,7 @@
 #include "app/app.h"
 #include "app/batch/job.h"
 #include "app/batch/look.h"
-#include "app/offload.h"
+#include "app/decode.h"
 
 static int run_batch(const struct qm_args *args, struct qm_error *err) {
     struct qm_progress progress;
@@ -13,8 +13,9 @@ static int run_batch(const struct qm_args *args, struct qm_error *err) {
         return qm_batch_status(args->option[QM_OPT_STATUS].text, args->option[QM_OPT_JSON].set, err);
     if (args->option[QM_OPT_EXPORT].set)
         return qm_batch_export(args->option[QM_OPT_EXPORT].text, err);
-    qm_progress_init(&progress, args);
-    int rc = qm_offload_refuse_cards(args, err);
+    qm_progress_init(&progress, args->option[QM_OPT_SILENT].set);
+    struct qm_load_options load;
+    int rc = qm_decode_load(args, &load, err); /* what is wrong about it is said at once */
     rc = rc ? rc : qm_batch_settings_take(args, time(NULL), &settings, err);
     if (rc)
         return rc;

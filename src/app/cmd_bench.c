@@ -4,6 +4,7 @@
 
 #include "app/app.h"
 #include "app/bench/bench.h"
+#include "app/decode.h"
 #include "app/open_model.h"
 #include "app/out.h"
 #include "app/predictor.h"
@@ -50,14 +51,17 @@ static int read_plan(const struct qm_args *args, struct qm_bench_plan *p, struct
     if (!rc)
         rc = read_list(args, QM_OPT_THREAD_LIST, "0", 0, 1024, &p->threads, err);
     if (!rc)
-        rc = qm_quiet_options(args, &p->quiet, err);
-    p->args = args;
+        rc = qm_decode_quiet(args, &p->quiet, err);
     if (!rc)
-        rc = qm_app_isa(args, &p->isa, err);
+        rc = qm_decode_offload(args, &p->offload, err);
     if (!rc)
-        rc = qm_app_kv_type(args, &p->kv_type, err);
+        rc = qm_offload_refuse_cards(&p->offload, err);
     if (!rc)
-        rc = qm_app_numa(args, &p->numa, err);
+        rc = qm_decode_isa(args, &p->isa, err);
+    if (!rc)
+        rc = qm_decode_kv_type(args, &p->kv_type, err);
+    if (!rc)
+        rc = qm_decode_numa(args, &p->numa, err);
     if (rc)
         return rc;
     bool nothing = true;
@@ -85,12 +89,13 @@ static int open_subject(const struct qm_args *args, struct bench *b, struct qm_e
         return qm_fail(err, QM_USAGE, "bench: either a model (%s) or --random %s", args->model, shape);
     struct qm_bench_subject *s = &b->subject;
     if (!shape) {
-        int rc = qm_app_open(args, QM_TOKENIZER_NO, &b->progress, &b->opened, err);
+        const struct qm_model_options named = qm_decode_model(args);
+        int rc = qm_app_open(&named, QM_TOKENIZER_NO, &b->progress, &b->opened, err);
         s->model = b->opened.model;
         s->name = b->opened.dir;
         return rc;
     }
-    struct qm_overrides overrides = qm_app_overrides(args);
+    struct qm_overrides overrides = qm_decode_model(args).overrides;
     int rc = qm_shape_open(shape, layers, dtype, &overrides, &b->shape, err);
     if (!rc && layers)
         rc = qm_shape_open(shape, 0, dtype, &overrides, &b->all, err);
@@ -220,7 +225,7 @@ static int measure(struct bench *b, bool kernels, struct qm_error *err) {
 static int run_bench(const struct qm_args *args, struct qm_error *err) {
     struct bench b = {0};
     bool kernels = args->option[QM_OPT_KERNEL].set;
-    qm_progress_init(&b.progress, args);
+    qm_progress_init(&b.progress, args->option[QM_OPT_SILENT].set);
     int rc = read_plan(args, &b.plan, err);
     if (!rc)
         rc = qm_row_format_parse(qm_args_text(args, QM_OPT_OUTPUT_FORMAT, "md"), &b.rows.format, err);
@@ -286,7 +291,6 @@ const struct qm_command qm_cmd_bench = {
     .options = bench_options,
     .modes = bench_modes,
     .needs = bench_needs,
-    .computes = true,
     .takes_model = true,
     .demo_without_model = true,
     .run = run_bench,

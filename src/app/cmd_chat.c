@@ -9,12 +9,64 @@
 #include "app/app.h"
 #include "app/chat/chat.h"
 #include "app/chat/state.h"
+#include "app/decode.h"
 #include "app/generation_report.h"
 #include "app/out.h"
 #include "app/remedy.h"
 #include "app/signals.h"
 #include "app/template_args.h"
 #include "base/words.h"
+
+struct chat_options {
+    struct qm_model_options model;
+    struct qm_load_options load;
+    struct qm_sampling_options sampling;
+    struct qm_draft_options drafts;
+    const char *system, *once; /* once: NULL: a conversation */
+    struct qm_texts documents, variables, stop;
+    int64_t max_tokens;
+    bool hide_thinking, silent;
+};
+
+static int decode(const struct qm_args *args, struct chat_options *o, struct qm_error *err) {
+    *o = (struct chat_options){.model = qm_decode_model(args),
+                               .sampling = qm_decode_sampling(args),
+                               .system = qm_args_text(args, QM_OPT_SYSTEM, ""),
+                               .once = qm_args_text(args, QM_OPT_ONCE, NULL),
+                               .documents = qm_decode_texts(args, QM_OPT_FILE),
+                               .variables = qm_decode_texts(args, QM_OPT_TEMPLATE_ARG),
+                               .stop = qm_decode_texts(args, QM_OPT_STOP),
+                               .max_tokens = qm_args_int(args, QM_OPT_MAX_TOKENS, -1),
+                               .hide_thinking = args->option[QM_OPT_HIDE_THINKING].set,
+                               .silent = args->option[QM_OPT_SILENT].set};
+    int rc = qm_decode_load(args, &o->load, err);
+    return rc ? rc : qm_decode_drafts(args, &o->drafts, err);
+}
+
+int qm_chat_decode_setting(const char *option, int64_t *max_tokens, struct qm_sampling *s, struct qm_error *err) {
+    static const unsigned char names[] = {QM_OPT_MAX_TOKENS,
+                                          QM_OPT_TEMPERATURE,
+                                          QM_OPT_TOP_K,
+                                          QM_OPT_TOP_P,
+                                          QM_OPT_MIN_P,
+                                          QM_OPT_REPEAT_PENALTY,
+                                          QM_OPT_PRESENCE_PENALTY,
+                                          QM_OPT_FREQUENCY_PENALTY,
+                                          QM_OPT_SEED,
+                                          QM_OPT_END};
+    static const struct qm_command settings = {.name = "/set", .usage = "NAME VALUE", .options = names};
+    char text[64], *const arguments[] = {text};
+    struct qm_args parsed;
+    snprintf(text, sizeof text, "%s", option);
+    int rc = qm_args_parse(&settings, 1, arguments, NULL, &parsed, err);
+    if (rc)
+        return rc;
+    const struct qm_sampling_options changes = qm_decode_sampling(&parsed);
+    *max_tokens = qm_args_int(&parsed, QM_OPT_MAX_TOKENS, *max_tokens);
+    qm_app_sampling_change(&changes, s);
+    qm_args_free(&parsed);
+    return QM_OK;
+}
 
 static int on_text(void *arg, enum qm_part part, const char *text, size_t len) {
     struct qm_app_chat *c = arg;
@@ -79,12 +131,11 @@ static void tell_stopped(struct qm_app_chat *c) {
 }
 
 int qm_chat_answer(struct qm_app_chat *c, size_t before) {
-    const struct qm_args *args = c->args;
     struct qm_turn turn = {
         .max_tokens = c->max_tokens,
         .sampling = c->sampling,
-        .stop = args->option[QM_OPT_STOP].list,
-        .n_stop = (int)args->option[QM_OPT_STOP].n_list,
+        .stop = c->stop.text,
+        .n_stop = (int)c->stop.n,
         .on_text = on_text,
         .on_prefill = on_prefill,
         .arg = c,
@@ -202,13 +253,12 @@ static int converse(struct qm_app_chat *c) {
 }
 
 /* The documents without the newlines at their ends, an empty line between them. */
-static int read_documents(struct qm_app_chat *c) {
-    const struct qm_arg *files = &c->args->option[QM_OPT_FILE];
+static int read_documents(struct qm_app_chat *c, const struct qm_texts *files) {
     int rc = QM_OK;
-    for (size_t i = 0; i < files->n_list && !rc; i++) {
+    for (size_t i = 0; i < files->n && !rc; i++) {
         if (c->document.len)
             rc = qm_buf_str(&c->document, "\n\n", c->err);
-        rc = rc ? rc : qm_app_read_text(files->list[i], &c->document, c->err);
+        rc = rc ? rc : qm_app_read_text(files->text[i], &c->document, c->err);
         while (!rc && c->document.len && c->document.data[c->document.len - 1] == '\n')
             c->document.data[--c->document.len] = 0;
     }
@@ -223,34 +273,29 @@ static int check_template(const struct qm_app_chat *c, const json_t *variables) 
     return qm_chat_check(c->template, variables, system, localtime_r(&seconds, &now), c->err);
 }
 
-static int open_conversation(struct qm_app_chat *c, struct qm_logit_bias **biases) {
-    const struct qm_args *args = c->args;
-    const char *system = qm_args_text(args, QM_OPT_SYSTEM, ""), *once = qm_args_text(args, QM_OPT_ONCE, "");
-    struct qm_draft_options drafts;
-    int rc = qm_draft_options(args, &drafts, c->err);
+static int open_conversation(struct qm_app_chat *c, const struct chat_options *o, struct qm_logit_bias **biases) {
+    int rc = qm_app_check_utf8(o->system, strlen(o->system), "--system", c->err);
+    if (!rc && o->once)
+        rc = qm_app_check_utf8(o->once, strlen(o->once), "--once", c->err);
     if (!rc)
-        rc = qm_app_check_utf8(system, strlen(system), "--system", c->err);
+        rc = qm_buf_str(&c->system, o->system, c->err);
     if (!rc)
-        rc = qm_app_check_utf8(once, strlen(once), "--once", c->err);
+        rc = qm_app_open(&o->model, QM_TOKENIZER_YES, &c->progress, &c->model, c->err);
     if (!rc)
-        rc = qm_buf_str(&c->system, system, c->err);
-    if (!rc)
-        rc = qm_app_open(args, QM_TOKENIZER_YES, &c->progress, &c->model, c->err);
-    if (!rc)
-        rc = qm_chat_load(c->model.dir, qm_args_text(args, QM_OPT_CHAT_TEMPLATE, NULL), &c->template, c->err);
+        rc = qm_chat_load(c->model.dir, o->model.chat_template, &c->template, c->err);
     json_t *variables = json_object();
     if (!rc)
-        rc = variables ? qm_template_args(args, variables, c->err) : qm_fail_memory(c->err, 64, "variables");
+        rc = variables ? qm_template_args(&o->variables, variables, c->err) : qm_fail_memory(c->err, 64, "variables");
     if (!rc)
         rc = check_template(c, variables);
     if (!rc)
-        rc = qm_app_sampling(args, &c->model, &c->sampling, biases, c->err);
+        rc = qm_app_sampling(&o->sampling, &c->model, &c->sampling, biases, c->err);
     if (!rc)
-        rc = read_documents(c);
+        rc = read_documents(c, &o->documents);
     if (!rc)
-        rc = qm_app_load(args, 0, &c->progress, &c->model, c->err);
+        rc = qm_app_load(&o->load, 0, &c->progress, &c->model, c->err);
     if (!rc)
-        rc = qm_drafts_open(&drafts, 2 * qm_engine_context(c->model.engine), &c->drafts, c->err);
+        rc = qm_drafts_open(&o->drafts, 2 * qm_engine_context(c->model.engine), &c->drafts, c->err);
     if (!rc)
         rc = qm_conversation_new(c->model.engine, c->model.tokenizer, c->template, variables, &c->conversation, c->err);
     json_decref(variables);
@@ -258,17 +303,18 @@ static int open_conversation(struct qm_app_chat *c, struct qm_logit_bias **biase
 }
 
 static int run_chat(const struct qm_args *args, struct qm_error *err) {
-    struct qm_app_chat c = {.args = args, .err = err};
+    struct chat_options o;
+    int rc = decode(args, &o, err);
+    if (rc)
+        return rc;
+    struct qm_app_chat c = {.stop = o.stop, .max_tokens = o.max_tokens, .hide_thinking = o.hide_thinking, .err = err};
     struct qm_logit_bias *biases = NULL;
-    c.max_tokens = qm_args_int(args, QM_OPT_MAX_TOKENS, -1);
-    c.hide_thinking = args->option[QM_OPT_HIDE_THINKING].set;
-    qm_progress_init(&c.progress, args);
-    int rc = qm_meter_open("", &c.meter, err);
+    qm_progress_init(&c.progress, o.silent);
+    rc = qm_meter_open("", &c.meter, err);
     if (!rc)
-        rc = open_conversation(&c, &biases);
-    if (!rc && args->option[QM_OPT_ONCE].set) {
-        const char *once = args->option[QM_OPT_ONCE].text;
-        rc = qm_chat_ask(&c, once, strlen(once));
+        rc = open_conversation(&c, &o, &biases);
+    if (!rc && o.once) {
+        rc = qm_chat_ask(&c, o.once, strlen(o.once));
         const struct qm_predicted_run predicted = {c.model.predictor, "chat", c.model.dir};
         if (!rc)
             qm_report_speed(&c.progress, c.model.engine, &c.result, &c.meter, &predicted);
@@ -277,7 +323,7 @@ static int run_chat(const struct qm_args *args, struct qm_error *err) {
         rc = converse(&c);
     }
     if (!rc || rc == QM_INTERRUPTED) {
-        int saved = qm_app_save_routing(args, &c.progress, &c.model, err);
+        int saved = qm_app_save_routing(&c.model, &c.progress, err);
         rc = saved ? saved : rc;
     }
     qm_generate_result_free(&c.result);
@@ -334,7 +380,6 @@ const struct qm_command qm_cmd_chat = {
                "quietmind chat Qwen/Qwen3-4B --once \"Why is the sky blue?\" --hide-thinking\n",
     .options = chat_options,
     .common = true,
-    .computes = true,
     .takes_model = true,
     .demo_without_model = true,
     .run = run_chat,

@@ -6,6 +6,7 @@
 
 #include "app/app.h"
 #include "app/compare/run.h"
+#include "app/decode.h"
 #include "app/offload.h"
 #include "app/open_model.h"
 #include "app/out.h"
@@ -46,10 +47,10 @@ static int read_numbers(const struct qm_args *args, struct compare *c, struct qm
     c->report.temperature = t->sampling.temperature;
     int rc = qm_compare_specs_parse(qm_args_text(args, QM_OPT_CONFIGS, "cpu,quiet,auto"), t, err);
     if (!rc)
-        rc = qm_app_isa(args, &t->isa, err);
+        rc = qm_decode_isa(args, &t->isa, err);
     if (!rc)
-        rc = qm_app_kv_type(args, &t->kv_type, err);
-    return rc ? rc : qm_app_numa(args, &t->numa, err);
+        rc = qm_decode_kv_type(args, &t->kv_type, err);
+    return rc ? rc : qm_decode_numa(args, &t->numa, err);
 }
 
 static int add_prompt(struct compare *c, const char *name, const char *text, size_t len, struct qm_error *err) {
@@ -125,16 +126,20 @@ static int look_at_machine(const struct qm_args *args, struct compare *c, struct
     const char *file = qm_args_text(args, QM_OPT_MACHINE, NULL);
     struct qm_speed *speed = &c->task.speed;
     struct qm_topology topology;
-    int rc = qm_topology_load(NULL, &topology, err);
+    struct qm_offload_options away;
+    int rc = qm_decode_offload(args, &away, err);
+    rc = rc ? rc : qm_topology_load(NULL, &topology, err);
     if (rc)
         return rc;
     snprintf(c->report.machine, sizeof c->report.machine, "%s", topology.cpu_model);
     qm_topology_free(&topology);
-    rc = file ? qm_offload_described(file, speed, err)
-              : qm_offload_machine(args, c->task.model, &c->progress, speed, err);
+    rc = file ? QM_OK : qm_offload_check_devices(&away, err);
+    if (!rc)
+        rc = file ? qm_offload_described(file, speed, err)
+                  : qm_offload_machine(c->task.isa, c->task.model, &c->progress, speed, err);
     c->task.ram = file ? 0 : qm_offload_ram(speed);
     if (!rc)
-        rc = qm_offload_devices(args, speed, err);
+        rc = qm_offload_devices(&away, speed, err);
     return rc ? rc : qm_meter_open("", &c->meter, err);
 }
 
@@ -211,7 +216,9 @@ static int refuse_cards(const struct qm_args *args, const struct qm_compare_task
         return qm_fail(err, QM_USAGE,
                        "--configs gpu: this build computes on no GPU: nothing to run; with cpu beside it, gpu is shown "
                        "as predicted, and quietmind plan predicts alone");
-    return cards ? QM_OK : qm_offload_refuse_cards(args, err);
+    struct qm_offload_options away;
+    int rc = cards ? QM_OK : qm_decode_offload(args, &away, err);
+    return rc || cards ? rc : qm_offload_refuse_cards(&away, err);
 }
 
 /* What ran beside the runs, and beside what predictions rest on. */
@@ -226,11 +233,12 @@ static void mark(struct compare *c, const struct qm_noise_watch *watch) {
 
 static int compare(const struct qm_args *args, struct compare *c, struct qm_error *err) {
     struct qm_compare_task *t = &c->task;
+    const struct qm_model_options named = qm_decode_model(args);
     int rc = read_numbers(args, c, err);
     if (!rc)
         rc = refuse_cards(args, t, err);
     if (!rc)
-        rc = qm_app_open(args, QM_TOKENIZER_YES, &c->progress, &c->opened, err);
+        rc = qm_app_open(&named, QM_TOKENIZER_YES, &c->progress, &c->opened, err);
     if (!rc)
         rc = qm_app_check_head(&c->opened, err);
     t->model = c->opened.model;
@@ -275,7 +283,7 @@ static int run_compare(const struct qm_args *args, struct qm_error *err) {
     struct compare *c = calloc(1, sizeof *c);
     if (!c)
         return qm_fail_memory(err, sizeof *c, "the comparison");
-    qm_progress_init(&c->progress, args);
+    qm_progress_init(&c->progress, args->option[QM_OPT_SILENT].set);
     int rc = compare(args, c, err);
     qm_compare_report_free(&c->report);
     qm_compare_report_free(&c->before);

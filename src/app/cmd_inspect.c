@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "app/app.h"
+#include "app/decode.h"
 #include "app/open_model.h"
 #include "app/out.h"
 #include "app/remedy.h"
@@ -45,13 +46,24 @@ static void add_notes(struct inspection *in, const char *lines) {
     }
 }
 
-static int plan(const struct qm_args *args, struct inspection *in, struct qm_error *err) {
+struct inspect_options {
+    struct qm_model_options model;
+    int threads; /* 0: one a core */
+    int kv_type; /* enum qm_dtype or -1 */
+    bool json;
+};
+
+static int decode(const struct qm_args *args, struct inspect_options *o, struct qm_error *err) {
+    *o = (struct inspect_options){.model = qm_decode_model(args),
+                                  .threads = (int)qm_args_int(args, QM_OPT_THREADS, 0),
+                                  .json = args->option[QM_OPT_JSON].set};
+    return qm_decode_kv_type(args, &o->kv_type, err);
+}
+
+static int plan(const struct inspect_options *o, struct inspection *in, struct qm_error *err) {
     const struct qm_config *c = &in->model.model->config;
-    int kv_type, threads = (int)qm_args_int(args, QM_OPT_THREADS, 0);
-    int64_t context = qm_args_int(args, QM_OPT_CONTEXT, 0);
-    int rc = qm_app_kv_type(args, &kv_type, err);
-    if (rc)
-        return rc;
+    int rc, threads = o->threads;
+    int64_t context = o->model.context;
     if (threads == 0) {
         struct qm_topology topology;
         if ((rc = qm_topology_load(NULL, &topology, err)))
@@ -63,7 +75,7 @@ static int plan(const struct qm_args *args, struct inspection *in, struct qm_err
         .context = context ? context : c->usual_positions,
         .sequences = 1,
         .chunk = QM_DEFAULT_CHUNK,
-        .kv_type = kv_type < 0 ? qm_kv_default_type(c) : (enum qm_dtype)kv_type,
+        .kv_type = o->kv_type < 0 ? qm_kv_default_type(c) : (enum qm_dtype)o->kv_type,
         .threads = threads,
     };
     qm_memory_estimate(in->model.model, &in->workload, &in->memory);
@@ -265,18 +277,21 @@ static int print_json(const struct inspection *in, struct qm_error *err) {
 }
 
 static int run_inspect(const struct qm_args *args, struct qm_error *err) {
+    struct inspect_options o;
     struct qm_progress progress;
-    struct inspection *in = calloc(1, sizeof *in);
-    if (!in)
+    struct inspection *in;
+    int rc = decode(args, &o, err);
+    if (rc)
+        return rc;
+    if (!(in = calloc(1, sizeof *in)))
         return qm_fail_memory(err, sizeof *in, "the inspection");
-    qm_progress_init(&progress, args);
-    progress.quiet = true; /* what would be noted is part of the result here */
-    int rc = qm_app_describe(args, QM_TOKENIZER_IF_THERE, &progress, &in->model, err);
+    qm_progress_init(&progress, true); /* what would be noted is part of the result here */
+    rc = qm_app_describe(&o.model, QM_TOKENIZER_IF_THERE, &progress, &in->model, err);
     if (!rc)
-        rc = plan(args, in, err);
+        rc = plan(&o, in, err);
     if (!rc) {
         look_around(in);
-        rc = args->option[QM_OPT_JSON].set ? print_json(in, err) : print_text(in, err);
+        rc = o.json ? print_json(in, err) : print_text(in, err);
     }
     qm_app_close(&in->model);
     free(in);

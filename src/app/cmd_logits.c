@@ -3,11 +3,22 @@
 #include <stdlib.h>
 
 #include "app/app.h"
+#include "app/decode.h"
 #include "app/ids_file.h"
 #include "app/npy.h"
 #include "app/open_model.h"
 #include "app/signals.h"
 #include "session/feed.h"
+
+struct logits_options {
+    struct qm_model_options model;
+    struct qm_load_options load;
+    const char *ids, *output, *attention;
+    int64_t chunk; /* 0: the engine's own */
+    int64_t layer; /* of attention; -1: none */
+    int64_t last;  /* so many rows only; 0: all */
+    bool silent;
+};
 
 struct job {
     struct qm_app_model model;
@@ -16,7 +27,6 @@ struct job {
     struct qm_npy logits_file, attention_file;
     struct qm_sequence *sequence;
     int64_t first; /* position of the first token whose logits are written */
-    int64_t layer; /* of attention, or -1 */
     int64_t piece; /* tokens computed at once */
     float *logits, *attention;
 };
@@ -25,43 +35,50 @@ static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-static int check_usage(const struct qm_args *args, struct qm_error *err) {
-    if (!args->option[QM_OPT_IDS].set)
-        return qm_fail(err, QM_USAGE, "logits: --ids FILE is missing");
-    if (!args->option[QM_OPT_OUTPUT].set)
-        return qm_fail(err, QM_USAGE, "logits: -o OUT.npy is missing");
-    return QM_OK;
+static int decode(const struct qm_args *args, struct logits_options *o, struct qm_error *err) {
+    *o = (struct logits_options){.model = qm_decode_model(args),
+                                 .ids = qm_args_text(args, QM_OPT_IDS, NULL),
+                                 .output = qm_args_text(args, QM_OPT_OUTPUT, NULL),
+                                 .attention = qm_args_text(args, QM_OPT_ATTENTION, NULL),
+                                 .chunk = qm_args_int(args, QM_OPT_CHUNK, 0),
+                                 .layer = qm_args_int(args, QM_OPT_LAYER, -1),
+                                 .last = qm_args_int(args, QM_OPT_LAST, 0),
+                                 .silent = args->option[QM_OPT_SILENT].set};
+    int rc = qm_decode_load(args, &o->load, err);
+    if (!rc && !o->ids)
+        rc = qm_fail(err, QM_USAGE, "logits: --ids FILE is missing");
+    if (!rc && !o->output)
+        rc = qm_fail(err, QM_USAGE, "logits: -o OUT.npy is missing");
+    return rc;
 }
 
 /* Everything that can be refused before weights are loaded, then the weights. */
-static int open_job(const struct qm_args *args, struct job *j, struct qm_error *err) {
-    const char *path = args->option[QM_OPT_IDS].text;
-    int rc = qm_ids_read(path, &j->ids, err);
+static int open_job(const struct logits_options *o, struct job *j, struct qm_error *err) {
+    int rc = qm_ids_read(o->ids, &j->ids, err);
     if (!rc)
-        rc = qm_app_open(args, QM_TOKENIZER_NO, &j->progress, &j->model, err);
+        rc = qm_app_open(&o->model, QM_TOKENIZER_NO, &j->progress, &j->model, err);
     if (!rc)
-        rc = qm_app_check_ids(&j->model, &j->ids, path, err);
+        rc = qm_app_check_ids(&j->model, &j->ids, o->ids, err);
     if (rc)
         return rc;
     const struct qm_config *c = &j->model.model->config;
-    j->layer = qm_args_int(args, QM_OPT_LAYER, -1);
-    if (j->layer >= c->layers)
+    if (o->layer >= c->layers)
         return qm_fail(err, QM_USAGE, "--layer: expected one from 0 to %lld, found %lld", (long long)c->layers - 1,
-                       (long long)j->layer);
-    if ((rc = qm_app_load(args, qm_args_int(args, QM_OPT_CHUNK, 0), &j->progress, &j->model, err)))
+                       (long long)o->layer);
+    if ((rc = qm_app_load(&o->load, o->chunk, &j->progress, &j->model, err)))
         return rc;
     int64_t n = (int64_t)j->ids.len, context = qm_engine_context(j->model.engine);
     if (n > context)
-        return qm_fail(err, QM_INPUT, "%s: %lld tokens are more than the context of %lld", path, (long long)n,
+        return qm_fail(err, QM_INPUT, "%s: %lld tokens are more than the context of %lld", o->ids, (long long)n,
                        (long long)context);
     return qm_sequence_open(j->model.engine, &j->sequence, err);
 }
 
-static int open_outputs(const struct qm_args *args, struct job *j, struct qm_error *err) {
+static int open_outputs(const struct logits_options *o, struct job *j, struct qm_error *err) {
     const struct qm_config *c = &j->model.model->config;
-    int64_t n = (int64_t)j->ids.len, rows = least(n, qm_args_int(args, QM_OPT_LAST, n));
+    int64_t n = (int64_t)j->ids.len, rows = o->last ? least(n, o->last) : n;
     j->first = n - rows;
-    int64_t chunk = qm_engine_chunk(j->model.engine), mapped = j->layer >= 0 ? n : 0;
+    int64_t chunk = qm_engine_chunk(j->model.engine), mapped = o->layer >= 0 ? n : 0;
     j->piece = qm_attention_map_piece(c, chunk, mapped);
     uint64_t row_bytes = (uint64_t)(j->piece * c->vocab) * sizeof(float),
              map_bytes = qm_attention_map_bytes(c, chunk, mapped);
@@ -69,9 +86,9 @@ static int open_outputs(const struct qm_args *args, struct job *j, struct qm_err
     j->attention = mapped ? malloc(map_bytes) : NULL;
     if (!j->logits || (mapped && !j->attention))
         return qm_fail_memory(err, row_bytes + map_bytes, "logits and attention");
-    int rc = qm_npy_open(&j->logits_file, args->option[QM_OPT_OUTPUT].text, (int64_t[]){rows, c->vocab}, 2, err);
-    if (!rc && j->layer >= 0)
-        rc = qm_npy_open(&j->attention_file, args->option[QM_OPT_ATTENTION].text, (int64_t[]){c->heads, n, n}, 3, err);
+    int rc = qm_npy_open(&j->logits_file, o->output, (int64_t[]){rows, c->vocab}, 2, err);
+    if (!rc && o->layer >= 0)
+        rc = qm_npy_open(&j->attention_file, o->attention, (int64_t[]){c->heads, n, n}, 3, err);
     return rc;
 }
 
@@ -95,7 +112,7 @@ static int write_piece(void *arg, const struct qm_fed *f, struct qm_error *err) 
     return rc;
 }
 
-static int compute(struct job *j, struct qm_error *err) {
+static int compute(struct job *j, int64_t layer, struct qm_error *err) {
     int64_t n = (int64_t)j->ids.len;
     const struct qm_feed f = {.engine = j->model.engine,
                               .step = {.sequence = j->sequence,
@@ -104,7 +121,7 @@ static int compute(struct job *j, struct qm_error *err) {
                                        .n_logits = n - j->first,
                                        .logits = j->logits,
                                        .attention = j->attention,
-                                       .attention_layer = j->layer,
+                                       .attention_layer = layer,
                                        .attention_ld = n},
                               .piece = j->piece,
                               .on_piece = write_piece,
@@ -114,16 +131,18 @@ static int compute(struct job *j, struct qm_error *err) {
 }
 
 static int run_logits(const struct qm_args *args, struct qm_error *err) {
-    struct job j = {.layer = -1};
-    qm_progress_init(&j.progress, args);
+    struct logits_options o;
+    struct job j = {0};
+    int rc = decode(args, &o, err);
+    if (rc)
+        return rc;
+    qm_progress_init(&j.progress, o.silent);
     qm_signals_kept("no file was written");
-    int rc = check_usage(args, err);
+    rc = open_job(&o, &j, err);
     if (!rc)
-        rc = open_job(args, &j, err);
+        rc = open_outputs(&o, &j, err);
     if (!rc)
-        rc = open_outputs(args, &j, err);
-    if (!rc)
-        rc = compute(&j, err);
+        rc = compute(&j, o.layer, err);
     qm_progress_end(&j.progress);
     if (!rc && j.attention)
         rc = qm_npy_commit(&j.attention_file, err);
@@ -156,7 +175,6 @@ const struct qm_command qm_cmd_logits = {
     .options = logits_options,
     .needs = logits_needs,
     .common = true,
-    .computes = true,
     .takes_model = true,
     .run = run_logits,
 };

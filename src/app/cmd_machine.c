@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "app/app.h"
+#include "app/decode.h"
 #include "app/machine/measuring.h"
 #include "app/machine/picture.h"
 #include "app/open_model.h"
@@ -107,8 +108,8 @@ static int run_machine(const struct qm_args *args, struct qm_error *err) {
     struct job *j = calloc(1, sizeof *j);
     if (!j)
         return qm_fail_memory(err, sizeof *j, "the machine");
-    qm_progress_init(&j->progress, args);
-    int rc = qm_app_isa(args, &j->isa, err);
+    qm_progress_init(&j->progress, args->option[QM_OPT_SILENT].set);
+    int rc = qm_decode_isa(args, &j->isa, err);
     if (!rc)
         rc = qm_machine_describe(&j->machine, err);
     if (!rc) {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "app/app.h"
+#include "app/decode.h"
 #include "app/offload.h"
 #include "app/open_model.h"
 #include "app/out.h"
@@ -12,6 +13,14 @@
 #include "session/feed.h"
 
 static const int64_t PIECE_BYTES = 128 << 20; /* of logits in memory at once */
+
+struct perplexity_options {
+    struct qm_model_options model;
+    struct qm_load_options load;
+    struct qm_texts files;
+    int64_t window; /* 0: the context, or the text */
+    bool json, silent;
+};
 
 struct job {
     struct qm_app_model model;
@@ -38,15 +47,23 @@ static double negative_log_likelihood(const float *logits, int64_t vocab, int32_
     return log(sum) + max - logits[id];
 }
 
-static int open_job(const struct qm_args *args, struct job *j, struct qm_error *err) {
-    if (!args->option[QM_OPT_FILE].set)
-        return qm_fail(err, QM_USAGE, "perplexity: -f FILE is missing");
+static int decode(const struct qm_args *args, struct perplexity_options *o, struct qm_error *err) {
+    *o = (struct perplexity_options){.model = qm_decode_model(args),
+                                     .files = qm_decode_texts(args, QM_OPT_FILE),
+                                     .window = qm_args_int(args, QM_OPT_WINDOW, 0),
+                                     .json = args->option[QM_OPT_JSON].set,
+                                     .silent = args->option[QM_OPT_SILENT].set};
+    int rc = qm_decode_load(args, &o->load, err);
+    return !rc && !o->files.n ? qm_fail(err, QM_USAGE, "perplexity: -f FILE is missing") : rc;
+}
+
+static int open_job(const struct perplexity_options *o, struct job *j, struct qm_error *err) {
     struct qm_buf text = {0};
-    const char *path = args->option[QM_OPT_FILE].text;
+    const char *path = o->files.text[o->files.n - 1];
     qm_signals_kept("no perplexity was computed");
-    int rc = qm_app_open(args, QM_TOKENIZER_YES, &j->progress, &j->model, err);
+    int rc = qm_app_open(&o->model, QM_TOKENIZER_YES, &j->progress, &j->model, err);
     if (!rc)
-        rc = qm_app_read_texts(&args->option[QM_OPT_FILE], &text, err);
+        rc = qm_app_read_texts(&o->files, &text, err);
     qm_progress_update(&j->progress, "tokenizing", 0, 0, QM_UNIT_BYTES);
     if (!rc)
         rc = qm_tokenizer_encode(j->model.tokenizer, text.data, text.len, true, true, &j->ids, err);
@@ -57,11 +74,11 @@ static int open_job(const struct qm_args *args, struct job *j, struct qm_error *
     if (!rc && j->ids.len < 2)
         rc = qm_fail(err, QM_INPUT, "%s: %zu tokens; at least 2 are needed, one to predict another", path, j->ids.len);
     if (!rc)
-        rc = qm_app_load(args, 0, &j->progress, &j->model, err);
+        rc = qm_app_load(&o->load, 0, &j->progress, &j->model, err);
     if (rc)
         return rc;
     int64_t context = qm_engine_context(j->model.engine);
-    j->window = qm_args_int(args, QM_OPT_WINDOW, least(context, (int64_t)j->ids.len));
+    j->window = o->window ? o->window : least(context, (int64_t)j->ids.len);
     if (j->window > context)
         return qm_fail(err, QM_USAGE, "--window: %lld tokens are more than the context of %lld", (long long)j->window,
                        (long long)context);
@@ -151,9 +168,13 @@ static int report(struct job *j, bool json, struct qm_error *err) {
 }
 
 static int run_perplexity(const struct qm_args *args, struct qm_error *err) {
+    struct perplexity_options o;
     struct job j = {0};
-    qm_progress_init(&j.progress, args);
-    int rc = open_job(args, &j, err);
+    int rc = decode(args, &o, err);
+    if (rc)
+        return rc;
+    qm_progress_init(&j.progress, o.silent);
+    rc = open_job(&o, &j, err);
     int64_t n = (int64_t)j.ids.len;
     if (!rc)
         say_progress(&j, 0);
@@ -161,9 +182,9 @@ static int run_perplexity(const struct qm_args *args, struct qm_error *err) {
         rc = score_window(&j, at, least(at + j.window, n), err);
     qm_progress_end(&j.progress);
     if (!rc)
-        rc = report(&j, args->option[QM_OPT_JSON].set, err);
+        rc = report(&j, o.json, err);
     if (!rc || rc == QM_INTERRUPTED) {
-        int saved = qm_app_save_routing(args, &j.progress, &j.model, err);
+        int saved = qm_app_save_routing(&j.model, &j.progress, err);
         rc = saved ? saved : rc;
     }
     free(j.logits);
@@ -188,7 +209,6 @@ const struct qm_command qm_cmd_perplexity = {
     .example = "quietmind perplexity Qwen/Qwen3-4B -f wiki.txt --window 2048\n",
     .options = perplexity_options,
     .common = true,
-    .computes = true,
     .takes_model = true,
     .run = run_perplexity,
 };

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "app/app.h"
+#include "app/decode.h"
 #include "app/offload.h"
 #include "app/open_model.h"
 #include "app/out.h"
@@ -53,7 +54,7 @@ static int read_ask(const struct qm_args *args, struct qm_plan_ask *ask, struct 
         rc = qm_size_parse("--vram", vram, &ask->vram, err);
     if (!rc && ask->job.prompt + ask->job.generate == 0)
         rc = qm_fail(err, QM_USAGE, "plan: nothing to do: --prompt and --generate are 0");
-    return rc ? rc : qm_app_kv_type(args, &ask->kv_type, err);
+    return rc ? rc : qm_decode_kv_type(args, &ask->kv_type, err);
 }
 
 static void device_names(const struct job *j, const char *names[QM_MAX_DEVICES]) {
@@ -96,7 +97,7 @@ static int read_routing(const struct qm_args *args, struct job *j, struct qm_err
 
 /* A shape, or a config.json alone. */
 static int open_shape(const struct qm_args *args, const char *shape, struct qm_model **out, struct qm_error *err) {
-    struct qm_overrides overrides = qm_app_overrides(args);
+    struct qm_overrides overrides = qm_decode_model(args).overrides;
     return qm_shape_open(shape, qm_args_int(args, QM_OPT_LAYERS, 0), qm_args_text(args, QM_OPT_DTYPE, NULL), &overrides,
                          out, err);
 }
@@ -122,9 +123,9 @@ static int open_model(const struct qm_args *args, struct job *j, struct qm_error
         j->model = j->shape;
         j->name = shape;
     } else {
-        struct qm_args quiet = *args; /* the context's warning counts the job's tokens too */
-        quiet.option[QM_OPT_CONTEXT].set = false;
-        rc = qm_app_describe(&quiet, QM_TOKENIZER_NO, &j->progress, &j->opened, err);
+        struct qm_model_options named = qm_decode_model(args);
+        named.context = 0; /* the context's warning counts the job's tokens too */
+        rc = qm_app_describe(&named, QM_TOKENIZER_NO, &j->progress, &j->opened, err);
         j->model = j->opened.model;
         j->name = j->opened.dir;
     }
@@ -154,9 +155,9 @@ static int add_rows(const struct qm_args *args, struct job *j, const struct qm_m
 
 /* A model by its directory, a config.json, or a shape's name. */
 static int add_model(const struct qm_args *args, struct job *j, const char *name, json_t *rows, struct qm_error *err) {
-    struct qm_args one = *args;
+    struct qm_model_options one = qm_decode_model(args);
     struct qm_app_model opened = {0};
-    one.model = name;
+    one.name = name;
     int rc = qm_app_describe(&one, QM_TOKENIZER_NO, &j->progress, &opened, err);
     if (!rc)
         rc = add_rows(args, j, opened.model, name, rows, err);
@@ -197,9 +198,12 @@ static int print(const struct qm_args *args, const struct job *j, const struct q
 
 /* What is wrong about the wishes is said before anything is measured, which takes a while. */
 static int read_wishes(const struct qm_args *args, struct job *j, struct qm_error *err) {
+    struct qm_offload_options away;
     int rc = read_pins(args, j, err);
     if (!rc)
-        rc = qm_offload_what(args, j->model, &j->ask, &j->given, err);
+        rc = qm_decode_offload(args, &away, err);
+    if (!rc)
+        rc = qm_offload_what(&away, j->model, &j->ask, &j->given, err);
     if (!rc)
         rc = read_routing(args, j, err);
     return rc ? rc : qm_plan_check(&j->ask, j->model, err);
@@ -209,16 +213,26 @@ static int read_wishes(const struct qm_args *args, struct job *j, struct qm_erro
 static int look_at_machine(const struct qm_args *args, struct job *j, struct qm_error *err) {
     const char *file = qm_args_text(args, QM_OPT_MACHINE, NULL);
     bool may = !args->option[QM_OPT_NO_MEASURE].set;
-    int rc = file ? qm_offload_described(file, &j->speed, err)
-                  : qm_offload_kept(args, j->model, &j->speed, may ? &j->due : NULL, err);
-    return rc ? rc : qm_offload_devices(args, &j->speed, err);
+    struct qm_offload_options away;
+    enum qm_isa isa;
+    int rc = qm_decode_offload(args, &away, err);
+    rc = rc ? rc : qm_decode_isa(args, &isa, err);
+    if (!rc)
+        rc = file ? qm_offload_described(file, &j->speed, err)
+                  : qm_offload_kept(isa, j->model, &j->speed, may ? &j->due : NULL, err);
+    return rc ? rc : qm_offload_devices(&away, &j->speed, err);
 }
 
 static int measure_machine(const struct qm_args *args, struct job *j, struct qm_error *err) {
     if (args->option[QM_OPT_MACHINE].set || args->option[QM_OPT_NO_MEASURE].set)
         return QM_OK;
-    int rc = qm_offload_machine(args, j->model, &j->progress, &j->speed, err);
-    return rc ? rc : qm_offload_devices(args, &j->speed, err);
+    struct qm_offload_options away;
+    enum qm_isa isa;
+    int rc = qm_decode_offload(args, &away, err);
+    rc = rc ? rc : qm_decode_isa(args, &isa, err);
+    if (!rc)
+        rc = qm_offload_machine(isa, j->model, &j->progress, &j->speed, err);
+    return rc ? rc : qm_offload_devices(&away, &j->speed, err);
 }
 
 /* Measuring takes up to two minutes: what is known before it is shown at once, where people read it. */
@@ -279,7 +293,7 @@ static int run_plan(const struct qm_args *args, struct qm_error *err) {
     struct job *j = calloc(1, sizeof *j);
     if (!j)
         return qm_fail_memory(err, sizeof *j, "the plan");
-    qm_progress_init(&j->progress, args);
+    qm_progress_init(&j->progress, args->option[QM_OPT_SILENT].set);
     int rc = read_ask(args, &j->ask, err);
     j->ask.speed = &j->speed;
     if (!rc)

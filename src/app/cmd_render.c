@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "app/app.h"
+#include "app/decode.h"
 #include "app/open_model.h"
 #include "app/out.h"
 #include "app/template_args.h"
@@ -14,8 +15,7 @@
 static const size_t BODY_LIMIT = 1000000000;
 
 /* The request body in the file; a bare list is taken as its messages. */
-static int read_body(const struct qm_args *args, json_t **out, struct qm_error *err) {
-    const char *path = args->positional[0];
+static int read_body(const char *path, const struct qm_texts *changes, json_t **out, struct qm_error *err) {
     struct qm_buf text = {0};
     *out = NULL;
     int rc = qm_read_input(path, BODY_LIMIT, &text, err);
@@ -33,7 +33,7 @@ static int read_body(const struct qm_args *args, json_t **out, struct qm_error *
     if (!qm_json_is_object(*out))
         return qm_fail(err, QM_INPUT, "%s: expected an object with \"messages\", found %s", path,
                        qm_json_type_name(*out));
-    if (!args->option[QM_OPT_TEMPLATE_ARG].set)
+    if (!changes->n)
         return QM_OK;
     json_t *variables = json_object_get(*out, "chat_template_kwargs");
     if (variables && !qm_json_is_object(variables) && !json_is_null(variables))
@@ -44,7 +44,7 @@ static int read_body(const struct qm_args *args, json_t **out, struct qm_error *
         if (!variables || json_object_set_new(*out, "chat_template_kwargs", variables))
             return qm_fail_memory(err, 256, "the template's variables");
     }
-    return qm_template_args(args, variables, err);
+    return qm_template_args(changes, variables, err);
 }
 
 static int run_render(const struct qm_args *args, struct qm_error *err) {
@@ -54,14 +54,17 @@ static int run_render(const struct qm_args *args, struct qm_error *err) {
     struct tm now;
     char *dir = NULL;
     json_t *body = NULL;
-    qm_progress_init(&progress, args);
-    int rc = qm_template_now(args, &now, err);
+    const struct qm_model_options model = qm_decode_model(args);
+    const struct qm_texts variables = qm_decode_texts(args, QM_OPT_TEMPLATE_ARG);
+    const char *path = args->positional[0];
+    qm_progress_init(&progress, args->option[QM_OPT_SILENT].set);
+    int rc = qm_template_now(qm_args_text(args, QM_OPT_NOW, NULL), &now, err);
     if (!rc)
-        rc = qm_app_locate(args, &progress, &dir, err);
+        rc = qm_app_locate(model.name, &progress, &dir, err);
     if (!rc)
-        rc = qm_chat_load(dir, qm_args_text(args, QM_OPT_CHAT_TEMPLATE, NULL), &chat, err);
+        rc = qm_chat_load(dir, model.chat_template, &chat, err);
     if (!rc)
-        rc = read_body(args, &body, err);
+        rc = read_body(path, &variables, &body, err);
     if (!rc)
         rc = qm_chat_prompt(chat, body, &now, &prompt, err);
     if (!rc)

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "app/app.h"
+#include "app/decode.h"
 #include "app/drafts.h"
 #include "app/generation_report.h"
 #include "app/ids_file.h"
@@ -17,14 +18,27 @@
 #include "protocol/logprob.h"
 #include "text/template/chat.h"
 
+struct run_options {
+    struct qm_model_options model;
+    struct qm_load_options load;
+    struct qm_sampling_options sampling;
+    struct qm_draft_options drafts;
+    const char *prompt, *ids; /* a text, a file of ids; NULL */
+    struct qm_texts files;
+    struct qm_texts stop;
+    int64_t max_tokens; /* -1: any number */
+    int logprobs;       /* -1: none */
+    bool json, silent;
+};
+
 struct run {
-    const struct qm_args *args;
+    const struct run_options *options;
     struct qm_progress progress;
     struct qm_app_model model;
     struct qm_drafts drafts;
     struct qm_meter meter; /* of the tokens that are written */
     struct qm_ids prompt;
-    bool json, generating;
+    bool generating;
     size_t written;   /* bytes of the text that are out */
     size_t n_ids;     /* ids that are out, where there is no tokenizer */
     json_t *logprobs; /* NULL: not asked for */
@@ -46,7 +60,7 @@ static int on_token(void *arg, const struct qm_generate_token *token) {
     qm_meter_tick(&r->meter);
     qm_progress_end(&r->progress);
     int rc = r->logprobs ? qm_protocol_logprob(r->logprobs, token, r->model.tokenizer, r->err) : QM_OK;
-    if (!rc && !r->json) {
+    if (!rc && !r->options->json) {
         if (!r->model.tokenizer)
             rc = write_id(r, token->id);
         else
@@ -64,31 +78,39 @@ static int on_prefill(void *arg, int64_t done, int64_t total) {
     return 0;
 }
 
-static int one_source(const struct qm_args *args, struct qm_error *err) {
-    int n = args->option[QM_OPT_PROMPT].set + args->option[QM_OPT_FILE].set + args->option[QM_OPT_IDS].set;
-    if (n > 1)
-        return qm_fail(err, QM_USAGE, "run: expected one of --prompt, --file and --ids, found %d of them", n);
-    return QM_OK;
+static int decode(const struct qm_args *args, struct run_options *o, struct qm_error *err) {
+    *o = (struct run_options){.model = qm_decode_model(args),
+                              .sampling = qm_decode_sampling(args),
+                              .prompt = qm_args_text(args, QM_OPT_PROMPT, NULL),
+                              .ids = qm_args_text(args, QM_OPT_IDS, NULL),
+                              .files = qm_decode_texts(args, QM_OPT_FILE),
+                              .stop = qm_decode_texts(args, QM_OPT_STOP),
+                              .max_tokens = qm_args_int(args, QM_OPT_MAX_TOKENS, -1),
+                              .logprobs = (int)qm_args_int(args, QM_OPT_LOGPROBS, -1),
+                              .json = args->option[QM_OPT_JSON].set,
+                              .silent = args->option[QM_OPT_SILENT].set};
+    int n = (o->prompt != NULL) + (o->files.n > 0) + (o->ids != NULL), rc = qm_decode_load(args, &o->load, err);
+    if (!rc && n > 1)
+        rc = qm_fail(err, QM_USAGE, "run: expected one of --prompt, --file and --ids, found %d of them", n);
+    return rc ? rc : qm_decode_drafts(args, &o->drafts, err);
 }
 
 static int read_prompt(struct run *r) {
-    const struct qm_args *args = r->args;
-    if (args->option[QM_OPT_IDS].set) {
-        const char *path = args->option[QM_OPT_IDS].text;
-        int rc = qm_ids_read(path, &r->prompt, r->err);
-        return rc ? rc : qm_app_check_ids(&r->model, &r->prompt, path, r->err);
+    const struct run_options *o = r->options;
+    if (o->ids) {
+        int rc = qm_ids_read(o->ids, &r->prompt, r->err);
+        return rc ? rc : qm_app_check_ids(&r->model, &r->prompt, o->ids, r->err);
     }
     struct qm_buf text = {0};
     int rc;
-    if (args->option[QM_OPT_PROMPT].set) {
-        rc = qm_buf_str(&text, args->option[QM_OPT_PROMPT].text, r->err);
+    if (o->prompt) {
+        rc = qm_buf_str(&text, o->prompt, r->err);
         if (!rc)
             rc = qm_app_check_utf8(text.data, text.len, "--prompt", r->err);
     } else {
-        const struct qm_arg *files = &args->option[QM_OPT_FILE];
-        if ((!files->set || !strcmp(files->text, "-")) && isatty(STDIN_FILENO))
+        if ((!o->files.n || !strcmp(o->files.text[o->files.n - 1], "-")) && isatty(STDIN_FILENO))
             qm_note(&r->progress, "reading the prompt from the terminal; Ctrl-D ends it");
-        rc = files->set ? qm_app_read_texts(files, &text, r->err) : qm_app_read_text("-", &text, r->err);
+        rc = o->files.n ? qm_app_read_texts(&o->files, &text, r->err) : qm_app_read_text("-", &text, r->err);
     }
     qm_progress_update(&r->progress, "tokenizing", 0, 0, QM_UNIT_BYTES);
     if (!rc)
@@ -149,7 +171,7 @@ static void tell_of_chat(struct run *r, const struct qm_generate_result *result)
 /* What streaming left to be written. */
 static int finish_output(struct run *r, const struct qm_generate_result *result) {
     int rc = QM_OK;
-    if (r->json)
+    if (r->options->json)
         rc = print_json(r, result);
     else if (!r->model.tokenizer)
         rc = qm_out_text("\n", r->err);
@@ -159,7 +181,7 @@ static int finish_output(struct run *r, const struct qm_generate_result *result)
         rc = qm_out_flush(r->err);
     if (rc)
         return rc;
-    if (r->logprobs && !r->json)
+    if (r->logprobs && !r->options->json)
         qm_report_logprobs_print(&r->progress, r->logprobs);
     if (result->finish == QM_FINISH_CONTEXT)
         qm_note(&r->progress, "the context of %lld tokens is full", (long long)qm_engine_context(r->model.engine));
@@ -173,7 +195,7 @@ static int finish_output(struct run *r, const struct qm_generate_result *result)
 }
 
 static int generate(struct run *r, const struct qm_sampling *sampling) {
-    const struct qm_args *args = r->args;
+    const struct run_options *o = r->options;
     struct qm_sequence *sequence;
     int rc = qm_sequence_open(r->model.engine, &sequence, r->err);
     if (rc)
@@ -184,12 +206,12 @@ static int generate(struct run *r, const struct qm_sampling *sampling) {
         .prompt = r->prompt.data,
         .n_prompt = (int64_t)r->prompt.len,
         .decoding = {.tokenizer = r->model.tokenizer,
-                     .max_tokens = qm_args_int(args, QM_OPT_MAX_TOKENS, -1),
+                     .max_tokens = o->max_tokens,
                      .sampling = *sampling,
-                     .stop = args->option[QM_OPT_STOP].list,
-                     .n_stop = (int)args->option[QM_OPT_STOP].n_list,
+                     .stop = o->stop.text,
+                     .n_stop = (int)o->stop.n,
                      .skip_special = true,
-                     .top_logprobs = (int)qm_args_int(args, QM_OPT_LOGPROBS, -1)},
+                     .top_logprobs = o->logprobs},
         .speculation = r->drafts.speculation,
         .on_token = on_token,
         .on_prefill = on_prefill,
@@ -210,28 +232,26 @@ static int generate(struct run *r, const struct qm_sampling *sampling) {
 }
 
 static int run_run(const struct qm_args *args, struct qm_error *err) {
-    struct run r = {.args = args, .json = args->option[QM_OPT_JSON].set, .err = err};
+    struct run_options o;
+    struct run r = {.options = &o, .err = err};
     struct qm_sampling sampling;
-    struct qm_draft_options drafts;
     struct qm_logit_bias *biases = NULL;
-    qm_progress_init(&r.progress, args);
+    int rc = decode(args, &o, err);
+    if (rc)
+        return rc;
+    qm_progress_init(&r.progress, o.silent);
     qm_signals_kept("nothing was generated yet");
-    int rc = one_source(args, err);
+    rc = qm_app_open(&o.model, o.ids ? QM_TOKENIZER_IF_THERE : QM_TOKENIZER_YES, &r.progress, &r.model, err);
     if (!rc)
-        rc = qm_draft_options(args, &drafts, err);
-    if (!rc)
-        rc = qm_app_open(args, args->option[QM_OPT_IDS].set ? QM_TOKENIZER_IF_THERE : QM_TOKENIZER_YES, &r.progress,
-                         &r.model, err);
-    if (!rc)
-        rc = qm_app_sampling(args, &r.model, &sampling, &biases, err);
+        rc = qm_app_sampling(&o.sampling, &r.model, &sampling, &biases, err);
     if (!rc)
         rc = read_prompt(&r);
-    if (!rc && args->option[QM_OPT_LOGPROBS].set && !(r.logprobs = json_array()))
+    if (!rc && o.logprobs >= 0 && !(r.logprobs = json_array()))
         rc = qm_fail_memory(err, 256, "log-probabilities");
     if (!rc)
-        rc = qm_app_load(args, 0, &r.progress, &r.model, err);
+        rc = qm_app_load(&o.load, 0, &r.progress, &r.model, err);
     if (!rc)
-        rc = qm_drafts_open(&drafts, qm_engine_context(r.model.engine), &r.drafts, err);
+        rc = qm_drafts_open(&o.drafts, qm_engine_context(r.model.engine), &r.drafts, err);
     if (!rc)
         rc = qm_meter_open("", &r.meter, err);
     if (!rc)
@@ -239,7 +259,7 @@ static int run_run(const struct qm_args *args, struct qm_error *err) {
     if (!rc)
         qm_offload_report(r.model.engine, &r.progress);
     if (!rc || rc == QM_INTERRUPTED) {
-        int saved = qm_app_save_routing(args, &r.progress, &r.model, err);
+        int saved = qm_app_save_routing(&r.model, &r.progress, err);
         rc = saved ? saved : rc;
     }
     qm_meter_close(&r.meter);
@@ -287,7 +307,6 @@ const struct qm_command qm_cmd_run = {
                "quietmind run ~/models/Yi-6B -f story.txt --temperature 0.8 --seed 7\n",
     .options = run_options,
     .common = true,
-    .computes = true,
     .takes_model = true,
     .demo_without_model = true,
     .run = run_run,

@@ -292,8 +292,8 @@ static int run_tokenize(const struct qm_args *args, struct qm_error *err) {
     struct qm_progress progress;
     struct qm_tokenizer *t = NULL;
     char *dir = NULL;
-    qm_progress_init(&progress, args);
-    int rc = qm_app_locate(args, &progress, &dir, err);
+    qm_progress_init(&progress, args->option[QM_OPT_SILENT].set);
+    int rc = qm_app_locate(args->model, &progress, &dir, err);
     if (!rc)
         rc = qm_tokenizer_load(dir, &t, err);
     if (!rc) {

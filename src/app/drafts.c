@@ -10,17 +10,6 @@
 /* Texts of about four million tokens, of all requests together. */
 static const uint64_t most_bytes = 64u << 20;
 
-int qm_draft_options(const struct qm_args *args, struct qm_draft_options *out, struct qm_error *err) {
-    const char *kind = qm_args_text(args, QM_OPT_DRAFT, "auto");
-    int64_t number;
-    *out = (struct qm_draft_options){.off = !strcmp(kind, "off"),
-                                     .most = (int)qm_args_int(args, QM_OPT_DRAFT_TOKENS, QM_DRAFT_MOST)};
-    if (out->off || !strcmp(kind, "auto") || !strcmp(kind, "lookup"))
-        return QM_OK;
-    return qm_fail(err, QM_USAGE, "--draft: expected auto, lookup or off, found %s%s", kind,
-                   qm_parse_int(kind, &number) ? "; how many tokens is --draft-tokens N" : "");
-}
-
 int qm_drafts_open(const struct qm_draft_options *o, int64_t tokens, struct qm_drafts *out, struct qm_error *err) {
     *out = (struct qm_drafts){0};
     if (o->off)

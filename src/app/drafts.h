@@ -1,4 +1,4 @@
-/* --draft and --draft-tokens: from the options to a speculation for whoever generates, and what came of it for people
+/* Drafts: from the options to a speculation for whoever generates, and what came of it for people
  * and as JSON. */
 #ifndef QM_APP_DRAFTS_H
 #define QM_APP_DRAFTS_H
@@ -6,7 +6,6 @@
 #include <jansson.h>
 #include <stdint.h>
 
-#include "app/options.h"
 #include "app/progress.h"
 #include "session/draft/lookup.h"
 #include "session/draft/speculation.h"
@@ -22,8 +21,6 @@ struct qm_draft_options {
     int most; /* tokens of one sequence a step */
 };
 
-/* QM_USAGE where a value is none that is known. */
-int qm_draft_options(const struct qm_args *args, struct qm_draft_options *out, struct qm_error *err);
 /* tokens: that texts may come to have, as far as is known; 0: many. */
 int qm_drafts_open(const struct qm_draft_options *o, int64_t tokens, struct qm_drafts *out, struct qm_error *err);
 void qm_drafts_close(struct qm_drafts *d);

@@ -1,4 +1,4 @@
-/* From --device and --offload to a placement that the engine executes. */
+/* From wishes to a placement that the engine executes. */
 #include "app/offload.h"
 
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include "app/beside.h"
 #include "app/cache.h"
 #include "app/machine/measuring.h"
-#include "app/open_model.h"
+#include "app/options.h"
 #include "base/file.h"
 #include "base/size.h"
 #include "engine/plan_file.h"
@@ -20,6 +20,7 @@
 enum { PLAN_LIMIT = 64 << 20 };
 
 struct qm_offload {
+    const struct qm_offload_options *wanted;
     struct qm_speed speed;
     struct qm_plan_ask ask;
     struct qm_plan_answer answer;
@@ -47,24 +48,23 @@ static int read_device_file(const char *path, struct qm_speed *s, struct qm_erro
     return rc;
 }
 
-int qm_offload_devices(const struct qm_args *args, struct qm_speed *s, struct qm_error *err) {
-    const struct qm_arg *list = &args->option[QM_OPT_DEVICE];
+int qm_offload_devices(const struct qm_offload_options *o, struct qm_speed *s, struct qm_error *err) {
+    const struct qm_texts *list = &o->devices;
     int rc = QM_OK;
-    for (size_t i = 0; i < list->n_list && !rc; i++) {
+    for (size_t i = 0; i < list->n && !rc; i++) {
         if (s->devices == QM_MAX_DEVICES - 1)
             rc = qm_fail(err, QM_USAGE, "--device: more than %d devices", QM_MAX_DEVICES - 1);
-        else if (!strchr(list->list[i], ':'))
-            rc = read_device_file(list->list[i], s, err);
+        else if (!strchr(list->text[i], ':'))
+            rc = read_device_file(list->text[i], s, err);
         else
-            rc = qm_speed_device_parse("--device", list->list[i], &s->device[s->devices++], err);
+            rc = qm_speed_device_parse("--device", list->text[i], &s->device[s->devices++], err);
     }
     return rc;
 }
 
-/* Measuring takes a while: what is wrong about a device is said before. predicts: cards may be among them. */
-static int check_devices(const struct qm_args *args, bool predicts, struct qm_error *err) {
+static int check_devices(const struct qm_offload_options *o, bool predicts, struct qm_error *err) {
     struct qm_speed *scratch = calloc(1, sizeof *scratch);
-    int rc = scratch ? qm_offload_devices(args, scratch, err) : qm_fail_memory(err, sizeof *scratch, "the devices");
+    int rc = scratch ? qm_offload_devices(o, scratch, err) : qm_fail_memory(err, sizeof *scratch, "the devices");
     for (int d = 0; !rc && !predicts && d < scratch->devices; d++)
         if (!scratch->device[d].emulated)
             rc = qm_fail(err, QM_USAGE,
@@ -75,13 +75,16 @@ static int check_devices(const struct qm_args *args, bool predicts, struct qm_er
     return rc;
 }
 
-int qm_offload_refuse_cards(const struct qm_args *args, struct qm_error *err) {
-    const char *what = qm_args_text(args, QM_OPT_OFFLOAD, "");
-    if (!strcmp(what, "require") && !args->option[QM_OPT_DEVICE].n_list)
+int qm_offload_check_devices(const struct qm_offload_options *o, struct qm_error *err) {
+    return check_devices(o, true, err);
+}
+
+int qm_offload_refuse_cards(const struct qm_offload_options *o, struct qm_error *err) {
+    if (o->wish == QM_OFFLOAD_REQUIRE && !o->devices.n)
         return qm_fail(err, QM_USAGE,
                        "--offload require: there is no device, and this build computes on no GPU; --device "
                        "emulated:90GiB emulates one");
-    return check_devices(args, false, err);
+    return check_devices(o, false, err);
 }
 
 /* Shares to predict with, and what is to be said of them. */
@@ -118,16 +121,11 @@ static int measure_machine(const struct qm_model *m, enum qm_isa isa, const stru
     return rc;
 }
 
-int qm_offload_machine(const struct qm_args *args, const struct qm_model *m, struct qm_progress *progress,
-                       struct qm_speed *out, struct qm_error *err) {
+int qm_offload_machine(enum qm_isa isa, const struct qm_model *m, struct qm_progress *progress, struct qm_speed *out,
+                       struct qm_error *err) {
     struct qm_machine *machine = malloc(sizeof *machine);
     struct qm_machine_found *found = malloc(sizeof *found);
-    enum qm_isa isa = QM_ISA_SCALAR;
     int rc = machine && found ? QM_OK : qm_fail_memory(err, sizeof *machine + sizeof *found, "the machine");
-    if (!rc)
-        rc = check_devices(args, true, err);
-    if (!rc)
-        rc = qm_app_isa(args, &isa, err);
     if (!rc && !(rc = qm_machine_describe(machine, err))) {
         rc = measure_machine(m, isa, machine, found, progress, out, err);
         qm_machine_free(machine);
@@ -137,14 +135,10 @@ int qm_offload_machine(const struct qm_args *args, const struct qm_model *m, str
     return rc;
 }
 
-int qm_offload_kept(const struct qm_args *args, const struct qm_model *m, struct qm_speed *out, bool *due,
-                    struct qm_error *err) {
+int qm_offload_kept(enum qm_isa isa, const struct qm_model *m, struct qm_speed *out, bool *due, struct qm_error *err) {
     struct qm_machine *machine = malloc(sizeof *machine);
     struct qm_machine_profile *profile = malloc(sizeof *profile);
-    enum qm_isa isa = QM_ISA_SCALAR;
     int rc = machine && profile ? QM_OK : qm_fail_memory(err, sizeof *machine + sizeof *profile, "the machine");
-    if (!rc)
-        rc = qm_app_isa(args, &isa, err);
     if (!rc && !(rc = qm_machine_describe(machine, err))) {
         struct qm_calibration kept;
         struct qm_error why;
@@ -186,17 +180,17 @@ static int read_plan_file(const char *path, const struct qm_model *m, const stru
     return rc;
 }
 
-int qm_offload_what(const struct qm_args *args, const struct qm_model *m, struct qm_plan_ask *ask,
+int qm_offload_what(const struct qm_offload_options *o, const struct qm_model *m, struct qm_plan_ask *ask,
                     struct qm_placement *given, struct qm_error *err) {
-    const char *text = qm_args_text(args, QM_OPT_OFFLOAD, "auto");
     ask->last_layers = -1;
-    ask->on_cpu = !strcmp(text, "none");
-    if (!strcmp(text, "auto") || !strcmp(text, "require") || ask->on_cpu)
-        return QM_OK;
-    if (!qm_parse_int(text, &ask->last_layers)) {
+    ask->on_cpu = o->wish == QM_OFFLOAD_NONE;
+    if (o->wish == QM_OFFLOAD_FILE) {
         ask->given = given;
-        return read_plan_file(text, m, ask->speed, given, err);
+        return read_plan_file(o->text, m, ask->speed, given, err);
     }
+    if (o->wish != QM_OFFLOAD_LAYERS)
+        return QM_OK;
+    ask->last_layers = o->layers;
     if (ask->last_layers < 0 || ask->last_layers > m->config.layers)
         return qm_fail(err, QM_USAGE,
                        "--offload: expected auto, require, none, a number of layers up to %lld, or a plan's file",
@@ -222,8 +216,9 @@ int qm_offload_unmeasured(struct qm_speed *out, struct qm_error *err) {
     return qm_memory_available(&out->memory, err);
 }
 
-static bool is_given(const char *what) {
-    return what && strcmp(what, "auto") != 0 && strcmp(what, "require") != 0;
+/* No placement is to be searched for. */
+static bool is_given(enum qm_offload_wish wish) {
+    return wish == QM_OFFLOAD_NONE || wish == QM_OFFLOAD_LAYERS || wish == QM_OFFLOAD_FILE;
 }
 
 void qm_offload_drive(const struct qm_speed *s, struct qm_emulated_config *config, struct qm_device_setup *out) {
@@ -293,10 +288,10 @@ static int take_kept(struct qm_offload *f, const struct qm_model *m, const char 
 }
 
 /* A plan that was given needed no rates; another in its place does. */
-static int measure_after_all(struct qm_offload *f, const struct qm_args *args, const struct qm_model *m,
+static int measure_after_all(struct qm_offload *f, enum qm_isa isa, const struct qm_model *m,
                              struct qm_progress *progress, struct qm_error *err) {
     struct qm_speed *measured = malloc(sizeof *measured);
-    int rc = measured ? qm_offload_machine(args, m, progress, measured, err)
+    int rc = measured ? qm_offload_machine(isa, m, progress, measured, err)
                       : qm_fail_memory(err, sizeof *measured, "the machine");
     if (!rc) {
         measured->devices = f->speed.devices;
@@ -307,8 +302,8 @@ static int measure_after_all(struct qm_offload *f, const struct qm_args *args, c
     return rc;
 }
 
-static int plan_with_free(struct qm_offload *f, const struct qm_args *args, const struct qm_model *m,
-                          struct qm_progress *progress, struct qm_error *err) {
+static int plan_with_free(struct qm_offload *f, enum qm_isa isa, const struct qm_model *m, struct qm_progress *progress,
+                          struct qm_error *err) {
     bool again = qm_offload_is_short(&f->speed, &f->answer);
     qm_offload_note_short(&f->speed, &f->answer, progress);
     qm_offload_take_free(&f->speed);
@@ -318,7 +313,7 @@ static int plan_with_free(struct qm_offload *f, const struct qm_args *args, cons
         return QM_OK;
     if (f->kept)
         return qm_fail(err, QM_FIT, "a device has less memory free than the placement needs that this began with");
-    int rc = is_given(qm_args_text(args, QM_OPT_OFFLOAD, NULL)) ? measure_after_all(f, args, m, progress, err) : QM_OK;
+    int rc = is_given(f->wanted->wish) ? measure_after_all(f, isa, m, progress, err) : QM_OK;
     if (rc)
         return rc;
     qm_plan_answer_free(&f->answer);
@@ -327,23 +322,19 @@ static int plan_with_free(struct qm_offload *f, const struct qm_args *args, cons
     return qm_plan_answer(&f->ask, m, "the model", &f->answer, err);
 }
 
-static int find_placement(struct qm_offload *f, const struct qm_args *args, const struct qm_model *m,
-                          struct qm_engine_options *o, const char *kept, struct qm_progress *progress,
-                          struct qm_error *err) {
-    const char *vram = qm_args_text(args, QM_OPT_VRAM, NULL);
-    int rc = vram ? qm_size_parse("--vram", vram, &f->ask.vram, err) : QM_OK;
-    if (!rc)
-        rc = f->kept ? take_kept(f, m, kept, err) : qm_offload_what(args, m, &f->ask, &f->given, err);
+static int find_placement(struct qm_offload *f, const struct qm_model *m, struct qm_engine_options *o, const char *kept,
+                          struct qm_progress *progress, struct qm_error *err) {
+    int rc = f->kept ? take_kept(f, m, kept, err) : qm_offload_what(f->wanted, m, &f->ask, &f->given, err);
     if (!rc && (rc = qm_plan_answer(&f->ask, m, "the model", &f->answer, err)) && f->kept)
         qm_fail_context(err, "the placement that this began with");
     if (!rc)
-        rc = plan_with_free(f, args, m, progress, err);
+        rc = plan_with_free(f, o->isa, m, progress, err);
     if (rc)
         return rc;
     o->context = o->context ? o->context : f->answer.workload.context;
     o->placement = &f->answer.placement;
     o->devices = f->devices;
-    o->devices_required = !strcmp(qm_args_text(args, QM_OPT_OFFLOAD, "auto"), "require");
+    o->devices_required = f->wanted->wish == QM_OFFLOAD_REQUIRE;
     return QM_OK;
 }
 
@@ -355,21 +346,20 @@ uint64_t qm_offload_ram(const struct qm_speed *s) {
     return available < s->memory ? available : s->memory;
 }
 
-int qm_offload_open(const struct qm_args *args, const struct qm_model *m, const struct qm_job *job,
+int qm_offload_open(const struct qm_offload_options *wanted, const struct qm_model *m, const struct qm_job *job,
                     struct qm_engine_options *o, const char *kept, struct qm_progress *progress,
                     struct qm_offload **out, struct qm_error *err) {
-    const char *what = qm_args_text(args, QM_OPT_OFFLOAD, NULL);
     *out = NULL;
-    kept = is_given(what) ? NULL : kept;
-    if (!args->option[QM_OPT_DEVICE].n_list) {
+    kept = is_given(wanted->wish) ? NULL : kept;
+    if (!wanted->devices.n) {
         if (kept)
             return qm_fail(err, QM_INPUT,
                            "sums are split among the CPU and a device in this, and there is no device: name the one "
                            "that it began with (--device)");
-        if (what && !strcmp(what, "auto"))
+        if (wanted->wish == QM_OFFLOAD_AUTO)
             qm_note(progress, "no device: everything is on the CPU (--device emulated:90GiB shows what one would do)");
-        else if (what && strcmp(what, "none") != 0)
-            return qm_fail(err, QM_USAGE, "--offload %s: there is no device; --device names one", what);
+        else if (wanted->wish != QM_OFFLOAD_UNSAID && wanted->wish != QM_OFFLOAD_NONE)
+            return qm_fail(err, QM_USAGE, "--offload %s: there is no device; --device names one", wanted->text);
         return QM_OK;
     }
     struct qm_offload *f = calloc(1, sizeof *f);
@@ -381,23 +371,27 @@ int qm_offload_open(const struct qm_args *args, const struct qm_model *m, const 
                                   .kv_type = o->kv_type,
                                   .kv_memory = o->kv_memory,
                                   .threads = o->threads,
+                                  .vram = wanted->vram,
                                   .speed = &f->speed};
     f->ask.job.sequences = o->sequences ? o->sequences : 1;
     int64_t room = o->context ? o->context : m->config.usual_positions;
     if (job->prompt + job->generate > room)
         f->ask.job =
             (struct qm_job){.sequences = f->ask.job.sequences, .prompt = room - room / 4, .generate = room / 4};
+    f->wanted = wanted;
     f->kept = kept != NULL;
-    int rc = kept || is_given(what) /* nothing need be measured */
+    int rc = qm_offload_check_devices(wanted, err);
+    if (!rc)
+        rc = kept || is_given(wanted->wish) /* nothing need be measured */
                  ? qm_offload_unmeasured(&f->speed, err)
-                 : qm_offload_machine(args, m, progress, &f->speed, err);
+                 : qm_offload_machine(o->isa, m, progress, &f->speed, err);
     if (!rc)
         f->ask.ram = qm_offload_ram(&f->speed);
     if (!rc)
-        rc = qm_offload_devices(args, &f->speed, err);
+        rc = qm_offload_devices(wanted, &f->speed, err);
     if (!rc) {
         qm_offload_drive(&f->speed, f->config, f->devices);
-        rc = find_placement(f, args, m, o, kept, progress, err);
+        rc = find_placement(f, m, o, kept, progress, err);
     }
     if (rc) {
         qm_offload_free(f);

@@ -1,34 +1,53 @@
-/* Devices and what goes to them: --device, --offload and --vram, from the command line to a placement and the engine's
- * options. Between the options and plan.h, which finds the placement; shared by every command that opens an engine,
- * and by quietmind plan. */
+/* Devices and what goes to them: from wishes to a placement and the engine's options. Between the command line's
+ * decoding and plan.h, which finds the placement; shared by every command that opens an engine, and by quietmind plan.
+ */
 #ifndef QM_APP_OFFLOAD_H
 #define QM_APP_OFFLOAD_H
 
-#include "app/options.h"
 #include "app/plan/plan.h"
 #include "app/progress.h"
+#include "app/texts.h"
 #include "engine/engine.h"
 #include "offload/emulated/emulated.h"
 
+enum qm_offload_wish {
+    QM_OFFLOAD_UNSAID, /* auto, where there are devices */
+    QM_OFFLOAD_AUTO,
+    QM_OFFLOAD_REQUIRE, /* auto, and a device must be there */
+    QM_OFFLOAD_NONE,    /* all on the CPU */
+    QM_OFFLOAD_LAYERS,  /* the last ones */
+    QM_OFFLOAD_FILE     /* a placement that was saved */
+};
+
+/* Strings are lent. */
+struct qm_offload_options {
+    struct qm_texts devices; /* descriptions, or files that have one */
+    enum qm_offload_wish wish;
+    const char *text; /* the wish as it was said; with QM_OFFLOAD_FILE the file; NULL: none was */
+    int64_t layers;   /* with QM_OFFLOAD_LAYERS, as said: not held against a model yet */
+    uint64_t vram;    /* most bytes of each device; 0: all that it has */
+};
+
 /* This machine as the time model knows it: its profile and the shares of the kernels that the model needs (NULL: of
  * all), measured now where that is due (see qm_machine_check and qm_calibration_due). */
-int qm_offload_machine(const struct qm_args *args, const struct qm_model *m, struct qm_progress *progress,
-                       struct qm_speed *out, struct qm_error *err);
+int qm_offload_machine(enum qm_isa isa, const struct qm_model *m, struct qm_progress *progress, struct qm_speed *out,
+                       struct qm_error *err);
 /* The same without measuring: what is kept, and defaults, marked, for what is not. *due, if not NULL: whether
  * qm_offload_machine would measure for more than a second. */
-int qm_offload_kept(const struct qm_args *args, const struct qm_model *m, struct qm_speed *out, bool *due,
-                    struct qm_error *err);
+int qm_offload_kept(enum qm_isa isa, const struct qm_model *m, struct qm_speed *out, bool *due, struct qm_error *err);
 /* This machine before anything is measured: its memory and cores alone, with rates that mean nothing. */
 int qm_offload_unmeasured(struct qm_speed *out, struct qm_error *err);
 /* --machine: a described one, by its file or name. */
 int qm_offload_described(const char *name, struct qm_speed *out, struct qm_error *err);
-/* --device: added to the machine's devices. */
-int qm_offload_devices(const struct qm_args *args, struct qm_speed *s, struct qm_error *err);
+/* The options' devices are added to the machine's. */
+int qm_offload_devices(const struct qm_offload_options *o, struct qm_speed *s, struct qm_error *err);
 /* QM_USAGE where --device names a card that is not emulated, or --offload require has none: this build computes on no
  * GPU. For commands that compute, before anything is opened or measured. */
-int qm_offload_refuse_cards(const struct qm_args *args, struct qm_error *err);
-/* --offload auto|require|none|LAYERS|FILE to ask->on_cpu, last_layers or given. *given is to be freed. */
-int qm_offload_what(const struct qm_args *args, const struct qm_model *m, struct qm_plan_ask *ask,
+int qm_offload_refuse_cards(const struct qm_offload_options *o, struct qm_error *err);
+/* What is wrong about a device is said before measuring, which takes a while; cards may be among them. */
+int qm_offload_check_devices(const struct qm_offload_options *o, struct qm_error *err);
+/* The wish to ask->on_cpu, last_layers or given. *given is to be freed. */
+int qm_offload_what(const struct qm_offload_options *o, const struct qm_model *m, struct qm_plan_ask *ask,
                     struct qm_placement *given, struct qm_error *err);
 
 /* How the engine drives the machine's devices, which are emulated (others are refused: qm_offload_refuse_cards):
@@ -49,9 +68,9 @@ struct qm_offload;
 /* What the engine is to do, for the job told: its placement, devices, and, where o->context is 0, the context that
  * fits. *out is NULL where everything is on the CPU; else it must outlive qm_engine_open. Devices are emulated ones
  * (see qm_offload_refuse_cards). kept: a placement's text (qm_offload_plan) that takes the place of planning where
- * --offload asks for no other one; NULL. What it needs and is not there is QM_INPUT (a device) or QM_FIT (its memory).
+ * no other one is wished; NULL. What it needs and is not there is QM_INPUT (a device) or QM_FIT (its memory).
  */
-int qm_offload_open(const struct qm_args *args, const struct qm_model *m, const struct qm_job *job,
+int qm_offload_open(const struct qm_offload_options *wanted, const struct qm_model *m, const struct qm_job *job,
                     struct qm_engine_options *o, const char *kept, struct qm_progress *progress,
                     struct qm_offload **out, struct qm_error *err);
 /* The placement as a plan's text, to be kept; allocated, NULL where everything is on the CPU. */

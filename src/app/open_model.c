@@ -1,4 +1,4 @@
-/* Locating, opening and loading a model as the command line says. */
+/* Locating, opening and loading a model as the options say. */
 #include "app/open_model.h"
 #include "app/routing_file.h"
 
@@ -15,8 +15,8 @@
 #include "app/foreign.h"
 #include "app/hub.h"
 #include "app/load_report.h"
-#include "app/offload.h"
-#include "app/quiet.h"
+#include "app/options.h"
+#include "app/out.h"
 #include "app/shapes.h"
 #include "app/signals.h"
 #include "base/file.h"
@@ -48,22 +48,22 @@ static const char *variable(const char *name) {
     return getenv(name);
 }
 
-int qm_app_find(const struct qm_args *args, char **dir, struct qm_error *err) {
+int qm_app_find(const char *name, char **dir, struct qm_error *err) {
     struct qm_buf hub = {0};
     *dir = NULL;
-    if (!args->model)
+    if (!name)
         return locate_demo(dir, err);
     int rc = qm_hub_folder(variable, &hub, err);
-    rc = rc ? rc : qm_model_locate(args->model, hub.data, dir, err);
+    rc = rc ? rc : qm_model_locate(name, hub.data, dir, err);
     if (rc == QM_INPUT && err)
-        qm_foreign_model(args->model, err);
+        qm_foreign_model(name, err);
     qm_buf_free(&hub);
     return rc;
 }
 
-int qm_app_locate(const struct qm_args *args, struct qm_progress *progress, char **dir, struct qm_error *err) {
-    int rc = qm_app_find(args, dir, err);
-    if (!rc && !args->model)
+int qm_app_locate(const char *name, struct qm_progress *progress, char **dir, struct qm_error *err) {
+    int rc = qm_app_find(name, dir, err);
+    if (!rc && !name)
         qm_note(progress, "no model given: using the demonstration model, %s", *dir);
     return rc;
 }
@@ -110,10 +110,10 @@ static int check_kin(const struct qm_app_model *m, struct qm_error *err) {
 }
 
 /* What ends an answer, in every command: a template that is not there or fails names nothing. */
-static int find_ends(const struct qm_args *args, struct qm_app_model *m, struct qm_error *err) {
+static int find_ends(const struct qm_model_options *o, struct qm_app_model *m, struct qm_error *err) {
     struct qm_chat *chat = NULL;
     if (m->tokenizer)
-        qm_chat_load(m->dir, qm_args_text(args, QM_OPT_CHAT_TEMPLATE, NULL), &chat, NULL);
+        qm_chat_load(m->dir, o->chat_template, &chat, NULL);
     int rc = qm_end_tokens_find(&m->model->config, &m->defaults, m->tokenizer, chat, &m->ends, err);
     qm_chat_free(chat);
     if (!rc)
@@ -140,23 +140,12 @@ void qm_app_vocabulary_notes(const struct qm_app_model *m, char *out, size_t siz
                               qm_end_token_sources(m->ends.foreign[i].from, from, sizeof from), vocab);
 }
 
-struct qm_overrides qm_app_overrides(const struct qm_args *args) {
-    return (struct qm_overrides){
-        .experts_per_token = qm_args_int(args, QM_OPT_EXPERTS_PER_TOKEN, 0),
-        .rope_theta = qm_args_real(args, QM_OPT_ROPE_THETA, 0),
-        .rope_scaling = qm_args_text(args, QM_OPT_ROPE_SCALING, NULL),
-        .experts_name = "--experts-per-token",
-        .theta_name = "--rope-theta",
-        .scaling_name = "--rope-scaling",
-    };
-}
-
 /* What stands beside config.json, and what is to be said about the model. */
-static int open_beside(const struct qm_args *args, enum qm_tokenizer_need need, struct qm_progress *progress,
+static int open_beside(const struct qm_model_options *o, enum qm_tokenizer_need need, struct qm_progress *progress,
                        struct qm_app_model *out, struct qm_error *err) {
     char notes[1024];
     print_notes(progress, out->model->notes);
-    qm_app_context_note(out->model, qm_args_int(args, QM_OPT_CONTEXT, 0), notes, sizeof notes);
+    qm_app_context_note(out->model, o->context, notes, sizeof notes);
     print_notes(progress, notes);
     int rc = qm_generation_config_read(out->dir, &out->defaults, err);
     if (!rc && (need == QM_TOKENIZER_YES || (need == QM_TOKENIZER_IF_THERE && has_tokenizer(out->dir))))
@@ -164,7 +153,7 @@ static int open_beside(const struct qm_args *args, enum qm_tokenizer_need need, 
     if (!rc)
         rc = check_kin(out, err);
     if (!rc)
-        rc = find_ends(args, out, err);
+        rc = find_ends(o, out, err);
     if (rc)
         return rc;
     qm_app_vocabulary_notes(out, notes, sizeof notes);
@@ -172,13 +161,12 @@ static int open_beside(const struct qm_args *args, enum qm_tokenizer_need need, 
     return QM_OK;
 }
 
-int qm_app_open(const struct qm_args *args, enum qm_tokenizer_need need, struct qm_progress *progress,
+int qm_app_open(const struct qm_model_options *o, enum qm_tokenizer_need need, struct qm_progress *progress,
                 struct qm_app_model *out, struct qm_error *err) {
-    struct qm_overrides overrides = qm_app_overrides(args);
-    int rc = qm_app_locate(args, progress, &out->dir, err);
+    int rc = qm_app_locate(o->name, progress, &out->dir, err);
     if (!rc)
-        rc = qm_model_open(out->dir, &overrides, &out->model, err);
-    return rc ? rc : open_beside(args, need, progress, out, err);
+        rc = qm_model_open(out->dir, &o->overrides, &out->model, err);
+    return rc ? rc : open_beside(o, need, progress, out, err);
 }
 
 /* A directory with config.json and no file of weights. */
@@ -196,83 +184,50 @@ static bool config_alone(const char *dir, char *config, size_t size) {
 }
 
 /* A name of the Hugging Face cache: config.json alone would do, and so would a shape that is known. */
-static int ask_for_config(const struct qm_args *args, struct qm_error *err) {
+static int ask_for_config(const char *name, struct qm_error *err) {
     struct qm_error old = *err;
-    const char *slash = strchr(args->model, '/');
+    const char *slash = strchr(name, '/');
     char shape[64] = "";
     for (int i = 0; slash && qm_shape_name(i); i++)
         if (!strcasecmp(qm_shape_name(i), slash + 1))
             snprintf(shape, sizeof shape, ", or name its shape, %s", qm_shape_name(i));
-    if (slash && !strchr(slash + 1, '/') && slash != args->model && args->model[0] != '.')
-        return qm_fail(err, QM_INPUT, "%s. Here `hf download %s config.json` is enough%s", old.message, args->model,
-                       shape);
+    if (slash && !strchr(slash + 1, '/') && slash != name && name[0] != '.')
+        return qm_fail(err, QM_INPUT, "%s. Here `hf download %s config.json` is enough%s", old.message, name, shape);
     if (!slash)
         return qm_fail(err, QM_INPUT, "%s. Shapes known by name: %s", old.message, qm_shape_names());
     return QM_INPUT;
 }
 
-int qm_app_describe(const struct qm_args *args, enum qm_tokenizer_need need, struct qm_progress *progress,
+int qm_app_describe(const struct qm_model_options *o, enum qm_tokenizer_need need, struct qm_progress *progress,
                     struct qm_app_model *out, struct qm_error *err) {
     struct stat st;
     char config[4400] = "";
-    const char *shape = args->model, *dtype = qm_args_text(args, QM_OPT_DTYPE, NULL);
-    int64_t layers = qm_args_int(args, QM_OPT_LAYERS, 0);
-    struct qm_overrides overrides = qm_app_overrides(args);
+    const char *shape = o->name;
     bool there = shape && stat(shape, &st) == 0;
     if (!shape || (there ? S_ISDIR(st.st_mode) : !qm_shape_config(shape))) {
-        int rc = qm_app_locate(args, progress, &out->dir, err);
+        int rc = qm_app_locate(o->name, progress, &out->dir, err);
         if (rc)
-            return rc == QM_INPUT && shape && !there ? ask_for_config(args, err) : rc;
+            return rc == QM_INPUT && shape && !there ? ask_for_config(shape, err) : rc;
         if (!config_alone(out->dir, config, sizeof config)) {
-            if (layers || dtype)
-                return qm_fail(err, QM_USAGE, "--%s is for --random or a config.json", layers ? "layers" : "dtype");
-            rc = qm_model_open(out->dir, &overrides, &out->model, err);
+            if (o->layers || o->dtype)
+                return qm_fail(err, QM_USAGE, "--%s is for --random or a config.json", o->layers ? "layers" : "dtype");
+            rc = qm_model_open(out->dir, &o->overrides, &out->model, err);
             if (rc == QM_INPUT && !there && shape && !qm_file_there(config)) /* nothing but a tokenizer, say */
-                return ask_for_config(args, err);
-            return rc ? rc : open_beside(args, need, progress, out, err);
+                return ask_for_config(shape, err);
+            return rc ? rc : open_beside(o, need, progress, out, err);
         }
         shape = config;
     } else if (!(out->dir = strdup(shape))) {
         return qm_fail_memory(err, strlen(shape), "a name");
     }
-    int rc = qm_shape_open(shape, layers, dtype, &overrides, &out->model, err);
+    int rc = qm_shape_open(shape, o->layers, o->dtype, &o->overrides, &out->model, err);
     if (rc)
         return rc;
     size_t n = strlen(out->model->notes);
     if (config[0])
         snprintf(out->model->notes + n, sizeof out->model->notes - n,
                  "no weights are here: config.json alone describes the model\n");
-    return open_beside(args, config[0] ? need : QM_TOKENIZER_NO, progress, out, err);
-}
-
-int qm_app_kv_type(const struct qm_args *args, int *out, struct qm_error *err) {
-    static const struct {
-        const char *name;
-        int type;
-    } types[] = {{"bf16", QM_BF16}, {"f16", QM_F16}, {"f32", QM_F32}};
-    const char *name = qm_args_text(args, QM_OPT_KV_TYPE, NULL);
-    *out = -1;
-    for (size_t i = 0; name && i < sizeof types / sizeof *types; i++)
-        if (!strcmp(name, types[i].name))
-            *out = types[i].type;
-    if (name && *out < 0)
-        return qm_fail(err, QM_USAGE, "--kv-type: expected bf16, f16 or f32, found \"%s\"", name);
-    return QM_OK;
-}
-
-int qm_app_isa(const struct qm_args *args, enum qm_isa *out, struct qm_error *err) {
-    const char *name = qm_args_text(args, QM_OPT_ISA, NULL);
-    if (!name) {
-        *out = qm_isa_auto();
-        return QM_OK;
-    }
-    int rc = qm_isa_parse(name, out, err);
-    return rc ? rc : qm_isa_check(*out, err);
-}
-
-int qm_app_numa(const struct qm_args *args, struct qm_numa *out, struct qm_error *err) {
-    int rc = qm_numa_parse(qm_args_text(args, QM_OPT_NUMA, "auto"), out, err);
-    return rc ? qm_fail_context(err, "--numa") : QM_OK;
+    return open_beside(o, config[0] ? need : QM_TOKENIZER_NO, progress, out, err);
 }
 
 static int load_progress(void *arg, const char *what, uint64_t done, uint64_t total) {
@@ -280,16 +235,17 @@ static int load_progress(void *arg, const char *what, uint64_t done, uint64_t to
     return *qm_signals_flag() != 0;
 }
 
-int qm_app_load(const struct qm_args *args, int64_t chunk, struct qm_progress *progress, struct qm_app_model *m,
+int qm_app_load(const struct qm_load_options *o, int64_t chunk, struct qm_progress *progress, struct qm_app_model *m,
                 struct qm_error *err) {
-    return qm_app_load_engine(args, &(struct qm_app_engine){.chunk = chunk}, progress, m, err);
+    return qm_app_load_engine(o, &(struct qm_app_engine){.chunk = chunk}, progress, m, err);
 }
 
-static int open_engine(const struct qm_args *args, const struct qm_app_engine *wanted, struct qm_engine_options *o,
-                       struct qm_progress *progress, struct qm_app_model *m, struct qm_error *err) {
+static int open_engine(const struct qm_offload_options *away, const struct qm_app_engine *wanted,
+                       struct qm_engine_options *o, struct qm_progress *progress, struct qm_app_model *m,
+                       struct qm_error *err) {
     const struct qm_job job = {.sequences = 1, .prompt = 512, .generate = 128};
     struct qm_offload *offload;
-    int rc = qm_offload_open(args, m->model, &job, o, wanted->plan, progress, &offload, err);
+    int rc = qm_offload_open(away, m->model, &job, o, wanted->plan, progress, &offload, err);
     if (!rc)
         rc = qm_offload_plan(offload, m->model, &m->plan, err);
     if (!rc && wanted->check)
@@ -310,6 +266,9 @@ static int open_engine(const struct qm_args *args, const struct qm_app_engine *w
 /* What was counted before, and whether it can be written in the end: seen before weights are read. */
 static int open_routing(const char *path, struct qm_app_model *m, struct qm_error *err) {
     int rc = qm_out_try(path, err);
+    m->routing_file = rc ? NULL : strdup(path);
+    if (!rc && !m->routing_file)
+        rc = qm_fail_memory(err, strlen(path), "a name");
     return rc ? rc : qm_routing_file_open(path, &m->model->config, &m->routing, err);
 }
 
@@ -322,38 +281,31 @@ int qm_app_check_head(const struct qm_app_model *m, struct qm_error *err) {
                    m->dir);
 }
 
-int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *wanted, struct qm_progress *progress,
-                       struct qm_app_model *m, struct qm_error *err) {
+int qm_app_load_engine(const struct qm_load_options *o, const struct qm_app_engine *wanted,
+                       struct qm_progress *progress, struct qm_app_model *m, struct qm_error *err) {
     struct qm_engine_options options = {
-        .threads = (int)qm_args_int(args, QM_OPT_THREADS, 0),
-        .context = qm_args_int(args, QM_OPT_CONTEXT, wanted->context),
+        .threads = o->threads,
+        .numa = o->numa,
+        .isa = o->isa,
+        .kv_type = o->kv_type,
+        .context = o->context ? o->context : wanted->context,
         .sequences = wanted->sequences,
         .kv_memory = wanted->kv_memory,
         .chunk = wanted->chunk,
         .progress = load_progress,
         .progress_arg = progress,
     };
-    struct qm_quiet_options quiet;
-    int rc = qm_quiet_options(args, &quiet, err);
-    if (!rc && !wanted->embeddings)
-        rc = qm_app_check_head(m, err);
-    if (!rc)
-        rc = qm_app_isa(args, &options.isa, err);
-    if (!rc)
-        rc = qm_app_kv_type(args, &options.kv_type, err);
-    if (!rc)
-        rc = qm_app_numa(args, &options.numa, err);
     bool context_given = options.context != 0;
-    const char *routing = qm_args_text(args, QM_OPT_PROFILE_EXPERTS, NULL);
-    if (!rc && routing)
-        rc = open_routing(routing, m, err);
+    int rc = wanted->embeddings ? QM_OK : qm_app_check_head(m, err);
+    if (!rc && o->routing)
+        rc = open_routing(o->routing, m, err);
     if (!rc)
-        rc = open_engine(args, wanted, &options, progress, m, err);
+        rc = open_engine(&o->offload, wanted, &options, progress, m, err);
     if (!rc)
-        rc = qm_quiet_apply(&quiet, progress, m->engine, err);
+        rc = qm_quiet_apply(&o->quiet, progress, m->engine, err);
     if (rc)
         return rc;
-    if (routing)
+    if (m->routing_file)
         qm_engine_set_routing(m->engine, &m->routing);
     qm_report_load(progress, m->engine);
     int64_t context = qm_engine_context(m->engine), most = m->model->config.max_positions;
@@ -369,13 +321,11 @@ int qm_app_load_engine(const struct qm_args *args, const struct qm_app_engine *w
     return QM_OK;
 }
 
-int qm_app_save_routing(const struct qm_args *args, struct qm_progress *progress, const struct qm_app_model *m,
-                        struct qm_error *err) {
-    const char *path = qm_args_text(args, QM_OPT_PROFILE_EXPERTS, NULL);
+int qm_app_save_routing(const struct qm_app_model *m, struct qm_progress *progress, struct qm_error *err) {
     char text[200];
-    if (!path || !m->engine)
+    if (!m->routing_file || !m->engine)
         return QM_OK;
-    int rc = qm_routing_file_save(path, &m->model->config, &m->routing, err);
+    int rc = qm_routing_file_save(m->routing_file, &m->model->config, &m->routing, err);
     if (!rc)
         qm_note(progress, "experts: %s", qm_routing_text(&m->routing, text, sizeof text));
     return rc;
@@ -388,6 +338,7 @@ void qm_app_close(struct qm_app_model *m) {
     qm_tokenizer_free(m->tokenizer);
     qm_model_close(m->model);
     free(m->plan);
+    free(m->routing_file);
     free(m->dir);
     *m = (struct qm_app_model){0};
 }
@@ -428,31 +379,35 @@ static void take_defaults(const struct qm_generation_config *g, struct qm_sampli
         s->repetition_penalty = g->repetition_penalty;
 }
 
-int qm_app_sampling(const struct qm_args *args, const struct qm_app_model *m, struct qm_sampling *out,
+void qm_app_sampling_change(const struct qm_sampling_options *o, struct qm_sampling *s) {
+    s->temperature = o->temperature.set ? o->temperature.value : s->temperature;
+    s->top_k = o->top_k.set ? o->top_k.value : s->top_k;
+    s->top_p = o->top_p.set ? o->top_p.value : s->top_p;
+    s->min_p = o->min_p.set ? o->min_p.value : s->min_p;
+    s->repetition_penalty = o->repetition_penalty.set ? o->repetition_penalty.value : s->repetition_penalty;
+    s->presence_penalty = o->presence_penalty.set ? o->presence_penalty.value : s->presence_penalty;
+    s->frequency_penalty = o->frequency_penalty.set ? o->frequency_penalty.value : s->frequency_penalty;
+    s->seed = o->seed.set ? (uint64_t)o->seed.value : s->seed;
+}
+
+int qm_app_sampling(const struct qm_sampling_options *o, const struct qm_app_model *m, struct qm_sampling *out,
                     struct qm_logit_bias **biases, struct qm_error *err) {
     int rc = QM_OK;
     *biases = NULL;
     *out = qm_sampling_default;
     take_defaults(&m->defaults, out);
-    out->temperature = qm_args_real(args, QM_OPT_TEMPERATURE, out->temperature);
-    out->top_k = qm_args_int(args, QM_OPT_TOP_K, out->top_k);
-    out->top_p = qm_args_real(args, QM_OPT_TOP_P, out->top_p);
-    out->min_p = qm_args_real(args, QM_OPT_MIN_P, out->min_p);
-    out->repetition_penalty = qm_args_real(args, QM_OPT_REPEAT_PENALTY, out->repetition_penalty);
-    out->presence_penalty = qm_args_real(args, QM_OPT_PRESENCE_PENALTY, 0);
-    out->frequency_penalty = qm_args_real(args, QM_OPT_FREQUENCY_PENALTY, 0);
-    out->seed = args->option[QM_OPT_SEED].set ? (uint64_t)args->option[QM_OPT_SEED].integer : fresh_seed();
-
-    const struct qm_arg *list = &args->option[QM_OPT_LOGIT_BIAS];
-    if (list->n_list) {
-        *biases = calloc(list->n_list, sizeof **biases);
+    out->seed = fresh_seed();
+    qm_app_sampling_change(o, out);
+    const struct qm_texts *list = &o->bias;
+    if (list->n) {
+        *biases = calloc(list->n, sizeof **biases);
         if (!*biases)
-            return qm_fail_memory(err, list->n_list * sizeof **biases, "logit biases");
-        for (size_t i = 0; i < list->n_list && !rc; i++)
-            rc = parse_bias(list->list[i], m->model->config.vocab, &(*biases)[i], err);
+            return qm_fail_memory(err, list->n * sizeof **biases, "logit biases");
+        for (size_t i = 0; i < list->n && !rc; i++)
+            rc = parse_bias(list->text[i], m->model->config.vocab, &(*biases)[i], err);
     }
     out->bias = *biases;
-    out->n_bias = list->n_list;
+    out->n_bias = list->n;
     return rc ? rc : qm_sampling_check(out, m->model->config.vocab, err);
 }
 
@@ -489,9 +444,9 @@ int qm_app_read_text(const char *path, struct qm_buf *out, struct qm_error *err)
     return qm_app_check_utf8(out->data + before, out->len - before, strcmp(path, "-") ? path : "standard input", err);
 }
 
-int qm_app_read_texts(const struct qm_arg *files, struct qm_buf *out, struct qm_error *err) {
+int qm_app_read_texts(const struct qm_texts *files, struct qm_buf *out, struct qm_error *err) {
     int rc = QM_OK;
-    for (size_t i = 0; i < files->n_list && !rc; i++)
-        rc = qm_app_read_text(files->list[i], out, err);
+    for (size_t i = 0; i < files->n && !rc; i++)
+        rc = qm_app_read_text(files->text[i], out, err);
     return rc;
 }

@@ -215,7 +215,6 @@ struct qm_command {
     const struct qm_option_words *words;  /* or NULL */
     bool common;                          /* takes qm_common_options too: loads a model */
     int min_positional, max_positional;   /* beside the model; max -1: any number */
-    bool computes;                        /* on devices, where some are given: cards are refused */
     bool takes_model, demo_without_model; /* the first positional argument is the model, unless -m gives it */
     int (*run)(const struct qm_args *args, struct qm_error *err);
 };

@@ -191,7 +191,7 @@ static int check_options(const struct check *c, struct qm_error *err) {
 static int check_model(const struct check *c, struct qm_error *err) {
     char *dir = NULL, path[NAME_ROOM];
     int rc = QM_OK;
-    if (!c->args->model || qm_app_find(c->args, &dir, NULL))
+    if (!c->args->model || qm_app_find(c->args->model, &dir, NULL))
         return QM_OK;
     DIR *d = opendir(dir);
     rc = check_read(c, "the model", dir, err);

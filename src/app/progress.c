@@ -38,8 +38,8 @@ int qm_terminal_columns(int fd) {
     return ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
 }
 
-void qm_progress_init(struct qm_progress *p, const struct qm_args *args) {
-    *p = (struct qm_progress){.quiet = args->option[QM_OPT_SILENT].set, .live = qm_terminal_escapes(STDERR_FILENO)};
+void qm_progress_init(struct qm_progress *p, bool silent) {
+    *p = (struct qm_progress){.quiet = silent, .live = qm_terminal_escapes(STDERR_FILENO)};
 }
 
 static void amount(const struct qm_progress_state *s, char *out, size_t size) {

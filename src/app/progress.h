@@ -12,7 +12,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "app/options.h"
 #include "base/clock.h"
 
 enum qm_unit { QM_UNIT_BYTES, QM_UNIT_TOKENS, QM_UNIT_STEPS };
@@ -24,7 +23,8 @@ struct qm_progress {
     struct qm_progress_ticker *ticker; /* of the step that is open, NULL between steps */
 };
 
-void qm_progress_init(struct qm_progress *p, const struct qm_args *args);
+/* silent: nothing is said. */
+void qm_progress_init(struct qm_progress *p, bool silent);
 /* Step `what` has come from 0 to done of total (0: not known). A new name begins a new step: call it before the first
  * part is done, with what is done already, so that the rate is the true one. One thread at a time. */
 void qm_progress_update(struct qm_progress *p, const char *what, uint64_t done, uint64_t total, enum qm_unit unit);

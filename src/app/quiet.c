@@ -11,26 +11,6 @@
 #include "numa/priority.h"
 #include "planner/find.h"
 
-static const double USUAL = 97, LEAST = 10;
-
-int qm_quiet_options(const struct qm_args *args, struct qm_quiet_options *out, struct qm_error *err) {
-    const struct qm_arg *quiet = &args->option[QM_OPT_QUIET], *nice = &args->option[QM_OPT_NICE];
-    double percent = USUAL;
-    *out = (struct qm_quiet_options){.idle = args->option[QM_OPT_IDLE].set, .nice = (int)nice->integer};
-    out->watts = qm_args_real(args, QM_OPT_POWER_CAP, 0);
-    out->priority = out->idle || nice->set;
-    if (!quiet->set)
-        return QM_OK;
-    out->prefill = quiet->has_value && !strcmp(quiet->text, "max");
-    if (quiet->has_value && !out->prefill &&
-        (!qm_parse_real(quiet->text, &percent) || percent < LEAST || percent > 100))
-        return qm_fail(err, QM_USAGE,
-                       "--quiet: expected a share of the speed from %g to 100 percent, or max, found \"%s\"", LEAST,
-                       quiet->text);
-    out->share = percent / 100;
-    return QM_OK;
-}
-
 /* Until the fewest are found: what the machine's profile says of reading, else half of the threads. */
 static int first_threads(const struct qm_engine *engine, double share) {
     struct qm_machine *machine = calloc(1, sizeof *machine);

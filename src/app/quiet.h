@@ -1,11 +1,9 @@
-/* --quiet, --nice, --idle and --power-cap: from the options to the engine, and what came of it for people and as JSON.
- */
+/* Quiet work: from wishes to the engine, and what came of it for people and as JSON. */
 #ifndef QM_APP_QUIET_H
 #define QM_APP_QUIET_H
 
 #include <jansson.h>
 
-#include "app/options.h"
 #include "app/progress.h"
 #include "engine/engine.h"
 
@@ -17,8 +15,6 @@ struct qm_quiet_options {
     double watts; /* of the power cap; 0: not asked for */
 };
 
-/* QM_USAGE where a value makes no sense. */
-int qm_quiet_options(const struct qm_args *args, struct qm_quiet_options *out, struct qm_error *err);
 /* What the system refuses is said, and it goes on. */
 int qm_quiet_apply(const struct qm_quiet_options *o, struct qm_progress *progress, struct qm_engine *engine,
                    struct qm_error *err);

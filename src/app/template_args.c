@@ -6,10 +6,9 @@
 
 #include "base/json.h"
 
-int qm_template_args(const struct qm_args *args, json_t *into, struct qm_error *err) {
-    const struct qm_arg *list = &args->option[QM_OPT_TEMPLATE_ARG];
-    for (size_t i = 0; i < list->n_list; i++) {
-        const char *text = list->list[i];
+int qm_template_args(const struct qm_texts *list, json_t *into, struct qm_error *err) {
+    for (size_t i = 0; i < list->n; i++) {
+        const char *text = list->text[i];
         size_t n = strcspn(text, "=");
         if (n == 0 || !text[n])
             return qm_fail(err, QM_USAGE, "--template-arg: expected NAME=VALUE, found \"%s\"", text);
@@ -23,8 +22,7 @@ int qm_template_args(const struct qm_args *args, json_t *into, struct qm_error *
     return QM_OK;
 }
 
-int qm_template_now(const struct qm_args *args, struct tm *out, struct qm_error *err) {
-    const char *text = qm_args_text(args, QM_OPT_NOW, NULL);
+int qm_template_now(const char *text, struct tm *out, struct qm_error *err) {
     if (!text) {
         time_t now = time(NULL);
         localtime_r(&now, out);

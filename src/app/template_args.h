@@ -5,11 +5,12 @@
 #include <jansson.h>
 #include <time.h>
 
-#include "app/options.h"
+#include "app/texts.h"
+#include "base/error.h"
 
-/* Sets each --template-arg K=V in `into`: V as JSON where it is JSON, else as a string. */
-int qm_template_args(const struct qm_args *args, json_t *into, struct qm_error *err);
-/* --now as broken-down time, or the local time. */
-int qm_template_now(const struct qm_args *args, struct tm *out, struct qm_error *err);
+/* Sets each K=V in `into`: V as JSON where it is JSON, else as a string. */
+int qm_template_args(const struct qm_texts *list, json_t *into, struct qm_error *err);
+/* --now (NULL: not said) as broken-down time, or the local time. */
+int qm_template_now(const char *text, struct tm *out, struct qm_error *err);
 
 #endif

@@ -9,13 +9,14 @@
 #include "app/batch/chat.h"
 #include "app/batch/forecast.h"
 #include "app/batch/job.h"
-#include "batch/journal.h"
-#include "batch/line.h"
-#include "batch/row.h"
 #include "app/batch/show.h"
+#include "app/decode.h"
 #include "app/out.h"
 #include "app/remedy.h"
 #include "base/words.h"
+#include "batch/journal.h"
+#include "batch/line.h"
+#include "batch/row.h"
 #include "numa/memory.h"
 #include "protocol/request.h"
 #include "report/numbers.h"
@@ -154,9 +155,10 @@ static int print_all(struct check *c, struct qm_error *err) {
 static int open_all(struct check *c, const struct tm *now, struct qm_progress *progress, struct qm_error *err) {
     int kv_type;
     bool created;
+    const struct qm_model_options named = qm_decode_model(c->args);
     int rc = qm_batch_rows_open(c->args, c->settings, progress, &c->rows, err);
-    rc = rc ? rc : qm_app_kv_type(c->args, &kv_type, err);
-    rc = rc ? rc : qm_app_open(c->args, QM_TOKENIZER_YES, progress, &c->model, err);
+    rc = rc ? rc : qm_decode_kv_type(c->args, &kv_type, err);
+    rc = rc ? rc : qm_app_open(&named, QM_TOKENIZER_YES, progress, &c->model, err);
     rc = rc ? rc : qm_batch_chat(c->args, c->settings, c->model.dir, now, &c->chat, err);
     rc = rc ? rc : qm_journal_open("", &c->seen, &created, err);
     if (rc)

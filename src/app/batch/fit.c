@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "app/open_model.h"
+#include "app/decode.h"
 #include "app/progress.h"
 #include "numa/memory.h"
 #include "report/numbers.h"
@@ -22,7 +22,7 @@ static double token_bytes(const struct qm_engine *e) {
 static int kv_room(const struct qm_args *args, const struct qm_batch_settings *s, const struct qm_model *m,
                    uint64_t memory, uint64_t *out, struct qm_error *err) {
     static const uint64_t least_reserve = QM_MEMORY_RESERVE;
-    int kv_type, rc = qm_app_kv_type(args, &kv_type, err);
+    int kv_type, rc = qm_decode_kv_type(args, &kv_type, err);
     int64_t context = qm_args_int(args, QM_OPT_CONTEXT, 0);
     struct qm_workload w = {.context = context ? context : m->config.usual_positions,
                             .sequences = s->sequences,

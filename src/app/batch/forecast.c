@@ -7,9 +7,10 @@
 #include <string.h>
 #include <time.h>
 
-#include "batch/outlook.h"
+#include "app/decode.h"
 #include "app/plan/job_model.h"
 #include "app/progress.h"
+#include "batch/outlook.h"
 #include "planner/noise.h"
 #include "report/numbers.h"
 
@@ -63,7 +64,9 @@ int qm_batch_forecast_open(const struct qm_args *args, const struct qm_batch_set
     f->times = 1;
     f->opened = qm_now();
     qm_noise_begin(&f->watch);
-    int rc = qm_job_model_open(args, m, &w, &f->machine, err);
+    enum qm_isa isa;
+    int rc = qm_decode_isa(args, &isa, err);
+    rc = rc ? rc : qm_job_model_open(isa, m, &w, &f->machine, err);
     return rc ? rc : qm_estimate_open(&f->machine->setup, s->sequences, 0, &f->estimate, err);
 }
 

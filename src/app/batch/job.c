@@ -12,7 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "batch/crash.h"
 #include "app/batch/fit.h"
 #include "app/batch/forecast.h"
 #include "app/batch/manifest.h"
@@ -21,11 +20,13 @@
 #include "app/batch/report.h"
 #include "app/batch/run.h"
 #include "app/batch/store.h"
+#include "app/decode.h"
 #include "app/signals.h"
 #include "app/weights_known.h"
 #include "base/file.h"
 #include "base/size.h"
 #include "base/words.h"
+#include "batch/crash.h"
 #include "numa/machine.h"
 
 static const struct qm_batch_line beginning = {.number = 1, .file_line = 1};
@@ -155,8 +156,8 @@ static int settle_traits(struct job *j, const struct qm_fingerprint *f, struct q
 static int settle_early_traits(struct job *j, struct qm_error *err) {
     struct qm_fingerprint f;
     struct qm_fingerprint_of of = {.model = j->model.model, .weights = j->weights};
-    int kv_type, rc = qm_app_kv_type(j->args, &kv_type, err);
-    rc = rc ? rc : qm_app_isa(j->args, &of.isa, err);
+    int kv_type, rc = qm_decode_kv_type(j->args, &kv_type, err);
+    rc = rc ? rc : qm_decode_isa(j->args, &of.isa, err);
     of.kv_type = kv_type < 0 ? qm_kv_default_type(&j->model.model->config) : (enum qm_dtype)kv_type;
     of.context = qm_args_int(j->args, QM_OPT_CONTEXT, j->context);
     rc = rc ? rc : qm_fingerprint_make(&of, &f, err);
@@ -372,8 +373,10 @@ static int open_engine(struct job *j, struct qm_error *err) {
                                    .plan = j->plan.len ? j->plan.data : NULL,
                                    .check = settle_planned_traits,
                                    .arg = j};
-    int rc = qm_batch_kv_memory(j->args, j->settings, j->model.model, &wanted.kv_memory, err);
-    rc = rc ? rc : qm_app_load_engine(j->args, &wanted, j->progress, &j->model, err);
+    struct qm_load_options load;
+    int rc = qm_decode_load(j->args, &load, err);
+    rc = rc ? rc : qm_batch_kv_memory(j->args, j->settings, j->model.model, &wanted.kv_memory, err);
+    rc = rc ? rc : qm_app_load_engine(&load, &wanted, j->progress, &j->model, err);
     rc = rc ? rc : settle_engine(j, &f, err);
     rc = rc ? rc : qm_batch_fit_settle(j->journal, j->args, j->settings, j->model.engine, &j->fit, err);
     rc = rc ? rc : qm_batch_store_open(&j->store, j->settings, &j->paths, &f, j->model.engine, j->progress, err);
@@ -421,7 +424,7 @@ static int predict(struct job *j, struct qm_error *err) {
     int64_t context = qm_args_int(j->args, QM_OPT_CONTEXT, j->context);
     struct qm_openai_context openai = requests(j, context ? context : config->usual_positions, &now);
     const struct qm_batch_forecast_of of = {&j->rows.source, j->journal, &openai, &j->flight, SECONDS};
-    int kv_type, rc = qm_app_kv_type(j->args, &kv_type, err);
+    int kv_type, rc = qm_decode_kv_type(j->args, &kv_type, err);
     rc = rc ? rc : qm_journal_totals(j->journal, &t, err);
     rc = rc ? rc
             : qm_batch_forecast_open(j->args, j->settings, j->model.model,
@@ -600,8 +603,9 @@ static void close_job(struct job *j) {
 static int open_rows(struct job *j, struct qm_error *err) {
     time_t seconds = time(NULL);
     struct tm now;
+    const struct qm_model_options named = qm_decode_model(j->args);
     int rc = qm_batch_rows_open(j->args, j->settings, j->progress, &j->rows, err);
-    rc = rc ? rc : qm_app_open(j->args, QM_TOKENIZER_YES, j->progress, &j->model, err);
+    rc = rc ? rc : qm_app_open(&named, QM_TOKENIZER_YES, j->progress, &j->model, err);
     rc = rc ? rc : qm_batch_chat(j->args, j->settings, j->model.dir, localtime_r(&seconds, &now), &j->chat, err);
     rc = rc ? rc : qm_batch_paths(j->settings->output, &j->paths, err);
     rc = rc ? rc : open_journal(j, err);

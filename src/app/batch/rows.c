@@ -5,16 +5,18 @@
 #include <string.h>
 
 #include "app/batch/job.h"
-#include "batch/row.h"
 #include "app/batch/work.h"
+#include "app/decode.h"
 #include "app/template_args.h"
 #include "base/json.h"
 #include "base/words.h"
+#include "batch/row.h"
 
 static int open_documents(const struct qm_args *args, const struct qm_batch_settings *s, struct qm_progress *progress,
                           struct qm_batch_rows *out, struct qm_error *err) {
+    const struct qm_texts set = qm_decode_texts(args, QM_OPT_TEMPLATE_ARG);
     json_t *body = json_object(), *variables = json_object();
-    int rc = body && variables ? qm_template_args(args, variables, err) : qm_fail_memory(err, 256, "requests");
+    int rc = body && variables ? qm_template_args(&set, variables, err) : qm_fail_memory(err, 256, "requests");
     if (!rc && args->option[QM_OPT_MAX_TOKENS].set && args->option[QM_OPT_MAX_TOKENS].integer > 0)
         json_object_set_new(body, "max_tokens", json_integer(args->option[QM_OPT_MAX_TOKENS].integer));
     if (!rc && args->option[QM_OPT_TEMPERATURE].set)

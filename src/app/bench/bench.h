@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "app/meter.h"
-#include "app/options.h"
+#include "app/offload.h"
 #include "app/progress.h"
 #include "app/quiet.h"
 #include "app/rows.h"
@@ -41,7 +41,7 @@ struct qm_bench_plan {
     int kv_type; /* enum qm_dtype or -1 */
     struct qm_quiet_options quiet;
     struct qm_numa numa;
-    const struct qm_args *args; /* --device, --offload, --vram */
+    struct qm_offload_options offload;
 };
 
 struct qm_bench_case {

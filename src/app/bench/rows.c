@@ -7,6 +7,7 @@
 #include "app/bench/bench.h"
 #include "app/load_report.h"
 #include "app/offload.h"
+#include "app/options.h"
 #include "app/version.h"
 #include "base/size.h"
 #include "report/numbers.h"

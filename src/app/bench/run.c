@@ -330,7 +330,7 @@ static int open_runner(struct runner *r, int threads, struct qm_error *err) {
     struct qm_offload *offload = NULL;
     int rc = qm_kernels_get(plan->isa, &kernels, err);
     if (!rc)
-        rc = qm_offload_open(plan->args, m, &job, &options, NULL, r->run->progress, &offload, err);
+        rc = qm_offload_open(&plan->offload, m, &job, &options, NULL, r->run->progress, &offload, err);
     if (!rc)
         rc = qm_engine_open(m, &options, &r->engine, err);
     if (!rc)

@@ -7,13 +7,13 @@
 #include "app/drafts.h"
 #include "app/meter.h"
 #include "app/open_model.h"
-#include "app/options.h"
 #include "app/progress.h"
+#include "app/texts.h"
 #include "session/conversation.h"
 #include "text/template/chat.h"
 
 struct qm_app_chat {
-    const struct qm_args *args;
+    struct qm_texts stop; /* stop strings */
     struct qm_progress progress;
     struct qm_app_model model;
     struct qm_drafts drafts;
@@ -46,5 +46,8 @@ int qm_chat_answer(struct qm_app_chat *c, size_t before);
 
 /* A line that begins with a slash. */
 int qm_chat_command(struct qm_app_chat *c, const char *line);
+
+/* "--NAME=VALUE" of /set, read as the command line reads it: tokens of an answer and what changes of sampling. */
+int qm_chat_decode_setting(const char *option, int64_t *max_tokens, struct qm_sampling *s, struct qm_error *err);
 
 #endif

@@ -148,33 +148,9 @@ static int show_settings(struct qm_app_chat *c) {
                          c->hide_thinking ? "on" : "off");
 }
 
-static void apply(struct qm_app_chat *c, const struct qm_args *a) {
-    struct qm_sampling *s = &c->sampling;
-    c->max_tokens = qm_args_int(a, QM_OPT_MAX_TOKENS, c->max_tokens);
-    s->temperature = qm_args_real(a, QM_OPT_TEMPERATURE, s->temperature);
-    s->top_k = qm_args_int(a, QM_OPT_TOP_K, s->top_k);
-    s->top_p = qm_args_real(a, QM_OPT_TOP_P, s->top_p);
-    s->min_p = qm_args_real(a, QM_OPT_MIN_P, s->min_p);
-    s->repetition_penalty = qm_args_real(a, QM_OPT_REPEAT_PENALTY, s->repetition_penalty);
-    s->presence_penalty = qm_args_real(a, QM_OPT_PRESENCE_PENALTY, s->presence_penalty);
-    s->frequency_penalty = qm_args_real(a, QM_OPT_FREQUENCY_PENALTY, s->frequency_penalty);
-    s->seed = (uint64_t)qm_args_int(a, QM_OPT_SEED, (int64_t)s->seed);
-}
-
 /* "NAME VALUE", read as the command line reads --NAME VALUE. */
 static int set(struct qm_app_chat *c, const char *text) {
-    static const unsigned char names[] = {QM_OPT_MAX_TOKENS,
-                                          QM_OPT_TEMPERATURE,
-                                          QM_OPT_TOP_K,
-                                          QM_OPT_TOP_P,
-                                          QM_OPT_MIN_P,
-                                          QM_OPT_REPEAT_PENALTY,
-                                          QM_OPT_PRESENCE_PENALTY,
-                                          QM_OPT_FREQUENCY_PENALTY,
-                                          QM_OPT_SEED,
-                                          QM_OPT_END};
-    static const struct qm_command settings = {.name = "/set", .usage = "NAME VALUE", .options = names};
-    char option[64], *const arguments[] = {option};
+    char option[64];
     size_t n = strcspn(text, " =");
     const char *value = text + n + strspn(text + n, " =");
     if (!*text)
@@ -191,14 +167,10 @@ static int set(struct qm_app_chat *c, const char *text) {
         return qm_fail(c->err, QM_USAGE, "/set: expected a name and a value, such as /set temperature 0.7");
     if ((size_t)snprintf(option, sizeof option, "--%.*s=%s", (int)n, text, value) >= sizeof option)
         return qm_fail(c->err, QM_USAGE, "/set: \"%s\" is too long", text);
-    struct qm_args parsed;
-    int rc = qm_args_parse(&settings, 1, arguments, NULL, &parsed, c->err);
-    if (rc)
-        return rc;
-    apply(c, &parsed);
-    qm_args_free(&parsed);
-    qm_note(&c->progress, "%.*s %s", (int)n, text, value);
-    return QM_OK;
+    int rc = qm_chat_decode_setting(option, &c->max_tokens, &c->sampling, c->err);
+    if (!rc)
+        qm_note(&c->progress, "%.*s %s", (int)n, text, value);
+    return rc;
 }
 
 static int leave(struct qm_app_chat *c, const char *value) {

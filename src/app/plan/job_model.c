@@ -9,14 +9,14 @@
 /* Held against runs, predictions by measured rates are within a fifth; those by default ones tell the magnitude. */
 static const double MEASURED = 0.2, NOISY = 0.35, ASSUMED = 2;
 
-int qm_job_model_open(const struct qm_args *args, const struct qm_model *model, const struct qm_workload *w,
+int qm_job_model_open(enum qm_isa isa, const struct qm_model *model, const struct qm_workload *w,
                       struct qm_job_model **out, struct qm_error *err) {
     struct qm_job_model *j = calloc(1, sizeof *j);
     *out = NULL;
     if (!j)
         return qm_fail_memory(err, sizeof *j, "the estimate");
     const struct qm_speed *s = &j->speed;
-    int rc = qm_offload_kept(args, model, &j->speed, NULL, err);
+    int rc = qm_offload_kept(isa, model, &j->speed, NULL, err);
     rc = rc ? rc : qm_placement_open(model, 1, &j->placement, err);
     if (rc) {
         free(j);

@@ -6,7 +6,6 @@
 
 #include <stdbool.h>
 
-#include "app/options.h"
 #include "planner/estimate.h"
 
 struct qm_job_model {
@@ -18,10 +17,10 @@ struct qm_job_model {
     char basis[800];               /* "measured on this machine", or what is not, and what noise there was */
 };
 
-/* args: --isa. w: context, chunk, kv_type, threads (0: one a core). The model must outlive it. The calling thread must
- * not belong to a team. */
-int qm_job_model_open(const struct qm_args *args, const struct qm_model *m, const struct qm_workload *w,
-                      struct qm_job_model **out, struct qm_error *err);
+/* isa: of the kernels. w: context, chunk, kv_type, threads (0: one a core). The model must outlive it. The calling
+ * thread must not belong to a team. */
+int qm_job_model_open(enum qm_isa isa, const struct qm_model *m, const struct qm_workload *w, struct qm_job_model **out,
+                      struct qm_error *err);
 void qm_job_model_close(struct qm_job_model *j);
 
 #endif

@@ -6,7 +6,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "app/options.h"
 #include "app/progress.h"
 #include "base/buf.h"
 #include "engine/placement.h"

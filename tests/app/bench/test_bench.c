@@ -27,8 +27,6 @@ static void test_lists(void **state) {
     assert_int_equal(qm_bench_list_parse("-p", many, 0, 5, &l, &err), QM_USAGE);
 }
 
-static const struct qm_args no_options;
-
 /* 2 layers, hidden 32, 4 heads of 16, 2 KV heads, ffn 48, vocabulary 64, tied: every product counted by hand. */
 static const char DENSE[] =
     "{\"architectures\":[\"Qwen3ForCausalLM\"],\"model_type\":\"qwen3\",\"vocab_size\":64,\"hidden_size\":32,"
@@ -187,8 +185,7 @@ static void test_run(void **state) {
                                      .isa = QM_ISA_SCALAR,
                                      .kv_type = -1,
                                      .fill_depth = filled,
-                                     .profile = true,
-                                     .args = &no_options};
+                                     .profile = true};
         struct qm_bench_subject subject = {.model = m,
                                            .whole = m,
                                            .name = "tiny",
@@ -242,8 +239,7 @@ static void test_stopped(void **state) {
     struct qm_model *m = open_model(DENSE);
     static const volatile sig_atomic_t stop = 1;
     struct qm_progress progress = {.quiet = true};
-    struct qm_bench_plan plan = {.args = &no_options,
-                                 .prompt = {{5}, 1},
+    struct qm_bench_plan plan = {.prompt = {{5}, 1},
                                  .gen = {{3}, 1},
                                  .depth = {{0}, 1},
                                  .batch = {{1}, 1},

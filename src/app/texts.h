@@ -1,0 +1,12 @@
+/* Several texts, lent: an option that may be repeated, or names of files. */
+#ifndef QM_APP_TEXTS_H
+#define QM_APP_TEXTS_H
+
+#include <stddef.h>
+
+struct qm_texts {
+    const char *const *text;
+    size_t n;
+};
+
+#endif
