@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "engine/engine.h"
+#include "engine/report.h"
 #include "model/model.h"
 #include "numa/memory.h"
 #include "numa/probe.h"

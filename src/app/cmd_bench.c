@@ -11,6 +11,7 @@
 #include "app/shapes.h"
 #include "app/signals.h"
 #include "app/version.h"
+#include "engine/report.h"
 #include "numa/machine.h"
 #include "planner/noise.h"
 

@@ -8,6 +8,7 @@
 #include "app/npy.h"
 #include "app/open_model.h"
 #include "app/signals.h"
+#include "engine/sequence.h"
 #include "session/feed.h"
 
 struct logits_options {

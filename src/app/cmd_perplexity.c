@@ -10,6 +10,7 @@
 #include "app/open_model.h"
 #include "app/out.h"
 #include "app/signals.h"
+#include "engine/sequence.h"
 #include "session/feed.h"
 
 static const int64_t PIECE_BYTES = 128 << 20; /* of logits in memory at once */

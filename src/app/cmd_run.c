@@ -15,6 +15,7 @@
 #include "app/out.h"
 #include "app/quiet.h"
 #include "app/signals.h"
+#include "engine/sequence.h"
 #include "protocol/logprob.h"
 #include "text/template/chat.h"
 

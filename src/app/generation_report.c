@@ -6,6 +6,7 @@
 
 #include "app/quiet.h"
 #include "base/words.h"
+#include "engine/report.h"
 #include "planner/limits.h"
 
 static void append_entry(char *line, size_t size, size_t *n, const json_t *entry) {

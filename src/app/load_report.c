@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/report.h"
 #include "report/numbers.h"
 
 static double share(const struct qm_page_count *c) {

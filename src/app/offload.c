@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/size.h"
 #include "engine/plan_file.h"
+#include "engine/report.h"
 #include "numa/memory.h"
 #include "planner/calibrate.h"
 #include "planner/find.h"

@@ -21,6 +21,7 @@
 #include "app/signals.h"
 #include "base/file.h"
 #include "base/utf8.h"
+#include "engine/report.h"
 #include "model/locate.h"
 #include "text/template/chat.h"
 

@@ -8,6 +8,8 @@
 
 #include "app/cache.h"
 #include "base/words.h"
+#include "engine/report.h"
+#include "numa/power_cap.h"
 #include "numa/priority.h"
 #include "planner/find.h"
 

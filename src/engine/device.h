@@ -167,4 +167,11 @@ struct qm_device_driver {
     int (*open)(const void *config, const struct qm_device_load *load, struct qm_device **out, struct qm_error *err);
 };
 
+/* A device beside the CPU: who drives it and what that is told. Borrowed until the engine is open. */
+struct qm_device_setup {
+    const char *name; /* less than QM_DEVICE_NAME bytes of it are kept */
+    const struct qm_device_driver *driver;
+    const void *config;
+};
+
 #endif

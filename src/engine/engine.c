@@ -8,6 +8,7 @@
 
 #include "engine/homes.h"
 #include "numa/memory.h"
+#include "numa/power_cap.h"
 #include "simd/kernels.h"
 
 static int check_options(const struct qm_engine_options *o, struct qm_error *err) {
@@ -258,6 +259,25 @@ enum qm_dtype qm_engine_kv_type(const struct qm_engine *e) {
 
 struct qm_team *qm_engine_team(const struct qm_engine *e) {
     return e->team;
+}
+
+struct items {
+    qm_engine_item_fn *fn;
+    void *arg;
+    int64_t n;
+};
+
+static void items_region(void *arg, int thread, int threads) {
+    const struct items *items = arg;
+    int64_t begin, end;
+    qm_team_share(items->n, thread, threads, &begin, &end);
+    for (int64_t i = begin; i < end; i++)
+        items->fn(items->arg, thread, i);
+}
+
+void qm_engine_run(struct qm_engine *e, int64_t n, qm_engine_item_fn *fn, void *arg) {
+    struct items items = {.fn = fn, .arg = arg, .n = n};
+    qm_team_run(e->team, items_region, &items);
 }
 
 void qm_engine_set_routing(struct qm_engine *e, struct qm_routing_profile *p) {

@@ -8,6 +8,8 @@
 #include "engine/forward.h"
 #include "engine/kv.h"
 #include "engine/placed.h"
+#include "engine/report.h"
+#include "engine/sequence.h"
 #include "numa/team.h"
 
 struct qm_engine {

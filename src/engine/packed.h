@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "engine/engine.h"
+#include "base/progress.h"
 #include "engine/panels.h"
 #include "model/model.h"
 #include "numa/memory.h"

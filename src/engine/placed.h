@@ -14,6 +14,7 @@
 #include "engine/cpu/cpu.h"
 #include "engine/device.h"
 #include "engine/placement.h"
+#include "engine/profile.h"
 
 struct qm_placed;
 

@@ -2,7 +2,6 @@
 #ifndef QM_ENGINE_PLACED_PRIVATE_H
 #define QM_ENGINE_PLACED_PRIVATE_H
 
-#include "engine/engine.h"
 #include "engine/placed.h"
 #include "numa/memory.h"
 

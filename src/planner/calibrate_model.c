@@ -9,6 +9,8 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/stats.h"
+#include "engine/report.h"
+#include "engine/sequence.h"
 
 enum { STEPS = 16, MIN_STEPS = 2 };
 static const double SECONDS = 0.1 /* of a window */, FRESH = 0.5 /* seconds that limits hold */;

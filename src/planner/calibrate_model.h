@@ -4,6 +4,7 @@
 #define QM_PLANNER_CALIBRATE_MODEL_H
 
 #include "engine/engine.h"
+#include "engine/forward.h"
 #include "planner/limits.h"
 
 struct qm_calibration_model {

@@ -3,7 +3,7 @@
 #define QM_PLANNER_MEASURING_H
 
 #include "base/error.h"
-#include "engine/engine.h"
+#include "base/progress.h"
 
 /* A line for whoever waits, without its newline. */
 typedef void qm_note_fn(void *arg, const char *line);

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "engine/sequence.h"
 
 enum { FILE_MAX = 256 << 20 };
 

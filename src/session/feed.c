@@ -1,6 +1,9 @@
 /* Feeding, and computing again what a device took with it. */
 #include "session/feed.h"
 
+#include "engine/report.h"
+#include "engine/sequence.h"
+
 static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
 }

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "base/words.h"
+#include "engine/report.h"
+#include "engine/sequence.h"
 #include "session/draft/speculation.h"
 #include "session/feed.h"
 

@@ -15,6 +15,8 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "simd/kernels.h"
+
 #define FILE_MAGIC 0x3130564B4D51FEu /* as bytes: FE "QMKV01" 00 */
 #define SLOT_MAGIC 0x31304B4C424DFEu
 

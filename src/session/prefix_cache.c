@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/sequence.h"
+
 /* A known block. Nodes are numbered; -1 is none. */
 struct node {
     struct qm_kv_hash hash;

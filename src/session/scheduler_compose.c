@@ -1,5 +1,6 @@
 /* What a step computes: the next token of every sequence that generates, then prompts, in order, as many tokens as
  * the step has room for; where there are none, drafts behind the next tokens. */
+#include "engine/report.h"
 #include "session/scheduler_internal.h"
 
 /* The piece's last tokens whose logits are needed: of the last known token when a new one is to be drawn, and of

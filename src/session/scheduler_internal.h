@@ -5,6 +5,7 @@
 #ifndef QM_SESSION_SCHEDULER_INTERNAL_H
 #define QM_SESSION_SCHEDULER_INTERNAL_H
 
+#include "engine/sequence.h"
 #include "session/draft/speculation.h"
 #include "session/prefix_cache.h"
 #include "session/scheduler.h"

@@ -36,12 +36,9 @@ static int redraw(struct qm_scheduled *q, const float *logits) {
     return take(q, q->tokens[q->r.n_prompt + q->told], logits);
 }
 
-static void draw_region(void *arg, int thread, int threads) {
+static void draw_item(void *arg, int thread, int64_t i) {
     const struct qm_scheduler *s = arg;
-    int64_t begin, end;
-    qm_team_share(s->n_drawing, thread, threads, &begin, &end);
-    for (int64_t i = begin; i < end; i++)
-        draw(s, s->drawing[i], s->scratch[thread], s->drawing[i]->logits);
+    draw(s, s->drawing[i], s->scratch[thread], s->drawing[i]->logits);
 }
 
 /* Tells of the token that was taken, drawn or drawn again, or that it could not be. It may have been the last. */
@@ -147,7 +144,7 @@ void scheduler_tokens(struct qm_scheduler *s) {
             s->drawing[s->n_drawing++] = q;
     }
     if (s->n_drawing > 1)
-        qm_team_run(qm_engine_team(s->o.engine), draw_region, s);
+        qm_engine_run(s->o.engine, s->n_drawing, draw_item, s);
     else if (s->n_drawing)
         draw(s, s->drawing[0], s->scratch[0], s->drawing[0]->logits);
     int64_t alone = measure(s);

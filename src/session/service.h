@@ -28,6 +28,7 @@
 
 #include "base/error.h"
 #include "engine/engine.h"
+#include "engine/sequence.h"
 #include "session/scheduler.h"
 
 struct qm_service;

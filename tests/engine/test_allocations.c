@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/engine.h"
+#include "engine/sequence.h"
 #include "tests/support/allocations.h"
 #include "tests/support/run_model.h"
 

@@ -1,6 +1,8 @@
 /* How often all threads wait for each other in a layer. A barrier costs microseconds on a large machine, and a token
  * has hundreds: these numbers are promised in docs/design.md and may only fall. With threads, so that what the
  * barriers left out do not order is looked for by ThreadSanitizer. */
+#include "engine/report.h"
+#include "engine/sequence.h"
 #include "tests/support/reference.h"
 #include "tests/support/run_model.h"
 #include "tests/support/support.h"

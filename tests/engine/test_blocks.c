@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/kv.h"
+#include "engine/sequence.h"
 #include "tests/support/reference.h"
 #include "tests/support/run_model.h"
 #include "tests/support/support.h"

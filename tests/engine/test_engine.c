@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "engine/report.h"
+#include "engine/sequence.h"
 #include "tests/support/model_files.h"
 #include "tests/support/run_model.h"
 

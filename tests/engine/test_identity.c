@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include "engine/report.h"
+#include "engine/sequence.h"
 #include "tests/support/reference.h"
 #include "tests/support/run_model.h"
 #include "tests/support/support.h"

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "engine/sequence.h"
 #include "tests/support/run_model.h"
 #include "tests/support/support.h"
 

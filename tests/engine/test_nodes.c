@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "engine/report.h"
 #include "tests/support/run_model.h"
 
 enum { NODES = 3 };

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/report.h"
+#include "engine/sequence.h"
 #include "engine/units.h"
 #include "tests/support/reference.h"
 #include "tests/support/run_model.h"

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/report.h"
+#include "engine/sequence.h"
 #include "tests/support/run_model.h"
 #include "tests/support/support.h"
 

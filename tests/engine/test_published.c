@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/memory.h"
+#include "engine/report.h"
 #include "tests/support/model_files.h"
 #include "tests/support/reference.h"
 #include "tests/support/run_model.h"

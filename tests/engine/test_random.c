@@ -1,6 +1,8 @@
 /* Random weights keep a prompt's tokens apart: they choose experts evenly, as bench counts bytes and FLOPs. */
 #include "app/shapes.h"
 #include "engine/engine.h"
+#include "engine/report.h"
+#include "engine/sequence.h"
 #include "tests/support/support.h"
 
 enum { TOKENS = 256 };

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "engine/sequence.h"
 #include "tests/support/reference.h"
 #include "tests/support/run_model.h"
 

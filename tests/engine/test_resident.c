@@ -10,6 +10,8 @@
 #include "engine/engine.h"
 #include "tests/support/support.h"
 
+#include "engine/report.h"
+#include "engine/sequence.h"
 #include "tests/support/model_files.h"
 
 static uint64_t resident(void) {

@@ -23,7 +23,6 @@
 #define qm_engine_sequences fake_engine_sequences
 #define qm_engine_block_tokens fake_engine_block_tokens
 #define qm_engine_pool fake_engine_pool
-#define qm_engine_team fake_engine_team
 #define qm_engine_threads fake_engine_threads
 #define qm_engine_isa fake_engine_isa
 #define qm_engine_decode_bytes fake_engine_decode_bytes
@@ -35,7 +34,7 @@
 #define qm_sequence_length fake_sequence_length
 #define qm_sequence_needs fake_sequence_needs
 #define qm_sequence_truncate fake_sequence_truncate
-#define qm_team_run fake_team_run
+#define qm_engine_run fake_engine_run
 #define qm_prefix_cache_attach fake_prefix_cache_attach
 #define qm_prefix_cache_read fake_prefix_cache_read
 #define qm_prefix_cache_find fake_prefix_cache_find
@@ -97,6 +96,7 @@
 #define load_run_alone fake_load_run_alone
 #define load_drafter fake_load_drafter
 
+#include "engine/report.h"
 #include "session/decoding.c"
 #include "session/feed.c"
 #include "session/generate.c"
@@ -178,15 +178,10 @@ void fake_engine_pool(const struct qm_engine *e, struct qm_pool_state *out) {
     *out = (struct qm_pool_state){.blocks = e->blocks, .free_blocks = e->blocks - e->taken};
 }
 
-struct qm_team *fake_engine_team(const struct qm_engine *e) {
+void fake_engine_run(struct qm_engine *e, int64_t n, qm_engine_item_fn *fn, void *arg) {
     (void)e;
-    return NULL;
-}
-
-void fake_team_run(struct qm_team *team, qm_region_fn *fn, void *arg) {
-    (void)team;
-    for (int thread = 0; thread < FAKE_THREADS; thread++)
-        fn(arg, thread, FAKE_THREADS);
+    for (int64_t i = 0; i < n; i++)
+        fn(arg, (int)(i * FAKE_THREADS / n), i);
 }
 
 int fake_engine_threads(const struct qm_engine *e) {

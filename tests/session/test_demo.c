@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "engine/sequence.h"
 #include "session/generate.h"
 #include "tests/support/reference.h"
 #include "tests/support/run_model.h"

@@ -2,6 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/report.h"
+#include "engine/sequence.h"
 #include "session/generate.h"
 #include "session/prefix_cache.h"
 #include "session/scheduler.h"

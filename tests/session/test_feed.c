@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/sequence.h"
 #include "session/feed.h"
 #include "tests/support/run_model.h"
 #include "tests/support/support.h"

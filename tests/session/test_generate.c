@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/json.h"
+#include "engine/sequence.h"
 #include "session/conversation.h"
 
 enum { PROMPT_MAX = 64, REFERENCE_MAX = 64 };

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/sequence.h"
 #include "session/prefix_cache.h"
 #include "tests/support/run_model.h"
 #include "tests/support/support.h"

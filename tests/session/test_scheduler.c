@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/memory.h"
+#include "engine/sequence.h"
 #include "session/prefix_cache.h"
 #include "tests/support/load.h"
 #include "tests/support/run_model.h"

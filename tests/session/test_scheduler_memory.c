@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/sequence.h"
 #include "session/kv_store.h"
 #include "session/prefix_cache.h"
 #include "session/scheduler.h"

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/sequence.h"
 #include "tests/support/support.h"
 
 enum { NEVER = -1, TOP = 3, TOKEN_FLOATS = 1 + TOP };

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "engine/sequence.h"
 #include "tests/support/support.h"
 
 enum qm_isa run_model_isa(void) {

@@ -6,6 +6,7 @@
 
 #include "app/decode.h"
 #include "app/progress.h"
+#include "engine/sequence.h"
 #include "numa/memory.h"
 #include "report/numbers.h"
 #include "session/scheduler.h"

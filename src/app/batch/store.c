@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "app/batch/names.h"
+#include "engine/sequence.h"
 
 static char *path_of(const struct qm_batch_settings *s, const struct qm_batch_paths *paths, uint64_t place) {
     if (!s->store_folder)

@@ -17,6 +17,8 @@
 #include "app/quiet.h"
 #include "app/rows.h"
 #include "engine/engine.h"
+#include "engine/profile.h"
+#include "engine/quiet.h"
 #include "numa/memory.h"
 #include "planner/limits.h"
 #include "planner/work.h"

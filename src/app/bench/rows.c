@@ -10,6 +10,7 @@
 #include "app/options.h"
 #include "app/version.h"
 #include "base/size.h"
+#include "engine/report.h"
 #include "report/numbers.h"
 
 const char qm_bench_scaling[] =

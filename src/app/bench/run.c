@@ -9,6 +9,8 @@
 #include "app/offload.h"
 #include "base/words.h"
 #include "engine/engine.h"
+#include "engine/report.h"
+#include "engine/sequence.h"
 #include "session/feed.h"
 
 enum { SEED = 1, TOKENS = 1 << 16, QUIET_STEPS = 1000 };

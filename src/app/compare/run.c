@@ -9,6 +9,8 @@
 #include "app/offload.h"
 #include "app/remedy.h"
 #include "app/weights_known.h"
+#include "engine/report.h"
+#include "engine/sequence.h"
 #include "numa/machine.h"
 #include "numa/memory.h"
 #include "planner/limits.h"

@@ -7,9 +7,9 @@
 #define QM_ENGINE_CPU_CPU_H
 
 #include "base/error.h"
+#include "base/progress.h"
 #include "engine/batch.h"
 #include "engine/device.h"
-#include "engine/engine.h"
 #include "engine/forward.h"
 #include "engine/panels.h"
 

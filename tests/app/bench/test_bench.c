@@ -5,6 +5,7 @@
 
 #include "app/bench/bench.h"
 #include "base/json.h"
+#include "engine/report.h"
 #include "tests/support/support.h"
 
 static void test_lists(void **state) {
