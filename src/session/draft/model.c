@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/sequence.h"
 #include "session/feed.h"
 
 /* A sequence of its engine, and the tokens that it holds. What a text leaves is kept for one that begins alike. */
