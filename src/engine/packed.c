@@ -13,6 +13,7 @@
 #include "engine/homes.h"
 #include "engine/memory.h"
 #include "engine/nodes.h"
+#include "simd/mxfp4.h"
 
 enum { BLOCK_BYTES = 4 << 20, PIECE_BYTES = 512 << 10, AHEAD_MOST = 32, FILE_PAGE = 4096 };
 
@@ -201,7 +202,7 @@ static void expert_runs(const struct qm_weight *w, int64_t expert, int64_t *firs
  * greater by so much that what the layers add (attention's mean of many tokens above all) does not drown them: rows
  * would become alike, and a prompt's tokens would all go to the same few experts. */
 enum {
-    RANDOM_BYTES = 272 * 64, /* whole elements of every type, whole blocks of MXFP4 */
+    RANDOM_BYTES = QM_MXFP4_BLOCK * 64, /* whole elements of every type, whole blocks of MXFP4 */
     EMBEDDING_FACTOR = 1024,
 };
 
@@ -211,9 +212,9 @@ static uint32_t next_random(uint64_t *state) {
 }
 
 static void random_block(uint8_t *block, enum qm_dtype t, float factor, uint64_t *state) {
-    if (t == QM_MXFP4) { /* 16 scales of 2^-7, then 256 bytes of codes */
-        for (int i = 0; i < RANDOM_BYTES; i++)
-            block[i] = i % 272 < 16 ? 120 : (uint8_t)next_random(state);
+    if (t == QM_MXFP4) { /* scales of 2^-7 */
+        for (size_t i = 0; i < RANDOM_BYTES; i++)
+            block[i] = i % QM_MXFP4_BLOCK < offsetof(struct qm_mxfp4_block, scale) ? (uint8_t)next_random(state) : 120;
         return;
     }
     size_t size = qm_dtype_size(t);
@@ -226,7 +227,7 @@ static void random_block(uint8_t *block, enum qm_dtype t, float factor, uint64_t
 
 static void fill_random(uint8_t *panels, enum qm_dtype t, float factor, uint64_t bytes, uint64_t seed) {
     uint8_t block[RANDOM_BYTES];
-    uint64_t state = seed * 0x9E3779B97F4A7C15u + 1, unit = t == QM_MXFP4 ? 272 : 64;
+    uint64_t state = seed * 0x9E3779B97F4A7C15u + 1, unit = t == QM_MXFP4 ? QM_MXFP4_BLOCK : 64;
     random_block(block, t, factor, &state);
     while (bytes) {
         uint64_t from = next_random(&state) % (RANDOM_BYTES / unit) * unit, n = RANDOM_BYTES - from;
