@@ -30,6 +30,11 @@ check 'and its number' grep -q '"custom_id":null.*not valid JSON at column 19.*"
 check 'lines that are no JSON are counted together' err_has '^ +3  not valid JSON$'
 code 'checked before' 0 run "$T/odd.jsonl" --check
 check 'the same is found' out_has '^ +3  not valid JSON$'
+odd="$T/<b>&amp;\"'%41.out"
+code 'a name that looks like markup' 0 run "$T/odd.jsonl" -o "$odd" --report "$T/markup.html"
+check 'is text on the page' grep -qF "&lt;b&gt;&amp;amp;&quot;'%41.out</a>" "$T/markup.html"
+check 'and an address in the link' grep -qF 'href="%3Cb%3E%26amp%3B%22%27%2541.out"' "$T/markup.html"
+check 'nothing of it is markup' sh -c "! grep -q '<b>&\|<b>\"' '$T/markup.html'"
 code 'a report that cannot be written' 3 run "$T/odd.jsonl" -o "$T/late.out" --report "$T/nowhere/report.html"
 check 'is said by its name' err_has 'nowhere/report.html: cannot write here'
 check 'before anything is begun' test ! -e "$T/late.out.journal"

@@ -1,5 +1,5 @@
-/* The pictures of a job's report: tokens/s over the clock, and a bar for each row. From the journal's numbers to shapes;
- * report/plot.h draws them. */
+/* The pictures of a job's report: tokens/s over the clock, and a bar for each row. From the journal's numbers to
+ * shapes; report/plot.h draws them. */
 #ifndef QM_APP_BATCH_CHARTS_H
 #define QM_APP_BATCH_CHARTS_H
 

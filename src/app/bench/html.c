@@ -101,7 +101,7 @@ static void draw_chart(struct qm_page *page, const json_t *rows, bool kernels, i
 
 static void table(struct qm_page *page, const json_t *rows, const struct qm_column *columns) {
     const char *headings[QM_BENCH_COLUMNS + 2] = {"row"};
-    for (int i = 0; columns[i].title && i < QM_BENCH_COLUMNS; i++)
+    for (int i = 0; i < QM_BENCH_COLUMNS && columns[i].title; i++)
         headings[i + 1] = columns[i].title;
     qm_page_element(page, "h2", "Rows");
     qm_page_table(page, headings);
