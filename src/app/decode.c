@@ -128,8 +128,10 @@ int qm_decode_drafts(const struct qm_args *args, struct qm_draft_options *out, s
     int64_t number;
     *out = (struct qm_draft_options){.off = !strcmp(kind, "off"),
                                      .most = (int)qm_args_int(args, QM_OPT_DRAFT_TOKENS, QM_DRAFT_MOST)};
-    if (out->off || !strcmp(kind, "auto") || !strcmp(kind, "lookup"))
-        return QM_OK;
-    return qm_fail(err, QM_USAGE, "--draft: expected auto, lookup or off, found %s%s", kind,
-                   qm_parse_int(kind, &number) ? "; how many tokens is --draft-tokens N" : "");
+    if (!*kind || qm_parse_int(kind, &number))
+        return qm_fail(err, QM_USAGE, "--draft: expected auto, lookup, off or a model, found \"%s\"%s", kind,
+                       *kind ? "; how many tokens is --draft-tokens N" : "");
+    if (!out->off && strcmp(kind, "auto") && strcmp(kind, "lookup"))
+        out->model = kind;
+    return QM_OK;
 }

@@ -5,29 +5,80 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/signals.h"
 #include "base/words.h"
 
 /* Texts of about four million tokens, of all requests together. */
 static const uint64_t most_bytes = 64u << 20;
 
-int qm_drafts_open(const struct qm_draft_options *o, int64_t tokens, struct qm_drafts *out, struct qm_error *err) {
-    *out = (struct qm_drafts){0};
+int qm_drafts_describe(const struct qm_draft_options *o, const struct qm_app_model *target,
+                       struct qm_progress *progress, struct qm_drafts *out, struct qm_error *err) {
+    if (o->off || !o->model)
+        return QM_OK;
+    int rc = qm_app_open(&(struct qm_model_options){.name = o->model}, QM_TOKENIZER_YES, progress, &out->small, err);
+    if (!rc)
+        rc = qm_app_check_head(&out->small, err);
+    if (!rc && !target->tokenizer)
+        rc = qm_fail(err, QM_INPUT, "%s has no tokenizer, so it cannot be seen whether %s has the same tokens",
+                     target->dir, o->model);
+    return rc ? rc : qm_draft_model_check(target->tokenizer, out->small.tokenizer, err);
+}
+
+static int load_progress(void *arg, const char *what, uint64_t done, uint64_t total) {
+    (void)what;
+    qm_progress_update(arg, "draft model", done, total, QM_UNIT_BYTES);
+    return *qm_signals_flag() != 0;
+}
+
+/* On the target's threads, for as many sequences. */
+static int open_model(const struct qm_app_model *target, struct qm_progress *progress, struct qm_drafts *out,
+                      struct qm_error *err) {
+    struct qm_engine *engine = target->engine;
+    struct qm_app_model *small = &out->small;
+    int64_t context = qm_engine_context(engine), most = small->model->config.max_positions;
+    const struct qm_engine_options options = {
+        .beside = engine,
+        .isa = qm_engine_isa(engine),
+        .context = context < most ? context : most,
+        .sequences = qm_engine_sequences(engine),
+        .chunk = qm_engine_chunk(engine),
+        .kv_type = -1,
+        .progress = load_progress,
+        .progress_arg = progress,
+    };
+    int rc = qm_engine_open(small->model, &options, &small->engine, err);
+    qm_progress_end(progress);
+    if (rc)
+        return rc;
+    qm_engine_set_interrupt(small->engine, qm_signals_flag());
+    if (context > most)
+        qm_note(progress, "the draft model drafts for texts of up to %lld tokens", (long long)most);
+    return qm_draft_model_new(small->engine, target->model->config.vocab, &out->model, err);
+}
+
+int qm_drafts_open(const struct qm_draft_options *o, const struct qm_app_model *target, int64_t tokens,
+                   struct qm_progress *progress, struct qm_drafts *out, struct qm_error *err) {
     if (o->off)
         return QM_OK;
     uint64_t bytes = tokens > 0 ? (uint64_t)tokens * QM_LOOKUP_TOKEN_BYTES : most_bytes;
     int rc = qm_lookup_new(bytes < most_bytes ? bytes : most_bytes, &out->lookup, err);
+    if (!rc && out->small.model)
+        rc = open_model(target, progress, out, err);
     if (rc)
         return rc;
-    const struct qm_speculation_options options = {.drafter = qm_lookup_drafter(out->lookup), .most = o->most};
-    rc = qm_speculation_new(&options, &out->speculation, err);
-    if (rc)
-        qm_drafts_close(out);
-    return rc;
+    struct qm_speculation_options options = {.drafter = qm_lookup_drafter(out->lookup), .most = o->most};
+    if (out->model) {
+        out->pair = (struct qm_draft_pair){options.drafter, qm_draft_model_drafter(out->model)};
+        options.drafter = qm_draft_pair_drafter(&out->pair);
+    }
+    return qm_speculation_new(&options, &out->speculation, err);
 }
 
 void qm_drafts_close(struct qm_drafts *d) {
     qm_speculation_free(d->speculation);
+    qm_draft_model_free(d->model);
     qm_lookup_free(d->lookup);
+    qm_app_close(&d->small);
     *d = (struct qm_drafts){0};
 }
 
@@ -48,6 +99,8 @@ void qm_drafts_report(const struct qm_drafts *d, struct qm_progress *progress) {
     qm_drafts_text(d, text, sizeof text);
     if (*text)
         qm_note(progress, "%s", text);
+    if (d->model && qm_draft_model_failed(d->model))
+        qm_note(progress, "the draft model's logits were not finite; it drafted no more from there on");
 }
 
 json_t *qm_drafts_json(const struct qm_drafts *d) {

@@ -10,7 +10,6 @@
 #define NO_SERVER "there is no server; quietmind batch answers requests from a file"
 #define NO_DOWNLOAD "nothing is ever downloaded: hf download NAME gets a model into the cache, and NAME finds it there"
 #define UNQUANTIZED "weights are computed in the type they were published in"
-#define NO_DRAFT "no draft model is used; lookup needs none"
 
 /* clang-format off */
 const struct qm_foreign_option qm_foreign_options[] = {
@@ -92,9 +91,9 @@ const struct qm_foreign_option qm_foreign_options[] = {
      "an answer's form can't be forced"},
     {"--draft-max --draft-n --num-speculative-tokens --speculative-num-draft-tokens", {QM_OPT_DRAFT_TOKENS}, NULL},
     {"--lookup-ngram-min --spec-type --speculative-algorithm --prompt-lookup-num-tokens", {QM_OPT_DRAFT},
-     "auto, lookup or off"},
+     "auto, lookup, off or a model"},
     {"-md --model-draft --draft-model --draft-min --draft-p-min --speculative-config --speculative-model -hfd",
-     {QM_OPT_DRAFT}, NO_DRAFT},
+     {QM_OPT_DRAFT}, "MODEL"},
     {"--embedding --embeddings --pooling --task --runner", {0},
      "embeddings are rows of a batch file, to /v1/embeddings"},
     /* server and streams */

@@ -48,8 +48,9 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
         "log-probabilities of each token and of the N best (0 to 20): in --json, else on standard error", "none"},
 
     [QM_OPT_DRAFT] = {"draft", 0, 0, QM_VALUE_TEXT, "KIND", NONE,
-        "draft tokens and check several in one step, which changes no result: auto (lookup where it pays), lookup (in the "
-        "prompt, the answer and earlier ones), or off", "auto"},
+        "draft tokens and check several in one step where that pays, which changes no result: auto or lookup (what followed "
+        "the last tokens before, in the prompt or an answer), a smaller MODEL of the same tokens beside lookup, or off",
+        "auto"},
     [QM_OPT_DRAFT_TOKENS] = {"draft-tokens", 0, 0, QM_VALUE_INT, "N", 1, QM_DRAFT_MOST,
         "check at most N drafted tokens of a sequence in a step", "16"},
 

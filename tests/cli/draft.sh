@@ -41,10 +41,35 @@ cp "$T/out" "$T/conversation"
 IN=$T/in expect 0 'a conversation without' chat $DEMO -f $DEMO/demo/logbook_500.txt --draft off
 check 'the same answers' cmp -s <(grep -vE 'tokens/s|drafts:' "$T/conversation") <(grep -vE 'tokens/s|drafts:' "$T/out")
 
-refuse 2 'a kind that is none' 'expected auto, lookup or off, found quickly' run $DEMO -p x --draft quickly
-refuse 2 "llama.cpp's number" 'found 8; how many tokens is --draft-tokens' run $DEMO -p x --draft 8
+# a draft model: here the model itself
+same_model() {
+    local name=$1
+    shift
+    expect 0 "$name, off" "$@" --draft off
+    cp "$T/out" "$T/off"
+    expect 0 "$name, a model" "$@" --draft $DEMO
+    check "$name, a model: the same" cmp -s "$T/out" "$T/off"
+}
+same_model 'greedy' run $DEMO -p 'Who kept the lighthouse log?' -n 60
+same_model 'sampled' run $DEMO -p 'Who kept the lighthouse log?' -n 60 --temperature 1 --seed 4
+same_model 'a document' chat $DEMO -f $DEMO/demo/logbook_500.txt --once 'Where is the brass rope?'
+cp -r $DEMO "$T/other"
+python3 - "$T/other/tokenizer.json" <<'EOS'
+import json, sys
+t = json.load(open(sys.argv[1]))
+v = t["model"]["vocab"]
+a, b = [k for k in v if v[k] == 40][0], [k for k in v if v[k] == 41][0]
+v[a], v[b] = 41, 40
+json.dump(t, open(sys.argv[1], "w"))
+EOS
+refuse 3 'other tokens' 'the draft model has other tokens: id 40 is' run $DEMO -p x -n 2 --draft "$T/other"
+refuse 3 'a model that is not there' 'quickly: expected a model folder' run $DEMO -p x --draft quickly
+refuse 3 'a draft model without a tokenizer' 'has neither tokenizer' run $DEMO -p x --draft $REFERENCE/qwen3
+refuse 3 'nothing to compare with' 'has no tokenizer, so it cannot be seen' run $REFERENCE/qwen3 --ids "$T/ids" \
+    --draft $DEMO
+refuse 2 "llama.cpp's number" 'found "8"; how many tokens is --draft-tokens' run $DEMO -p x --draft 8
 refuse 2 'no tokens' 'draft-tokens.*1 to 16' run $DEMO -p x --draft-tokens 0
 refuse 2 'too many' 'draft-tokens.*1 to 16' run $DEMO -p x --draft-tokens 17
-refuse 2 'a draft model' 'lookup needs none' run $DEMO -p x --model-draft small
+refuse 2 "llama.cpp's draft model" 'did you mean --draft .MODEL' run $DEMO -p x --model-draft small
 
 finish
