@@ -282,7 +282,7 @@ static int open_conversation(struct qm_app_chat *c, const struct chat_options *o
     if (!rc)
         rc = qm_app_open(&o->model, QM_TOKENIZER_YES, &c->progress, &c->model, c->err);
     if (!rc)
-        rc = qm_chat_load(c->model.dir, o->model.chat_template, &c->template, c->err);
+        rc = qm_app_chat(&c->model, &c->template, c->err);
     json_t *variables = json_object();
     if (!rc)
         rc = variables ? qm_template_args(&o->variables, variables, c->err) : qm_fail_memory(c->err, 64, "variables");
@@ -333,7 +333,6 @@ static int run_chat(const struct qm_args *args, struct qm_error *err) {
     qm_meter_close(&c.meter);
     qm_line_editor_free(c.editor);
     qm_conversation_free(c.conversation);
-    qm_chat_free(c.template);
     qm_drafts_close(&c.drafts);
     qm_answer_free(&c.printer);
     qm_buf_free(&c.document);

@@ -88,7 +88,7 @@ static int plan(const struct inspect_options *o, struct inspection *in, struct q
 /* What the directory has beside weights, and what it lacks. */
 static void look_around(struct inspection *in) {
     struct qm_error err = {0};
-    struct qm_chat *chat = NULL;
+    const struct qm_chat *chat;
     const struct qm_shards *shards = in->model.model->shards;
     for (int64_t i = 0; shards && i < shards->n_tensors; i++) {
         in->tensors[shards->tensors[i].dtype].count++;
@@ -102,14 +102,13 @@ static void look_around(struct inspection *in) {
     add_notes(in, notes);
     if (!in->model.tokenizer && shards)
         add_notes(in, "no tokenizer: only token ids can be used (run --ids, logits --ids)");
-    in->has_template = qm_chat_load(in->model.dir, NULL, &chat, &err) == QM_OK;
+    in->has_template = qm_app_chat(&in->model, &chat, &err) == QM_OK;
     time_t seconds = time(NULL);
     struct tm now;
     if (shards && (!in->has_template || qm_chat_check(chat, NULL, NULL, localtime_r(&seconds, &now), &err))) {
         qm_remedy_say(&err);
         add_notes(in, err.message);
     }
-    qm_chat_free(chat);
     if (in->model.model->config.n_end_tokens == 0 && shards)
         add_notes(in, "no end token: a generation ends only by -n, --stop or a full context");
     if (in->available && in->memory.total > in->available)

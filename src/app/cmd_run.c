@@ -17,7 +17,6 @@
 #include "app/signals.h"
 #include "engine/sequence.h"
 #include "protocol/logprob.h"
-#include "text/template/chat.h"
 
 struct run_options {
     struct qm_model_options model;
@@ -159,12 +158,9 @@ static int print_json(struct run *r, const struct qm_generate_result *result) {
 
 /* A chat model that is given a text without its template often has nothing to add to it. */
 static void tell_of_chat(struct run *r, const struct qm_generate_result *result) {
-    struct qm_chat *template;
     bool blank = !result->text.len || strspn(result->text.data, " \t\n") == result->text.len;
-    if (!blank || result->finish != QM_FINISH_STOP || !result->ids.len ||
-        qm_chat_load(r->model.dir, NULL, &template, NULL) != QM_OK)
+    if (!blank || result->finish != QM_FINISH_STOP || !result->ids.len || !r->model.chat)
         return;
-    qm_chat_free(template);
     qm_note(&r->progress, "the model ended at once. It is a chat model: quietmind chat --once \"...\" asks it with its "
                           "chat template");
 }

@@ -23,7 +23,6 @@
 #include "base/utf8.h"
 #include "engine/report.h"
 #include "model/locate.h"
-#include "text/template/chat.h"
 
 static const size_t TEXT_LIMIT = 1000000000;
 
@@ -111,15 +110,19 @@ static int check_kin(const struct qm_app_model *m, struct qm_error *err) {
 }
 
 /* What ends an answer, in every command: a template that is not there or fails names nothing. */
-static int find_ends(const struct qm_model_options *o, struct qm_app_model *m, struct qm_error *err) {
-    struct qm_chat *chat = NULL;
-    if (m->tokenizer)
-        qm_chat_load(m->dir, o->chat_template, &chat, NULL);
+static int find_ends(struct qm_app_model *m, struct qm_error *err) {
+    const struct qm_chat *chat = m->tokenizer ? m->chat : NULL;
     int rc = qm_end_tokens_find(&m->model->config, &m->defaults, m->tokenizer, chat, &m->ends, err);
-    qm_chat_free(chat);
     if (!rc)
         qm_end_tokens_set(&m->ends, &m->model->config);
     return rc;
+}
+
+int qm_app_chat(const struct qm_app_model *m, const struct qm_chat **out, struct qm_error *err) {
+    *out = m->chat;
+    if (!m->chat)
+        *err = m->chat_error;
+    return m->chat ? QM_OK : m->chat_error.code;
 }
 
 void qm_app_vocabulary_notes(const struct qm_app_model *m, char *out, size_t size) {
@@ -153,8 +156,10 @@ static int open_beside(const struct qm_model_options *o, enum qm_tokenizer_need 
         rc = qm_tokenizer_load(out->dir, &out->tokenizer, err);
     if (!rc)
         rc = check_kin(out, err);
+    if (!rc && need != QM_TOKENIZER_NO)
+        qm_chat_load(out->dir, o->chat_template, &out->chat, &out->chat_error);
     if (!rc)
-        rc = find_ends(o, out, err);
+        rc = find_ends(out, err);
     if (rc)
         return rc;
     qm_app_vocabulary_notes(out, notes, sizeof notes);
@@ -336,6 +341,7 @@ void qm_app_close(struct qm_app_model *m) {
     qm_routing_profile_free(&m->routing);
     qm_predictor_close(m->predictor);
     qm_engine_close(m->engine);
+    qm_chat_free(m->chat);
     qm_tokenizer_free(m->tokenizer);
     qm_model_close(m->model);
     free(m->plan);

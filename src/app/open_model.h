@@ -17,6 +17,7 @@
 #include "session/end_tokens.h"
 #include "session/generation_config.h"
 #include "session/sampler.h"
+#include "text/template/chat.h"
 #include "text/tokenizer/tokenizer.h"
 
 /* Which model, and what overrides its files. Strings are lent. */
@@ -68,6 +69,8 @@ struct qm_app_model {
     char *dir;
     struct qm_model *model;
     struct qm_tokenizer *tokenizer; /* NULL where none was asked for, or the directory has none */
+    struct qm_chat *chat; /* the template, where a tokenizer was asked for; NULL: none that can be read (qm_app_chat) */
+    struct qm_error chat_error; /* why */
     struct qm_engine *engine;
     struct qm_routing_profile routing;    /* what is counted of experts */
     char *routing_file;                   /* where that is kept; NULL: it is not counted */
@@ -83,6 +86,8 @@ enum qm_tokenizer_need { QM_TOKENIZER_NO, QM_TOKENIZER_IF_THERE, QM_TOKENIZER_YE
  * anything is allocated for weights. */
 int qm_app_open(const struct qm_model_options *o, enum qm_tokenizer_need need, struct qm_progress *progress,
                 struct qm_app_model *out, struct qm_error *err);
+/* The chat template, borrowed; without one, the error of reading it. */
+int qm_app_chat(const struct qm_app_model *m, const struct qm_chat **out, struct qm_error *err);
 /* Lines about tokens that the files name and the model's vocabulary has not; empty where there are none. qm_app_open
  * notes them. */
 void qm_app_vocabulary_notes(const struct qm_app_model *m, char *out, size_t size);

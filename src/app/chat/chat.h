@@ -17,7 +17,7 @@ struct qm_app_chat {
     struct qm_progress progress;
     struct qm_app_model model;
     struct qm_drafts drafts;
-    struct qm_chat *template;
+    const struct qm_chat *template;
     struct qm_conversation *conversation;
     struct qm_sampling sampling;
     int64_t max_tokens;
