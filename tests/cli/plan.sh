@@ -217,7 +217,7 @@ rm -f "$T"/cache/quietmind/history.db
 expect 0 'no history yet' plan --accuracy
 check 'said' out_has 'no run has been predicted'
 LONG=$(printf 'The house of %d. ' $(seq 40))
-expect 0 'a run' run $DEMO -p "$LONG" -n 80
+expect 0 'a run' run $DEMO -p "$LONG" -n 80 --draft off
 check 'is predicted' err_has '^predicted: prompt [0-9.]+ tokens/s; generation'
 expect 0 'a short run' run $DEMO -p 'The house of' -n 8
 check 'is not: too short' sh -c "! grep '^predicted' '$T/err'"
@@ -233,13 +233,13 @@ check 'summed up' out_has '^median error [0-9]+ %; [0-9]+ of 3 within'
 expect 0 'as JSON' plan --accuracy --json
 check 'rows' out_has '"predicted": [0-9.]+'
 echo 'no database' >"$T/cache/quietmind/history.db"
-expect 0 'a damaged history stops nothing' run $DEMO -p 'The house of' -n 65
+expect 0 'a damaged history stops nothing' run $DEMO -p 'The house of' -n 65 --draft off
 check 'is said' err_has 'the history .*not a database; it is put aside as history.db.damaged'
 check 'once' test "$(grep -c 'the history' "$T/err")" = 1
 check 'put aside' grep -qx 'no database' "$T/cache/quietmind/history.db.damaged"
 expect 0 'its rows' plan --accuracy
 check 'the generation, which found the damage' out_has ' demo +generation 64 '
-expect 0 'the next run' run $DEMO -p 'The house of' -n 65
+expect 0 'the next run' run $DEMO -p 'The house of' -n 65 --draft off
 check 'nothing is said' sh -c "! grep 'the history' $T/err"
 echo 'no database' >"$T/cache/quietmind/history.db"
 expect 0 'a bench that finds it' bench $DEMO -p 64 -n 64 -r 1
