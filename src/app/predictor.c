@@ -7,6 +7,7 @@
 
 #include "app/cache.h"
 #include "app/history.h"
+#include "base/path.h"
 #include "planner/calibration.h"
 #include "planner/find.h"
 
@@ -93,7 +94,6 @@ void qm_predictor_keep(struct qm_predictor *p, struct qm_progress *progress, con
                        double measured) {
     char path[4200];
     struct qm_error aside, err;
-    const char *slash = strrchr(model, '/');
     struct qm_history_row row = {.sequences = job->sequences,
                                  .depth = job->depth,
                                  .tokens = job->prompt + job->generate,
@@ -101,7 +101,7 @@ void qm_predictor_keep(struct qm_predictor *p, struct qm_progress *progress, con
                                  .predicted = predicted,
                                  .measured = measured};
     snprintf(row.machine, sizeof row.machine, "%s", p->speed.name);
-    snprintf(row.model, sizeof row.model, "%s", slash && slash[1] ? slash + 1 : model);
+    snprintf(row.model, sizeof row.model, "%s", qm_path_last(model));
     snprintf(row.command, sizeof row.command, "%s", command);
     snprintf(row.what, sizeof row.what, "%s", job->prompt ? "prompt" : "writing");
     qm_history_path(path, sizeof path);

@@ -1,4 +1,4 @@
-/* Names of files inside a model folder. */
+/* Paths and names of files and folders. */
 #include "base/path.h"
 
 #include <stdio.h>
@@ -11,4 +11,9 @@ char *qm_path_join(const char *dir, const char *name) {
     if (path)
         snprintf(path, size, "%s%s%s", dir, n && dir[n - 1] == '/' ? "" : "/", name);
     return path;
+}
+
+const char *qm_path_last(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
 }

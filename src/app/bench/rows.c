@@ -9,6 +9,7 @@
 #include "app/offload.h"
 #include "app/options.h"
 #include "app/version.h"
+#include "base/path.h"
 #include "base/size.h"
 #include "engine/report.h"
 #include "report/numbers.h"
@@ -204,8 +205,8 @@ static long long integer(const json_t *row, const char *key) {
 }
 
 static int cell_model(const json_t *row, struct qm_buf *out, struct qm_error *err) {
-    const char *name = json_string_value(json_object_get(row, "model_filename")), *slash = strrchr(name, '/');
-    int rc = qm_buf_str(out, slash && slash[1] ? slash + 1 : name, err);
+    const char *name = json_string_value(json_object_get(row, "model_filename"));
+    int rc = qm_buf_str(out, qm_path_last(name), err);
     if (!rc && integer(row, "n_layers") != integer(row, "n_layers_model"))
         rc = qm_buf_printf(out, err, ", %lld of %lld layers", integer(row, "n_layers"), integer(row, "n_layers_model"));
     return rc;

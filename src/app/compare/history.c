@@ -11,6 +11,7 @@
 #include "app/options.h"
 #include "app/out.h"
 #include "base/file.h"
+#include "base/path.h"
 
 enum { REPORT_LIMIT = 64 << 20, PATH_ROOM = 4200 };
 
@@ -64,11 +65,6 @@ void qm_compare_keep(const struct qm_compare_report *r, struct qm_progress *prog
     free(text);
 }
 
-static const char *folder(const struct qm_history_result *r) {
-    const char *slash = strrchr(r->model, '/');
-    return slash && slash[1] ? slash + 1 : r->model;
-}
-
 static int print_json(const struct qm_history_result *results, int n, struct qm_error *err) {
     json_t *list = json_array();
     for (int i = 0; i < n; i++) {
@@ -101,7 +97,7 @@ int qm_compare_history(bool json, struct qm_error *err) {
             "number  when                  model             prompt+generated tokens: generation, tokens/s\n", err);
     for (int i = 0; i < n && !rc && !json; i++)
         rc = qm_out_printf(err, "%6lld  %-20.20s  %-16.16s  %.100s\n", (long long)results[i].number, results[i].when,
-                           folder(&results[i]), results[i].summary);
+                           qm_path_last(results[i].model), results[i].summary);
     free(results);
     return rc;
 }

@@ -8,6 +8,7 @@
 #include "app/compare/compare.h"
 #include "app/out.h"
 #include "app/remedy.h"
+#include "base/path.h"
 #include "base/size.h"
 #include "base/words.h"
 #include "report/numbers.h"
@@ -33,12 +34,10 @@ static const char *label(const struct qm_compare_config *c, char *out, size_t si
 }
 
 static int print_head(const struct qm_compare_report *r, struct qm_error *err) {
-    const char *slash = strrchr(r->model, '/');
     char sampling[48] = "greedy";
     if (r->temperature > 0)
         snprintf(sampling, sizeof sampling, "temperature %g, seed %lld", r->temperature, (long long)r->seed);
-    int rc = qm_out_printf(err, "model       %s\nmachine     %s, %s\n", slash && slash[1] ? slash + 1 : r->model,
-                           r->machine, r->isa);
+    int rc = qm_out_printf(err, "model       %s\nmachine     %s, %s\n", qm_path_last(r->model), r->machine, r->isa);
     return rc ? rc
               : qm_out_printf(err, "work        %d prompt%s, %lld tokens, each answered with %lld; %d round%s; %s\n\n",
                               r->prompts, qm_s(r->prompts), (long long)r->prompt_tokens, (long long)r->generate,

@@ -6,6 +6,7 @@
 #include "app/out.h"
 #include "app/plan/plan.h"
 #include "app/remedy.h"
+#include "base/path.h"
 #include "base/size.h"
 
 enum { CONTEXTS = 4 };
@@ -32,11 +33,10 @@ static json_t *make_cell(const struct qm_plan_ask *base, const struct qm_model *
 }
 
 json_t *qm_plan_table_row(const struct qm_plan_ask *ask, const struct qm_model *m, const char *name) {
-    const char *slash = strrchr(name, '/');
     json_t *cells = json_array();
     for (int i = 0; i < CONTEXTS; i++)
         json_array_append_new(cells, make_cell(ask, m, name, contexts[i]));
-    return json_pack("{s:s, s:o, s:o}", "model", slash && slash[1] ? slash + 1 : name, "memory",
+    return json_pack("{s:s, s:o, s:o}", "model", qm_path_last(name), "memory",
                      json_integer((json_int_t)(ask->ram ? ask->ram : ask->speed->memory)), "contexts", cells);
 }
 

@@ -8,6 +8,7 @@
 #include "app/plan/plan.h"
 #include "app/predictor.h"
 #include "app/routing_file.h"
+#include "base/path.h"
 #include "base/size.h"
 #include "base/words.h"
 #include "engine/nodes.h"
@@ -44,10 +45,8 @@ static int print_head(const struct qm_plan_ask *ask, const struct qm_plan_answer
     const struct qm_config *c = &a->model->config;
     const struct qm_speed *s = ask->speed;
     char read[32], bf16[32], all[32], active[32], basis[1000];
-    const char *slash = strrchr(a->name, '/');
-    int rc = line(err, "model", "%s: %s, %lld layer%s, %s parameters, %s active",
-                  slash && slash[1] ? slash + 1 : a->name, c->model_type, (long long)c->layers, qm_s(c->layers),
-                  qm_count_text((double)a->model->parameters, all, sizeof all),
+    int rc = line(err, "model", "%s: %s, %lld layer%s, %s parameters, %s active", qm_path_last(a->name), c->model_type,
+                  (long long)c->layers, qm_s(c->layers), qm_count_text((double)a->model->parameters, all, sizeof all),
                   qm_count_text((double)a->model->active_parameters, active, sizeof active));
     if (!rc)
         rc = line(err, "machine", "%s, %d core%s, %.1f GiB", s->name, s->cores, qm_s(s->cores), qm_gib(s->memory));
