@@ -18,7 +18,22 @@
 
 enum { MAX_PINS = 64 };
 
+struct plan_options {
+    struct qm_model_options model;
+    struct qm_offload_options offload;
+    enum qm_isa isa;
+    struct qm_plan_ask ask;       /* what is asked for in numbers */
+    const char *machine;          /* a described one; NULL: this one */
+    const char *shape;            /* in place of a model; NULL */
+    const char *ram;              /* sizes, one a row, of a table; NULL: what the machine has */
+    const char *output;           /* of the plan's file; NULL */
+    const char *routing;          /* counts of experts; NULL */
+    struct qm_texts pins, others; /* others: models beside the first */
+    bool accuracy, table, json, html, no_measure, silent;
+};
+
 struct job {
+    const struct plan_options *options;
     struct qm_plan_ask ask;
     struct qm_speed speed;
     struct qm_progress progress;
@@ -32,29 +47,46 @@ struct job {
     struct qm_routing_profile routing;
 };
 
-/* Several models, or all shapes. */
-static bool tables(const struct qm_args *args) {
-    return args->option[QM_OPT_TABLE].set || args->n_positional > 0;
-}
-
-static int read_ask(const struct qm_args *args, struct qm_plan_ask *ask, struct qm_error *err) {
-    *ask = (struct qm_plan_ask){.context = qm_args_int(args, QM_OPT_CONTEXT, 0),
-                                .chunk = qm_args_int(args, QM_OPT_CHUNK, QM_DEFAULT_CHUNK),
-                                .threads = (int)qm_args_int(args, QM_OPT_THREADS, 0),
-                                .maps = args->option[QM_OPT_ATTENTION_MAPS].set,
-                                .last_layers = -1};
-    ask->job = (struct qm_job){.sequences = qm_args_int(args, QM_OPT_PLAN_BATCH, 1),
-                               .depth = qm_args_int(args, QM_OPT_PLAN_DEPTH, 0),
-                               .prompt = qm_args_int(args, QM_OPT_PLAN_PROMPT, 512),
-                               .generate = qm_args_int(args, QM_OPT_GENERATE, 32)};
-    const char *ram = tables(args) ? NULL : qm_args_text(args, QM_OPT_RAM, NULL),
-               *vram = qm_args_text(args, QM_OPT_VRAM, NULL);
-    int rc = ram ? qm_size_parse("--ram", ram, &ask->ram, err) : QM_OK;
+static int decode(const struct qm_args *args, struct plan_options *o, struct qm_error *err) {
+    const char *ram = qm_args_text(args, QM_OPT_RAM, NULL), *vram = qm_args_text(args, QM_OPT_VRAM, NULL);
+    const char *usual = getenv("QUIETMIND_MODEL");
+    *o = (struct plan_options){.model = qm_decode_model(args),
+                               .machine = qm_args_text(args, QM_OPT_MACHINE, NULL),
+                               .shape = qm_args_text(args, QM_OPT_RANDOM, NULL),
+                               .output = qm_args_text(args, QM_OPT_OUTPUT, NULL),
+                               .routing = qm_args_text(args, QM_OPT_PROFILE_EXPERTS, NULL),
+                               .pins = qm_decode_texts(args, QM_OPT_PIN),
+                               .others = {args->positional, (size_t)args->n_positional},
+                               .accuracy = args->option[QM_OPT_ACCURACY].set,
+                               .table = args->option[QM_OPT_TABLE].set || args->n_positional > 0,
+                               .json = args->option[QM_OPT_JSON].set,
+                               .html = args->option[QM_OPT_HTML].set,
+                               .no_measure = args->option[QM_OPT_NO_MEASURE].set,
+                               .silent = args->option[QM_OPT_SILENT].set};
+    o->ask = (struct qm_plan_ask){.context = o->model.context,
+                                  .chunk = qm_args_int(args, QM_OPT_CHUNK, QM_DEFAULT_CHUNK),
+                                  .threads = (int)qm_args_int(args, QM_OPT_THREADS, 0),
+                                  .maps = args->option[QM_OPT_ATTENTION_MAPS].set,
+                                  .last_layers = -1};
+    o->ask.job = (struct qm_job){.sequences = qm_args_int(args, QM_OPT_PLAN_BATCH, 1),
+                                 .depth = qm_args_int(args, QM_OPT_PLAN_DEPTH, 0),
+                                 .prompt = qm_args_int(args, QM_OPT_PLAN_PROMPT, 512),
+                                 .generate = qm_args_int(args, QM_OPT_GENERATE, 32)};
+    o->ram = o->table ? ram : NULL;
+    if (o->accuracy) /* asks nothing else */
+        return QM_OK;
+    int rc = ram && !o->table ? qm_size_parse("--ram", ram, &o->ask.ram, err) : QM_OK;
     if (!rc && vram)
-        rc = qm_size_parse("--vram", vram, &ask->vram, err);
-    if (!rc && ask->job.prompt + ask->job.generate == 0)
+        rc = qm_size_parse("--vram", vram, &o->ask.vram, err);
+    if (!rc && o->ask.job.prompt + o->ask.job.generate == 0)
         rc = qm_fail(err, QM_USAGE, "plan: nothing to do: --prompt and --generate are 0");
-    return rc ? rc : qm_decode_kv_type(args, &ask->kv_type, err);
+    if (!rc)
+        rc = qm_decode_kv_type(args, &o->ask.kv_type, err);
+    if (!rc)
+        rc = qm_decode_isa(args, &o->isa, err);
+    if (!rc && o->shape && !o->table && o->model.name && !(usual && !strcmp(o->model.name, usual)))
+        rc = qm_fail(err, QM_USAGE, "plan: either a model (%s) or --random %s", o->model.name, o->shape);
+    return rc ? rc : qm_decode_offload(args, &o->offload, err);
 }
 
 static void device_names(const struct job *j, const char *names[QM_MAX_DEVICES]) {
@@ -74,32 +106,25 @@ static int write_plan_file(const struct job *j, const struct qm_plan_answer *a, 
     return rc;
 }
 
-static int read_pins(const struct qm_args *args, struct job *j, struct qm_error *err) {
-    const struct qm_arg *pins = &args->option[QM_OPT_PIN];
+static int read_pins(struct job *j, struct qm_error *err) {
+    const struct qm_texts *pins = &j->options->pins;
     int rc = QM_OK;
-    if (pins->n_list > MAX_PINS)
+    if (pins->n > MAX_PINS)
         return qm_fail(err, QM_USAGE, "--pin: more than %d", MAX_PINS);
-    for (size_t i = 0; i < pins->n_list && !rc; i++)
-        rc = qm_pin_parse("--pin", pins->list[i], j->model, &j->speed, &j->pins[j->ask.n_pins++], err);
+    for (size_t i = 0; i < pins->n && !rc; i++)
+        rc = qm_pin_parse("--pin", pins->text[i], j->model, &j->speed, &j->pins[j->ask.n_pins++], err);
     j->ask.pins = j->pins;
     return rc;
 }
 
-static int read_routing(const struct qm_args *args, struct job *j, struct qm_error *err) {
-    const char *path = qm_args_text(args, QM_OPT_PROFILE_EXPERTS, NULL);
+static int read_routing(struct job *j, struct qm_error *err) {
+    const char *path = j->options->routing;
     if (!path)
         return QM_OK;
     if (access(path, R_OK) != 0)
         return qm_fail_errno(err, "%s", path);
     j->ask.routing = &j->routing;
     return qm_routing_file_open(path, &j->model->config, &j->routing, err);
-}
-
-/* A shape, or a config.json alone. */
-static int open_shape(const struct qm_args *args, const char *shape, struct qm_model **out, struct qm_error *err) {
-    struct qm_overrides overrides = qm_decode_model(args).overrides;
-    return qm_shape_open(shape, qm_args_int(args, QM_OPT_LAYERS, 0), qm_args_text(args, QM_OPT_DTYPE, NULL), &overrides,
-                         out, err);
 }
 
 /* Beyond the model's own context, as run says it. */
@@ -112,32 +137,23 @@ static void warn_context(struct job *j) {
         qm_note(&j->progress, "%.*s", (int)strlen(note) - 1, note);
 }
 
-/* A directory with weights, or what config.json alone says. */
-static int open_model(const struct qm_args *args, struct job *j, struct qm_error *err) {
-    const char *shape = qm_args_text(args, QM_OPT_RANDOM, NULL);
-    if (shape && args->model && !(getenv("QUIETMIND_MODEL") && !strcmp(args->model, getenv("QUIETMIND_MODEL"))))
-        return qm_fail(err, QM_USAGE, "plan: either a model (%s) or --random %s", args->model, shape);
-    int rc;
-    if (shape) {
-        rc = open_shape(args, shape, &j->shape, err);
-        j->model = j->shape;
-        j->name = shape;
-    } else {
-        struct qm_model_options named = qm_decode_model(args);
-        named.context = 0; /* the context's warning counts the job's tokens too */
-        rc = qm_app_describe(&named, QM_TOKENIZER_NO, &j->progress, &j->opened, err);
-        j->model = j->opened.model;
-        j->name = j->opened.dir;
-    }
+/* A directory with weights, what config.json alone says, or a shape. */
+static int open_model(struct job *j, struct qm_error *err) {
+    struct qm_model_options named = j->options->model;
+    const char *shape = j->options->shape;
+    named.context = 0; /* the context's warning counts the job's tokens too */
+    int rc = shape ? qm_shape_open(shape, named.layers, named.dtype, &named.overrides, &j->shape, err)
+                   : qm_app_describe(&named, QM_TOKENIZER_NO, &j->progress, &j->opened, err);
+    j->model = shape ? j->shape : j->opened.model;
+    j->name = shape ? shape : j->opened.dir;
     if (!rc)
         warn_context(j);
     return rc;
 }
 
 /* Rows of one model: for each size of --ram, or what the machine has. */
-static int add_rows(const struct qm_args *args, struct job *j, const struct qm_model *m, const char *name, json_t *rows,
-                    struct qm_error *err) {
-    const char *at = qm_args_text(args, QM_OPT_RAM, "");
+static int add_rows(struct job *j, const struct qm_model *m, const char *name, json_t *rows, struct qm_error *err) {
+    const char *at = j->options->ram ? j->options->ram : "";
     int rc = QM_OK;
     do {
         char size[32];
@@ -154,27 +170,28 @@ static int add_rows(const struct qm_args *args, struct job *j, const struct qm_m
 }
 
 /* A model by its directory, a config.json, or a shape's name. */
-static int add_model(const struct qm_args *args, struct job *j, const char *name, json_t *rows, struct qm_error *err) {
-    struct qm_model_options one = qm_decode_model(args);
+static int add_model(struct job *j, const char *name, json_t *rows, struct qm_error *err) {
+    struct qm_model_options one = j->options->model;
     struct qm_app_model opened = {0};
     one.name = name;
     int rc = qm_app_describe(&one, QM_TOKENIZER_NO, &j->progress, &opened, err);
     if (!rc)
-        rc = add_rows(args, j, opened.model, name, rows, err);
+        rc = add_rows(j, opened.model, name, rows, err);
     qm_app_close(&opened);
     return rc;
 }
 
-static int print_table(const struct qm_args *args, struct job *j, struct qm_error *err) {
+static int print_table(struct job *j, struct qm_error *err) {
+    const struct plan_options *o = j->options;
     json_t *rows = json_array();
     int rc = rows ? QM_OK : qm_fail_memory(err, 64, "the table");
-    if (args->model && !rc)
-        rc = add_model(args, j, args->model, rows, err);
-    for (int i = 0; i < args->n_positional && !rc; i++)
-        rc = add_model(args, j, args->positional[i], rows, err);
-    for (int i = 0; qm_shape_name(i) && !args->model && !rc; i++)
-        rc = add_model(args, j, qm_shape_name(i), rows, err);
-    char *text = !rc && args->option[QM_OPT_JSON].set ? json_dumps(rows, JSON_INDENT(1)) : NULL;
+    if (o->model.name && !rc)
+        rc = add_model(j, o->model.name, rows, err);
+    for (size_t i = 0; i < o->others.n && !rc; i++)
+        rc = add_model(j, o->others.text[i], rows, err);
+    for (int i = 0; qm_shape_name(i) && !o->model.name && !rc; i++)
+        rc = add_model(j, qm_shape_name(i), rows, err);
+    char *text = !rc && o->json ? json_dumps(rows, JSON_INDENT(1)) : NULL;
     if (!rc)
         rc = text ? qm_out_printf(err, "%s\n", text) : qm_plan_table_print(rows, j->ask.speed, err);
     free(text);
@@ -182,11 +199,10 @@ static int print_table(const struct qm_args *args, struct job *j, struct qm_erro
     return rc;
 }
 
-static int print(const struct qm_args *args, const struct job *j, const struct qm_plan_answer *a,
-                 struct qm_error *err) {
-    if (args->option[QM_OPT_HTML].set)
+static int print(const struct job *j, const struct qm_plan_answer *a, struct qm_error *err) {
+    if (j->options->html)
         return qm_plan_html(&j->ask, a, err);
-    if (!args->option[QM_OPT_JSON].set)
+    if (!j->options->json)
         return qm_plan_text(&j->ask, a, err);
     json_t *root = qm_plan_json(&j->ask, a);
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
@@ -197,47 +213,34 @@ static int print(const struct qm_args *args, const struct job *j, const struct q
 }
 
 /* What is wrong about the wishes is said before anything is measured, which takes a while. */
-static int read_wishes(const struct qm_args *args, struct job *j, struct qm_error *err) {
-    struct qm_offload_options away;
-    int rc = read_pins(args, j, err);
+static int read_wishes(struct job *j, struct qm_error *err) {
+    int rc = read_pins(j, err);
     if (!rc)
-        rc = qm_decode_offload(args, &away, err);
+        rc = qm_offload_what(&j->options->offload, j->model, &j->ask, &j->given, err);
     if (!rc)
-        rc = qm_offload_what(&away, j->model, &j->ask, &j->given, err);
-    if (!rc)
-        rc = read_routing(args, j, err);
+        rc = read_routing(j, err);
     return rc ? rc : qm_plan_check(&j->ask, j->model, err);
 }
 
 /* A described machine, or what is kept of this one, and defaults; and its devices. Measures nothing. */
-static int look_at_machine(const struct qm_args *args, struct job *j, struct qm_error *err) {
-    const char *file = qm_args_text(args, QM_OPT_MACHINE, NULL);
-    bool may = !args->option[QM_OPT_NO_MEASURE].set;
-    struct qm_offload_options away;
-    enum qm_isa isa;
-    int rc = qm_decode_offload(args, &away, err);
-    rc = rc ? rc : qm_decode_isa(args, &isa, err);
-    if (!rc)
-        rc = file ? qm_offload_described(file, &j->speed, err)
-                  : qm_offload_kept(isa, j->model, &j->speed, may ? &j->due : NULL, err);
-    return rc ? rc : qm_offload_devices(&away, &j->speed, err);
+static int look_at_machine(struct job *j, struct qm_error *err) {
+    const struct plan_options *o = j->options;
+    int rc = o->machine ? qm_offload_described(o->machine, &j->speed, err)
+                        : qm_offload_kept(o->isa, j->model, &j->speed, o->no_measure ? NULL : &j->due, err);
+    return rc ? rc : qm_offload_devices(&o->offload, &j->speed, err);
 }
 
-static int measure_machine(const struct qm_args *args, struct job *j, struct qm_error *err) {
-    if (args->option[QM_OPT_MACHINE].set || args->option[QM_OPT_NO_MEASURE].set)
+static int measure_machine(struct job *j, struct qm_error *err) {
+    const struct plan_options *o = j->options;
+    if (o->machine || o->no_measure)
         return QM_OK;
-    struct qm_offload_options away;
-    enum qm_isa isa;
-    int rc = qm_decode_offload(args, &away, err);
-    rc = rc ? rc : qm_decode_isa(args, &isa, err);
-    if (!rc)
-        rc = qm_offload_machine(isa, j->model, &j->progress, &j->speed, err);
-    return rc ? rc : qm_offload_devices(&away, &j->speed, err);
+    int rc = qm_offload_machine(o->isa, j->model, &j->progress, &j->speed, err);
+    return rc ? rc : qm_offload_devices(&o->offload, &j->speed, err);
 }
 
 /* Measuring takes up to two minutes: what is known before it is shown at once, where people read it. */
-static bool shown_before(const struct qm_args *args, const struct job *j) {
-    return j->due && !args->option[QM_OPT_JSON].set && !args->option[QM_OPT_HTML].set;
+static bool shown_before(const struct job *j) {
+    return j->due && !j->options->json && !j->options->html;
 }
 
 static int say_measuring(struct qm_error *err) {
@@ -247,57 +250,59 @@ static int say_measuring(struct qm_error *err) {
     return rc ? rc : qm_out_flush(err);
 }
 
-static int plan_one(const struct qm_args *args, struct job *j, struct qm_error *err) {
-    const char *to = qm_args_text(args, QM_OPT_OUTPUT, NULL);
+static int plan_one(struct job *j, struct qm_error *err) {
+    const char *to = j->options->output;
     struct qm_plan_answer answer = {0};
     int rc = to ? qm_out_try(to, err) : QM_OK;
     if (!rc)
-        rc = open_model(args, j, err);
+        rc = open_model(j, err);
     if (!rc)
-        rc = look_at_machine(args, j, err);
+        rc = look_at_machine(j, err);
     if (!rc)
-        rc = read_wishes(args, j, err);
-    if (!rc && shown_before(args, j)) {
+        rc = read_wishes(j, err);
+    if (!rc && shown_before(j)) {
         rc = qm_plan_answer(&j->ask, j->model, j->name, &answer, err);
-        rc = rc ? rc : print(args, j, &answer, err);
+        rc = rc ? rc : print(j, &answer, err);
         rc = rc ? rc : say_measuring(err);
         qm_plan_answer_free(&answer);
         answer = (struct qm_plan_answer){0};
     }
     if (!rc)
-        rc = measure_machine(args, j, err);
+        rc = measure_machine(j, err);
     if (!rc)
         rc = qm_plan_answer(&j->ask, j->model, j->name, &answer, err);
     if (!rc && to)
         rc = write_plan_file(j, &answer, to, err);
     if (!rc)
-        rc = print(args, j, &answer, err);
+        rc = print(j, &answer, err);
     qm_plan_answer_free(&answer);
     return rc;
 }
 
-static int plan_table(const struct qm_args *args, struct job *j, struct qm_error *err) {
-    int rc = look_at_machine(args, j, err);
-    if (!rc && shown_before(args, j)) {
-        rc = print_table(args, j, err);
+static int plan_table(struct job *j, struct qm_error *err) {
+    int rc = look_at_machine(j, err);
+    if (!rc && shown_before(j)) {
+        rc = print_table(j, err);
         rc = rc ? rc : say_measuring(err);
     }
     if (!rc)
-        rc = measure_machine(args, j, err);
-    return rc ? rc : print_table(args, j, err);
+        rc = measure_machine(j, err);
+    return rc ? rc : print_table(j, err);
 }
 
 static int run_plan(const struct qm_args *args, struct qm_error *err) {
-    if (args->option[QM_OPT_ACCURACY].set)
-        return qm_plan_accuracy(args->option[QM_OPT_JSON].set, err);
-    struct job *j = calloc(1, sizeof *j);
-    if (!j)
+    struct plan_options o;
+    struct job *j;
+    int rc = decode(args, &o, err);
+    if (rc || o.accuracy)
+        return rc ? rc : qm_plan_accuracy(o.json, err);
+    if (!(j = calloc(1, sizeof *j)))
         return qm_fail_memory(err, sizeof *j, "the plan");
-    qm_progress_init(&j->progress, args->option[QM_OPT_SILENT].set);
-    int rc = read_ask(args, &j->ask, err);
+    qm_progress_init(&j->progress, o.silent);
+    j->options = &o;
+    j->ask = o.ask;
     j->ask.speed = &j->speed;
-    if (!rc)
-        rc = tables(args) ? plan_table(args, j, err) : plan_one(args, j, err);
+    rc = o.table ? plan_table(j, err) : plan_one(j, err);
     qm_placement_free(&j->given);
     qm_routing_profile_free(&j->routing);
     qm_model_close(j->shape);
