@@ -15,6 +15,15 @@
 #include "numa/machine.h"
 #include "planner/noise.h"
 
+struct bench_options {
+    struct qm_model_options model;
+    struct qm_bench_plan plan;
+    const char *shape; /* in place of a model's files; NULL */
+    enum qm_row_format format;
+    bool kernels; /* the products alone */
+    bool silent;
+};
+
 struct bench {
     struct qm_bench_plan plan;
     struct qm_bench_subject subject;
@@ -36,12 +45,20 @@ static int read_list(const struct qm_args *args, enum qm_option option, const ch
     return qm_bench_list_parse(name, qm_args_text(args, option, absent), min, max, out, err);
 }
 
-static int read_plan(const struct qm_args *args, struct qm_bench_plan *p, struct qm_error *err) {
+static bool all_zero(const struct qm_bench_list *list) {
+    for (int i = 0; i < list->n; i++)
+        if (list->value[i] != 0)
+            return false;
+    return true;
+}
+
+static int decode_plan(const struct qm_args *args, struct qm_bench_plan *p, struct qm_error *err) {
     const int64_t most = 100000000;
-    p->repetitions = (int)qm_args_int(args, QM_OPT_REPETITIONS, 5);
-    p->chunk = qm_args_int(args, QM_OPT_CHUNK, QM_DEFAULT_CHUNK);
-    p->fill_depth = args->option[QM_OPT_FILL_DEPTH].set;
-    p->profile = args->option[QM_OPT_PROFILE].set;
+    *p = (struct qm_bench_plan){.repetitions = (int)qm_args_int(args, QM_OPT_REPETITIONS, 5),
+                                .chunk = qm_args_int(args, QM_OPT_CHUNK, QM_DEFAULT_CHUNK),
+                                .fill_depth = args->option[QM_OPT_FILL_DEPTH].set,
+                                .profile = args->option[QM_OPT_PROFILE].set,
+                                .progress_lines = args->option[QM_OPT_PROGRESS].set};
     int rc = read_list(args, QM_OPT_N_PROMPT, "512", 0, most, &p->prompt, err);
     if (!rc)
         rc = read_list(args, QM_OPT_N_GEN, "128", 0, most, &p->gen, err);
@@ -61,49 +78,42 @@ static int read_plan(const struct qm_args *args, struct qm_bench_plan *p, struct
         rc = qm_decode_isa(args, &p->isa, err);
     if (!rc)
         rc = qm_decode_kv_type(args, &p->kv_type, err);
+    return rc ? rc : qm_decode_numa(args, &p->numa, err);
+}
+
+static int decode(const struct qm_args *args, struct bench_options *o, struct qm_error *err) {
+    *o = (struct bench_options){.model = qm_decode_model(args),
+                                .shape = qm_args_text(args, QM_OPT_RANDOM, NULL),
+                                .kernels = args->option[QM_OPT_KERNEL].set,
+                                .silent = args->option[QM_OPT_SILENT].set};
+    const char *usual = getenv("QUIETMIND_MODEL"); /* is for when nothing else is said */
+    bool named = o->model.name && !(usual && !strcmp(o->model.name, usual));
+    int rc = decode_plan(args, &o->plan, err);
+    if (!rc && all_zero(&o->plan.prompt) && all_zero(&o->plan.gen) && !o->kernels)
+        rc = qm_fail(err, QM_USAGE, "bench: nothing to measure: -p and -n are 0");
     if (!rc)
-        rc = qm_decode_numa(args, &p->numa, err);
-    if (rc)
-        return rc;
-    bool nothing = true;
-    for (int i = 0; i < p->prompt.n; i++)
-        nothing = nothing && p->prompt.value[i] == 0;
-    for (int i = 0; i < p->gen.n; i++)
-        nothing = nothing && p->gen.value[i] == 0;
-    if (nothing && !args->option[QM_OPT_KERNEL].set)
-        return qm_fail(err, QM_USAGE, "bench: nothing to measure: -p and -n are 0");
-    return QM_OK;
+        rc = qm_row_format_parse(qm_args_text(args, QM_OPT_OUTPUT_FORMAT, "md"), &o->format, err);
+    if (!rc && o->shape && named && !o->kernels)
+        rc = qm_fail(err, QM_USAGE, "bench: either a model (%s) or --random %s", o->model.name, o->shape);
+    return rc;
 }
 
-/* The model of the command line, or NULL. The environment's is for when nothing else is said. */
-static const char *named_model(const struct qm_args *args) {
-    const char *usual = getenv("QUIETMIND_MODEL");
-    bool is_usual = args->model && usual && !strcmp(args->model, usual);
-    return is_usual ? NULL : args->model;
-}
-
-static int open_subject(const struct qm_args *args, struct bench *b, struct qm_error *err) {
-    const char *shape = qm_args_text(args, QM_OPT_RANDOM, NULL);
-    const char *dtype = qm_args_text(args, QM_OPT_DTYPE, NULL);
-    int64_t layers = qm_args_int(args, QM_OPT_LAYERS, 0);
-    if (shape && named_model(args))
-        return qm_fail(err, QM_USAGE, "bench: either a model (%s) or --random %s", args->model, shape);
+static int open_subject(const struct bench_options *o, struct bench *b, struct qm_error *err) {
+    const struct qm_model_options *m = &o->model;
     struct qm_bench_subject *s = &b->subject;
-    if (!shape) {
-        const struct qm_model_options named = qm_decode_model(args);
-        int rc = qm_app_open(&named, QM_TOKENIZER_NO, &b->progress, &b->opened, err);
+    if (!o->shape) {
+        int rc = qm_app_open(m, QM_TOKENIZER_NO, &b->progress, &b->opened, err);
         s->model = b->opened.model;
         s->name = b->opened.dir;
         return rc;
     }
-    struct qm_overrides overrides = qm_decode_model(args).overrides;
-    int rc = qm_shape_open(shape, layers, dtype, &overrides, &b->shape, err);
-    if (!rc && layers)
-        rc = qm_shape_open(shape, 0, dtype, &overrides, &b->all, err);
+    int rc = qm_shape_open(o->shape, m->layers, m->dtype, &m->overrides, &b->shape, err);
+    if (!rc && m->layers)
+        rc = qm_shape_open(o->shape, 0, m->dtype, &m->overrides, &b->all, err);
     s->model = b->shape;
-    s->name = shape;
+    s->name = o->shape;
     s->random_weights = true;
-    s->whole = !rc && layers && b->all->config.layers > layers ? b->all : NULL;
+    s->whole = !rc && m->layers && b->all->config.layers > m->layers ? b->all : NULL;
     return rc;
 }
 
@@ -224,23 +234,22 @@ static int measure(struct bench *b, bool kernels, struct qm_error *err) {
 }
 
 static int run_bench(const struct qm_args *args, struct qm_error *err) {
-    struct bench b = {0};
-    bool kernels = args->option[QM_OPT_KERNEL].set;
-    qm_progress_init(&b.progress, args->option[QM_OPT_SILENT].set);
-    int rc = read_plan(args, &b.plan, err);
-    if (!rc)
-        rc = qm_row_format_parse(qm_args_text(args, QM_OPT_OUTPUT_FORMAT, "md"), &b.rows.format, err);
-    if (!rc && !kernels)
-        rc = open_subject(args, &b, err);
+    struct bench_options o;
+    int rc = decode(args, &o, err);
+    if (rc)
+        return rc;
+    struct bench b = {.plan = o.plan, .rows.format = o.format};
+    qm_progress_init(&b.progress, o.silent);
+    if (!o.kernels)
+        rc = open_subject(&o, &b, err);
     if (!rc)
         rc = look_at_machine(&b, err);
     b.subject.isa = b.plan.isa;
-    b.plan.progress_lines = args->option[QM_OPT_PROGRESS].set;
     b.subject.fill_depth = b.plan.fill_depth;
-    if (!rc && !kernels)
-        b.predictor = args->option[QM_OPT_DEVICE].n_list ? NULL : qm_predictor_open(b.plan.isa);
+    if (!rc && !o.kernels)
+        b.predictor = o.plan.offload.devices.n ? NULL : qm_predictor_open(b.plan.isa);
     if (!rc)
-        rc = measure(&b, kernels, err);
+        rc = measure(&b, o.kernels, err);
     qm_predictor_close(b.predictor);
     qm_rows_close(&b.rows);
     qm_meter_close(&b.meter);
