@@ -6,8 +6,8 @@
 
 #include "app/app.h"
 #include "app/decode.h"
+#include "app/load_model.h"
 #include "app/offload.h"
-#include "app/open_model.h"
 #include "app/out.h"
 #include "app/signals.h"
 #include "engine/sequence.h"

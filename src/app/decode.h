@@ -5,10 +5,12 @@
 #define QM_APP_DECODE_H
 
 #include "app/drafts.h"
+#include "app/load_model.h"
 #include "app/offload.h"
 #include "app/open_model.h"
 #include "app/options.h"
 #include "app/quiet.h"
+#include "app/sampling.h"
 
 /* The model, and what overrides its files. */
 struct qm_model_options qm_decode_model(const struct qm_args *args);

@@ -1,6 +1,5 @@
-/* Locating, opening and loading a model as the options say. */
+/* Finding and describing a model as the options say. */
 #include "app/open_model.h"
-#include "app/routing_file.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -8,20 +7,13 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "app/beside.h"
 #include "app/foreign.h"
 #include "app/hub.h"
-#include "app/load_report.h"
-#include "app/options.h"
-#include "app/out.h"
 #include "app/shapes.h"
-#include "app/signals.h"
 #include "base/file.h"
 #include "base/utf8.h"
-#include "engine/report.h"
 #include "model/locate.h"
 
 static const size_t TEXT_LIMIT = 1000000000;
@@ -236,107 +228,6 @@ int qm_app_describe(const struct qm_model_options *o, enum qm_tokenizer_need nee
     return open_beside(o, config[0] ? need : QM_TOKENIZER_NO, progress, out, err);
 }
 
-static int load_progress(void *arg, const char *what, uint64_t done, uint64_t total) {
-    qm_progress_update(arg, what, done, total, QM_UNIT_BYTES);
-    return *qm_signals_flag() != 0;
-}
-
-int qm_app_load(const struct qm_load_options *o, int64_t chunk, struct qm_progress *progress, struct qm_app_model *m,
-                struct qm_error *err) {
-    return qm_app_load_engine(o, &(struct qm_app_engine){.chunk = chunk}, progress, m, err);
-}
-
-static int open_engine(const struct qm_offload_options *away, const struct qm_app_engine *wanted,
-                       struct qm_engine_options *o, struct qm_progress *progress, struct qm_app_model *m,
-                       struct qm_error *err) {
-    const struct qm_job job = {.sequences = 1, .prompt = 512, .generate = 128};
-    struct qm_offload *offload;
-    int rc = qm_offload_open(away, m->model, &job, o, wanted->plan, progress, &offload, err);
-    if (!rc)
-        rc = qm_offload_plan(offload, m->model, &m->plan, err);
-    if (!rc && wanted->check)
-        rc = wanted->check(wanted->arg, o, err);
-    if (!rc && !offload && !progress->quiet)
-        m->predictor = qm_predictor_open(o->isa);
-    if (!rc)
-        rc = qm_engine_open(m->model, o, &m->engine, err);
-    qm_progress_end(progress);
-    if (!rc) {
-        qm_engine_on_fall_back(m->engine, qm_offload_tell_failure, progress);
-        qm_offload_tell(offload, progress);
-    }
-    qm_offload_free(offload);
-    return rc;
-}
-
-/* What was counted before, and whether it can be written in the end: seen before weights are read. */
-static int open_routing(const char *path, struct qm_app_model *m, struct qm_error *err) {
-    int rc = qm_out_try(path, err);
-    m->routing_file = rc ? NULL : strdup(path);
-    if (!rc && !m->routing_file)
-        rc = qm_fail_memory(err, strlen(path), "a name");
-    return rc ? rc : qm_routing_file_open(path, &m->model->config, &m->routing, err);
-}
-
-int qm_app_check_head(const struct qm_app_model *m, struct qm_error *err) {
-    if (!m->model->config.no_head)
-        return QM_OK;
-    return qm_fail(err, QM_INPUT,
-                   "%s: the files have no head: the model gives embeddings (batch, with rows for /v1/embeddings), and "
-                   "no text",
-                   m->dir);
-}
-
-int qm_app_load_engine(const struct qm_load_options *o, const struct qm_app_engine *wanted,
-                       struct qm_progress *progress, struct qm_app_model *m, struct qm_error *err) {
-    struct qm_engine_options options = {
-        .threads = o->threads,
-        .numa = o->numa,
-        .isa = o->isa,
-        .kv_type = o->kv_type,
-        .context = o->context ? o->context : wanted->context,
-        .sequences = wanted->sequences,
-        .kv_memory = wanted->kv_memory,
-        .chunk = wanted->chunk,
-        .progress = load_progress,
-        .progress_arg = progress,
-    };
-    bool context_given = options.context != 0;
-    int rc = wanted->embeddings ? QM_OK : qm_app_check_head(m, err);
-    if (!rc && o->routing)
-        rc = open_routing(o->routing, m, err);
-    if (!rc)
-        rc = open_engine(&o->offload, wanted, &options, progress, m, err);
-    if (!rc)
-        rc = qm_quiet_apply(&o->quiet, progress, m->engine, err);
-    if (rc)
-        return rc;
-    if (m->routing_file)
-        qm_engine_set_routing(m->engine, &m->routing);
-    qm_report_load(progress, m->engine);
-    int64_t context = qm_engine_context(m->engine), most = m->model->config.max_positions;
-    int64_t usual = m->model->config.usual_positions;
-    if (!context_given && context == usual && usual < most)
-        qm_note(progress, "context: %lld tokens; the model's dynamic rope scaling takes --context up to %lld",
-                (long long)context, (long long)most);
-    else if (!context_given)
-        qm_note(progress,
-                context < most ? "context: %lld tokens, what fits in memory (the model's maximum is %lld)"
-                               : "context: %lld tokens, the model's maximum",
-                (long long)context, (long long)most);
-    return QM_OK;
-}
-
-int qm_app_save_routing(const struct qm_app_model *m, struct qm_progress *progress, struct qm_error *err) {
-    char text[200];
-    if (!m->routing_file || !m->engine)
-        return QM_OK;
-    int rc = qm_routing_file_save(m->routing_file, &m->model->config, &m->routing, err);
-    if (!rc)
-        qm_note(progress, "experts: %s", qm_routing_text(&m->routing, text, sizeof text));
-    return rc;
-}
-
 void qm_app_close(struct qm_app_model *m) {
     qm_routing_profile_free(&m->routing);
     qm_predictor_close(m->predictor);
@@ -350,72 +241,13 @@ void qm_app_close(struct qm_app_model *m) {
     *m = (struct qm_app_model){0};
 }
 
-/* "ID=X" */
-static int parse_bias(const char *text, int64_t vocab, struct qm_logit_bias *out, struct qm_error *err) {
-    char number[32];
-    size_t n = strcspn(text, "=:");
-    int64_t id = -1;
-    double bias = 0;
-    snprintf(number, sizeof number, "%.*s", n < sizeof number ? (int)n : 0, text);
-    if (!text[n] || !qm_parse_int(number, &id) || !qm_parse_real(text + n + 1, &bias) || bias < -100 || bias > 100)
-        return qm_fail(err, QM_USAGE, "--logit-bias: expected ID=X with X from -100 to 100, found \"%s\"", text);
-    if (id < 0 || id >= vocab)
-        return qm_fail(err, QM_USAGE, "--logit-bias: expected a token id from 0 to %lld, found \"%s\"",
-                       (long long)vocab - 1, text);
-    *out = (struct qm_logit_bias){(int32_t)id, (float)bias};
-    return QM_OK;
-}
-
-static uint64_t fresh_seed(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (uint64_t)t.tv_sec * 1000000007u ^ (uint64_t)t.tv_nsec << 20 ^ (uint64_t)getpid();
-}
-
-/* generation_config.json's settings. As its publisher means them: greedy unless it says do_sample. */
-static void take_defaults(const struct qm_generation_config *g, struct qm_sampling *s) {
-    if (g->has_do_sample && g->do_sample)
-        s->temperature = g->has_temperature ? g->temperature : 1;
-    if (g->has_top_k)
-        s->top_k = g->top_k;
-    if (g->has_top_p)
-        s->top_p = g->top_p;
-    if (g->has_min_p)
-        s->min_p = g->min_p;
-    if (g->has_repetition_penalty)
-        s->repetition_penalty = g->repetition_penalty;
-}
-
-void qm_app_sampling_change(const struct qm_sampling_options *o, struct qm_sampling *s) {
-    s->temperature = o->temperature.set ? o->temperature.value : s->temperature;
-    s->top_k = o->top_k.set ? o->top_k.value : s->top_k;
-    s->top_p = o->top_p.set ? o->top_p.value : s->top_p;
-    s->min_p = o->min_p.set ? o->min_p.value : s->min_p;
-    s->repetition_penalty = o->repetition_penalty.set ? o->repetition_penalty.value : s->repetition_penalty;
-    s->presence_penalty = o->presence_penalty.set ? o->presence_penalty.value : s->presence_penalty;
-    s->frequency_penalty = o->frequency_penalty.set ? o->frequency_penalty.value : s->frequency_penalty;
-    s->seed = o->seed.set ? (uint64_t)o->seed.value : s->seed;
-}
-
-int qm_app_sampling(const struct qm_sampling_options *o, const struct qm_app_model *m, struct qm_sampling *out,
-                    struct qm_logit_bias **biases, struct qm_error *err) {
-    int rc = QM_OK;
-    *biases = NULL;
-    *out = qm_sampling_default;
-    take_defaults(&m->defaults, out);
-    out->seed = fresh_seed();
-    qm_app_sampling_change(o, out);
-    const struct qm_texts *list = &o->bias;
-    if (list->n) {
-        *biases = calloc(list->n, sizeof **biases);
-        if (!*biases)
-            return qm_fail_memory(err, list->n * sizeof **biases, "logit biases");
-        for (size_t i = 0; i < list->n && !rc; i++)
-            rc = parse_bias(list->text[i], m->model->config.vocab, &(*biases)[i], err);
-    }
-    out->bias = *biases;
-    out->n_bias = list->n;
-    return rc ? rc : qm_sampling_check(out, m->model->config.vocab, err);
+int qm_app_check_head(const struct qm_app_model *m, struct qm_error *err) {
+    if (!m->model->config.no_head)
+        return QM_OK;
+    return qm_fail(err, QM_INPUT,
+                   "%s: the files have no head: the model gives embeddings (batch, with rows for /v1/embeddings), and "
+                   "no text",
+                   m->dir);
 }
 
 int qm_app_check_ids(const struct qm_app_model *m, const struct qm_ids *ids, const char *name, struct qm_error *err) {

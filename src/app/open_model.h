@@ -1,22 +1,19 @@
-/* From a model's name to an open model: where it is, what overrides it, its tokenizer, the engine loaded with progress
- * on standard error, and the settings of sampling. Shared by the commands, which decode their arguments (app/decode.h)
- * to the options here. */
+/* From a model's name to an open model: where it is, what overrides it, its tokenizer, and what is to be said about it.
+ * Shared by the commands, which decode their arguments to the options here (app/decode.h). load_model.h reads its
+ * weights, sampling.h its publisher's settings. */
 #ifndef QM_APP_OPEN_MODEL_H
 #define QM_APP_OPEN_MODEL_H
 
 #include <stdbool.h>
 
-#include "app/offload.h"
 #include "app/predictor.h"
 #include "app/progress.h"
-#include "app/quiet.h"
 #include "app/texts.h"
 #include "base/buf.h"
 #include "engine/engine.h"
 #include "model/model.h"
 #include "session/end_tokens.h"
 #include "session/generation_config.h"
-#include "session/sampler.h"
 #include "text/template/chat.h"
 #include "text/tokenizer/tokenizer.h"
 
@@ -28,35 +25,6 @@ struct qm_model_options {
     int64_t context;           /* that is wanted, in tokens; 0: none said */
     int64_t layers;            /* of a shape, so many only; 0: all */
     const char *dtype;         /* of a shape's weights; NULL: its config's */
-};
-
-/* How a model is loaded and executed. Strings are lent. */
-struct qm_load_options {
-    int threads;     /* 0: one a core */
-    int64_t context; /* tokens of a sequence; 0: none said */
-    enum qm_isa isa;
-    int kv_type; /* enum qm_dtype, or -1: the model's */
-    struct qm_numa numa;
-    struct qm_quiet_options quiet;
-    struct qm_offload_options offload;
-    const char *routing; /* a file that counts of experts are added to; NULL */
-};
-
-/* A value that may be left out. */
-struct qm_maybe_real {
-    bool set;
-    double value;
-};
-struct qm_maybe_int {
-    bool set;
-    int64_t value;
-};
-
-/* What is said of sampling; what is not said is the model's. Texts are lent. */
-struct qm_sampling_options {
-    struct qm_maybe_real temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
-    struct qm_maybe_int top_k, seed;
-    struct qm_texts bias; /* each "ID=X" */
 };
 
 /* The directory of the model that is named (allocated); NULL: the demonstration model's. */
@@ -92,40 +60,15 @@ int qm_app_chat(const struct qm_app_model *m, const struct qm_chat **out, struct
  * notes them. */
 void qm_app_vocabulary_notes(const struct qm_app_model *m, char *out, size_t size);
 /* The same for commands that need no weights: a directory with config.json alone, or a file of that form, or the name
- * of a shape, is enough; model->shards is NULL then, and a note says so. What is
- * missing is asked for as `hf download NAME config.json`. */
+ * of a shape, is enough; model->shards is NULL then, and a note says so. What is missing is asked for as `hf download
+ * NAME config.json`. */
 int qm_app_describe(const struct qm_model_options *o, enum qm_tokenizer_need need, struct qm_progress *progress,
                     struct qm_app_model *out, struct qm_error *err);
 /* "" unless a context of so many tokens is more than the model's own. */
 void qm_app_context_note(const struct qm_model *m, int64_t wanted, char *out, size_t size);
-/* Then the weights. chunk: tokens of one step, 0: the engine's own. */
-int qm_app_load(const struct qm_load_options *o, int64_t chunk, struct qm_progress *progress, struct qm_app_model *m,
-                struct qm_error *err);
-/* The same for many sequences: 0 leaves the engine's own choice (engine.h). */
-struct qm_app_engine {
-    bool embeddings;                   /* a model without a head will do, which is QM_INPUT else */
-    int64_t chunk, context, sequences; /* context: where the options say none */
-    uint64_t kv_memory;
-    const char *plan; /* a placement kept from before, for --offload auto; NULL */
-    /* Called when it is known what the engine will be, before weights are read; may be NULL. */
-    int (*check)(void *arg, const struct qm_engine_options *o, struct qm_error *err);
-    void *arg;
-};
-int qm_app_load_engine(const struct qm_load_options *o, const struct qm_app_engine *wanted,
-                       struct qm_progress *progress, struct qm_app_model *m, struct qm_error *err);
 /* QM_INPUT where the model has no head: for what needs logits. */
 int qm_app_check_head(const struct qm_app_model *m, struct qm_error *err);
-/* Writes what was counted of experts, where it is counted, and notes what it shows. For a command that succeeded or was
- * interrupted. */
-int qm_app_save_routing(const struct qm_app_model *m, struct qm_progress *progress, struct qm_error *err);
 void qm_app_close(struct qm_app_model *m);
-
-/* Sampling: generation_config.json's values (greedy without one), then what the options say. The settings lend
- * `biases`, which the caller frees. */
-int qm_app_sampling(const struct qm_sampling_options *o, const struct qm_app_model *m, struct qm_sampling *out,
-                    struct qm_logit_bias **biases, struct qm_error *err);
-/* What the options say, besides biases, takes the place of what is there. */
-void qm_app_sampling_change(const struct qm_sampling_options *o, struct qm_sampling *s);
 
 /* Refuses ids outside the model's vocabulary; name: of where they come from. */
 int qm_app_check_ids(const struct qm_app_model *m, const struct qm_ids *ids, const char *name, struct qm_error *err);
