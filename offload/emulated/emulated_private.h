@@ -2,6 +2,7 @@
 #ifndef QM_OFFLOAD_EMULATED_EMULATED_PRIVATE_H
 #define QM_OFFLOAD_EMULATED_EMULATED_PRIVATE_H
 
+#include "engine/kv.h"
 #include "numa/memory.h"
 #include "offload/emulated/emulated.h"
 #include "offload/emulated/timeline.h"

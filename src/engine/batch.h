@@ -6,8 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "engine/kv.h"
 #include "engine/routing.h"
+
+struct qm_kv_tables; /* kv.h */
 
 /* The rows of one sequence: [row, row + n), at positions [position, position + n). */
 struct qm_batch_part {

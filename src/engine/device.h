@@ -41,11 +41,12 @@
 #include "engine/batch.h"
 #include "engine/device_report.h"
 #include "engine/forward.h"
-#include "engine/kv.h"
+#include "engine/memory.h"
 #include "engine/panels.h"
 #include "engine/placement.h"
 
-struct qm_cpu;
+struct qm_cpu; /* cpu/cpu.h */
+struct qm_kv;  /* kv.h */
 
 struct qm_host_clock {
     double ahead; /* seconds that were simulated, less those that it took */

@@ -2,11 +2,13 @@
 #include "base/clock.h"
 #include "engine/engine_private.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/homes.h"
+#include "engine/work.h"
 #include "numa/memory.h"
 #include "numa/power_cap.h"
 #include "simd/kernels.h"
@@ -326,24 +328,9 @@ const struct qm_memory_table *qm_engine_memory(const struct qm_engine *e) {
 }
 
 uint64_t qm_engine_decode_bytes(const struct qm_engine *e, int64_t depth) {
-    const struct qm_config *c = &e->model->config;
-    uint64_t bytes = 0;
-    for (int64_t i = 0; i < e->model->n_weights; i++) {
-        const struct qm_weight *w = &e->model->weights[i];
-        uint64_t all = qm_weight_bytes(w);
-        if (w->role == QM_W_EMBED && !c->tie_embeddings)
-            all = 0; /* one row */
-        else if (w->experts > 1)
-            all = all / (uint64_t)w->experts * (uint64_t)c->experts_per_token;
-        bytes += all;
-    }
-    uint64_t token = (qm_kv_key_bytes(e->kv.type, c->head_dim) + qm_kv_value_bytes(e->kv.type, c->head_dim)) *
-                     (uint64_t)c->kv_heads / QM_KV_PAGE_TOKENS;
-    for (int64_t l = 0; l < c->layers; l++) {
-        int64_t window = c->layer[l].window, seen = window && window < depth ? window : depth;
-        bytes += token * (uint64_t)seen;
-    }
-    return bytes;
+    struct qm_work work = {0};
+    qm_work_add_step(e->model, e->kv.type, 1, depth, 1, 1, &work);
+    return (uint64_t)llround(work.weight_bytes + work.kv_bytes);
 }
 
 int qm_engine_devices(const struct qm_engine *e) {

@@ -17,38 +17,52 @@ static struct qm_op *append(struct qm_forward *f, const struct qm_model *m, enum
     return op;
 }
 
+const struct qm_layer_op *qm_layer_ops(const struct qm_layer_config *layer, int *n) {
+#define ATTENTION                                                                                                      \
+    {QM_OP_QKV, QM_W_ATTN_NORM, QM_W_QKV, QM_W_QKV_BIAS}, {QM_OP_ATTENTION, QM_W_COUNT, QM_W_COUNT, QM_W_COUNT}, {     \
+        QM_OP_ATTENTION_OUT, QM_W_COUNT, QM_W_O, QM_W_O_BIAS                                                           \
+    }
+    static const struct qm_layer_op dense[] = {ATTENTION,
+                                               {QM_OP_FFN_UP, QM_W_FFN_NORM, QM_W_GATE_UP, QM_W_GATE_UP_BIAS},
+                                               {QM_OP_FFN_DOWN, QM_W_COUNT, QM_W_DOWN, QM_W_DOWN_BIAS}},
+                                    experts[] = {ATTENTION,
+                                                 {QM_OP_ROUTE, QM_W_FFN_NORM, QM_W_ROUTER, QM_W_ROUTER_BIAS},
+                                                 {QM_OP_MOE_UP, QM_W_COUNT, QM_W_GATE_UP, QM_W_GATE_UP_BIAS},
+                                                 {QM_OP_MOE_DOWN, QM_W_COUNT, QM_W_DOWN, QM_W_DOWN_BIAS}};
+#undef ATTENTION
+    enum { DENSE = sizeof dense / sizeof *dense, EXPERTS = sizeof experts / sizeof *experts };
+    _Static_assert((int)DENSE <= (int)QM_LAYER_OPS && (int)EXPERTS <= (int)QM_LAYER_OPS, "room for a layer's ops");
+    *n = layer->moe ? EXPERTS : DENSE;
+    return layer->moe ? experts : dense;
+}
+
 static void append_layer(struct qm_forward *f, const struct qm_model *m, int l) {
     const struct qm_config *c = &m->config;
     const struct qm_layer_config *layer = &c->layer[l];
-    append(f, m, QM_OP_QKV, l, QM_W_ATTN_NORM, QM_W_QKV, QM_W_QKV_BIAS);
-    struct qm_op *attention = append(f, m, QM_OP_ATTENTION, l, QM_W_COUNT, QM_W_COUNT, QM_W_COUNT);
-    attention->q_norm = weight_index(m, l, QM_W_Q_NORM);
-    attention->k_norm = weight_index(m, l, QM_W_K_NORM);
-    attention->sinks = weight_index(m, l, QM_W_SINKS);
-    attention->window = layer->window;
-    attention->state = f->n_states;
-    f->states[f->n_states++] =
-        (struct qm_state_part){.layer = l, .kv_heads = c->kv_heads, .head_dim = c->head_dim, .window = layer->window};
-    append(f, m, QM_OP_ATTENTION_OUT, l, QM_W_COUNT, QM_W_O, QM_W_O_BIAS);
-    if (layer->moe) {
-        append(f, m, QM_OP_ROUTE, l, QM_W_FFN_NORM, QM_W_ROUTER, QM_W_ROUTER_BIAS);
-        append(f, m, QM_OP_MOE_UP, l, QM_W_COUNT, QM_W_GATE_UP, QM_W_GATE_UP_BIAS);
-        append(f, m, QM_OP_MOE_DOWN, l, QM_W_COUNT, QM_W_DOWN, QM_W_DOWN_BIAS);
-    } else {
-        append(f, m, QM_OP_FFN_UP, l, QM_W_FFN_NORM, QM_W_GATE_UP, QM_W_GATE_UP_BIAS);
-        append(f, m, QM_OP_FFN_DOWN, l, QM_W_COUNT, QM_W_DOWN, QM_W_DOWN_BIAS);
+    int n;
+    const struct qm_layer_op *ops = qm_layer_ops(layer, &n);
+    for (int i = 0; i < n; i++) {
+        struct qm_op *op = append(f, m, ops[i].kind, l, ops[i].norm, ops[i].matrix, ops[i].bias);
+        if (op->kind != QM_OP_ATTENTION)
+            continue;
+        op->q_norm = weight_index(m, l, QM_W_Q_NORM);
+        op->k_norm = weight_index(m, l, QM_W_K_NORM);
+        op->sinks = weight_index(m, l, QM_W_SINKS);
+        op->window = layer->window;
+        op->state = f->n_states;
+        f->states[f->n_states++] = (struct qm_state_part){
+            .layer = l, .kv_heads = c->kv_heads, .head_dim = c->head_dim, .window = layer->window};
     }
 }
 
 int qm_forward_build(const struct qm_model *m, struct qm_forward *out, struct qm_error *err) {
-    enum { OPS_PER_LAYER = 6 };
     size_t layers = (size_t)m->config.layers;
     *out = (struct qm_forward){0};
-    out->ops = calloc(layers * OPS_PER_LAYER + 2, sizeof *out->ops);
+    out->ops = calloc(layers * QM_LAYER_OPS + 2, sizeof *out->ops);
     out->states = calloc(layers ? layers : 1, sizeof *out->states);
     if (!out->ops || !out->states) {
         qm_forward_free(out);
-        return qm_fail_memory(err, layers * OPS_PER_LAYER * sizeof *out->ops, "the forward pass");
+        return qm_fail_memory(err, layers * QM_LAYER_OPS * sizeof *out->ops, "the forward pass");
     }
     append(out, m, QM_OP_EMBED, -1, QM_W_COUNT, QM_W_EMBED, QM_W_COUNT);
     for (int l = 0; l < m->config.layers; l++)

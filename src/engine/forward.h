@@ -32,6 +32,16 @@ enum qm_op_kind {
     QM_OP_COUNT
 };
 
+/* What an op of a layer is, by the roles of its weights; QM_W_COUNT: none. */
+struct qm_layer_op {
+    enum qm_op_kind kind;
+    enum qm_role norm, matrix, bias;
+};
+enum { QM_LAYER_OPS = 6 };
+/* The ops of a layer in the order in which they are computed, n of them, at most QM_LAYER_OPS: the order of a layer is
+ * written there alone. Memory, units and times walk it. */
+const struct qm_layer_op *qm_layer_ops(const struct qm_layer_config *layer, int *n);
+
 /* Weights by index into qm_model.weights; -1 where the op has none. */
 struct qm_op {
     enum qm_op_kind kind;

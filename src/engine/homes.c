@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "base/size.h"
-#include "engine/packed.h"
+#include "engine/nodes.h"
 
 /* Left to others, on the machine and on each node: page tables, buffers, what is allocated meanwhile. */
 enum { NODE_RESERVE_BYTES = 128 << 20 };
@@ -73,10 +73,9 @@ uint64_t qm_homes_available(const struct qm_team *team) {
 /* Keys and values by equal parts, activations by threads. */
 static uint64_t needed(const struct qm_model *m, const struct qm_workload *w, const struct qm_memory_table *table,
                        const struct qm_team *team, int node) {
-    int64_t begin, end;
-    qm_team_node_part(team, w->threads, node, &begin, &end);
-    return qm_packed_node_bytes(m, team, node) + table->kv / (uint64_t)qm_team_nodes(team) +
-           table->scratch / (uint64_t)w->threads * (uint64_t)(end - begin);
+    const struct qm_node_share share = qm_node_share_in(team, node);
+    return qm_node_all_weights(m, &share) + table->kv / (uint64_t)share.nodes +
+           table->scratch / (uint64_t)w->threads * (uint64_t)share.threads;
 }
 
 int qm_homes_plan(const struct qm_model *m, const struct qm_workload *w, const struct qm_memory_table *table,

@@ -2,8 +2,17 @@
 #include "engine/nodes.h"
 
 #include "engine/units.h"
+#include "numa/team.h"
 
 enum { SMALL_PAGE = 4096, LARGE_PAGE = 2 << 20 };
+
+struct qm_node_share qm_node_share_in(const struct qm_team *team, int node) {
+    struct qm_node_share s = {.node = node, .nodes = qm_team_nodes(team), .all = qm_team_threads(team)};
+    int64_t end;
+    qm_team_node_part(team, s.all, node, &s.first, &end);
+    s.threads = end - s.first;
+    return s;
+}
 
 struct qm_node_share qm_node_share_of(const struct qm_workload *w, int node) {
     int64_t nodes = w->nodes > 1 ? w->nodes : 1, first = w->threads * node / nodes;
@@ -27,6 +36,13 @@ uint64_t qm_node_weight_bytes(const struct qm_weight *w, int64_t experts, const 
         return s->node == 0 ? qm_weight_part_bytes(w, experts) : 0;
     qm_node_panels(w, s, &first, &end);
     return (uint64_t)experts * (uint64_t)(end - first) * qm_plan_panel_bytes(qm_packed_type(w), w->k);
+}
+
+uint64_t qm_node_all_weights(const struct qm_model *m, const struct qm_node_share *s) {
+    uint64_t total = 0;
+    for (int64_t i = 0; i < m->n_weights; i++)
+        total += qm_node_weight_bytes(&m->weights[i], m->weights[i].experts, s);
+    return total;
 }
 
 /* What of a weight is on the CPU, as part of its matrix and a number of experts. */
@@ -72,4 +88,19 @@ void qm_node_memory(const struct qm_model *m, const struct qm_workload *w, const
 uint64_t qm_page_slack(uint64_t bytes) {
     uint64_t page = bytes < LARGE_PAGE ? SMALL_PAGE : LARGE_PAGE;
     return (page - bytes % page) % page;
+}
+
+uint64_t qm_slack(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w, int device) {
+    uint64_t slack = 0;
+    for (int node = 0; device == QM_DEVICE_CPU && (node == 0 || node < w->nodes); node++) {
+        struct qm_node_memory on;
+        qm_node_memory(m, w, p, node, &on);
+        slack += on.slack;
+    }
+    if (device == QM_DEVICE_CPU)
+        return slack;
+    struct qm_device_memory on;
+    qm_placement_memory(p, m, w, device, &on);
+    return qm_page_slack(on.weights) + qm_page_slack(on.kv) + qm_page_slack(on.activations) +
+           qm_page_slack(on.workspace);
 }

@@ -7,11 +7,15 @@
 
 #include "engine/placement.h"
 
+struct qm_team;
+
 /* One node of a team: its threads [first, first + threads) of all. */
 struct qm_node_share {
     int node, nodes;
     int64_t first, threads, all;
 };
+/* A node of a team as it runs. */
+struct qm_node_share qm_node_share_in(const struct qm_team *team, int node);
 /* Node `node` of w->nodes (0 counts as 1), on which w->threads are spread evenly. */
 struct qm_node_share qm_node_share_of(const struct qm_workload *w, int node);
 
@@ -19,6 +23,9 @@ struct qm_node_share qm_node_share_of(const struct qm_workload *w, int node);
 void qm_node_panels(const struct qm_weight *w, const struct qm_node_share *s, int64_t *first, int64_t *end);
 /* Bytes of so many of the weight's experts on the node (1: of a dense one); vectors are on the first node. */
 uint64_t qm_node_weight_bytes(const struct qm_weight *w, int64_t experts, const struct qm_node_share *s);
+
+/* The same of all of a model's weights. */
+uint64_t qm_node_all_weights(const struct qm_model *m, const struct qm_node_share *s);
 
 /* One node's allocations: of everything, or of what a placement leaves on the CPU. */
 struct qm_node_memory {
@@ -32,5 +39,7 @@ void qm_node_memory(const struct qm_model *m, const struct qm_workload *w, const
 
 /* What whole pages add to an allocation: of 2 MiB, or of 4 KiB where it is smaller than 2 MiB. */
 uint64_t qm_page_slack(uint64_t bytes);
+/* What they add to all that a placement puts on a device: on the CPU, of every node. */
+uint64_t qm_slack(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w, int device);
 
 #endif

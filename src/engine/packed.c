@@ -415,17 +415,9 @@ static int64_t panels_of(const struct qm_weight *w) {
     return w->vector ? 0 : (w->n + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS;
 }
 
-static struct qm_node_share share_of(const struct qm_team *team, int node) {
-    struct qm_node_share s = {.node = node, .nodes = qm_team_nodes(team), .all = qm_team_threads(team)};
-    int64_t end;
-    qm_team_node_part(team, s.all, node, &s.first, &end);
-    s.threads = end - s.first;
-    return s;
-}
-
 /* Which panels of a matrix are a node's. */
 static struct qm_packed_range range_of(const struct qm_weight *w, const struct qm_team *team, int node) {
-    struct qm_node_share s = share_of(team, node);
+    struct qm_node_share s = qm_node_share_in(team, node);
     struct qm_packed_range r = {0};
     qm_node_panels(w, &s, &r.first, &r.end);
     r.expert_stride = (uint64_t)(r.end - r.first) * (w->vector ? 0 : qm_plan_panel_bytes(qm_packed_type(w), w->k));
@@ -433,15 +425,8 @@ static struct qm_packed_range range_of(const struct qm_weight *w, const struct q
 }
 
 static uint64_t bytes_on(const struct qm_weight *w, const struct qm_team *team, int node) {
-    struct qm_node_share s = share_of(team, node);
+    struct qm_node_share s = qm_node_share_in(team, node);
     return qm_node_weight_bytes(w, w->experts, &s);
-}
-
-uint64_t qm_packed_node_bytes(const struct qm_model *m, const struct qm_team *team, int node) {
-    uint64_t total = 0;
-    for (int64_t i = 0; i < m->n_weights; i++)
-        total += bytes_on(&m->weights[i], team, node);
-    return total;
 }
 
 static void describe(const struct qm_weight *w, struct qm_packed_weight *to, struct qm_packed_range *ranges) {
@@ -458,7 +443,8 @@ static int layout(const struct qm_model *m, const struct qm_team *team, const st
     for (int64_t i = 0; i < m->n_weights; i++)
         describe(&m->weights[i], &out->weights[i], out->ranges + i * out->nodes);
     for (int node = 0; !rc && node < out->nodes; node++) {
-        uint64_t total = qm_packed_node_bytes(m, team, node);
+        const struct qm_node_share share = qm_node_share_in(team, node);
+        uint64_t total = qm_node_all_weights(m, &share);
         if (total)
             rc = qm_memory_alloc_on(total, homes[node], "weights", &out->memory[node], err);
         uint8_t *at = out->memory[node].data;

@@ -23,9 +23,6 @@ struct qm_packed {
     int nodes;
 };
 
-/* Bytes that a node of the team will have. */
-uint64_t qm_packed_node_bytes(const struct qm_model *m, const struct qm_team *team, int node);
-
 struct qm_packed_setup {
     const struct qm_model *model;
     const struct qm_kernels *kernels;

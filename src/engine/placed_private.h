@@ -2,6 +2,7 @@
 #ifndef QM_ENGINE_PLACED_PRIVATE_H
 #define QM_ENGINE_PLACED_PRIVATE_H
 
+#include "engine/kv.h"
 #include "engine/placed.h"
 #include "numa/memory.h"
 

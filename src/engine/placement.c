@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/nodes.h"
 #include "engine/units.h"
 
 _Static_assert(QM_FFN_UNIT % QM_PANEL_ROWS == 0 && QM_FFN_UNIT % QM_MXFP4_VALUES == 0, "whole panels, even cuts of k");
@@ -219,20 +218,4 @@ void qm_placement_memory(const struct qm_placement *p, const struct qm_model *m,
     out->maps =
         device == QM_DEVICE_CPU && w->map_tokens ? qm_attention_map_bytes(&m->config, w->chunk, w->map_tokens) : 0;
     out->total = out->weights + out->kv + out->activations + out->workspace + out->maps;
-}
-
-uint64_t qm_placement_slack(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
-                            int device) {
-    uint64_t slack = 0;
-    for (int node = 0; device == QM_DEVICE_CPU && (node == 0 || node < w->nodes); node++) {
-        struct qm_node_memory on;
-        qm_node_memory(m, w, p, node, &on);
-        slack += on.slack;
-    }
-    if (device == QM_DEVICE_CPU)
-        return slack;
-    struct qm_device_memory on;
-    qm_placement_memory(p, m, w, device, &on);
-    return qm_page_slack(on.weights) + qm_page_slack(on.kv) + qm_page_slack(on.activations) +
-           qm_page_slack(on.workspace);
 }

@@ -85,8 +85,5 @@ uint64_t qm_placement_logit_bytes(const struct qm_placement *p, const struct qm_
 /* A device without any unit takes nothing. */
 void qm_placement_memory(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
                          int device, struct qm_device_memory *out);
-/* What whole pages add to weights, keys and values, activations and workspace, on each node of the CPU (nodes.h). */
-uint64_t qm_placement_slack(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
-                            int device);
 
 #endif

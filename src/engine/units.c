@@ -7,18 +7,29 @@ const char *qm_unit_name(enum qm_unit_kind k) {
     return names[k];
 }
 
-enum qm_unit_kind qm_unit_of(const struct qm_model *m, const struct qm_weight *w) {
-    switch (w->role) {
-    case QM_W_EMBED: return QM_UNIT_EMBED;
-    case QM_W_FINAL_NORM:
-    case QM_W_HEAD: return QM_UNIT_HEAD;
-    case QM_W_FFN_NORM: return m->config.layer[w->layer].moe ? QM_UNIT_ATTENTION : QM_UNIT_FFN;
-    case QM_W_GATE_UP:
-    case QM_W_GATE_UP_BIAS:
-    case QM_W_DOWN:
-    case QM_W_DOWN_BIAS: return m->config.layer[w->layer].moe ? QM_UNIT_EXPERT : QM_UNIT_FFN;
+enum qm_unit_kind qm_unit_of_op(enum qm_op_kind k) {
+    switch (k) {
+    case QM_OP_EMBED: return QM_UNIT_EMBED;
+    case QM_OP_FFN_UP:
+    case QM_OP_FFN_DOWN: return QM_UNIT_FFN;
+    case QM_OP_MOE_UP:
+    case QM_OP_MOE_DOWN: return QM_UNIT_EXPERT;
+    case QM_OP_HEAD: return QM_UNIT_HEAD;
     default: return QM_UNIT_ATTENTION;
     }
+}
+
+enum qm_unit_kind qm_unit_of(const struct qm_model *m, const struct qm_weight *w) {
+    if (w->role == QM_W_EMBED)
+        return QM_UNIT_EMBED;
+    if (w->role == QM_W_FINAL_NORM || w->role == QM_W_HEAD)
+        return QM_UNIT_HEAD;
+    int n;
+    const struct qm_layer_op *ops = qm_layer_ops(&m->config.layer[w->layer], &n);
+    for (int i = 0; i < n; i++)
+        if (w->role == ops[i].norm || w->role == ops[i].matrix || w->role == ops[i].bias)
+            return qm_unit_of_op(ops[i].kind);
+    return QM_UNIT_ATTENTION; /* what ATTENTION takes beside these */
 }
 
 static uint64_t weight_bytes(const struct qm_model *m, int32_t index, enum qm_unit_kind k, int64_t experts) {

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/work.h"
 #include "planner/calibrate_model.h"
 #include "planner/limits.h"
-#include "planner/work.h"
 
 enum { CONFIG = 1024, FEWEST_LAYERS = 2, MOST_LAYERS = 24 };
 
@@ -39,7 +39,7 @@ static void add_share(struct calibration *c, int point, double rows, double shar
 }
 
 static double region_seconds(const struct calibration *c, int64_t rows) {
-    return (c->setup->profile->region_us + (rows > 4 ? c->setup->profile->barrier_us : 0)) * 1e-6;
+    return (c->setup->profile->region_us + (rows > QM_PRIVATE_ROWS ? c->setup->profile->barrier_us : 0)) * 1e-6;
 }
 
 /* Bytes and multiply-adds (times 2, a row) of the layers' matrices of some roles, one expert of each. */

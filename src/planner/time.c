@@ -3,9 +3,10 @@
 
 #include <math.h>
 
+#include "engine/work.h"
 #include "simd/kernels.h"
 
-enum { ATTENTION_REGIONS = 3, FFN_REGIONS = 2, SAMPLES = 16 };
+enum { SAMPLES = 16 };
 
 /* One step being timed. */
 struct step {
@@ -77,15 +78,9 @@ static double product(const struct step *s, int device, enum qm_kernel_class k, 
 }
 
 static double cpu_regions(const struct step *s, int n) {
-    double time = n * (s->t->speed->region_us + (s->rows > 4 ? s->t->speed->barrier_us : 0)) * 1e-6;
+    double time = n * (s->t->speed->region_us + (s->rows > QM_PRIVATE_ROWS ? s->t->speed->barrier_us : 0)) * 1e-6;
     s->out->regions += time;
     return time;
-}
-
-/* Keys that the tokens [position, position + n) see, their own included. */
-static double keys_seen(double position, double n, double window) {
-    double growing = window > 0 ? min2(max2(window - position, 0), n) : n;
-    return growing * position + growing * (growing + 1) / 2 + (n - growing) * window;
 }
 
 /* Scores, softmax and values of one layer. */
@@ -95,7 +90,7 @@ static double attention_op(const struct step *s, int device, int64_t l) {
     enum qm_dtype type = s->t->workload.kv_type;
     double group = (double)(c->heads / c->kv_heads), n = (double)s->n, hd = (double)c->head_dim;
     double block = min2(max2(1, floor(QM_QUERY_ROWS / group)), n), passes = ceil(n / block);
-    double keys = keys_seen((double)s->position, n, (double)c->layer[l].window) / n + (block - 1) / 2;
+    double keys = qm_work_keys(s->position, s->n, c->layer[l].window) / n + (block - 1) / 2;
     keys += QM_KV_PAGE_TOKENS / 2.0; /* pages are computed whole */
     double key_bytes =
         (double)(qm_kv_key_bytes(type, c->head_dim) + qm_kv_value_bytes(type, c->head_dim)) / QM_KV_PAGE_TOKENS;
@@ -137,35 +132,67 @@ static double route(const struct step *s, int device, int64_t l) {
     return time;
 }
 
-static double attention_unit(const struct step *s, int device, int64_t l) {
-    double time = product(s, device, QM_KERNEL_DENSE, weight(s, l, QM_W_QKV), 1, s->rows);
-    time += attention_op(s, device, l);
-    time += product(s, device, QM_KERNEL_DENSE, weight(s, l, QM_W_O), 1, s->rows);
-    time += route(s, device, l);
-    if (device == QM_DEVICE_CPU)
-        time += cpu_regions(s, ATTENTION_REGIONS + s->t->model->config.layer[l].moe);
+/* What of a unit is computed: `columns` of the intermediate values of a dense FFN; `experts` experts, of which each has
+ * `rows` rows. */
+struct part {
+    int64_t columns;
+    double experts, rows;
+};
+
+static double layer_op(const struct step *s, int device, int64_t l, const struct qm_layer_op *op,
+                       const struct part *part) {
+    if (op->kind == QM_OP_ATTENTION)
+        return attention_op(s, device, l);
+    if (op->kind == QM_OP_ROUTE)
+        return route(s, device, l);
+    const struct qm_weight *w = weight(s, l, op->matrix);
+    if (op->kind == QM_OP_MOE_UP || op->kind == QM_OP_MOE_DOWN)
+        return product(s, device, QM_KERNEL_EXPERTS, w, part->experts, part->rows);
+    struct qm_weight cut;
+    if (part->columns < s->t->model->config.ffn && (op->kind == QM_OP_FFN_UP || op->kind == QM_OP_FFN_DOWN)) {
+        cut = *w;
+        *(op->kind == QM_OP_FFN_UP ? &cut.n : &cut.k) = op->kind == QM_OP_FFN_UP ? 2 * part->columns : part->columns;
+        w = &cut;
+    }
+    return product(s, device, QM_KERNEL_DENSE, w, 1, s->rows);
+}
+
+/* The ops of a layer that are this unit's, one after the other; *ops: how many. */
+static double unit_ops(const struct step *s, int device, enum qm_unit_kind unit, int64_t l, const struct part *part,
+                       int *ops) {
+    int n;
+    const struct qm_layer_op *op = qm_layer_ops(&s->t->model->config.layer[l], &n);
+    double time = 0;
+    *ops = 0;
+    for (int i = 0; i < n; i++)
+        if (qm_unit_of_op(op[i].kind) == unit) {
+            time += layer_op(s, device, l, &op[i], part);
+            ++*ops;
+        }
     return time;
+}
+
+/* The same with what entering and leaving costs on the CPU: each op is one region. */
+static double unit_time(const struct step *s, int device, enum qm_unit_kind unit, int64_t l, const struct part *part) {
+    int ops;
+    double time = unit_ops(s, device, unit, l, part, &ops);
+    return device == QM_DEVICE_CPU ? time + cpu_regions(s, ops) : time;
+}
+
+static double attention_unit(const struct step *s, int device, int64_t l) {
+    return unit_time(s, device, QM_UNIT_ATTENTION, l, &(struct part){0});
 }
 
 /* `columns` of the intermediate values. */
 static double ffn_unit(const struct step *s, int device, int64_t l, int64_t columns) {
-    struct qm_weight up = *weight(s, l, QM_W_GATE_UP), down = *weight(s, l, QM_W_DOWN);
-    if (columns < s->t->model->config.ffn) {
-        up.n = 2 * columns;
-        down.k = columns;
-    }
-    double time = product(s, device, QM_KERNEL_DENSE, &up, 1, s->rows);
-    time += product(s, device, QM_KERNEL_DENSE, &down, 1, s->rows);
-    return device == QM_DEVICE_CPU ? time + cpu_regions(s, FFN_REGIONS) : time;
+    return unit_time(s, device, QM_UNIT_FFN, l, &(struct part){.columns = columns});
 }
 
 /* `touched` experts of a layer with so many rows in all. */
 static double experts_time(const struct step *s, int device, int64_t l, double touched, double rows) {
     if (touched <= 0)
         return 0;
-    double time = product(s, device, QM_KERNEL_EXPERTS, weight(s, l, QM_W_GATE_UP), touched, rows / touched);
-    time += product(s, device, QM_KERNEL_EXPERTS, weight(s, l, QM_W_DOWN), touched, rows / touched);
-    return device == QM_DEVICE_CPU ? time + cpu_regions(s, FFN_REGIONS) : time;
+    return unit_time(s, device, QM_UNIT_EXPERT, l, &(struct part){.experts = touched, .rows = rows / touched});
 }
 
 static double head_unit(const struct step *s, int device) {
@@ -343,18 +370,31 @@ static void walk_experts(struct step *s, int64_t l, int where) {
     at_once(s, where, busy, min2(1, s->rows * (double)c->experts_per_token), &before);
 }
 
+static void walk_unit(struct step *s, enum qm_unit_kind unit, int64_t l, int *where) {
+    if (unit == QM_UNIT_ATTENTION)
+        walk_attention(s, l, where);
+    else if (unit == QM_UNIT_EXPERT)
+        walk_experts(s, l, *where);
+    else
+        walk_ffn(s, l, where);
+}
+
+/* Unit by unit, in the order of the layer's ops. */
+static void walk_layer(struct step *s, int64_t l, int *where) {
+    int n;
+    const struct qm_layer_op *op = qm_layer_ops(&s->t->model->config.layer[l], &n);
+    for (int i = 0; i < n; i++)
+        if (i == 0 || qm_unit_of_op(op[i].kind) != qm_unit_of_op(op[i - 1].kind))
+            walk_unit(s, qm_unit_of_op(op[i].kind), l, where);
+}
+
 static void walk(struct step *s) {
     const struct qm_time_setup *t = s->t;
     const struct qm_config *c = &t->model->config;
     int where = QM_DEVICE_CPU;
     spend(s, QM_DEVICE_CPU, embedding(s));
-    for (int64_t l = 0; l < c->layers; l++) {
-        walk_attention(s, l, &where);
-        if (c->layer[l].moe)
-            walk_experts(s, l, where);
-        else
-            walk_ffn(s, l, &where);
-    }
+    for (int64_t l = 0; l < c->layers; l++)
+        walk_layer(s, l, &where);
     if (s->n_logits) {
         move(s, &where, t->placement->head);
         spend(s, where, head_unit(s, where));
@@ -440,8 +480,8 @@ double qm_time_unit(const struct qm_time_setup *t, enum qm_unit_kind k, int64_t 
         double touched = 1 - pow(1 - p, s.rows), rows = p * s.rows;
         if (touched <= 0)
             return 0;
-        double time = product(&s, device, QM_KERNEL_EXPERTS, weight(&s, l, QM_W_GATE_UP), touched, rows / touched);
-        return time + product(&s, device, QM_KERNEL_EXPERTS, weight(&s, l, QM_W_DOWN), touched, rows / touched);
+        int ops;
+        return unit_ops(&s, device, k, l, &(struct part){.experts = touched, .rows = rows / touched}, &ops);
     }
     case QM_UNIT_HEAD: return head_unit(&s, device);
     default: return 0;

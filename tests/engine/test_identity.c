@@ -13,6 +13,7 @@
 
 #include "engine/report.h"
 #include "engine/sequence.h"
+#include "numa/team.h"
 #include "tests/support/reference.h"
 #include "tests/support/run_model.h"
 #include "tests/support/support.h"

@@ -81,7 +81,8 @@ static void weights_are_the_arena(const struct qm_model *m) {
     assert_int_equal(qm_packed_open(&setup, &packed, &err), QM_OK);
     sum_units(m, &workloads[0], &weights, &kv);
     assert_int_equal(packed.memory[0].bytes, weights);
-    assert_int_equal(qm_packed_node_bytes(m, team, 0), weights);
+    const struct qm_node_share share = qm_node_share_in(team, 0);
+    assert_int_equal(qm_node_all_weights(m, &share), weights);
     qm_packed_free(&packed);
     qm_team_destroy(team);
 }
@@ -191,7 +192,7 @@ static void nodes_are_the_arenas(const struct qm_model *m) {
             assert_int_equal(sum.weights, cpu_memory.weights);
             assert_int_equal(sum.kv, cpu_memory.kv);
             assert_int_equal(sum.activations, cpu_memory.activations);
-            assert_int_equal(qm_placement_slack(&p, m, &w, QM_DEVICE_CPU), slack);
+            assert_int_equal(qm_slack(&p, m, &w, QM_DEVICE_CPU), slack);
             for (int64_t l = 0; l < p.layers; l++) { /* what a placement takes away is gone from the nodes too */
                 p.layer[l].attention = 1;
                 if (m->config.layer[l].moe)

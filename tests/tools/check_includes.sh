@@ -48,7 +48,7 @@ BEGIN {
     may["app"] = "base text model engine planner session protocol batch report app simd numa offload"
     may["simd"] = "base simd"
     may["numa"] = "base numa"
-    may["offload"] = "base model numa offload src/engine/device.h src/engine/batch.h src/engine/cpu/cpu.h src/engine/units.h"
+    may["offload"] = "base model numa offload src/engine/device.h src/engine/batch.h src/engine/cpu/cpu.h src/engine/kv.h src/engine/units.h"
 }
 {
     n++

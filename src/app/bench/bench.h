@@ -19,9 +19,9 @@
 #include "engine/engine.h"
 #include "engine/profile.h"
 #include "engine/quiet.h"
+#include "engine/work.h"
 #include "numa/memory.h"
 #include "planner/limits.h"
-#include "planner/work.h"
 
 enum { QM_BENCH_LIST = 64, QM_BENCH_REPETITIONS = 1000 };
 

@@ -4,9 +4,9 @@
 
 #include "app/compare/run.h"
 #include "base/hash.h"
+#include "engine/work.h"
 #include "numa/topology.h"
 #include "planner/limits.h"
-#include "planner/work.h"
 
 /* One configuration at work. */
 struct qm_compare_lane {

@@ -11,10 +11,10 @@
 #include "app/weights_known.h"
 #include "engine/report.h"
 #include "engine/sequence.h"
+#include "engine/work.h"
 #include "numa/machine.h"
 #include "numa/memory.h"
 #include "planner/limits.h"
-#include "planner/work.h"
 #include "session/feed.h"
 
 enum { QUIET_STEPS = 1000 };

@@ -4,6 +4,7 @@
 
 #include "app/plan/plan.h"
 #include "base/size.h"
+#include "engine/nodes.h"
 #include "engine/units.h"
 
 const char *qm_plan_device_name(const struct qm_speed *s, int device) {
@@ -284,7 +285,7 @@ static int place(const struct qm_plan_ask *ask, struct qm_plan_answer *a, struct
 
 static void take_memory(struct qm_plan_answer *a, int device) {
     qm_placement_memory(&a->placement, a->model, &a->workload, device, &a->memory[device]);
-    a->slack[device] = qm_placement_slack(&a->placement, a->model, &a->workload, device);
+    a->slack[device] = qm_slack(&a->placement, a->model, &a->workload, device);
 }
 
 int qm_plan_check(const struct qm_plan_ask *ask, const struct qm_model *m, struct qm_error *err) {

@@ -4,6 +4,7 @@
 #define QM_ENGINE_CPU_CPU_PRIVATE_H
 
 #include "engine/cpu/cpu.h"
+#include "engine/kv.h"
 #include "engine/packed.h"
 #include "numa/team.h"
 #include "simd/kernels.h"

@@ -11,7 +11,10 @@
 #include <unistd.h>
 
 #include "engine/cpu/cpu.h"
+#include "engine/kv.h"
 #include "engine/units.h"
+#include "numa/memory.h"
+#include "numa/team.h"
 #include "tests/support/reference.h"
 #include "tests/support/run_model.h"
 #include "tests/support/support.h"

@@ -1,5 +1,5 @@
 /* Counting the work of a step. Where in the flow: beside memory.c, for bench and for the planner. */
-#include "planner/work.h"
+#include "engine/work.h"
 
 #include <math.h>
 
@@ -28,9 +28,7 @@ static void add_weight(const struct qm_config *c, const struct qm_weight *w, int
             2 * rows * (double)w->k * (double)(head ? n_logits : tokens) * (double)(routed ? c->experts_per_token : 1);
 }
 
-/* The keys that tokens [position, position + n) see, their own included: each sees all before it, at most
- * `window`. */
-static double keys_seen(int64_t position, int64_t n, int64_t window) {
+double qm_work_keys(int64_t position, int64_t n, int64_t window) {
     int64_t growing = n;
     if (window) {
         growing = window - position;
@@ -50,6 +48,6 @@ void qm_work_add_step(const struct qm_model *m, enum qm_dtype kv_type, int64_t s
     for (int64_t l = 0; l < c->layers; l++) {
         int64_t window = c->layer[l].window, before = window && window < position ? window : position;
         work->kv_bytes += token * (double)before * (double)sequences;
-        work->flops += 4 * (double)(c->heads * c->head_dim) * keys_seen(position, n, window) * (double)sequences;
+        work->flops += 4 * (double)(c->heads * c->head_dim) * qm_work_keys(position, n, window) * (double)sequences;
     }
 }
