@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/size.h"
+#include "engine/fit.h"
 #include "engine/nodes.h"
 
 /* Left to others, on the machine and on each node: page tables, buffers, what is allocated meanwhile. */
@@ -36,26 +37,17 @@ int qm_homes_fit(const struct qm_model *m, int64_t asked, uint64_t most, struct 
         return rc;
     available += qm_memory_reserved();
     available = available < most ? available : most;
-    available = available > QM_MEMORY_RESERVE ? available - QM_MEMORY_RESERVE : 0;
+    available = qm_fit_usable(available);
     w->context = asked ? asked : m->config.usual_positions;
     qm_memory_estimate(m, w, t);
     if (t->total <= available)
         return QM_OK;
     if (asked)
         return refuse_memory(m, w, t, available, err);
-    int64_t low = 0, high = w->context / QM_CONTEXT_STEP; /* in steps: low fits or is 0, high does not */
-    while (high - low > 1) {
-        int64_t middle = low + (high - low) / 2;
-        w->context = middle * QM_CONTEXT_STEP;
-        qm_memory_estimate(m, w, t);
-        if (t->total <= available)
-            low = middle;
-        else
-            high = middle;
-    }
-    w->context = low ? low * QM_CONTEXT_STEP : QM_CONTEXT_STEP;
+    int64_t fits = qm_fit_context(m, w, available);
+    w->context = fits ? fits : QM_CONTEXT_STEP;
     qm_memory_estimate(m, w, t);
-    return low ? QM_OK : refuse_memory(m, w, t, available, err);
+    return fits ? QM_OK : refuse_memory(m, w, t, available, err);
 }
 
 uint64_t qm_homes_available(const struct qm_team *team) {

@@ -4,6 +4,7 @@
 
 #include "app/plan/plan.h"
 #include "base/size.h"
+#include "engine/fit.h"
 #include "engine/nodes.h"
 #include "engine/units.h"
 
@@ -34,15 +35,8 @@ static struct qm_workload make_workload(const struct qm_plan_ask *ask, const str
 
 /* The largest context, in steps, that fits; 0: none. */
 static int64_t largest_context(const struct qm_plan_ask *ask, const struct qm_model *m, uint64_t available) {
-    int64_t low = 0, high = m->config.usual_positions / QM_CONTEXT_STEP + 1;
-    while (high - low > 1) {
-        int64_t middle = low + (high - low) / 2;
-        struct qm_workload w = make_workload(ask, &m->config, middle * QM_CONTEXT_STEP);
-        struct qm_memory_table t;
-        qm_memory_estimate(m, &w, &t);
-        *(t.total <= available ? &low : &high) = middle;
-    }
-    return low * QM_CONTEXT_STEP;
+    struct qm_workload w = make_workload(ask, &m->config, 0);
+    return qm_fit_context(m, &w, available);
 }
 
 static int refuse(const struct qm_plan_ask *ask, const struct qm_model *m, const struct qm_workload *w,
@@ -224,7 +218,7 @@ int qm_plan_bounds(const struct qm_step_time *t, struct qm_plan_bound out[QM_PLA
 /* The devices that may be used, and their bytes. */
 static uint64_t budgets(const struct qm_plan_ask *ask, struct qm_plan_answer *a) {
     uint64_t memory = ask->ram ? ask->ram : ask->speed->memory, devices = 0;
-    a->available[QM_DEVICE_CPU] = memory > QM_MEMORY_RESERVE ? memory - QM_MEMORY_RESERVE : 0;
+    a->available[QM_DEVICE_CPU] = qm_fit_usable(memory);
     for (int d = 1; d <= ask->speed->devices; d++) {
         uint64_t has = ask->speed->device[d - 1].memory;
         a->available[d] = ask->on_cpu ? 0 : ask->vram && ask->vram < has ? ask->vram : has;
