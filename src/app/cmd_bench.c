@@ -38,6 +38,16 @@ struct bench {
     struct qm_predictor *predictor; /* NULL where this machine's profile is not kept */
 };
 
+static int parse_format(const char *name, enum qm_row_format *out, struct qm_error *err) {
+    static const char *const names[] = {"md", "csv", "json", "jsonl", "html"};
+    for (int i = 0; i < (int)(sizeof names / sizeof *names); i++)
+        if (!strcmp(name, names[i])) {
+            *out = (enum qm_row_format)i;
+            return QM_OK;
+        }
+    return qm_fail(err, QM_USAGE, "-o: expected md, csv, json, jsonl or html, found \"%s\"", name);
+}
+
 static int read_list(const struct qm_args *args, enum qm_option option, const char *absent, int64_t min, int64_t max,
                      struct qm_bench_list *out, struct qm_error *err) {
     char name[40];
@@ -92,7 +102,7 @@ static int decode(const struct qm_args *args, struct bench_options *o, struct qm
     if (!rc && all_zero(&o->plan.prompt) && all_zero(&o->plan.gen) && !o->kernels)
         rc = qm_fail(err, QM_USAGE, "bench: nothing to measure: -p and -n are 0");
     if (!rc)
-        rc = qm_row_format_parse(qm_args_text(args, QM_OPT_OUTPUT_FORMAT, "md"), &o->format, err);
+        rc = parse_format(qm_args_text(args, QM_OPT_OUTPUT_FORMAT, "md"), &o->format, err);
     if (!rc && o->shape && named && !o->kernels)
         rc = qm_fail(err, QM_USAGE, "bench: either a model (%s) or --random %s", o->model.name, o->shape);
     return rc;
@@ -202,7 +212,7 @@ static int print_build(struct bench *b, bool kernels, struct qm_error *err) {
 static int measure(struct bench *b, bool kernels, struct qm_error *err) {
     qm_bench_columns_for(&b->subject, b->predictor != NULL, b->columns);
     const struct qm_column *columns = kernels ? qm_bench_kernel_columns : b->columns;
-    int rc = qm_rows_open(&b->rows, b->rows.format, columns, err);
+    int rc = qm_rows_open(&b->rows, b->rows.format, columns, qm_out_now, err);
     struct qm_bench_run run = {.plan = &b->plan,
                                .subject = &b->subject,
                                .progress = &b->progress,

@@ -85,6 +85,11 @@ int qm_out_flush(struct qm_error *err) {
     return fflush(stdout) == 0 ? QM_OK : failed(err);
 }
 
+int qm_out_now(const void *bytes, size_t n, struct qm_error *err) {
+    int rc = qm_out_write(bytes, n, err);
+    return rc ? rc : qm_out_flush(err);
+}
+
 int qm_out_page(struct qm_page *page) {
     int rc = qm_page_end(page);
     rc = rc ? rc : qm_out_write(page->out.data, page->out.len, page->err);

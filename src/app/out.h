@@ -15,6 +15,8 @@ enum { QM_PIPE_CLOSED = 1000 };
  * '?': an answer must not move the cursor, rename the window or write into the keyboard's queue. Elsewhere bytes are
  * written as they are. */
 int qm_out_write(const void *bytes, size_t n, struct qm_error *err);
+/* The same, handed to the system at once: for results that come now and then. */
+int qm_out_now(const void *bytes, size_t n, struct qm_error *err);
 int qm_out_text(const char *s, struct qm_error *err);
 int qm_out_printf(struct qm_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* An escape sequence of the program's own. */

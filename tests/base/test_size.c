@@ -13,7 +13,8 @@ static void texts(void **state) {
     (void)state;
     char out[32];
     assert_string_equal(qm_size_text(0, out, sizeof out), "0 bytes");
-    assert_string_equal(qm_size_text((1 << 20) - 1, out, sizeof out), "1048575 bytes");
+    assert_string_equal(qm_size_text(1023, out, sizeof out), "1023 bytes");
+    assert_string_equal(qm_size_text(735744, out, sizeof out), "718.5 KiB");
     assert_string_equal(qm_size_text(1 << 20, out, sizeof out), "1.0 MiB");
     assert_string_equal(qm_size_text(3 << 29, out, sizeof out), "1.50 GiB");
     assert_string_equal(qm_size_text(UINT64_MAX, out, sizeof out), "17179869184.00 GiB");

@@ -15,13 +15,13 @@
 #include "app/offload.h"
 #include "app/progress.h"
 #include "app/quiet.h"
-#include "app/rows.h"
 #include "engine/engine.h"
 #include "engine/profile.h"
 #include "engine/quiet.h"
 #include "engine/work.h"
 #include "numa/memory.h"
 #include "planner/limits.h"
+#include "report/rows.h"
 
 enum { QM_BENCH_LIST = 64, QM_BENCH_REPETITIONS = 1000 };
 

@@ -12,6 +12,7 @@
 #include "base/size.h"
 #include "base/words.h"
 #include "report/numbers.h"
+#include "report/rows.h"
 
 enum { NAME = 18 };
 
@@ -315,42 +316,72 @@ int qm_compare_text(const struct qm_compare_report *r, const struct qm_compare_r
     return rc ? rc : print_notes(r, err);
 }
 
-/* A text as CSV has it: in quotes, quotes doubled. */
-static int quoted(const char *s, struct qm_error *err) {
-    int rc = qm_out_text("\"", err);
-    while (*s && !rc) {
-        size_t n = strcspn(s, "\"");
-        rc = qm_out_write(s, n, err);
-        s += n;
-        if (!rc && *s == '"') {
-            rc = qm_out_text("\"\"", err);
-            s++;
-        }
-    }
-    return rc ? rc : qm_out_text("\"", err);
-}
-
-static int csv_number(double x, struct qm_error *err) {
-    return isfinite(x) ? qm_out_printf(err, ",%.9g", x) : qm_out_text(",", err);
+static int csv_number(double x, struct qm_buf *out, struct qm_error *err) {
+    return isfinite(x) ? qm_buf_printf(out, err, ",%.9g", x) : qm_buf_str(out, ",", err);
 }
 
 /* Two fields: "cpu=BYTES;emulated=BYTES" and "0=BYTES;1=BYTES": weights, keys and values by a node's
  * number, -1 where nodes are not told apart. */
-static int csv_memory(const struct qm_compare_config *c, struct qm_error *err) {
+static int csv_memory(const struct qm_compare_config *c, struct qm_buf *out, struct qm_error *err) {
     char text[QM_COMPARE_NODES * 32] = "";
     size_t n = 0;
     for (int m = 0; m < c->n_memory; m++)
         n += (size_t)snprintf(text + n, sizeof text - n, "%s%s=%llu", m ? ";" : "", c->memory[m].device,
                               (unsigned long long)c->memory[m].total);
-    int rc = qm_out_text(",", err);
-    rc = rc ? rc : quoted(text, err);
+    int rc = qm_buf_str(out, ",", err);
+    rc = rc ? rc : qm_csv_text(out, text, err);
     text[0] = 0;
     n = 0;
     for (int k = 0; k < c->n_nodes; k++)
         n += (size_t)snprintf(text + n, sizeof text - n, "%s%d=%llu", k ? ";" : "", c->node[k].number,
                               (unsigned long long)(c->node[k].weights + c->node[k].kv));
-    rc = rc ? rc : qm_out_text(",", err);
-    return rc ? rc : quoted(text, err);
+    rc = rc ? rc : qm_buf_str(out, ",", err);
+    return rc ? rc : qm_csv_text(out, text, err);
+}
+
+static int csv_config(const struct qm_compare_report *r, const struct qm_compare_config *c, struct qm_buf *out,
+                      struct qm_error *err) {
+    const struct qm_agreement *a = &c->agreement;
+    double bytes = 0;
+    for (int m = 0; m < c->n_memory; m++)
+        bytes += (double)c->memory[m].total;
+    const double numbers[] = {c->prefill.measured.median,
+                              c->prefill.measured.low,
+                              c->prefill.measured.high,
+                              c->prefill.predicted,
+                              c->decode.measured.median,
+                              c->decode.measured.low,
+                              c->decode.measured.high,
+                              c->decode.predicted,
+                              c->first.measured.median,
+                              c->first.predicted,
+                              c->gb_s,
+                              c->decode_share,
+                              c->prefill_share,
+                              c->joules_per_token,
+                              c->watts,
+                              c->celsius,
+                              c->fan_rpm,
+                              bytes,
+                              a->compared ? a->first_difference < 0 : NAN,
+                              a->compared && a->first_difference >= 0 ? (double)a->first_difference : NAN,
+                              a->kl_mean,
+                              a->kl_max,
+                              c->job.seconds,
+                              c->job.joules};
+    int rc = qm_csv_text(out, c->name, err);
+    rc = rc ? rc : qm_buf_printf(out, err, ",%d,%d,%d", qm_compare_measured(c), c->emulated, c->threads_used);
+    for (size_t k = 0; k < sizeof numbers / sizeof *numbers && !rc; k++)
+        rc = csv_number(numbers[k], out, err);
+    const char *texts[] = {r->model, r->machine, r->when};
+    for (size_t k = 0; k < 3 && !rc; k++) {
+        rc = qm_buf_str(out, ",", err);
+        rc = rc ? rc : qm_csv_text(out, texts[k], err);
+    }
+    rc = rc ? rc : csv_memory(c, out, err);
+    rc = rc ? rc : qm_buf_str(out, ",", err);
+    rc = rc ? rc : qm_csv_text(out, c->failed, err);
+    return rc ? rc : qm_buf_str(out, "\n", err);
 }
 
 int qm_compare_csv(const struct qm_compare_report *r, struct qm_error *err) {
@@ -360,50 +391,11 @@ int qm_compare_csv(const struct qm_compare_report *r, struct qm_error *err) {
         "prefill_limit_share,joules_per_token,watts,celsius,fan_rpm,memory_bytes,identical,first_difference,kl_mean,"
         "kl_max,job_seconds,job_joules,model,machine,when,memory_devices,memory_nodes,"
         "failed\n";
-    int rc = qm_out_text(names, err);
-    for (int i = 0; i < r->configs && !rc; i++) {
-        const struct qm_compare_config *c = &r->config[i];
-        const struct qm_agreement *a = &c->agreement;
-        double bytes = 0;
-        for (int m = 0; m < c->n_memory; m++)
-            bytes += (double)c->memory[m].total;
-        const double numbers[] = {c->prefill.measured.median,
-                                  c->prefill.measured.low,
-                                  c->prefill.measured.high,
-                                  c->prefill.predicted,
-                                  c->decode.measured.median,
-                                  c->decode.measured.low,
-                                  c->decode.measured.high,
-                                  c->decode.predicted,
-                                  c->first.measured.median,
-                                  c->first.predicted,
-                                  c->gb_s,
-                                  c->decode_share,
-                                  c->prefill_share,
-                                  c->joules_per_token,
-                                  c->watts,
-                                  c->celsius,
-                                  c->fan_rpm,
-                                  bytes,
-                                  a->compared ? a->first_difference < 0 : NAN,
-                                  a->compared && a->first_difference >= 0 ? (double)a->first_difference : NAN,
-                                  a->kl_mean,
-                                  a->kl_max,
-                                  c->job.seconds,
-                                  c->job.joules};
-        rc = quoted(c->name, err);
-        rc = rc ? rc : qm_out_printf(err, ",%d,%d,%d", qm_compare_measured(c), c->emulated, c->threads_used);
-        for (size_t k = 0; k < sizeof numbers / sizeof *numbers && !rc; k++)
-            rc = csv_number(numbers[k], err);
-        const char *texts[] = {r->model, r->machine, r->when};
-        for (size_t k = 0; k < 3 && !rc; k++) {
-            rc = qm_out_text(",", err);
-            rc = rc ? rc : quoted(texts[k], err);
-        }
-        rc = rc ? rc : csv_memory(c, err);
-        rc = rc ? rc : qm_out_text(",", err);
-        rc = rc ? rc : quoted(c->failed, err);
-        rc = rc ? rc : qm_out_text("\n", err);
-    }
+    struct qm_buf out = {0};
+    int rc = qm_buf_str(&out, names, err);
+    for (int i = 0; i < r->configs && !rc; i++)
+        rc = csv_config(r, &r->config[i], &out, err);
+    rc = rc ? rc : qm_out_write(out.data, out.len, err);
+    qm_buf_free(&out);
     return rc;
 }
