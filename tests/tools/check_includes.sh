@@ -4,10 +4,91 @@
 #   check_includes.sh [--self-test] [ROOT]
 # The table is below. A header is public unless it is called internal.h, private.h, *_internal.h or
 # *_private.h, or is in a folder called private: such a one belongs to its own layer. tests/ and bench/ may
-# include anything. "x.h" is looked for beside the file that includes it, then in src/, then in the root.
+# include anything. What is reached through other headers counts too: a file may call only functions of headers that
+# its folder may include. "x.h" is looked for beside the file that includes it, then in src/, then in the root.
 set -u
 
-check() { # check ROOT
+# What each folder may include, itself among it: folders, and headers of others by name.
+export TABLE='
+base: base
+text: base text
+model: base model
+engine: base model engine simd numa
+planner: base model engine planner simd numa
+session: base text model engine session simd
+protocol: base text session protocol
+batch: base text model engine planner session protocol batch numa src/report/numbers.h
+report: base report
+app: base text model engine planner session protocol batch report app simd numa offload
+simd: base simd
+numa: base numa
+offload: base model numa offload src/engine/device.h src/engine/batch.h src/engine/cpu/cpu.h src/engine/forward.h src/engine/kv.h src/engine/memory.h src/engine/units.h
+'
+
+# Names of functions of a header that the folder may not include, though it reaches it through others.
+check_reach() { # check_reach ROOT
+    (
+        cd "$1" || exit 5
+        mapfile -t headers < <(find src simd numa offload -name '*.h' 2>/dev/null | sort)
+        mapfile -t files < <(find src simd numa offload -name '*.[ch]' 2>/dev/null | sort)
+        awk '
+function layer(path,   part) {
+    split(path, part, "/")
+    return part[1] == "src" ? part[2] : part[1]
+}
+function code(line,   at) { # without comments and strings
+    gsub(/"([^"\\]|\\.)*"/, "", line)
+    if (comment) {
+        if (!(at = index(line, "*/"))) return ""
+        line = substr(line, at + 2)
+        comment = 0
+    }
+    while (at = index(line, "/*")) {
+        if (!match(substr(line, at), /\*\//)) { comment = 1; return substr(line, 1, at - 1) }
+        line = substr(line, 1, at - 1) substr(line, at + RSTART + 1)
+    }
+    sub(/\/\/.*/, "", line)
+    return line
+}
+BEGIN {
+    rows = split(ENVIRON["TABLE"], row, "\n")
+    for (i = 1; i <= rows; i++)
+        if (split(row[i], cell, ": ") == 2) may[cell[1]] = " " cell[2] " "
+}
+FNR == 1 { comment = 0; from = layer(FILENAME) }
+{
+    line = code($0)
+    if (!uses) { # a declaration begins in column 0, and its name is what stands before the first parenthesis
+        if (line ~ /^[a-z]/ && match(line, /qm_[a-z0-9_]+\(/) && index(line, "(") == RSTART + RLENGTH - 1)
+            owner[substr(line, RSTART, RLENGTH - 1)] = FILENAME
+        next
+    }
+    while (match(line, /qm_[a-z0-9_]+/)) {
+        name = substr(line, RSTART, RLENGTH)
+        line = substr(line, RSTART + RLENGTH)
+        if (!(name in owner)) continue
+        n++
+        if (!index(may[from], " " layer(owner[name]) " ") && !index(may[from], " " owner[name] " ")) {
+            print FILENAME ":" FNR ": " name " is of " owner[name] ", which " from " may not include"
+            bad++
+        }
+    }
+}
+END {
+    if (bad) { print bad " of " n " uses reach a header that the folder may not include"; exit 1 }
+    print n + 0 " uses of functions follow the rule"
+}' "${headers[@]}" uses=1 "${files[@]}"
+    )
+}
+
+check() { # check ROOT: both
+    local rc=0
+    check_includes "$1" || rc=1
+    check_reach "$1" || rc=1
+    return $rc
+}
+
+check_includes() { # check_includes ROOT
     (
         cd "$1" || exit 5
         find src simd numa offload -name '*.[chS]' -o -name '*.cu' 2>/dev/null | sort |
@@ -36,19 +117,9 @@ function resolve(file, name,   dir) {
 function is_private(path) { return path ~ /(^|\/)private\// || path ~ /(^|\/|_)(internal|private)\.h$/ }
 function complain(text) { print $1 ":" $2 ": " text; bad++ }
 BEGIN {
-    may["base"] = "base"
-    may["text"] = "base text"
-    may["model"] = "base model"
-    may["engine"] = "base model engine simd numa"
-    may["planner"] = "base model engine planner simd numa"
-    may["session"] = "base text model engine session simd"
-    may["protocol"] = "base text session protocol"
-    may["batch"] = "base text model engine planner session protocol batch numa src/report/numbers.h"
-    may["report"] = "base report"
-    may["app"] = "base text model engine planner session protocol batch report app simd numa offload"
-    may["simd"] = "base simd"
-    may["numa"] = "base numa"
-    may["offload"] = "base model numa offload src/engine/device.h src/engine/batch.h src/engine/cpu/cpu.h src/engine/kv.h src/engine/units.h"
+    rows = split(ENVIRON["TABLE"], row, "\n")
+    for (i = 1; i <= rows; i++)
+        if (split(row[i], cell, ": ") == 2) may[cell[1]] = cell[2]
 }
 {
     n++
@@ -83,7 +154,10 @@ self_test() {
         src/engine/private/kv.h src/session/sampler.h src/report/numbers.h src/app/out.h simd/kernels.h simd/tables_internal.h numa/team.h; do
         echo >"$dir/$h"
     done
+    printf '/* int qm_said(int n); of which a text speaks */\nvoid qm_team_run(int n);\n' >"$dir/numa/team.h"
+    printf 'int qm_model_open(\n    const char *name);\n' >"$dir/src/model/model.h"
     printf '#include <stdio.h>\n#include "base/error.h"\n' >"$dir/src/base/good.c"
+    printf '#include "engine/engine.h" /* qm_team_run\nqm_team_run */\n// qm_team_run\nputs("qm_team_run"); qm_model_open(0); qm_said(1);\n' >"$dir/src/session/good.c"
     printf '#include "simd/kernels.h"\n#include "numa/team.h"\n' >"$dir/src/planner/good.c"
     printf '#include "private/kv.h"\n#include "../model/model.h"\n' >"$dir/src/engine/good.c"
     printf '#include "engine/device.h"\n' >"$dir/offload/good.c"
@@ -103,6 +177,9 @@ self_test() {
     printf '#include "numa/team.h"\n' >"$dir/simd/bad.c"
     printf '#include "engine/engine.h"\n' >"$dir/offload/bad.c"
     printf '#include "nowhere.h"\n' >"$dir/numa/bad.c"
+    printf '#include "engine/engine.h"\n/* by the engine */ int n; qm_team_run(n);\n' >"$dir/src/session/reach.c"
+    printf '#include "engine/device.h"\nreturn qm_model_open(0) ? qm_team_run : 0;\n' >"$dir/offload/reach.c"
+    printf '#include "session/sampler.h"\nqm_model_open(0);\n' >"$dir/src/protocol/reach.c"
     said=$(check "$dir") && { echo "self-test: backwards arrows were let through: $said"; failed=1; }
     while read -r want; do
         case $said in
@@ -123,7 +200,10 @@ src/report/bad.c:1: report may not include src/planner/time.h
 simd/bad.c:1: simd may not include numa/team.h
 offload/bad.c:1: offload may not include src/engine/engine.h
 numa/bad.c:1: "nowhere.h" is neither beside the file
-13 of 21 includes break the rule
+13 of 25 includes break the rule
+src/protocol/reach.c:2: qm_model_open is of src/model/model.h, which protocol may not include
+src/session/reach.c:2: qm_team_run is of numa/team.h, which session may not include
+2 of 7 uses reach a header
 WANT
     [ $failed = 0 ] && echo "self-test: every backwards arrow was caught"
     return $failed
