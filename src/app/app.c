@@ -13,6 +13,7 @@
 #include "app/paths.h"
 #include "app/remedy.h"
 #include "app/signals.h"
+#include "base/parse.h"
 
 static int run_help(const struct qm_args *args, struct qm_error *err);
 

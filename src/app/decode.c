@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/parse.h"
 #include "base/size.h"
 
 static const double USUAL_PERCENT = 97, LEAST_PERCENT = 10;

@@ -9,7 +9,6 @@
 #include "app/beside.h"
 #include "app/cache.h"
 #include "app/machine/measuring.h"
-#include "app/options.h"
 #include "base/file.h"
 #include "base/size.h"
 #include "engine/plan_file.h"

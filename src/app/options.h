@@ -258,11 +258,4 @@ const char *qm_args_text(const struct qm_args *a, enum qm_option option, const c
 /* "QUIETMIND_TOP_K" for --top-k. */
 void qm_option_environment(enum qm_option option, char *out, size_t size);
 
-/* The one of n names that is nearest to `word` by edit distance, or NULL where none is near. */
-const char *qm_nearest(const char *word, const char *const *names, size_t n);
-
-/* Strict decimal numbers: nothing before or after, no overflow. false where it is not one. */
-bool qm_parse_int(const char *s, int64_t *out);
-bool qm_parse_real(const char *s, double *out);
-
 #endif

@@ -1,13 +1,12 @@
 /* Sampling: the publisher's settings, then what is said. */
 #include "app/sampling.h"
+#include "base/parse.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-#include "app/options.h"
 
 /* "ID=X" */
 static int parse_bias(const char *text, int64_t vocab, struct qm_logit_bias *out, struct qm_error *err) {

@@ -216,17 +216,6 @@ static void test_environment(void **state) {
     assert_non_null(strstr(err.message, "QUIETMIND_JSON"));
 }
 
-static void test_nearest(void **state) {
-    (void)state;
-    static const char *const names[] = {"run", "chat", "tokenize", "render", "logits"};
-    assert_string_equal(qm_nearest("rnu", names, 5), "run");
-    assert_string_equal(qm_nearest("tokenise", names, 5), "tokenize");
-    assert_string_equal(qm_nearest("tok", names, 5), "tokenize");
-    assert_string_equal(qm_nearest("chta", names, 5), "chat");
-    assert_null(qm_nearest("perplexity", names, 5));
-    assert_null(qm_nearest("", names, 5));
-}
-
 static bool taken_together(enum qm_option a, enum qm_option b) {
     for (size_t i = 0; i < qm_n_commands; i++)
         if (qm_command_takes(qm_commands[i], a) && qm_command_takes(qm_commands[i], b))
@@ -305,11 +294,11 @@ static void words_of_a_command(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_groups),   cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_modes),    cmocka_unit_test(test_values_that_may_be_left_out),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_environment),
-        cmocka_unit_test(test_nearest),  cmocka_unit_test(test_table),
-        cmocka_unit_test(test_defaults), cmocka_unit_test(words_of_a_command),
+        cmocka_unit_test(test_groups),        cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_modes),         cmocka_unit_test(test_values_that_may_be_left_out),
+        cmocka_unit_test(test_refusals),      cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_table),         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(words_of_a_command),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

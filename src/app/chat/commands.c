@@ -9,6 +9,7 @@
 #include "app/chat/chat.h"
 #include "app/generation_report.h"
 #include "app/out.h"
+#include "base/parse.h"
 #include "base/words.h"
 
 struct chat_command {

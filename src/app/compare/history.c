@@ -8,9 +8,9 @@
 
 #include "app/compare/compare.h"
 #include "app/history.h"
-#include "app/options.h"
 #include "app/out.h"
 #include "base/file.h"
+#include "base/parse.h"
 #include "base/path.h"
 
 enum { REPORT_LIMIT = 64 << 20, PATH_ROOM = 4200 };

@@ -7,6 +7,7 @@
 #include "app/offload.h"
 #include "app/predictor.h"
 #include "app/remedy.h"
+#include "base/parse.h"
 #include "base/size.h"
 #include "engine/units.h"
 
