@@ -4,7 +4,7 @@
  * it decodes for the others: per step { float scale[16]; 16 x 16 pairs }. */
 #include "simd/avx512/mxfp4.h"
 #include "simd/avx512bf16/avx512bf16.h"
-#include "simd/tile_tables.h"
+#include "simd/mxfp4_tiles.h"
 
 enum { A_STEP = QM_MXFP4_K * 2, EXPANDED_STEP = 64 + QM_MXFP4_K / 2 * 64, LINE_PAIRS = QM_MXFP4_LINE_K / 2 };
 
@@ -12,7 +12,7 @@ enum { A_STEP = QM_MXFP4_K * 2, EXPANDED_STEP = 64 + QM_MXFP4_K / 2 * 64, LINE_P
 static const int16_t code_values[32] = {QM_E2M1_BF16, QM_E2M1_BF16};
 
 /* A mxfp4_line: adds the products of the four pairs of one line of codes. */
-QM_INLINE void line_sums(struct mxfp4_shape x, struct mxfp4_block o, int line, __m512 sum[][4]) {
+QM_INLINE void line_sums(struct mxfp4_shape x, struct mxfp4_block o, int line, qm_lanes sum[][4]) {
     const int32_t *a = (const int32_t *)o.a;
     const __m512i table = _mm512_loadu_si512(code_values);
     QM_UNROLL
@@ -37,12 +37,6 @@ QM_INLINE void line_sums(struct mxfp4_shape x, struct mxfp4_block o, int line, _
         }
     }
 }
-
-#define TILE(rows, panels, name, taken)                                                                                \
-    QM_TILE(name, rows, panels) {                                                                                      \
-        mxfp4_tile((struct mxfp4_shape){taken, rows, panels, A_STEP, EXPANDED_STEP}, line_sums, a, b, stride, steps,   \
-                   c, ldc, accumulate, along);                                                                         \
-    }
 
 QM_TILES(QM_SHAPES_12_BY_2, fetched, QM_FETCHED)
 QM_TILES(QM_SHAPES_12_BY_2, expanding, QM_EXPANDING)
