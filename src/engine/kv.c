@@ -6,30 +6,35 @@
 #include <string.h>
 
 #include "engine/device.h"
+#include "engine/kv_private.h"
 
 enum { NOISE = 4096 };
 
 /* A group's lists: all pages free, none in a block. */
 static int open_group(struct qm_kv_group *group, int64_t blocks, bool main, struct qm_error *err) {
     size_t pages = (size_t)group->pages, n = (size_t)blocks;
-    group->free_pages = malloc((pages + 1) * sizeof *group->free_pages);
-    group->refs = calloc(pages + 1, sizeof *group->refs);
+    group->count = calloc(1, sizeof *group->count);
+    if (!group->count)
+        return qm_fail_memory(err, sizeof *group->count, "the lists of KV pages");
+    group->count->free_pages = malloc((pages + 1) * sizeof *group->count->free_pages);
+    group->count->refs = calloc(pages + 1, sizeof *group->count->refs);
     if (!main) {
-        group->block_of = malloc((pages + 1) * sizeof *group->block_of);
-        group->page_of = malloc((n + 1) * sizeof *group->page_of);
-        group->next = calloc(pages + 1, sizeof *group->next);
-        group->prev = calloc(pages + 1, sizeof *group->prev);
+        group->count->block_of = malloc((pages + 1) * sizeof *group->count->block_of);
+        group->count->page_of = malloc((n + 1) * sizeof *group->count->page_of);
+        group->count->next = calloc(pages + 1, sizeof *group->count->next);
+        group->count->prev = calloc(pages + 1, sizeof *group->count->prev);
     }
-    if (!group->free_pages || !group->refs ||
-        (!main && (!group->block_of || !group->page_of || !group->next || !group->prev)))
-        return qm_fail_memory(err, (unsigned long long)(5 * pages + n) * sizeof *group->refs, "the lists of KV pages");
+    if (!group->count->free_pages || !group->count->refs ||
+        (!main && (!group->count->block_of || !group->count->page_of || !group->count->next || !group->count->prev)))
+        return qm_fail_memory(err, (unsigned long long)(5 * pages + n) * sizeof *group->count->refs,
+                              "the lists of KV pages");
     for (int64_t i = 0; i < group->pages; i++)
-        group->free_pages[i] = (int32_t)(group->pages - 1 - i);
-    group->n_free = group->pages;
-    group->first = group->last = -1;
+        group->count->free_pages[i] = (int32_t)(group->pages - 1 - i);
+    group->count->n_free = group->pages;
+    group->count->first = group->count->last = -1;
     if (!main) {
-        memset(group->block_of, 0xFF, pages * sizeof *group->block_of);
-        memset(group->page_of, 0xFF, n * sizeof *group->page_of);
+        memset(group->count->block_of, 0xFF, pages * sizeof *group->count->block_of);
+        memset(group->count->page_of, 0xFF, n * sizeof *group->count->page_of);
     }
     return QM_OK;
 }
@@ -121,12 +126,15 @@ int qm_kv_open(const struct qm_config *c, const struct qm_forward *f, const stru
 
 void qm_kv_close(struct qm_kv *kv) {
     for (int g = 0; g < kv->n_groups; g++) {
-        free(kv->groups[g].free_pages);
-        free(kv->groups[g].refs);
-        free(kv->groups[g].block_of);
-        free(kv->groups[g].page_of);
-        free(kv->groups[g].next);
-        free(kv->groups[g].prev);
+        if (!kv->groups[g].count)
+            continue;
+        free(kv->groups[g].count->free_pages);
+        free(kv->groups[g].count->refs);
+        free(kv->groups[g].count->block_of);
+        free(kv->groups[g].count->page_of);
+        free(kv->groups[g].count->next);
+        free(kv->groups[g].count->prev);
+        free(kv->groups[g].count);
     }
     free(kv->groups);
     free(kv->block_refs);
@@ -217,13 +225,17 @@ static void touched(const struct qm_kv_group *group, const struct qm_kv_tables *
         *last = *first + group->held - 1;
 }
 
+int64_t qm_kv_free_pages(const struct qm_kv *kv) {
+    return kv->groups[kv->main].count->n_free;
+}
+
 int64_t qm_kv_missing(const struct qm_kv *kv, const struct qm_kv_tables *t, int64_t n) {
     const struct qm_kv_group *group = &kv->groups[kv->main];
     int64_t first, last, missing = 0;
     touched(group, t, n, &first, &last);
     for (int64_t i = first; i <= last; i++) {
         int32_t entry = t->table[kv->main][i % group->held];
-        missing += entry < 0 || group->refs[entry] > 1;
+        missing += entry < 0 || group->count->refs[entry] > 1;
     }
     return missing;
 }
@@ -232,13 +244,13 @@ int64_t qm_kv_missing(const struct qm_kv *kv, const struct qm_kv_tables *t, int6
 static void reserve_page(struct qm_kv *kv, struct qm_kv_tables *t, int g, int64_t i, bool partly) {
     struct qm_kv_group *group = &kv->groups[g];
     int32_t *entry = &t->table[g][i % group->held], old = *entry;
-    if (old >= 0 && group->refs[old] == 1)
+    if (old >= 0 && group->count->refs[old] == 1)
         return;
     if (old >= 0 && !partly)
         qm_kv_page_drop(kv, g, old, i - group->held);
     int32_t page = qm_kv_page_take(kv, g, i);
     if (page < 0) { /* then every page is some sequence's, and this one shared with a block only */
-        assert(old >= 0 && partly && g != kv->main && group->refs[old] == 2);
+        assert(old >= 0 && partly && g != kv->main && group->count->refs[old] == 2);
         qm_kv_page_strip(kv, g, old);
         return;
     }

@@ -40,16 +40,9 @@ struct qm_device;
 
 struct qm_kv_group {
     int64_t window;
-    int64_t held;  /* pages of one sequence */
-    int64_t pages; /* of all */
-    int32_t *free_pages;
-    int64_t n_free;
-    int32_t *refs; /* [pages] sequences that hold it, and one more where a block does */
-    /* but for the main group: */
-    int32_t *block_of;    /* [pages] the block that holds it; -1: none */
-    int32_t *page_of;     /* [blocks] its page; -1: none */
-    int32_t *next, *prev; /* [pages] among those that only a block holds, in the order in which they may be taken */
-    int32_t first, last;
+    int64_t held;              /* pages of one sequence */
+    int64_t pages;             /* of all */
+    struct qm_kv_count *count; /* who holds which (kv_private.h) */
 };
 
 struct qm_kv {
@@ -84,6 +77,8 @@ void qm_kv_close(struct qm_kv *kv);
 int qm_kv_tables_open(const struct qm_kv *kv, struct qm_kv_tables *out, struct qm_error *err);
 void qm_kv_tables_close(struct qm_kv *kv, struct qm_kv_tables *t);
 
+/* Pages of the main group that nobody holds. */
+int64_t qm_kv_free_pages(const struct qm_kv *kv);
 /* Pages of the main group that positions [t->length, t->length + n) need and t has not got. */
 int64_t qm_kv_missing(const struct qm_kv *kv, const struct qm_kv_tables *t, int64_t n);
 /* Takes the pages that positions [t->length, t->length + n) need, of which the main group has enough. */
@@ -108,16 +103,6 @@ void qm_kv_attach(struct qm_kv *kv, struct qm_kv_tables *t, const int32_t *block
 uint64_t qm_kv_block_bytes(const struct qm_kv *kv);
 void qm_kv_export(const struct qm_kv *kv, int32_t block, void *out);
 int qm_kv_import(struct qm_kv *kv, const void *bytes, int32_t *out, struct qm_error *err);
-
-/* For kv.c and kv_blocks.c. A reference more, or less, to a page by a sequence; slid: the logical page that it was,
- * where it left the window of a sequence that goes on, else -1. */
-void qm_kv_page_hold(struct qm_kv *kv, int g, int32_t page);
-void qm_kv_page_drop(struct qm_kv *kv, int g, int32_t page, int64_t slid);
-/* A free page, or one that only a block holds, which loses it; -1: none. It has no references yet. logical: which page
- * of a sequence it is for, to be on that one's node where nodes have ranges of pages; -1: not known. */
-int32_t qm_kv_page_take(struct qm_kv *kv, int g, int64_t logical);
-/* A block gives up its page of a group other than the main one. */
-void qm_kv_page_strip(struct qm_kv *kv, int g, int32_t page);
 
 /* Range r of a group's pages begins at pages * r / ranges, rounded down. */
 static inline int qm_kv_range(const struct qm_kv *kv, const struct qm_kv_group *group, int64_t page) {

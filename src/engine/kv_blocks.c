@@ -4,28 +4,28 @@
 #include <string.h>
 
 #include "engine/device.h"
-#include "engine/kv.h"
+#include "engine/kv_private.h"
 
 enum { KEPT_WINDOWS = 8, HEADER_UNIT = 64 };
 
 /* --- pages ------------------------------------------------------------------------------------------------ */
 
 static void unlink_page(struct qm_kv_group *group, int32_t page) {
-    int32_t next = group->next[page], prev = group->prev[page];
-    *(prev < 0 ? &group->first : &group->next[prev]) = next;
-    *(next < 0 ? &group->last : &group->prev[next]) = prev;
+    int32_t next = group->count->next[page], prev = group->count->prev[page];
+    *(prev < 0 ? &group->count->first : &group->count->next[prev]) = next;
+    *(next < 0 ? &group->count->last : &group->count->prev[next]) = prev;
 }
 
 static void link_page(struct qm_kv_group *group, int32_t page, bool first) {
-    int32_t next = first ? group->first : -1, prev = first ? -1 : group->last;
-    group->next[page] = next;
-    group->prev[page] = prev;
-    *(prev < 0 ? &group->first : &group->next[prev]) = page;
-    *(next < 0 ? &group->last : &group->prev[next]) = page;
+    int32_t next = first ? group->count->first : -1, prev = first ? -1 : group->count->last;
+    group->count->next[page] = next;
+    group->count->prev[page] = prev;
+    *(prev < 0 ? &group->count->first : &group->count->next[prev]) = page;
+    *(next < 0 ? &group->count->last : &group->count->prev[next]) = page;
 }
 
 static bool only_block(const struct qm_kv_group *group, int32_t page) {
-    return group->block_of && group->block_of[page] >= 0 && group->refs[page] == 1;
+    return group->count->block_of && group->count->block_of[page] >= 0 && group->count->refs[page] == 1;
 }
 
 /* Whole pages that hold a window before a page's first token. */
@@ -37,15 +37,15 @@ void qm_kv_page_hold(struct qm_kv *kv, int g, int32_t page) {
     struct qm_kv_group *group = &kv->groups[g];
     if (only_block(group, page))
         unlink_page(group, page);
-    group->refs[page]++;
+    group->count->refs[page]++;
 }
 
 void qm_kv_page_drop(struct qm_kv *kv, int g, int32_t page, int64_t slid) {
     struct qm_kv_group *group = &kv->groups[g];
     int64_t window = window_pages(group) > 1 ? window_pages(group) : 1;
-    assert(group->refs[page] > 0);
-    if (--group->refs[page] == 0)
-        group->free_pages[group->n_free++] = page;
+    assert(group->count->refs[page] > 0);
+    if (--group->count->refs[page] == 0)
+        group->count->free_pages[group->count->n_free++] = page;
     else if (only_block(group, page))
         link_page(group, page, slid >= 0 && slid / window % KEPT_WINDOWS != KEPT_WINDOWS - 1);
 }
@@ -54,22 +54,22 @@ void qm_kv_page_strip(struct qm_kv *kv, int g, int32_t page) {
     struct qm_kv_group *group = &kv->groups[g];
     if (only_block(group, page))
         unlink_page(group, page);
-    group->page_of[group->block_of[page]] = -1;
-    group->block_of[page] = -1;
-    if (--group->refs[page] == 0)
-        group->free_pages[group->n_free++] = page;
+    group->count->page_of[group->count->block_of[page]] = -1;
+    group->count->block_of[page] = -1;
+    if (--group->count->refs[page] == 0)
+        group->count->free_pages[group->count->n_free++] = page;
 }
 
 int32_t qm_kv_page_take(struct qm_kv *kv, int g, int64_t logical) {
     struct qm_kv_group *group = &kv->groups[g];
-    if (group->n_free == 0 && group->first >= 0)
-        qm_kv_page_strip(kv, g, group->first);
-    if (group->n_free == 0)
+    if (group->count->n_free == 0 && group->count->first >= 0)
+        qm_kv_page_strip(kv, g, group->count->first);
+    if (group->count->n_free == 0)
         return -1;
-    int32_t *last = &group->free_pages[--group->n_free], *taken = last, page;
+    int32_t *last = &group->count->free_pages[--group->count->n_free], *taken = last, page;
     if (kv->ranges > 1 && logical >= 0) {
         int64_t wanted = logical / (QM_ATTENTION_SPLIT / QM_KV_PAGE_TOKENS) % kv->ranges;
-        while (taken > group->free_pages && qm_kv_range(kv, group, *taken) != wanted)
+        while (taken > group->count->free_pages && qm_kv_range(kv, group, *taken) != wanted)
             taken--;
         taken = qm_kv_range(kv, group, *taken) == wanted ? taken : last;
     }
@@ -81,14 +81,14 @@ int32_t qm_kv_page_take(struct qm_kv *kv, int g, int64_t logical) {
 /* --- blocks ----------------------------------------------------------------------------------------------- */
 
 static int32_t block_page(const struct qm_kv *kv, int g, int32_t block) {
-    return g == kv->main ? block : kv->groups[g].page_of[block];
+    return g == kv->main ? block : kv->groups[g].count->page_of[block];
 }
 
 /* A block takes part in a page that has another holder. */
 static void lend(struct qm_kv_group *group, int32_t page, int32_t block) {
-    group->refs[page]++;
-    group->block_of[page] = block;
-    group->page_of[block] = page;
+    group->count->refs[page]++;
+    group->count->block_of[page] = block;
+    group->count->page_of[block] = page;
 }
 
 int32_t qm_kv_keep(struct qm_kv *kv, const struct qm_kv_tables *t, int64_t i) {
@@ -98,13 +98,13 @@ int32_t qm_kv_keep(struct qm_kv *kv, const struct qm_kv_tables *t, int64_t i) {
     if (block < 0)
         return -1;
     if (kv->block_refs[block]++ == 0)
-        kv->groups[kv->main].refs[block]++;
+        kv->groups[kv->main].count->refs[block]++;
     for (int g = 0; g < kv->n_groups; g++) {
         struct qm_kv_group *group = &kv->groups[g];
-        if (g == kv->main || group->page_of[block] >= 0 || i * QM_KV_PAGE_TOKENS < t->oldest[g])
+        if (g == kv->main || group->count->page_of[block] >= 0 || i * QM_KV_PAGE_TOKENS < t->oldest[g])
             continue;
         int32_t page = t->table[g][i % group->held];
-        if (page >= 0 && group->block_of[page] < 0)
+        if (page >= 0 && group->count->block_of[page] < 0)
             lend(group, page, block);
     }
     return block;
@@ -117,8 +117,8 @@ void qm_kv_release(struct qm_kv *kv, int32_t block) {
     for (int g = 0; g < kv->n_groups; g++)
         if (g == kv->main)
             qm_kv_page_drop(kv, g, block, -1);
-        else if (kv->groups[g].page_of[block] >= 0)
-            qm_kv_page_strip(kv, g, kv->groups[g].page_of[block]);
+        else if (kv->groups[g].count->page_of[block] >= 0)
+            qm_kv_page_strip(kv, g, kv->groups[g].count->page_of[block]);
 }
 
 bool qm_kv_complete(const struct qm_kv *kv, int32_t block) {
@@ -129,7 +129,7 @@ bool qm_kv_complete(const struct qm_kv *kv, int32_t block) {
 }
 
 bool qm_kv_in_use(const struct qm_kv *kv, int32_t block) {
-    return kv->groups[kv->main].refs[block] > 1;
+    return kv->groups[kv->main].count->refs[block] > 1;
 }
 
 /* The last of blocks[0..n) that is within the window of a group and has no page there; -1: none. */
@@ -214,7 +214,7 @@ int qm_kv_import(struct qm_kv *kv, const void *bytes, int32_t *out, struct qm_er
     if (block < 0)
         return qm_fail(err, QM_FIT, "the KV cache is full: no page is free for a stored block");
     kv->block_refs[block] = 1;
-    kv->groups[kv->main].refs[block] = 1;
+    kv->groups[kv->main].count->refs[block] = 1;
     for (int g = 0; g < kv->n_groups; g++) {
         int32_t page = g == kv->main || !has[g] ? -1 : qm_kv_page_take(kv, g, -1);
         if (page < 0)

@@ -5,7 +5,7 @@
 #include "simd/kernels.h"
 
 int qm_engine_check_pool(const struct qm_engine *e, int64_t missing, struct qm_error *err) {
-    int64_t n_free = e->kv.groups[e->kv.main].n_free;
+    int64_t n_free = qm_kv_free_pages(&e->kv);
     if (missing <= n_free)
         return QM_OK;
     return qm_fail(err, QM_FIT, "the KV cache is full: %lld more pages of %d tokens needed, %lld free",
@@ -145,7 +145,7 @@ int qm_block_import(struct qm_engine *e, const void *bytes, qm_block *out, struc
 
 void qm_engine_pool(const struct qm_engine *e, struct qm_pool_state *out) {
     const struct qm_kv_group *group = &e->kv.groups[e->kv.main];
-    *out = (struct qm_pool_state){.blocks = group->pages, .free_blocks = group->n_free};
+    *out = (struct qm_pool_state){.blocks = group->pages, .free_blocks = qm_kv_free_pages(&e->kv)};
 }
 
 int64_t qm_engine_longest(const struct qm_engine *e) {

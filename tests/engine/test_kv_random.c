@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/kv.h"
+#include "engine/kv_private.h"
 #include "tests/support/support.h"
 
 enum { PAGE = QM_KV_PAGE_TOKENS, SEQUENCES = 3, CONTEXT = 1500, MOST_BLOCKS = 512, SAVED = 8, OPERATIONS = 4000 };
@@ -77,7 +77,7 @@ static void check_blocks(const struct world *w) {
     for (int k = 0; k < w->n_kept; k++)
         for (int state = 0; state < w->kv.n_states; state++) {
             int g = w->kv.group_of[state];
-            int32_t page = g == w->kv.main ? w->kept[k].block : w->kv.groups[g].page_of[w->kept[k].block];
+            int32_t page = g == w->kv.main ? w->kept[k].block : w->kv.groups[g].count->page_of[w->kept[k].block];
             for (int64_t i = 0; page >= 0 && i < PAGE; i++)
                 if (*cell(w, qm_kv_at(&w->kv, state, 1, page), i) != w->kept[k].hash[i] + (uint64_t)(state * 16 + 1))
                     fail_msg("block %d, token %lld, layer %d: another's", (int)w->kept[k].block, (long long)i, state);
@@ -94,24 +94,24 @@ static void check_group(const struct world *w, int g) {
             if (w->s[i].tables.table[g][j] >= 0)
                 refs[w->s[i].tables.table[g][j]]++;
     for (int64_t b = 0; b < w->kv.groups[w->kv.main].pages; b++) {
-        int32_t page = g == w->kv.main ? (int32_t)b : group->page_of[b];
+        int32_t page = g == w->kv.main ? (int32_t)b : group->count->page_of[b];
         if (w->kv.block_refs[b] > 0 && page >= 0) {
             only_blocks += refs[page]++ == 0 && g != w->kv.main;
-            assert_true(g == w->kv.main || group->block_of[page] == b);
+            assert_true(g == w->kv.main || group->count->block_of[page] == b);
         } else if (g != w->kv.main) {
             assert_int_equal(page, -1);
         }
     }
     for (int64_t p = 0; p < group->pages; p++) {
-        assert_int_equal(group->refs[p], refs[p]);
+        assert_int_equal(group->count->refs[p], refs[p]);
         n_free += refs[p] == 0;
     }
-    assert_int_equal(group->n_free, n_free);
+    assert_int_equal(group->count->n_free, n_free);
     for (int64_t i = 0; i < n_free; i++)
-        assert_int_equal(refs[group->free_pages[i]]++, 0);
-    for (int32_t p = group->first, before = -1; p >= 0; before = p, p = group->next[p]) {
-        assert_int_equal(group->prev[p], before);
-        assert_int_equal(group->refs[p], 1);
+        assert_int_equal(refs[group->count->free_pages[i]]++, 0);
+    for (int32_t p = group->count->first, before = -1; p >= 0; before = p, p = group->count->next[p]) {
+        assert_int_equal(group->count->prev[p], before);
+        assert_int_equal(group->count->refs[p], 1);
         listed++;
     }
     assert_int_equal(listed, only_blocks);
@@ -135,13 +135,13 @@ static void grow(struct world *w, struct sequence *s) {
     n = n < room ? n : room;
     if (n == 0)
         return;
-    if (qm_kv_missing(&w->kv, &s->tables, n) > w->kv.groups[w->kv.main].n_free) {
+    if (qm_kv_missing(&w->kv, &s->tables, n) > w->kv.groups[w->kv.main].count->n_free) {
         w->short_pools++;
         return;
     }
-    int64_t free_before = w->kv.groups[w->kv.main].n_free, missing = qm_kv_missing(&w->kv, &s->tables, n);
+    int64_t free_before = w->kv.groups[w->kv.main].count->n_free, missing = qm_kv_missing(&w->kv, &s->tables, n);
     qm_kv_reserve(&w->kv, &s->tables, n);
-    assert_true(free_before - w->kv.groups[w->kv.main].n_free <= missing);
+    assert_true(free_before - w->kv.groups[w->kv.main].count->n_free <= missing);
     assert_int_equal(qm_kv_missing(&w->kv, &s->tables, n), 0);
     write_tokens(w, s, n);
     qm_kv_advance(&w->kv, &s->tables, n);
@@ -201,7 +201,7 @@ static void save_or_load(struct world *w) {
         d->bytes = malloc(qm_kv_block_bytes(&w->kv));
         qm_kv_export(&w->kv, d->kept.block, d->bytes);
     } else if (d->bytes && w->n_kept < MOST_BLOCKS) {
-        int64_t n_free = w->kv.groups[w->kv.main].n_free;
+        int64_t n_free = w->kv.groups[w->kv.main].count->n_free;
         struct qm_error err;
         int32_t block;
         int rc = qm_kv_import(&w->kv, d->bytes, &block, &err);
@@ -275,7 +275,7 @@ static void run(struct world *w, const char *dir, uint64_t blocks, int64_t chunk
         if (w->s[i].open)
             qm_kv_tables_close(&w->kv, &w->s[i].tables);
     for (int g = 0; g < w->kv.n_groups; g++)
-        assert_int_equal(w->kv.groups[g].n_free, w->kv.groups[g].pages);
+        assert_int_equal(w->kv.groups[g].count->n_free, w->kv.groups[g].pages);
     for (int i = 0; i < SAVED; i++)
         free(w->saved[i].bytes);
     assert_true(w->attached > 20 && w->imported > 20);
