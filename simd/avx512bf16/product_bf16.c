@@ -27,7 +27,7 @@ QM_INLINE void steps_of(struct qm_shape x, const int32_t *a, const char *b, size
 QM_INLINE void tile(struct qm_shape x, const int32_t *a, const char *b, size_t stride, int64_t steps, float *c,
                     int64_t ldc, int accumulate, const struct qm_along *along) {
     __m512 acc[QM_TILE_ROWS][4];
-    float *volatile kept = c; /* as in avx512/product.c */
+    float *volatile kept = c; /* as in simd/float_tiles.h */
     QM_UNROLL
     for (int i = 0; i < x.rows; i++)
         QM_UNROLL
