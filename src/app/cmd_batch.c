@@ -2,25 +2,24 @@
 #include <time.h>
 
 #include "app/app.h"
-#include "app/batch/job.h"
+#include "app/batch/commands.h"
 #include "app/batch/look.h"
-#include "app/decode.h"
+#include "app/batch/options.h"
 
 static int run_batch(const struct qm_args *args, struct qm_error *err) {
     struct qm_progress progress;
-    struct qm_batch_settings settings;
+    struct qm_batch_command batch;
     if (args->option[QM_OPT_STATUS].set)
         return qm_batch_status(args->option[QM_OPT_STATUS].text, args->option[QM_OPT_JSON].set, err);
     if (args->option[QM_OPT_EXPORT].set)
         return qm_batch_export(args->option[QM_OPT_EXPORT].text, err);
     qm_progress_init(&progress, args->option[QM_OPT_SILENT].set);
-    struct qm_load_options load;
-    int rc = qm_decode_load(args, &load, err); /* what is wrong about it is said at once */
-    rc = rc ? rc : qm_batch_settings_take(args, time(NULL), &settings, err);
-    if (rc)
-        return rc;
-    return settings.check ? qm_batch_check(args, &settings, &progress, err)
-                          : qm_batch_job(args, &settings, &progress, err);
+    int rc = qm_batch_options_take(args, time(NULL), &batch, err);
+    rc = rc            ? rc
+         : batch.check ? qm_batch_check_command(&batch, &progress, err)
+                       : qm_batch_job_command(&batch, &progress, err);
+    qm_batch_command_free(&batch);
+    return rc;
 }
 
 static const unsigned char batch_options[] = {QM_OPT_OUTPUT,

@@ -258,7 +258,7 @@ static int read_documents(struct qm_app_chat *c, const struct qm_texts *files) {
     for (size_t i = 0; i < files->n && !rc; i++) {
         if (c->document.len)
             rc = qm_buf_str(&c->document, "\n\n", c->err);
-        rc = rc ? rc : qm_app_read_text(files->text[i], &c->document, c->err);
+        rc = rc ? rc : qm_read_text(files->text[i], &c->document, c->err);
         while (!rc && c->document.len && c->document.data[c->document.len - 1] == '\n')
             c->document.data[--c->document.len] = 0;
     }
@@ -274,9 +274,9 @@ static int check_template(const struct qm_app_chat *c, const json_t *variables) 
 }
 
 static int open_conversation(struct qm_app_chat *c, const struct chat_options *o, struct qm_logit_bias **biases) {
-    int rc = qm_app_check_utf8(o->system, strlen(o->system), "--system", c->err);
+    int rc = qm_check_text(o->system, strlen(o->system), "--system", c->err);
     if (!rc && o->once)
-        rc = qm_app_check_utf8(o->once, strlen(o->once), "--once", c->err);
+        rc = qm_check_text(o->once, strlen(o->once), "--once", c->err);
     if (!rc)
         rc = qm_buf_str(&c->system, o->system, c->err);
     if (!rc)

@@ -58,7 +58,7 @@ static int add_prompt(struct compare *c, const char *name, const char *text, siz
     if (t->prompts == QM_COMPARE_PROMPTS)
         return qm_fail(err, QM_USAGE, "compare: more than %d prompts", QM_COMPARE_PROMPTS);
     struct qm_ids *ids = &t->prompt[t->prompts++];
-    int rc = qm_app_check_utf8(text, len, name, err);
+    int rc = qm_check_text(text, len, name, err);
     if (!rc)
         rc = qm_tokenizer_encode(c->opened.tokenizer, text, len, true, true, ids, err);
     if (!rc)
@@ -93,7 +93,7 @@ static int read_prompts(const struct qm_args *args, struct compare *c, struct qm
         rc = add_prompt(c, "--prompt", texts->list[i], strlen(texts->list[i]), err);
     for (size_t i = 0; i < files->n_list && !rc; i++) {
         struct qm_buf text = {0};
-        rc = qm_app_read_text(files->list[i], &text, err);
+        rc = qm_read_text(files->list[i], &text, err);
         if (!rc)
             rc = add_prompt(c, files->list[i], text.data ? text.data : "", text.len, err);
         qm_buf_free(&text);

@@ -106,11 +106,11 @@ static int read_prompt(struct run *r) {
     if (o->prompt) {
         rc = qm_buf_str(&text, o->prompt, r->err);
         if (!rc)
-            rc = qm_app_check_utf8(text.data, text.len, "--prompt", r->err);
+            rc = qm_check_text(text.data, text.len, "--prompt", r->err);
     } else {
         if ((!o->files.n || !strcmp(o->files.text[o->files.n - 1], "-")) && isatty(STDIN_FILENO))
             qm_note(&r->progress, "reading the prompt from the terminal; Ctrl-D ends it");
-        rc = o->files.n ? qm_app_read_texts(&o->files, &text, r->err) : qm_app_read_text("-", &text, r->err);
+        rc = o->files.n ? qm_app_read_texts(&o->files, &text, r->err) : qm_read_text("-", &text, r->err);
     }
     qm_progress_update(&r->progress, "tokenizing", 0, 0, QM_UNIT_BYTES);
     if (!rc)

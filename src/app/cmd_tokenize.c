@@ -211,11 +211,11 @@ static int encode_text(const struct qm_args *args, const struct qm_tokenizer *t,
     struct qm_buf text = {0};
     int rc;
     if (path) {
-        rc = qm_app_read_text(path, &text, err);
+        rc = qm_read_text(path, &text, err);
     } else {
         rc = qm_buf_str(&text, args->positional[0], err);
         if (!rc)
-            rc = qm_app_check_utf8(text.data, text.len, "TEXT", err);
+            rc = qm_check_text(text.data, text.len, "TEXT", err);
     }
     if (!rc)
         rc = qm_tokenizer_encode(t, text.data, text.len, !args->option[QM_OPT_NO_SPECIAL].set, true, ids, err);

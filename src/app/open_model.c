@@ -13,10 +13,7 @@
 #include "app/hub.h"
 #include "app/shapes.h"
 #include "base/file.h"
-#include "base/utf8.h"
 #include "model/locate.h"
-
-static const size_t TEXT_LIMIT = 1000000000;
 
 /* The demonstration model: in the source tree beside build/ (or build/VARIANT/), or installed. */
 static int locate_demo(char **dir, struct qm_error *err) {
@@ -259,33 +256,9 @@ int qm_app_check_ids(const struct qm_app_model *m, const struct qm_ids *ids, con
     return QM_OK;
 }
 
-int qm_app_check_utf8(const char *text, size_t len, const char *name, struct qm_error *err) {
-    size_t at = qm_utf8_check(text, len);
-    if (at == len)
-        return QM_OK;
-    return qm_fail(err, QM_INPUT, "%s: not valid UTF-8: byte 0x%02x at offset %zu", name, (unsigned char)text[at], at);
-}
-
-int qm_app_read_text(const char *path, struct qm_buf *out, struct qm_error *err) {
-    size_t before = out->len;
-    int rc = qm_read_input(path, TEXT_LIMIT, out, err);
-    if (rc)
-        return rc;
-    size_t mark = qm_utf8_bom(out->data + before, out->len - before);
-    out->len -= mark;
-    memmove(out->data + before, out->data + before + mark, out->len - before + 1);
-    /* one without pictures can be made of characters alone */
-    if (out->len - before >= 5 && !memcmp(out->data + before, "%PDF-", 5))
-        return qm_fail(err, QM_INPUT,
-                       "%s: expected text, found a PDF: convert it (pdftotext FILE.pdf FILE.txt); batch "
-                       "--document does so itself",
-                       strcmp(path, "-") ? path : "standard input");
-    return qm_app_check_utf8(out->data + before, out->len - before, strcmp(path, "-") ? path : "standard input", err);
-}
-
 int qm_app_read_texts(const struct qm_texts *files, struct qm_buf *out, struct qm_error *err) {
     int rc = QM_OK;
     for (size_t i = 0; i < files->n && !rc; i++)
-        rc = qm_app_read_text(files->text[i], out, err);
+        rc = qm_read_text(files->text[i], out, err);
     return rc;
 }

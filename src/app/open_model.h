@@ -9,7 +9,7 @@
 #include "app/predictor.h"
 #include "app/progress.h"
 #include "app/texts.h"
-#include "base/buf.h"
+#include "base/plain_text.h"
 #include "engine/engine.h"
 #include "model/model.h"
 #include "session/end_tokens.h"
@@ -73,11 +73,7 @@ void qm_app_close(struct qm_app_model *m);
 /* Refuses ids outside the model's vocabulary; name: of where they come from. */
 int qm_app_check_ids(const struct qm_app_model *m, const struct qm_ids *ids, const char *name, struct qm_error *err);
 
-/* A text file of at most 1 GB ("-": standard input), UTF-8; QM_INPUT with the offset of the first byte that
- * is not. */
-int qm_app_read_text(const char *path, struct qm_buf *out, struct qm_error *err);
-/* The same of several, one after the other as they are. */
+/* Texts (base/plain_text.h) one after the other as they are. */
 int qm_app_read_texts(const struct qm_texts *files, struct qm_buf *out, struct qm_error *err);
-int qm_app_check_utf8(const char *text, size_t len, const char *name, struct qm_error *err);
 
 #endif

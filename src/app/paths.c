@@ -12,10 +12,10 @@
 #include <unistd.h>
 
 #include "app/app.h"
-#include "app/batch/names.h"
 #include "app/open_model.h"
 #include "base/file.h"
 #include "base/parse.h"
+#include "batch/names.h"
 #include "model/locate.h"
 
 enum { MOST_LINKS = 40, MOST_WRITTEN = 16, NAME_ROOM = 4400, PIPE_LIMIT = 1 << 30 };

@@ -16,7 +16,13 @@ void qm_remedy_say(struct qm_error *err) {
         [QM_REMEDY_FEWER_PINS] = "; pin less (--pin), or raise --vram to what is needed",
         [QM_REMEDY_FEWER_LAYERS] = "; --offload with fewer layers, or --offload auto",
         [QM_REMEDY_MORE_MEMORY] = "; a smaller --context, or --vram or --ram of that much more",
+        [QM_REMEDY_AS_DOCUMENT] = "; batch --document does so itself",
         [QM_REMEDY_START_OVER] = "; or start over with --restart",
+        [QM_REMEDY_MOVE_ASIDE] = "; --restart moves it aside",
+        [QM_REMEDY_LEAVE_OUT] = "; --skip-unreadable leaves them out",
+        [QM_REMEDY_ASK_DOCUMENTS] = "; for questions about a text: --document FILE --ask QUESTIONS",
+        [QM_REMEDY_NAME_FORMAT] = "; --format says it where the name does not",
+        [QM_REMEDY_LOOK_AT_JOB] = "; quietmind batch --status shows how it stands",
     };
     _Static_assert(sizeof words / sizeof *words == QM_REMEDY_COUNT, "a remedy without words");
     const char *more = words[err->remedy];

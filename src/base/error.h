@@ -37,7 +37,13 @@ enum qm_remedy {
     QM_REMEDY_FEWER_PINS,        /* or more memory of devices */
     QM_REMEDY_FEWER_LAYERS,      /* on devices, or a placement that is searched for */
     QM_REMEDY_MORE_MEMORY,       /* of devices or of the CPU, or a smaller context */
+    QM_REMEDY_AS_DOCUMENT,       /* of a batch job, which converts it */
     QM_REMEDY_START_OVER,        /* the job, without what was finished of it */
+    QM_REMEDY_MOVE_ASIDE,        /* the same, where something is in the way that is not the job's */
+    QM_REMEDY_LEAVE_OUT,         /* files that can't be read as text */
+    QM_REMEDY_ASK_DOCUMENTS,     /* instead of giving rows */
+    QM_REMEDY_LOOK_AT_JOB,       /* that is at work */
+    QM_REMEDY_NAME_FORMAT,       /* of answers, where the file's name does not say it */
     QM_REMEDY_COUNT
 };
 

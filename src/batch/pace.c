@@ -2,7 +2,9 @@
 #include "batch/pace.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int take(void *arg, const struct qm_journal_pace *pace, struct qm_error *err) {
     struct qm_batch_pace *p = arg;
@@ -54,4 +56,42 @@ double qm_batch_pace_worked(const struct qm_batch_pace *p, double time) {
     if (low == 0 || time >= b->time)
         return b->worked;
     return b[-1].worked + (b->worked - b[-1].worked) * (time - b[-1].time) / (b->time - b[-1].time);
+}
+
+/* --- the rows that took longest --- */
+
+struct slowest {
+    struct qm_batch_pace pace;
+    struct qm_batch_slow *row;
+    int n;
+};
+
+static int take_slow(void *arg, const struct qm_journal_row *row, struct qm_error *err) {
+    struct slowest *s = arg;
+    (void)err;
+    double seconds = row->started > 0
+                         ? qm_batch_pace_worked(&s->pace, row->finished) - qm_batch_pace_worked(&s->pace, row->started)
+                         : 0;
+    if (seconds <= 0 || (s->n == QM_BATCH_SLOWEST && seconds <= s->row[s->n - 1].seconds))
+        return QM_OK;
+    s->n += s->n < QM_BATCH_SLOWEST;
+    int at = s->n - 1;
+    for (; at > 0 && s->row[at - 1].seconds < seconds; at--)
+        s->row[at] = s->row[at - 1];
+    s->row[at] = (struct qm_batch_slow){row->number, row->prompt, row->generated, seconds, ""};
+    char *name = s->row[at].custom_id;
+    snprintf(name, sizeof s->row[at].custom_id, "%.63s", row->custom_id ? row->custom_id : "");
+    /* not in the middle of a character */
+    for (size_t n = strlen(name); row->custom_id && n && ((unsigned char)row->custom_id[n] & 0xC0) == 0x80;)
+        name[--n] = 0;
+    return QM_OK;
+}
+
+int qm_batch_slowest(struct qm_journal *j, struct qm_batch_slow out[QM_BATCH_SLOWEST], int *n, struct qm_error *err) {
+    struct slowest s = {.row = out};
+    int rc = qm_batch_pace_load(j, &s.pace, err);
+    rc = rc ? rc : qm_journal_each(j, QM_JOURNAL_BY_COMPLETION, false, take_slow, &s, err);
+    qm_batch_pace_free(&s.pace);
+    *n = s.n;
+    return rc;
 }

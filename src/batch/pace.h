@@ -16,4 +16,13 @@ void qm_batch_pace_free(struct qm_batch_pace *p);
 /* The seconds of work that had passed at a time (seconds since 1970); 0 where there are no points. */
 double qm_batch_pace_worked(const struct qm_batch_pace *p, double time);
 
+enum { QM_BATCH_SLOWEST = 5 };
+struct qm_batch_slow {
+    int64_t number, prompt, generated;
+    double seconds;
+    char custom_id[64]; /* cut */
+};
+/* The rows that took longest, pauses left out, longest first; *n at most QM_BATCH_SLOWEST. */
+int qm_batch_slowest(struct qm_journal *j, struct qm_batch_slow out[QM_BATCH_SLOWEST], int *n, struct qm_error *err);
+
 #endif

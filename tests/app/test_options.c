@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "app/app.h"
-#include "app/batch/settings.h"
+#include "app/batch/options.h"
 #include "app/options.h"
 #include "engine/memory.h"
 

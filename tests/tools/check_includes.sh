@@ -17,7 +17,7 @@ engine: base model engine simd numa
 planner: base model engine planner simd numa
 session: base text model engine session simd
 protocol: base text session protocol
-batch: base text model engine planner session protocol batch numa src/report/numbers.h
+batch: base text model engine planner session protocol batch simd numa src/report/numbers.h
 report: base report
 app: base text model engine planner session protocol batch report app simd numa offload
 simd: base simd

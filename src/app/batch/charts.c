@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "app/batch/clock.h"
+#include "batch/clock.h"
 #include "batch/pace.h"
 #include "report/clock_axis.h"
 #include "report/numbers.h"

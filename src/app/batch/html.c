@@ -9,11 +9,13 @@
 #include <jansson.h>
 
 #include "app/batch/charts.h"
-#include "app/batch/clock.h"
-#include "app/batch/forecast.h"
 #include "app/batch/report.h"
 #include "base/file.h"
 #include "base/words.h"
+#include "batch/clock.h"
+#include "batch/facts.h"
+#include "batch/forecast.h"
+#include "batch/pace.h"
 #include "report/numbers.h"
 #include "report/page.h"
 

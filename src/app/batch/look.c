@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/batch/clock.h"
-#include "app/batch/forecast.h"
-#include "batch/journal.h"
-#include "app/batch/output.h"
-#include "app/batch/show.h"
 #include "app/out.h"
+#include "batch/clock.h"
+#include "batch/facts.h"
+#include "batch/forecast.h"
+#include "batch/journal.h"
+#include "batch/output.h"
 #include "report/numbers.h"
 
 static int open_both(const char *output, struct qm_batch_paths *paths, struct qm_journal **j, struct qm_error *err) {
@@ -20,12 +20,17 @@ static int open_both(const char *output, struct qm_batch_paths *paths, struct qm
     return rc ? rc : qm_journal_open_reader(paths->journal, j, err);
 }
 
+static int to_stdout(void *arg, const char *bytes, size_t n, struct qm_error *err) {
+    (void)arg;
+    return qm_out_write(bytes, n, err);
+}
+
 int qm_batch_export(const char *output, struct qm_error *err) {
     struct qm_batch_paths paths = {0};
     struct qm_journal *j;
     int rc = open_both(output, &paths, &j, err);
     if (!rc)
-        rc = qm_batch_output_export(j, QM_JOURNAL_BY_INPUT, NULL, NULL, err);
+        rc = qm_batch_output_export(j, QM_JOURNAL_BY_INPUT, to_stdout, NULL, err);
     qm_journal_close(j);
     qm_batch_paths_free(&paths);
     return rc;

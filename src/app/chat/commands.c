@@ -83,7 +83,7 @@ static int stats(struct qm_app_chat *c, const char *value) {
 static int set_system(struct qm_app_chat *c, const char *text) {
     if (!*text)
         return c->system.len ? qm_out_printf(c->err, "%s\n", c->system.data) : qm_out_text("(none)\n", c->err);
-    int rc = qm_app_check_utf8(text, strlen(text), "/system", c->err);
+    int rc = qm_check_text(text, strlen(text), "/system", c->err);
     if (rc)
         return rc;
     c->system.len = 0;
@@ -126,7 +126,7 @@ static int attach(struct qm_app_chat *c, const char *path) {
     if (stat(path, &s) == 0 && !S_ISREG(s.st_mode))
         return qm_fail(c->err, QM_INPUT, "%s: not a regular file", path);
     struct qm_buf text = {0};
-    int rc = qm_app_read_text(path, &text, c->err);
+    int rc = qm_read_text(path, &text, c->err);
     if (!rc && c->attached.len)
         rc = qm_buf_str(&c->attached, "\n\n", c->err);
     while (!rc && text.len && text.data[text.len - 1] == '\n')

@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "app/batch/chat.h"
-#include "app/batch/expect.h"
+#include "app/batch/terminal.h"
+#include "app/compare/run.h"
+#include "batch/chat.h"
+#include "batch/expect.h"
 #include "batch/input.h"
 #include "batch/row.h"
-#include "app/batch/settings.h"
-#include "app/compare/run.h"
 
 struct counts {
     int64_t rows, bad;
@@ -46,12 +46,16 @@ static int count_rows(const struct qm_args *args, const struct qm_app_model *m, 
                       const char *path, struct counts *n, struct qm_error *err) {
     struct qm_batch_input *input = NULL;
     struct qm_chat *chat = NULL;
-    const struct qm_batch_settings settings = {.input = path};
+    struct qm_batch_terminal terminal = {.progress = t->progress};
+    const struct qm_batch_ui ui = qm_batch_terminal_ui(&terminal);
+    struct qm_batch_options options = qm_batch_options_default;
     time_t seconds = time(NULL);
     struct tm now;
+    options.input = path;
+    options.chat_template = qm_args_text(args, QM_OPT_CHAT_TEMPLATE, NULL);
     int rc = qm_batch_input_open(path, QM_BATCH_LINE_LIMIT, &input, err);
     if (!rc)
-        rc = qm_batch_chat(args, &settings, m->dir, localtime_r(&seconds, &now), &chat, err);
+        rc = qm_batch_chat(&options, ui.words, m->dir, localtime_r(&seconds, &now), &chat, err);
     struct qm_openai_context openai = {.tokenizer = m->tokenizer,
                                        .chat = chat,
                                        .vocab = m->model->config.vocab,

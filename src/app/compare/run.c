@@ -476,7 +476,7 @@ int qm_compare_run(struct qm_compare_task *t, struct qm_compare_report *report, 
     if (!rc)
         rc = choose_keep(r, err);
     if (!rc && report->reference >= 0)
-        rc = qm_weights_known(t->model, NULL, t->progress, r->weights, &known, err);
+        rc = qm_app_weights_known(t->model, t->progress, r->weights, &known, err);
     if (!rc && !(r->logits = malloc((size_t)vocab * sizeof *r->logits)))
         rc = qm_fail_memory(err, (uint64_t)vocab * sizeof *r->logits, "logits");
     if (!rc && report->reference >= 0)

@@ -3,14 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/batch/expect.h"
-#include "app/batch/show.h"
 #include "app/compare/compare.h"
 #include "app/out.h"
 #include "app/remedy.h"
 #include "base/path.h"
 #include "base/size.h"
 #include "base/words.h"
+#include "batch/expect.h"
 #include "report/numbers.h"
 #include "report/rows.h"
 

@@ -1,0 +1,18 @@
+/* Whether a job's model can answer the job's chat rows: asked once, at the start, so that a night is not spent on
+ * failing each of them for the same reason. */
+#ifndef QM_BATCH_CHAT_H
+#define QM_BATCH_CHAT_H
+
+#include <time.h>
+
+#include "batch/options.h"
+#include "batch/ui.h"
+#include "text/template/chat.h"
+
+/* *out: the chat template that the options or the model's directory give, or NULL where there is none that can be
+ * read and no row needs one. QM_INPUT naming what is wrong where a row is a chat request and the template is not there,
+ * can't be read, or fails for one user's message and for that row too. */
+int qm_batch_chat(const struct qm_batch_options *o, const struct qm_batch_words *words, const char *dir,
+                  const struct tm *now, struct qm_chat **out, struct qm_error *err);
+
+#endif
