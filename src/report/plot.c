@@ -26,7 +26,7 @@ const char qm_plot_style[] =
     ".c7{color:#777}.c8{color:#c33}.c9{color:#9ab}.c10{color:#888;opacity:.25}.c11{color:#000}\n"
     ".key{font-size:13px}.key i{display:inline-block;width:.8em;height:.8em;margin-left:.6em;background:currentColor}\n"
     ".key i:first-child{margin-left:0}\n"
-    "@media(max-width:34em){.ticks:has(span:nth-child(6)) span:nth-child(even){display:none}.crowded{display:none}}\n"
+    "@media(max-width:34em){.ticks:has(span:nth-child(5)) span:nth-child(even){display:none}.crowded{display:none}}\n"
     "@media(prefers-color-scheme:dark){.plot span{color:#aaa}.hole{stroke:#181818}.c11{color:#fff}}\n";
 
 static double x_at(const struct qm_plot *p, double x) {

@@ -54,7 +54,7 @@ void qm_plot_end(struct qm_plot *p);
 double qm_axis_end(double most);
 /* Five lines across, with their values, from 0 to the top. */
 void qm_plot_levels(struct qm_plot *p);
-/* A label below the picture. Where the screen is narrow every other one of six or
+/* A label below the picture. Where the screen is narrow every other one of five or
  * more is left out. */
 void qm_plot_tick(struct qm_plot *p, double x, const char *label);
 /* Ticks at five values from left to right. */
