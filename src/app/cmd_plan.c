@@ -50,6 +50,7 @@ struct job {
 static int decode(const struct qm_args *args, struct plan_options *o, struct qm_error *err) {
     const char *ram = qm_args_text(args, QM_OPT_RAM, NULL), *vram = qm_args_text(args, QM_OPT_VRAM, NULL);
     const char *usual = getenv("QUIETMIND_MODEL");
+    const struct qm_arg *acceptance = &args->option[QM_OPT_ACCEPTANCE];
     *o = (struct plan_options){.model = qm_decode_model(args),
                                .machine = qm_args_text(args, QM_OPT_MACHINE, NULL),
                                .shape = qm_args_text(args, QM_OPT_RANDOM, NULL),
@@ -67,7 +68,8 @@ static int decode(const struct qm_args *args, struct plan_options *o, struct qm_
                                   .chunk = qm_args_int(args, QM_OPT_CHUNK, QM_DEFAULT_CHUNK),
                                   .threads = (int)qm_args_int(args, QM_OPT_THREADS, 0),
                                   .maps = args->option[QM_OPT_ATTENTION_MAPS].set,
-                                  .last_layers = -1};
+                                  .last_layers = -1,
+                                  .acceptance = acceptance->set ? acceptance->real : -1};
     o->ask.job = (struct qm_job){.sequences = qm_args_int(args, QM_OPT_PLAN_BATCH, 1),
                                  .depth = qm_args_int(args, QM_OPT_PLAN_DEPTH, 0),
                                  .prompt = qm_args_int(args, QM_OPT_PLAN_PROMPT, 512),
@@ -311,21 +313,37 @@ static int run_plan(const struct qm_args *args, struct qm_error *err) {
     return rc;
 }
 
-static const unsigned char plan_options[] = {QM_OPT_CONTEXT,      QM_OPT_PLAN_BATCH,
-                                             QM_OPT_PLAN_PROMPT,  QM_OPT_GENERATE,
-                                             QM_OPT_PLAN_DEPTH,   QM_OPT_OUTPUT,
-                                             QM_OPT_OFFLOAD,      QM_OPT_PIN,
-                                             QM_OPT_DEVICE,       QM_OPT_PROFILE_EXPERTS,
-                                             QM_OPT_ACCURACY,     QM_OPT_TABLE,
-                                             QM_OPT_HTML,         QM_OPT_VRAM,
-                                             QM_OPT_RAM,          QM_OPT_MACHINE,
-                                             QM_OPT_NO_MEASURE,   QM_OPT_RANDOM,
-                                             QM_OPT_LAYERS,       QM_OPT_JSON,
-                                             QM_OPT_CHUNK,        QM_OPT_THREADS,
-                                             QM_OPT_ISA,          QM_OPT_KV_TYPE,
-                                             QM_OPT_ROPE_THETA,   QM_OPT_EXPERTS_PER_TOKEN,
-                                             QM_OPT_ROPE_SCALING, QM_OPT_SILENT,
-                                             QM_OPT_DTYPE,        QM_OPT_ATTENTION_MAPS,
+static const unsigned char plan_options[] = {QM_OPT_CONTEXT,
+                                             QM_OPT_PLAN_BATCH,
+                                             QM_OPT_PLAN_PROMPT,
+                                             QM_OPT_GENERATE,
+                                             QM_OPT_ACCEPTANCE,
+                                             QM_OPT_PLAN_DEPTH,
+                                             QM_OPT_OUTPUT,
+                                             QM_OPT_OFFLOAD,
+                                             QM_OPT_PIN,
+                                             QM_OPT_DEVICE,
+                                             QM_OPT_PROFILE_EXPERTS,
+                                             QM_OPT_ACCURACY,
+                                             QM_OPT_TABLE,
+                                             QM_OPT_HTML,
+                                             QM_OPT_VRAM,
+                                             QM_OPT_RAM,
+                                             QM_OPT_MACHINE,
+                                             QM_OPT_NO_MEASURE,
+                                             QM_OPT_RANDOM,
+                                             QM_OPT_LAYERS,
+                                             QM_OPT_JSON,
+                                             QM_OPT_CHUNK,
+                                             QM_OPT_THREADS,
+                                             QM_OPT_ISA,
+                                             QM_OPT_KV_TYPE,
+                                             QM_OPT_ROPE_THETA,
+                                             QM_OPT_EXPERTS_PER_TOKEN,
+                                             QM_OPT_ROPE_SCALING,
+                                             QM_OPT_SILENT,
+                                             QM_OPT_DTYPE,
+                                             QM_OPT_ATTENTION_MAPS,
                                              QM_OPT_END};
 
 static const unsigned char table_uses[] = {QM_OPT_NO_MEASURE,

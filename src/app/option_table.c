@@ -131,6 +131,8 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
 
     [QM_OPT_PLAN_BATCH] = {"batch", 0, 0, QM_VALUE_INT, "N", 1, 65536, "sequences at once", "1"},
     [QM_OPT_PLAN_PROMPT] = {"prompt", 0, 'p', QM_VALUE_INT, "N", 0, 1e9, "tokens of a prompt", "512"},
+    [QM_OPT_ACCEPTANCE] = {"acceptance", 0, 0, QM_VALUE_REAL, "X", 0, 1,
+        "what decode gains by drafts of which the share X is right, such as 0.6", "none"},
     [QM_OPT_GENERATE] = {"generate", 0, 'n', QM_VALUE_INT, "N", 0, 1e9, "tokens to generate", "32"},
     [QM_OPT_PLAN_DEPTH] = {"depth", 0, 'd', QM_VALUE_INT, "N", 0, 1e9, "tokens in the context before the prompt", "0"},
     [QM_OPT_RAM] = {"ram", 0, 0, QM_VALUE_TEXT, "SIZE", NONE, "memory to plan for, such as 500GB or 1.5TiB", "what is available"},
@@ -252,7 +254,7 @@ const struct qm_option_group qm_option_groups[] = {
      LIST(QM_OPT_N_PROMPT, QM_OPT_N_GEN, QM_OPT_N_DEPTH, QM_OPT_FILL_DEPTH, QM_OPT_BATCH, QM_OPT_THREAD_LIST,
           QM_OPT_REPETITIONS, QM_OPT_KERNEL, QM_OPT_PROGRESS, QM_OPT_PROFILE, QM_OPT_CONFIGS, QM_OPT_ROUNDS,
           QM_OPT_BOUND, QM_OPT_JOB, QM_OPT_WITH, QM_OPT_HISTORY, QM_OPT_WINDOW, QM_OPT_REFRESH, QM_OPT_DISK)},
-    {"Planning", LIST(QM_OPT_PLAN_PROMPT, QM_OPT_GENERATE, QM_OPT_PLAN_DEPTH, QM_OPT_PLAN_BATCH, QM_OPT_ATTENTION_MAPS,
+    {"Planning", LIST(QM_OPT_PLAN_PROMPT, QM_OPT_GENERATE, QM_OPT_ACCEPTANCE, QM_OPT_PLAN_DEPTH, QM_OPT_PLAN_BATCH, QM_OPT_ATTENTION_MAPS,
                       QM_OPT_RAM, QM_OPT_MACHINE, QM_OPT_NO_MEASURE, QM_OPT_ACCURACY)},
     {"Model and memory", LIST(QM_OPT_CONTEXT, QM_OPT_KV_TYPE, QM_OPT_CHUNK, QM_OPT_EXPERTS_PER_TOKEN, QM_OPT_ROPE_THETA,
                               QM_OPT_ROPE_SCALING)},

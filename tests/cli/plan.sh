@@ -314,4 +314,17 @@ check 'is not counted' sh -c "! grep 'attention maps' $T/out"
 expect 0 'many experts' plan "$T/config.json" --machine bench/machines/epyc-9575f-2s.json --ram 2TB --device bench/machines/rtx-pro-6000.json --context 131072 --prompt 100000 --generate 1000
 check 'some are on the card' out_has 'rtx-pro-6000: '
 
+# drafts
+expect 0 "drafts by acceptance" plan qwen3-4b --machine bench/machines/epyc-9575f-2s.json -n 200 --acceptance 0.6
+check "what they make of decode" out_has "^drafts +pay where [0-9]+ % of them or more are right; with 60 %: [0-9.]+$"
+expect 0 "drafts in JSON" plan qwen3-4b --machine bench/machines/epyc-9575f-2s.json -n 200 --acceptance 0.6 --json
+check "their members" out_has '"pays_from": 0\.[0-9]+,'
+check "the acceptance" out_has '"acceptance": 0.59*[0-9]*|"acceptance": 0.6'
+check "and the speed" test "$(python3 -c 'import json, sys
+p = json.load(sys.stdin)["predicted"]
+print(p["drafts"]["drafts"] > 0 and p["drafts"]["decode_tps"] > p["decode_tps"])' <"$T/out")" = True
+expect 0 "no acceptance said" plan qwen3-4b --machine bench/machines/epyc-9575f-2s.json -n 200
+check "only where they pay" out_has "^drafts +pay where [0-9]+ % of them or more are right$"
+refuse 2 "an acceptance beyond 1" "acceptance.*0 to 1" plan qwen3-4b --acceptance 1.5
+
 finish

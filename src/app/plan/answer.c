@@ -7,6 +7,7 @@
 #include "engine/fit.h"
 #include "engine/nodes.h"
 #include "engine/units.h"
+#include "session/draft/draft.h"
 
 const char *qm_plan_device_name(const struct qm_speed *s, int device) {
     return device == QM_DEVICE_CPU ? "cpu" : s->device[device - 1].name;
@@ -104,6 +105,9 @@ static void predict(const struct qm_plan_ask *ask, struct qm_plan_answer *a) {
     qm_time_job(&t, &prompt, &a->prompt);
     qm_time_job(&t, &generate, &a->generate);
     qm_time_job(&t, &ask->job, &a->job);
+    int64_t middle = ask->job.depth + ask->job.prompt + ask->job.generate / 2;
+    qm_time_drafted(&t, ask->job.sequences, middle, ask->acceptance > 0 ? ask->acceptance : 0, QM_DRAFT_MOST,
+                    &a->drafted);
     int64_t context = a->workload.context, chunk = a->workload.chunk < context ? a->workload.chunk : context;
     for (int i = 0; i < QM_PLAN_DEPTHS && depths[i] + chunk <= context; i++) {
         struct qm_job at = {.sequences = ask->job.sequences, .depth = depths[i], .prompt = chunk};

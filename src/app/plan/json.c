@@ -67,6 +67,15 @@ static json_t *bounds_json(const struct qm_step_time *t) {
     return o;
 }
 
+static json_t *drafts_json(const struct qm_plan_ask *ask, const struct qm_plan_answer *a) {
+    const struct qm_drafted *d = &a->drafted;
+    bool said = ask->acceptance >= 0;
+    return json_pack("{s:o, s:o, s:o, s:o}", "pays_from", d->pays > 1 ? json_null() : json_real(d->pays), "acceptance",
+                     said ? json_real(ask->acceptance) : json_null(), "drafts",
+                     said ? json_integer(d->drafts) : json_null(), "decode_tps",
+                     said ? json_real(d->tps) : json_null());
+}
+
 static json_t *predicted_json(const struct qm_plan_ask *ask, const struct qm_plan_answer *a) {
     json_t *at = json_array(), *hints = json_array();
     for (int i = 0; i < a->n_at; i++)
@@ -78,11 +87,12 @@ static json_t *predicted_json(const struct qm_plan_ask *ask, const struct qm_pla
     json_t *job = json_pack("{s:f, s:f, s:f, s:o}", "seconds", a->job.prefill.seconds + a->job.decode.seconds,
                             "prefill_seconds", a->job.prefill.seconds, "decode_seconds", a->job.decode.seconds,
                             "joules", real_or_null(a->job.joules));
-    return json_pack("{s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "prefill_tps",
+    return json_pack("{s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "prefill_tps",
                      real_or_null(a->prompt.prefill_tps), "decode_tps", real_or_null(a->generate.decode_tps), "prompt",
                      (json_int_t)ask->job.prompt, "generate", (json_int_t)ask->job.generate, "depth",
                      (json_int_t)ask->job.depth, "at", at, "job", job, "prefill_bound", bounds_json(&a->prompt.prefill),
-                     "decode_bound", bounds_json(&a->generate.decode), "would_help", hints);
+                     "decode_bound", bounds_json(&a->generate.decode), "would_help", hints, "drafts",
+                     drafts_json(ask, a));
 }
 
 static json_t *machine_json(const struct qm_speed *s) {

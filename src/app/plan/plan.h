@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "engine/placement.h"
 #include "model/model.h"
+#include "planner/drafted.h"
 #include "planner/machine.h"
 #include "planner/search.h"
 #include "planner/time.h"
@@ -24,6 +25,7 @@ struct qm_plan_ask {
     int64_t chunk;
     struct qm_job job;
     int kv_type;        /* enum qm_dtype or -1 */
+    double acceptance;  /* of drafts, 0 to 1; negative: not said */
     bool maps;          /* an attention map of the job's tokens is asked for */
     uint64_t kv_memory; /* of a pool of pages; 0: sequences times context */
     int threads;        /* 0: one a core */
@@ -62,6 +64,7 @@ struct qm_plan_answer {
     int64_t tried;
     struct qm_job_time prompt, generate; /* bench's rows: each after `depth` tokens */
     struct qm_job_time job;              /* the prompt, then the generation */
+    struct qm_drafted drafted;           /* in the middle of the generation, by ask's acceptance */
     struct qm_plan_speed at[QM_PLAN_DEPTHS];
     int n_at;
     struct qm_plan_hint hint[QM_PLAN_HINTS];

@@ -188,6 +188,18 @@ static const char *rate_text(int64_t tokens, double tps, int decimals, char out[
     return out;
 }
 
+static int print_drafts(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
+    const struct qm_drafted *d = &a->drafted;
+    char pays[64];
+    if (d->pays > 1)
+        return line(err, "drafts", "never pay here: a step of more rows takes as much longer");
+    snprintf(pays, sizeof pays, "pay where %.0f %% of them or more are right", ceil(100 * d->pays));
+    if (ask->acceptance < 0)
+        return line(err, "drafts", "%s", pays);
+    return line(err, "drafts", "%s; with %.0f %%: %.2f tokens/s by %d of them a step", pays, 100 * ask->acceptance,
+                d->tps, d->drafts);
+}
+
 static int print_job(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
     char read[32], write[32], all[32], prompt[48], generated[48];
     const struct qm_job *j = &ask->job;
@@ -210,6 +222,8 @@ static int print_job(const struct qm_plan_ask *ask, const struct qm_plan_answer 
         rc = print_bounds("prompt", &a->job.prefill, err);
     if (!rc)
         rc = print_bounds("generation", &a->job.decode, err);
+    if (!rc && ask->job.generate)
+        rc = print_drafts(ask, a, err);
     for (int i = 0; i < a->n_hints && !rc; i++)
         rc = line(err, i ? "" : "would help", "%s: %.0f %% less time", a->hint[i].change,
                   100 * (1 - a->hint[i].seconds / seconds));
