@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "engine/fit.h"
 #include "engine/sequence.h"
 #include "numa/memory.h"
 #include "report/numbers.h"
@@ -29,12 +30,9 @@ static uint64_t kv_room(const struct qm_batch_options *o, const struct qm_model 
                             .chunk = o->chunk ? o->chunk : QM_DEFAULT_CHUNK,
                             .kv_type = qm_batch_kv_type(o, &m->config),
                             .threads = 64};
-    struct qm_memory_table table;
-    qm_memory_estimate(m, &w, &table);
     uint64_t reserve = memory / 20 > least_reserve ? memory / 20 : least_reserve;
     uint64_t running = qm_scheduler_bytes(m->config.vocab, w.sequences, w.threads);
-    uint64_t others = table.weights + table.scratch + running + reserve;
-    return others + table.kv > memory && others < memory ? memory - others : 0;
+    return qm_fit_kv_memory(m, &w, running + reserve, memory);
 }
 
 int qm_batch_kv_memory(const struct qm_batch_options *o, const struct qm_model *m, uint64_t *out,
