@@ -22,39 +22,14 @@ static int run_batch(const struct qm_args *args, struct qm_error *err) {
     return rc;
 }
 
-static const unsigned char batch_options[] = {QM_OPT_OUTPUT,
-                                              QM_OPT_CHECK,
-                                              QM_OPT_STATUS,
-                                              QM_OPT_EXPORT,
-                                              QM_OPT_RESTART,
-                                              QM_OPT_STRICT,
-                                              QM_OPT_AS_COMPLETED,
-                                              QM_OPT_DOCUMENT,
-                                              QM_OPT_ASK,
-                                              QM_OPT_SKIP_UNREADABLE,
-                                              QM_OPT_FORMAT,
-                                              QM_OPT_MAX_TOKENS,
-                                              QM_OPT_TEMPERATURE,
-                                              QM_OPT_SYSTEM,
-                                              QM_OPT_TEMPLATE_ARG,
-                                              QM_OPT_CHAT_TEMPLATE,
-                                              QM_OPT_UNTIL,
-                                              QM_OPT_HOURS,
-                                              QM_OPT_ON_BATTERY,
-                                              QM_OPT_ON_DONE,
-                                              QM_OPT_REPORT,
-                                              QM_OPT_SEQUENCES,
-                                              QM_OPT_CHUNK,
-                                              QM_OPT_LOOK_AHEAD,
-                                              QM_OPT_KV_MEMORY,
-                                              QM_OPT_KV_DISK,
-                                              QM_OPT_KV_DISK_SIZE,
-                                              QM_OPT_CHECKPOINT_EVERY,
-                                              QM_OPT_CHECKPOINT_DIR,
-                                              QM_OPT_CHECKPOINT_SIZE,
-                                              QM_OPT_JSON,
-                                              QM_OPT_SEED,
-                                              QM_OPT_END};
+static const unsigned char batch_options[] = {
+    QM_OPT_OUTPUT,         QM_OPT_CHECK,           QM_OPT_STATUS,      QM_OPT_EXPORT,       QM_OPT_RESTART,
+    QM_OPT_STRICT,         QM_OPT_AS_COMPLETED,    QM_OPT_DOCUMENT,    QM_OPT_ASK,          QM_OPT_SKIP_UNREADABLE,
+    QM_OPT_FORMAT,         QM_OPT_MAX_TOKENS,      QM_OPT_TEMPERATURE, QM_OPT_SYSTEM,       QM_OPT_TEMPLATE_ARG,
+    QM_OPT_CHAT_TEMPLATE,  QM_OPT_UNTIL,           QM_OPT_HOURS,       QM_OPT_ON_BATTERY,   QM_OPT_ON_DONE,
+    QM_OPT_REPORT,         QM_OPT_SEQUENCES,       QM_OPT_DRAFT,       QM_OPT_DRAFT_TOKENS, QM_OPT_CHUNK,
+    QM_OPT_LOOK_AHEAD,     QM_OPT_KV_MEMORY,       QM_OPT_KV_DISK,     QM_OPT_KV_DISK_SIZE, QM_OPT_CHECKPOINT_EVERY,
+    QM_OPT_CHECKPOINT_DIR, QM_OPT_CHECKPOINT_SIZE, QM_OPT_JSON,        QM_OPT_SEED,         QM_OPT_END};
 
 static const unsigned char status_uses[] = {QM_OPT_JSON, QM_OPT_END};
 static const unsigned char export_uses[] = {QM_OPT_END};

@@ -141,12 +141,14 @@ static int keep_circumstances(struct qm_batch_job *j, const char *machine, const
     return rc ? rc : qm_journal_set(j->journal, "machine", machine, err);
 }
 
-static int open_scheduler(struct qm_batch_job *j, const char *plan, struct qm_error *err) {
+static int open_scheduler(struct qm_batch_job *j, struct qm_speculation *speculation, const char *plan,
+                          struct qm_error *err) {
     struct qm_fingerprint f;
     int rc = qm_batch_settle_engine(j, plan, &f, err);
     rc = rc ? rc : qm_batch_fit_settle(j->journal, j->options, j->ui->words, j->engine, &j->fit, err);
     rc = rc ? rc : qm_batch_store_open(&j->store, j->options, &j->paths, &f, j->engine, j->ui, err);
-    struct qm_scheduler_options o = {.engine = j->engine, .tokenizer = j->model.tokenizer, .cache = j->store.cache};
+    struct qm_scheduler_options o = {
+        .engine = j->engine, .tokenizer = j->model.tokenizer, .cache = j->store.cache, .speculation = speculation};
     return rc ? rc : qm_scheduler_open(&o, &j->scheduler, err);
 }
 
@@ -205,12 +207,13 @@ static int work(struct qm_batch_job *j, const char *machine, const volatile sig_
     return rc;
 }
 
-int qm_batch_job_run(struct qm_batch_job *j, struct qm_engine *engine, const char *plan, const char *machine,
-                     const volatile sig_atomic_t *interrupt, struct qm_error *err) {
+int qm_batch_job_run(struct qm_batch_job *j, struct qm_engine *engine, struct qm_speculation *speculation,
+                     const char *plan, const char *machine, const volatile sig_atomic_t *interrupt,
+                     struct qm_error *err) {
     j->engine = engine;
     if (j->rows.input)
         qm_batch_input_on_block(j->rows.input, keep_block, j->journal);
-    int rc = open_scheduler(j, plan, err);
+    int rc = open_scheduler(j, speculation, plan, err);
     if (!rc)
         qm_engine_set_interrupt(engine, interrupt);
     rc = rc ? rc : qm_batch_output_open(&j->paths, j->journal, j->log, j->ui, &j->output, err);

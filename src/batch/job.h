@@ -24,6 +24,7 @@
 #include "text/tokenizer/tokenizer.h"
 
 struct qm_batch_job;
+struct qm_speculation;
 
 /* The caller's, opened: no weights are needed. */
 struct qm_batch_model {
@@ -51,11 +52,13 @@ int qm_batch_job_wants(struct qm_batch_job *j, struct qm_batch_engine *out, stru
  * began with. Before weights are read. */
 int qm_batch_job_check(void *job, const struct qm_engine_options *o, struct qm_error *err);
 
-/* engine: loaded, with no sequences. plan: its placement as text, kept where the job's bits depend on it; NULL: none.
+/* engine: loaded, with no sequences. speculation: drafts, which change no result; NULL: none; it must outlive the job.
+ * plan: its placement as text, kept where the job's bits depend on it; NULL: none.
  * machine: what computes, for the report. interrupt: not 0 ends the run. QM_OK: every row is finished. QM_STOPPED: by
  * the options' time; QM_INTERRUPTED. */
-int qm_batch_job_run(struct qm_batch_job *j, struct qm_engine *engine, const char *plan, const char *machine,
-                     const volatile sig_atomic_t *interrupt, struct qm_error *err);
+int qm_batch_job_run(struct qm_batch_job *j, struct qm_engine *engine, struct qm_speculation *speculation,
+                     const char *plan, const char *machine, const volatile sig_atomic_t *interrupt,
+                     struct qm_error *err);
 /* The output appears. *t: what the job has come to. */
 int qm_batch_job_finish(struct qm_batch_job *j, struct qm_journal_totals *t, struct qm_error *err);
 /* Lent; from qm_batch_job_prepare on. */

@@ -67,6 +67,26 @@ refuse 3 'a model that is not there' 'quickly: expected a model folder' run $DEM
 refuse 3 'a draft model without a tokenizer' 'has neither tokenizer' run $DEMO -p x --draft $REFERENCE/qwen3
 refuse 3 'nothing to compare with' 'has no tokenizer, so it cannot be seen' run $REFERENCE/qwen3 --ids "$T/ids" \
     --draft $DEMO
+# a job: ids and times differ, answers do not
+answers='import json, sys
+for line in sys.stdin:
+    r = json.loads(line)
+    print(r["custom_id"], json.dumps(r["response"]["body"]["choices"]), r["response"]["body"]["usage"]["completion_tokens"])'
+python3 -c 'import json
+for i in range(6):
+    m = [{"role": "user", "content": "Tell me a story about Anselm." if i % 2 else "Hello."}]
+    body = {"model": "demo", "messages": m, "max_tokens": 60, "temperature": i % 3, "seed": i, "ignore_eos": True}
+    print(json.dumps({"custom_id": f"row-{i}", "method": "POST", "url": "/v1/chat/completions", "body": body}))' >"$T/job.jsonl"
+for draft in off auto 'lookup --draft-tokens 3'; do
+    # shellcheck disable=SC2086 # words
+    expect 0 "a job, $draft" batch $DEMO "$T/job.jsonl" -o "$T/job.${draft%% *}" --draft $draft
+    python3 -c "$answers" <"$T/job.${draft%% *}" >"$T/answers.${draft%% *}"
+done
+check 'rows are answered' test "$(wc -l <"$T/answers.off")" = 6
+check 'as without drafts' cmp -s "$T/answers.off" "$T/answers.auto"
+check 'however many' cmp -s "$T/answers.off" "$T/answers.lookup"
+refuse 2 'a draft model for a job' 'expected auto, lookup or off' batch $DEMO "$T/job.jsonl" -o "$T/no" --draft $DEMO
+
 refuse 2 "llama.cpp's number" 'found "8"; how many tokens is --draft-tokens' run $DEMO -p x --draft 8
 refuse 2 'no tokens' 'draft-tokens.*1 to 16' run $DEMO -p x --draft-tokens 0
 refuse 2 'too many' 'draft-tokens.*1 to 16' run $DEMO -p x --draft-tokens 17

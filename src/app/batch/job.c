@@ -7,6 +7,7 @@
 #include "app/batch/commands.h"
 #include "app/batch/inhibit.h"
 #include "app/batch/report.h"
+#include "app/drafts.h"
 #include "app/offload.h"
 #include "app/signals.h"
 #include "base/size.h"
@@ -61,7 +62,7 @@ static int verdict(const struct qm_batch_command *b, const struct qm_journal_tot
 
 /* With the engine as the job needs it. Signals are held: loading ends early, rows are saved. */
 static int load_and_run(const struct qm_batch_command *b, struct qm_batch_job *job, struct qm_progress *progress,
-                        struct qm_app_model *m, struct qm_error *err) {
+                        struct qm_app_model *m, struct qm_drafts *drafts, struct qm_error *err) {
     struct qm_batch_engine wants;
     struct qm_inhibitor inhibitor;
     char machine[512];
@@ -76,10 +77,11 @@ static int load_and_run(const struct qm_batch_command *b, struct qm_batch_job *j
                                    .arg = job};
     rc = rc ? rc : qm_app_load_engine(&b->load, &wanted, progress, m, err);
     rc = rc ? rc : describe_machine(b->load.isa, m->engine, machine, sizeof machine, err);
+    rc = rc ? rc : qm_drafts_open(&b->drafts, m, 0, progress, drafts, err);
     if (rc)
         return rc;
     qm_inhibit_sleep(&inhibitor);
-    rc = qm_batch_job_run(job, m->engine, m->plan, machine, qm_signals_flag(), err);
+    rc = qm_batch_job_run(job, m->engine, drafts->speculation, m->plan, machine, qm_signals_flag(), err);
     qm_inhibit_end(&inhibitor);
     return rc;
 }
@@ -107,6 +109,7 @@ int qm_batch_job_command(const struct qm_batch_command *b, struct qm_progress *p
     const struct qm_batch_ui ui = qm_batch_terminal_ui(&terminal);
     struct qm_batch_job *job = NULL;
     struct qm_app_model app = {0};
+    struct qm_drafts drafts = {0};
     struct qm_speed *machine = NULL;
     struct qm_batch_model m;
     bool complete = false;
@@ -116,14 +119,16 @@ int qm_batch_job_command(const struct qm_batch_command *b, struct qm_progress *p
     if (!rc && !complete) {
         qm_signals_hold();
         qm_batch_terminal_begin(&terminal);
-        rc = load_and_run(b, job, progress, &app, err);
+        rc = load_and_run(b, job, progress, &app, &drafts, err);
         qm_batch_terminal_clear(&terminal);
+        qm_drafts_report(&drafts, progress);
         qm_signals_release();
     }
     rc = rc ? rc : finish(b, job, complete, progress, err);
     if ((rc == QM_STOPPED || rc == QM_INTERRUPTED) && b->job.command)
         qm_note(progress, "resume with: %s", b->job.command);
     qm_batch_job_close(job);
+    qm_drafts_close(&drafts);
     qm_app_close(&app);
     free(machine);
     return rc;

@@ -5,6 +5,7 @@
 
 #include <time.h>
 
+#include "app/drafts.h"
 #include "app/load_model.h"
 #include "app/options.h"
 #include "base/buf.h"
@@ -14,6 +15,7 @@ struct qm_batch_command {
     struct qm_batch_options job;
     struct qm_model_options model;
     struct qm_load_options load;
+    struct qm_draft_options drafts;
     bool check, strict;
     const char *on_done, *report;
     /* what the job's options point to */
