@@ -121,6 +121,7 @@ static void do_work(struct qm_emulated *e, struct qm_emulated_piece *p) {
     }
     if (p->to == QM_TO_SUM && (p->op->kind == QM_OP_MOE_DOWN || p->op->kind == QM_OP_FFN_DOWN))
         memset(e->sum, 0, (size_t)e->batch.rows * row_bytes(e));
+    qm_emulated_aim(e, p->op, place);
     if (p->op->kind == QM_OP_HEAD)
         aim_logits(e, &p->part);
     qm_cpu_execute(e->cpu, p->op, &p->part, &e->batch, p->to == QM_TO_SUM ? e->sum : NULL);
@@ -345,6 +346,14 @@ static void close_device(struct qm_device *d) {
 
 static int check_memory(const struct qm_device_load *l, const struct qm_emulated_config *c, struct qm_error *err) {
     const struct qm_device_memory *m = &l->memory;
+    uint64_t available, host = 0;
+    for (int i = 0; i < l->n_host; i++)
+        host += l->host[i].bytes;
+    if (m->total <= c->memory && !qm_memory_available(&available, NULL) &&
+        host + m->total > available + qm_memory_reserved())
+        return qm_fail(err, QM_FIT,
+                       "%s: emulating it takes %.2f GiB beside the %.2f GiB of the CPU, %.2f are available", c->name,
+                       qm_gib(m->total), qm_gib(host), qm_gib(available + qm_memory_reserved()));
     if (m->total <= c->memory)
         return QM_OK;
     return qm_fail(
@@ -376,6 +385,7 @@ static int open_device(const void *config, const struct qm_device_load *load, st
     if (!e)
         return qm_fail_memory(err, sizeof *e, "an emulated device");
     e->device = (struct qm_device){.place = qm_emulated_place,
+                                   .put = qm_emulated_put,
                                    .begin = begin_step,
                                    .send = send,
                                    .stream = stream,

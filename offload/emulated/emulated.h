@@ -1,13 +1,13 @@
-/* An emulated device: the interface of device.h without one. It computes by the CPU's kernels, on the CPU's panels, and
- * its time is simulated: so results are the CPU's to the last bit, where whole layers are placed and where a layer is
- * parted, and what it would have taken is on the clock instead of what it took.
+/* An emulated device: the interface of device.h without one. It computes by the CPU's kernels, on the CPU, and its time
+ * is simulated: so results are the CPU's to the last bit, where whole layers are placed and where a layer is parted,
+ * and what it would have taken is on the clock instead of what it took.
  *
- * It is a strict one. Activations, the pages of its layers and of streamed ones are its own memory, activations NaN at
- * the beginning of a step: what was not handed over is missed. What it is told is done when the host waits and not
- * before: what the host changes or reads too early is wrong. It takes no more than its budget, and computes only with
- * weights that were put there. A hand-over from or to memory that it was not told of, and a step that is not what one
- * with the same shape was, end the program. It fails where it is told to, after so many ops and hand-overs, or does not
- * answer any more. */
+ * It is a strict one. Weights that are placed there, activations, the pages of its layers and of streamed ones are its
+ * own memory, activations NaN at the beginning of a step: what was not handed over is missed. What it is told is done
+ * when the host waits and not before: what the host changes or reads too early is wrong. It takes no more than its
+ * budget, and computes only with weights that were put there. A hand-over from or to memory that it was not told of,
+ * and a step that is not what one with the same shape was, end the program. It fails where it is told to, after so many
+ * ops and hand-overs, or does not answer any more. */
 #ifndef QM_OFFLOAD_EMULATED_EMULATED_H
 #define QM_OFFLOAD_EMULATED_EMULATED_H
 

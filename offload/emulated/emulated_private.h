@@ -58,11 +58,15 @@ struct qm_emulated {
     float *logits;      /* of a HEAD's part, then hidden states */
     int64_t ld_hidden;
     const struct qm_packed_weight *lent; /* [weights] the CPU's panels */
-    struct qm_packed_weight *weights;    /* [weights] those that are there; others empty */
+    struct qm_packed_weight *own;        /* [weights] what is placed there */
+    struct qm_packed_range *ranges;      /* [weights] of own */
+    int32_t *slots;                      /* [layers][experts] of own */
+    struct qm_packed_weight *weights;    /* [weights] what the op that is being computed uses */
     bool *placed, *kept;                 /* [weights], [states] */
+    struct qm_memory panels;             /* of own */
     uint64_t weights_used, kv_used;      /* bytes of its memory */
     struct qm_kv mirror;                 /* its pages */
-    struct qm_memory pages, own; /* pages: of placed layers, then the two places of streamed ones; own: sum, logits */
+    struct qm_memory pages, sums; /* pages: of placed layers, then the two places of streamed ones; sums: sum, logits */
     struct {
         const struct qm_op *op; /* NULL: free */
         struct qm_op_part part;
@@ -72,6 +76,8 @@ struct qm_emulated {
 int qm_emulated_take_memory(struct qm_emulated *e, const struct qm_device_load *load, struct qm_error *err);
 void qm_emulated_free_memory(struct qm_emulated *e);
 int qm_emulated_place(struct qm_device *d, const struct qm_op *op, const struct qm_op_part *part, struct qm_error *err);
+int qm_emulated_put(struct qm_device *d, int32_t weight, int64_t expert, int64_t first, int64_t panels,
+                    const void *bytes, struct qm_error *err);
 
 /* The op's weights, or the pages of the batch, come to a place. */
 void qm_emulated_fill_place(struct qm_emulated *e, int place, const struct qm_op *op, const struct qm_op_part *part);
@@ -79,6 +85,8 @@ void qm_emulated_fill_place(struct qm_emulated *e, int place, const struct qm_op
 int qm_emulated_find_place(const struct qm_emulated *e, const struct qm_op *op, const struct qm_op_part *part);
 /* Whether what the op's part needs is there, placed or in the place. */
 bool qm_emulated_has(const struct qm_emulated *e, const struct qm_op *op, const struct qm_op_part *part, int place);
+/* The op's weights are those of the place, or else those that are placed. */
+void qm_emulated_aim(struct qm_emulated *e, const struct qm_op *op, int place);
 /* New keys and values go back to the CPU's pages, and the place is free; -1: nothing. */
 void qm_emulated_empty_place(struct qm_emulated *e, int place);
 

@@ -1,5 +1,6 @@
 /* What an emulated device holds: its budget, weights that are placed or streamed (the CPU's panels, lent), pages of
- * keys and values (its own). */
+ * keys and values. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,18 +23,18 @@ static bool is_needed(const struct qm_op *op, const struct qm_op_part *part, int
     return index >= 0 && !(index == op->bias && op->kind == QM_OP_FFN_DOWN && part->column > 0);
 }
 
-/* Bytes of a weight, as far as the op's part takes it. */
-static uint64_t part_bytes(const struct qm_emulated *e, const struct qm_op *op, const struct qm_op_part *part,
-                           int32_t index) {
-    struct qm_weight w = e->model->weights[index];
-    int64_t experts = 0;
-    for (int64_t x = 0; x < w.experts; x++)
-        experts += !part->expert_on || part->expert_on[x] == part->number;
-    if (of_experts(op))
-        return qm_weight_part_bytes(&w, experts);
-    if (part->columns)
-        return qm_unit_ffn_part(&w, part->columns, part->column == 0) ? qm_weight_part_bytes(&w, 1) : 0;
-    return qm_weight_bytes(&w);
+/* What of a weight the op's part takes. */
+static struct qm_weight_part part_of(const struct qm_emulated *e, const struct qm_op *op, const struct qm_op_part *part,
+                                     int32_t index) {
+    struct qm_weight_part p = {.experts = e->model->weights[index].experts, .weight = e->model->weights[index]};
+    for (int64_t x = 0; part->expert_on && x < e->model->weights[index].experts; x++)
+        p.experts -= part->expert_on[x] != part->number;
+    if (part->columns && (index == op->matrix || index == op->bias)) {
+        p.panel = op->kind == QM_OP_FFN_UP ? 2 * part->column / QM_PANEL_ROWS : 0;
+        p.k = op->kind == QM_OP_FFN_DOWN && index == op->matrix ? part->column : 0;
+        qm_unit_ffn_part(&p.weight, part->columns, true);
+    }
+    return p;
 }
 
 /* Pages of a state, from its memory. */
@@ -50,6 +51,17 @@ static int keep(struct qm_emulated *e, const struct qm_op *op, struct qm_error *
     return QM_OK;
 }
 
+/* Where the experts of a layer lie among those that are there; NULL: all are. */
+static const int32_t *slots_of(struct qm_emulated *e, const struct qm_op *op, const struct qm_op_part *part) {
+    int64_t experts = e->model->config.experts;
+    if (!of_experts(op) || !part->expert_on)
+        return NULL;
+    int32_t *slot = e->slots + op->layer * experts;
+    for (int64_t x = 0, n = 0; x < experts; x++)
+        slot[x] = part->expert_on[x] == part->number ? (int32_t)n++ : -1;
+    return slot;
+}
+
 int qm_emulated_place(struct qm_device *d, const struct qm_op *op, const struct qm_op_part *part,
                       struct qm_error *err) {
     struct qm_emulated *e = (struct qm_emulated *)d;
@@ -58,15 +70,37 @@ int qm_emulated_place(struct qm_device *d, const struct qm_op *op, const struct 
     for (int i = 0; i < WEIGHTS_AN_OP; i++) {
         if (!is_needed(op, part, index[i]) || e->placed[index[i]])
             continue;
-        uint64_t bytes = part_bytes(e, op, part, index[i]);
+        struct qm_weight_part p = part_of(e, op, part, index[i]);
+        struct qm_packed_weight *to = &e->own[index[i]];
+        uint64_t bytes = qm_weight_part_bytes(&p.weight, p.experts);
         if (bytes > e->memory.weights - e->weights_used)
             return qm_fail(err, QM_FIT, "%s: %s of layer %d is more than the memory taken for weights", e->config.name,
                            qm_op_name(op->kind), op->layer);
+        uint8_t *at = (uint8_t *)e->panels.data + e->weights_used;
         e->weights_used += bytes;
-        e->weights[index[i]] = e->lent[index[i]];
+        qm_panels_describe(&e->model->weights[index[i]], &p, slots_of(e, op, part), &e->ranges[index[i]], to);
+        to->ranges[0] = (struct qm_packed_range){.first = to->first,
+                                                 .end = to->first + to->held,
+                                                 .expert_stride = (uint64_t)to->held * to->panel_stride,
+                                                 .data = at};
+        if (to->vector)
+            to->values = (float *)(void *)at;
         e->placed[index[i]] = true;
     }
     return op->kind == QM_OP_ATTENTION ? keep(e, op, err) : QM_OK;
+}
+
+int qm_emulated_put(struct qm_device *d, int32_t weight, int64_t expert, int64_t first, int64_t panels,
+                    const void *bytes, struct qm_error *err) {
+    struct qm_emulated *e = (struct qm_emulated *)d;
+    const struct qm_packed_weight *to = &e->own[weight];
+    (void)err;
+    assert(e->placed[weight] && first + panels <= to->first + to->held);
+    if (to->vector)
+        memcpy((float *)qm_packed_vector(to, expert), bytes, (size_t)to->held * sizeof(float));
+    else
+        memcpy((uint8_t *)qm_packed_panel(to, expert, first), bytes, (size_t)panels * to->panel_stride);
+    return QM_OK;
 }
 
 /* --- streamed weights and pages ----------------------------------------------------------------------------- */
@@ -85,10 +119,18 @@ int qm_emulated_find_place(const struct qm_emulated *e, const struct qm_op *op, 
 bool qm_emulated_has(const struct qm_emulated *e, const struct qm_op *op, const struct qm_op_part *part, int place) {
     int32_t index[WEIGHTS_AN_OP];
     weights_of(op, index);
-    for (int i = 0; i < WEIGHTS_AN_OP; i++)
-        if (is_needed(op, part, index[i]) && e->weights[index[i]].n == 0)
+    for (int i = 0; i < WEIGHTS_AN_OP && place < 0; i++)
+        if (is_needed(op, part, index[i]) && !e->placed[index[i]])
             return false;
     return op->kind != QM_OP_ATTENTION || place >= 0 || e->kept[op->state];
+}
+
+void qm_emulated_aim(struct qm_emulated *e, const struct qm_op *op, int place) {
+    int32_t index[WEIGHTS_AN_OP];
+    weights_of(op, index);
+    for (int i = 0; i < WEIGHTS_AN_OP; i++)
+        if (index[i] >= 0)
+            e->weights[index[i]] = place < 0 ? e->own[index[i]] : e->lent[index[i]];
 }
 
 /* Copies the pages of positions [from(part), position + n) of each part, to the device or back. */
@@ -107,11 +149,6 @@ static void copy_pages(const struct qm_emulated *e, const struct qm_op *op, bool
 }
 
 void qm_emulated_fill_place(struct qm_emulated *e, int place, const struct qm_op *op, const struct qm_op_part *part) {
-    int32_t index[WEIGHTS_AN_OP];
-    weights_of(op, index);
-    for (int i = 0; i < WEIGHTS_AN_OP; i++)
-        if (is_needed(op, part, index[i]))
-            e->weights[index[i]] = e->lent[index[i]];
     e->place[place].op = op;
     e->place[place].part = *part;
     if (op->kind != QM_OP_ATTENTION)
@@ -125,11 +162,6 @@ void qm_emulated_empty_place(struct qm_emulated *e, int place) {
     if (place < 0)
         return;
     const struct qm_op *op = e->place[place].op;
-    int32_t index[WEIGHTS_AN_OP];
-    weights_of(op, index);
-    for (int i = 0; i < WEIGHTS_AN_OP; i++)
-        if (index[i] >= 0 && !e->placed[index[i]])
-            e->weights[index[i]] = (struct qm_packed_weight){0};
     if (op->kind == QM_OP_ATTENTION)
         copy_pages(e, op, true);
     e->place[place].op = NULL;
@@ -211,31 +243,40 @@ int qm_emulated_take_memory(struct qm_emulated *e, const struct qm_device_load *
     e->parts = calloc((size_t)load->workload.chunk, sizeof *e->parts);
     e->logit_out = calloc((size_t)load->workload.chunk, sizeof *e->logit_out);
     e->weights = calloc(n_weights, sizeof *e->weights);
+    e->own = calloc(n_weights, sizeof *e->own);
+    e->ranges = calloc(n_weights, sizeof *e->ranges);
+    e->slots = calloc((size_t)(load->model->config.layers * load->model->config.experts) + 1, sizeof *e->slots);
     e->placed = calloc(n_weights, sizeof *e->placed);
     e->kept = calloc(n_states, sizeof *e->kept);
-    if (!e->weights || !e->placed || !e->kept || !e->parts || !e->logit_out)
+    if (!e->weights || !e->own || !e->ranges || !e->slots || !e->placed || !e->kept || !e->parts || !e->logit_out)
         return qm_fail_memory(err, n_weights * sizeof *e->weights, "an emulated device's weights");
-    int rc = qm_kv_mirror_open(load->kv, &e->mirror, err);
+    int rc = take(e->memory.weights, "an emulated device's weights", &e->panels, err);
+    if (!rc)
+        rc = qm_kv_mirror_open(load->kv, &e->mirror, err);
     if (!rc)
         rc = take(e->memory.kv + e->memory.workspace, "an emulated device's pages", &e->pages, err);
     uint64_t sum = (uint64_t)(load->workload.chunk * e->ld_hidden) * sizeof *e->sum;
     if (!rc)
-        rc = take(sum + load->logits, "an emulated device's sum and logits", &e->own, err);
+        rc = take(sum + load->logits, "an emulated device's sum and logits", &e->sums, err);
     if (!rc)
         rc = qm_cpu_open_beside(load->cpu, e->weights, &e->mirror, &e->cpu, err);
-    e->sum = e->own.data;
-    e->logits = e->own.data ? e->sum + load->workload.chunk * e->ld_hidden : NULL;
+    e->sum = e->sums.data;
+    e->logits = e->sums.data ? e->sum + load->workload.chunk * e->ld_hidden : NULL;
     return rc;
 }
 
 void qm_emulated_free_memory(struct qm_emulated *e) {
     qm_cpu_close(e->cpu);
-    qm_memory_free(&e->own);
+    qm_memory_free(&e->sums);
     qm_memory_free(&e->pages);
     qm_kv_mirror_close(&e->mirror);
     free(e->parts);
     free(e->logit_out);
+    qm_memory_free(&e->panels);
     free(e->weights);
+    free(e->own);
+    free(e->ranges);
+    free(e->slots);
     free(e->placed);
     free(e->kept);
 }

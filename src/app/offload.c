@@ -427,6 +427,7 @@ void qm_offload_tell(const struct qm_offload *f, struct qm_progress *progress) {
 
 void qm_offload_tell_failure(void *progress, const char *what) {
     struct qm_progress *p = progress;
+    qm_progress_end(p);                                              /* of reading what was there */
     if (!p->quiet && isatty(STDOUT_FILENO) && isatty(STDERR_FILENO)) /* an answer may be half written there */
         fputc('\n', stderr);
     qm_note(p, "%s; the CPU goes on, nothing is lost", what);

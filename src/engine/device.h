@@ -94,9 +94,14 @@ enum qm_sum_to { QM_TO_RESIDUAL, QM_TO_SUM };
 typedef int64_t qm_ticket;
 
 struct qm_device {
-    /* At load. The op's part, with the keys and values of an ATTENTION op, is there from now on. QM_FIT where that is
-     * more than the memory that was taken. */
+    /* At load. The op's part, with the keys and values of an ATTENTION op, will be there. QM_FIT where that is more
+     * than the memory that was taken. */
     int (*place)(struct qm_device *d, const struct qm_op *op, const struct qm_op_part *part, struct qm_error *err);
+    /* Then what was placed comes, each piece once, by calls of several threads at once: panels [first, first + panels)
+     * of an expert, of the columns that are placed there, one behind the other, each of qm_plan_panel_bytes. Of a
+     * vector panels is 0, and bytes are its values as floats. They are lent for the call. */
+    int (*put)(struct qm_device *d, int32_t weight, int64_t expert, int64_t first, int64_t panels, const void *bytes,
+               struct qm_error *err);
 
     /* A step. */
     void (*begin)(struct qm_device *d, const struct qm_batch *batch, int64_t shape);

@@ -72,12 +72,32 @@ static int open_team(struct qm_engine *e, const struct qm_engine_options *o, str
     return e->homes ? QM_OK : qm_fail_memory(err, sizeof *e->homes, "the NUMA nodes");
 }
 
+static bool is_placed(const struct qm_engine_options *o) {
+    return o->placement && o->placement->devices > 1;
+}
+
+static int check_devices(struct qm_engine *e, const struct qm_engine_options *o, struct qm_error *err) {
+    uint64_t available;
+    const char *names[QM_MAX_DEVICES];
+    for (int d = 1; d < o->placement->devices; d++)
+        names[d - 1] = o->devices[d - 1].name;
+    if (o->devices_required || qm_memory_available(&available, NULL))
+        return QM_OK;
+    available += qm_memory_reserved();
+    return qm_homes_check_devices(e->model, o->placement, &e->workload, names, available, &e->notes, err);
+}
+
 /* What fits, and where it goes. Nodes that were asked for have to hold everything; else what one of them does not
  * hold goes to others. */
 static int plan_memory(struct qm_engine *e, const struct qm_engine_options *o, struct qm_error *err) {
     uint64_t most = o->numa.mode == QM_NUMA_NODES ? qm_homes_available(e->team) : UINT64_MAX;
-    int rc = qm_homes_fit(e->model, o->context, most, &e->workload, &e->memory, err);
-    return rc ? rc : qm_homes_plan(e->model, &e->workload, &e->memory, e->team, e->homes, &e->notes, err);
+    const struct qm_placement *p = is_placed(o) ? o->placement : NULL;
+    int rc = p ? qm_placement_check(p, e->model, err) : QM_OK;
+    if (!rc)
+        rc = qm_homes_fit(e->model, p, o->context, most, &e->workload, &e->memory, err);
+    if (!rc && p)
+        rc = check_devices(e, o, err);
+    return rc ? rc : qm_homes_plan(e->model, p, &e->workload, &e->memory, e->team, e->homes, &e->notes, err);
 }
 
 /* Whether weights and KV leave too little memory for the files to stay cached too. */
@@ -86,10 +106,6 @@ static bool cache_in_the_way(const struct qm_engine *e) {
     for (int i = 0; e->model->shards && i < e->model->shards->n_files; i++)
         files += e->model->shards->files[i].bytes;
     return qm_memory_available(&available, NULL) == QM_OK && e->memory.total + files > available;
-}
-
-static bool is_placed(const struct qm_engine_options *o) {
-    return o->placement && o->placement->devices > 1;
 }
 
 static void use_threads(struct qm_engine *e, struct qm_quiet_use use) {
@@ -113,6 +129,7 @@ static int open_placed(struct qm_engine *e, const struct qm_engine_options *o, s
 /* Memory for weights and activations, then devices, which are told of it, then the weights themselves. */
 static int open_backends(struct qm_engine *e, const struct qm_engine_options *o, struct qm_error *err) {
     struct qm_cpu_setup setup = {.model = e->model,
+                                 .placement = is_placed(o) ? o->placement : NULL,
                                  .workload = e->workload,
                                  .isa = o->isa,
                                  .team = e->team,
@@ -121,24 +138,22 @@ static int open_backends(struct qm_engine *e, const struct qm_engine_options *o,
                                  .drop_cache = e->load.dropped_cache,
                                  .progress = o->progress,
                                  .progress_arg = o->progress_arg};
-    int rc = is_placed(o) ? qm_placement_check(o->placement, e->model, err) : QM_OK;
-    uint64_t beside = 0;
-    if (!rc && is_placed(o)) {
+    if (is_placed(o))
         setup.sum_bytes = qm_placement_sum_bytes(o->placement, e->model, &e->workload, QM_DEVICE_CPU);
-        beside = setup.sum_bytes + qm_placement_logit_bytes(o->placement, e->model, &e->workload, QM_DEVICE_CPU);
-    }
-    e->memory.scratch += beside;
-    e->memory.total += beside;
     double begin = qm_now();
-    if (!rc)
-        rc = qm_cpu_open(&setup, &e->cpu, err);
+    int rc = qm_cpu_open(&setup, &e->cpu, err);
     double opened = qm_now();
     if (!rc && is_placed(o))
         rc = open_placed(e, o, err);
     double placed = qm_now();
     if (!rc)
-        rc = qm_cpu_load(e->cpu, &setup, err);
+        rc = qm_cpu_load(e->cpu, e->placed ? qm_placed_devices(e->placed) : NULL, err);
     e->load.bytes = e->memory.weights;
+    for (int d = 1; is_placed(o) && d < o->placement->devices; d++) {
+        struct qm_device_memory on;
+        qm_placement_memory(o->placement, e->model, &e->workload, d, &on);
+        e->load.bytes += on.weights;
+    }
     e->load.seconds = qm_now() - placed + opened - begin;
     return rc;
 }
@@ -166,7 +181,8 @@ int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, 
         rc = qm_forward_build(m, &e->forward, err);
     }
     if (!rc)
-        rc = qm_kv_open(&m->config, &e->forward, &e->workload, e->homes, qm_team_nodes(e->team), &e->kv, err);
+        rc = qm_kv_open(&m->config, &e->forward, &e->workload, is_placed(o) ? o->placement : NULL, e->homes,
+                        qm_team_nodes(e->team), &e->kv, err);
     if (!rc)
         rc = qm_engine_open_sequences(e, err);
     if (!rc)
@@ -350,7 +366,9 @@ int qm_engine_fall_back(struct qm_engine *e, struct qm_error *err) {
         return QM_OK;
     if (e->devices_required)
         return qm_fail(err, QM_SYSTEM, "%s; the device was required (without that, the CPU goes on)", e->failures);
-    qm_placed_fall_back(e->placed);
+    int rc = qm_placed_fall_back(e->placed, e->homes, err);
+    if (rc)
+        return qm_fail_context(err, "%s", e->failures);
     e->losses++;
     const char *what = e->failures + e->failures_told;
     what += e->failures_told ? strspn(what, "; ") : 0;

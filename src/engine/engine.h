@@ -46,7 +46,7 @@ struct qm_engine_options {
     const struct qm_placement *placement;  /* NULL: everything on the CPU */
     const struct qm_device_setup *devices; /* [placement->devices - 1] */
     bool devices_required;                 /* a device that fails is not replaced by the CPU */
-    qm_progress_fn *progress;              /* while loading, on the calling thread; may be NULL */
+    qm_progress_fn *progress; /* while loading, on the calling thread, and where a device is lost; may be NULL */
     void *progress_arg;
 };
 
@@ -111,8 +111,9 @@ void qm_engine_set_interrupt(struct qm_engine *e, const volatile sig_atomic_t *f
 
 /* A step that ends because a device fails is QM_SYSTEM, and so is every further one until qm_engine_fall_back has moved
  * what is on the device to the CPU; from there on the same bits come out. The keys and values of all sequences and
- * blocks are lost: release the blocks, truncate each sequence to 0 and compute its tokens again. Where devices are
- * required it fails with the failure's message. */
+ * blocks are lost: release the blocks, truncate each sequence to 0 and compute its tokens again. What was there is read
+ * from the model's files, with the options' progress, into memory that is taken now: QM_FIT where that is not there
+ * (which qm_engine_notes said at the beginning). Where devices are required it fails with the failure's message. */
 bool qm_engine_device_failed(const struct qm_engine *e);
 int qm_engine_fall_back(struct qm_engine *e, struct qm_error *err);
 /* From now on called by each qm_engine_fall_back that moved something, with what failed, for people. */

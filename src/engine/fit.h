@@ -6,13 +6,16 @@
 #include <stdint.h>
 
 #include "engine/memory.h"
+#include "engine/placement.h"
 
 /* Bytes of the memory that may be planned with: all but QM_MEMORY_RESERVE; 0 where that is more. */
 uint64_t qm_fit_usable(uint64_t memory);
 
-/* The longest context, a multiple of QM_CONTEXT_STEP and at most the model's usual maximum, with which *w takes no more
- * than `usable` bytes; 0: none. w->context counts for nothing. */
-int64_t qm_fit_context(const struct qm_model *m, const struct qm_workload *w, uint64_t usable);
+/* Of what a placement leaves on the CPU (NULL: of everything) the longest context, a multiple of QM_CONTEXT_STEP and at
+ * most the model's usual maximum, with which *w takes no more than `usable` bytes; 0: none. w->context counts for
+ * nothing. */
+int64_t qm_fit_context(const struct qm_model *m, const struct qm_placement *p, const struct qm_workload *w,
+                       uint64_t usable);
 
 /* Bytes of `usable` that are left for keys and values beside weights, activations and `beside` bytes of others; 0 where
  * nothing is, or where all that *w's sequences could take fits too, so that the pool needs no bound. */

@@ -29,8 +29,8 @@ static int refuse_memory(const struct qm_model *m, const struct qm_workload *w, 
     return qm_remedy(err, less, rc);
 }
 
-int qm_homes_fit(const struct qm_model *m, int64_t asked, uint64_t most, struct qm_workload *w,
-                 struct qm_memory_table *t, struct qm_error *err) {
+int qm_homes_fit(const struct qm_model *m, const struct qm_placement *p, int64_t asked, uint64_t most,
+                 struct qm_workload *w, struct qm_memory_table *t, struct qm_error *err) {
     uint64_t available;
     int rc = qm_memory_available(&available, err);
     if (rc)
@@ -39,14 +39,14 @@ int qm_homes_fit(const struct qm_model *m, int64_t asked, uint64_t most, struct 
     available = available < most ? available : most;
     available = qm_fit_usable(available);
     w->context = asked ? asked : m->config.usual_positions;
-    qm_memory_estimate(m, w, t);
+    qm_placement_estimate(p, m, w, t);
     if (t->total <= available)
         return QM_OK;
     if (asked)
         return refuse_memory(m, w, t, available, err);
-    int64_t fits = qm_fit_context(m, w, available);
+    int64_t fits = qm_fit_context(m, p, w, available);
     w->context = fits ? fits : QM_CONTEXT_STEP;
-    qm_memory_estimate(m, w, t);
+    qm_placement_estimate(p, m, w, t);
     return fits ? QM_OK : refuse_memory(m, w, t, available, err);
 }
 
@@ -63,20 +63,21 @@ uint64_t qm_homes_available(const struct qm_team *team) {
 }
 
 /* Keys and values by equal parts, activations by threads. */
-static uint64_t needed(const struct qm_model *m, const struct qm_workload *w, const struct qm_memory_table *table,
-                       const struct qm_team *team, int node) {
+static uint64_t needed(const struct qm_model *m, const struct qm_placement *p, const struct qm_workload *w,
+                       const struct qm_memory_table *table, const struct qm_team *team, int node) {
     const struct qm_node_share share = qm_node_share_in(team, node);
-    return qm_node_all_weights(m, &share) + table->kv / (uint64_t)share.nodes +
+    return qm_node_weights(m, p, QM_DEVICE_CPU, &share) + table->kv / (uint64_t)share.nodes +
            table->scratch / (uint64_t)w->threads * (uint64_t)share.threads;
 }
 
-int qm_homes_plan(const struct qm_model *m, const struct qm_workload *w, const struct qm_memory_table *table,
-                  const struct qm_team *team, struct qm_home *homes, struct qm_buf *notes, struct qm_error *err) {
+int qm_homes_plan(const struct qm_model *m, const struct qm_placement *p, const struct qm_workload *w,
+                  const struct qm_memory_table *table, const struct qm_team *team, struct qm_home *homes,
+                  struct qm_buf *notes, struct qm_error *err) {
     int rc = QM_OK;
     for (int node = 0; !rc && node < qm_team_nodes(team); node++) {
         struct qm_home *home = &homes[node];
         *home = (struct qm_home){.node = qm_team_node_number(team, node)};
-        uint64_t available, need = needed(m, w, table, team, node);
+        uint64_t available, need = needed(m, p, w, table, team, node);
         if (home->node < 0)
             continue;
         struct qm_error why = {0};
@@ -92,6 +93,24 @@ int qm_homes_plan(const struct qm_model *m, const struct qm_workload *w, const s
                               "NUMA node %d has %.2f GiB left of %.2f needed there: the rest goes to other nodes, from "
                               "where it is read more slowly\n",
                               home->node, qm_gib(available), qm_gib(need));
+    }
+    return rc;
+}
+
+int qm_homes_check_devices(const struct qm_model *m, const struct qm_placement *p, const struct qm_workload *w,
+                           const char *const *names, uint64_t available, struct qm_buf *notes, struct qm_error *err) {
+    int rc = QM_OK;
+    struct qm_memory_table cpu;
+    qm_placement_estimate(p, m, w, &cpu);
+    for (int d = 1; d < p->devices && !rc; d++) {
+        struct qm_device_memory on;
+        qm_placement_memory(p, m, w, d, &on);
+        uint64_t need = cpu.total + on.weights + on.kv + QM_MEMORY_RESERVE;
+        if (on.weights + on.kv == 0 || need <= available)
+            continue;
+        rc = qm_buf_printf(notes, err,
+                           "if %s fails, this ends: what is there needs %.2f GiB more memory than is available\n",
+                           names[d - 1], qm_gib(need - available));
     }
     return rc;
 }

@@ -73,11 +73,11 @@ static int find_groups(const struct qm_config *c, const struct qm_forward *f, co
     return kv->block_refs ? QM_OK : qm_fail_memory(err, (uint64_t)blocks * 4, "the list of KV blocks");
 }
 
-/* Lays out what a node has from `at` on; at NULL: only counts. */
-static uint64_t place_node(struct qm_kv *kv, int node, uint8_t *at) {
+/* Lays out what a node has from `at` on of the states that are asked for; at NULL: only counts. */
+static uint64_t place_node(struct qm_kv *kv, const bool *asked, int node, uint8_t *at) {
     uint64_t bytes = 0;
     for (int s = 0; s < kv->n_states; s++)
-        for (int64_t h = 0; h < kv->kv_heads; h++) {
+        for (int64_t h = 0; asked[s] && h < kv->kv_heads; h++) {
             int64_t pages = kv->groups[kv->group_of[s]].pages;
             bool whole = kv->ranges == 1;
             if (whole && h * kv->nodes / kv->kv_heads != node)
@@ -91,8 +91,23 @@ static uint64_t place_node(struct qm_kv *kv, int node, uint8_t *at) {
     return bytes;
 }
 
+/* memory: [nodes]. */
+static int take_room(struct qm_kv *kv, const bool *asked, const struct qm_home *homes, struct qm_memory *memory,
+                     struct qm_error *err) {
+    int rc = QM_OK;
+    for (int node = 0; !rc && node < kv->nodes; node++) {
+        uint64_t bytes = place_node(kv, asked, node, NULL);
+        if (bytes)
+            rc = qm_memory_alloc_on(bytes, homes[node], "the KV cache", &memory[node], err);
+        if (bytes && !rc)
+            place_node(kv, asked, node, memory[node].data);
+    }
+    return rc;
+}
+
 int qm_kv_open(const struct qm_config *c, const struct qm_forward *f, const struct qm_workload *w,
-               const struct qm_home *homes, int nodes, struct qm_kv *out, struct qm_error *err) {
+               const struct qm_placement *p, const struct qm_home *homes, int nodes, struct qm_kv *out,
+               struct qm_error *err) {
     size_t n = (size_t)f->n_states + 1;
     *out = (struct qm_kv){
         .type = w->kv_type, .n_states = f->n_states, .chunk = w->chunk, .context = w->context, .nodes = nodes};
@@ -112,13 +127,14 @@ int qm_kv_open(const struct qm_config *c, const struct qm_forward *f, const stru
                  : qm_fail_memory(err, n * 64, "the KV cache");
     if (!rc)
         rc = find_groups(c, f, w, out, err);
-    for (int node = 0; !rc && node < nodes; node++) {
-        uint64_t bytes = place_node(out, node, NULL);
-        if (bytes)
-            rc = qm_memory_alloc_on(bytes, homes[node], "the KV cache", &out->memory[node], err);
-        if (bytes && !rc)
-            place_node(out, node, out->memory[node].data);
-    }
+    bool *here = calloc(n, sizeof *here);
+    if (!rc && !here)
+        rc = qm_fail_memory(err, n * sizeof *here, "the KV cache");
+    for (int s = 0; !rc && s < f->n_states; s++)
+        here[s] = !p || p->layer[f->states[s].layer].attention == QM_DEVICE_CPU;
+    if (!rc)
+        rc = take_room(out, here, homes, out->memory, err);
+    free(here);
     if (rc)
         qm_kv_close(out);
     return rc;
@@ -145,6 +161,9 @@ void qm_kv_close(struct qm_kv *kv) {
     for (int node = 0; kv->memory && node < kv->nodes; node++)
         qm_memory_free(&kv->memory[node]);
     free(kv->memory);
+    for (int i = 0; i < kv->n_regained; i++)
+        qm_memory_free(&kv->regained[i]);
+    free(kv->regained);
     *kv = (struct qm_kv){0};
 }
 
@@ -402,11 +421,40 @@ int64_t qm_kv_truncate(struct qm_kv *kv, struct qm_kv_tables *t, int64_t n) {
     return n;
 }
 
-void qm_kv_spoil(struct qm_kv *kv, int state) {
-    kv->keeper[state] = NULL;
-    for (int64_t head = 0; head < kv->kv_heads; head++)
-        for (int64_t page = 0; page < kv->groups[kv->group_of[state]].pages; page++)
-            memset(qm_kv_at(kv, state, head, page), 0xFF, kv->page_bytes);
+/* Reserved huge pages are taken at once: a limit on them shows here, not when they are written. */
+static int fill_nan(struct qm_memory *m, struct qm_error *err) {
+    int rc =
+        m->data && !qm_memory_take(m, 0, m->bytes) ? qm_memory_use_small(m, (struct qm_home){.node = -1}, err) : QM_OK;
+    if (!rc && m->data)
+        memset(m->data, 0xFF, m->bytes);
+    return rc;
+}
+
+int qm_kv_regain(struct qm_kv *kv, const struct qm_device *keeper, const struct qm_home *homes, struct qm_error *err) {
+    size_t nodes = (size_t)kv->nodes, n = (size_t)kv->n_regained + nodes;
+    bool *lost = calloc((size_t)kv->n_states + 1, sizeof *lost);
+    struct qm_home *anyhow = calloc(nodes, sizeof *anyhow);
+    struct qm_memory *memory = realloc(kv->regained, n * sizeof *memory);
+    kv->regained = memory ? memory : kv->regained;
+    int rc = lost && anyhow && memory ? QM_OK : qm_fail_memory(err, n * sizeof *memory, "the KV cache");
+    if (!rc)
+        memset(memory += kv->n_regained, 0, nodes * sizeof *memory);
+    for (int s = 0; s < kv->n_states && !rc; s++)
+        lost[s] = kv->keeper[s] == keeper;
+    for (size_t node = 0; node < nodes && !rc; node++)
+        anyhow[node] = (struct qm_home){.node = homes[node].node};
+    if (!rc)
+        rc = take_room(kv, lost, anyhow, memory, err);
+    for (size_t node = 0; node < nodes && !rc; node++)
+        rc = fill_nan(&memory[node], err);
+    for (size_t node = 0; node < nodes && rc && lost && anyhow && memory; node++)
+        qm_memory_free(&memory[node]);
+    for (int s = 0; s < kv->n_states && !rc; s++)
+        kv->keeper[s] = lost[s] ? NULL : kv->keeper[s];
+    kv->n_regained += rc ? 0 : kv->nodes;
+    free(lost);
+    free(anyhow);
+    return rc;
 }
 
 uint64_t qm_kv_state_bytes(const struct qm_kv *kv, int state) {

@@ -20,7 +20,7 @@
  * tokens of each. Where a page lies changes no result.
  *
  * A state whose layer is on a device has its pages there (keeper), under the same numbers: here are the tables and
- * counts of all, and room for when the device is lost.
+ * counts of all, and room only once the device is lost.
  *
  * Not thread-safe but for reading; everything is allocated at the start. */
 #ifndef QM_ENGINE_KV_H
@@ -32,6 +32,7 @@
 #include "base/error.h"
 #include "engine/forward.h"
 #include "engine/memory.h"
+#include "engine/placement.h"
 #include "numa/memory.h"
 #include "numa/team.h"
 #include "simd/kernels.h"
@@ -59,7 +60,9 @@ struct qm_kv {
     uint8_t **base;            /* [states][kv_heads][ranges]: the first page of a range */
     struct qm_device **keeper; /* [states] the device that has its pages; NULL: they are here */
     int n_states;
-    struct qm_memory *memory; /* [nodes] */
+    struct qm_memory *memory;   /* [nodes] */
+    struct qm_memory *regained; /* [n_regained] of states whose device is lost */
+    int n_regained;
 };
 
 /* A sequence's page tables. */
@@ -69,9 +72,11 @@ struct qm_kv_tables {
     int64_t *oldest; /* [groups] the first token whose keys and values are still there */
 };
 
-/* homes: [nodes]. QM_FIT where the pool does not hold the pages of one step. */
+/* homes: [nodes]. p: says which states are elsewhere and take no room; NULL: none. QM_FIT where the pool does not hold
+ * the pages of one step. */
 int qm_kv_open(const struct qm_config *c, const struct qm_forward *f, const struct qm_workload *w,
-               const struct qm_home *homes, int nodes, struct qm_kv *out, struct qm_error *err);
+               const struct qm_placement *p, const struct qm_home *homes, int nodes, struct qm_kv *out,
+               struct qm_error *err);
 void qm_kv_close(struct qm_kv *kv);
 
 int qm_kv_tables_open(const struct qm_kv *kv, struct qm_kv_tables *out, struct qm_error *err);
@@ -121,8 +126,9 @@ static inline uint8_t *qm_kv_at(const struct qm_kv *kv, int state, int64_t head,
  * state; NULL: no more. */
 struct qm_device *qm_kv_next_keeper(const struct qm_kv *kv, int *state);
 
-/* A state's keeper is lost, and its keys and values with it: from now on they are here, each of them NaN. */
-void qm_kv_spoil(struct qm_kv *kv, int state);
+/* A device is lost, and the keys and values that it keeps with it. Takes room for them here, on the nodes of homes
+ * [nodes] as far as those have it; from then on they are here, each of them NaN. QM_FIT: nothing has changed. */
+int qm_kv_regain(struct qm_kv *kv, const struct qm_device *keeper, const struct qm_home *homes, struct qm_error *err);
 
 /* The same pages by number somewhere else, for who computes there: *out has the groups of kv, which must outlive it,
  * and no memory until states are put somewhere. */

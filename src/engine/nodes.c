@@ -38,22 +38,14 @@ uint64_t qm_node_weight_bytes(const struct qm_weight *w, int64_t experts, const 
     return (uint64_t)experts * (uint64_t)(end - first) * qm_plan_panel_bytes(qm_packed_type(w), w->k);
 }
 
-uint64_t qm_node_all_weights(const struct qm_model *m, const struct qm_node_share *s) {
+uint64_t qm_node_weights(const struct qm_model *m, const struct qm_placement *p, int device,
+                         const struct qm_node_share *s) {
     uint64_t total = 0;
-    for (int64_t i = 0; i < m->n_weights; i++)
-        total += qm_node_weight_bytes(&m->weights[i], m->weights[i].experts, s);
-    return total;
-}
-
-/* What of a weight is on the CPU, as part of its matrix and a number of experts. */
-static int64_t on_the_cpu(const struct qm_model *m, const struct qm_placement *p, struct qm_weight *w) {
-    switch (qm_unit_of(m, w)) {
-    case QM_UNIT_EMBED: return 1;
-    case QM_UNIT_HEAD: return p->head == QM_DEVICE_CPU;
-    case QM_UNIT_ATTENTION: return p->layer[w->layer].attention == QM_DEVICE_CPU;
-    case QM_UNIT_EXPERT: return qm_placement_experts_on(p, w->layer, QM_DEVICE_CPU);
-    default: return qm_unit_ffn_part(w, qm_placement_columns_on(p, m, w->layer, QM_DEVICE_CPU), true);
+    for (int64_t i = 0; i < m->n_weights; i++) {
+        struct qm_weight_part part = qm_placement_part(p, m, &m->weights[i], device);
+        total += qm_node_weight_bytes(&part.weight, part.experts, s);
     }
+    return total;
 }
 
 void qm_node_memory(const struct qm_model *m, const struct qm_workload *w, const struct qm_placement *p, int node,
@@ -62,12 +54,7 @@ void qm_node_memory(const struct qm_model *m, const struct qm_workload *w, const
     struct qm_node_share s = qm_node_share_of(w, node);
     struct qm_scratch_layout scratch;
     qm_scratch_plan(m, w, &scratch);
-    *out = (struct qm_node_memory){0};
-    for (int64_t i = 0; i < m->n_weights; i++) {
-        struct qm_weight part = m->weights[i];
-        int64_t experts = p ? on_the_cpu(m, p, &part) : part.experts;
-        out->weights += qm_node_weight_bytes(&part, experts, &s);
-    }
+    *out = (struct qm_node_memory){.weights = qm_node_weights(m, p, QM_DEVICE_CPU, &s)};
     uint64_t page = qm_kv_key_bytes(w->kv_type, c->head_dim) + qm_kv_value_bytes(w->kv_type, c->head_dim);
     for (int64_t l = 0; l < c->layers; l++) {
         int64_t pages = qm_kv_pool_pages(c, w, c->layer[l].window), heads = c->kv_heads;

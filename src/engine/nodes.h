@@ -24,8 +24,10 @@ void qm_node_panels(const struct qm_weight *w, const struct qm_node_share *s, in
 /* Bytes of so many of the weight's experts on the node (1: of a dense one); vectors are on the first node. */
 uint64_t qm_node_weight_bytes(const struct qm_weight *w, int64_t experts, const struct qm_node_share *s);
 
-/* The same of all of a model's weights. */
-uint64_t qm_node_all_weights(const struct qm_model *m, const struct qm_node_share *s);
+/* The same of all weights that a placement has on a device (p NULL: of all, on the CPU), where they are memory of the
+ * host: the CPU's, or those of a device that is lost. */
+uint64_t qm_node_weights(const struct qm_model *m, const struct qm_placement *p, int device,
+                         const struct qm_node_share *s);
 
 /* One node's allocations: of everything, or of what a placement leaves on the CPU. */
 struct qm_node_memory {

@@ -1,10 +1,12 @@
-/* A weight as panels in memory (simd/kernels.h has the layout of one): what the CPU multiplies by, and what a device
- * copies. Lent by packed.h, which loads them. Immutable.
+/* A weight, or the part of it that is somewhere, as panels in memory (simd/kernels.h has the layout of one). Whoever
+ * has it multiplies by it and streams it from there; what is not there must not be touched. Immutable once loaded.
  *
- * A node has a contiguous range of the panels of every matrix and of every expert. */
+ * Of every matrix, and of every expert, a node has a contiguous range of panels; experts that are there lie one behind
+ * the other. Panels and columns have their numbers in the whole matrix. */
 #ifndef QM_ENGINE_PANELS_H
 #define QM_ENGINE_PANELS_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -20,23 +22,30 @@ struct qm_packed_range {
 struct qm_packed_weight {
     enum qm_dtype type;
     bool vector;           /* no panels */
-    int64_t experts, n, k; /* of one expert */
-    int64_t panels;        /* of one expert */
-    int64_t unit;          /* panels that stay together (gate and up: 2) */
+    int64_t experts, n, k; /* of the whole weight: n, k and panels of one expert */
+    int64_t panels;
+    int64_t first, held;     /* panels that are there: [first, first + held); of a bias, held values of their rows */
+    int64_t first_k, held_k; /* and their columns */
+    const int32_t *slot; /* [experts]: where an expert lies among those that are there; -1: it is not. NULL: all are */
+    int64_t unit;        /* panels that stay together (gate and up: 2) */
     uint64_t panel_stride;
     struct qm_packed_range *ranges; /* [nodes], ascending, all panels together; of a vector none */
-    float *values;                  /* vector: [experts * n] */
+    float *values;                  /* vector: [experts that are there][held] */
 };
 
 static inline const uint8_t *qm_packed_panel(const struct qm_packed_weight *w, int64_t expert, int64_t panel) {
     const struct qm_packed_range *r = w->ranges;
+    int64_t slot = w->slot ? w->slot[expert] : expert;
+    assert(slot >= 0 && panel >= w->first && panel < w->first + w->held);
     while (panel >= r->end)
         r++;
-    return r->data + (uint64_t)expert * r->expert_stride + (uint64_t)(panel - r->first) * w->panel_stride;
+    return r->data + (uint64_t)slot * r->expert_stride + (uint64_t)(panel - r->first) * w->panel_stride;
 }
 
 static inline const float *qm_packed_vector(const struct qm_packed_weight *w, int64_t expert) {
-    return w->values + expert * w->n;
+    int64_t slot = w->slot ? w->slot[expert] : expert;
+    assert(slot >= 0 && w->values);
+    return w->values + slot * w->held;
 }
 
 /* Of `panels` from `panel` on, how many lie one behind the other. */
@@ -46,5 +55,15 @@ static inline int64_t qm_packed_run(const struct qm_packed_weight *w, int64_t pa
         r++;
     return panels < r->end - panel ? panels : r->end - panel;
 }
+
+struct qm_weight;
+struct qm_weight_part;
+
+/* Panels of a matrix, of one expert; of a vector none. */
+int64_t qm_panels_of(const struct qm_weight *w);
+/* A part of a weight (placement.h) in memory of its own, but for where that is: ranges [nodes], slot [experts] or NULL,
+ * and values are the caller's to fill in. */
+void qm_panels_describe(const struct qm_weight *w, const struct qm_weight_part *part, const int32_t *slot,
+                        struct qm_packed_range *ranges, struct qm_packed_weight *to);
 
 #endif

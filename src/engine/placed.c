@@ -12,22 +12,33 @@ static int computes(const struct qm_placed *p, int device, int stream, bool *str
     return p->device[device] ? device : QM_DEVICE_CPU;
 }
 
-static int op_device(const struct qm_placed *p, const struct qm_op *op, bool *streamed) {
-    *streamed = false;
-    if (op->kind == QM_OP_EMBED)
-        return QM_DEVICE_CPU;
-    if (op->kind == QM_OP_HEAD)
-        return computes(p, p->placement.head, QM_DEVICE_CPU, streamed);
+static bool of_ffn(const struct qm_op *op) {
+    return op->kind == QM_OP_FFN_UP || op->kind == QM_OP_FFN_DOWN;
+}
+
+/* The device that an op is placed on that is not parted. */
+static int placed_on(const struct qm_placed *p, const struct qm_op *op) {
+    if (op->layer < 0)
+        return op->kind == QM_OP_HEAD ? p->placement.head : QM_DEVICE_CPU;
     const struct qm_layer_placement *l = &p->placement.layer[op->layer];
-    if (op->kind == QM_OP_FFN_UP || op->kind == QM_OP_FFN_DOWN)
-        return computes(p, l->ffn, l->stream_ffn, streamed);
-    return computes(p, l->attention, l->stream_attention, streamed);
+    return of_ffn(op) ? l->ffn : l->attention;
+}
+
+static int op_device(const struct qm_placed *p, const struct qm_op *op, bool *streamed) {
+    int stream = QM_DEVICE_CPU;
+    if (op->layer >= 0) {
+        const struct qm_layer_placement *l = &p->placement.layer[op->layer];
+        stream = of_ffn(op) ? l->stream_ffn : l->stream_attention;
+    }
+    return computes(p, placed_on(p, op), stream, streamed);
 }
 
 /* --- the two kinds of who computes -------------------------------------------------------------------------- */
 
-static void on_the_cpu(struct qm_placed *p, const struct qm_op *op, const struct qm_op_part *part, float *sum) {
+/* g: the device that it is placed on. */
+static void on_the_cpu(struct qm_placed *p, int g, const struct qm_op *op, const struct qm_op_part *part, float *sum) {
     double begin = p->profile ? qm_now() : 0;
+    qm_cpu_use(p->cpu, g);
     qm_cpu_execute(p->cpu, op, part, p->batch, sum);
     if (p->profile)
         p->profile->seconds[op->kind] += qm_now() - begin;
@@ -121,7 +132,7 @@ static int run_op(struct qm_placed *p, const struct qm_op *op, struct qm_error *
     if (op->kind == QM_OP_ROUTE)
         p->routed = false;
     if (d == QM_DEVICE_CPU) {
-        on_the_cpu(p, op, &all, NULL);
+        on_the_cpu(p, placed_on(p, op), op, &all, NULL);
         return QM_OK;
     }
     if (op->kind == QM_OP_HEAD)
@@ -154,8 +165,7 @@ static bool of_experts(const struct qm_op *op) {
 }
 
 static bool can_be_parted(const struct qm_placed *p, const struct qm_op *op) {
-    return of_experts(op) || (op->kind == QM_OP_FFN_UP && p->placement.layer[op->layer].ffn_cpu) ||
-           (op->kind == QM_OP_FFN_DOWN && p->placement.layer[op->layer].ffn_cpu);
+    return of_experts(op) || (of_ffn(op) && p->placement.layer[op->layer].ffn_cpu);
 }
 
 static void find_parts(const struct qm_placed *p, const struct qm_op *up, struct parted *w) {
@@ -224,7 +234,7 @@ static int compute_up(struct qm_placed *p, const struct parted *w, struct qm_err
         if (w->has[g] && w->by[g] == QM_DEVICE_CPU) {
             struct qm_op_part part;
             qm_placed_part(p, w->up, g, &part);
-            on_the_cpu(p, w->up, &part, NULL);
+            on_the_cpu(p, g, w->up, &part, NULL);
         }
     for (int d = 1; d < p->placement.devices && !rc && !w->experts; d++)
         if (w->given[d])
@@ -237,7 +247,7 @@ static int add_here(struct qm_placed *p, const struct parted *w, int g, struct q
     struct qm_op_part part;
     if (w->by[g] == QM_DEVICE_CPU) {
         qm_placed_part(p, w->down, g, &part);
-        on_the_cpu(p, w->down, &part, NULL);
+        on_the_cpu(p, g, w->down, &part, NULL);
         return QM_OK;
     }
     int rc = wait_for(p, w->by[g], w->sum[g], err);
@@ -260,7 +270,7 @@ static int add_there(struct qm_placed *p, const struct parted *w, int g, struct 
         struct qm_op_part part;
         qm_placed_part(p, w->down, g, &part);
         memset(sum_of(p, g), 0, sum_hand(p, g).bytes);
-        on_the_cpu(p, w->down, &part, sum_of(p, g));
+        on_the_cpu(p, g, w->down, &part, sum_of(p, g));
     } else {
         rc = wait_for(p, w->by[g], w->sum[g], err);
     }

@@ -6,8 +6,8 @@
  * part is one sum, also where one of them computes several, and they are added to the residual in ascending order of
  * the parts' devices. So results are the same bits whoever computes a part.
  *
- * A device that fails is left: what was on it is computed on the CPU from then on. Its keys and values are gone
- * (NaN). One thread. */
+ * A device that fails is left: what was on it is read again, and computed on the CPU from then on. Its keys and values
+ * are gone (NaN). One thread. */
 #ifndef QM_ENGINE_PLACED_H
 #define QM_ENGINE_PLACED_H
 
@@ -44,8 +44,11 @@ int qm_placed_execute(struct qm_placed *p, const struct qm_batch *batch, struct 
 
 /* The device that failed, or 0. */
 int qm_placed_failed(const struct qm_placed *p);
-/* What was on the failed device is on the CPU from now on. */
-void qm_placed_fall_back(struct qm_placed *p);
+/* What was on the failed device is on the CPU from now on: read again from the files, keys and values NaN. Where that
+ * fails (QM_FIT: no room for it) the device stays failed. */
+int qm_placed_fall_back(struct qm_placed *p, const struct qm_home *homes, struct qm_error *err);
+/* The devices [placement->devices], NULL: the CPU, or lost. */
+struct qm_device *const *qm_placed_devices(const struct qm_placed *p);
 
 void qm_placed_report(const struct qm_placed *p, int device, struct qm_device_report *out);
 const struct qm_placement *qm_placed_placement(const struct qm_placed *p);

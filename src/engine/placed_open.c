@@ -171,14 +171,20 @@ int qm_placed_failed(const struct qm_placed *p) {
     return p->failed;
 }
 
-void qm_placed_fall_back(struct qm_placed *p) {
-    int d = p->failed;
+int qm_placed_fall_back(struct qm_placed *p, const struct qm_home *homes, struct qm_error *err) {
+    int d = p->failed, rc = qm_cpu_take_over(p->cpu, d, err);
+    if (!rc)
+        rc = qm_kv_regain(p->kv, p->device[d], homes, err);
+    if (rc)
+        return qm_fail_context(err, "what was on %s has to be taken over", p->name[d]);
     p->device[d]->report(p->device[d], &p->lost[d]);
-    for (int s = 0; s < p->kv->n_states; s++)
-        if (p->kv->keeper[s] == p->device[d])
-            qm_kv_spoil(p->kv, s);
     leave(p, d);
     p->failed = 0;
+    return QM_OK;
+}
+
+struct qm_device *const *qm_placed_devices(const struct qm_placed *p) {
+    return p->device;
 }
 
 void qm_placed_report(const struct qm_placed *p, int device, struct qm_device_report *out) {

@@ -57,6 +57,36 @@ int64_t qm_placement_columns_on(const struct qm_placement *p, const struct qm_mo
     return device == at->ffn ? m->config.ffn - on_the_cpu : 0;
 }
 
+/* Of a dense FFN's weight: the columns that are there. */
+static bool take_columns(const struct qm_placement *p, const struct qm_model *m, int device,
+                         struct qm_weight_part *part) {
+    struct qm_weight *w = &part->weight;
+    int64_t here = p->layer[w->layer].ffn ? p->layer[w->layer].ffn_cpu : 0;
+    int64_t columns = qm_placement_columns_on(p, m, w->layer, device);
+    if (here && device != QM_DEVICE_CPU) {
+        part->panel = w->role == QM_W_GATE_UP || w->role == QM_W_GATE_UP_BIAS ? 2 * here / QM_PANEL_ROWS : 0;
+        part->k = w->role == QM_W_DOWN ? here : 0;
+    }
+    return qm_unit_ffn_part(w, columns, device == QM_DEVICE_CPU || !here);
+}
+
+struct qm_weight_part qm_placement_part(const struct qm_placement *p, const struct qm_model *m,
+                                        const struct qm_weight *w, int device) {
+    struct qm_weight_part part = {.experts = w->experts, .weight = *w};
+    bool cpu = device == QM_DEVICE_CPU, there = cpu;
+    if (!p)
+        return part;
+    switch (qm_unit_of(m, w)) {
+    case QM_UNIT_EMBED: there = cpu || (p->head == device && m->config.tie_embeddings); break;
+    case QM_UNIT_HEAD: there = p->head == device; break;
+    case QM_UNIT_ATTENTION: there = p->layer[w->layer].attention == device; break;
+    case QM_UNIT_EXPERT: part.experts = qm_placement_experts_on(p, w->layer, device); return part;
+    default: there = take_columns(p, m, device, &part); break;
+    }
+    part.experts = there ? part.experts : 0;
+    return part;
+}
+
 static int check_columns(const struct qm_placement *p, const struct qm_model *m, int64_t l, struct qm_error *err) {
     const struct qm_layer_placement *at = &p->layer[l];
     if (!at->ffn_cpu)
@@ -218,4 +248,19 @@ void qm_placement_memory(const struct qm_placement *p, const struct qm_model *m,
     out->maps =
         device == QM_DEVICE_CPU && w->map_tokens ? qm_attention_map_bytes(&m->config, w->chunk, w->map_tokens) : 0;
     out->total = out->weights + out->kv + out->activations + out->workspace + out->maps;
+}
+
+void qm_placement_estimate(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
+                           struct qm_memory_table *out) {
+    struct qm_device_memory cpu;
+    qm_memory_estimate(m, w, out);
+    if (!p)
+        return;
+    qm_placement_memory(p, m, w, QM_DEVICE_CPU, &cpu);
+    *out = (struct qm_memory_table){.weights = cpu.weights,
+                                    .kv = cpu.kv,
+                                    .kv_per_token = out->kv_per_token,
+                                    .scratch = cpu.activations,
+                                    .maps = cpu.maps,
+                                    .total = cpu.total};
 }

@@ -63,6 +63,17 @@ int64_t qm_placement_experts_on(const struct qm_placement *p, int64_t layer, int
 /* How many columns of a dense layer's FFN. */
 int64_t qm_placement_columns_on(const struct qm_placement *p, const struct qm_model *m, int64_t layer, int device);
 
+/* What of a weight is on a device: so many of its experts, and of each, or of the one matrix, a part that is packed by
+ * itself. */
+struct qm_weight_part {
+    int64_t experts;         /* 0: nothing */
+    int64_t panel, k;        /* where the part begins: panels of rows (of a bias its matrix's), columns */
+    struct qm_weight weight; /* what it is as a matrix of its own: n and k are the part's */
+};
+/* p NULL: everything is on the CPU. */
+struct qm_weight_part qm_placement_part(const struct qm_placement *p, const struct qm_model *m,
+                                        const struct qm_weight *w, int device);
+
 /* What one device holds, in bytes. */
 struct qm_device_memory {
     uint64_t weights;     /* of its units; a tied head elsewhere than on the CPU has its own copy of the matrix */
@@ -85,5 +96,8 @@ uint64_t qm_placement_logit_bytes(const struct qm_placement *p, const struct qm_
 /* A device without any unit takes nothing. */
 void qm_placement_memory(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
                          int device, struct qm_device_memory *out);
+/* What is left on the CPU, as qm_memory_estimate says it of everything. */
+void qm_placement_estimate(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
+                           struct qm_memory_table *out);
 
 #endif

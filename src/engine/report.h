@@ -17,7 +17,7 @@
 const struct qm_memory_table *qm_engine_memory(const struct qm_engine *e);
 /* How the weights were loaded. */
 struct qm_engine_load {
-    uint64_t bytes; /* of weights, as packed */
+    uint64_t bytes; /* of weights, as packed, those of devices counted in */
     double seconds;
     bool dropped_cache; /* the files are not left in the page cache: it would not have fitted beside weights and KV */
 };

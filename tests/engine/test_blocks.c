@@ -238,7 +238,7 @@ static void test_pool_memory(void **state) {
             qm_memory_estimate(m, &w, &table);
             int nodes = 1 + (int)(memory >> 20) % 3;
             uint64_t bytes = 0;
-            assert_int_equal(qm_kv_open(&m->config, &f, &w, anywhere, nodes, &kv, &err), QM_OK);
+            assert_int_equal(qm_kv_open(&m->config, &f, &w, NULL, anywhere, nodes, &kv, &err), QM_OK);
             for (int node = 0; node < nodes; node++)
                 bytes += kv.memory[node].bytes;
             assert_int_equal(bytes, table.kv);

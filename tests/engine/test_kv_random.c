@@ -260,7 +260,7 @@ static void run(struct world *w, const char *dir, uint64_t blocks, int64_t chunk
                                 .kv_type = QM_BF16,
                                 .threads = 1,
                                 .kv_memory = blocks * page * (uint64_t)(c->layers * c->kv_heads)};
-    if (qm_kv_open(c, &w->forward, &w->w, anywhere, nodes, &w->kv, &err))
+    if (qm_kv_open(c, &w->forward, &w->w, NULL, anywhere, nodes, &w->kv, &err))
         fail_msg("%s", err.message);
     for (int i = 0; i < OPERATIONS; i++) {
         operate(w);

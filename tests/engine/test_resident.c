@@ -13,6 +13,7 @@
 #include "engine/report.h"
 #include "engine/sequence.h"
 #include "tests/support/model_files.h"
+#include "tests/support/run_model.h"
 
 static uint64_t resident(void) {
     unsigned long long pages = 0;
@@ -109,25 +110,37 @@ static void test_loading(void **state) {
     test_folder_remove(folder);
 }
 
-static void test_resident(void **state) {
-    (void)state;
-    enum { CONTEXT = 4096, CHUNK = 64 };
-    if (!test_slow()) {
-        printf("skipped: reads several GiB\n");
-        skip();
-    }
+/* A model of several GiB, all of it on the CPU or every other layer and half of the experts of another one on an
+ * emulated device, whose memory is this process's too: what the plan says, each of both, is what is resident. */
+static void check_resident(bool placed) {
+    enum { CONTEXT = 4096, CHUNK = 64, LAYERS = 4 };
     struct qm_model *m;
     struct qm_engine *e;
     struct qm_sequence *s;
     struct qm_error err;
-    if (qm_shape_open("gpt-oss-20b", 4, NULL, NULL, &m, &err))
+    struct qm_placement p;
+    if (qm_shape_open("gpt-oss-20b", LAYERS, NULL, NULL, &m, &err))
         fail_msg("%s", err.message);
+    assert_int_equal(qm_placement_open(m, 2, &p, &err), QM_OK);
+    p.layer[1].attention = 1;
+    memset(p.expert + p.experts, 1, (size_t)p.experts);
+    memset(p.expert + 2 * p.experts, 1, (size_t)p.experts / 2);
+    p.head = 1;
+    struct qm_emulated_config card = test_card;
+    card.memory = (uint64_t)64 << 30;
+    const struct qm_device_setup device = test_device(&card);
     uint64_t before = resident();
-    struct qm_engine_options o = {
-        .threads = 2, .isa = qm_isa_best(), .context = CONTEXT, .chunk = CHUNK, .kv_type = QM_BF16};
+    struct qm_engine_options o = {.threads = 2,
+                                  .isa = qm_isa_best(),
+                                  .context = CONTEXT,
+                                  .chunk = CHUNK,
+                                  .kv_type = QM_BF16,
+                                  .placement = placed ? &p : NULL,
+                                  .devices = placed ? &device : NULL};
     int rc = qm_engine_open(m, &o, &e, &err);
     if (rc == QM_FIT) {
         printf("skipped: %s\n", err.message);
+        qm_placement_free(&p);
         qm_model_close(m);
         skip();
     }
@@ -141,19 +154,51 @@ static void test_resident(void **state) {
     struct qm_step step = {.sequence = s, .tokens = tokens, .n = CHUNK, .n_logits = 1, .logits = logits};
     assert_int_equal(qm_engine_step(e, &step, 1, &err), QM_OK);
     double taken = (double)(resident() - before), planned = (double)qm_engine_memory(e)->total;
+    if (placed) {
+        struct qm_device_report on;
+        struct qm_device_memory plan;
+        struct qm_workload w = {.context = CONTEXT, .sequences = 1, .chunk = CHUNK, .kv_type = QM_BF16, .threads = 2};
+        qm_engine_device_report(e, 1, &on);
+        qm_placement_memory(&p, m, &w, QM_DEVICE_CPU, &plan);
+        assert_int_equal(plan.total, qm_engine_memory(e)->total);
+        qm_placement_memory(&p, m, &w, 1, &plan);
+        assert_int_equal(plan.total, on.memory.total);
+        assert_true(on.memory.total > (uint64_t)1 << 30);
+        planned += (double)on.memory.total;
+    }
     assert_true(planned > 2.0 * (1 << 30));
     if (!(taken > 0.99 * planned - (64 << 20) && taken < 1.01 * planned + (64 << 20)))
         fail_msg("planned %.1f MiB, taken %.1f MiB", planned / (1 << 20), taken / (1 << 20));
     free(logits);
     qm_sequence_close(s);
     qm_engine_close(e);
+    qm_placement_free(&p);
     qm_model_close(m);
+}
+
+static void test_resident(void **state) {
+    (void)state;
+    if (!test_slow()) {
+        printf("skipped: reads several GiB\n");
+        skip();
+    }
+    check_resident(false);
+}
+
+static void test_placed(void **state) {
+    (void)state;
+    if (!test_slow()) {
+        printf("skipped: reads several GiB\n");
+        skip();
+    }
+    check_resident(true);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_loading), /* first: the most is the process's */
         cmocka_unit_test(test_resident),
+        cmocka_unit_test(test_placed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,7 +62,7 @@ static void sums_are_the_table(const struct qm_model *m) {
             assert_int_equal(weights, table.weights);
             assert_int_equal(kv, table.kv);
             assert_int_equal(qm_forward_build(m, &forward, &err), QM_OK);
-            assert_int_equal(qm_kv_open(&m->config, &forward, &w, &anywhere, 1, &arena, &err), QM_OK);
+            assert_int_equal(qm_kv_open(&m->config, &forward, &w, NULL, &anywhere, 1, &arena, &err), QM_OK);
             assert_int_equal(arena.memory[0].bytes, kv);
             qm_kv_close(&arena);
             qm_forward_free(&forward);
@@ -82,7 +82,7 @@ static void weights_are_the_arena(const struct qm_model *m) {
     sum_units(m, &workloads[0], &weights, &kv);
     assert_int_equal(packed.memory[0].bytes, weights);
     const struct qm_node_share share = qm_node_share_in(team, 0);
-    assert_int_equal(qm_node_all_weights(m, &share), weights);
+    assert_int_equal(qm_node_weights(m, NULL, QM_DEVICE_CPU, &share), weights);
     qm_packed_free(&packed);
     qm_team_destroy(team);
 }
@@ -171,7 +171,7 @@ static void nodes_are_the_arenas(const struct qm_model *m) {
             const struct qm_packed_setup setup = {.model = m, .kernels = kernels, .team = team, .homes = homes};
             assert_int_equal(qm_packed_open(&setup, &packed, &err), QM_OK);
             assert_int_equal(qm_forward_build(m, &forward, &err), QM_OK);
-            assert_int_equal(qm_kv_open(&m->config, &forward, &w, homes, nodes, &kv, &err), QM_OK);
+            assert_int_equal(qm_kv_open(&m->config, &forward, &w, NULL, homes, nodes, &kv, &err), QM_OK);
             qm_scratch_plan(m, &w, &scratch);
             for (int node = 0; node < nodes; node++) {
                 qm_node_memory(m, &w, NULL, node, &on);

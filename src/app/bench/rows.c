@@ -135,7 +135,7 @@ static void put_subject(json_t *row, const struct qm_bench_subject *s, const str
     put(row, "isa", json_string(qm_isa_name(s->isa)), failed);
     put(row, "model_filename", json_string(s->name), failed);
     put(row, "model_type", json_sprintf("%s %s", c->model_type, qm_dtype_name(c->expert_dtype)), failed);
-    put(row, "model_size", json_integer((json_int_t)qm_engine_memory(e)->weights), failed);
+    put(row, "model_size", json_integer((json_int_t)qm_engine_load(e).bytes), failed);
     put(row, "model_n_params", json_integer(s->model->parameters), failed);
     put(row, "random_weights", json_boolean(s->random_weights), failed);
     put(row, "n_layers", json_integer(c->layers), failed);

@@ -37,7 +37,7 @@ static struct qm_workload make_workload(const struct qm_plan_ask *ask, const str
 /* The largest context, in steps, that fits; 0: none. */
 static int64_t largest_context(const struct qm_plan_ask *ask, const struct qm_model *m, uint64_t available) {
     struct qm_workload w = make_workload(ask, &m->config, 0);
-    return qm_fit_context(m, &w, available);
+    return qm_fit_context(m, NULL, &w, available);
 }
 
 static int refuse(const struct qm_plan_ask *ask, const struct qm_model *m, const struct qm_workload *w,

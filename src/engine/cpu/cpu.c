@@ -1,4 +1,5 @@
 /* Opening (weights, scratch), the dispatch of ops to regions, and what is handed over. */
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,18 +75,15 @@ static void hidden_states(const struct qm_cpu_work *r, int thread, int threads) 
     }
 }
 
-/* What of the matrix a part of a dense FFN's columns takes: rows of gate and up, or columns of the down product. */
-static struct qm_matrix_part matrix_part(const struct qm_op_part *b, enum qm_op_kind kind,
-                                         const struct qm_packed_weight *w) {
-    struct qm_matrix_part part = qm_matrix_whole(w);
-    if (b->columns && kind == QM_OP_FFN_UP) {
-        part.panel = b->column / QM_PANEL_ROWS * w->unit;
-        part.panels = (b->columns + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS * w->unit;
-    } else if (b->columns && kind == QM_OP_FFN_DOWN) {
-        part.k = b->column;
-        part.n_k = b->columns;
-    }
-    return part;
+/* Whether what is there of the matrix is what the op's part takes: rows of gate and up, or columns of the down
+ * product. */
+static bool is_the_part(const struct qm_op_part *b, enum qm_op_kind kind, const struct qm_packed_weight *w) {
+    if (b->columns && kind == QM_OP_FFN_UP)
+        return w->first == b->column / QM_PANEL_ROWS * w->unit &&
+               w->held == (b->columns + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS * w->unit;
+    if (b->columns && kind == QM_OP_FFN_DOWN)
+        return w->first_k == b->column && w->held_k == b->columns;
+    return w->held == w->panels && w->held_k == w->k;
 }
 
 /* Every op that is one product of normed or plain rows. */
@@ -95,11 +93,11 @@ static void product_region(void *arg, int thread, int threads) {
     const struct qm_scratch_layout *l = &c->layout;
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix), *norm = qm_cpu_weight(c, r->op->norm);
     const struct qm_packed_weight *bias = qm_cpu_weight(c, r->op->bias);
-    const struct qm_matrix_part part = matrix_part(r->part, r->op->kind, w);
-    if (part.k)
+    assert(is_the_part(r->part, r->op->kind, w));
+    if (w->first_k)
         bias = NULL;
     struct qm_epilogue e = {.bias = bias ? qm_packed_vector(bias, 0) : NULL};
-    struct qm_cpu_rows in = {.src = c->x, .ld = l->ld_hidden, .m = r->batch->rows, .k = part.n_k, .norm = norm};
+    struct qm_cpu_rows in = {.src = c->x, .ld = l->ld_hidden, .m = r->batch->rows, .k = w->held_k, .norm = norm};
     switch (r->op->kind) {
     case QM_OP_QKV: e.kind = QM_STORE, e.out = c->qkv, e.ld = l->ld_qkv; break;
     case QM_OP_ATTENTION_OUT:
@@ -107,7 +105,7 @@ static void product_region(void *arg, int thread, int threads) {
         break;
     case QM_OP_FFN_UP: e.kind = QM_GATE, e.out = c->h, e.ld = l->ld_ffn; break;
     case QM_OP_FFN_DOWN:
-        e.kind = QM_ADD, e.out = r->sum, e.ld = l->ld_hidden, in.src = c->h + part.k, in.ld = l->ld_ffn;
+        e.kind = QM_ADD, e.out = r->sum, e.ld = l->ld_hidden, in.src = c->h + w->first_k, in.ld = l->ld_ffn;
         break;
     default:
         if (r->part->logit == 0)
@@ -119,7 +117,7 @@ static void product_region(void *arg, int thread, int threads) {
     }
     if (in.m == 0)
         return;
-    qm_cpu_product(c, thread, qm_cpu_pack(c, thread, threads, w, &in), in.m, w, &part, 0, -1, &e);
+    qm_cpu_product(c, thread, qm_cpu_pack(c, thread, threads, w, &in), in.m, w, 0, -1, &e);
 }
 
 void qm_cpu_execute(struct qm_cpu *c, const struct qm_op *op, const struct qm_op_part *part,
@@ -140,6 +138,9 @@ void qm_cpu_close(struct qm_cpu *c) {
     if (!c)
         return;
     qm_packed_free(&c->packed);
+    for (int d = 0; d < QM_MAX_DEVICES; d++)
+        qm_packed_free(&c->lost[d]);
+    qm_placement_free(&c->placement);
     qm_memory_free(&c->scratch);
     for (int node = 0; c->private_scratch && node < qm_team_nodes(c->team); node++)
         qm_memory_free(&c->private_scratch[node]);
@@ -156,7 +157,7 @@ const struct qm_memory *qm_cpu_weights(const struct qm_cpu *c, int node) {
 }
 
 const struct qm_packed_weight *qm_cpu_panels(const struct qm_cpu *c) {
-    return c->weights;
+    return c->packed.weights;
 }
 
 struct qm_hand_over qm_cpu_residual(const struct qm_cpu *c, int64_t rows) {
@@ -237,26 +238,61 @@ static int open_scratch(struct qm_cpu *c, struct qm_error *err) {
     return QM_OK;
 }
 
-static struct qm_packed_setup packed_setup(const struct qm_cpu *c, const struct qm_cpu_setup *s) {
-    return (struct qm_packed_setup){.model = s->model,
+static struct qm_packed_setup packed_setup(const struct qm_cpu *c, int device) {
+    return (struct qm_packed_setup){.model = c->model,
+                                    .placement = c->setup.placement,
+                                    .device = device,
                                     .kernels = c->kernels,
-                                    .team = s->team,
-                                    .homes = s->homes,
-                                    .drop_cache = s->drop_cache,
-                                    .progress = s->progress,
-                                    .progress_arg = s->progress_arg};
+                                    .team = c->team,
+                                    .homes = c->setup.homes,
+                                    .drop_cache = c->setup.drop_cache,
+                                    .progress = c->setup.progress,
+                                    .progress_arg = c->setup.progress_arg};
 }
 
 static int open_weights(struct qm_cpu *c, const struct qm_cpu_setup *s, struct qm_error *err) {
-    const struct qm_packed_setup setup = packed_setup(c, s);
-    int rc = qm_packed_open(&setup, &c->packed, err);
+    c->setup = *s;
+    int rc = s->placement ? qm_placement_copy(s->placement, &c->placement, err) : QM_OK;
+    if (rc)
+        return rc;
+    c->setup.placement = s->placement ? &c->placement : NULL;
+    const struct qm_packed_setup setup = packed_setup(c, QM_DEVICE_CPU);
+    rc = qm_packed_open(&setup, &c->packed, err);
     c->weights = c->packed.weights;
     return rc;
 }
 
-int qm_cpu_load(struct qm_cpu *c, const struct qm_cpu_setup *s, struct qm_error *err) {
-    const struct qm_packed_setup setup = packed_setup(c, s);
-    return qm_packed_load(&setup, &c->packed, err);
+int qm_cpu_load(struct qm_cpu *c, struct qm_device *const *devices, struct qm_error *err) {
+    const struct qm_packed_setup setup = packed_setup(c, QM_DEVICE_CPU);
+    struct qm_packed_owner owner[QM_MAX_DEVICES] = {{.packed = &c->packed}};
+    int n = c->setup.placement ? c->placement.devices : 1;
+    for (int d = 1; d < n; d++)
+        owner[d].device = devices[d];
+    return qm_packed_load(&setup, owner, n, err);
+}
+
+int qm_cpu_take_over(struct qm_cpu *c, int device, struct qm_error *err) {
+    struct qm_packed_setup setup = packed_setup(c, device);
+    struct qm_packed_owner owner[QM_MAX_DEVICES] = {{0}};
+    size_t nodes = (size_t)qm_team_nodes(c->team);
+    struct qm_home *homes = malloc(nodes * sizeof *homes);
+    if (!homes)
+        return qm_fail_memory(err, nodes * sizeof *homes, "the NUMA nodes");
+    for (size_t node = 0; node < nodes; node++) /* what a node does not hold now goes elsewhere */
+        homes[node] = (struct qm_home){.node = c->setup.homes[node].node};
+    setup.homes = homes;
+    int rc = qm_packed_open(&setup, &c->lost[device], err);
+    free(homes);
+    owner[device].packed = &c->lost[device];
+    if (!rc)
+        rc = qm_packed_load(&setup, owner, c->placement.devices, err);
+    if (rc)
+        qm_packed_free(&c->lost[device]);
+    return rc;
+}
+
+void qm_cpu_use(struct qm_cpu *c, int device) {
+    c->weights = device == QM_DEVICE_CPU ? c->packed.weights : c->lost[device].weights;
 }
 
 static int new_cpu(const struct qm_model *m, const struct qm_workload *w, struct qm_team *team, struct qm_kv *kv,

@@ -17,20 +17,28 @@ struct qm_cpu;
 
 struct qm_cpu_setup {
     const struct qm_model *model;
+    const struct qm_placement *placement; /* NULL: everything is on the CPU; copied */
     struct qm_workload workload;
     enum qm_isa isa;
     struct qm_team *team;
     const struct qm_home *homes; /* [nodes of the team] */
     struct qm_kv *kv;
     uint64_t sum_bytes; /* of sums that are handed over: memory that is kept beside the activations */
-    bool drop_cache;    /* weights that have been read do not stay in the page cache */
+    /* The rest is for reading weights, now and when a device is lost. */
+    bool drop_cache; /* weights that have been read do not stay in the page cache */
     qm_progress_fn *progress;
     void *progress_arg;
 };
 
-/* Takes all memory; then loads the weights. */
+/* Takes all memory; then loads the weights, those that are placed on devices (devices [placement->devices], NULL where
+ * there is none) there. What the setup points at must outlive it. */
 int qm_cpu_open(const struct qm_cpu_setup *s, struct qm_cpu **out, struct qm_error *err);
-int qm_cpu_load(struct qm_cpu *c, const struct qm_cpu_setup *s, struct qm_error *err);
+int qm_cpu_load(struct qm_cpu *c, struct qm_device *const *devices, struct qm_error *err);
+/* Reads what is placed on a device, which is lost, into memory of the host. */
+int qm_cpu_take_over(struct qm_cpu *c, int device, struct qm_error *err);
+/* Ops are from now on executed with what is placed on this device, where it was taken over; 0: with what is the CPU's.
+ */
+void qm_cpu_use(struct qm_cpu *c, int device);
 /* A second executor with activations of its own. It borrows these weights [weights of the model], these keys and
  * values, and the team, kernels and threads' ranges of `of`: close it before any of them. */
 int qm_cpu_open_beside(const struct qm_cpu *of, const struct qm_packed_weight *weights, struct qm_kv *kv,
@@ -42,7 +50,7 @@ void qm_cpu_close(struct qm_cpu *c);
 void qm_cpu_execute(struct qm_cpu *c, const struct qm_op *op, const struct qm_op_part *part,
                     const struct qm_batch *batch, float *sum);
 
-/* The weights of a node of the team, NULL where it holds none there; all of the model's [n_weights], as they lie. */
+/* The weights of a node of the team, NULL where it holds none there; what it holds of the model's [n_weights]. */
 const struct qm_memory *qm_cpu_weights(const struct qm_cpu *c, int node);
 const struct qm_packed_weight *qm_cpu_panels(const struct qm_cpu *c);
 

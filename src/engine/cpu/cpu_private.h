@@ -28,7 +28,9 @@ struct qm_cpu {
     const struct qm_kernels *kernels;
     struct qm_team *team;
     struct qm_kv *kv;
-    struct qm_packed packed; /* empty where weights are lent */
+    struct qm_cpu_setup setup; /* empty where weights are lent, as the following are */
+    struct qm_placement placement;
+    struct qm_packed packed, lost[QM_MAX_DEVICES]; /* lost: what was placed on a device, taken over */
     const struct qm_packed_weight *weights;
     struct qm_scratch_layout layout;
     struct qm_memory scratch; /* sums that are handed over, then what all threads share */
@@ -64,19 +66,10 @@ struct qm_epilogue {
     const float *bias;  /* [n], or NULL */
 };
 
-/* What of a matrix takes part: its panels [panel, panel + panels), their columns [k, k + n_k). */
-struct qm_matrix_part {
-    int64_t panel, panels, k, n_k;
-};
-static inline struct qm_matrix_part qm_matrix_whole(const struct qm_packed_weight *w) {
-    return (struct qm_matrix_part){0, w->panels, 0, w->k};
-}
-
-/* Columns of C = A . W^T for this thread's share of the panels of one expert, rows packed at `a`. Panels that are not
- * all of them are shared out among all threads, wherever they lie. next: the expert that is multiplied by afterwards,
- * or -1. */
+/* Columns of C = A . W^T for this thread's share of the panels of one expert that are there, rows packed at `a`. next:
+ * the expert that is multiplied by afterwards, or -1. */
 void qm_cpu_product(const struct qm_cpu *c, int thread, const void *a, int64_t m, const struct qm_packed_weight *w,
-                    const struct qm_matrix_part *part, int64_t expert, int64_t next, const struct qm_epilogue *e);
+                    int64_t expert, int64_t next, const struct qm_epilogue *e);
 
 /* Rows that a product multiplies by. */
 struct qm_cpu_rows {

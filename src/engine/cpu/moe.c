@@ -247,7 +247,6 @@ static void up_region(void *arg, int thread, int threads) {
     struct qm_cpu *c = r->c;
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix), *bias = qm_cpu_weight(c, r->op->bias);
     const struct inputs in = {c->normed, c->layout.ld_hidden, c->routing.slot_row, w};
-    const struct qm_matrix_part all = qm_matrix_whole(w);
     const void *last = NULL;
     pack_experts(r, thread, threads, &in);
     for (int64_t e = working_expert(r, 0), next; e >= 0; e = next) {
@@ -256,7 +255,7 @@ static void up_region(void *arg, int thread, int threads) {
                                    .out = c->h + c->routing.first[e] * c->layout.ld_ffn,
                                    .ld = c->layout.ld_ffn,
                                    .bias = bias ? qm_packed_vector(bias, e) : NULL};
-        qm_cpu_product(c, thread, packed_expert(r, thread, &in, e, &last), expert_rows(r, e), w, &all, e, next, &gate);
+        qm_cpu_product(c, thread, packed_expert(r, thread, &in, e, &last), expert_rows(r, e), w, e, next, &gate);
     }
 }
 

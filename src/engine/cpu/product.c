@@ -46,14 +46,15 @@ const void *qm_cpu_pack(const struct qm_cpu *c, int thread, int threads, const s
     return c->packed_rows;
 }
 
-/* Columns [col, col + n) of all rows are in `block` (leading dimension ld). */
+/* Columns [col, col + n) of all rows are in `block` (leading dimension ld). bias_at: theirs in what is there of the
+ * bias. */
 static void finish(const struct qm_cpu *c, const struct qm_epilogue *e, float *block, int64_t ld, int64_t m,
-                   int64_t col, int64_t n, int64_t n_real) {
+                   int64_t col, int64_t bias_at, int64_t n, int64_t n_real) {
     const struct qm_kernels *k = c->kernels;
     for (int64_t r = 0; r < m; r++) {
         float *row = block + r * ld;
         if (e->bias)
-            k->add(row, e->bias + col, n_real);
+            k->add(row, e->bias + bias_at, n_real);
         if (e->kind == QM_ADD)
             k->add(e->out + r * e->ld + col, row, n_real);
         else if (e->kind == QM_STORE)
@@ -67,22 +68,10 @@ static void finish(const struct qm_cpu *c, const struct qm_epilogue *e, float *b
     }
 }
 
-/* The thread's panels of a part. */
-static void share_of(const struct qm_cpu *c, int thread, const struct qm_packed_weight *w,
-                     const struct qm_matrix_part *part, int64_t *begin, int64_t *end) {
-    if (part->panels == w->panels) {
-        qm_packed_share(w, c->team, thread, begin, end);
-        return;
-    }
-    qm_team_part(c->team, part->panels / w->unit, thread, begin, end);
-    *begin = part->panel + *begin * w->unit;
-    *end = part->panel + *end * w->unit;
-}
-
 void qm_cpu_product(const struct qm_cpu *c, int thread, const void *a, int64_t m, const struct qm_packed_weight *w,
-                    const struct qm_matrix_part *part, int64_t expert, int64_t next, const struct qm_epilogue *e) {
+                    int64_t expert, int64_t next, const struct qm_epilogue *e) {
     int64_t begin, end;
-    share_of(c, thread, w, part, &begin, &end);
+    qm_packed_share(w, c->team, thread, &begin, &end);
     int64_t room = (int64_t)(c->layout.product_bytes / sizeof(float)) / (m * QM_PANEL_ROWS) / 2 * 2;
     float *block = (float *)(void *)qm_cpu_private(c, thread, c->layout.product);
     for (int64_t p = begin, panels; p < end; p += panels) {
@@ -90,14 +79,14 @@ void qm_cpu_product(const struct qm_cpu *c, int thread, const void *a, int64_t m
         int64_t col = p * QM_PANEL_ROWS, n = panels * QM_PANEL_ROWS;
         struct qm_product product = {.a = a,
                                      .m = m,
-                                     .k = part->n_k,
-                                     .b = qm_packed_panel(w, expert, p) + qm_panel_bytes(w->type, part->k),
+                                     .k = w->held_k,
+                                     .b = qm_packed_panel(w, expert, p),
                                      .n_panels = panels,
                                      .panel_stride = w->panel_stride,
                                      .c = block,
                                      .ldc = n,
                                      .next = p + panels == end && next >= 0 ? qm_packed_panel(w, next, begin) : NULL};
         qm_cpu_type(c, w->type)->product(&product);
-        finish(c, e, block, n, m, col, n, min64(n, w->n - col));
+        finish(c, e, block, n, m, col, col - w->first * QM_PANEL_ROWS, n, min64(n, w->n - col));
     }
 }
