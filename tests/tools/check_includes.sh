@@ -22,7 +22,7 @@ report: base report
 app: base text model engine planner session protocol batch report app simd numa offload
 simd: base simd
 numa: base numa
-offload: base model numa offload src/engine/device.h src/engine/batch.h src/engine/cpu/cpu.h src/engine/forward.h src/engine/kv.h src/engine/memory.h src/engine/units.h
+offload: base model numa offload src/engine/device.h src/engine/batch.h src/engine/cpu/cpu.h src/engine/forward.h src/engine/kv.h src/engine/memory.h src/engine/panels.h src/engine/units.h
 '
 
 # Names of functions of a header that the folder may not include, though it reaches it through others.
