@@ -120,9 +120,9 @@ int qm_kv_open(const struct qm_config *c, const struct qm_forward *f, const stru
     out->group_of = calloc(n, sizeof *out->group_of);
     out->block_pages = calloc(n, sizeof *out->block_pages);
     out->base = calloc(n * (size_t)(out->kv_heads * out->ranges), sizeof *out->base);
-    out->keeper = calloc(n, sizeof *out->keeper);
+    out->owner = calloc(n, sizeof *out->owner);
     out->memory = calloc((size_t)nodes, sizeof *out->memory);
-    int rc = out->groups && out->group_of && out->block_pages && out->base && out->keeper && out->memory
+    int rc = out->groups && out->group_of && out->block_pages && out->base && out->owner && out->memory
                  ? QM_OK
                  : qm_fail_memory(err, n * 64, "the KV cache");
     if (!rc)
@@ -156,7 +156,7 @@ void qm_kv_close(struct qm_kv *kv) {
     free(kv->block_refs);
     free(kv->group_of);
     free(kv->block_pages);
-    free(kv->keeper);
+    free(kv->owner);
     free(kv->base);
     for (int node = 0; kv->memory && node < kv->nodes; node++)
         qm_memory_free(&kv->memory[node]);
@@ -207,13 +207,13 @@ void qm_kv_tables_close(struct qm_kv *kv, struct qm_kv_tables *t) {
     *t = (struct qm_kv_tables){0};
 }
 
-struct qm_device *qm_kv_next_keeper(const struct qm_kv *kv, int *state) {
+struct qm_device *qm_kv_next_owner(const struct qm_kv *kv, int *state) {
     while (++*state < kv->n_states) {
         int same = 0;
-        while (kv->keeper[same] != kv->keeper[*state])
+        while (kv->owner[same] != kv->owner[*state])
             same++;
-        if (kv->keeper[*state] && same == *state)
-            return kv->keeper[same];
+        if (kv->owner[*state] && same == *state)
+            return kv->owner[same];
     }
     return NULL;
 }
@@ -222,12 +222,12 @@ struct qm_device *qm_kv_next_keeper(const struct qm_kv *kv, int *state) {
  * which gives 0 only where they are finite. With `from`, that page's content instead. */
 static void prepare_page(struct qm_kv *kv, int g, int64_t page, int64_t from) {
     int first = -1;
-    for (struct qm_device *keeper; (keeper = qm_kv_next_keeper(kv, &first));)
-        keeper->page_copy(keeper, g, from, page);
+    for (struct qm_device *owner; (owner = qm_kv_next_owner(kv, &first));)
+        owner->page_copy(owner, g, from, page);
     for (int s = 0; s < kv->n_states; s++) {
         if (kv->group_of[s] != g)
             continue;
-        for (int64_t h = 0; !kv->keeper[s] && h < kv->kv_heads; h++)
+        for (int64_t h = 0; !kv->owner[s] && h < kv->kv_heads; h++)
             if (from < 0)
                 memset(qm_kv_at(kv, s, h, page), 0, kv->page_bytes);
             else
@@ -307,7 +307,7 @@ struct filling {
     const struct qm_kernels *kernels;
     const float *noise; /* [NOISE + head_dim] */
     /* of states that devices have: a page of each group, the part of the positions that is in it */
-    struct qm_device *keeper;
+    struct qm_device *owner;
     int32_t *pages; /* [groups] */
     uint8_t *block; /* [states][kv_heads][page_bytes] */
     int64_t begin, end;
@@ -336,7 +336,7 @@ static void fill_region(void *arg, int thread, int threads) {
     int64_t begin, end;
     qm_team_share(kv->n_states * kv->kv_heads, thread, threads, &begin, &end);
     for (int64_t unit = begin; unit < end; unit++)
-        for (int64_t i = 0; i < f->n && !kv->keeper[unit / kv->kv_heads]; i++) {
+        for (int64_t i = 0; i < f->n && !kv->owner[unit / kv->kv_heads]; i++) {
             int64_t position = f->tables->length + i;
             fill_position(f, unit, position,
                           qm_kv_page(kv, f->tables, (int)(unit / kv->kv_heads), unit % kv->kv_heads, position));
@@ -348,12 +348,12 @@ static void fill_block_region(void *arg, int thread, int threads) {
     int64_t begin, end, heads = f->kv->kv_heads;
     qm_team_share(f->kv->n_states * heads, thread, threads, &begin, &end);
     for (int64_t unit = begin; unit < end; unit++)
-        for (int64_t position = f->begin; f->kv->keeper[unit / heads] && position < f->end; position++)
+        for (int64_t position = f->begin; f->kv->owner[unit / heads] && position < f->end; position++)
             fill_position(f, unit, position, f->block + (uint64_t)unit * f->kv->page_bytes);
 }
 
 /* Fills the states that are on devices, block by block. */
-static void fill_kept(struct filling *f, struct qm_team *team) {
+static void fill_owned(struct filling *f, struct qm_team *team) {
     const struct qm_kv *kv = f->kv;
     int64_t end = f->tables->length + f->n;
     for (f->begin = f->tables->length; f->begin < end; f->begin = f->end) {
@@ -361,11 +361,11 @@ static void fill_kept(struct filling *f, struct qm_team *team) {
         f->end = (page + 1) * QM_KV_PAGE_TOKENS < end ? (page + 1) * QM_KV_PAGE_TOKENS : end;
         for (int g = 0; g < kv->n_groups; g++)
             f->pages[g] = f->tables->table[g][page % kv->groups[g].held];
-        for (int state = -1; (f->keeper = qm_kv_next_keeper(kv, &state));)
-            f->keeper->block_read(f->keeper, f->pages, f->block);
+        for (int state = -1; (f->owner = qm_kv_next_owner(kv, &state));)
+            f->owner->block_read(f->owner, f->pages, f->block);
         qm_team_run(team, fill_block_region, f);
-        for (int state = -1; (f->keeper = qm_kv_next_keeper(kv, &state));)
-            f->keeper->block_write(f->keeper, f->pages, f->block);
+        for (int state = -1; (f->owner = qm_kv_next_owner(kv, &state));)
+            f->owner->block_write(f->owner, f->pages, f->block);
     }
 }
 
@@ -375,7 +375,7 @@ int qm_kv_fill_random(struct qm_kv *kv, const struct qm_kv_tables *t, int64_t n,
     float *noise = malloc(floats * sizeof *noise);
     struct filling f = {.kv = kv, .tables = t, .n = n, .seed = seed, .kernels = kernels, .noise = noise};
     int none = -1;
-    bool kept = qm_kv_next_keeper(kv, &none) != NULL;
+    bool kept = qm_kv_next_owner(kv, &none) != NULL;
     f.pages = malloc((size_t)kv->n_groups * sizeof *f.pages);
     f.block = kept ? aligned_alloc(64, block) : NULL; /* pages are whole lines */
     if (!noise || !f.pages || (kept && !f.block)) {
@@ -391,7 +391,7 @@ int qm_kv_fill_random(struct qm_kv *kv, const struct qm_kv_tables *t, int64_t n,
     }
     qm_team_run(team, fill_region, &f);
     if (kept)
-        fill_kept(&f, team);
+        fill_owned(&f, team);
     free(noise);
     free(f.pages);
     free(f.block);
@@ -430,7 +430,7 @@ static int fill_nan(struct qm_memory *m, struct qm_error *err) {
     return rc;
 }
 
-int qm_kv_regain(struct qm_kv *kv, const struct qm_device *keeper, const struct qm_home *homes, struct qm_error *err) {
+int qm_kv_regain(struct qm_kv *kv, const struct qm_device *owner, const struct qm_home *homes, struct qm_error *err) {
     size_t nodes = (size_t)kv->nodes, n = (size_t)kv->n_regained + nodes;
     bool *lost = calloc((size_t)kv->n_states + 1, sizeof *lost);
     struct qm_home *anyhow = calloc(nodes, sizeof *anyhow);
@@ -440,7 +440,7 @@ int qm_kv_regain(struct qm_kv *kv, const struct qm_device *keeper, const struct 
     if (!rc)
         memset(memory += kv->n_regained, 0, nodes * sizeof *memory);
     for (int s = 0; s < kv->n_states && !rc; s++)
-        lost[s] = kv->keeper[s] == keeper;
+        lost[s] = kv->owner[s] == owner;
     for (size_t node = 0; node < nodes && !rc; node++)
         anyhow[node] = (struct qm_home){.node = homes[node].node};
     if (!rc)
@@ -450,7 +450,7 @@ int qm_kv_regain(struct qm_kv *kv, const struct qm_device *keeper, const struct 
     for (size_t node = 0; node < nodes && rc && lost && anyhow && memory; node++)
         qm_memory_free(&memory[node]);
     for (int s = 0; s < kv->n_states && !rc; s++)
-        kv->keeper[s] = lost[s] ? NULL : kv->keeper[s];
+        kv->owner[s] = lost[s] ? NULL : kv->owner[s];
     kv->n_regained += rc ? 0 : kv->nodes;
     free(lost);
     free(anyhow);
@@ -464,7 +464,7 @@ uint64_t qm_kv_state_bytes(const struct qm_kv *kv, int state) {
 int qm_kv_mirror_open(const struct qm_kv *kv, struct qm_kv *out, struct qm_error *err) {
     size_t units = (size_t)(kv->n_states * kv->kv_heads);
     *out = *kv;
-    out->keeper = NULL;
+    out->owner = NULL;
     out->memory = NULL;
     out->nodes = out->ranges = 1;
     out->base = calloc(units + 1, sizeof *out->base);

@@ -19,7 +19,7 @@
  * a range of page numbers of all heads, and a sequence takes its pages from the nodes by turns, QM_ATTENTION_SPLIT
  * tokens of each. Where a page lies changes no result.
  *
- * A state whose layer is on a device has its pages there (keeper), under the same numbers: here are the tables and
+ * A state whose layer is on a device has its pages there (owner), under the same numbers: here are the tables and
  * counts of all, and room only once the device is lost.
  *
  * Not thread-safe but for reading; everything is allocated at the start. */
@@ -54,11 +54,11 @@ struct qm_kv {
     uint64_t key_bytes, page_bytes;
     struct qm_kv_group *groups;
     int n_groups, main;
-    int32_t *block_refs;       /* [pages of the main group] references to a block; 0: there is no such block */
-    int32_t *block_pages;      /* [groups] of the block that is read or written */
-    int *group_of;             /* [states] */
-    uint8_t **base;            /* [states][kv_heads][ranges]: the first page of a range */
-    struct qm_device **keeper; /* [states] the device that has its pages; NULL: they are here */
+    int32_t *block_refs;      /* [pages of the main group] references to a block; 0: there is no such block */
+    int32_t *block_pages;     /* [groups] of the block that is read or written */
+    int *group_of;            /* [states] */
+    uint8_t **base;           /* [states][kv_heads][ranges]: the first page of a range */
+    struct qm_device **owner; /* [states] the device that has its pages; NULL: they are here */
     int n_states;
     struct qm_memory *memory;   /* [nodes] */
     struct qm_memory *regained; /* [n_regained] of states whose device is lost */
@@ -124,11 +124,11 @@ static inline uint8_t *qm_kv_at(const struct qm_kv *kv, int state, int64_t head,
 
 /* Each device that keeps pages once: the next one behind state `*state` (-1 to begin with), which is set to its first
  * state; NULL: no more. */
-struct qm_device *qm_kv_next_keeper(const struct qm_kv *kv, int *state);
+struct qm_device *qm_kv_next_owner(const struct qm_kv *kv, int *state);
 
 /* A device is lost, and the keys and values that it keeps with it. Takes room for them here, on the nodes of homes
  * [nodes] as far as those have it; from then on they are here, each of them NaN. QM_FIT: nothing has changed. */
-int qm_kv_regain(struct qm_kv *kv, const struct qm_device *keeper, const struct qm_home *homes, struct qm_error *err);
+int qm_kv_regain(struct qm_kv *kv, const struct qm_device *owner, const struct qm_home *homes, struct qm_error *err);
 
 /* The same pages by number somewhere else, for who computes there: *out has the groups of kv, which must outlive it,
  * and no memory until states are put somewhere. */

@@ -191,15 +191,15 @@ void qm_kv_export(const struct qm_kv *kv, int32_t block, void *out) {
     memset(has, 0, header_bytes(kv));
     for (int g = 0; g < kv->n_groups; g++)
         has[g] = block_page(kv, g, block) >= 0;
-    struct qm_device *keeper;
-    for (int s = -1; (keeper = qm_kv_next_keeper(kv, &s));)
-        keeper->block_read(keeper, pages_of(kv, block), to);
+    struct qm_device *owner;
+    for (int s = -1; (owner = qm_kv_next_owner(kv, &s));)
+        owner->block_read(owner, pages_of(kv, block), to);
     uint64_t all_heads = (uint64_t)kv->kv_heads * kv->page_bytes;
     for (int s = 0; s < kv->n_states; s++, to += all_heads) {
         int32_t page = block_page(kv, kv->group_of[s], block);
         if (page < 0)
             memset(to, 0, all_heads);
-        for (int64_t h = 0; page >= 0 && !kv->keeper[s] && h < kv->kv_heads; h++)
+        for (int64_t h = 0; page >= 0 && !kv->owner[s] && h < kv->kv_heads; h++)
             memcpy(to + (uint64_t)h * kv->page_bytes, qm_kv_at(kv, s, h, page), kv->page_bytes);
     }
 }
@@ -222,13 +222,13 @@ int qm_kv_import(struct qm_kv *kv, const void *bytes, int32_t *out, struct qm_er
         lend(&kv->groups[g], page, block);
         link_page(&kv->groups[g], page, false);
     }
-    struct qm_device *keeper;
-    for (int s = -1; (keeper = qm_kv_next_keeper(kv, &s));)
-        keeper->block_write(keeper, pages_of(kv, block), from);
+    struct qm_device *owner;
+    for (int s = -1; (owner = qm_kv_next_owner(kv, &s));)
+        owner->block_write(owner, pages_of(kv, block), from);
     uint64_t all_heads = (uint64_t)kv->kv_heads * kv->page_bytes;
     for (int s = 0; s < kv->n_states; s++, from += all_heads) {
         int32_t page = block_page(kv, kv->group_of[s], block);
-        for (int64_t h = 0; page >= 0 && !kv->keeper[s] && h < kv->kv_heads; h++)
+        for (int64_t h = 0; page >= 0 && !kv->owner[s] && h < kv->kv_heads; h++)
             memcpy(qm_kv_at(kv, s, h, page), from + (uint64_t)h * kv->page_bytes, kv->page_bytes);
     }
     *out = block;

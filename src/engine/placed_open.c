@@ -45,7 +45,7 @@ static int place(struct qm_placed *p, int d, struct qm_error *err) {
         qm_placed_part(p, op, d, &part);
         rc = device->place(device, op, &part, err);
         if (!rc && op->kind == QM_OP_ATTENTION)
-            p->kv->keeper[op->state] = device;
+            p->kv->owner[op->state] = device;
     }
     return rc;
 }
@@ -149,8 +149,8 @@ int qm_placed_open(const struct qm_placed_setup *s, struct qm_placed **out, stru
 
 static void leave(struct qm_placed *p, int d) {
     for (int s = 0; s < p->kv->n_states; s++)
-        if (p->device[d] && p->kv->keeper[s] == p->device[d])
-            p->kv->keeper[s] = NULL;
+        if (p->device[d] && p->kv->owner[s] == p->device[d])
+            p->kv->owner[s] = NULL;
     if (p->device[d])
         p->device[d]->close(p->device[d]);
     p->device[d] = NULL;

@@ -201,7 +201,7 @@ static void test_enough(void **state) {
     assert_int_equal(qm_kv_truncate(&f.kv, &f.tables, 0), 0);
     place(&f, 1, 6);
     memset(f.kv.memory[0].data, 0xFF, f.kv.memory[0].bytes); /* the CPU's pages have no part in it */
-    f.kv.keeper[0] = f.device;
+    f.kv.owner[0] = f.device;
     for (int step = 0; step < 2; step++) {
         embed(&f, step ? 1 : ROWS);
         struct qm_hand_over x = qm_cpu_residual(f.cpu, f.batch.rows);
