@@ -139,14 +139,14 @@ static bool take_reserved(struct qm_memory *m) {
 }
 
 int qm_memory_alloc(size_t bytes, const char *what, struct qm_memory *out, struct qm_error *err) {
-    return qm_memory_alloc_on(bytes, (struct qm_home){.node = -1}, what, out, err);
+    return qm_memory_alloc_on(bytes, (struct qm_binding){.node = -1}, what, out, err);
 }
 
-int qm_memory_alloc_on(size_t bytes, struct qm_home home, const char *what, struct qm_memory *out,
+int qm_memory_alloc_on(size_t bytes, struct qm_binding binding, const char *what, struct qm_memory *out,
                        struct qm_error *err) {
-    *out = (struct qm_memory){.bytes = bytes, .node = home.node};
+    *out = (struct qm_memory){.bytes = bytes, .node = binding.node};
     if (take_reserved(out)) {
-        bind_pages(out, home.strict);
+        bind_pages(out, binding.strict);
         return QM_OK;
     }
     /* The kernel promises more than it has, and ends the process when it is taken at its word: so what
@@ -170,7 +170,7 @@ int qm_memory_alloc_on(size_t bytes, struct qm_home home, const char *what, stru
         *out = (struct qm_memory){0};
         return fail_fit(err, bytes, what, known, available);
     }
-    bind_pages(out, home.strict);
+    bind_pages(out, binding.strict);
     return QM_OK;
 }
 
@@ -183,7 +183,7 @@ bool qm_memory_take(const struct qm_memory *m, size_t begin, size_t end) {
     return madvise(from, round_up(end, unit) - begin / unit * unit, MADV_POPULATE_WRITE) == 0 || errno == EINVAL;
 }
 
-int qm_memory_use_small(struct qm_memory *m, struct qm_home home, struct qm_error *err) {
+int qm_memory_use_small(struct qm_memory *m, struct qm_binding binding, struct qm_error *err) {
     size_t length = qm_memory_mapped(m->bytes, m->pages), kept = qm_memory_mapped(m->bytes, QM_PAGES_THP);
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
     void *same = mmap(m->data, length, PROT_READ | PROT_WRITE, flags, -1, 0);
@@ -199,7 +199,7 @@ int qm_memory_use_small(struct qm_memory *m, struct qm_home home, struct qm_erro
             munmap((char *)m->data + plain, kept - plain);
         m->pages = QM_PAGES_PLAIN;
     }
-    bind_pages(m, home.strict);
+    bind_pages(m, binding.strict);
     return QM_OK;
 }
 

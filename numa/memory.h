@@ -13,7 +13,7 @@
 enum qm_page_kind { QM_PAGES_PLAIN, QM_PAGES_THP, QM_PAGES_2M, QM_PAGES_1G };
 
 /* Where memory is to lie. */
-struct qm_home {
+struct qm_binding {
     int node;    /* the system's number; -1: where the thread that first writes a page runs */
     bool strict; /* nowhere else, which the kernel enforces by ending the process: only what is known to fit. Not
                     strict, pages go to other nodes when the node has no free ones, though its file cache could
@@ -36,14 +36,14 @@ struct qm_memory {
 int qm_memory_alloc(size_t bytes, const char *what, struct qm_memory *out, struct qm_error *err);
 /* The same, bound to a node before it is touched. That the system does not allow it is no error. Reserved huge
  * pages are taken where the node has enough of them. */
-int qm_memory_alloc_on(size_t bytes, struct qm_home home, const char *what, struct qm_memory *out,
+int qm_memory_alloc_on(size_t bytes, struct qm_binding binding, const char *what, struct qm_memory *out,
                        struct qm_error *err);
 /* Takes the reserved huge pages of *m now, in the part [begin, end) in bytes (multiples of 2 MiB, or its end), so that
  * none is missing when it is written, which would end the process. Parts may be taken by several threads at once.
  * False where the system has none after all: then call qm_memory_use_small. Does nothing for other pages. */
 bool qm_memory_take(const struct qm_memory *m, size_t begin, size_t end);
 /* The same address with other pages, empty. QM_SYSTEM where even that is refused. */
-int qm_memory_use_small(struct qm_memory *m, struct qm_home home, struct qm_error *err);
+int qm_memory_use_small(struct qm_memory *m, struct qm_binding binding, struct qm_error *err);
 /* What an allocation of so many bytes takes in whole pages of a kind. */
 size_t qm_memory_mapped(size_t bytes, enum qm_page_kind pages);
 /* Leaves *m empty; freeing an empty one, as a failed allocation leaves, does nothing. */

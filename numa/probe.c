@@ -105,7 +105,7 @@ int qm_probe_open(struct qm_team *team, const int *thread_node, int nodes, size_
     bool again = atomic_exchange(&p->short_of_pages, false); /* a limit keeps reserved huge pages from this process */
     for (int n = 0; again && !rc && n < p->nodes; n++)
         if (p->memory[n].pages == QM_PAGES_2M || p->memory[n].pages == QM_PAGES_1G)
-            rc = qm_memory_use_small(&p->memory[n], (struct qm_home){.node = -1}, err);
+            rc = qm_memory_use_small(&p->memory[n], (struct qm_binding){.node = -1}, err);
     if (rc) {
         qm_probe_close(p);
         return rc;

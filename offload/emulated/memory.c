@@ -229,7 +229,7 @@ void qm_emulated_read_block(struct qm_emulated *e, const int32_t *pages, void *b
 
 /* Reserved huge pages are taken at once: a limit on them shows here, not when they are written. */
 static int take(uint64_t bytes, const char *what, struct qm_memory *out, struct qm_error *err) {
-    const struct qm_home anywhere = {.node = -1};
+    const struct qm_binding anywhere = {.node = -1};
     int rc = bytes ? qm_memory_alloc_on(bytes, anywhere, what, out, err) : QM_OK;
     return !rc && bytes && !qm_memory_take(out, 0, bytes) ? qm_memory_use_small(out, anywhere, err) : rc;
 }

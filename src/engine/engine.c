@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/homes.h"
+#include "engine/bindings.h"
 #include "engine/work.h"
 #include "numa/memory.h"
 #include "numa/power_cap.h"
@@ -68,8 +68,8 @@ static int open_team(struct qm_engine *e, const struct qm_engine_options *o, str
     if (rc)
         return rc;
     e->workload.threads = qm_team_threads(e->team);
-    e->homes = calloc((size_t)qm_team_nodes(e->team), sizeof *e->homes);
-    return e->homes ? QM_OK : qm_fail_memory(err, sizeof *e->homes, "the NUMA nodes");
+    e->bindings = calloc((size_t)qm_team_nodes(e->team), sizeof *e->bindings);
+    return e->bindings ? QM_OK : qm_fail_memory(err, sizeof *e->bindings, "the NUMA nodes");
 }
 
 static bool is_placed(const struct qm_engine_options *o) {
@@ -90,14 +90,14 @@ static int check_devices(struct qm_engine *e, const struct qm_engine_options *o,
 /* What fits, and where it goes. Nodes that were asked for have to hold everything; else what one of them does not
  * hold goes to others. */
 static int plan_memory(struct qm_engine *e, const struct qm_engine_options *o, struct qm_error *err) {
-    uint64_t most = o->numa.mode == QM_NUMA_NODES ? qm_homes_available(e->team) : UINT64_MAX;
+    uint64_t most = o->numa.mode == QM_NUMA_NODES ? qm_bindings_available(e->team) : UINT64_MAX;
     const struct qm_placement *p = is_placed(o) ? o->placement : NULL;
     int rc = p ? qm_placement_check(p, e->model, err) : QM_OK;
     if (!rc)
-        rc = qm_homes_fit(e->model, p, o->context, most, &e->workload, &e->memory, err);
+        rc = qm_bindings_fit(e->model, p, o->context, most, &e->workload, &e->memory, err);
     if (!rc && p)
         rc = check_devices(e, o, err);
-    return rc ? rc : qm_homes_plan(e->model, p, &e->workload, &e->memory, e->team, e->homes, &e->notes, err);
+    return rc ? rc : qm_bindings_plan(e->model, p, &e->workload, &e->memory, e->team, e->bindings, &e->notes, err);
 }
 
 /* Whether weights and KV leave too little memory for the files to stay cached too. */
@@ -133,7 +133,7 @@ static int open_backends(struct qm_engine *e, const struct qm_engine_options *o,
                                  .workload = e->workload,
                                  .isa = o->isa,
                                  .team = e->team,
-                                 .homes = e->homes,
+                                 .bindings = e->bindings,
                                  .kv = &e->kv,
                                  .drop_cache = e->load.dropped_cache,
                                  .progress = o->progress,
@@ -181,12 +181,12 @@ int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, 
         rc = qm_forward_build(m, &e->forward, err);
     }
     if (!rc)
-        rc = qm_kv_open(&m->config, &e->forward, &e->workload, is_placed(o) ? o->placement : NULL, e->homes,
+        rc = qm_kv_open(&m->config, &e->forward, &e->workload, is_placed(o) ? o->placement : NULL, e->bindings,
                         qm_team_nodes(e->team), &e->kv, err);
     if (!rc)
         rc = qm_engine_open_sequences(e, err);
     if (!rc)
-        rc = qm_homes_take(e->team, e->homes, e->kv.memory, err);
+        rc = qm_bindings_take(e->team, e->bindings, e->kv.memory, err);
     if (!rc)
         rc = open_batch(e, err);
     if (!rc)
@@ -217,7 +217,7 @@ void qm_engine_close(struct qm_engine *e) {
     free(e->logit_row);
     free(e->position);
     free(e->logit_out);
-    free(e->homes);
+    free(e->bindings);
     qm_buf_free(&e->notes);
     free(e);
 }
@@ -366,7 +366,7 @@ int qm_engine_fall_back(struct qm_engine *e, struct qm_error *err) {
         return QM_OK;
     if (e->devices_required)
         return qm_fail(err, QM_SYSTEM, "%s; the device was required (without that, the CPU goes on)", e->failures);
-    int rc = qm_placed_fall_back(e->placed, e->homes, err);
+    int rc = qm_placed_fall_back(e->placed, e->bindings, err);
     if (rc)
         return qm_fail_context(err, "%s", e->failures);
     e->losses++;

@@ -20,7 +20,7 @@ struct qm_engine {
     enum qm_isa isa;
     struct qm_team *team;
     bool team_borrowed;
-    struct qm_home *homes; /* [nodes of the team] */
+    struct qm_binding *bindings; /* [nodes of the team] */
     struct qm_buf notes;
     struct qm_engine_load load;
     struct qm_kv kv;

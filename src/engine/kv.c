@@ -92,13 +92,13 @@ static uint64_t place_node(struct qm_kv *kv, const bool *asked, int node, uint8_
 }
 
 /* memory: [nodes]. */
-static int take_room(struct qm_kv *kv, const bool *asked, const struct qm_home *homes, struct qm_memory *memory,
+static int take_room(struct qm_kv *kv, const bool *asked, const struct qm_binding *bindings, struct qm_memory *memory,
                      struct qm_error *err) {
     int rc = QM_OK;
     for (int node = 0; !rc && node < kv->nodes; node++) {
         uint64_t bytes = place_node(kv, asked, node, NULL);
         if (bytes)
-            rc = qm_memory_alloc_on(bytes, homes[node], "the KV cache", &memory[node], err);
+            rc = qm_memory_alloc_on(bytes, bindings[node], "the KV cache", &memory[node], err);
         if (bytes && !rc)
             place_node(kv, asked, node, memory[node].data);
     }
@@ -106,7 +106,7 @@ static int take_room(struct qm_kv *kv, const bool *asked, const struct qm_home *
 }
 
 int qm_kv_open(const struct qm_config *c, const struct qm_forward *f, const struct qm_workload *w,
-               const struct qm_placement *p, const struct qm_home *homes, int nodes, struct qm_kv *out,
+               const struct qm_placement *p, const struct qm_binding *bindings, int nodes, struct qm_kv *out,
                struct qm_error *err) {
     size_t n = (size_t)f->n_states + 1;
     *out = (struct qm_kv){
@@ -133,7 +133,7 @@ int qm_kv_open(const struct qm_config *c, const struct qm_forward *f, const stru
     for (int s = 0; !rc && s < f->n_states; s++)
         here[s] = !p || p->layer[f->states[s].layer].attention == QM_DEVICE_CPU;
     if (!rc)
-        rc = take_room(out, here, homes, out->memory, err);
+        rc = take_room(out, here, bindings, out->memory, err);
     free(here);
     if (rc)
         qm_kv_close(out);
@@ -423,17 +423,18 @@ int64_t qm_kv_truncate(struct qm_kv *kv, struct qm_kv_tables *t, int64_t n) {
 
 /* Reserved huge pages are taken at once: a limit on them shows here, not when they are written. */
 static int fill_nan(struct qm_memory *m, struct qm_error *err) {
-    int rc =
-        m->data && !qm_memory_take(m, 0, m->bytes) ? qm_memory_use_small(m, (struct qm_home){.node = -1}, err) : QM_OK;
+    int rc = m->data && !qm_memory_take(m, 0, m->bytes) ? qm_memory_use_small(m, (struct qm_binding){.node = -1}, err)
+                                                        : QM_OK;
     if (!rc && m->data)
         memset(m->data, 0xFF, m->bytes);
     return rc;
 }
 
-int qm_kv_regain(struct qm_kv *kv, const struct qm_device *owner, const struct qm_home *homes, struct qm_error *err) {
+int qm_kv_regain(struct qm_kv *kv, const struct qm_device *owner, const struct qm_binding *bindings,
+                 struct qm_error *err) {
     size_t nodes = (size_t)kv->nodes, n = (size_t)kv->n_regained + nodes;
     bool *lost = calloc((size_t)kv->n_states + 1, sizeof *lost);
-    struct qm_home *anyhow = calloc(nodes, sizeof *anyhow);
+    struct qm_binding *anyhow = calloc(nodes, sizeof *anyhow);
     struct qm_memory *memory = realloc(kv->regained, n * sizeof *memory);
     kv->regained = memory ? memory : kv->regained;
     int rc = lost && anyhow && memory ? QM_OK : qm_fail_memory(err, n * sizeof *memory, "the KV cache");
@@ -442,7 +443,7 @@ int qm_kv_regain(struct qm_kv *kv, const struct qm_device *owner, const struct q
     for (int s = 0; s < kv->n_states && !rc; s++)
         lost[s] = kv->owner[s] == owner;
     for (size_t node = 0; node < nodes && !rc; node++)
-        anyhow[node] = (struct qm_home){.node = homes[node].node};
+        anyhow[node] = (struct qm_binding){.node = bindings[node].node};
     if (!rc)
         rc = take_room(kv, lost, anyhow, memory, err);
     for (size_t node = 0; node < nodes && !rc; node++)

@@ -72,10 +72,10 @@ struct qm_kv_tables {
     int64_t *oldest; /* [groups] the first token whose keys and values are still there */
 };
 
-/* homes: [nodes]. p: says which states are elsewhere and take no room; NULL: none. QM_FIT where the pool does not hold
- * the pages of one step. */
+/* bindings: [nodes]. p: says which states are elsewhere and take no room; NULL: none. QM_FIT where the pool does not
+ * hold the pages of one step. */
 int qm_kv_open(const struct qm_config *c, const struct qm_forward *f, const struct qm_workload *w,
-               const struct qm_placement *p, const struct qm_home *homes, int nodes, struct qm_kv *out,
+               const struct qm_placement *p, const struct qm_binding *bindings, int nodes, struct qm_kv *out,
                struct qm_error *err);
 void qm_kv_close(struct qm_kv *kv);
 
@@ -126,9 +126,10 @@ static inline uint8_t *qm_kv_at(const struct qm_kv *kv, int state, int64_t head,
  * state; NULL: no more. */
 struct qm_device *qm_kv_next_owner(const struct qm_kv *kv, int *state);
 
-/* A device is lost, and the keys and values that it keeps with it. Takes room for them here, on the nodes of homes
+/* A device is lost, and the keys and values that it keeps with it. Takes room for them here, on the nodes of bindings
  * [nodes] as far as those have it; from then on they are here, each of them NaN. QM_FIT: nothing has changed. */
-int qm_kv_regain(struct qm_kv *kv, const struct qm_device *owner, const struct qm_home *homes, struct qm_error *err);
+int qm_kv_regain(struct qm_kv *kv, const struct qm_device *owner, const struct qm_binding *bindings,
+                 struct qm_error *err);
 
 /* The same pages by number somewhere else, for who computes there: *out has the groups of kv, which must outlive it,
  * and no memory until states are put somewhere. */

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "engine/homes.h"
+#include "engine/bindings.h"
 #include "engine/nodes.h"
 #include "engine/units.h"
 
@@ -38,7 +38,7 @@ static int layout(const struct qm_packed_setup *s, struct qm_packed *out, struct
         const struct qm_node_share share = qm_node_share_in(s->team, node);
         uint64_t total = qm_node_weights(m, p, s->device, &share);
         if (total)
-            rc = qm_memory_alloc_on(total, s->homes[node], "weights", &out->memory[node], err);
+            rc = qm_memory_alloc_on(total, s->bindings[node], "weights", &out->memory[node], err);
         uint8_t *at = out->memory[node].data;
         for (int64_t i = 0; !rc && i < m->n_weights; i++) {
             const struct qm_weight *w = &m->weights[i];
@@ -74,7 +74,7 @@ int qm_packed_open(const struct qm_packed_setup *s, struct qm_packed *out, struc
     if (!rc)
         rc = layout(s, out, err);
     if (!rc)
-        rc = qm_homes_take(s->team, s->homes, out->memory, err);
+        rc = qm_bindings_take(s->team, s->bindings, out->memory, err);
     if (rc)
         qm_packed_free(out);
     return rc;

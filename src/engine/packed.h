@@ -34,9 +34,9 @@ struct qm_packed_setup {
     int device;                           /* whose part is opened */
     const struct qm_kernels *kernels;
     struct qm_team *team;
-    const struct qm_home *homes; /* [nodes of the team] */
-    bool drop_cache;             /* what has been read does not stay in the page cache */
-    qm_progress_fn *progress;    /* may be NULL; when it returns nonzero the load ends with QM_INTERRUPTED */
+    const struct qm_binding *bindings; /* [nodes of the team] */
+    bool drop_cache;                   /* what has been read does not stay in the page cache */
+    qm_progress_fn *progress;          /* may be NULL; when it returns nonzero the load ends with QM_INTERRUPTED */
     void *progress_arg;
 };
 /* Takes the memory, and says where each weight will be. */

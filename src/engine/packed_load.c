@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "engine/bindings.h"
 #include "engine/device.h"
-#include "engine/homes.h"
 #include "engine/memory.h"
 #include "engine/nodes.h"
 #include "engine/units.h"

@@ -46,7 +46,7 @@ int qm_placed_execute(struct qm_placed *p, const struct qm_batch *batch, struct 
 int qm_placed_failed(const struct qm_placed *p);
 /* What was on the failed device is on the CPU from now on: read again from the files, keys and values NaN. Where that
  * fails (QM_FIT: no room for it) the device stays failed. */
-int qm_placed_fall_back(struct qm_placed *p, const struct qm_home *homes, struct qm_error *err);
+int qm_placed_fall_back(struct qm_placed *p, const struct qm_binding *bindings, struct qm_error *err);
 /* The devices [placement->devices], NULL: the CPU, or lost. */
 struct qm_device *const *qm_placed_devices(const struct qm_placed *p);
 

@@ -171,10 +171,10 @@ int qm_placed_failed(const struct qm_placed *p) {
     return p->failed;
 }
 
-int qm_placed_fall_back(struct qm_placed *p, const struct qm_home *homes, struct qm_error *err) {
+int qm_placed_fall_back(struct qm_placed *p, const struct qm_binding *bindings, struct qm_error *err) {
     int d = p->failed, rc = qm_cpu_take_over(p->cpu, d, err);
     if (!rc)
-        rc = qm_kv_regain(p->kv, p->device[d], homes, err);
+        rc = qm_kv_regain(p->kv, p->device[d], bindings, err);
     if (rc)
         return qm_fail_context(err, "what was on %s has to be taken over", p->name[d]);
     p->device[d]->report(p->device[d], &p->lost[d]);

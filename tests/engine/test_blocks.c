@@ -223,7 +223,7 @@ static void test_pool_memory(void **state) {
     (void)state;
     static const char *const dirs[] = {"tests/data/reference/qwen3", "tests/data/reference/gpt_oss",
                                        "tests/data/reference/mistral"};
-    static const struct qm_home anywhere[3] = {{.node = -1}, {.node = -1}, {.node = -1}};
+    static const struct qm_binding anywhere[3] = {{.node = -1}, {.node = -1}, {.node = -1}};
     for (int i = 0; i < 3; i++) {
         struct qm_model *m;
         struct qm_error err;

@@ -248,7 +248,7 @@ static void operate(struct world *w) {
 
 /* A pool of so many blocks' bytes (0: what the sequences take), chunks of so many tokens, so many nodes. */
 static void run(struct world *w, const char *dir, uint64_t blocks, int64_t chunk, int nodes) {
-    static const struct qm_home anywhere[4] = {{.node = -1}, {.node = -1}, {.node = -1}, {.node = -1}};
+    static const struct qm_binding anywhere[4] = {{.node = -1}, {.node = -1}, {.node = -1}, {.node = -1}};
     struct qm_error err;
     assert_int_equal(qm_model_open(dir, NULL, &w->model, &err), QM_OK);
     assert_int_equal(qm_forward_build(w->model, &w->forward, &err), QM_OK);

@@ -30,7 +30,7 @@ static void each_model(void (*test)(const struct qm_model *m)) {
     }
 }
 
-static const struct qm_home anywhere = {.node = -1};
+static const struct qm_binding anywhere = {.node = -1};
 static const enum qm_dtype kv_types[] = {QM_BF16, QM_F16, QM_F32};
 static const struct qm_workload workloads[] = {
     {.context = 700, .sequences = 1, .chunk = 512, .threads = 2},
@@ -77,7 +77,7 @@ static void weights_are_the_arena(const struct qm_model *m) {
     uint64_t weights, kv;
     assert_int_equal(qm_kernels_get(qm_isa_best(), &kernels, &err), QM_OK);
     assert_int_equal(qm_team_create(1, &team, &err), QM_OK);
-    const struct qm_packed_setup setup = {.model = m, .kernels = kernels, .team = team, .homes = &anywhere};
+    const struct qm_packed_setup setup = {.model = m, .kernels = kernels, .team = team, .bindings = &anywhere};
     assert_int_equal(qm_packed_open(&setup, &packed, &err), QM_OK);
     sum_units(m, &workloads[0], &weights, &kv);
     assert_int_equal(packed.memory[0].bytes, weights);
@@ -142,7 +142,7 @@ static void placed_on_two(const struct qm_model *m) {
 static void nodes_are_the_arenas(const struct qm_model *m) {
     enum { NODES = 3 };
     int cpu[NODES] = {0}, node_of[NODES] = {0, 1, 2}, numbers[NODES] = {-1, -1, -1};
-    const struct qm_home homes[NODES] = {anywhere, anywhere, anywhere};
+    const struct qm_binding bindings[NODES] = {anywhere, anywhere, anywhere};
     const struct qm_kernels *kernels;
     struct qm_error err;
     assert_int_equal(qm_kernels_get(qm_isa_best(), &kernels, &err), QM_OK);
@@ -168,10 +168,10 @@ static void nodes_are_the_arenas(const struct qm_model *m) {
             w.kv_type = kv_types[t];
             w.threads = w.nodes = nodes;
             assert_int_equal(qm_team_create_on(&topology, nodes, &team, &err), QM_OK);
-            const struct qm_packed_setup setup = {.model = m, .kernels = kernels, .team = team, .homes = homes};
+            const struct qm_packed_setup setup = {.model = m, .kernels = kernels, .team = team, .bindings = bindings};
             assert_int_equal(qm_packed_open(&setup, &packed, &err), QM_OK);
             assert_int_equal(qm_forward_build(m, &forward, &err), QM_OK);
-            assert_int_equal(qm_kv_open(&m->config, &forward, &w, NULL, homes, nodes, &kv, &err), QM_OK);
+            assert_int_equal(qm_kv_open(&m->config, &forward, &w, NULL, bindings, nodes, &kv, &err), QM_OK);
             qm_scratch_plan(m, &w, &scratch);
             for (int node = 0; node < nodes; node++) {
                 qm_node_memory(m, &w, NULL, node, &on);
@@ -337,7 +337,7 @@ static void ffn_arena(void) {
         struct qm_error err;
         assert_int_equal(qm_kernels_get(qm_isa_best(), &kernels, &err), QM_OK);
         assert_int_equal(qm_team_create(1, &team, &err), QM_OK);
-        const struct qm_packed_setup setup = {.model = m, .kernels = kernels, .team = team, .homes = &anywhere};
+        const struct qm_packed_setup setup = {.model = m, .kernels = kernels, .team = team, .bindings = &anywhere};
         assert_int_equal(qm_packed_open(&setup, &packed, &err), QM_OK);
         bytes[i] = packed.memory[0].bytes;
         if (i)

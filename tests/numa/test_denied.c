@@ -46,7 +46,7 @@ static int bind_denied(bool strict) {
         return NO_FILTER;
     if (syscall(SYS_mbind, NULL, 0, 0, NULL, 0, 0) == 0 || errno != EPERM)
         return ALLOWED;
-    if (qm_memory_alloc_on(BYTES, (struct qm_home){.node = 0, .strict = strict}, "a test", &m, &err))
+    if (qm_memory_alloc_on(BYTES, (struct qm_binding){.node = 0, .strict = strict}, "a test", &m, &err))
         return NOT_ALLOCATED;
     if (m.bind_error != EPERM)
         return NOT_REPORTED;

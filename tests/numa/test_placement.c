@@ -64,7 +64,7 @@ static void check_node(int node, bool strict) {
     struct qm_memory m;
     struct qm_error err = {0};
     struct qm_page_count c = {0};
-    if (qm_memory_alloc_on(BYTES, (struct qm_home){node, strict}, "a test", &m, &err) != QM_OK)
+    if (qm_memory_alloc_on(BYTES, (struct qm_binding){node, strict}, "a test", &m, &err) != QM_OK)
         fail_msg("%s", err.message);
     if (m.bind_error)
         fail_msg("node %d: %s", node, strerror(m.bind_error));
@@ -104,7 +104,7 @@ static void test_no_such_node(void **state) {
     struct qm_memory m;
     struct qm_error err = {0};
     uint64_t bytes;
-    assert_int_equal(qm_memory_alloc_on(BYTES, (struct qm_home){1000, true}, "a test", &m, &err), QM_OK);
+    assert_int_equal(qm_memory_alloc_on(BYTES, (struct qm_binding){1000, true}, "a test", &m, &err), QM_OK);
     assert_true(m.bind_error != 0);
     memset(m.data, 1, BYTES);
     qm_memory_free(&m);
@@ -130,7 +130,7 @@ static int without_mbind(void) {
     struct qm_memory m;
     if (!forbid(SYS_mbind, EPERM))
         return NO_FILTER;
-    if (qm_memory_alloc_on(BYTES, (struct qm_home){0, true}, "a test", &m, NULL) != QM_OK || m.bind_error != EPERM)
+    if (qm_memory_alloc_on(BYTES, (struct qm_binding){0, true}, "a test", &m, NULL) != QM_OK || m.bind_error != EPERM)
         return WRONG;
     memset(m.data, 1, BYTES);
     qm_memory_free(&m);
@@ -142,7 +142,7 @@ static int without_move_pages(void) {
     struct qm_page_count c = {0};
     if (!forbid(SYS_move_pages, EPERM))
         return NO_FILTER;
-    if (qm_memory_alloc_on(BYTES, (struct qm_home){0, true}, "a test", &m, NULL) != QM_OK)
+    if (qm_memory_alloc_on(BYTES, (struct qm_binding){0, true}, "a test", &m, NULL) != QM_OK)
         return WRONG;
     qm_memory_count(&m, &c);
     return c.error == EPERM && c.pages == 0 ? FINE : WRONG;
@@ -153,11 +153,12 @@ static int without_madvise(void) {
     struct qm_memory m;
     if (!forbid(SYS_madvise, ENOMEM))
         return NO_FILTER;
-    if (qm_memory_alloc_on(BYTES, (struct qm_home){-1, false}, "a test", &m, NULL) != QM_OK)
+    if (qm_memory_alloc_on(BYTES, (struct qm_binding){-1, false}, "a test", &m, NULL) != QM_OK)
         return WRONG;
     bool right = m.pages == QM_PAGES_PLAIN || m.pages == QM_PAGES_2M;
     right = right && qm_memory_take(&m, 0, BYTES) == (m.pages == QM_PAGES_PLAIN);
-    right = right && qm_memory_use_small(&m, (struct qm_home){-1, false}, NULL) == QM_OK && m.pages == QM_PAGES_PLAIN;
+    right =
+        right && qm_memory_use_small(&m, (struct qm_binding){-1, false}, NULL) == QM_OK && m.pages == QM_PAGES_PLAIN;
     memset(m.data, 1, BYTES);
     qm_memory_free(&m);
     return right ? FINE : WRONG;
@@ -203,7 +204,7 @@ static void test_small_instead(void **state) {
     assert_true(qm_memory_take(&m, 4 << 20, BYTES));
     char *data = m.data;
     memset(data, 1, BYTES);
-    assert_int_equal(qm_memory_use_small(&m, (struct qm_home){.node = -1}, &err), QM_OK);
+    assert_int_equal(qm_memory_use_small(&m, (struct qm_binding){.node = -1}, &err), QM_OK);
     assert_ptr_equal(m.data, data);
     assert_true(m.pages == QM_PAGES_THP || m.pages == QM_PAGES_PLAIN);
     assert_true(m.short_of_reserved);

@@ -38,7 +38,7 @@ static int nodes_with_pages(void) {
 static struct qm_memory take(size_t bytes, int node) {
     struct qm_memory m;
     struct qm_error err;
-    if (qm_memory_alloc_on(bytes, (struct qm_home){.node = node, .strict = node >= 0}, "a test", &m, &err))
+    if (qm_memory_alloc_on(bytes, (struct qm_binding){.node = node, .strict = node >= 0}, "a test", &m, &err))
         fail_msg("%s", err.message);
     return m;
 }

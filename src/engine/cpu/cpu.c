@@ -186,14 +186,14 @@ static float *part(const struct qm_cpu *c, uint64_t offset) {
 }
 
 /* Its reserved huge pages are taken at once: a limit on them shows here, not when they are written. */
-static int alloc_scratch(uint64_t bytes, struct qm_home home, struct qm_memory *out, struct qm_error *err) {
-    int rc = qm_memory_alloc_on(bytes, home, "activations", out, err);
+static int alloc_scratch(uint64_t bytes, struct qm_binding binding, struct qm_memory *out, struct qm_error *err) {
+    int rc = qm_memory_alloc_on(bytes, binding, "activations", out, err);
     if (!rc && !qm_memory_take(out, 0, bytes))
-        rc = qm_memory_use_small(out, home, err);
+        rc = qm_memory_use_small(out, binding, err);
     return rc;
 }
 
-static int open_private(struct qm_cpu *c, const struct qm_home *homes, struct qm_error *err) {
+static int open_private(struct qm_cpu *c, const struct qm_binding *bindings, struct qm_error *err) {
     int nodes = qm_team_nodes(c->team), threads = qm_team_threads(c->team), rc = QM_OK;
     c->private_scratch = calloc((size_t)nodes, sizeof *c->private_scratch);
     c->private_part = calloc((size_t)threads, sizeof *c->private_part);
@@ -203,7 +203,7 @@ static int open_private(struct qm_cpu *c, const struct qm_home *homes, struct qm
         struct qm_team_place place = qm_team_place(c->team, t);
         struct qm_memory *memory = &c->private_scratch[place.node];
         if (place.index == 0)
-            rc = alloc_scratch((uint64_t)place.count * c->layout.thread_bytes, homes[place.node], memory, err);
+            rc = alloc_scratch((uint64_t)place.count * c->layout.thread_bytes, bindings[place.node], memory, err);
         if (!rc)
             c->private_part[t] = (uint8_t *)memory->data + (uint64_t)place.index * c->layout.thread_bytes;
     }
@@ -211,7 +211,7 @@ static int open_private(struct qm_cpu *c, const struct qm_home *homes, struct qm
 }
 
 static int open_scratch(struct qm_cpu *c, struct qm_error *err) {
-    int rc = alloc_scratch(c->sum_bytes + c->layout.thread0, (struct qm_home){.node = -1}, &c->scratch, err);
+    int rc = alloc_scratch(c->sum_bytes + c->layout.thread0, (struct qm_binding){.node = -1}, &c->scratch, err);
     if (rc)
         return rc;
     const struct qm_scratch_layout *l = &c->layout;
@@ -244,7 +244,7 @@ static struct qm_packed_setup packed_setup(const struct qm_cpu *c, int device) {
                                     .device = device,
                                     .kernels = c->kernels,
                                     .team = c->team,
-                                    .homes = c->setup.homes,
+                                    .bindings = c->setup.bindings,
                                     .drop_cache = c->setup.drop_cache,
                                     .progress = c->setup.progress,
                                     .progress_arg = c->setup.progress_arg};
@@ -275,14 +275,14 @@ int qm_cpu_take_over(struct qm_cpu *c, int device, struct qm_error *err) {
     struct qm_packed_setup setup = packed_setup(c, device);
     struct qm_packed_owner owner[QM_MAX_DEVICES] = {{0}};
     size_t nodes = (size_t)qm_team_nodes(c->team);
-    struct qm_home *homes = malloc(nodes * sizeof *homes);
-    if (!homes)
-        return qm_fail_memory(err, nodes * sizeof *homes, "the NUMA nodes");
+    struct qm_binding *bindings = malloc(nodes * sizeof *bindings);
+    if (!bindings)
+        return qm_fail_memory(err, nodes * sizeof *bindings, "the NUMA nodes");
     for (size_t node = 0; node < nodes; node++) /* what a node does not hold now goes elsewhere */
-        homes[node] = (struct qm_home){.node = c->setup.homes[node].node};
-    setup.homes = homes;
+        bindings[node] = (struct qm_binding){.node = c->setup.bindings[node].node};
+    setup.bindings = bindings;
     int rc = qm_packed_open(&setup, &c->lost[device], err);
-    free(homes);
+    free(bindings);
     owner[device].packed = &c->lost[device];
     if (!rc)
         rc = qm_packed_load(&setup, owner, c->placement.devices, err);
@@ -332,7 +332,7 @@ int qm_cpu_open(const struct qm_cpu_setup *s, struct qm_cpu **out, struct qm_err
     if (!rc)
         rc = open_scratch(*out, err);
     if (!rc)
-        rc = open_private(*out, s->homes, err);
+        rc = open_private(*out, s->bindings, err);
     return finish_open(rc, out);
 }
 

@@ -21,7 +21,7 @@ struct qm_cpu_setup {
     struct qm_workload workload;
     enum qm_isa isa;
     struct qm_team *team;
-    const struct qm_home *homes; /* [nodes of the team] */
+    const struct qm_binding *bindings; /* [nodes of the team] */
     struct qm_kv *kv;
     uint64_t sum_bytes; /* of sums that are handed over: memory that is kept beside the activations */
     /* The rest is for reading weights, now and when a device is lost. */

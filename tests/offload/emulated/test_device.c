@@ -64,7 +64,7 @@ static int open_device(struct fixture *f, const struct qm_emulated_config *confi
 /* With memory for layer 0. */
 static void fixture_open(struct fixture *f, const struct qm_emulated_config *config) {
     struct qm_error err = {0};
-    static const struct qm_home anywhere = {.node = -1};
+    static const struct qm_binding anywhere = {.node = -1};
     *f = (struct fixture){0};
     reference_open(&f->reference, "llama");
     if (qm_model_open(f->reference.dir, NULL, &f->model, &err) || qm_forward_build(f->model, &f->forward, &err) ||
@@ -79,7 +79,7 @@ static void fixture_open(struct fixture *f, const struct qm_emulated_config *con
                                      .workload = f->workload,
                                      .isa = run_model_isa(),
                                      .team = f->team,
-                                     .homes = &anywhere,
+                                     .bindings = &anywhere,
                                      .kv = &f->kv};
     assert_int_equal(qm_cpu_open(&cpu, &f->cpu, &err), QM_OK);
     assert_int_equal(qm_cpu_load(f->cpu, NULL, &err), QM_OK);

@@ -1,5 +1,5 @@
 /* What fits, and which node gets which part for sure. */
-#include "engine/homes.h"
+#include "engine/bindings.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -29,8 +29,8 @@ static int refuse_memory(const struct qm_model *m, const struct qm_workload *w, 
     return qm_remedy(err, less, rc);
 }
 
-int qm_homes_fit(const struct qm_model *m, const struct qm_placement *p, int64_t asked, uint64_t most,
-                 struct qm_workload *w, struct qm_memory_table *t, struct qm_error *err) {
+int qm_bindings_fit(const struct qm_model *m, const struct qm_placement *p, int64_t asked, uint64_t most,
+                    struct qm_workload *w, struct qm_memory_table *t, struct qm_error *err) {
     uint64_t available;
     int rc = qm_memory_available(&available, err);
     if (rc)
@@ -50,7 +50,7 @@ int qm_homes_fit(const struct qm_model *m, const struct qm_placement *p, int64_t
     return fits ? QM_OK : refuse_memory(m, w, t, available, err);
 }
 
-uint64_t qm_homes_available(const struct qm_team *team) {
+uint64_t qm_bindings_available(const struct qm_team *team) {
     uint64_t total = 0;
     for (int node = 0; node < qm_team_nodes(team); node++) {
         uint64_t bytes;
@@ -70,29 +70,29 @@ static uint64_t needed(const struct qm_model *m, const struct qm_placement *p, c
            table->scratch / (uint64_t)w->threads * (uint64_t)share.threads;
 }
 
-int qm_homes_plan(const struct qm_model *m, const struct qm_placement *p, const struct qm_workload *w,
-                  const struct qm_memory_table *table, const struct qm_team *team, struct qm_home *homes,
-                  struct qm_buf *notes, struct qm_error *err) {
+int qm_bindings_plan(const struct qm_model *m, const struct qm_placement *p, const struct qm_workload *w,
+                     const struct qm_memory_table *table, const struct qm_team *team, struct qm_binding *bindings,
+                     struct qm_buf *notes, struct qm_error *err) {
     int rc = QM_OK;
     for (int node = 0; !rc && node < qm_team_nodes(team); node++) {
-        struct qm_home *home = &homes[node];
-        *home = (struct qm_home){.node = qm_team_node_number(team, node)};
+        struct qm_binding *binding = &bindings[node];
+        *binding = (struct qm_binding){.node = qm_team_node_number(team, node)};
         uint64_t available, need = needed(m, p, w, table, team, node);
-        if (home->node < 0)
+        if (binding->node < 0)
             continue;
         struct qm_error why = {0};
-        if (qm_memory_node_available(home->node, &available, &why)) {
-            rc = qm_buf_printf(notes, err, "NUMA node %d: its free memory can't be read (%s)\n", home->node,
+        if (qm_memory_node_available(binding->node, &available, &why)) {
+            rc = qm_buf_printf(notes, err, "NUMA node %d: its free memory can't be read (%s)\n", binding->node,
                                why.message);
             continue;
         }
-        home->strict = need + NODE_RESERVE_BYTES <= available;
-        if (!home->strict)
+        binding->strict = need + NODE_RESERVE_BYTES <= available;
+        if (!binding->strict)
             rc =
                 qm_buf_printf(notes, err,
                               "NUMA node %d has %.2f GiB left of %.2f needed there: the rest goes to other nodes, from "
                               "where it is read more slowly\n",
-                              home->node, qm_gib(available), qm_gib(need));
+                              binding->node, qm_gib(available), qm_gib(need));
     }
     return rc;
 }
@@ -134,7 +134,8 @@ static void take_region(void *arg, int thread, int threads) {
         atomic_store(&t->failed[place.node], 1);
 }
 
-int qm_homes_take(struct qm_team *team, const struct qm_home *homes, struct qm_memory *memory, struct qm_error *err) {
+int qm_bindings_take(struct qm_team *team, const struct qm_binding *bindings, struct qm_memory *memory,
+                     struct qm_error *err) {
     int nodes = qm_team_nodes(team), rc = QM_OK;
     struct taking t = {.team = team, .memory = memory, .failed = calloc((size_t)nodes, sizeof *t.failed)};
     if (!t.failed)
@@ -142,7 +143,7 @@ int qm_homes_take(struct qm_team *team, const struct qm_home *homes, struct qm_m
     qm_team_run(team, take_region, &t);
     for (int node = 0; node < nodes && !rc; node++)
         if (atomic_load(&t.failed[node]))
-            rc = qm_memory_use_small(&memory[node], homes[node], err);
+            rc = qm_memory_use_small(&memory[node], bindings[node], err);
     free(t.failed);
     return rc;
 }
