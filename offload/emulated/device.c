@@ -9,7 +9,7 @@
 #include "offload/emulated/seconds.h"
 
 /* At most so many pieces for an op of the forward pass: streamed, enqueued, added and received for two groups of a
- * parted layer, and hand-overs with every other device. */
+ * split layer, and hand-overs with every other device. */
 enum { PIECES_AN_OP = 16 };
 /* And so many before a step: then those are done. */
 enum { PIECES_BETWEEN = 1024 };

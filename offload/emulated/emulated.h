@@ -1,5 +1,5 @@
 /* An emulated device: the interface of device.h without one. It computes by the CPU's kernels, on the CPU, and its time
- * is simulated: so results are the CPU's to the last bit, where whole layers are placed and where a layer is parted,
+ * is simulated: so results are the CPU's to the last bit, where whole layers are placed and where a layer is split,
  * and what it would have taken is on the clock instead of what it took.
  *
  * It is a strict one. Weights that are placed there, activations, the pages of its layers and of streamed ones are its

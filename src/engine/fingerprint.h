@@ -19,7 +19,7 @@ enum qm_trait {
     QM_TRAIT_CONFIG,   /* fields of config.json that are not among the following */
     QM_TRAIT_EXPERTS,  /* of a token */
     QM_TRAIT_ROTATION, /* frequencies of RoPE at this context; only the dynamic kind depends on it */
-    QM_TRAIT_SPLIT,    /* sums that are parted by the placement */
+    QM_TRAIT_SPLIT,    /* sums that are split by the placement */
     QM_TRAIT_KV_TYPE,  /* what keys and values are rounded to */
     QM_TRAIT_ISA,      /* whose kernels round and add in their own order */
     QM_TRAIT_KERNELS,  /* their source and compiler */

@@ -16,7 +16,7 @@ static bool of_ffn(const struct qm_op *op) {
     return op->kind == QM_OP_FFN_UP || op->kind == QM_OP_FFN_DOWN;
 }
 
-/* The device that an op is placed on that is not parted. */
+/* The device that an op is placed on that is not split. */
 static int placed_on(const struct qm_placed *p, const struct qm_op *op) {
     if (op->layer < 0)
         return op->kind == QM_OP_HEAD ? p->placement.head : QM_DEVICE_CPU;
@@ -149,7 +149,7 @@ static int run_op(struct qm_placed *p, const struct qm_op *op, struct qm_error *
 /* --- a layer whose experts, or whose FFN's columns, may be on several --------------------------------------- */
 
 /* Parts by the device that they are placed on, and who computes them now. */
-struct parted {
+struct split_layer {
     const struct qm_op *up, *down;
     bool experts;
     bool has[QM_MAX_DEVICES], streamed[QM_MAX_DEVICES];
@@ -164,13 +164,13 @@ static bool of_experts(const struct qm_op *op) {
     return op->kind == QM_OP_MOE_UP || op->kind == QM_OP_MOE_DOWN;
 }
 
-static bool can_be_parted(const struct qm_placed *p, const struct qm_op *op) {
+static bool can_be_split(const struct qm_placed *p, const struct qm_op *op) {
     return of_experts(op) || (of_ffn(op) && p->placement.layer[op->layer].ffn_cpu);
 }
 
-static void find_parts(const struct qm_placed *p, const struct qm_op *up, struct parted *w) {
+static void find_parts(const struct qm_placed *p, const struct qm_op *up, struct split_layer *w) {
     const struct qm_layer_placement *l = &p->placement.layer[up->layer];
-    *w = (struct parted){.up = up, .down = up + 1, .experts = of_experts(up), .begun = -1};
+    *w = (struct split_layer){.up = up, .down = up + 1, .experts = of_experts(up), .begun = -1};
     for (int g = 0; g < p->placement.devices; g++) {
         w->has[g] =
             w->experts ? qm_placement_experts_on(&p->placement, up->layer, g) > 0 : g == QM_DEVICE_CPU || g == l->ffn;
@@ -191,7 +191,7 @@ static struct qm_hand_over sum_hand(const struct qm_placed *p, int g) {
     return (struct qm_hand_over){sum_of(p, g), (uint64_t)(p->batch->rows * p->ld_hidden) * sizeof(float)};
 }
 
-static void enqueue_part(struct qm_placed *p, const struct parted *w, int g, enum qm_sum_to to) {
+static void enqueue_part(struct qm_placed *p, const struct split_layer *w, int g, enum qm_sum_to to) {
     struct qm_op_part up, down;
     qm_placed_part(p, w->up, g, &up);
     qm_placed_part(p, w->down, g, &down);
@@ -200,7 +200,7 @@ static void enqueue_part(struct qm_placed *p, const struct parted *w, int g, enu
 }
 
 /* Where the residual is, its first part is enqueued at once; others are given what they need from there. */
-static int hand_out(struct qm_placed *p, struct parted *w, struct qm_error *err) {
+static int hand_out(struct qm_placed *p, struct split_layer *w, struct qm_error *err) {
     enum qm_hand what = w->experts ? QM_HAND_ROUTED : QM_HAND_RESIDUAL;
     int64_t rows = p->batch->rows;
     struct qm_hand_over hand = w->experts ? qm_cpu_routed(p->cpu, rows) : qm_cpu_residual(p->cpu, rows);
@@ -228,7 +228,7 @@ static int hand_out(struct qm_placed *p, struct parted *w, struct qm_error *err)
 }
 
 /* The CPU's own up products, while devices work; then what it gave away may be changed. */
-static int compute_up(struct qm_placed *p, const struct parted *w, struct qm_error *err) {
+static int compute_up(struct qm_placed *p, const struct split_layer *w, struct qm_error *err) {
     int rc = QM_OK;
     for (int g = 0; g < p->placement.devices; g++)
         if (w->has[g] && w->by[g] == QM_DEVICE_CPU) {
@@ -243,7 +243,7 @@ static int compute_up(struct qm_placed *p, const struct parted *w, struct qm_err
 }
 
 /* A part's sum is added to the residual, on the CPU. */
-static int add_here(struct qm_placed *p, const struct parted *w, int g, struct qm_error *err) {
+static int add_here(struct qm_placed *p, const struct split_layer *w, int g, struct qm_error *err) {
     struct qm_op_part part;
     if (w->by[g] == QM_DEVICE_CPU) {
         qm_placed_part(p, w->down, g, &part);
@@ -257,7 +257,7 @@ static int add_here(struct qm_placed *p, const struct parted *w, int g, struct q
 }
 
 /* The same where the residual is on a device. */
-static int add_there(struct qm_placed *p, const struct parted *w, int g, struct qm_error *err) {
+static int add_there(struct qm_placed *p, const struct split_layer *w, int g, struct qm_error *err) {
     struct qm_device *device = p->device[p->where];
     if (w->by[g] == p->where) {
         if (g != w->begun)
@@ -278,8 +278,8 @@ static int add_there(struct qm_placed *p, const struct parted *w, int g, struct 
     return rc;
 }
 
-static int run_parted(struct qm_placed *p, const struct qm_op *up, struct qm_error *err) {
-    struct parted w;
+static int run_split(struct qm_placed *p, const struct qm_op *up, struct qm_error *err) {
+    struct split_layer w;
     find_parts(p, up, &w);
     int rc = hand_out(p, &w, err);
     if (rc || (w.begun >= 0 && w.n == 1))
@@ -307,9 +307,9 @@ static int run(struct qm_placed *p, struct qm_error *err) {
         const struct qm_op *op = &p->forward->ops[i];
         if (p->profile)
             p->profile->calls[op->kind]++;
-        if (op->kind == QM_OP_MOE_UP || (op->kind == QM_OP_FFN_UP && can_be_parted(p, op)))
-            rc = run_parted(p, op, err);
-        else if (!can_be_parted(p, op) && is_asked(p->batch, op))
+        if (op->kind == QM_OP_MOE_UP || (op->kind == QM_OP_FFN_UP && can_be_split(p, op)))
+            rc = run_split(p, op, err);
+        else if (!can_be_split(p, op) && is_asked(p->batch, op))
             rc = run_op(p, op, err);
     }
     return rc;

@@ -28,7 +28,7 @@ struct qm_placed {
     int failed;
     struct qm_workload workload;
     int64_t ld_hidden;
-    uint64_t sum_bytes;      /* of one sum of a part: the CPU has one a device, where a layer is parted */
+    uint64_t sum_bytes;      /* of one sum of a part: the CPU has one a device, where a layer is split */
     struct qm_memory logits; /* that a device hands over, logit_rows of them at once */
     int64_t logit_rows;
     struct qm_host_range *host; /* what devices were told of */

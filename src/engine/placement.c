@@ -178,7 +178,7 @@ static uint64_t head_bytes(const struct qm_placement *p, const struct qm_model *
     return qm_unit_weight_bytes(m, QM_UNIT_HEAD, -1, 0) + (device == QM_DEVICE_CPU ? 0 : qm_unit_tied_bytes(m));
 }
 
-static bool is_parted(const struct qm_placement *p, const struct qm_model *m, int64_t l) {
+static bool is_split(const struct qm_placement *p, const struct qm_model *m, int64_t l) {
     const struct qm_layer_placement *at = &p->layer[l];
     if (!m->config.layer[l].moe)
         return at->ffn_cpu > 0;
@@ -197,7 +197,7 @@ uint64_t qm_placement_sum_bytes(const struct qm_placement *p, const struct qm_mo
     qm_scratch_plan(m, w, &scratch);
     uint64_t one = (uint64_t)(w->chunk * scratch.ld_hidden) * sizeof(float);
     for (int64_t l = 0; l < p->layers; l++)
-        if (is_parted(p, m, l))
+        if (is_split(p, m, l))
             return device == QM_DEVICE_CPU ? (uint64_t)p->devices * one : one;
     return 0;
 }

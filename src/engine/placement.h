@@ -50,7 +50,7 @@ int qm_placement_copy(const struct qm_placement *p, struct qm_placement *out, st
 void qm_placement_free(struct qm_placement *p);
 
 /* QM_INPUT where the placement is not one of this model's: other numbers of layers or experts, a device that is not
- * there, experts of a dense layer, an FFN parted elsewhere than between units or with nothing on one side, something
+ * there, experts of a dense layer, an FFN split elsewhere than between units or with nothing on one side, something
  * streamed that is not on the CPU. */
 int qm_placement_check(const struct qm_placement *p, const struct qm_model *m, struct qm_error *err);
 
@@ -83,8 +83,8 @@ struct qm_device_memory {
     uint64_t maps;        /* of the CPU: an attention map, where one is asked for */
     uint64_t total;
 };
-/* The part of the activations that holds partial sums, where a layer is parted: a device has its own, the CPU one for
- * each device of the list. A layer is parted where whoever has the residual in it does not compute all of its
+/* The part of the activations that holds partial sums, where a layer is split: a device has its own, the CPU one for
+ * each device of the list. A layer is split where whoever has the residual in it does not compute all of its
  * experts, or where its FFN's columns are on two. */
 uint64_t qm_placement_sum_bytes(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
                                 int device);

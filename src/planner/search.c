@@ -190,13 +190,13 @@ static int fill(struct qm_search *s, const struct filling *how, struct qm_placem
         qsort(order, (size_t)s->n_items, sizeof *order, by_rank);
     for (int64_t i = 0; i < s->n_items && !rc; i++) {
         const struct qm_item *item = order[i].item;
-        bool parted = left && item->kind == QM_UNIT_FFN;
-        uint64_t bytes = parted ? qm_unit_ffn_bytes(m, item->layer, m->config.ffn - left, false) : item->bytes;
-        for (int d = 1; d < s->pinned.devices && !item->pinned && (s->needed || parted || item->saved > 0); d++)
+        bool split = left && item->kind == QM_UNIT_FFN;
+        uint64_t bytes = split ? qm_unit_ffn_bytes(m, item->layer, m->config.ffn - left, false) : item->bytes;
+        for (int d = 1; d < s->pinned.devices && !item->pinned && (s->needed || split || item->saved > 0); d++)
             if (bytes <= room[d]) {
                 room[d] -= bytes;
                 qm_item_place(p, item, d);
-                if (parted)
+                if (split)
                     p->layer[item->layer].ffn_cpu = left;
                 break;
             }
@@ -219,15 +219,15 @@ static int try_filling(struct qm_search *s, const struct filling *how, struct qm
     return rc;
 }
 
-static bool can_be_parted(const struct qm_search *s, const struct qm_item *i) {
+static bool can_be_split(const struct qm_search *s, const struct qm_item *i) {
     return i->kind == QM_UNIT_FFN && !i->pinned && s->ask->setup.model->config.ffn > QM_FFN_UNIT;
 }
 
-/* The bytes of FFNs that can be parted. */
-static uint64_t parted_bytes(const struct qm_search *s) {
+/* The bytes of FFNs that can be split. */
+static uint64_t splittable_bytes(const struct qm_search *s) {
     uint64_t all = 0;
     for (int64_t i = 0; i < s->n_items; i++)
-        all += can_be_parted(s, &s->items[i]) ? s->items[i].bytes : 0;
+        all += can_be_split(s, &s->items[i]) ? s->items[i].bytes : 0;
     return all;
 }
 
@@ -237,13 +237,13 @@ static double even_share(const struct qm_search *s, uint64_t ffn) {
     for (int d = 1; d < s->pinned.devices; d++)
         room += (double)s->free[d];
     for (int64_t i = 0; i < s->n_items; i++)
-        room -= s->items[i].pinned || can_be_parted(s, &s->items[i]) ? 0 : (double)s->items[i].bytes;
+        room -= s->items[i].pinned || can_be_split(s, &s->items[i]) ? 0 : (double)s->items[i].bytes;
     return room / (double)ffn;
 }
 
 static int try_orders(struct qm_search *s, struct qm_error *err) {
     enum { SHARES = 8 };
-    uint64_t ffn = parted_bytes(s);
+    uint64_t ffn = splittable_bytes(s);
     int rc = QM_OK;
     for (int o = 0; o < ORDERS && !rc; o++)
         rc = try_filling(s, &(struct filling){.order = (enum order)o, .share = 1}, err);
@@ -256,7 +256,7 @@ static int try_orders(struct qm_search *s, struct qm_error *err) {
                : try_filling(s, &(struct filling){.order = ATTENTION_FIRST, .share = even}, err);
 }
 
-/* Moves the columns of every parted FFN. */
+/* Moves the columns of every split FFN. */
 static void move_columns(const struct qm_search *s, struct qm_placement *p, int64_t columns) {
     for (int64_t l = 0; l < p->layers; l++) {
         int64_t to = p->layer[l].ffn_cpu + columns, all = s->ask->setup.model->config.ffn;
@@ -346,17 +346,17 @@ enum { QUARTERS = 4 };
 /* Where a unit can be: devices, and an FFN also by quarters on each but the CPU. */
 static int64_t choices(const struct qm_search *s, const struct qm_item *i) {
     int devices = s->pinned.devices;
-    return i->pinned ? 1 : can_be_parted(s, i) ? devices + (devices - 1) * (QUARTERS - 1) : devices;
+    return i->pinned ? 1 : can_be_split(s, i) ? devices + (devices - 1) * (QUARTERS - 1) : devices;
 }
 
 static void choose(const struct qm_search *s, const struct qm_item *i, int64_t choice, struct qm_placement *p) {
-    int64_t parted = choice - s->pinned.devices;
+    int64_t split = choice - s->pinned.devices;
     if (i->pinned)
         return;
-    qm_item_place(p, i, (int)(parted < 0 ? choice : 1 + parted / (QUARTERS - 1)));
-    if (parted >= 0)
+    qm_item_place(p, i, (int)(split < 0 ? choice : 1 + split / (QUARTERS - 1)));
+    if (split >= 0)
         p->layer[i->layer].ffn_cpu =
-            qm_columns_left(s->ask->setup.model, (double)(1 + parted % (QUARTERS - 1)) / QUARTERS);
+            qm_columns_left(s->ask->setup.model, (double)(1 + split % (QUARTERS - 1)) / QUARTERS);
 }
 
 int qm_search_every(struct qm_search *s, bool *few, struct qm_error *err) {
@@ -480,7 +480,7 @@ int qm_search(const struct qm_search_ask *ask, struct qm_search_result *out, str
         if (!rc) {
             qm_time_job(&on_cpu, &ask->job, &time);
             double all = time.prefill.seconds + time.decode.seconds;
-            out->bound = out->exact && !parted_bytes(&s) ? out->seconds : qm_search_bound(&s, all);
+            out->bound = out->exact && !splittable_bytes(&s) ? out->seconds : qm_search_bound(&s, all);
             qm_placement_free(&cpu);
         }
     }

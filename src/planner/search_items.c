@@ -44,8 +44,7 @@ static void weigh(const struct qm_search *s, struct qm_item *i) {
         i->prefill_saved = prefill;
         i->decode_saved = decode;
     }
-    if (i->kind ==
-        QM_UNIT_FFN) { /* parted so that both take as long, at best: the device's part is in the CPU's time */
+    if (i->kind == QM_UNIT_FFN) { /* split so that both take as long, at best: the device's part is in the CPU's time */
         double part = decode > 0 ? decode / (2 * decode - i->decode_saved) : 0;
         i->prefill_saved = prefill > 0 ? prefill * prefill / (2 * prefill - i->prefill_saved) : 0;
         i->decode_saved = part * decode;

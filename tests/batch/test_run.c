@@ -223,14 +223,14 @@ static void test_clock_changes(void **state) {
 static void test_pause_at_work(void **state) {
     (void)state;
     struct clocks whole = {.real = at(2026, 1, 15, 1, 0, 0, 0), .steady = 9, .tick = 0.1};
-    struct clocks parted = {.real = at(2026, 1, 15, 6, 59, 58, 0), .steady = 9, .tick = 0.1, .rest = 60};
-    struct result a = run_job("whole", &whole, NULL, 0), b = run_job("parted", &parted, "22:00-07:00", 0);
+    struct clocks interrupted = {.real = at(2026, 1, 15, 6, 59, 58, 0), .steady = 9, .tick = 0.1, .rest = 60};
+    struct result a = run_job("whole", &whole, NULL, 0), b = run_job("interrupted", &interrupted, "22:00-07:00", 0);
     assert_int_equal(a.rc, QM_OK);
     assert_int_equal(b.rc, QM_OK);
     assert_int_equal(a.rests, 0);
     assert_in_range(b.rests, 15 * 60 - 1, 15 * 60);
     assert_true(b.paused >= 60.0 * (double)b.rests && b.paused < 60.0 * (double)b.rests + 60);
-    assert_true(parted.steps_paused > 0); /* it was at work */
+    assert_true(interrupted.steps_paused > 0); /* it was at work */
     /* and the report knows: neither the job nor a row worked for 15 hours */
     assert_true(b.span > 15 * 3600.0 - 60);
     assert_true(b.worked > 1 && b.worked < 120);

@@ -65,16 +65,16 @@ check 'auto is run on it' out_has '^auto\* +identical'
 # the same bits. By F32 products: operands rounded to BF16 hide it.
 apart=0
 for size in 0.0101 0.0102 0.0103 0.0104; do
-    PARTED="--configs cpu,emulated:${size}GiB,bandwidth=900,launch=0.001,handover=0.001"
+    SPLIT="--configs cpu,emulated:${size}GiB,bandwidth=900,launch=0.001,handover=0.001"
     "$QUIETMIND" compare $DEMO --isa avx2 --machine "$SLOW" --chunk 64 --prompt-tokens 100 -n 250 -r 1 --temperature 1 --bound 0 \
-        $PARTED >"$T/out" 2>"$T/err"
+        $SPLIT >"$T/out" 2>"$T/err"
     code=$?
-    [ $code = 0 ] || [ $code = 1 ] || bad "experts parted at $size" "exit code $code"
+    [ $code = 0 ] || [ $code = 1 ] || bad "experts split at $size" "exit code $code"
     [ $code = 1 ] && grep -q 'they do NOT agree, within 0 nats' "$T/out" && grep -q ' of 8 experts of ' "$T/out" && apart=$size
 done
 check 'not one bit apart: exit code 1' test $apart != 0
-PARTED="--configs cpu,emulated:${apart}GiB,bandwidth=900,launch=0.001,handover=0.001"
-expect 0 'within the usual bound' compare $DEMO --machine "$SLOW" --chunk 64 --prompt-tokens 100 -n 250 -r 1 --temperature 1 $PARTED --json
+SPLIT="--configs cpu,emulated:${apart}GiB,bandwidth=900,launch=0.001,handover=0.001"
+expect 0 'within the usual bound' compare $DEMO --machine "$SLOW" --chunk 64 --prompt-tokens 100 -n 250 -r 1 --temperature 1 $SPLIT --json
 check 'agree' out_has '"agree": true'
 
 # A device that fails, at a step of each part of the work: the others go on, whichever is the first of them.

@@ -49,17 +49,17 @@ check 'a plan, and less is free: the same tokens' grep -qF "$ids" "$T/out"
 IDS="--ids $T/ids -n 12 --context 128 --json" LLAMA=$REFERENCE/llama
 echo 1 2 3 4 5 6 7 >"$T/ids"
 expect 0 'a plan of a dense model' plan $LLAMA --context 128 -p 64 -n 16 --offload 3 --device $CARD -o "$T/whole.json"
-sed '0,/"ffn": "emulated"/s//"ffn": {"cpu": 96, "emulated": 64}/' "$T/whole.json" >"$T/parted.json"
-expect 0 'an FFN of both is planned' plan $LLAMA --context 128 -p 64 -n 16 --offload "$T/parted.json" --device $CARD -o "$T/again.json"
+sed '0,/"ffn": "emulated"/s//"ffn": {"cpu": 96, "emulated": 64}/' "$T/whole.json" >"$T/split.json"
+expect 0 'an FFN of both is planned' plan $LLAMA --context 128 -p 64 -n 16 --offload "$T/split.json" --device $CARD -o "$T/again.json"
 check 'an FFN of both: told' out_has 'cpu: embedding; 60 % of the FFN of 0$'
 check 'an FFN of both: the rest' out_has 'emulated: head; attention and 40 % of the FFN of 0; layers 1-2'
-check 'an FFN of both: saved as it was' cmp "$T/parted.json" "$T/again.json"
-expect 0 'an FFN of both is executed' run $LLAMA $IDS --offload "$T/parted.json" --device $CARD
+check 'an FFN of both: saved as it was' cmp "$T/split.json" "$T/again.json"
+expect 0 'an FFN of both is executed' run $LLAMA $IDS --offload "$T/split.json" --device $CARD
 ids=$(grep -oE '"ids":\[[0-9,]*\]' "$T/out")
-expect 0 'an FFN of both on the CPU' run $LLAMA $IDS --offload "$T/parted.json" --device $CARD,fail=1
+expect 0 'an FFN of both on the CPU' run $LLAMA $IDS --offload "$T/split.json" --device $CARD,fail=1
 check 'an FFN of both on the CPU: the same tokens' grep -qF "$ids" "$T/out"
 refuse 3 'columns of an FFN' 'layer 0: "ffn": expected the columns of "cpu", a multiple of 32, and those of one device, together 160' \
-    run $LLAMA $IDS --offload <(sed 's/"cpu": 96/"cpu": 95/' "$T/parted.json") --device $CARD
+    run $LLAMA $IDS --offload <(sed 's/"cpu": 96/"cpu": 95/' "$T/split.json") --device $CARD
 expect 0 'chat' chat $DEMO --once 'Who are you?' --offload 4 --device $CARD
 # A device that fails ends no command: the same results, and it is told once, when it happens.
 FAILING="--offload 2 --device $CARD,fail=40"

@@ -109,7 +109,7 @@ static void test_node_that_is_gone(void **state) {
 }
 
 /* The CPU's columns of an FFN lie on some of the nodes only: all threads compute them. */
-static void test_parted_ffn(void **state) {
+static void test_split_ffn(void **state) {
     (void)state;
     struct run_model m;
     struct qm_placement p;
@@ -190,7 +190,7 @@ int main(void) {
         cmocka_unit_test(test_in_place),
         cmocka_unit_test(test_router_on_all_nodes),
         cmocka_unit_test(test_node_that_is_gone),
-        cmocka_unit_test(test_parted_ffn),
+        cmocka_unit_test(test_split_ffn),
         cmocka_unit_test(test_more_threads_than_cores),
     };
     return cmocka_run_group_tests(tests, find_cpu, NULL);

@@ -165,7 +165,7 @@ static uint64_t run_through(struct qm_engine *e, const struct fixture *f, int64_
 /* Layers on the CPU and two devices at once: other sums than the CPU's, but the same ones however the prompt is cut, on
  * any number of threads, and whoever computes a device's share after it has failed, at any op (`step` of them apart).
  */
-static void check_parted(const struct fixture *f, const struct qm_placement *p, double error, uint64_t step) {
+static void check_split(const struct fixture *f, const struct qm_placement *p, double error, uint64_t step) {
     struct qm_emulated_config devices[] = {test_card, test_card};
     float *want = malloc(f->bytes), *found = malloc(f->bytes);
     int failures;
@@ -197,7 +197,7 @@ static void check_parted(const struct fixture *f, const struct qm_placement *p, 
     free(found);
 }
 
-static void test_parted_experts(void **state) {
+static void test_split_experts(void **state) {
     struct fixture f;
     struct qm_placement p;
     fixture_open(&f, *state);
@@ -206,14 +206,14 @@ static void test_parted_experts(void **state) {
         for (int64_t x = 0; x < p.experts && f.model->config.layer[l].moe; x++)
             p.expert[l * p.experts + x] = (uint8_t)((x + l) % 3);
     p.layer[0].attention = 1;
-    check_parted(&f, &p, 0.02, 4);
+    check_split(&f, &p, 0.02, 4);
     qm_placement_free(&p);
     fixture_close(&f);
 }
 
 /* Each dense FFN on the CPU and one of the devices, more of it on the one or on the other; the residual on the CPU, on
  * the same device, on the other one; the CPU's columns streamed in long steps. */
-static void test_parted_ffn(void **state) {
+static void test_split_ffn(void **state) {
     struct fixture f;
     struct qm_placement p;
     fixture_open(&f, *state);
@@ -226,10 +226,10 @@ static void test_parted_ffn(void **state) {
         p.layer[l].attention = (uint8_t)(l % 3);
     }
     bool f32 = f.model->config.dtype == QM_F32;
-    check_parted(&f, &p, f32 ? 1e-6 : 0.02, 1);
+    check_split(&f, &p, f32 ? 1e-6 : 0.02, 1);
     p.layer[0].stream_ffn = 2;
     p.stream_rows = 13;
-    check_parted(&f, &p, f32 ? 1e-6 : 0.02, 7);
+    check_split(&f, &p, f32 ? 1e-6 : 0.02, 7);
     qm_placement_free(&p);
     fixture_close(&f);
 }
@@ -339,14 +339,14 @@ int main(void) {
         ON(test_whole_layers, "mixtral"),
         ON(test_whole_layers, "llama_f16"),
         ON(test_logits, "llama"),
-        ON(test_parted_experts, "qwen3_moe"),
-        ON(test_parted_experts, "gpt_oss"),
-        ON(test_parted_experts, "mixtral"),
-        ON(test_parted_ffn, "llama"),
-        ON(test_parted_ffn, "llama_linear"), /* with biases */
-        ON(test_parted_ffn, "llama_f16"),
-        ON(test_parted_ffn, "qwen3_f32"),
-        ON(test_parted_ffn, "qwen3_moe_mixed"),
+        ON(test_split_experts, "qwen3_moe"),
+        ON(test_split_experts, "gpt_oss"),
+        ON(test_split_experts, "mixtral"),
+        ON(test_split_ffn, "llama"),
+        ON(test_split_ffn, "llama_linear"), /* with biases */
+        ON(test_split_ffn, "llama_f16"),
+        ON(test_split_ffn, "qwen3_f32"),
+        ON(test_split_ffn, "qwen3_moe_mixed"),
         ON(test_failures, "llama"),
         ON(test_failures, "qwen3_moe_mixed"),
         ON(test_clock, "llama"),

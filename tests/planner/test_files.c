@@ -31,7 +31,7 @@ static void refuse_plan(const struct qm_model *m, const char *text, const char *
     free(bad);
 }
 
-static void test_parted_ffn(void **state) {
+static void test_split_ffn(void **state) {
     (void)state;
     struct qm_model *m = plan_model(2, 128, 0);
     struct qm_placement p, back;
@@ -262,8 +262,8 @@ static void test_cards(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plan),   cmocka_unit_test(test_parted_ffn), cmocka_unit_test(test_machine),
-        cmocka_unit_test(test_device), cmocka_unit_test(test_routing),    cmocka_unit_test(test_cards),
+        cmocka_unit_test(test_plan),   cmocka_unit_test(test_split_ffn), cmocka_unit_test(test_machine),
+        cmocka_unit_test(test_device), cmocka_unit_test(test_routing),   cmocka_unit_test(test_cards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

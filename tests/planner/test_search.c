@@ -184,7 +184,7 @@ static void test_needed(void **state) {
 
 /* A card as fast as the CPU: both compute every FFN at once, which is faster than either; on a small model and on one
  * whose placements are too many to be tried. */
-static void test_parted_ffn(void **state) {
+static void test_split_ffn(void **state) {
     (void)state;
     for (int layers = 2; layers <= 12; layers += 10) {
         struct qm_model *m = plan_model(layers, 512, 0);
@@ -200,7 +200,7 @@ static void test_parted_ffn(void **state) {
         must_fit(&a, &r.placement);
         assert_int_equal(r.exact, layers == 2);
         assert_true(r.bound > 0 && r.bound <= r.seconds);
-        double parted = r.seconds;
+        double split = r.seconds;
         struct qm_time_setup t = a.setup;
         t.placement = &r.placement;
         for (int64_t l = 0; l < layers; l++) {
@@ -211,11 +211,11 @@ static void test_parted_ffn(void **state) {
         }
         struct qm_job_time time;
         qm_time_job(&t, &a.job, &time);
-        assert_true(time.prefill.seconds + time.decode.seconds > 1.2 * parted);
+        assert_true(time.prefill.seconds + time.decode.seconds > 1.2 * split);
         for (int64_t l = 0; l < layers; l++)
             r.placement.layer[l].ffn = QM_DEVICE_CPU;
         qm_time_job(&t, &a.job, &time);
-        assert_true(time.prefill.seconds + time.decode.seconds > 1.2 * parted);
+        assert_true(time.prefill.seconds + time.decode.seconds > 1.2 * split);
         qm_placement_free(&r.placement);
         struct qm_pin pin;
         assert_int_equal(qm_pin_parse("--pin", "ffn 1", m, &s, &pin, &err), QM_OK);
@@ -300,8 +300,8 @@ static void test_pins(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_small),  cmocka_unit_test(test_counted),    cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_needed), cmocka_unit_test(test_parted_ffn), cmocka_unit_test(test_streamed_to_each),
+        cmocka_unit_test(test_small),  cmocka_unit_test(test_counted),   cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_needed), cmocka_unit_test(test_split_ffn), cmocka_unit_test(test_streamed_to_each),
         cmocka_unit_test(test_pins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -164,7 +164,7 @@ static void test_split(void **state) {
 }
 
 /* An FFN's columns on the CPU and on a card: the longer of both, and of a card that is as fast, half of the time. */
-static void test_parted_ffn(void **state) {
+static void test_split_ffn(void **state) {
     (void)state;
     struct fixture f;
     open_fixture(&f, plan_model(2, 1024, 0), 1);
@@ -264,7 +264,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reading),   cmocka_unit_test(test_computing), cmocka_unit_test(test_shares),
         cmocka_unit_test(test_experts),   cmocka_unit_test(test_card),      cmocka_unit_test(test_split),
-        cmocka_unit_test(test_streaming), cmocka_unit_test(test_job),       cmocka_unit_test(test_parted_ffn),
+        cmocka_unit_test(test_streaming), cmocka_unit_test(test_job),       cmocka_unit_test(test_split_ffn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

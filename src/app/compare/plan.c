@@ -80,7 +80,7 @@ int qm_compare_specs_parse(const char *text, struct qm_compare_task *t, struct q
     }
 }
 
-/* A card for half of the model, so that there is something to part; or a usual one's rates. */
+/* A card for half of the model, so that there is something to split; or a usual one's rates. */
 static int own_device(const struct qm_compare_task *t, const struct qm_compare_spec *s, struct qm_speed_device *out,
                       struct qm_error *err) {
     char text[160];
