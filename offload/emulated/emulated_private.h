@@ -57,15 +57,15 @@ struct qm_emulated {
     float *sum;         /* [chunk][ld_hidden] */
     float *logits;      /* of a HEAD's part, then hidden states */
     int64_t ld_hidden;
-    const struct qm_packed_weight *lent; /* [weights] the CPU's panels */
-    struct qm_packed_weight *own;        /* [weights] what is placed there */
-    struct qm_packed_range *ranges;      /* [weights] of own */
-    int32_t *slots;                      /* [layers][experts] of own */
-    struct qm_packed_weight *weights;    /* [weights] what the op that is being computed uses */
-    bool *placed, *kept;                 /* [weights], [states] */
-    struct qm_memory panels;             /* of own */
-    uint64_t weights_used, kv_used;      /* bytes of its memory */
-    struct qm_kv mirror;                 /* its pages */
+    const struct qm_packed_weight *borrowed; /* [weights] the CPU's panels */
+    struct qm_packed_weight *own;            /* [weights] what is placed there */
+    struct qm_packed_range *ranges;          /* [weights] of own */
+    int32_t *slots;                          /* [layers][experts] of own */
+    struct qm_packed_weight *weights;        /* [weights] what the op that is being computed uses */
+    bool *placed, *kept;                     /* [weights], [states] */
+    struct qm_memory panels;                 /* of own */
+    uint64_t weights_used, kv_used;          /* bytes of its memory */
+    struct qm_kv mirror;                     /* its pages */
     struct qm_memory pages, sums; /* pages: of placed layers, then the two places of streamed ones; sums: sum, logits */
     struct {
         const struct qm_op *op; /* NULL: free */

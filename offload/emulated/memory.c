@@ -1,4 +1,4 @@
-/* What an emulated device holds: its budget, weights that are placed or streamed (the CPU's panels, lent), pages of
+/* What an emulated device holds: its budget, weights that are placed or streamed (the CPU's panels, borrowed), pages of
  * keys and values. */
 #include <assert.h>
 #include <stdlib.h>
@@ -130,7 +130,7 @@ void qm_emulated_aim(struct qm_emulated *e, const struct qm_op *op, int place) {
     weights_of(op, index);
     for (int i = 0; i < WEIGHTS_AN_OP; i++)
         if (index[i] >= 0)
-            e->weights[index[i]] = place < 0 ? e->own[index[i]] : e->lent[index[i]];
+            e->weights[index[i]] = place < 0 ? e->own[index[i]] : e->borrowed[index[i]];
 }
 
 /* Copies the pages of positions [from(part), position + n) of each part, to the device or back. */
@@ -239,7 +239,7 @@ int qm_emulated_take_memory(struct qm_emulated *e, const struct qm_device_load *
     size_t n_weights = (size_t)load->model->n_weights, n_states = (size_t)load->kv->n_states;
     qm_scratch_plan(load->model, &load->workload, &scratch);
     e->ld_hidden = scratch.ld_hidden;
-    e->lent = load->weights;
+    e->borrowed = load->weights;
     e->parts = calloc((size_t)load->workload.chunk, sizeof *e->parts);
     e->logit_out = calloc((size_t)load->workload.chunk, sizeof *e->logit_out);
     e->weights = calloc(n_weights, sizeof *e->weights);

@@ -24,7 +24,7 @@ struct qm_drafts {
 
 struct qm_draft_options {
     bool off;
-    const char *model; /* a draft model beside lookup, as named; NULL: none. Lent */
+    const char *model; /* a draft model beside lookup, as named; NULL: none. Borrowed */
     int most;          /* tokens of one sequence a step */
 };
 

@@ -11,7 +11,7 @@
 #include "app/quiet.h"
 #include "engine/engine.h"
 
-/* How a model is loaded and executed. Strings are lent. */
+/* How a model is loaded and executed. Strings are borrowed. */
 struct qm_load_options {
     int threads;     /* 0: one a core */
     int64_t context; /* tokens of a sequence; 0: none said */

@@ -19,7 +19,7 @@ enum qm_offload_wish {
     QM_OFFLOAD_FILE     /* a placement that was saved */
 };
 
-/* Strings are lent. */
+/* Strings are borrowed. */
 struct qm_offload_options {
     struct qm_texts devices; /* descriptions, or files that have one */
     enum qm_offload_wish wish;

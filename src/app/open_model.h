@@ -17,7 +17,7 @@
 #include "text/template/chat.h"
 #include "text/tokenizer/tokenizer.h"
 
-/* Which model, and what overrides its files. Strings are lent. */
+/* Which model, and what overrides its files. Strings are borrowed. */
 struct qm_model_options {
     const char *name; /* a directory, or a name of the hub's cache; NULL: the demonstration model */
     struct qm_overrides overrides;

@@ -1,7 +1,7 @@
 /* The command line: one table of options (name, value, range, help text), the commands that take them, and
  * one parser for both the arguments and the environment (QUIETMIND_NAME; the command line wins). Help and
  * the manual page are written from the same tables. Nothing here opens a file.
- * Parsed arguments lend the strings of argv and of the environment. */
+ * Parsed arguments point into argv and the environment. */
 #ifndef QM_APP_OPTIONS_H
 #define QM_APP_OPTIONS_H
 

@@ -19,14 +19,14 @@ struct qm_maybe_int {
     int64_t value;
 };
 
-/* What is said of sampling; what is not said is the model's. Texts are lent. */
+/* What is said of sampling; what is not said is the model's. Texts are borrowed. */
 struct qm_sampling_options {
     struct qm_maybe_real temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
     struct qm_maybe_int top_k, seed;
     struct qm_texts bias; /* each "ID=X" */
 };
 
-/* Sampling: generation_config.json's values (greedy without one), then what the options say. The settings lend
+/* Sampling: generation_config.json's values (greedy without one), then what the options say. The settings borrow
  * `biases`, which the caller frees. */
 int qm_app_sampling(const struct qm_sampling_options *o, const struct qm_app_model *m, struct qm_sampling *out,
                     struct qm_logit_bias **biases, struct qm_error *err);

@@ -1,4 +1,4 @@
-/* Several texts, lent: an option that may be repeated, or names of files. */
+/* Several texts, borrowed: an option that may be repeated, or names of files. */
 #ifndef QM_APP_TEXTS_H
 #define QM_APP_TEXTS_H
 

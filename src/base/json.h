@@ -9,7 +9,8 @@
  * What jansson has no type for (integers beyond 64 bits, NaN, infinities) is an object that no text can
  * make: ask qm_json_number before taking an object for one, and print such values by qm_json_write.
  * Errors name the file, line, column and what was expected. The caller owns what the parse functions
- * return (json_decref); getters lend. Reals are read and printed by the C library in the C locale. */
+ * return (json_decref); what getters return belongs to the value. Reals are read and printed by the C library in the C
+ * locale. */
 #ifndef QM_BASE_JSON_H
 #define QM_BASE_JSON_H
 

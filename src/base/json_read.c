@@ -87,7 +87,7 @@ static bool read_escape(struct reader *r) {
     return fail(r, "unknown escape in a string");
 }
 
-/* A string at its first quote. *text is lent until the next one. */
+/* A string at its first quote. *text is valid until the next one. */
 static bool read_text(struct reader *r, const char **text, size_t *len) {
     const char *plain = ++r->at; /* where what is not yet copied begins */
     r->scratch.len = 0;

@@ -40,7 +40,7 @@ int qm_answer_format_parse(const char *name, const char *option, enum qm_answer_
     return qm_fail(err, QM_USAGE, "%s: expected jsonl, md, txt, csv or json, found \"%s\"", option, name);
 }
 
-/* What a row says; lent by its line. */
+/* What a row says; owned by its line. */
 struct answer {
     const char *document, *question, *text, *failed;
     long long tokens; /* where it was cut; 0: it was not */

@@ -14,7 +14,7 @@ struct qm_batch_documents {
     char (*hash_of)[QM_HASH_TEXT]; /* of each document */
     double *before;                /* bytes of all documents before each, and of all */
     struct qm_buf questions_text;
-    char **question; /* lends from questions_text */
+    char **question; /* points into questions_text */
     size_t n_questions;
     char *system;
     json_t *extra;

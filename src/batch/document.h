@@ -23,7 +23,7 @@ void qm_batch_documents_close(struct qm_batch_documents *d);
 void qm_batch_documents_hash(const struct qm_batch_documents *d, char out[QM_HASH_TEXT]);
 /* How many, and how many questions. */
 int64_t qm_batch_documents_count(const struct qm_batch_documents *d, int64_t *questions);
-/* A row's document, by its place among them, and the names of both, which are lent. number: from 1. */
+/* A row's document, by its place among them, and the names of both, which belong to the documents. number: from 1. */
 int64_t qm_batch_documents_row(const struct qm_batch_documents *d, int64_t number, const char **document,
                                const char **question);
 struct qm_batch_source qm_batch_documents_source(struct qm_batch_documents *d);

@@ -28,7 +28,7 @@ int qm_batch_input_open(const char *path, uint64_t line_limit, struct qm_batch_i
 void qm_batch_input_close(struct qm_batch_input *in);
 const struct qm_batch_identity *qm_batch_input_identity(const struct qm_batch_input *in);
 void qm_batch_input_on_block(struct qm_batch_input *in, qm_batch_block_fn *on_block, void *arg);
-/* Lent. */
+/* Belongs to the input. */
 struct qm_batch_source qm_batch_input_source(struct qm_batch_input *in);
 
 #endif

@@ -23,7 +23,7 @@ struct qm_manifest {
     } item[QM_MANIFEST_ITEMS];
 };
 
-/* key and what are lent. */
+/* key and what are borrowed. */
 void qm_manifest_add(struct qm_manifest *m, const char *key, const char *what, const char *value, bool may_change);
 void qm_manifest_add_number(struct qm_manifest *m, const char *key, const char *what, double value, bool may_change);
 

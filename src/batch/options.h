@@ -1,5 +1,5 @@
-/* How a batch job is to be done: plain values, whoever they come from. Strings and lists are lent, and must outlive the
- * job. Start from qm_batch_options_default: zero is not a usable value of every field. */
+/* How a batch job is to be done: plain values, whoever they come from. Strings and lists are borrowed, and must outlive
+ * the job. Start from qm_batch_options_default: zero is not a usable value of every field. */
 #ifndef QM_BATCH_OPTIONS_H
 #define QM_BATCH_OPTIONS_H
 

@@ -14,9 +14,9 @@ enum { QM_BATCH_ID_LIMIT = 512, QM_BATCH_PREFIXES = 10 };
 
 struct qm_batch_row {
     json_t *root;          /* the line */
-    const char *custom_id; /* lent by root; NULL where the line has none */
+    const char *custom_id; /* owned by root; NULL where the line has none */
     enum qm_endpoint endpoint;
-    const json_t *body; /* lent by root */
+    const json_t *body; /* owned by root */
 };
 
 /* Zero-initialise *out, then qm_batch_row_free. On QM_INPUT root and custom_id are there as far as they were found, so

@@ -12,11 +12,11 @@
  * driver can record what it does for a shape once, and replay it. Numbers are never used again for another shape.
  *
  * Host memory. All that a device reads and writes there was named when it was opened (qm_device_load.host): what is
- * handed over, logits, weights, keys and values. It is the host's own, lent as long as the device is open, in pieces of
- * at most QM_HOST_PIECE bytes, so that a driver can register it once. The one exception are attention maps, which go
- * where the batch says. What a send reads and a receive writes belongs to the device until the ticket, or one given
- * later, has been waited for: it may be read or written at any moment until then. The same holds for the batch until
- * finish. Rows lie ld_hidden floats apart (qm_scratch_plan), on boundaries of 64 bytes.
+ * handed over, logits, weights, keys and values. It is the host's own, borrowed as long as the device is open, in
+ * pieces of at most QM_HOST_PIECE bytes, so that a driver can register it once. The one exception are attention maps,
+ * which go where the batch says. What a send reads and a receive writes belongs to the device until the ticket, or one
+ * given later, has been waited for: it may be read or written at any moment until then. The same holds for the batch
+ * until finish. Rows lie ld_hidden floats apart (qm_scratch_plan), on boundaries of 64 bytes.
  *
  * What is there. Activations on the device are its own: the residual, the qkv rows, attention's output, the
  * intermediate values, the routed rows, one sum, logits. They are what sends and ops of this step have written, and
@@ -99,7 +99,7 @@ struct qm_device {
     int (*place)(struct qm_device *d, const struct qm_op *op, const struct qm_op_part *part, struct qm_error *err);
     /* Then what was placed comes, each piece once, by calls of several threads at once: panels [first, first + panels)
      * of an expert, of the columns that are placed there, one behind the other, each of qm_plan_panel_bytes. Of a
-     * vector panels is 0, and bytes are its values as floats. They are lent for the call. */
+     * vector panels is 0, and bytes are its values as floats. They are borrowed for the call. */
     int (*put)(struct qm_device *d, int32_t weight, int64_t expert, int64_t first, int64_t panels, const void *bytes,
                struct qm_error *err);
 
@@ -150,7 +150,7 @@ struct qm_host_range {
  * handed over: [rows][vocab], [sequences that ask][hidden], in the order of the batch. */
 uint64_t qm_logits_bytes(const struct qm_config *c, const struct qm_batch *batch, const struct qm_op_part *part);
 
-/* What to open it for. All pointers are lent until it is closed. */
+/* What to open it for. All pointers are borrowed until it is closed. */
 struct qm_device_load {
     const struct qm_model *model;
     const struct qm_forward *forward;

@@ -85,7 +85,7 @@ static int32_t block_page(const struct qm_kv *kv, int g, int32_t block) {
 }
 
 /* A block takes part in a page that has another holder. */
-static void lend(struct qm_kv_group *group, int32_t page, int32_t block) {
+static void share_page(struct qm_kv_group *group, int32_t page, int32_t block) {
     group->count->refs[page]++;
     group->count->block_of[page] = block;
     group->count->page_of[block] = page;
@@ -105,7 +105,7 @@ int32_t qm_kv_keep(struct qm_kv *kv, const struct qm_kv_tables *t, int64_t i) {
             continue;
         int32_t page = t->table[g][i % group->held];
         if (page >= 0 && group->count->block_of[page] < 0)
-            lend(group, page, block);
+            share_page(group, page, block);
     }
     return block;
 }
@@ -219,7 +219,7 @@ int qm_kv_import(struct qm_kv *kv, const void *bytes, int32_t *out, struct qm_er
         int32_t page = g == kv->main || !has[g] ? -1 : qm_kv_page_take(kv, g, -1);
         if (page < 0)
             continue;
-        lend(&kv->groups[g], page, block);
+        share_page(&kv->groups[g], page, block);
         link_page(&kv->groups[g], page, false);
     }
     struct qm_device *owner;

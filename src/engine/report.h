@@ -26,7 +26,7 @@ struct qm_engine_load qm_engine_load(const struct qm_engine *e);
 /* What one of the nodes has that share the weights and the keys and values. */
 struct qm_engine_node {
     int number, threads;                    /* the system's number, -1 where nodes are not told apart */
-    struct qm_memory weights, kv;           /* lent; data NULL: none */
+    struct qm_memory weights, kv;           /* borrowed; data NULL: none */
     struct qm_page_count in_weights, in_kv; /* pages that are there now, and are where they should be */
 };
 int qm_engine_nodes(const struct qm_engine *e);

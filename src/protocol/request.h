@@ -57,7 +57,7 @@ void qm_openai_request_free(struct qm_openai_request *r);
 /* Whether it asks for its response piece by piece ("stream": true); who can't give that refuses it. */
 bool qm_openai_request_streams(const struct qm_openai_request *r);
 int qm_openai_request_parts(const struct qm_openai_request *r);
-/* Part i as the scheduler takes it; pointers are lent by the request, callbacks and arg are left empty. */
+/* Part i as the scheduler takes it; pointers belong to the request, callbacks and arg are left empty. */
 void qm_openai_request_part(const struct qm_openai_request *r, int i, struct qm_request *out);
 
 /* What happens to part i: each token as it comes (needed where log-probabilities were asked for), and the outcome,

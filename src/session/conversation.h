@@ -27,7 +27,7 @@ int qm_conversation_new(struct qm_engine *engine, const struct qm_tokenizer *tok
                         json_t *template_kwargs, struct qm_conversation **out, struct qm_error *err);
 void qm_conversation_free(struct qm_conversation *c);
 
-/* The messages, a list; lent. */
+/* The messages, a list that belongs to the conversation. */
 const json_t *qm_conversation_messages(const struct qm_conversation *c);
 /* Appends a message. Content that is not UTF-8 is QM_INPUT. */
 int qm_conversation_add(struct qm_conversation *c, const char *role, const char *content, size_t len,

@@ -59,8 +59,8 @@ struct qm_decoding;
 int qm_decoding_new(const struct qm_decoding_options *o, const struct qm_config *config, struct qm_decoding **out,
                     struct qm_error *err);
 void qm_decoding_free(struct qm_decoding *d);
-/* What penalties count, lent: the prompt, and where the caller keeps the tokens that are generated; at each draw all of
- * them so far are there. Without this, nothing is counted. */
+/* What penalties count, borrowed: the prompt, and where the caller keeps the tokens that are generated; at each draw
+ * all of them so far are there. Without this, nothing is counted. */
 void qm_decoding_tokens(struct qm_decoding *d, const int32_t *prompt, int64_t n_prompt, const int32_t *generated);
 
 /* Whether there is a first token to draw; if not, *finish says why. */
@@ -77,7 +77,7 @@ int qm_decoding_take(struct qm_decoding *d, int32_t id, const float *logits, str
                      enum qm_finish *finish, struct qm_error *err);
 /* There are no more tokens: what was held back as the possible beginning of a stop string is text. */
 int qm_decoding_interrupt(struct qm_decoding *d, struct qm_error *err);
-/* The text so far, without the stop string; lent. Moving it out leaves an empty one. */
+/* The text so far, without the stop string; it belongs to the decoding. Moving it out leaves an empty one. */
 struct qm_buf *qm_decoding_text(struct qm_decoding *d);
 
 #endif

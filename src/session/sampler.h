@@ -36,9 +36,9 @@ struct qm_sampling {
     double min_p;              /* 0: off */
     double repetition_penalty; /* 1: off */
     double presence_penalty, frequency_penalty;
-    const struct qm_logit_bias *bias; /* lent for the call, or NULL; an id given twice gets both */
+    const struct qm_logit_bias *bias; /* borrowed for the call, or NULL; an id given twice gets both */
     size_t n_bias;
-    const int32_t *forbidden; /* ids of the vocabulary that are not drawn; lent, or NULL */
+    const int32_t *forbidden; /* ids of the vocabulary that are not drawn; borrowed, or NULL */
     size_t n_forbidden;
     uint64_t seed;
 };
@@ -51,7 +51,7 @@ extern const struct qm_sampling qm_sampling_default;
 int qm_sampling_check(const struct qm_sampling *s, int64_t vocab, struct qm_error *err);
 
 struct qm_sampler {
-    struct qm_sampling set; /* its lists are lent as long as the sampler is used */
+    struct qm_sampling set; /* its lists are borrowed as long as the sampler is used */
     struct qm_pcg32 random;
 };
 /* The settings have been checked. */

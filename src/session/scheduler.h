@@ -139,7 +139,7 @@ struct qm_request_view {
     enum qm_request_state state;
     int64_t n_prompt, n_generated;
     int64_t most;                 /* tokens that it may generate in all */
-    const int32_t *tokens;        /* the prompt, then what is generated; lent until the next call that is not a view */
+    const int32_t *tokens;        /* the prompt, then what is generated; valid until the next call that is not a view */
     struct qm_sequence *sequence; /* NULL while it waits */
     int64_t held;                 /* tokens that the sequence holds */
     void *arg;

@@ -18,7 +18,7 @@ void qm_line_editor_free(struct qm_line_editor *e);
 bool qm_line_editor_interactive(const struct qm_line_editor *e);
 
 struct qm_message {
-    const char *text; /* lent until the next call; NULL at the end of input */
+    const char *text; /* valid until the next call; NULL at the end of input */
     size_t len;
     bool one_line; /* typed as one line: it may be a command */
 };

@@ -28,7 +28,7 @@ struct qm_compare_spec {
     enum qm_compare_kind kind;
     double share;               /* of QUIET */
     struct qm_speed *speed;     /* the machine with this configuration's devices; owned */
-    struct qm_plan_ask ask;     /* lends speed */
+    struct qm_plan_ask ask;     /* points to speed */
     struct qm_plan_answer plan; /* where it fits */
 };
 

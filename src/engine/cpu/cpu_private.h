@@ -28,14 +28,14 @@ struct qm_cpu {
     const struct qm_kernels *kernels;
     struct qm_team *team;
     struct qm_kv *kv;
-    struct qm_cpu_setup setup; /* empty where weights are lent, as the following are */
+    struct qm_cpu_setup setup; /* empty where weights are borrowed, as the following are */
     struct qm_placement placement;
     struct qm_packed packed, lost[QM_MAX_DEVICES]; /* lost: what was placed on a device, taken over */
     const struct qm_packed_weight *weights;
     struct qm_scratch_layout layout;
     struct qm_memory scratch; /* sums that are handed over, then what all threads share */
     uint64_t sum_bytes;
-    struct qm_memory *private_scratch; /* [nodes of the team]: the parts of their threads; NULL: lent */
+    struct qm_memory *private_scratch; /* [nodes of the team]: the parts of their threads; NULL: borrowed */
     uint8_t **private_part;            /* [threads] */
     float *x, *normed, *qkv, *attended, *h, *rope, *partial;
     uint8_t *packed_rows;

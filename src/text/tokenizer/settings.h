@@ -48,7 +48,7 @@ enum qm_new_how {
 /* "bos_token", "eos_token", ... */
 extern const char *const qm_named_keys[QM_NAMED_COUNT];
 
-/* A token to be known; its text is lent from the files. */
+/* A token to be known; its text belongs to the files. */
 struct qm_new_token {
     const char *text;
     size_t len;

@@ -60,7 +60,8 @@ void qm_stream_free(struct qm_stream *s);
 
 /* The id of a token given by its exact content (added tokens first), or -1. */
 int32_t qm_tokenizer_id(const struct qm_tokenizer *t, const char *content, size_t len);
-/* The content of a token as the vocabulary spells it ("\u0120the"), or NULL for an id with none; lent. */
+/* The content of a token as the vocabulary spells it ("\u0120the"), or NULL for an id with none; it belongs to the
+ * tokenizer. */
 const char *qm_tokenizer_piece(const struct qm_tokenizer *t, int32_t id, size_t *len);
 /* Whether a token is one that is sought in a text as a whole: special, or added, or a user's symbol. */
 bool qm_tokenizer_is_added(const struct qm_tokenizer *t, int32_t id);
