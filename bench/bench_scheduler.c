@@ -1,6 +1,6 @@
 /* The scheduler's cost and its promise: one line of JSON each on standard output, wanted beside measured.
  *  overhead: the median time of a step outside the engine, 64 sequences of the demonstration model generating; of
- *            which choosing the step, and drawing and telling its tokens (with text); greedy, and at temperature 1.
+ *            which choosing the step, and sampling and reporting its tokens (with text); greedy, and at temperature 1.
  *  stall:    a stream of tokens beside a prompt of 32k of a small random model: its longest wait for a token, in times
  *            of a chunk (the longest of that prompt's chunks when it is computed alone), and the prompt's speed.
  * Usage: bench_scheduler [overhead|stall] */

@@ -155,7 +155,7 @@ struct qm_kernels {
     /* The index of the first value of n that is not finite, or -1 (bf16, f16, f32). */
     int64_t (*find_nonfinite)(const void *x, enum qm_dtype t, int64_t n);
 
-    /* Drawing a token of n logits; the same bits on every instruction set.
+    /* Sampling a token from n logits; the same bits on every instruction set.
      * greatest_finite: -INFINITY where none is finite.
      * sampling_weights: w[i] = 2^((z[i] - max) * scale), where max is the greatest finite z and scale >= 0 is finite;
      * 0 where z[i] is not finite, or the weight is below 2^-125. Returns their sum, in float64 in 16 lanes by index. A

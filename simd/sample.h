@@ -1,4 +1,4 @@
-/* What the kernels of drawing share: 2^f = 1 + f q(f) for |f| <= 1/2, q of degree 5 (interpolation at Chebyshev
+/* What the kernels of sampling share: 2^f = 1 + f q(f) for |f| <= 1/2, q of degree 5 (interpolation at Chebyshev
  * nodes; the rounded sum is within 1.2 x 2^-24 of 2^f). Highest power first. */
 #ifndef QM_SIMD_SAMPLE_H
 #define QM_SIMD_SAMPLE_H

@@ -58,7 +58,7 @@ def named(shape, layers):
 
 
 def values(index, dims):
-    """BF16 as uint16, the same for the same index. They repeat, at another place of each row: drawing takes long."""
+    """BF16 as uint16, the same for the same index. They repeat, at another place of each row: generating them takes long."""
     random = np.random.default_rng(index)
     if len(dims) == 1:
         x = random.uniform(0.5, 1.5, dims).astype(np.float32)

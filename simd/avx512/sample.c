@@ -1,4 +1,4 @@
-/* Kernels of drawing a token: the bits of the scalar ones. */
+/* Kernels of sampling a token: the bits of the scalar ones. */
 #include <float.h>
 #include <immintrin.h>
 #include <math.h>

@@ -1,4 +1,4 @@
-/* Reference kernels of drawing a token. */
+/* Reference kernels of sampling a token. */
 #include <float.h>
 #include <math.h>
 #include <string.h>

@@ -18,7 +18,7 @@ enum { QM_BATCH_FLIGHT = 1024 };
 /* Rows at work, by number, 0: free. More than these are not told. */
 struct qm_batch_flight {
     volatile int64_t row[QM_BATCH_FLIGHT];
-    volatile int64_t current; /* whose own text is being worked on: read, drawn, written; 0: none's */
+    volatile int64_t current; /* whose own text is being worked on: read, sampled, written; 0: none's */
 };
 void qm_batch_flight_add(struct qm_batch_flight *f, int64_t row);
 void qm_batch_flight_remove(struct qm_batch_flight *f, int64_t row);

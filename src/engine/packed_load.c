@@ -214,8 +214,8 @@ static void expert_runs(const struct qm_weight *w, int64_t expert, int64_t *firs
 
 /* Weights of a model opened from its config alone: values of the size that trained ones have (uniform in about
  * +-0.06), the same for the same place, so that speed can be measured without a download. They repeat a block of
- * random values from a random start, since drawing each would take longer than reading it from a disk. Embeddings are
- * greater by so much that what the layers add (attention's mean of many tokens above all) does not drown them: rows
+ * random values from a random start, since generating each would take longer than reading it from a disk. Embeddings
+ * are greater by so much that what the layers add (attention's mean of many tokens above all) does not drown them: rows
  * would become alike, and a prompt's tokens would all go to the same few experts. */
 enum {
     RANDOM_BYTES = QM_MXFP4_BLOCK * 64, /* whole elements of every type, whole blocks of MXFP4 */

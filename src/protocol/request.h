@@ -49,7 +49,7 @@ struct qm_sampling qm_openai_sampling(const struct qm_generation_config *g);
 
 struct qm_openai_request;
 
-/* default_seed: where the body has no "seed". Choice k of a prompt draws from seed + k. */
+/* default_seed: where the body has no "seed". Choice k of a prompt is sampled with seed + k. */
 int qm_openai_request_new(const struct qm_openai_context *c, enum qm_endpoint endpoint, const json_t *body,
                           uint64_t default_seed, struct qm_openai_request **out, struct qm_error *err);
 void qm_openai_request_free(struct qm_openai_request *r);

@@ -1,4 +1,4 @@
-/* One request's tokens: drawn, decoded to text, searched for stop strings, counted. */
+/* One request's tokens: sampled, decoded to text, searched for stop strings, counted. */
 #include "session/decoding.h"
 
 #include <stdlib.h>
@@ -17,7 +17,7 @@ struct qm_decoding {
     int n_ends;
     struct qm_stream *stream; /* NULL without a tokenizer, and so is stop */
     struct qm_stop *stop;
-    int64_t n_drawn, n;            /* tokens drawn; and of them those that the text has taken */
+    int64_t n_sampled, n;          /* tokens sampled; and of them those that the text has taken */
     struct qm_buf text, raw, sure; /* raw, sure: one token's text, before and after the stop strings */
     struct qm_logprob chosen, top[QM_MAX_TOP_LOGPROBS];
     int n_top;
@@ -137,18 +137,18 @@ bool qm_decoding_begins(const struct qm_decoding *d, enum qm_finish *finish) {
     return d->o.max_tokens != 0 && d->o.room > 0;
 }
 
-int qm_decoding_draw(struct qm_decoding *d, struct qm_sampler_scratch *x, const float *logits, int32_t *id,
-                     struct qm_error *err) {
-    d->past.n_output = d->past.output ? d->n_drawn : 0;
-    d->sampler.set.n_forbidden = d->n_drawn < d->o.min_tokens ? (size_t)d->n_ends : 0;
+int qm_decoding_sample(struct qm_decoding *d, struct qm_sampler_scratch *x, const float *logits, int32_t *id,
+                       struct qm_error *err) {
+    d->past.n_output = d->past.output ? d->n_sampled : 0;
+    d->sampler.set.n_forbidden = d->n_sampled < d->o.min_tokens ? (size_t)d->n_ends : 0;
     int rc = qm_sampler_next(&d->sampler, x, &d->past, logits, id, err);
-    d->n_drawn += !rc;
+    d->n_sampled += !rc;
     return rc;
 }
 
-void qm_decoding_redraw(struct qm_decoding *d) {
-    qm_sampler_redraw(&d->sampler);
-    d->n_drawn++;
+void qm_decoding_replay(struct qm_decoding *d) {
+    qm_sampler_replay(&d->sampler);
+    d->n_sampled++;
 }
 
 /* Lets what has become sure of the text into d->sure and the whole text. *matched: a stop string is complete. */

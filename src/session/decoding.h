@@ -44,7 +44,7 @@ struct qm_decoding_options {
     bool include_stop; /* what ends it stays in the text: a stop string, or a token unless skip_special leaves it out */
     bool ignore_end;   /* end tokens do not end it */
     bool skip_special; /* in the text; without include_stop the token that ends it is never in the text */
-    int64_t min_tokens; /* before so many, end tokens and stop_ids are not drawn, and no stop string ends it */
+    int64_t min_tokens; /* before so many, end tokens and stop_ids are not sampled, and no stop string ends it */
     int top_logprobs;   /* -1: none (logprob and top are then not set); 0..QM_MAX_TOP_LOGPROBS */
     int64_t max_tokens; /* -1: until an end token or the context is full */
     int64_t room;       /* tokens that the context has room for after the prompt */
@@ -59,20 +59,20 @@ struct qm_decoding;
 int qm_decoding_new(const struct qm_decoding_options *o, const struct qm_config *config, struct qm_decoding **out,
                     struct qm_error *err);
 void qm_decoding_free(struct qm_decoding *d);
-/* What penalties count, borrowed: the prompt, and where the caller keeps the tokens that are generated; at each draw
+/* What penalties count, borrowed: the prompt, and where the caller keeps the tokens that are generated; at each sample
  * all of them so far are there. Without this, nothing is counted. */
 void qm_decoding_tokens(struct qm_decoding *d, const int32_t *prompt, int64_t n_prompt, const int32_t *generated);
 
-/* Whether there is a first token to draw; if not, *finish says why. */
+/* Whether there is a first token to sample; if not, *finish says why. */
 bool qm_decoding_begins(const struct qm_decoding *d, enum qm_finish *finish);
-/* Draws the next token from logits[vocab], with the calling thread's scratch. Several may be drawn before they are
- * taken, as long as each is where qm_decoding_tokens says when the next is drawn. */
-int qm_decoding_draw(struct qm_decoding *d, struct qm_sampler_scratch *x, const float *logits, int32_t *id,
-                     struct qm_error *err);
-/* The next token is known from before: everything becomes as if it had been drawn. */
-void qm_decoding_redraw(struct qm_decoding *d);
-/* Takes the next of the tokens drawn, and its logits, which may be NULL where no log-probabilities are wanted, into the
- * text. *t lives until the next call; *ended: it was the last, and *finish says why. */
+/* Samples the next token from logits[vocab], with the calling thread's scratch. Several may be sampled before they are
+ * taken, as long as each is where qm_decoding_tokens says when the next is sampled. */
+int qm_decoding_sample(struct qm_decoding *d, struct qm_sampler_scratch *x, const float *logits, int32_t *id,
+                       struct qm_error *err);
+/* The next token is known from before: everything becomes as if it had been sampled. */
+void qm_decoding_replay(struct qm_decoding *d);
+/* Takes the next of the tokens sampled, and its logits, which may be NULL where no log-probabilities are wanted, into
+ * the text. *t lives until the next call; *ended: it was the last, and *finish says why. */
 int qm_decoding_take(struct qm_decoding *d, int32_t id, const float *logits, struct qm_generate_token *t, bool *ended,
                      enum qm_finish *finish, struct qm_error *err);
 /* There are no more tokens: what was held back as the possible beginning of a stop string is text. */

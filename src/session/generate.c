@@ -25,7 +25,7 @@ struct run {
     struct qm_speculated *drafts; /* NULL: none */
     int64_t n_past;
     int32_t tokens[QM_DRAFT_MOST + 1]; /* of the step: the last one and its drafts */
-    int32_t drawn[QM_DRAFT_MOST + 1];
+    int32_t sampled[QM_DRAFT_MOST + 1];
 };
 
 static bool interrupted(const struct qm_generate *g) {
@@ -140,12 +140,12 @@ static int decode_step(struct run *r, int n) {
     return qm_step_surely(g->engine, &step, known, 3, r->err);
 }
 
-/* Draws a token from its logits and hands it out. *ended: it was the last, out->finish says why. */
+/* Samples a token from its logits and hands it out. *ended: it was the last, out->finish says why. */
 static int take_token(struct run *r, const float *logits, int32_t *id, bool *ended) {
     const struct qm_generate *g = r->g;
     struct qm_generate_result *out = r->out;
     struct qm_generate_token t = {0};
-    int rc = qm_decoding_draw(r->decoding, r->scratch, logits, id, r->err);
+    int rc = qm_decoding_sample(r->decoding, r->scratch, logits, id, r->err);
     if (!rc)
         rc = qm_decoding_take(r->decoding, *id, logits, &t, ended, &out->finish, r->err);
     if (!rc)
@@ -157,12 +157,12 @@ static int take_token(struct run *r, const float *logits, int32_t *id, bool *end
     return rc;
 }
 
-/* A step after the prompt: tokens are drawn for as long as they are what was drafted, and what was computed behind
+/* A step after the prompt: tokens are sampled for as long as they are what was drafted, and what was computed behind
  * them is cut back. */
 static int decode_more(struct run *r, bool *ended) {
     const struct qm_generate *g = r->g;
     int64_t held = qm_sequence_length(g->sequence), vocab = qm_engine_model(g->engine)->config.vocab;
-    int n = draft(r), n_drawn = 0;
+    int n = draft(r), n_sampled = 0;
     double begin = qm_engine_clock(g->engine);
     int rc = decode_step(r, n);
     double seconds = qm_engine_clock(g->engine) - begin;
@@ -170,18 +170,18 @@ static int decode_more(struct run *r, bool *ended) {
         return rc;
     bool same = true;
     for (int i = 0; i <= n && same && !*ended && !rc; i++) {
-        rc = take_token(r, r->logits + i * vocab, &r->drawn[i], ended);
-        n_drawn += !rc;
-        same = i < n && r->drawn[i] == r->tokens[1 + i];
+        rc = take_token(r, r->logits + i * vocab, &r->sampled[i], ended);
+        n_sampled += !rc;
+        same = i < n && r->sampled[i] == r->tokens[1 + i];
     }
-    r->out->decode_tokens += n_drawn;
+    r->out->decode_tokens += n_sampled;
     r->out->drafted += n;
-    r->out->accepted += n_drawn > n ? n : n_drawn - 1;
-    qm_speculated_drawn(r->drafts, r->drawn, n_drawn);
+    r->out->accepted += n_sampled > n ? n : n_sampled - 1;
+    qm_speculated_sampled(r->drafts, r->sampled, n_sampled);
     qm_speculation_took(g->speculation, 1, seconds);
-    if (n > 0 && n_drawn > 0 && n_drawn <= n) {
-        int64_t left = qm_sequence_truncate(g->sequence, held + n_drawn);
-        assert(left == held + n_drawn); /* windows keep what a step's tokens need, and those are more */
+    if (n > 0 && n_sampled > 0 && n_sampled <= n) {
+        int64_t left = qm_sequence_truncate(g->sequence, held + n_sampled);
+        assert(left == held + n_sampled); /* windows keep what a step's tokens need, and those are more */
         (void)left;
     }
     return rc;
@@ -195,7 +195,7 @@ static int decode(struct run *r) {
         if ((ended = interrupted(g)))
             r->out->finish = QM_FINISH_INTERRUPTED;
         else if (r->out->ids.len == 0)
-            rc = take_token(r, r->logits, &r->drawn[0], &ended);
+            rc = take_token(r, r->logits, &r->sampled[0], &ended);
         else
             rc = decode_more(r, &ended);
         if (rc == QM_INTERRUPTED) { /* while drafts were checked */

@@ -39,7 +39,7 @@ struct qm_generate_result {
     int64_t prompt_tokens, prefix_tokens; /* of the whole sequence; already held before */
     int64_t prefill_tokens;               /* computed: less than the rest of the prompt after an interruption */
     int64_t drafted, accepted;            /* tokens checked, and those of them that were right */
-    int64_t decode_tokens;                /* drawn from steps after the prompt: one less than ids, or 0 */
+    int64_t decode_tokens;                /* sampled from steps after the prompt: one less than ids, or 0 */
     uint64_t decode_bytes;                /* weights and KV read by those steps */
 };
 

@@ -1,5 +1,5 @@
-/* Sampling: adjusts a token's logits, weighs them, keeps the candidates that the settings leave, draws one. No
- * candidate list is ever sorted whole: top-k is a heap of k values, top-p and the draw are selections by cumulative
+/* Sampling: adjusts a token's logits, weighs them, keeps the candidates that the settings leave, samples one. No
+ * candidate list is ever sorted whole: top-k is a heap of k values, top-p and sampling are selections by cumulative
  * weight, first among those few that have most of it. Batching and text are not here (generate.c, the scheduler). */
 #include "session/sampler.h"
 
@@ -21,8 +21,8 @@ static const uint64_t sampling_stream = 0xda3e39cb94b95bdbu;
 
 const struct qm_sampling qm_sampling_default = {.top_p = 1, .repetition_penalty = 1};
 
-/* A token that may be drawn. Keys are unique; the greater key is the more probable token and, among equals,
- * the lower id (so the draw's order is by descending key). */
+/* A token that may be sampled. Keys are unique; the greater key is the more probable token and, among equals,
+ * the lower id (so the order of sampling is by descending key). */
 struct candidate {
     uint64_t key;
     double weight; /* exp((logit - greatest logit) / temperature) */
@@ -287,11 +287,11 @@ static size_t keep_min_p(struct candidate *c, size_t n, double min_p) {
     return kept;
 }
 
-/* What may be drawn: x->candidate[0..n). */
+/* What may be sampled: x->candidate[0..n). */
 struct kept {
     size_t n;
     double total;    /* their weight */
-    bool all;        /* whatever has a weight may be drawn: nothing is gathered yet */
+    bool all;        /* whatever has a weight may be sampled: nothing is gathered yet */
     double gathered; /* the weight of those there */
     const float *z;  /* adjusted logits, and the greatest of them */
     float max;
@@ -401,17 +401,18 @@ int qm_sampler_next(struct qm_sampler *s, struct qm_sampler_scratch *x, const st
         return qm_fail(err, QM_SYSTEM, "no token can be sampled: none of the %lld logits is finite",
                        (long long)x->vocab);
     size_t m = 1;
-    if (s->set.temperature > 0) { /* the draw is below 1 by more than any rounding of the sum: a crossing exists */
-        double drawn = qm_pcg32_next(&s->random) * 0x1p-32 * k.total;
+    if (s->set.temperature >
+        0) { /* the random number is below 1 by more than any rounding of the sum: a crossing exists */
+        double random = qm_pcg32_next(&s->random) * 0x1p-32 * k.total;
         if (k.all)
-            gather_beyond(x, &k, drawn);
-        m = crossing(x->candidate, k.n, drawn, true);
+            gather_beyond(x, &k, random);
+        m = crossing(x->candidate, k.n, random, true);
     }
     *id = id_of(&x->candidate[m - 1]);
     return QM_OK;
 }
 
-void qm_sampler_redraw(struct qm_sampler *s) {
+void qm_sampler_replay(struct qm_sampler *s) {
     if (s->set.temperature > 0)
         qm_pcg32_next(&s->random);
 }

@@ -1,6 +1,6 @@
 /* Sampling the next token. Order: repetition penalty (prompt and output), presence and frequency penalties
- * (output only), logit bias, forbidden tokens, temperature, top-k, top-p, min-p, softmax, draw. Temperature 0 is greedy
- * (the lowest id among equals), after penalties and bias.
+ * (output only), logit bias, forbidden tokens, temperature, top-k, top-p, min-p, softmax, sampling. Temperature 0 is
+ * greedy (the lowest id among equals), after penalties and bias.
  *
  * As transformers' processors: top-k keeps everything equal to the k-th greatest; top-p keeps the fewest
  * tokens that hold at least that probability, at least one, lower ids first among equals (there the published
@@ -8,11 +8,11 @@
  * float32 and summed in float64, by arithmetic that gives the same bits on every instruction set.
  *
  * The generator is PCG32 (O'Neill 2014, XSH-RR; pcg32.h), seeded by the seed on stream 0xda3e39cb94b95bdb:
- * one 32-bit draw u a token (none where greedy), the token being the first whose cumulative probability, in
+ * one 32-bit random number u a token (none where greedy), the token being the first whose cumulative probability, in
  * descending order of probability and then ascending id, exceeds u / 2^32.
  *
  * A sampler is the settings and the generator of one sequence; what is as large as the vocabulary is scratch, which any
- * number of samplers may use in turn, and which a thread needs one of. Penalties count the tokens anew for each draw,
+ * number of samplers may use in turn, and which a thread needs one of. Penalties count the tokens anew for each sample,
  * from the lists that the caller has. Nothing is allocated after qm_sampler_scratch_new. */
 #ifndef QM_SESSION_SAMPLER_H
 #define QM_SESSION_SAMPLER_H
@@ -38,7 +38,7 @@ struct qm_sampling {
     double presence_penalty, frequency_penalty;
     const struct qm_logit_bias *bias; /* borrowed for the call, or NULL; an id given twice gets both */
     size_t n_bias;
-    const int32_t *forbidden; /* ids of the vocabulary that are not drawn; borrowed, or NULL */
+    const int32_t *forbidden; /* ids of the vocabulary that are not sampled; borrowed, or NULL */
     size_t n_forbidden;
     uint64_t seed;
 };
@@ -71,14 +71,14 @@ struct qm_past_tokens {
 };
 
 /* The probabilities of the next token after all settings: probs[vocab]. Greedy gives 1 to one token; where no
- * logit is finite all are 0. Draws nothing. past may be NULL: none. */
+ * logit is finite all are 0. Samples nothing. past may be NULL: none. */
 void qm_sampler_probabilities(const struct qm_sampler *s, struct qm_sampler_scratch *x,
                               const struct qm_past_tokens *past, const float *logits, float *probs);
-/* Draws the next token. Logits that are not finite count as -infinity; where all are, QM_SYSTEM. */
+/* Samples the next token. Logits that are not finite count as -infinity; where all are, QM_SYSTEM. */
 int qm_sampler_next(struct qm_sampler *s, struct qm_sampler_scratch *x, const struct qm_past_tokens *past,
                     const float *logits, int32_t *id, struct qm_error *err);
-/* The next token is known: the state becomes as if qm_sampler_next had drawn it. */
-void qm_sampler_redraw(struct qm_sampler *s);
+/* The next token is known: the state becomes as if qm_sampler_next had sampled it. */
+void qm_sampler_replay(struct qm_sampler *s);
 
 /* Log-probabilities of the model itself (log-softmax of raw logits, before any setting), in descending order,
  * ties by id: the n_top greatest (n_top <= vocab). Logits that are not finite count as -infinity, and so does

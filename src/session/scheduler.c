@@ -22,12 +22,12 @@ static int allocate(struct qm_scheduler *s, struct qm_error *err) {
     size_t slots = (size_t)s->slots, logits = (size_t)s->n_logit_rows * (size_t)s->vocab * sizeof *s->logits;
     s->running = calloc(slots, sizeof *s->running);
     s->in_step = calloc(slots, sizeof *s->in_step);
-    s->drawing = calloc(slots, sizeof *s->drawing);
+    s->sampling = calloc(slots, sizeof *s->sampling);
     s->drafting = calloc(slots, sizeof *s->drafting);
     s->steps = calloc(slots, sizeof *s->steps);
     s->logits = malloc(logits);
     s->scratch = calloc((size_t)s->threads, sizeof *s->scratch);
-    if (!s->running || !s->in_step || !s->drawing || !s->drafting || !s->steps || !s->logits || !s->scratch)
+    if (!s->running || !s->in_step || !s->sampling || !s->drafting || !s->steps || !s->logits || !s->scratch)
         return qm_fail_memory(err, logits, "the scheduler's logits");
     int rc = QM_OK;
     for (int i = 0; i < s->threads && !rc; i++)
@@ -75,7 +75,7 @@ void qm_scheduler_close(struct qm_scheduler *s) {
         scheduled_end(s, s->last, QM_OK, NULL, QM_FINISH_INTERRUPTED);
     free(s->running);
     free(s->in_step);
-    free(s->drawing);
+    free(s->sampling);
     free(s->drafting);
     free(s->steps);
     free(s->logits);

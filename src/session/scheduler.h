@@ -19,7 +19,7 @@
  * _enter, _cancel and _close; they may submit and cancel, but not step or close.
  *
  * Memory. What running takes is made by qm_scheduler_open and the engine before it: sequences and their page tables,
- * one scratch of drawing a thread, logits of a step (qm_scheduler_bytes). A request's own is made by
+ * one scratch of sampling a thread, logits of a step (qm_scheduler_bytes). A request's own is made by
  * qm_scheduler_submit and freed when it ends: its prompt with room for the tokens that it may generate (4 bytes each),
  * biases, stop strings, and room for its text, 256 bytes and 8 a token; pages of that which are not written yet are not
  * resident. So nothing is allocated in a step, by admission, preemption or anything else, except where a request's text
@@ -68,7 +68,7 @@ struct qm_request {
     const int32_t *prompt; /* at least one token */
     int64_t n_prompt;
     /* Tokens that were generated before (a job that is resumed). They are told to on_token again with replay = true,
-     * and everything goes on as if they had just been drawn. */
+     * and everything goes on as if they had just been sampled. */
     const int32_t *generated;
     int64_t n_generated;
     struct qm_decoding_options decoding; /* its tokenizer and room are the scheduler's to set */
@@ -157,10 +157,10 @@ struct qm_scheduler_stats {
     int64_t decode_steps;                                  /* with new tokens only; the rest has both */
     int64_t prompt_tokens;                                 /* known tokens computed, also those computed again */
     int64_t prefix_tokens;                                 /* taken from the prefix cache instead */
-    int64_t generated_tokens;                              /* drawn */
+    int64_t generated_tokens;                              /* sampled */
     double prefill_seconds, decode_seconds, mixed_seconds; /* in the engine, by kind of step */
     double schedule_seconds;                               /* choosing steps: admission, composition, pages */
-    double token_seconds;                                  /* drawing, text, callbacks */
+    double token_seconds;                                  /* sampling, text, callbacks */
     /* tokens a second lately: of prompts in steps with prompts, of all sequences together in steps without; 0: not
      * known yet */
     double prefill_rate, decode_rate;

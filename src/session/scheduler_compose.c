@@ -3,7 +3,7 @@
 #include "engine/report.h"
 #include "session/scheduler_internal.h"
 
-/* The piece's last tokens whose logits are needed: of the last known token when a new one is to be drawn, and of
+/* The piece's last tokens whose logits are needed: of the last known token when a new one is to be sampled, and of
  * tokens before those known from before whose log-probabilities are asked for. */
 static int64_t wanted_logits(const struct qm_scheduled *q, int64_t piece) {
     enum qm_finish finish;

@@ -43,9 +43,9 @@ struct qm_scheduled {
     int64_t n_logits; /* of its last tokens */
     float *logits;
     struct qm_speculated *speculated; /* NULL: no drafts, which stand behind its known tokens while they are checked */
-    int32_t drawn[QM_DRAFT_MOST + 1]; /* new tokens, in order, of which the first is taken already */
-    int n_drawn;
-    int rc; /* of the draw behind them, or of the first one's taking: */
+    int32_t sampled[QM_DRAFT_MOST + 1]; /* new tokens, in order, of which the first is taken already */
+    int n_sampled;
+    int rc; /* of the sample behind them, or of the first one's taking: */
     struct qm_error err;
     struct qm_generate_token token;
     bool last; /* and then finish says why */
@@ -78,10 +78,10 @@ struct qm_scheduler {
     int busy;            /* steps and callbacks that run, one in another */
     bool closing;
 
-    struct qm_step *steps;         /* [slots] */
-    struct qm_scheduled **in_step; /* [slots] whose they are */
-    struct qm_scheduled **drawing; /* [slots] those of them that draw new tokens at once */
-    int64_t n_steps, n_drawing;
+    struct qm_step *steps;          /* [slots] */
+    struct qm_scheduled **in_step;  /* [slots] whose they are */
+    struct qm_scheduled **sampling; /* [slots] those of them that sample new tokens at once */
+    int64_t n_steps, n_sampling;
     struct qm_speculated **drafting;     /* [slots] of those that generate */
     struct qm_sampler_scratch **scratch; /* [threads] */
     int threads;                         /* of the engine's team */
@@ -139,7 +139,7 @@ int64_t scheduler_claim_more(struct qm_scheduler *s, struct qm_scheduled *q, int
 bool scheduler_fits(const struct qm_scheduler *s, const struct qm_scheduled *q);
 /* Fills steps; n_steps is 0 where there is nothing to do. */
 void scheduler_compose(struct qm_scheduler *s);
-/* Draws and tells the tokens of the step that was computed. */
+/* Samples and reports the tokens of the step that was computed. */
 void scheduler_tokens(struct qm_scheduler *s);
 /* Tells tokens known from before that need no logits. */
 void scheduler_replay(struct qm_scheduler *s, struct qm_scheduled *q);

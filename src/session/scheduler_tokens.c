@@ -1,5 +1,5 @@
-/* What becomes of a step's results: new tokens are drawn and become text, by all threads at once; then each request is
- * told of its own, in order, and those that are done end. */
+/* What becomes of a step's results: new tokens are sampled and become text, by all threads at once; then each request
+ * is told of its own, in order, and those that are done end. */
 #include <assert.h>
 
 #include "session/scheduler_internal.h"
@@ -13,35 +13,35 @@ static int take(struct qm_scheduled *q, int32_t id, const float *logits) {
     return qm_decoding_take(q->decoding, id, logits, &q->token, &q->last, &q->finish, &q->err);
 }
 
-/* Draws from the logits of new tokens until what is drawn is not what was drafted, and takes the first. */
-static void draw(const struct qm_scheduler *s, struct qm_scheduled *q, struct qm_sampler_scratch *scratch,
-                 const float *logits) {
+/* Samples from the logits of new tokens until what is sampled is not what was drafted, and takes the first. */
+static void sample(const struct qm_scheduler *s, struct qm_scheduled *q, struct qm_sampler_scratch *scratch,
+                   const float *logits) {
     int drafts = qm_speculated_chosen(q->speculated);
     bool same = true;
-    q->rc = q->n_drawn = 0;
+    q->rc = q->n_sampled = 0;
     for (int i = 0; i <= drafts && same && !q->rc; i++) {
-        q->rc = qm_decoding_draw(q->decoding, scratch, logits + i * s->vocab, &q->drawn[i], &q->err);
-        q->n_drawn += !q->rc;
-        same = i < drafts && q->drawn[i] == qm_speculated_draft(q->speculated, i);
+        q->rc = qm_decoding_sample(q->decoding, scratch, logits + i * s->vocab, &q->sampled[i], &q->err);
+        q->n_sampled += !q->rc;
+        same = i < drafts && q->sampled[i] == qm_speculated_draft(q->speculated, i);
     }
-    int rc = q->n_drawn ? take(q, q->drawn[0], logits) : QM_OK;
+    int rc = q->n_sampled ? take(q, q->sampled[0], logits) : QM_OK;
     if (rc) {
         q->rc = rc;
-        q->n_drawn = 0;
+        q->n_sampled = 0;
     }
 }
 
-static int redraw(struct qm_scheduled *q, const float *logits) {
-    qm_decoding_redraw(q->decoding);
+static int replay_token(struct qm_scheduled *q, const float *logits) {
+    qm_decoding_replay(q->decoding);
     return take(q, q->tokens[q->r.n_prompt + q->told], logits);
 }
 
-static void draw_item(void *arg, int thread, int64_t i) {
+static void sample_item(void *arg, int thread, int64_t i) {
     const struct qm_scheduler *s = arg;
-    draw(s, s->drawing[i], s->scratch[thread], s->drawing[i]->logits);
+    sample(s, s->sampling[i], s->scratch[thread], s->sampling[i]->logits);
 }
 
-/* Tells of the token that was taken, drawn or drawn again, or that it could not be. It may have been the last. */
+/* Tells of the token that was taken, sampled or sampled again, or that it could not be. It may have been the last. */
 static void tell(struct qm_scheduler *s, struct qm_scheduled *q, bool replay, int rc) {
     if (rc) {
         scheduled_end(s, q, rc, &q->err, QM_FINISH_INTERRUPTED);
@@ -63,31 +63,31 @@ static void tell(struct qm_scheduler *s, struct qm_scheduled *q, bool replay, in
 void scheduler_replay(struct qm_scheduler *s, struct qm_scheduled *q) {
     s->busy++;
     while (!q->ended && !q->r.embed && q->r.decoding.top_logprobs < 0 && q->r.n_prompt + q->told < q->n_tokens)
-        tell(s, q, true, redraw(q, NULL));
+        tell(s, q, true, replay_token(q, NULL));
     s->busy--;
     scheduled_collect(s);
 }
 
-/* The tokens that the logits of its piece belong to: known ones first, then those drawn. */
+/* The tokens that the logits of its piece belong to: known ones first, then those sampled. */
 static void tell_piece(struct qm_scheduler *s, struct qm_scheduled *q) {
     const float *logits = q->logits;
     int64_t known = known_rows(q) < q->n_logits ? known_rows(q) : q->n_logits;
     for (int64_t i = 0; i < known && !q->ended; i++, logits += s->vocab)
-        tell(s, q, true, redraw(q, logits));
+        tell(s, q, true, replay_token(q, logits));
     if (q->ended || known == q->n_logits)
         return;
-    if (known) /* else it was drawn at once with the others' */
-        draw(s, q, s->scratch[0], logits);
-    for (int i = 0; i < q->n_drawn && !q->ended; i++, logits += s->vocab)
-        tell(s, q, false, i ? take(q, q->drawn[i], logits) : QM_OK);
+    if (known) /* else it was sampled at once with the others' */
+        sample(s, q, s->scratch[0], logits);
+    for (int i = 0; i < q->n_sampled && !q->ended; i++, logits += s->vocab)
+        tell(s, q, false, i ? take(q, q->sampled[i], logits) : QM_OK);
     if (!q->ended && q->rc)
         tell(s, q, false, q->rc);
 }
 
-/* What was computed behind a draft that is not what was drawn is no part of the text. */
+/* What was computed behind a draft that is not what was sampled is no part of the text. */
 static void cut_back(struct qm_scheduled *q) {
-    int64_t keep = q->n_tokens + (q->n_drawn ? q->n_drawn - 1 : 0);
-    qm_speculated_drawn(q->speculated, q->drawn, q->n_drawn);
+    int64_t keep = q->n_tokens + (q->n_sampled ? q->n_sampled - 1 : 0);
+    qm_speculated_sampled(q->speculated, q->sampled, q->n_sampled);
     if (keep == qm_sequence_length(q->sequence))
         return;
     int64_t left = qm_sequence_truncate(q->sequence, keep);
@@ -128,7 +128,7 @@ static int64_t measure(struct qm_scheduler *s) {
         const struct qm_scheduled *q = s->in_step[i];
         bool generates = q->state == QM_REQUEST_DECODE;
         sequences += generates;
-        generated += generates ? q->n_drawn : 0;
+        generated += generates ? q->n_sampled : 0;
         known += generates ? 0 : q->piece;
     }
     scheduler_measure(s, known, generated, s->step_seconds);
@@ -136,17 +136,17 @@ static int64_t measure(struct qm_scheduler *s) {
 }
 
 void scheduler_tokens(struct qm_scheduler *s) {
-    s->n_drawing = 0;
+    s->n_sampling = 0;
     for (int64_t i = 0; i < s->n_steps; i++) {
         struct qm_scheduled *q = s->in_step[i];
-        q->n_drawn = 0;
+        q->n_sampled = 0;
         if (q->n_logits && known_rows(q) == 0)
-            s->drawing[s->n_drawing++] = q;
+            s->sampling[s->n_sampling++] = q;
     }
-    if (s->n_drawing > 1)
-        qm_engine_run(s->o.engine, s->n_drawing, draw_item, s);
-    else if (s->n_drawing)
-        draw(s, s->drawing[0], s->scratch[0], s->drawing[0]->logits);
+    if (s->n_sampling > 1)
+        qm_engine_run(s->o.engine, s->n_sampling, sample_item, s);
+    else if (s->n_sampling)
+        sample(s, s->sampling[0], s->scratch[0], s->sampling[0]->logits);
     int64_t alone = measure(s);
     for (int64_t i = 0; i < s->n_steps; i++)
         if (!s->in_step[i]->ended)

@@ -22,7 +22,7 @@ done
 expect 0 'help of a command that loads no model' render --help
 check 'shows no option that it does not have' sh -c "! grep -qE -- '--(threads|seed|context|device) ' '$T/out'"
 refuse 2 'nor is one taken' 'unknown option --threads' render $DEMO x.json --threads 2
-refuse 2 'a seed where nothing is drawn' 'unknown option --seed' perplexity $DEMO -f x --seed 2
+refuse 2 'a seed where nothing is sampled' 'unknown option --seed' perplexity $DEMO -f x --seed 2
 expect 0 'help of an option that is another thing in one command' compare --help
 check 'its own default' sh -c "grep -A1 -e '--seed N' '$T/out' | tr -d '\\n' | grep -q '(default: 0)'"
 expect 0 'help in groups' run --help

@@ -1,5 +1,5 @@
-/* What ends a request, and what of that is drawn and in the text: end tokens, stop tokens, stop strings, and the tokens
- * before which none of them counts. */
+/* What ends a request, and what of that is sampled and in the text: end tokens, stop tokens, stop strings, and the
+ * tokens before which none of them counts. */
 #include "session/decoding.h"
 
 #include <string.h>
@@ -33,7 +33,7 @@ static struct ended decode(const struct qm_decoding_options *o, const int32_t *w
         memset(logits, 0, sizeof logits);
         logits[other] = 1;
         logits[wanted[out.tokens++]] = 2;
-        assert_int_equal(qm_decoding_draw(d, scratch, logits, &id, &err), QM_OK);
+        assert_int_equal(qm_decoding_sample(d, scratch, logits, &id, &err), QM_OK);
         assert_int_equal(qm_decoding_take(d, id, logits, &t, &last, &out.finish, &err), QM_OK);
     }
     out.last = t.id;
@@ -58,7 +58,7 @@ static void test_end_tokens(void **state) {
     o.min_tokens = 4; /* as if the end token were not there */
     e = decode(&o, ends, 9);
     assert_true(e.tokens == 5 && e.last == END && e.finish == QM_FINISH_STOP);
-    o.ignore_end = true; /* it is still not drawn before */
+    o.ignore_end = true; /* it is still not sampled before */
     e = decode(&o, ends, 9);
     assert_true(e.tokens == STEPS && e.finish == QM_FINISH_LENGTH);
     o.stop_ids = stop;

@@ -16,8 +16,8 @@
 #define qm_decoding_free fake_decoding_free
 #define qm_decoding_tokens fake_decoding_tokens
 #define qm_decoding_begins fake_decoding_begins
-#define qm_decoding_draw fake_decoding_draw
-#define qm_decoding_redraw fake_decoding_redraw
+#define qm_decoding_sample fake_decoding_sample
+#define qm_decoding_replay fake_decoding_redraw
 #define qm_decoding_take fake_decoding_take
 #define qm_decoding_interrupt fake_decoding_interrupt
 #define qm_decoding_text fake_decoding_text

@@ -21,17 +21,17 @@ static double number(const json_t *params, const char *key, double otherwise) {
     return v ? json_number_value(v) : otherwise;
 }
 
-/* A sampler, scratch for it, and the tokens that it has drawn and been told of. */
-struct drawer {
+/* A sampler, scratch for it, and the tokens that it has sampled and been told of. */
+struct tested {
     struct qm_sampler sampler;
     struct qm_sampler_scratch *scratch;
     int32_t prompt[MOST_PAST], output[MOST_PAST];
     struct qm_past_tokens past;
 };
 
-static struct drawer *drawer(struct qm_sampling set, int64_t vocab) {
+static struct tested *tested(struct qm_sampling set, int64_t vocab) {
     struct qm_error err;
-    struct drawer *d = calloc(1, sizeof *d);
+    struct tested *d = calloc(1, sizeof *d);
     assert_int_equal(qm_sampling_check(&set, vocab, &err), QM_OK);
     assert_int_equal(qm_sampler_scratch_new(vocab, qm_isa_best(), &d->scratch, &err), QM_OK);
     qm_sampler_start(&d->sampler, &set);
@@ -39,21 +39,21 @@ static struct drawer *drawer(struct qm_sampling set, int64_t vocab) {
     return d;
 }
 
-static void drawer_free(struct drawer *d) {
+static void tested_free(struct tested *d) {
     qm_sampler_scratch_free(d->scratch);
     free(d);
 }
 
-static void put_out(struct drawer *d, int32_t id) {
+static void put_out(struct tested *d, int32_t id) {
     assert_true(d->past.n_output < MOST_PAST);
     d->output[d->past.n_output++] = id;
 }
 
-static void probabilities(struct drawer *d, const float *logits, float *probs) {
+static void probabilities(struct tested *d, const float *logits, float *probs) {
     qm_sampler_probabilities(&d->sampler, d->scratch, &d->past, logits, probs);
 }
 
-static int try_next(struct drawer *d, const float *logits, int32_t *id) {
+static int try_next(struct tested *d, const float *logits, int32_t *id) {
     struct qm_error err;
     int rc = qm_sampler_next(&d->sampler, d->scratch, &d->past, logits, id, &err);
     if (!rc)
@@ -61,7 +61,7 @@ static int try_next(struct drawer *d, const float *logits, int32_t *id) {
     return rc;
 }
 
-static struct drawer *open_case(json_t *c, struct qm_logit_bias *bias) {
+static struct tested *open_case(json_t *c, struct qm_logit_bias *bias) {
     json_t *p = json_object_get(c, "params");
     struct qm_sampling s = {.temperature = number(p, "temperature", 1),
                             .top_k = (int64_t)number(p, "top_k", 0),
@@ -77,7 +77,7 @@ static struct drawer *open_case(json_t *c, struct qm_logit_bias *bias) {
         assert_true(s.n_bias < MAX_BIAS);
         bias[s.n_bias++] = (struct qm_logit_bias){.id = atoi(key), .bias = (float)json_number_value(v)};
     }
-    struct drawer *out = drawer(s, VOCAB);
+    struct tested *out = tested(s, VOCAB);
     size_t i;
     json_array_foreach(json_object_get(c, "prompt"), i, v) {
         out->prompt[out->past.n_prompt++] = (int32_t)json_integer_value(v);
@@ -97,7 +97,7 @@ static void test_reference(void **state) {
     size_t i;
     json_array_foreach(cases, i, c) {
         struct qm_logit_bias bias[MAX_BIAS];
-        struct drawer *s = open_case(c, bias);
+        struct tested *s = open_case(c, bias);
         float logits[VOCAB], probs[VOCAB];
         for (size_t j = 0; j < VOCAB; j++)
             logits[j] = (float)json_number_value(json_array_get(json_object_get(c, "logits"), j));
@@ -107,7 +107,7 @@ static void test_reference(void **state) {
             if (!(fabs(probs[j] - want) <= 1e-5))
                 fail_msg("case %zu, token %zu: %.8f, expected %.8f", i, j, (double)probs[j], want);
         }
-        drawer_free(s);
+        tested_free(s);
     }
     json_decref(cases);
 }
@@ -122,13 +122,13 @@ static void test_pcg32(void **state) {
         assert_int_equal(qm_pcg32_next(&g), expected[i]);
 }
 
-static int32_t next(struct drawer *d, const float *logits) {
+static int32_t next(struct tested *d, const float *logits) {
     int32_t id = -1;
     assert_int_equal(try_next(d, logits, &id), QM_OK);
     return id;
 }
 
-/* The draw as the header defines it: a full sort, one draw. */
+/* Sampling as the header defines it: a full sort, one random number. */
 struct by_probability {
     float p;
     int32_t id;
@@ -139,7 +139,7 @@ static int compare(const void *a, const void *b) {
     return x->p != y->p ? (x->p < y->p ? 1 : -1) : x->id - y->id;
 }
 
-static void test_draw(void **state) {
+static void test_sample(void **state) {
     (void)state;
     enum { N = 1000 };
     static float logits[N], probs[N];
@@ -147,12 +147,12 @@ static void test_draw(void **state) {
     struct qm_sampling set = qm_sampling_default;
     set.temperature = 1;
     set.seed = 12345;
-    int beyond = 0; /* draws beyond the most probable */
+    int beyond = 0; /* samples beyond the most probable */
     for (int variant = 0; variant < 5; variant++) {
         set.top_p = variant == 1 ? 0.9 : variant == 4 ? 0.99 : 1;
         set.top_k = variant == 2 ? 40 : 0;
         bool steep = variant > 2; /* one has most of the weight, and the others little each */
-        struct drawer *s = drawer(set, N);
+        struct tested *s = tested(set, N);
         struct qm_pcg32 g, noise = {.state = 1, .increment = 1};
         qm_pcg32_seed(&g, 12345, 0xda3e39cb94b95bdbu);
         for (int t = 0; t < 200; t++) {
@@ -174,7 +174,7 @@ static void test_draw(void **state) {
                 assert_int_equal(id, order[at].id);
             beyond += steep && id != t;
         }
-        drawer_free(s);
+        tested_free(s);
     }
     assert_in_range(beyond, 5, 40);
 }
@@ -229,14 +229,14 @@ static void test_definition(void **state) {
         set.top_k = qm_pcg32_next(&noise) % 2 ? qm_pcg32_next(&noise) % 100 : 0;
         set.top_p = qm_pcg32_next(&noise) % 2 ? qm_pcg32_next(&noise) * 0x1p-32 : 1;
         set.min_p = qm_pcg32_next(&noise) % 2 ? qm_pcg32_next(&noise) * 0x1p-34 : 0;
-        struct drawer *s = drawer(set, n);
+        struct tested *s = tested(set, n);
         probabilities(s, logits, probs);
         define(&set, logits, n, expected);
         for (int i = 0; i < n; i++) {
             if (!(fabs((double)probs[i] - expected[i]) < 1e-6))
                 fail_msg("round %d, token %d: %.8f, expected %.8f", round, i, (double)probs[i], expected[i]);
         }
-        drawer_free(s);
+        tested_free(s);
     }
 }
 
@@ -251,10 +251,10 @@ static void test_seed(void **state) {
     int32_t ids[3][64];
     for (int r = 0; r < 3; r++) {
         set.seed = r == 2 ? 8 : 7;
-        struct drawer *s = drawer(set, VOCAB);
+        struct tested *s = tested(set, VOCAB);
         for (int i = 0; i < 64; i++)
             ids[r][i] = next(s, logits);
-        drawer_free(s);
+        tested_free(s);
     }
     assert_memory_equal(ids[0], ids[1], sizeof ids[0]);
     assert_memory_not_equal(ids[0], ids[2], sizeof ids[0]);
@@ -265,15 +265,15 @@ static void test_greedy(void **state) {
     float logits[4] = {1, 3, 3, 2}, probs[4];
     struct qm_sampling set = qm_sampling_default;
     set.frequency_penalty = 1;
-    struct drawer *s = drawer(set, 4);
+    struct tested *s = tested(set, 4);
     probabilities(s, logits, probs);
     assert_true(probs[1] == 1 && probs[2] == 0);
-    assert_int_equal(next(s, logits), 1); /* the lowest id among equals; then each draw counts */
+    assert_int_equal(next(s, logits), 1); /* the lowest id among equals; then each sample counts */
     assert_int_equal(next(s, logits), 2);
     assert_int_equal(next(s, logits), 1); /* 2, 2, 2 */
     assert_int_equal(next(s, logits), 2); /* 1, 2, 2 */
     assert_int_equal(next(s, logits), 3); /* 1, 1, 2 */
-    drawer_free(s);
+    tested_free(s);
 }
 
 /* Every size of vocabulary, values that are not finite anywhere; with a penalty (logits are adjusted) and without. */
@@ -294,15 +294,15 @@ static void test_greedy_anywhere(void **state) {
             }
             struct qm_sampling set = qm_sampling_default;
             set.presence_penalty = round % 2;
-            struct drawer *s = drawer(set, n);
+            struct tested *s = tested(set, n);
             int32_t id = -1;
             assert_int_equal(try_next(s, logits, &id), expected < 0 ? QM_SYSTEM : QM_OK);
             assert_int_equal(id, expected);
-            drawer_free(s);
+            tested_free(s);
         }
 }
 
-/* Tokens known from before leave the state that drawing them left. */
+/* Tokens known from before leave the state that sampling them left. */
 static void test_redraw(void **state) {
     (void)state;
     const float logits[6] = {1, 1.5, 0.5, 1, 0, 2};
@@ -312,18 +312,18 @@ static void test_redraw(void **state) {
             set.temperature = temperature;
             set.frequency_penalty = 0.5;
             set.seed = 9;
-            struct drawer *a = drawer(set, 6), *b = drawer(set, 6);
+            struct tested *a = tested(set, 6), *b = tested(set, 6);
             for (int i = 0; i < 24; i++) {
                 int32_t id = next(a, logits);
                 if (i < known) {
-                    qm_sampler_redraw(&b->sampler);
+                    qm_sampler_replay(&b->sampler);
                     put_out(b, id);
                 } else {
                     assert_int_equal(next(b, logits), id);
                 }
             }
-            drawer_free(a);
-            drawer_free(b);
+            tested_free(a);
+            tested_free(b);
         }
 }
 
@@ -332,45 +332,45 @@ static void test_limits_of_values(void **state) {
     float logits[6] = {NAN, INFINITY, -INFINITY, 1e30f, -1e30f, 0}, probs[6];
     struct qm_sampling set = qm_sampling_default;
     set.temperature = 1e-300;
-    struct drawer *s = drawer(set, 6);
+    struct tested *s = tested(set, 6);
     for (int i = 0; i < 20; i++)
         assert_int_equal(next(s, logits), 3);
-    drawer_free(s);
+    tested_free(s);
 
     set.temperature = 1e300; /* flat over what is finite */
     set.top_k = 1000;
-    s = drawer(set, 6);
+    s = tested(set, 6);
     probabilities(s, logits, probs);
     for (int i = 0; i < 6; i++)
         assert_true(fabsf(probs[i] - (i < 3 ? 0 : 1 / 3.0f)) < 1e-6f);
-    drawer_free(s);
+    tested_free(s);
 
     set = qm_sampling_default;
     set.temperature = 1;
     set.top_p = 0; /* keeps one: of equals, the lowest id */
-    s = drawer(set, 6);
+    s = tested(set, 6);
     probabilities(s, (float[]){1, 5, 5, 0, 2, 3}, probs);
     assert_true(probs[1] == 1);
-    drawer_free(s);
+    tested_free(s);
 
     const struct qm_logit_bias bias[] = {{0, -100}, {1, 100}};
     set = qm_sampling_default;
     set.temperature = 1;
     set.bias = bias;
     set.n_bias = 2;
-    s = drawer(set, 6);
+    s = tested(set, 6);
     probabilities(s, (float[]){50, 0, 0, 0, 0, 0}, probs);
     assert_true(probs[1] > 0.9999f && probs[0] < 1e-5f);
-    drawer_free(s);
+    tested_free(s);
 
     int32_t id;
-    s = drawer(set, 6);
+    s = tested(set, 6);
     const float none[6] = {NAN, INFINITY, -INFINITY, -INFINITY, NAN, NAN};
     assert_int_equal(try_next(s, none, &id), QM_SYSTEM);
     probabilities(s, none, probs);
     for (int i = 0; i < 6; i++)
         assert_true(probs[i] == 0);
-    drawer_free(s);
+    tested_free(s);
 }
 
 static void test_top_k_ties(void **state) {
@@ -379,14 +379,14 @@ static void test_top_k_ties(void **state) {
     struct qm_sampling set = qm_sampling_default;
     set.temperature = 1;
     set.top_k = 2;
-    struct drawer *s = drawer(set, 6);
+    struct tested *s = tested(set, 6);
     probabilities(s, (float[]){1, 4, 1, 3, 3, 3}, probs);
     assert_true(probs[0] == 0 && probs[2] == 0 && probs[1] > 0);
     assert_true(probs[3] > 0 && probs[3] == probs[4] && probs[4] == probs[5]);
-    drawer_free(s);
+    tested_free(s);
 }
 
-/* Not drawn, greedy or sampled, however probable; the others are as if they were not there. */
+/* Never chosen, greedy or sampled, however probable; the others are as if they were not there. */
 static void test_forbidden(void **state) {
     (void)state;
     const int32_t forbidden[] = {1, 3};
@@ -397,14 +397,14 @@ static void test_forbidden(void **state) {
         set.top_k = variant == 2 ? 3 : 0;
         set.forbidden = forbidden;
         set.n_forbidden = 2;
-        struct drawer *s = drawer(set, 6);
+        struct tested *s = tested(set, 6);
         probabilities(s, (float[]){1, 9, 2, 8, 0, 1}, probs);
         assert_true(probs[1] == 0 && probs[3] == 0 && probs[2] > 0.4f);
         for (int i = 0; i < 40; i++) {
             int32_t id = next(s, (float[]){1, 9, 2, 8, 0, 1});
             assert_true(id != 1 && id != 3 && (variant > 0 || id == 2));
         }
-        drawer_free(s);
+        tested_free(s);
     }
 }
 
@@ -423,12 +423,12 @@ static void test_same_everywhere(void **state) {
             set.top_p = variant == 1 ? 0.8 : 1;
             set.top_k = variant == 2 ? 30 : 0;
             set.min_p = variant == 3 ? 0.01 : 0;
-            struct drawer *s = drawer(set, N);
+            struct tested *s = tested(set, N);
             qm_sampler_scratch_free(s->scratch);
             s->scratch = NULL;
             if (qm_isa_check((enum qm_isa)isa, &err) ||
                 qm_sampler_scratch_new(N, (enum qm_isa)isa, &s->scratch, &err)) {
-                drawer_free(s);
+                tested_free(s);
                 continue;
             }
             for (int t = 0; t < TOKENS; t++) {
@@ -437,7 +437,7 @@ static void test_same_everywhere(void **state) {
                 ids[isa > 0][t] = next(s, logits);
             }
             assert_memory_equal(ids[0], ids[isa > 0], sizeof ids[0]);
-            drawer_free(s);
+            tested_free(s);
         }
 }
 
@@ -498,7 +498,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reference),
         cmocka_unit_test(test_pcg32),
-        cmocka_unit_test(test_draw),
+        cmocka_unit_test(test_sample),
         cmocka_unit_test(test_definition),
         cmocka_unit_test(test_seed),
         cmocka_unit_test(test_greedy),

@@ -1,4 +1,4 @@
-/* The scheduler draws the tokens of a step on all threads of the engine's team: the same results, and (with
+/* The scheduler samples the tokens of a step on all threads of the engine's team: the same results, and (with
  * ThreadSanitizer) no two of them at the same memory. */
 #include "tests/support/load.h"
 #include "tests/support/run_model.h"

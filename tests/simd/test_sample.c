@@ -1,4 +1,4 @@
-/* Kernels of drawing a token: every table's bits are the scalar ones', and those are held to float64. */
+/* Kernels of sampling a token: every table's bits are the scalar ones', and those are held to float64. */
 #include "tests/simd/check.h"
 
 #include <float.h>

@@ -116,7 +116,7 @@ static int retry(struct qm_app_chat *c, const char *value) {
         return qm_fail(c->err, QM_USAGE, "/retry: there is no question");
     if (c->sampling.temperature <= 0)
         qm_note(&c->progress, "sampling is greedy: the answer will be the same (/set temperature 0.7 changes that)");
-    c->sampling.seed++; /* another draw */
+    c->sampling.seed++; /* another sample */
     qm_conversation_cut(c->conversation, n);
     return qm_chat_answer(c, n);
 }

@@ -188,20 +188,20 @@ static int read_prompt(struct qm_compare_runner *r, int i, int p, struct qm_erro
     return rc;
 }
 
-struct drawing {
+struct sampling {
     struct qm_sampler sampler;
     struct qm_sampler_scratch *scratch;
     struct qm_past_tokens past;
 };
 
 /* The token after those in ids so far. */
-static int draw(const struct qm_compare_runner *r, struct drawing *d, int32_t *ids, struct qm_error *err) {
+static int sample(const struct qm_compare_runner *r, struct sampling *d, int32_t *ids, struct qm_error *err) {
     int rc = qm_sampler_next(&d->sampler, d->scratch, &d->past, r->logits, &ids[d->past.n_output], err);
     d->past.n_output += !rc;
     return rc;
 }
 
-static int write_answer(struct qm_compare_runner *r, int i, struct drawing *drawing, int32_t *ids,
+static int write_answer(struct qm_compare_runner *r, int i, struct sampling *sampling, int32_t *ids,
                         struct qm_error *err) {
     const struct qm_compare_task *t = r->task;
     struct qm_compare_lane *l = &r->lane[i];
@@ -210,7 +210,7 @@ static int write_answer(struct qm_compare_runner *r, int i, struct drawing *draw
     for (int k = 0; k < t->prompts; k++)
         low = fmin(low, (double)t->prompt[k].len);
     double start = qm_engine_clock(l->engine);
-    int rc = draw(r, drawing, ids, err);
+    int rc = sample(r, sampling, ids, err);
     s->first_now += qm_engine_clock(l->engine) - start;
     qm_meter_begin(t->meter);
     for (int64_t k = 1; k < t->generate && !rc; k++) {
@@ -218,7 +218,7 @@ static int write_answer(struct qm_compare_runner *r, int i, struct drawing *draw
         start = qm_engine_clock(l->engine);
         rc = qm_compare_step(r, l, &ids[k - 1], r->logits, err);
         if (!rc)
-            rc = draw(r, drawing, ids, err);
+            rc = sample(r, sampling, ids, err);
         double seconds = qm_engine_clock(l->engine) - start;
         s->write_now += seconds;
         add_point(&s->decode, depth, low, (double)t->context, 1, seconds);
@@ -240,7 +240,7 @@ static int answer(struct qm_compare_runner *r, int i, int p, int round, struct q
     struct qm_compare_config *c = &r->report->config[i];
     struct qm_sampling sampling = t->sampling;
     int32_t *ids = calloc((size_t)t->generate, sizeof *ids);
-    struct drawing d = {.past = {.prompt = t->prompt[p].data, .n_prompt = (int64_t)t->prompt[p].len, .output = ids}};
+    struct sampling d = {.past = {.prompt = t->prompt[p].data, .n_prompt = (int64_t)t->prompt[p].len, .output = ids}};
     sampling.seed += (uint64_t)p;
     int rc = qm_sampling_check(&sampling, t->model->config.vocab, err);
     if (!rc)

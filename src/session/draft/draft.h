@@ -1,6 +1,6 @@
 /* Drafts: tokens that may come next, guessed without the model, so that one reading of its weights can check several.
  * What a drafter guesses changes no result, only how many tokens a step yields (speculation.h): a guess counts where
- * the sampler draws the same token from the model's own logits. */
+ * the sampler samples the same token from the model's own logits. */
 #ifndef QM_SESSION_DRAFT_DRAFT_H
 #define QM_SESSION_DRAFT_DRAFT_H
 

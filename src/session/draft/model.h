@@ -1,6 +1,6 @@
 /* Drafts by a smaller model of the same vocabulary, in an engine of its own: the tokens that it finds likeliest. (As in
- * speculative decoding, Leviathan et al. 2023, but a draft is checked by what the sampler draws.) It keeps its own keys
- * and values of each text, as far as the drafts were right.
+ * speculative decoding, Leviathan et al. 2023, but a draft is checked by what the sampler samples.) It keeps its own
+ * keys and values of each text, as far as the drafts were right.
  *
  * Confidence is the probability that it gives the token. Logits that are not finite end its drafts for good. One
  * thread, the one that steps its engine. */

@@ -132,7 +132,7 @@ void qm_speculated_choose_fewer(struct qm_speculated *p, int n) {
         p->chosen = n;
 }
 
-void qm_speculated_drawn(struct qm_speculated *p, const int32_t *tokens, int n) {
+void qm_speculated_sampled(struct qm_speculated *p, const int32_t *tokens, int n) {
     if (!p)
         return;
     int right = 0;

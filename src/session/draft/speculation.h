@@ -1,9 +1,9 @@
 /* Speculation that changes no bit: a step takes a sequence's last token and some drafted ones behind it, and its logits
- * say of each whether the sampler draws the same. The first that differs is replaced by what was drawn, and what was
- * computed behind it is cut back. Since a token's logits do not depend on the other rows of a step, and each draw uses
- * the generator's state of its position, everything that comes out is what comes out without drafts.
+ * say of each whether the sampler samples the same. The first that differs is replaced by what was sampled, and what
+ * was computed behind it is cut back. Since a token's logits do not depend on the other rows of a step, and each sample
+ * uses the generator's state of its position, everything that comes out is what comes out without drafts.
  *
- * Who steps (generate.c, the scheduler) asks for drafts, checks them by drawing, and reports what was drawn and how
+ * Who steps (generate.c, the scheduler) asks for drafts, checks them by sampling, and reports what was sampled and how
  * long it took; here it is decided how many to check (control.h). One thread. */
 #ifndef QM_SESSION_DRAFT_SPECULATION_H
 #define QM_SESSION_DRAFT_SPECULATION_H
@@ -53,10 +53,10 @@ int qm_speculated_chosen(const struct qm_speculated *p);
 int32_t qm_speculated_draft(const struct qm_speculated *p, int i);
 /* Fewer are checked after all. */
 void qm_speculated_choose_fewer(struct qm_speculated *p, int n);
-/* The tokens that were drawn from the step's logits, one more than drafts were right or, where it ended, fewer. */
-void qm_speculated_drawn(struct qm_speculated *p, const int32_t *tokens, int n);
+/* The tokens that were sampled from the step's logits, one more than drafts were right or, where it ended, fewer. */
+void qm_speculated_sampled(struct qm_speculated *p, const int32_t *tokens, int n);
 /* A step of n sequences that generate, and of nothing else, took that long; to be reported also where nothing was
- * checked, after qm_speculated_drawn. */
+ * checked, after qm_speculated_sampled. */
 void qm_speculation_took(struct qm_speculation *s, int64_t n, double seconds);
 
 #endif
