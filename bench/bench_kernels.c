@@ -1,7 +1,7 @@
 /* Speed of the product kernels on one thread, each against what this machine can do in the same run:
  *   GEMV: panels read in GB/s, against a plain read of the same memory
  *   GEMM: GFLOP/s, against a loop of independent multiply-adds of the same kind in registers
- * Each figure is the median of several turns, measured and yardstick alternating, in processor time.
+ * Each figure is the median of several turns, measured and peak probe alternating, in processor time.
  * usage: bench_kernels [isa [turns]] */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#include "bench/yardstick.h"
+#include "bench/peak_probe.h"
 #include "simd/kernels.h"
 
 enum { MAX_TURNS = 101, GEMM_ROWS = 512 };

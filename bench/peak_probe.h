@@ -1,14 +1,14 @@
-/* What the machine can do: the yardsticks of the kernel benchmarks. Each function is compiled for the instruction
+/* What the machine can do: the peak probes of the kernel benchmarks. Each function is compiled for the instruction
  * set it needs by its target attribute and must be called only where that runs. */
-#ifndef QM_BENCH_YARDSTICK_H
-#define QM_BENCH_YARDSTICK_H
+#ifndef QM_BENCH_PEAK_PROBE_H
+#define QM_BENCH_PEAK_PROBE_H
 
 #include <immintrin.h>
 #include <stddef.h>
 
 #include "simd/inline.h"
 
-enum { PEAK_TURNS = 500000 };
+enum { PEAK_ROUNDS = 500000 };
 
 /* Reads `bytes` (a multiple of 256) once, in order, 32 bytes at a time. */
 __attribute__((target("avx2"), unused)) static void read_memory(const void *memory, size_t bytes) {
@@ -27,13 +27,13 @@ __attribute__((target("avx2"), unused)) static void read_memory(const void *memo
     __attribute__((target(isa), unused)) static double name(void) {                                                    \
         vector acc[chains] = {0}, x = {0}, y = {0};                                                                    \
         __asm__ volatile("" : "+v"(x), "+v"(y));                                                                       \
-        for (long i = 0; i < PEAK_TURNS; i++) {                                                                        \
+        for (long i = 0; i < PEAK_ROUNDS; i++) {                                                                       \
             _Pragma("GCC unroll 24") for (int j = 0; j < chains; j++) {                                                \
                 acc[j] = step;                                                                                         \
                 __asm__ volatile("" : "+v"(acc[j]));                                                                   \
             }                                                                                                          \
         }                                                                                                              \
-        return (double)PEAK_TURNS * chains * flops;                                                                    \
+        return (double)PEAK_ROUNDS * chains * flops;                                                                   \
     }
 
 PEAK(peak_fma256, "avx2,fma", 12, __m256, _mm256_fmadd_ps(x, y, acc[j]), 16)
