@@ -1,8 +1,8 @@
 /* Speed of the product kernels on one thread, each against what this machine can do in the same run:
  *   GEMV: panels read in GB/s, against a plain read of the same memory
  *   GEMM: GFLOP/s, against a loop of independent multiply-adds of the same kind in registers
- * Each figure is the median of several turns, measured and peak probe alternating, in processor time.
- * usage: bench_kernels [isa [turns]] */
+ * Each figure is the median of several repetitions, measured and peak probe alternating, in processor time.
+ * usage: bench_kernels [isa [repetitions]] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 #include "bench/peak_probe.h"
 #include "simd/kernels.h"
 
-enum { MAX_TURNS = 101, GEMM_ROWS = 512 };
+enum { MAX_REPETITIONS = 101, GEMM_ROWS = 512 };
 static const size_t BIG = (size_t)1 << 29;
 
 /* Processor time of this thread: what else runs here costs less of a figure. */
@@ -46,8 +46,8 @@ static void *allocate(size_t bytes) {
 }
 
 static void bench_gemv(const struct qm_kernels *t, enum qm_dtype type, int64_t m, int64_t n, int64_t k, void *memory,
-                       int turns) {
-    double speed[MAX_TURNS], ratio[MAX_TURNS];
+                       int repetitions) {
+    double speed[MAX_REPETITIONS], ratio[MAX_REPETITIONS];
     size_t stride = qm_panel_bytes(type, k), matrix = (size_t)(n / 16) * stride;
     int64_t copies = (int64_t)(BIG / matrix);
     float *a = allocate((size_t)(m * k) * 4), *c = allocate((size_t)(m * n) * 4);
@@ -55,7 +55,7 @@ static void bench_gemv(const struct qm_kernels *t, enum qm_dtype type, int64_t m
     t->type[type].pack(packed, a, k, NULL, m, k);
     struct qm_product p = {.a = packed, .m = m, .k = k, .n_panels = n / 16, .panel_stride = stride, .c = c, .ldc = n};
     double bytes = (double)matrix * (double)copies;
-    for (int i = 0; i < turns; i++) {
+    for (int i = 0; i < repetitions; i++) {
         double t0 = now();
         read_memory(memory, matrix * (size_t)copies);
         double t1 = now();
@@ -67,15 +67,15 @@ static void bench_gemv(const struct qm_kernels *t, enum qm_dtype type, int64_t m
         speed[i] = bytes / (t2 - t1) / 1e9;
         ratio[i] = (t1 - t0) / (t2 - t1);
     }
-    double r = median(ratio, turns);
+    double r = median(ratio, repetitions);
     printf("gemv %-6s m=%lld n=%-5lld k=%-5lld  %6.2f GB/s  %5.1f %% of a plain read\n", qm_dtype_name(type),
-           (long long)m, (long long)n, (long long)k, median(speed, turns), 100 * r);
+           (long long)m, (long long)n, (long long)k, median(speed, repetitions), 100 * r);
     free(a), free(c), free(packed);
 }
 
 static void bench_gemm(const struct qm_kernels *t, enum qm_dtype type, int64_t m, int64_t n, int64_t k, void *memory,
-                       int turns) {
-    double speed[MAX_TURNS], ratio[MAX_TURNS];
+                       int repetitions) {
+    double speed[MAX_REPETITIONS], ratio[MAX_REPETITIONS];
     float *a = allocate((size_t)(m * k) * 4), *c = allocate((size_t)(m * n) * 4);
     void *packed = allocate(t->type[type].packed_bytes(m, k));
     t->type[type].pack(packed, a, k, NULL, m, k);
@@ -91,7 +91,7 @@ static void bench_gemm(const struct qm_kernels *t, enum qm_dtype type, int64_t m
     int tiles = t->isa == QM_ISA_AMX && type == QM_BF16;
     int pairs = t->isa >= QM_ISA_AVX512BF16 && (type == QM_BF16 || type == QM_MXFP4);
     float state[16] = {0};
-    for (int i = 0; i < turns; i++) {
+    for (int i = 0; i < repetitions; i++) {
         double t0 = now();
         double most = tiles                     ? t->peak_bf16(1 << 20, state)
                       : pairs                   ? peak_pairs()
@@ -103,9 +103,9 @@ static void bench_gemm(const struct qm_kernels *t, enum qm_dtype type, int64_t m
         speed[i] = flops / (t2 - t1) / 1e9;
         ratio[i] = speed[i] / (most / (t1 - t0) / 1e9);
     }
-    double r = median(ratio, turns);
+    double r = median(ratio, repetitions);
     printf("gemm %-6s m=%lld n=%-5lld k=%-5lld  %6.1f GFLOP/s  %5.1f %% of the peak loop\n", qm_dtype_name(type),
-           (long long)m, (long long)n, (long long)k, median(speed, turns), 100 * r);
+           (long long)m, (long long)n, (long long)k, median(speed, repetitions), 100 * r);
     free(a), free(c), free(packed);
 }
 
@@ -115,23 +115,24 @@ int main(int argc, char **argv) {
     struct qm_error err;
     enum qm_isa isa = qm_isa_best();
     const struct qm_kernels *t;
-    int turns = argc > 2 ? atoi(argv[2]) : 9;
+    int repetitions = argc > 2 ? atoi(argv[2]) : 9;
     if ((argc > 1 && qm_isa_parse(argv[1], &isa, &err)) || qm_kernels_get(isa, &t, &err)) {
         fprintf(stderr, "%s\n", err.message);
         return err.code;
     }
-    if (isa == QM_ISA_SCALAR || turns < 1 || turns > MAX_TURNS) {
-        fprintf(stderr, "usage: bench_kernels [avx2|avx512|avx512bf16|amx [turns, at most %d]]\n", MAX_TURNS);
+    if (isa == QM_ISA_SCALAR || repetitions < 1 || repetitions > MAX_REPETITIONS) {
+        fprintf(stderr, "usage: bench_kernels [avx2|avx512|avx512bf16|amx [repetitions, at most %d]]\n",
+                MAX_REPETITIONS);
         return QM_USAGE;
     }
     void *memory = allocate(BIG);
-    printf("%s, medians of %d\n", qm_isa_name(isa), turns);
+    printf("%s, medians of %d\n", qm_isa_name(isa), repetitions);
     for (size_t y = 0; y < sizeof types / sizeof *types; y++)
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-            bench_gemv(t, types[y], 1, shapes[i][0], shapes[i][1], memory, turns);
+            bench_gemv(t, types[y], 1, shapes[i][0], shapes[i][1], memory, repetitions);
     for (size_t y = 0; y < sizeof types / sizeof *types; y++)
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-            bench_gemm(t, types[y], GEMM_ROWS, shapes[i][0], shapes[i][1], memory, turns);
+            bench_gemm(t, types[y], GEMM_ROWS, shapes[i][0], shapes[i][1], memory, repetitions);
     free(memory);
     return 0;
 }

@@ -355,7 +355,7 @@ static double ratio(const struct result r[RUNS], const struct result of[RUNS]) {
     return ratios[RUNS / 2];
 }
 
-/* By turns, so that what else the machine does falls on all alike. */
+/* Alternately, so that what else the machine does falls on all alike. */
 static int run(const char *dir) {
     enum { DISK, COLD, COPY, CACHED, TOUCH, FRESH, KINDS };
     static const struct {

@@ -158,7 +158,7 @@ static void read_pass(void *arg, int thread, int threads) {
         pass->streams ? p->read(at, n * LINE, LINE, n) : p->read(at, LINE, (size_t)LINE * LANES, n);
 }
 
-/* Passes of both orders of reading by turns: machines differ in which is the faster. */
+/* Both orders of reading, alternately: machines differ in which is the faster. */
 static struct qm_probe_rate timed_reads(struct qm_probe *p) {
     double rates[2][MAX_PASSES], begin = qm_now(), bytes = 0;
     int n = 0;

@@ -46,7 +46,7 @@ static void keep_least(double *least, double (*peak)(int64_t n, float *state)) {
     *least = each < *least ? each : *least;
 }
 
-/* The least of several times of each, taken in turn, so that neither an interruption nor a core that is still
+/* The least of several times of each, alternately, so that neither an interruption nor a core that is still
  * waking its wide units decides. */
 static enum qm_isa choose_isa(void) {
     const struct qm_kernels *k;

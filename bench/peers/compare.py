@@ -1,4 +1,4 @@
-"""quietmind beside llama.cpp on the same random BF16 weights: both by turns in one run, medians, ratios.
+"""quietmind beside llama.cpp on the same random BF16 weights: both alternately in one run, medians, ratios.
 
   sh bench/peers/install.sh /tmp/peers && make
   /tmp/peers/bin/python bench/peers/compare.py --shape qwen3-4b --layers 8 -p 512 -n 32 -r 5

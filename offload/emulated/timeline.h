@@ -4,8 +4,8 @@
  *
  * A device does one thing at a time, and so does each direction of its link. Nothing begins before it was asked for.
  * Work begins when all that was handed over before it is there, and the weights that were streamed for it; what is
- * handed back begins when the work before it is done. Streamed weights go up through two places in turn: as soon as the
- * link is free and the work that used the place is done, beside other work. Links are slower as long as the CPU
+ * handed back begins when the work before it is done. Streamed weights go up through two slots alternately: as soon as
+ * the link is free and the work that used the place is done, beside other work. Links are slower as long as the CPU
  * computes, and the CPU computes until the moment (waits) from which the host is known to wait. Seconds. */
 #ifndef QM_OFFLOAD_EMULATED_TIMELINE_H
 #define QM_OFFLOAD_EMULATED_TIMELINE_H

@@ -177,7 +177,7 @@ static int is_wanted(const struct qm_batch_forecast_of *of, const struct qm_batc
     return rc;
 }
 
-/* As many rows as those bytes hold, like those looked at, in turn. */
+/* As many rows as those bytes hold, like those looked at, round-robin. */
 static void add_unread(struct qm_batch_forecast *f, double bytes, double rows) {
     int64_t n = f->n < KEPT ? f->n : KEPT;
     if (n == 0 || f->bytes <= 0 || bytes <= 0)

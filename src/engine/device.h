@@ -107,8 +107,8 @@ struct qm_device {
     void (*begin)(struct qm_device *d, const struct qm_batch *batch, int64_t shape);
     qm_ticket (*send)(struct qm_device *d, enum qm_hand what, struct qm_hand_over from);
     /* What is on the CPU of an op goes up, for the op's next enqueue: its weights; of ATTENTION the pages that the
-     * batch sees. Two such pieces are there at once, in turn, so that one goes up while the other is used. The new keys
-     * and values come back to their pages by finish. */
+     * batch sees. Two such pieces are there at once, used alternately, so that one goes up while the other is used. The
+     * new keys and values come back to their pages by finish. */
     void (*stream)(struct qm_device *d, const struct qm_op *op, const struct qm_op_part *part);
     /* to: of down products. ATTENTION writes maps where the batch says, by finish. */
     void (*enqueue)(struct qm_device *d, const struct qm_op *op, const struct qm_op_part *part, enum qm_sum_to to);

@@ -16,7 +16,7 @@
  * may start again); then the others, first those that no sequence has used for longest.
  *
  * There is one allocation a node. Where KV heads divide by nodes, each node has all pages of its heads; else each has
- * a range of page numbers of all heads, and a sequence takes its pages from the nodes by turns, QM_ATTENTION_SPLIT
+ * a range of page numbers of all heads, and a sequence takes its pages from the nodes round-robin, QM_ATTENTION_SPLIT
  * tokens of each. Where a page lies changes no result.
  *
  * A state whose layer is on a device has its pages there (owner), under the same numbers: here are the tables and

@@ -155,7 +155,7 @@ struct split_layer {
     bool has[QM_MAX_DEVICES], streamed[QM_MAX_DEVICES];
     int by[QM_MAX_DEVICES];
     int n, others;                   /* parts; those that are not computed where the residual is */
-    int begun;                       /* the part that is enqueued ahead of its turn where the residual is; -1: none */
+    int begun;                       /* the part that is enqueued ahead of the others where the residual is; -1: none */
     qm_ticket sum[QM_MAX_DEVICES];   /* of those that a device computes away from the residual */
     qm_ticket given[QM_MAX_DEVICES]; /* by device: what it was given; 0: nothing */
 };

@@ -1,4 +1,4 @@
-/* Turns over the parts that are due, and what is kept of them. */
+/* Rounds over the kernels that are due, and what is kept of them. */
 #include "planner/calibrate.h"
 
 #include <stdlib.h>
@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "planner/calibrate_private.h"
 
-/* Seconds after which no part is begun, no turn more than needed, and nothing is finished. */
+/* Seconds after which no part is begun, no round more than needed, and nothing is finished. */
 static const double BEGIN = 45, MORE = 70, END = 110;
 
 static bool part_settled(const struct qm_calibration_samples *s) {
@@ -16,25 +16,25 @@ static bool part_settled(const struct qm_calibration_samples *s) {
     return s->points > 0;
 }
 
-/* Turns over the parts that are missing, until all their points are settled. turns: of each part. */
-static int take_turns(const struct qm_calibration_means *by, const struct qm_calibration_setup *setup, unsigned missing,
-                      const struct qm_measuring *with, struct qm_calibration_samples *samples, int turns[QM_PARTS],
+/* Rounds over the kernels that are missing, until all their points are settled. rounds: of each group. */
+static int run_rounds(const struct qm_calibration_means *by, const struct qm_calibration_setup *setup, unsigned missing,
+                      const struct qm_measuring *with, struct qm_calibration_samples *samples, int rounds[QM_PARTS],
                       struct qm_error *err) {
     static const char what[] = "measuring the kernels";
     double begin = setup->until - END;
     int rc = QM_OK, steps = 0;
     for (int i = 0; i < QM_PARTS; i++)
-        steps += QM_CALIBRATION_TURNS * (missing >> i & 1);
-    for (int turn = 0, step = 0; turn < QM_CALIBRATION_TURNS && !rc; turn++)
+        steps += QM_CALIBRATION_ROUNDS * (missing >> i & 1);
+    for (int round = 0, step = 0; round < QM_CALIBRATION_ROUNDS && !rc; round++)
         for (int i = 0; i < QM_PARTS && !rc; i++) {
             if (!(missing >> i & 1))
                 continue;
-            double until = turn == 0 ? BEGIN : turn < QM_CALIBRATION_LEAST ? END : MORE;
+            double until = round == 0 ? BEGIN : round < QM_CALIBRATION_LEAST ? END : MORE;
             rc = qm_measuring_progress(with, what, step++, steps, err);
-            if (rc || turns[i] < turn || part_settled(&samples[i]) || by->now() - begin > until)
+            if (rc || rounds[i] < round || part_settled(&samples[i]) || by->now() - begin > until)
                 continue;
-            rc = by->turn((enum qm_calibration_part)i, setup, &samples[i], err);
-            turns[i] += rc == QM_OK;
+            rc = by->one_round((enum qm_calibration_part)i, setup, &samples[i], err);
+            rounds[i] += rc == QM_OK;
         }
     int last = rc == QM_INTERRUPTED ? rc : qm_measuring_progress(with, what, steps, steps, err);
     return last ? last : rc;
@@ -44,7 +44,7 @@ static int take_turns(const struct qm_calibration_means *by, const struct qm_cal
 static int measure_parts(const struct qm_calibration_means *by, const struct qm_calibration_wish *w, unsigned due,
                          const struct qm_measuring *with, struct qm_calibration *out, struct qm_error *err) {
     struct qm_calibration_samples *samples = calloc(QM_PARTS, sizeof *samples);
-    int turns[QM_PARTS] = {0};
+    int rounds[QM_PARTS] = {0};
     struct qm_noise_watch watch;
     if (!samples)
         return qm_fail_memory(err, QM_PARTS * sizeof *samples, "calibration");
@@ -52,9 +52,9 @@ static int measure_parts(const struct qm_calibration_means *by, const struct qm_
     qm_noise_begin(&watch);
     struct qm_calibration_setup setup = {
         .machine = w->machine, .profile = w->profile, .isa = w->isa, .until = by->now() + END};
-    int rc = take_turns(by, &setup, due, with, samples, turns, err);
+    int rc = run_rounds(by, &setup, due, with, samples, rounds, err);
     for (int i = 0; i < QM_PARTS; i++)
-        if (turns[i] > 1)
+        if (rounds[i] > 1)
             qm_calibration_conclude((enum qm_calibration_part)i, &samples[i], &out->efficiency);
     out->tried |= due;
     out->noise = by->noise(&watch);
@@ -98,6 +98,6 @@ int qm_calibration_measure_by(const struct qm_calibration_means *by, const struc
 
 int qm_calibration_measure(const struct qm_calibration_wish *w, const struct qm_measuring *with,
                            struct qm_calibration *kept, struct qm_error *err) {
-    static const struct qm_calibration_means own = {qm_calibrate_turn, qm_now, qm_noise_end};
+    static const struct qm_calibration_means own = {qm_calibrate_round, qm_now, qm_noise_end};
     return qm_calibration_measure_by(&own, w, with, kept, err);
 }

@@ -1,4 +1,5 @@
-/* One small model of random weights that calibrate_turn.c times, and its engine. Knows nothing of what it is timed for.
+/* One small model of random weights that calibrate_round.c times, and its engine. Knows nothing of what it is timed
+ * for.
  */
 #ifndef QM_PLANNER_CALIBRATE_MODEL_H
 #define QM_PLANNER_CALIBRATE_MODEL_H

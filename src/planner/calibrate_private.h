@@ -3,12 +3,12 @@
 #define QM_PLANNER_CALIBRATE_PRIVATE_H
 
 #include "planner/calibrate.h"
-#include "planner/calibrate_turn.h"
+#include "planner/calibrate_round.h"
 
 struct qm_calibration_means {
-    /* As qm_calibrate_turn, qm_now and qm_noise_end. */
-    int (*turn)(enum qm_calibration_part part, const struct qm_calibration_setup *s,
-                struct qm_calibration_samples *samples, struct qm_error *err);
+    /* As qm_calibrate_round, qm_now and qm_noise_end. */
+    int (*one_round)(enum qm_calibration_part part, const struct qm_calibration_setup *s,
+                     struct qm_calibration_samples *samples, struct qm_error *err);
     double (*now)(void);
     struct qm_noise (*noise)(const struct qm_noise_watch *w);
 };

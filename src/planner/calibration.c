@@ -179,7 +179,7 @@ static void highest(const struct qm_calibration_point *p, double two[2]) {
 bool qm_calibration_settled(const struct qm_calibration_point *p) {
     double two[2];
     highest(p, two);
-    return p->n == QM_CALIBRATION_TURNS || (p->n >= QM_CALIBRATION_LEAST && two[0] < two[1] * ALIKE);
+    return p->n == QM_CALIBRATION_ROUNDS || (p->n >= QM_CALIBRATION_LEAST && two[0] < two[1] * ALIKE);
 }
 
 /* What disturbs a machine takes from a share. More than a kernel's own is read only where the limits beside it were

@@ -22,22 +22,22 @@ enum qm_calibration_part {
     QM_PARTS
 };
 
-/* What was measured of one part, in turns that lie seconds apart: what disturbs the machine for a while then meets one
- * turn of a point, not all. */
-enum { QM_CALIBRATION_LEAST = 3, QM_CALIBRATION_TURNS = 5 };
+/* What was measured of one part, in rounds that lie seconds apart: what disturbs the machine for a while then meets one
+ * round of a point, not all. */
+enum { QM_CALIBRATION_LEAST = 3, QM_CALIBRATION_ROUNDS = 5 };
 struct qm_calibration_point {
-    double rows, share[QM_CALIBRATION_TURNS];
+    double rows, share[QM_CALIBRATION_ROUNDS];
     int n; /* how often it was timed */
 };
 struct qm_calibration_samples {
     struct qm_calibration_point point[QM_SHARE_POINTS];
     int points;
-    double value_ns[QM_CALIBRATION_TURNS], route_ns[QM_CALIBRATION_TURNS];
+    double value_ns[QM_CALIBRATION_ROUNDS], route_ns[QM_CALIBRATION_ROUNDS];
     int values, routes; /* how many of these */
 };
-/* After three turns of which the two highest are alike, or five. */
+/* After three rounds of which the two highest are alike, or five. */
 bool qm_calibration_settled(const struct qm_calibration_point *p);
-/* The shares that two turns agree on, into what they are of; of what else was measured the medians. */
+/* The shares that two rounds agree on, into what they are of; of what else was measured the medians. */
 void qm_calibration_conclude(enum qm_calibration_part part, const struct qm_calibration_samples *s,
                              struct qm_efficiency *out);
 

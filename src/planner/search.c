@@ -379,7 +379,7 @@ int qm_search_every(struct qm_search *s, bool *few, struct qm_error *err) {
     return rc;
 }
 
-/* Whole layers from the end, as many as asked for, on the devices in turns of what fits. */
+/* Whole layers from the end, as many as asked for, on the devices, as many on each as fit. */
 static int last_layers(struct qm_search *s, struct qm_error *err) {
     const struct qm_search_ask *a = s->ask;
     int64_t first = s->pinned.layers - a->last_layers;

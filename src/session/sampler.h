@@ -12,8 +12,8 @@
  * descending order of probability and then ascending id, exceeds u / 2^32.
  *
  * A sampler is the settings and the generator of one sequence; what is as large as the vocabulary is scratch, which any
- * number of samplers may use in turn, and which a thread needs one of. Penalties count the tokens anew for each sample,
- * from the lists that the caller has. Nothing is allocated after qm_sampler_scratch_new. */
+ * number of samplers may use one after the other, and which a thread needs one of. Penalties count the tokens anew for
+ * each sample, from the lists that the caller has. Nothing is allocated after qm_sampler_scratch_new. */
 #ifndef QM_SESSION_SAMPLER_H
 #define QM_SESSION_SAMPLER_H
 

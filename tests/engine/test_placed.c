@@ -81,7 +81,7 @@ static void same_bits(const struct fixture *f, const struct qm_placement *p, int
     qm_engine_close(e);
 }
 
-/* Layers on the CPU and on two devices by turns; then all on one, streamed in long steps, and the head there. */
+/* Layers on the CPU and on two devices alternately; then all on one, streamed in long steps, and the head there. */
 static void test_whole_layers(void **state) {
     struct fixture f;
     struct qm_placement p;

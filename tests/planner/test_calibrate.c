@@ -10,17 +10,17 @@
 enum { DENSE = 1U << QM_PART_DENSE_BF16, ATTENTION = 1U << QM_PART_ATTENTION_128 };
 
 static struct {
-    double clock, began, takes; /* seconds since the beginning; of a turn */
-    double share[QM_PARTS][5];  /* what each turn of a part finds */
-    int fails_at, code;         /* the turn, counted over all parts from 1, that fails; 0: none does */
+    double clock, began, takes; /* seconds since the beginning; of a round */
+    double share[QM_PARTS][5];  /* what each round of a part finds */
+    int fails_at, code;         /* the round, counted over all parts from 1, that fails; 0: none does */
     struct qm_noise noise;      /* beside all of it */
-    char order[64];             /* the parts of the turns, a digit each */
+    char order[64];             /* the parts of the rounds, a digit each */
     char notes[4096];
     int progress, stop_at, last_done, last_total;
 } fake;
 
-static int turn(enum qm_calibration_part part, const struct qm_calibration_setup *s,
-                struct qm_calibration_samples *samples, struct qm_error *err) {
+static int one_round(enum qm_calibration_part part, const struct qm_calibration_setup *s,
+                     struct qm_calibration_samples *samples, struct qm_error *err) {
     size_t n = strlen(fake.order);
     assert_true(n + 1 < sizeof fake.order);
     fake.order[n] = (char)('0' + (int)part);
@@ -45,7 +45,7 @@ static struct qm_noise noise(const struct qm_noise_watch *w) {
     return fake.noise;
 }
 
-static const struct qm_calibration_means means = {turn, now, noise};
+static const struct qm_calibration_means means = {one_round, now, noise};
 
 static int progress(void *arg, const char *what, uint64_t done, uint64_t total) {
     (void)arg;
@@ -117,7 +117,7 @@ static bool load(struct qm_calibration *out) {
 
 static const char begins[] = "measuring the kernels that are needed: one or two minutes, once for this build of them\n";
 
-/* By turns, so that what disturbs the machine for a while meets one turn of a part; three where two agree. What was
+/* By rounds, so that what disturbs the machine for a while meets one round of a part; three where two agree. What was
  * found is kept, and not measured again. */
 static void parts_take_turns(void **state) {
     (void)state;
@@ -130,7 +130,7 @@ static void parts_take_turns(void **state) {
     assert_int_equal(kept.tried, DENSE | ATTENTION);
     assert_true(kept.noise.others == 0.01);
     assert_int_equal(fake.last_done, fake.last_total);
-    assert_int_equal(fake.last_total, 10); /* five turns of two */
+    assert_int_equal(fake.last_total, 10); /* five rounds of two */
     assert_true(load(&back));
     assert_true(dense_share(&back) == dense_share(&kept) && back.tried == kept.tried);
 
@@ -148,7 +148,7 @@ static void parts_take_turns(void **state) {
     assert_int_equal(back.efficiency.kernel[QM_KERNEL_DENSE][QM_F32].n, 1);
 }
 
-/* Five turns where no two agree; the highest alone is not believed. */
+/* Five rounds where no two agree; the highest alone is not believed. */
 static void turns_that_disagree_are_more(void **state) {
     (void)state;
     struct qm_calibration kept;
@@ -160,7 +160,7 @@ static void turns_that_disagree_are_more(void **state) {
     assert_true(dense_share(&kept) == 0.6);
 }
 
-/* After 45 seconds no part is begun, after 70 no turn more than three is taken, after 110 nothing. */
+/* After 45 seconds no part is begun, after 70 no round more than three is taken, after 110 nothing. */
 static void time_is_limited(void **state) {
     (void)state;
     struct qm_calibration kept;
@@ -179,7 +179,7 @@ static void time_is_limited(void **state) {
     assert_int_equal(measure(1U << QM_PART_DENSE_F16, true, &kept, &err), QM_OK);
     assert_string_equal(fake.order, "555");
 
-    fake.clock = 0, fake.takes = 120; /* one turn of a part says nothing */
+    fake.clock = 0, fake.takes = 120; /* one round of a part says nothing */
     assert_int_equal(measure(1U << QM_PART_DENSE_F32, true, &kept, &err), QM_OK);
     assert_string_equal(fake.order, "6");
     assert_int_equal(kept.efficiency.kernel[QM_KERNEL_DENSE][QM_F32].n, 0);
@@ -215,7 +215,7 @@ static void failures(void **state) {
     assert_true(dense_share(&kept) > 0 && attention_share(&kept) > 0);
 }
 
-/* Whoever waits can end it before any turn: nothing is kept then. */
+/* Whoever waits can end it before any round: nothing is kept then. */
 static void it_can_be_interrupted(void **state) {
     (void)state;
     struct qm_calibration kept;

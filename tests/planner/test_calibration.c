@@ -38,14 +38,14 @@ static double concluded(const double *shares, int n, bool settled) {
     struct qm_efficiency e = {0};
     memcpy(s.point[0].share, shares, (size_t)n * sizeof *shares);
     if (qm_calibration_settled(&s.point[0]) != settled)
-        fail_msg("%d turns, the last %g: settled or not", n, shares[n - 1]);
+        fail_msg("%d rounds, the last %g: settled or not", n, shares[n - 1]);
     qm_calibration_conclude(QM_PART_DENSE_BF16, &s, &e);
     const struct qm_shares *to = &e.kernel[QM_KERNEL_DENSE][QM_BF16];
     assert_true(to->n == 1 && to->rows[0] == 4.0);
     return to->share[0];
 }
 
-/* Disturbed turns, below or above what the others agree on, do not count. */
+/* Disturbed rounds, below or above what the others agree on, do not count. */
 static void test_turns(void **state) {
     (void)state;
     assert_true(concluded((double[]){0.9, 0.9}, 2, false) == 0.9);

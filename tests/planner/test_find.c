@@ -168,7 +168,7 @@ static void test_busy(void **state) {
     close_world(w);
 }
 
-/* One turn over the parts needs minutes: it is told before the first. */
+/* One round over the kernels needs minutes: it is told before the first. */
 static void test_calibration_told(void **state) {
     (void)state;
     struct world *w = open_world();

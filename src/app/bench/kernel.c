@@ -15,7 +15,7 @@ const struct qm_bench_shape qm_bench_shapes[] = {{9728, 2560}, {2560, 9728}, {40
 const int64_t qm_bench_m[QM_BENCH_M_COUNT] = {1, 8, 64, 512};
 static const enum qm_dtype types[] = {QM_BF16, QM_F16, QM_F32, QM_MXFP4};
 
-/* One product's operands: copies of the weight, more than caches hold, taken in turns. */
+/* One product's operands: copies of the weight, more than caches hold, used round-robin. */
 struct job {
     const struct qm_kernels *kernels;
     struct qm_team *team;

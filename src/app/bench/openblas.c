@@ -60,7 +60,7 @@ struct call {
     const struct qm_openblas *blas;
     bool bf16;
     int m, n, k;
-    char *weights; /* copies, taken in turns */
+    char *weights; /* copies, used round-robin */
     size_t one, copies, copy;
     void *a;
     float *c;

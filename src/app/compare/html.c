@@ -303,7 +303,7 @@ static void head(struct qm_page *page, const struct qm_compare_report *r, const 
                    "nats%s</p>\n",
                    r->prompts, qm_s(r->prompts), (long long)r->prompt_tokens, (long long)r->generate, r->rounds,
                    qm_s(r->rounds), r->agree ? "the answers agree" : "the answers do not agree", r->bound,
-                   r->reopened ? "; loaded in turn, since they do not fit side by side" : "");
+                   r->reopened ? "; loaded one after the other, since they do not fit side by side" : "");
     if (!before)
         return;
     qm_page_markup(page, "<p>");

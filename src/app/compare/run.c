@@ -292,7 +292,7 @@ static void look_at(struct qm_compare_runner *r, int i) {
             .device = "cpu", .weights = m->weights, .kv = m->kv, .activations = m->scratch, .total = m->total};
 }
 
-static int run_turn(struct qm_compare_runner *r, int i, int round, struct qm_error *err) {
+static int run_config(struct qm_compare_runner *r, int i, int round, struct qm_error *err) {
     const struct qm_compare_task *t = r->task;
     struct qm_compare_samples *s = &r->samples[i];
     int rc = open_lane(r, i, err);
@@ -364,13 +364,13 @@ static void set_aside(struct qm_compare_runner *r, int i, int round, const struc
 }
 
 /* One configuration's part of a round. Where the system or a device fails, the others go on. */
-static int take_turn(struct qm_compare_runner *r, int i, int round, bool *limits_read, struct qm_error *err) {
+static int try_config(struct qm_compare_runner *r, int i, int round, bool *limits_read, struct qm_error *err) {
     struct qm_compare_samples before = r->samples[i];
     struct qm_error why = {0};
     int rc = *limits_read ? QM_OK : measure_limits(r, i, &why);
     *limits_read = *limits_read || !rc;
     if (!rc)
-        rc = run_turn(r, i, round, &why);
+        rc = run_config(r, i, round, &why);
     if (rc == QM_SYSTEM || rc == QM_FIT) {
         r->samples[i] = before;
         set_aside(r, i, round, &why);
@@ -402,7 +402,7 @@ static int run_rounds(struct qm_compare_runner *r, struct qm_error *err) {
             int i = round % 2 ? t->specs - 1 - k : k;
             if (!can_run(&r->report->config[i]))
                 continue;
-            rc = take_turn(r, i, round, &limits_read, err);
+            rc = try_config(r, i, round, &limits_read, err);
             if (!rc)
                 qm_progress_update(t->progress, "comparing", (uint64_t)(round * t->specs + k + 1),
                                    (uint64_t)(t->rounds * t->specs), QM_UNIT_STEPS);

@@ -1,4 +1,4 @@
-/* What is compared, and measuring it: the same prompts under each configuration, in rounds that take turns, by the
+/* What is compared, and measuring it: the same prompts under each configuration, in alternating rounds, by the
  * engine's clock. Below cmd_compare.c, beside compare.h, which is what comes out. */
 #ifndef QM_APP_COMPARE_RUN_H
 #define QM_APP_COMPARE_RUN_H

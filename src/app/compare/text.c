@@ -293,7 +293,8 @@ static int print_notes(const struct qm_compare_report *r, struct qm_error *err) 
                          "  to be; its joules are not measured\n",
                          err);
     if (!rc && r->reopened)
-        rc = qm_out_text("\nthe configurations do not fit in memory side by side: they were loaded in turn\n", err);
+        rc = qm_out_text(
+            "\nthe configurations do not fit in memory side by side: they were loaded one after the other\n", err);
     if (!rc && r->noise[0]) {
         rc = qm_out_text("\n", err);
         rc = rc ? rc : qm_out_wrapped("noise      ", r->noise, NAME + 1, err);

@@ -302,20 +302,20 @@ static bool next_unit(const struct region *r, struct cursor *at, struct unit *u)
     return false;
 }
 
-/* Jobs are taken by turns, by the threads of the node that has their keys and values (node -1: by all), which every
+/* Tasks go round-robin to the threads of the node that has their keys and values (node -1: by all), which every
  * thread counts alike. */
-struct turns {
+struct round_robin {
     struct qm_team_place place;
     int thread, threads;
     int64_t own, any;
 };
 
-static struct turns take_turns(const struct region *r, int thread, int threads) {
-    return (struct turns){.place = qm_team_place(r->c->team, thread), .thread = thread, .threads = threads};
+static struct round_robin round_robin_begin(const struct region *r, int thread, int threads) {
+    return (struct round_robin){.place = qm_team_place(r->c->team, thread), .thread = thread, .threads = threads};
 }
 
 /* Whether the next job, of that node, is this thread's. */
-static bool my_turn(struct turns *t, int node) {
+static bool is_mine(struct round_robin *t, int node) {
     if (node < 0)
         return t->any++ % t->threads == t->thread;
     if (t->place.nodes > 1 && node != t->place.node)
@@ -338,7 +338,7 @@ struct job {
 
 struct jobs { /* walks over those of one thread */
     struct cursor cursor;
-    struct turns turns;
+    struct round_robin round_robin;
     struct unit u;
     int64_t split, first, base; /* of u: the split to look at next, its first, where its partial results begin */
 };
@@ -356,7 +356,7 @@ static bool next_job(const struct region *r, struct jobs *j, struct job *job) {
             j->split = j->first = first_key(r, j->u.position) / QM_ATTENTION_SPLIT;
         }
         int64_t s = j->split++, seen = max64(s * QM_ATTENTION_SPLIT, first_key(r, j->u.position));
-        if (my_turn(&j->turns, qm_kv_node(r->c->kv, j->u.part->tables, r->op->state, j->u.head, seen))) {
+        if (is_mine(&j->round_robin, qm_kv_node(r->c->kv, j->u.part->tables, r->op->state, j->u.head, seen))) {
             *job = (struct job){j->u, s, j->base + (s - j->first) * partial_floats(r, &j->u)};
             return true;
         }
@@ -376,7 +376,7 @@ static void partial_split(const struct region *r, const struct job *job, const s
 /* Splits shared out over threads: each leaves its output in c->partial (rows x ld_value, maxima, sums), unit by
  * unit and split by split; then units are merged, in the order in which one thread would have. */
 static void units_by_split(const struct region *r, int thread, int threads, const struct buffers *b) {
-    struct jobs jobs = {.turns = take_turns(r, thread, threads)};
+    struct jobs jobs = {.round_robin = round_robin_begin(r, thread, threads)};
     struct job job, next;
     bool more = next_job(r, &jobs, &job), packed = false;
     while (more) {
@@ -387,14 +387,14 @@ static void units_by_split(const struct region *r, int thread, int threads, cons
         packed = more && next.u.row == job.u.row && next.u.head == job.u.head;
         job = next;
     }
-    struct turns turns = jobs.turns;
+    struct round_robin round_robin = jobs.round_robin;
     struct cursor at = {0};
     struct unit u;
     int64_t base = 0;
     qm_team_barrier(r->c->team, thread);
     while (next_unit(r, &at, &u)) {
         int64_t rows = u.tokens * r->group, first = first_key(r, u.position) / QM_ATTENTION_SPLIT;
-        if (my_turn(&turns, unit_node(r, &u))) {
+        if (is_mine(&round_robin, unit_node(r, &u))) {
             start_merge(r, &u, b);
             for (int64_t s = first; s < at.splits; s++) {
                 const float *from = r->c->partial + base + (s - first) * rows * (r->ld_value + 2);
@@ -419,9 +419,9 @@ static void attention_region(void *arg, int thread, int threads) {
     }
     struct cursor at = {0};
     struct unit u;
-    struct turns turns = take_turns(r, thread, threads);
+    struct round_robin round_robin = round_robin_begin(r, thread, threads);
     while (next_unit(r, &at, &u))
-        if (my_turn(&turns, unit_node(r, &u)))
+        if (is_mine(&round_robin, unit_node(r, &u)))
             whole_unit(r, &u, &b);
 }
 

@@ -1,6 +1,6 @@
-/* One turn over one part of the calibration: each of its points timed once, by steps of small models. */
-#ifndef QM_PLANNER_CALIBRATE_TURN_H
-#define QM_PLANNER_CALIBRATE_TURN_H
+/* One round over one kind of kernel of the calibration: each of its points timed once, by steps of small models. */
+#ifndef QM_PLANNER_CALIBRATE_ROUND_H
+#define QM_PLANNER_CALIBRATE_ROUND_H
 
 #include "numa/machine.h"
 #include "planner/calibration.h"
@@ -15,7 +15,7 @@ struct qm_calibration_setup {
 };
 
 /* Times the points of one part that are not settled, once each, into *samples. QM_STOPPED after s->until. */
-int qm_calibrate_turn(enum qm_calibration_part part, const struct qm_calibration_setup *s,
-                      struct qm_calibration_samples *samples, struct qm_error *err);
+int qm_calibrate_round(enum qm_calibration_part part, const struct qm_calibration_setup *s,
+                       struct qm_calibration_samples *samples, struct qm_error *err);
 
 #endif

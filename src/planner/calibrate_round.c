@@ -1,6 +1,6 @@
 /* Measuring shares: steps of small models, timed op by op by the engine's own profile, against limits measured by the
  * same threads just before and after. */
-#include "planner/calibrate_turn.h"
+#include "planner/calibrate_round.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -228,8 +228,8 @@ static int attention(struct calibration *c, int64_t head_dim, struct qm_error *e
     return !rc && wanted(c, TOKEN_POINTS) ? attention_prompt(c, head_dim, TOKEN_POINTS, err) : rc;
 }
 
-int qm_calibrate_turn(enum qm_calibration_part part, const struct qm_calibration_setup *s,
-                      struct qm_calibration_samples *samples, struct qm_error *err) {
+int qm_calibrate_round(enum qm_calibration_part part, const struct qm_calibration_setup *s,
+                       struct qm_calibration_samples *samples, struct qm_error *err) {
     struct calibration c = {.setup = s, .samples = samples};
     static const enum qm_dtype dense_types[] = {
         [QM_PART_DENSE_BF16] = QM_BF16, [QM_PART_DENSE_F16] = QM_F16, [QM_PART_DENSE_F32] = QM_F32};
