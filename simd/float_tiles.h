@@ -1,12 +1,12 @@
 /* Products of BF16, F16 and F32 panels by F32 activations (rounded to BF16 first for BF16 panels), one FMA an element
  * and k, whatever the vectors are: the bodies of the tiles and their tables. A tile is `rows` x `panels` accumulators
  * of PARTS registers; the panels' values of one k are loaded once and meet each row's broadcast. Activations are
- * strips [k][r] of float (see simd/tiling.h).
+ * micro-panels [k][r] of float (see simd/tiling.h).
  * Included by an instruction set's product.c, once, after its lanes.h, and after it has
- *   ROWS        of a strip at most
+ *   ROWS        of a micro-panel at most
  *   SHAPES      of tiles whose panels come from memory, a list as in simd/tile_tables.h
  *   CACHED      of tiles whose panels come from cache
- *   BF16_BLOCK_STEPS  steps of BF16 that one walk over the strips takes
+ *   BF16_BLOCK_STEPS  steps of BF16 that one walk over the micro-panels takes
  *   weights     (shape, b, k_in_step, part) of a panel: qm_lanes
  * and gets bf16_tiling, f16_tiling, f32_tiling. */
 #ifndef QM_SIMD_FLOAT_TILES_H
@@ -82,9 +82,9 @@ static const struct qm_tiling bf16_tiling = {
     .b_step = 64,
     .block_steps = BF16_BLOCK_STEPS,
     .expanded_step = 128,
-    .one_strip = QM_TILE_TABLE(SHAPES, bf16),
+    .one_micro_panel = QM_TILE_TABLE(SHAPES, bf16),
     .expanding = QM_TILE_TABLE(CACHED, expanding_bf16),
-    .strips = QM_TILE_TABLE(CACHED, expanded_pairs),
+    .micro_panels = QM_TILE_TABLE(CACHED, expanded_pairs),
 };
 
 static const struct qm_tiling f16_tiling = {
@@ -94,9 +94,9 @@ static const struct qm_tiling f16_tiling = {
     .b_step = 32,
     .block_steps = 256,
     .expanded_step = 64,
-    .one_strip = QM_TILE_TABLE(SHAPES, f16),
+    .one_micro_panel = QM_TILE_TABLE(SHAPES, f16),
     .expanding = QM_TILE_TABLE(CACHED, expanding_f16),
-    .strips = QM_TILE_TABLE(CACHED, expanded),
+    .micro_panels = QM_TILE_TABLE(CACHED, expanded),
 };
 
 static const struct qm_tiling f32_tiling = {
@@ -105,8 +105,8 @@ static const struct qm_tiling f32_tiling = {
     .a_step = 4,
     .b_step = 64,
     .block_steps = 256,
-    .one_strip = QM_TILE_TABLE(SHAPES, f32),
-    .strips = QM_TILE_TABLE(CACHED, expanded),
+    .one_micro_panel = QM_TILE_TABLE(SHAPES, f32),
+    .micro_panels = QM_TILE_TABLE(CACHED, expanded),
 };
 
 #endif

@@ -1,8 +1,9 @@
 /* Tiles of MXFP4 panels (simd/mxfp4.h), whatever the vectors are and whatever they multiply with: blocks, their scales,
  * and what is fetched and kept along. A block's products are summed from zero, and that sum times the block's scale is
- * added to the element's accumulator by one FMA. Codes are decoded in registers; the first of several strips of rows
- * keeps what it decodes for the others: per step the 16 scales as float and then the values that its products take.
- * Included after the lanes.h of an instruction set, and after mxfp4_scales(block, part): qm_lanes of a block's scales.
+ * added to the element's accumulator by one FMA. Codes are decoded in registers; the first of several micro-panels of
+ * rows keeps what it decodes for the others: per step the 16 scales as float and then the values that its products
+ * take. Included after the lanes.h of an instruction set, and after mxfp4_scales(block, part): qm_lanes of a block's
+ * scales.
  */
 #ifndef QM_SIMD_MXFP4_TILES_H
 #define QM_SIMD_MXFP4_TILES_H

@@ -1,15 +1,14 @@
 /* The functions and tables of tiles (simd/tiling.h) of one file, from lists of their shapes. A file has
- *   a list SHAPES(MANY, ONE, ...)   strips, by rows: MANY(rows, panels, ...) where a tile takes several panels at once,
- *                                   ONE(rows, 1, ...) where it takes one
- *   TILE(rows, panels, name, ...)   a tile's function, QM_TILE(name, rows, panels) { ... }
- * and gets QM_TILES(SHAPES, name, ...), the functions, and QM_TILE_TABLE(SHAPES, name), a `struct qm_tiles` initializer
- * by rows. */
+ *   a list SHAPES(MANY, ONE, ...)   micro-panels, by rows: MANY(rows, panels, ...) where a tile takes several panels at
+ * once, ONE(rows, 1, ...) where it takes one TILE(rows, panels, name, ...)   a tile's function, QM_TILE(name, rows,
+ * panels) { ... } and gets QM_TILES(SHAPES, name, ...), the functions, and QM_TILE_TABLE(SHAPES, name), a `struct
+ * qm_tiles` initializer by rows. */
 #ifndef QM_SIMD_TILE_TABLES_H
 #define QM_SIMD_TILE_TABLES_H
 
 #include "simd/tiling.h"
 
-/* How a tile takes its panels: from memory, for itself; from cache, keeping them expanded for other strips; or so
+/* How a tile takes its panels: from memory, for itself; from cache, keeping them expanded for other micro-panels; or so
  * expanded. */
 enum qm_taken { QM_FETCHED, QM_EXPANDING, QM_EXPANDED };
 
@@ -25,7 +24,8 @@ enum qm_taken { QM_FETCHED, QM_EXPANDING, QM_EXPANDED };
 #define QM_TILE_TABLE(shapes, name)                                                                                    \
     { shapes(QM_TILE_ENTRY, QM_TILE_ENTRY, name) }
 
-/* Strips of up to 6 rows by one panel: at most 12 accumulators of half a panel, which leaves room in 16 registers. */
+/* Micro-panels of up to 6 rows by one panel: at most 12 accumulators of half a panel, which leaves room in 16
+ * registers. */
 #define QM_SHAPES_6_BY_1(MANY, ONE, ...)                                                                               \
     ONE(1, 1, __VA_ARGS__)                                                                                             \
     ONE(2, 1, __VA_ARGS__)                                                                                             \
@@ -34,7 +34,7 @@ enum qm_taken { QM_FETCHED, QM_EXPANDING, QM_EXPANDED };
     ONE(5, 1, __VA_ARGS__)                                                                                             \
     ONE(6, 1, __VA_ARGS__)
 
-/* Strips of up to 12 rows by two panels: at most 24 accumulators, which leaves room in 32 registers. */
+/* Micro-panels of up to 12 rows by two panels: at most 24 accumulators, which leaves room in 32 registers. */
 #define QM_SHAPES_12_BY_2(MANY, ONE, ...)                                                                              \
     MANY(1, 2, __VA_ARGS__)                                                                                            \
     MANY(2, 2, __VA_ARGS__)                                                                                            \

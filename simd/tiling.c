@@ -1,4 +1,4 @@
-/* The walk over a product's tiles. One strip of rows: each group of panels is read once, over all of k.
+/* The walk over a product's tiles. One micro-panel of rows: each group of panels is read once, over all of k.
  * Several: a group of panels is taken through k in blocks, so that a pair of panels' block stays in L1 (a long expanded
  * one in L2), and the activations' block and the group's part of C in L2. */
 #include "simd/tiling.h"
@@ -15,8 +15,8 @@ static const char *after(const struct qm_product *p) {
     return p->next ? p->next : panel(p, p->n_panels);
 }
 
-/* All panels under the only strip. */
-static void run_strip(const struct qm_product *p, const struct qm_tiles *tiles, int64_t steps) {
+/* All panels under the only micro-panel. */
+static void run_micro_panel(const struct qm_product *p, const struct qm_tiles *tiles, int64_t steps) {
     for (int64_t n = 0, taken; n < p->n_panels; n += taken) {
         taken = n + tiles->panels <= p->n_panels ? tiles->panels : 1;
         qm_tile *tile = taken == tiles->panels ? tiles->many : tiles->one;
@@ -25,26 +25,28 @@ static void run_strip(const struct qm_product *p, const struct qm_tiles *tiles, 
     }
 }
 
-struct strip {
+struct micro_panel {
     int64_t first, rows;
 };
 
-/* A walk over several strips: `strips` of them, panels [group, group_end) by `pair`, one block of k at a time. */
+/* A walk over several micro-panels: `micro-panels` of them, panels [group, group_end) by `pair`, one block of k at a
+ * time. */
 struct walk {
     const struct qm_product *p;
     const struct qm_tiling *t;
-    struct strip strip[BLOCK_ROWS / LEAST_ROWS];
-    int64_t strips;
+    struct micro_panel micro_panel[BLOCK_ROWS / LEAST_ROWS];
+    int64_t micro_panels;
     int64_t group, group_end, pair;
     int64_t from, steps; /* the block, of all_steps */
     int64_t all_steps;
-    /* While the strips of a tile are computed the block after it is fetched, by an even part along with each, so that
-     * memory is read all the time: each panel's by so many strips, so many bytes in each step (see qm_along). */
+    /* While the micro-panels of a tile are computed the block after it is fetched, by an even part along with each, so
+     * that memory is read all the time: each panel's by so many micro-panels, so many bytes in each step (see
+     * qm_along). */
     int64_t sharers, share, between;
 };
 
 static void share_next(struct walk *w) {
-    w->sharers = w->strips < w->pair ? 1 : w->strips / w->pair;
+    w->sharers = w->micro_panels < w->pair ? 1 : w->micro_panels / w->pair;
     w->share = (w->t->b_step + w->sharers - 1) / w->sharers;
     w->between = 0;
     while ((2 * w->between + 2) * w->share <= LINE)
@@ -69,17 +71,18 @@ static void run_block(const struct walk *w, int64_t n) {
     int64_t n_panels = w->group_end - n < w->pair ? w->group_end - n : w->pair;
     const char *b = panel(p, n) + w->from * t->b_step, *next = next_block(w, n);
     size_t stride = p->panel_stride;
-    int64_t fetched = 0, part = 0; /* the panel of the next block, and the part of it, that a strip fetches */
-    for (int64_t s = 0; s < w->strips; s++) {
-        const struct strip *strip = &w->strip[s];
-        const char *a = (const char *)p->a + (strip->first * w->all_steps + w->from * strip->rows) * t->a_step;
-        float *c = p->c + strip->first * p->ldc + n * QM_PANEL_ROWS;
+    int64_t fetched = 0, part = 0; /* the panel of the next block, and the part of it, that a micro-panel fetches */
+    for (int64_t s = 0; s < w->micro_panels; s++) {
+        const struct micro_panel *micro_panel = &w->micro_panel[s];
+        const char *a =
+            (const char *)p->a + (micro_panel->first * w->all_steps + w->from * micro_panel->rows) * t->a_step;
+        float *c = p->c + micro_panel->first * p->ldc + n * QM_PANEL_ROWS;
         const struct qm_along along = {.ahead = next + (size_t)fetched * p->panel_stride + part * w->share * w->steps,
                                        .step = w->share,
                                        .between = w->between,
                                        .expanded = scratch};
         const struct qm_tiles *tiles =
-            t->expanded_step && s == 0 ? &t->expanding[strip->rows] : &t->strips[strip->rows];
+            t->expanded_step && s == 0 ? &t->expanding[micro_panel->rows] : &t->micro_panels[micro_panel->rows];
         qm_tile *tile = n_panels == w->pair ? tiles->many : tiles->one;
         tile(a, b, stride, w->steps, c, p->ldc, p->accumulate || w->from, &along);
         if (t->expanded_step) {
@@ -94,21 +97,21 @@ static void run_block(const struct walk *w, int64_t n) {
 }
 
 void qm_product_tiled(const struct qm_product *p, const struct qm_tiling *t) {
-    int64_t steps = (p->k + t->k_step - 1) / t->k_step, strips = qm_strip_count(p->m, t->rows);
-    if (strips <= 1) {
+    int64_t steps = (p->k + t->k_step - 1) / t->k_step, micro_panels = qm_micro_panel_count(p->m, t->rows);
+    if (micro_panels <= 1) {
         if (p->m)
-            run_strip(p, &t->one_strip[p->m], steps);
+            run_micro_panel(p, &t->one_micro_panel[p->m], steps);
         return;
     }
-    int64_t strips_at_once = BLOCK_ROWS / t->rows;
+    int64_t micro_panels_at_once = BLOCK_ROWS / t->rows;
     struct walk w;
-    w.p = p, w.t = t, w.pair = t->strips[t->rows].panels, w.all_steps = steps;
+    w.p = p, w.t = t, w.pair = t->micro_panels[t->rows].panels, w.all_steps = steps;
     for (w.group = 0; w.group < p->n_panels; w.group = w.group_end) {
         w.group_end = w.group + GROUP_PANELS < p->n_panels ? w.group + GROUP_PANELS : p->n_panels;
-        for (int64_t first = 0; first < strips; first += w.strips) {
-            w.strips = first + strips_at_once < strips ? strips_at_once : strips - first;
-            for (int64_t i = 0; i < w.strips; i++)
-                w.strip[i].rows = qm_strip(p->m, t->rows, first + i, &w.strip[i].first);
+        for (int64_t first = 0; first < micro_panels; first += w.micro_panels) {
+            w.micro_panels = first + micro_panels_at_once < micro_panels ? micro_panels_at_once : micro_panels - first;
+            for (int64_t i = 0; i < w.micro_panels; i++)
+                w.micro_panel[i].rows = qm_micro_panel(p->m, t->rows, first + i, &w.micro_panel[i].first);
             share_next(&w);
             w.from = 0;
             do { /* once for k = 0 too, to write c */

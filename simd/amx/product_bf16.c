@@ -1,5 +1,5 @@
 /* Product of BF16 panels by BF16 activations with tdpbf16ps. A panel's 32 k are a B tile as they are: 16 pairs of k
- * by 16 columns. Activations are strips of 16 rows, [k / 32][rows][32], padded with zeros: 32 k are an A tile.
+ * by 16 columns. Activations are micro-panels of 16 rows, [k / 32][rows][32], padded with zeros: 32 k are an A tile.
  *
  * Order of accumulation: tdpbf16ps sums the even and the odd k of a tile from zero, each by FMAs ascending, adds
  * the two, and adds that to the element; tiles go by ascending k. So every number of rows goes through tiles, one row
@@ -17,9 +17,9 @@
 
 enum {
     STEP_K = 32,
-    STRIP = 2 * QM_TILE_HEIGHT, /* rows at once */
-    BLOCK_STEPS = 16,           /* of k under several strips: two panels' tiles stay in L1 */
-    BLOCK_ROWS = 512            /* a block of activations stays in L2 */
+    MICRO_PANEL = 2 * QM_TILE_HEIGHT, /* rows at once */
+    BLOCK_STEPS = 16,                 /* of k under several micro-panels: two panels' tiles stay in L1 */
+    BLOCK_ROWS = 512                  /* a block of activations stays in L2 */
 };
 
 static int64_t min64(int64_t a, int64_t b) {
@@ -48,16 +48,16 @@ void pack_bf16_amx(void *dst, const float *src, int64_t ld, const int32_t *rows,
     int64_t steps = steps_of(k);
     for (int64_t first = 0; first < m; first += QM_TILE_HEIGHT) {
         int64_t r = min64(QM_TILE_HEIGHT, m - first);
-        uint16_t *strip = (uint16_t *)dst + first * steps * STEP_K;
+        uint16_t *micro_panel = (uint16_t *)dst + first * steps * STEP_K;
         for (int64_t i = 0; i < r; i++) {
             const float *row = src + (rows ? rows[first + i] : first + i) * ld;
             for (int64_t s = 0; s < steps; s++)
-                pack_line(strip + (s * r + i) * STEP_K, row + s * STEP_K, k - s * STEP_K);
+                pack_line(micro_panel + (s * r + i) * STEP_K, row + s * STEP_K, k - s * STEP_K);
         }
     }
 }
 
-/* Tiles for strips of r rows. */
+/* Tiles for micro-panels of r rows. */
 static void configure(int64_t r) {
     int64_t low = min64(r, QM_TILE_HEIGHT), high = r - low;
     struct qm_tile_config t = {.palette = 1};
@@ -179,9 +179,9 @@ QM_INLINE void two(int panels, const struct columns *k, const char *a, const cha
     }
 }
 
-/* r rows whose strips begin at step `from` of `steps`, at a; tiles are configured for r. */
-static void strip(const struct columns *k, const char *a, int64_t from, int64_t steps, int64_t r, float *c, int64_t ldc,
-                  int accumulate) {
+/* r rows whose micro-panels begin at step `from` of `steps`, at a; tiles are configured for r. */
+static void micro_panel(const struct columns *k, const char *a, int64_t from, int64_t steps, int64_t r, float *c,
+                        int64_t ldc, int accumulate) {
     int64_t line = ldc * (int64_t)sizeof *c, low = min64(r, QM_TILE_HEIGHT), high = r - low;
     const char *at = a + from * low * QM_TILE_LINE;
     if (high) {
@@ -200,8 +200,8 @@ static void strip(const struct columns *k, const char *a, int64_t from, int64_t 
     }
 }
 
-/* Steps [from, to) of all k by panels [n, n + panels), for rows [first, end). *configured: the rows of a strip that
- * the tiles have, 0 before the first. */
+/* Steps [from, to) of all k by panels [n, n + panels), for rows [first, end). *configured: the rows of a micro-panel
+ * that the tiles have, 0 before the first. */
 static void run_block(const struct qm_product *p, int64_t from, int64_t to, int64_t n, int64_t panels, int64_t first,
                       int64_t end, int64_t *configured) {
     enum { MOST_PANELS = 4 };
@@ -220,18 +220,18 @@ static void run_block(const struct qm_product *p, int64_t from, int64_t to, int6
         qm_tile_memory();
         k.tail = tail[0];
     }
-    for (int64_t i = first; i < end; i += STRIP) {
-        int64_t r = min64(STRIP, end - i);
+    for (int64_t i = first; i < end; i += MICRO_PANEL) {
+        int64_t r = min64(MICRO_PANEL, end - i);
         if (r != *configured)
             configure(r);
         *configured = r;
-        strip(&k, (const char *)p->a + i * steps * QM_TILE_LINE, from, steps, r, p->c + i * p->ldc + n * QM_PANEL_ROWS,
-              p->ldc, p->accumulate || from);
+        micro_panel(&k, (const char *)p->a + i * steps * QM_TILE_LINE, from, steps, r,
+                    p->c + i * p->ldc + n * QM_PANEL_ROWS, p->ldc, p->accumulate || from);
     }
 }
 
 void product_bf16_amx(const struct qm_product *p) {
-    int64_t steps = steps_of(p->k), block = p->m > STRIP ? BLOCK_STEPS : steps;
+    int64_t steps = steps_of(p->k), block = p->m > MICRO_PANEL ? BLOCK_STEPS : steps;
     int64_t at_once = p->m > QM_TILE_HEIGHT ? 2 : 4, configured = 0;
     for (int64_t first = 0; first < p->m; first += BLOCK_ROWS) {
         int64_t from = 0, end = min64(first + BLOCK_ROWS, p->m);

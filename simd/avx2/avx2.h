@@ -4,9 +4,9 @@
 
 #include "simd/kernels.h"
 
-/* Rows of a strip: of packed activations, and of the tiles that read them. */
+/* Rows of a micro-panel: of packed activations, and of the tiles that read them. */
 enum { QM_AVX2_ROWS = 6 };
-_Static_assert(QM_PACK_ROWS % QM_AVX2_ROWS == 0, "a block is whole strips");
+_Static_assert(QM_PACK_ROWS % QM_AVX2_ROWS == 0, "a block is whole micro-panels");
 
 size_t packed_bytes_bf16_avx2(int64_t m, int64_t k);
 size_t packed_bytes_f32_avx2(int64_t m, int64_t k);

@@ -1,4 +1,4 @@
-/* Packed activations of F32: strips [k][r] of float, rounded to BF16 where the panels are BF16 or MXFP4. */
+/* Packed activations of F32: micro-panels [k][r] of float, rounded to BF16 where the panels are BF16 or MXFP4. */
 #include <immintrin.h>
 
 #include "simd/avx2/avx2.h"
@@ -22,8 +22,9 @@ QM_INLINE __m256i load(int rounded, const float *x) {
     return rounded ? round_bf16(v) : _mm256_castps_si256(v);
 }
 
-/* Columns [0, returned) of a strip of r rows, eight at a time. Each column is stored as eight lanes, of which those
- * beyond r are overwritten by the next columns; the last ones, which would reach past the strip, are left. */
+/* Columns [0, returned) of a micro-panel of r rows, eight at a time. Each column is stored as eight lanes, of which
+ * those beyond r are overwritten by the next columns; the last ones, which would reach past the micro-panel, are left.
+ */
 QM_INLINE int64_t pack_eights(int rounded, float *out, const float *const *row, int64_t r, int64_t k, int64_t padded) {
     int64_t at = 0;
     for (; at + 8 <= k && (at + 7) * r + 8 <= padded * r; at += 8) {
@@ -39,9 +40,9 @@ QM_INLINE int64_t pack_eights(int rounded, float *out, const float *const *row, 
 }
 
 QM_INLINE void pack(int rounded, float *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k) {
-    int64_t padded = rounded ? k + (k & 1) : k, strips = qm_strip_count(m, QM_AVX2_ROWS);
-    for (int64_t s = 0; s < strips; s++) {
-        int64_t first, r = qm_strip(m, QM_AVX2_ROWS, s, &first);
+    int64_t padded = rounded ? k + (k & 1) : k, micro_panels = qm_micro_panel_count(m, QM_AVX2_ROWS);
+    for (int64_t s = 0; s < micro_panels; s++) {
+        int64_t first, r = qm_micro_panel(m, QM_AVX2_ROWS, s, &first);
         const float *row[QM_AVX2_ROWS];
         float *out = dst + first * padded;
         for (int64_t i = 0; i < r; i++)

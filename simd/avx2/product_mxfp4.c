@@ -36,9 +36,9 @@ void product_mxfp4_avx2(const struct qm_product *p) {
         .b_step = QM_MXFP4_BLOCK,
         .block_steps = 8,
         .expanded_step = EXPANDED_STEP,
-        .one_strip = QM_TILE_TABLE(QM_SHAPES_6_BY_1, fetched),
+        .one_micro_panel = QM_TILE_TABLE(QM_SHAPES_6_BY_1, fetched),
         .expanding = QM_TILE_TABLE(QM_SHAPES_6_BY_1, expanding),
-        .strips = QM_TILE_TABLE(QM_SHAPES_6_BY_1, expanded),
+        .micro_panels = QM_TILE_TABLE(QM_SHAPES_6_BY_1, expanded),
     };
     qm_product_tiled(p, &tiling);
 }

@@ -7,7 +7,7 @@ enum { BLOCK_K = 128, EXPANDED_BYTES = 2 * BLOCK_K * 64 };
 struct walk {
     const struct qm_split *s;
     const struct qm_attend_kernels *t;
-    int64_t strips;
+    int64_t micro_panels;
     int64_t seen;                    /* slots that any row sees: of those behind them nothing is computed */
     size_t key_stride, value_stride; /* of panels */
     size_t key_bytes, value_bytes;   /* of the halves of a page */
@@ -45,23 +45,23 @@ struct run {
     int accumulate;
 };
 
-/* Under all strips: that of rows from `first` on, r of them, is at a + first * row_bytes + r * k_bytes. */
-static void run_strips(struct walk *w, const struct run *run, const char *a, int64_t row_bytes, int64_t k_bytes,
-                       float *c, int64_t ldc) {
+/* Under all micro-panels: that of rows from `first` on, r of them, is at a + first * row_bytes + r * k_bytes. */
+static void run_micro_panels(struct walk *w, const struct run *run, const char *a, int64_t row_bytes, int64_t k_bytes,
+                             float *c, int64_t ldc) {
     char scratch[EXPANDED_BYTES] __attribute__((aligned(64)));
     const struct qm_attend_kernels *t = w->t;
-    const struct qm_attend_tiles *by_rows = w->strips == 1 ? run->narrow : run->wide;
+    const struct qm_attend_tiles *by_rows = w->micro_panels == 1 ? run->narrow : run->wide;
     const char *b = run->b;
     size_t stride = run->stride;
     struct qm_ahead ahead = fetch(w, run->panels * run->steps * t->b_step, b);
-    if (w->strips > 1 && t->expand) {
+    if (w->micro_panels > 1 && t->expand) {
         b = scratch;
         stride = (size_t)(run->steps * t->wide_step);
         for (int64_t i = 0; i < run->panels; i++)
             t->expand(scratch + (size_t)i * stride, run->b + (size_t)i * run->stride, run->steps);
     }
-    for (int64_t i = 0; i < w->strips; i++) {
-        int64_t first, r = qm_strip(w->s->rows, QM_TILE_ROWS, i, &first);
+    for (int64_t i = 0; i < w->micro_panels; i++) {
+        int64_t first, r = qm_micro_panel(w->s->rows, QM_TILE_ROWS, i, &first);
         qm_attend_tile *tile = run->panels == 2 ? by_rows[r].two : by_rows[r].one;
         tile(a + first * row_bytes + r * k_bytes, b, stride, run->steps, c + first * ldc, ldc, run->accumulate, ahead);
         ahead = (struct qm_ahead){b, 0};
@@ -82,8 +82,8 @@ static void page_scores(struct walk *w, int64_t page) {
                               .panels = 2,
                               .steps = (padded - k < BLOCK_K ? padded - k : BLOCK_K) / t->k_step,
                               .accumulate = k > 0};
-            run_strips(w, &run, s->queries, padded * t->a_bytes, k * t->a_bytes,
-                       s->scores + page * QM_KV_PAGE_TOKENS + n * QM_PANEL_ROWS, QM_SCORES_LD);
+            run_micro_panels(w, &run, s->queries, padded * t->a_bytes, k * t->a_bytes,
+                             s->scores + page * QM_KV_PAGE_TOKENS + n * QM_PANEL_ROWS, QM_SCORES_LD);
         }
 }
 
@@ -101,8 +101,8 @@ static void page_values(struct walk *w, int64_t page) {
                           .panels = panels - n < 2 ? 1 : 2,
                           .steps = (tokens + t->k_step - 1) / t->k_step,
                           .accumulate = page > 0};
-        run_strips(w, &run, a, QM_SCORES_LD * (int64_t)sizeof(float), 0, s->out + n * QM_PANEL_ROWS,
-                   panels * QM_PANEL_ROWS);
+        run_micro_panels(w, &run, a, QM_SCORES_LD * (int64_t)sizeof(float), 0, s->out + n * QM_PANEL_ROWS,
+                         panels * QM_PANEL_ROWS);
     }
 }
 
@@ -110,7 +110,7 @@ void attend_by_tiles_avx512(enum qm_dtype t, const struct qm_split *s, const str
     int64_t n = s->n_pages * QM_KV_PAGE_TOKENS, panels = (s->head_dim + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS;
     struct walk w = {.s = s,
                      .t = kernels,
-                     .strips = qm_strip_count(s->rows, QM_TILE_ROWS),
+                     .micro_panels = qm_micro_panel_count(s->rows, QM_TILE_ROWS),
                      .key_stride = qm_panel_bytes(t, s->head_dim),
                      .value_stride = qm_panel_bytes(t, QM_KV_PAGE_TOKENS),
                      .half = 1};
@@ -123,7 +123,7 @@ void attend_by_tiles_avx512(enum qm_dtype t, const struct qm_split *s, const str
     for (int64_t r = 0; r < s->rows; r++) {
         float *row = s->scores + r * QM_SCORES_LD;
         struct qm_ahead ahead = {(const char *)row, 0};
-        if (w.strips == 1)
+        if (w.micro_panels == 1)
             ahead = fetch(&w, n / QM_ATTEND_LINE * 64, row);
         kernels->softmax(row, n, s->lo[r], s->hi[r], s->scale, &s->max[r], &s->sum[r], !s->out, ahead);
     }

@@ -1,10 +1,10 @@
 /* The walk of an attention split (struct qm_split) over tiles, shared by the instruction sets with 512-bit vectors.
  *
- * Keys are met by the packed queries, strip by strip; scores become probabilities in place, row by row, and a tile
- * of values reads them from there, unpacked. One strip of rows (decode) is bound by memory: its tiles read the pages
- * themselves, and while one half of a page (its keys or its values) is read, the half that follows is fetched into L2,
- * a line for a line; in the softmax too, so that memory is never idle. Several strips (prefill): two panels at a time
- * are decoded into L1 and met by all strips.
+ * Keys are met by the packed queries, micro-panel by micro-panel; scores become probabilities in place, row by row, and
+ * a tile of values reads them from there, unpacked. One micro-panel of rows (decode) is bound by memory: its tiles read
+ * the pages themselves, and while one half of a page (its keys or its values) is read, the half that follows is fetched
+ * into L2, a line for a line; in the softmax too, so that memory is never idle. Several micro-panels (prefill): two
+ * panels at a time are decoded into L1 and met by all micro-panels.
  *
  * A half is fetched as QM_ATTEND_LANES streams side by side: a processor's own prefetcher runs ahead of each, some
  * lines each, and one stream's lines would not be enough to fill the queue to memory (two threads of an Emerald Rapids

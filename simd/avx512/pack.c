@@ -1,4 +1,4 @@
-/* Packed activations of F32: strips [k][r] of float, rounded to BF16 where the panels are BF16 or MXFP4. */
+/* Packed activations of F32: micro-panels [k][r] of float, rounded to BF16 where the panels are BF16 or MXFP4. */
 #include "simd/avx512/avx512.h"
 #include "simd/avx512/transpose.h"
 #include "simd/tiling.h"
@@ -16,9 +16,9 @@ QM_INLINE __m512i load_lanes(int rounded, __mmask16 lanes, const float *x) {
     return rounded ? round_bf16(v) : _mm512_castps_si512(v);
 }
 
-/* One strip: rows [first, first + r), k columns padded with zeros to `padded`. */
-QM_INLINE void pack_strip(int rounded, float *out, const float *src, int64_t ld, const int32_t *rows, int64_t first,
-                          int64_t r, int64_t k, int64_t padded) {
+/* One micro-panel: rows [first, first + r), k columns padded with zeros to `padded`. */
+QM_INLINE void pack_micro_panel(int rounded, float *out, const float *src, int64_t ld, const int32_t *rows,
+                                int64_t first, int64_t r, int64_t k, int64_t padded) {
     for (int64_t at = 0; at < padded; at += 16) {
         __m512i v[16];
         for (int64_t i = 0; i < 16; i++)
@@ -31,21 +31,21 @@ QM_INLINE void pack_strip(int rounded, float *out, const float *src, int64_t ld,
     }
 }
 
-/* A strip of one row, in order as it is. */
+/* A micro-panel of one row, in order as it is. */
 QM_INLINE void pack_row(int rounded, float *out, const float *row, int64_t k, int64_t padded) {
     for (int64_t at = 0; at < padded; at += 16)
         _mm512_mask_storeu_epi32(out + at, lanes16(padded - at), load_lanes(rounded, lanes16(k - at), row + at));
 }
 
 QM_INLINE void pack(int rounded, void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k) {
-    int64_t padded = rounded ? k + (k & 1) : k, strips = qm_strip_count(m, QM_TILE_ROWS);
-    for (int64_t s = 0; s < strips; s++) {
-        int64_t first, r = qm_strip(m, QM_TILE_ROWS, s, &first);
+    int64_t padded = rounded ? k + (k & 1) : k, micro_panels = qm_micro_panel_count(m, QM_TILE_ROWS);
+    for (int64_t s = 0; s < micro_panels; s++) {
+        int64_t first, r = qm_micro_panel(m, QM_TILE_ROWS, s, &first);
         float *out = (float *)dst + first * padded;
         if (r == 1)
             pack_row(rounded, out, gathered_row(src, ld, rows, first), k, padded);
         else
-            pack_strip(rounded, out, src, ld, rows, first, r, k, padded);
+            pack_micro_panel(rounded, out, src, ld, rows, first, r, k, padded);
     }
 }
 

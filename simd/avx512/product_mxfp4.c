@@ -40,9 +40,9 @@ void product_mxfp4_avx512(const struct qm_product *p) {
         .b_step = QM_MXFP4_BLOCK,
         .block_steps = 8,
         .expanded_step = EXPANDED_STEP,
-        .one_strip = QM_TILE_TABLE(SHAPES, fetched),
+        .one_micro_panel = QM_TILE_TABLE(SHAPES, fetched),
         .expanding = QM_TILE_TABLE(QM_SHAPES_12_BY_2, expanding),
-        .strips = QM_TILE_TABLE(QM_SHAPES_12_BY_2, expanded),
+        .micro_panels = QM_TILE_TABLE(QM_SHAPES_12_BY_2, expanded),
     };
     qm_product_tiled(p, &tiling);
 }

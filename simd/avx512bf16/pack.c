@@ -1,4 +1,4 @@
-/* Packed activations of BF16: strips [k/2][r] of pairs, rounded to nearest even. (vcvtne2ps2bf16 is not used: it
+/* Packed activations of BF16: micro-panels [k/2][r] of pairs, rounded to nearest even. (vcvtne2ps2bf16 is not used: it
  * takes denormals for zero.) */
 #include "simd/avx512/transpose.h"
 #include "simd/avx512bf16/avx512bf16.h"
@@ -20,8 +20,8 @@ static void pack_row(int32_t *out, const float *row, int64_t k) {
         _mm512_mask_storeu_epi32(out + at, lanes16(pairs - at), load_pairs(row + 2 * at, k - 2 * at));
 }
 
-static void pack_strip(int32_t *out, const float *src, int64_t ld, const int32_t *rows, int64_t first, int64_t r,
-                       int64_t k) {
+static void pack_micro_panel(int32_t *out, const float *src, int64_t ld, const int32_t *rows, int64_t first, int64_t r,
+                             int64_t k) {
     int64_t pairs = (k + 1) / 2;
     for (int64_t at = 0; at < pairs; at += 16) {
         __m512i v[16];
@@ -36,13 +36,13 @@ static void pack_strip(int32_t *out, const float *src, int64_t ld, const int32_t
 }
 
 void pack_bf16_avx512bf16(void *dst, const float *src, int64_t ld, const int32_t *rows, int64_t m, int64_t k) {
-    int64_t strips = qm_strip_count(m, QM_TILE_ROWS);
-    for (int64_t s = 0; s < strips; s++) {
-        int64_t first, r = qm_strip(m, QM_TILE_ROWS, s, &first);
+    int64_t micro_panels = qm_micro_panel_count(m, QM_TILE_ROWS);
+    for (int64_t s = 0; s < micro_panels; s++) {
+        int64_t first, r = qm_micro_panel(m, QM_TILE_ROWS, s, &first);
         int32_t *out = (int32_t *)dst + first * ((k + 1) / 2);
         if (r == 1)
             pack_row(out, gathered_row(src, ld, rows, first), k);
         else
-            pack_strip(out, src, ld, rows, first, r, k);
+            pack_micro_panel(out, src, ld, rows, first, r, k);
     }
 }

@@ -1,5 +1,5 @@
 /* Product of BF16 panels by BF16 activations with vdpbf16ps: one instruction an element and pair of k. A tile is
- * `rows` x `panels` accumulators of 16 lanes. Activations are strips [k/2][r] of pairs (see simd/tiling.h). */
+ * `rows` x `panels` accumulators of 16 lanes. Activations are micro-panels [k/2][r] of pairs (see simd/tiling.h). */
 #include <immintrin.h>
 
 #include "simd/avx512bf16/avx512bf16.h"
@@ -76,8 +76,8 @@ void product_bf16_avx512bf16(const struct qm_product *p) {
         .a_step = 4,
         .b_step = 64,
         .block_steps = 256,
-        .one_strip = QM_TILE_TABLE(SHAPES, fetched),
-        .strips = QM_TILE_TABLE(QM_SHAPES_12_BY_2, cached),
+        .one_micro_panel = QM_TILE_TABLE(SHAPES, fetched),
+        .micro_panels = QM_TILE_TABLE(QM_SHAPES_12_BY_2, cached),
     };
     qm_product_tiled(p, &tiling);
 }

@@ -1,7 +1,7 @@
 /* Product of MXFP4 panels by BF16 activations: a block's codes are looked up as pairs of BF16 (exact), their
  * products summed from zero with vdpbf16ps over the block's 32 k, and that sum times the block's scale added to
- * the element's accumulator by one FMA. Codes are decoded in registers; the first of several strips of rows keeps what
- * it decodes for the others: per step { float scale[16]; 16 x 16 pairs }. */
+ * the element's accumulator by one FMA. Codes are decoded in registers; the first of several micro-panels of rows keeps
+ * what it decodes for the others: per step { float scale[16]; 16 x 16 pairs }. */
 #include "simd/avx512/mxfp4.h"
 #include "simd/avx512bf16/avx512bf16.h"
 #include "simd/mxfp4_tiles.h"
@@ -50,9 +50,9 @@ void product_mxfp4_avx512bf16(const struct qm_product *p) {
         .b_step = QM_MXFP4_BLOCK,
         .block_steps = 16,
         .expanded_step = EXPANDED_STEP,
-        .one_strip = QM_TILE_TABLE(QM_SHAPES_12_BY_2, fetched),
+        .one_micro_panel = QM_TILE_TABLE(QM_SHAPES_12_BY_2, fetched),
         .expanding = QM_TILE_TABLE(QM_SHAPES_12_BY_2, expanding),
-        .strips = QM_TILE_TABLE(QM_SHAPES_12_BY_2, expanded),
+        .micro_panels = QM_TILE_TABLE(QM_SHAPES_12_BY_2, expanded),
     };
     qm_product_tiled(p, &tiling);
 }

@@ -270,7 +270,7 @@ static void reserve_page(struct qm_kv *kv, struct qm_kv_tables *t, int g, int64_
     int32_t page = qm_kv_page_take(kv, g, i);
     if (page < 0) { /* then every page is some sequence's, and this one shared with a block only */
         assert(old >= 0 && partly && g != kv->main && group->count->refs[old] == 2);
-        qm_kv_page_strip(kv, g, old);
+        qm_kv_page_detach(kv, g, old);
         return;
     }
     prepare_page(kv, g, page, partly ? old : -1);

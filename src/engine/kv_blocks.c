@@ -50,7 +50,7 @@ void qm_kv_page_drop(struct qm_kv *kv, int g, int32_t page, int64_t slid) {
         link_page(group, page, slid >= 0 && slid / window % KEPT_WINDOWS != KEPT_WINDOWS - 1);
 }
 
-void qm_kv_page_strip(struct qm_kv *kv, int g, int32_t page) {
+void qm_kv_page_detach(struct qm_kv *kv, int g, int32_t page) {
     struct qm_kv_group *group = &kv->groups[g];
     if (only_block(group, page))
         unlink_page(group, page);
@@ -63,7 +63,7 @@ void qm_kv_page_strip(struct qm_kv *kv, int g, int32_t page) {
 int32_t qm_kv_page_take(struct qm_kv *kv, int g, int64_t logical) {
     struct qm_kv_group *group = &kv->groups[g];
     if (group->count->n_free == 0 && group->count->first >= 0)
-        qm_kv_page_strip(kv, g, group->count->first);
+        qm_kv_page_detach(kv, g, group->count->first);
     if (group->count->n_free == 0)
         return -1;
     int32_t *last = &group->count->free_pages[--group->count->n_free], *taken = last, page;
@@ -118,7 +118,7 @@ void qm_kv_release(struct qm_kv *kv, int32_t block) {
         if (g == kv->main)
             qm_kv_page_drop(kv, g, block, -1);
         else if (kv->groups[g].count->page_of[block] >= 0)
-            qm_kv_page_strip(kv, g, kv->groups[g].count->page_of[block]);
+            qm_kv_page_detach(kv, g, kv->groups[g].count->page_of[block]);
 }
 
 bool qm_kv_complete(const struct qm_kv *kv, int32_t block) {

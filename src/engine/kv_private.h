@@ -23,6 +23,6 @@ void qm_kv_page_drop(struct qm_kv *kv, int g, int32_t page, int64_t slid);
  * of a sequence it is for, to be on that one's node where nodes have ranges of pages; -1: not known. */
 int32_t qm_kv_page_take(struct qm_kv *kv, int g, int64_t logical);
 /* A block gives up its page of a group other than the main one. */
-void qm_kv_page_strip(struct qm_kv *kv, int g, int32_t page);
+void qm_kv_page_detach(struct qm_kv *kv, int g, int32_t page);
 
 #endif

@@ -60,8 +60,8 @@ enum { FEW_ROWS = 6, DENSE_POINTS = 9 };
 _Static_assert((int)DENSE_POINTS <= (int)QM_SHARE_POINTS, "each point has a place");
 
 /* Points [first, end): few rows are bound by reading, of many layers; many rows by computing, which takes its time. The
- * share falls and rises with how rows fill the kernels' strips (of 8 and 12), so that points are dense where strips are
- * few. */
+ * share falls and rises with how rows fill the kernels' micro-panels (of 8 and 12), so that points are dense where
+ * micro-panels are few. */
 static int dense(struct calibration *c, enum qm_dtype type, int first, int end, struct qm_error *err) {
     enum { BYTES = 69 << 20, MANY_LAYERS = 3 };
     static const int64_t rows[DENSE_POINTS] = {1, QM_PRIVATE_ROWS, 8, 12, 16, 32, 64, 256, 512};

@@ -167,7 +167,7 @@ static void against_float64(void **state) {
             }
 }
 
-/* Where AMX's strips and tiles begin and end. */
+/* Where AMX's micro-panels and tiles begin and end. */
 static int row_count_of_model(int32_t m) {
     return m <= 2 || (m >= 15 && m <= 17) || (m >= 31 && m <= 33) || m == 48 || m == 70;
 }
