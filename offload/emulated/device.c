@@ -9,7 +9,7 @@
 #include "offload/emulated/seconds.h"
 
 /* At most so many pieces for an op of the forward pass: streamed, enqueued, added and received for two groups of a
- * split layer, and hand-overs with every other device. */
+ * split layer, and transfers with every other device. */
 enum { PIECES_AN_OP = 16 };
 /* And so many before a step: then those are done. */
 enum { PIECES_BETWEEN = 1024 };
@@ -21,8 +21,8 @@ static struct qm_emulated *of(struct qm_device *d) {
 /* --- doing a piece ------------------------------------------------------------------------------------------ */
 
 static void fail(struct qm_emulated *e, const struct qm_emulated_piece *p, const char *why) {
-    static const char *const names[] = {"a hand-over to it", "streaming to it",     "",
-                                        "adding its sum",    "a hand-over from it", "copying a page"};
+    static const char *const names[] = {"a transfer to it", "streaming to it",    "",
+                                        "adding its sum",   "a transfer from it", "copying a page"};
     const char *what = p->op && p->kind == QM_PIECE_WORK ? qm_op_name(p->op->kind) : names[p->kind];
     e->report.failed = true;
     if (p->op && p->op->layer >= 0)
@@ -39,31 +39,31 @@ static double residual_bytes(const struct qm_emulated *e) {
     return 4.0 * (double)e->batch.rows * (double)e->model->config.hidden;
 }
 
-/* What of a hand-over's rows is no padding; which expert each row goes to, and by what weight. */
-static double hand_bytes(const struct qm_emulated *e, const struct qm_emulated_piece *p) {
+/* What of a transfer's rows is no padding; which expert each row goes to, and by what weight. */
+static double transfer_bytes(const struct qm_emulated *e, const struct qm_emulated_piece *p) {
     double routes = 8.0 * (double)e->batch.rows * (double)e->model->config.experts_per_token;
-    if (p->what == QM_HAND_LOGITS)
+    if (p->what == QM_TRANSFER_LOGITS)
         return (double)p->host.bytes;
-    return residual_bytes(e) + (p->what == QM_HAND_ROUTED ? routes : 0);
+    return residual_bytes(e) + (p->what == QM_TRANSFER_ROUTED ? routes : 0);
 }
 
-/* The device's own side of a hand-over. */
-static struct qm_hand_over here(const struct qm_emulated *e, enum qm_hand what) {
+/* The device's own side of a transfer. */
+static struct qm_transfer here(const struct qm_emulated *e, enum qm_transfer_kind what) {
     switch (what) {
-    case QM_HAND_RESIDUAL: return qm_cpu_residual(e->cpu, e->batch.rows);
-    case QM_HAND_ROUTED: return qm_cpu_routed(e->cpu, e->batch.rows);
-    case QM_HAND_LOGITS: return (struct qm_hand_over){e->logits, UINT64_MAX};
-    default: return (struct qm_hand_over){e->sum, (uint64_t)e->batch.rows * row_bytes(e)};
+    case QM_TRANSFER_RESIDUAL: return qm_cpu_residual(e->cpu, e->batch.rows);
+    case QM_TRANSFER_ROUTED: return qm_cpu_routed(e->cpu, e->batch.rows);
+    case QM_TRANSFER_LOGITS: return (struct qm_transfer){e->logits, UINT64_MAX};
+    default: return (struct qm_transfer){e->sum, (uint64_t)e->batch.rows * row_bytes(e)};
     }
 }
 
 /* Whether the range is in memory that it was told of. */
-static bool is_known(const struct qm_emulated *e, enum qm_hand what, struct qm_hand_over x) {
+static bool is_known(const struct qm_emulated *e, enum qm_transfer_kind what, struct qm_transfer x) {
     uintptr_t at = (uintptr_t)x.at;
     for (int i = 0; i < e->n_host; i++) {
         const struct qm_host_range *r = &e->host[i];
         uintptr_t begin = (uintptr_t)r->data;
-        if (r->use == (what == QM_HAND_LOGITS ? QM_HOST_LOGITS : QM_HOST_HANDED) && at >= begin &&
+        if (r->use == (what == QM_TRANSFER_LOGITS ? QM_HOST_LOGITS : QM_HOST_TRANSFERS) && at >= begin &&
             x.bytes <= r->bytes && at - begin <= r->bytes - x.bytes)
             return true;
     }
@@ -71,25 +71,25 @@ static bool is_known(const struct qm_emulated *e, enum qm_hand what, struct qm_h
 }
 
 static void do_send(struct qm_emulated *e, struct qm_emulated_piece *p) {
-    struct qm_hand_over to = here(e, p->what);
+    struct qm_transfer to = here(e, p->what);
     assert(p->host.bytes == to.bytes);
-    if (p->what == QM_HAND_SUM) {
+    if (p->what == QM_TRANSFER_SUM) {
         qm_cpu_add(e->cpu, p->host.at, e->batch.rows);
     } else {
         memcpy(to.at, p->host.at, to.bytes);
-        if (p->what == QM_HAND_ROUTED)
+        if (p->what == QM_TRANSFER_ROUTED)
             qm_cpu_take_routes(e->cpu, e->batch.rows);
     }
-    p->end = qm_timeline_send(&e->timeline, p->asked, hand_bytes(e, p));
-    if (p->what == QM_HAND_SUM)
+    p->end = qm_timeline_send(&e->timeline, p->asked, transfer_bytes(e, p));
+    if (p->what == QM_TRANSFER_SUM)
         qm_timeline_work(&e->timeline, p->asked, qm_emulated_add_seconds(&e->config, e->model, e->batch.rows), -1);
 }
 
 static void do_receive(struct qm_emulated *e, struct qm_emulated_piece *p) {
-    struct qm_hand_over from = here(e, p->what);
+    struct qm_transfer from = here(e, p->what);
     assert(p->host.bytes <= from.bytes);
     memcpy(p->host.at, from.at, p->host.bytes);
-    p->end = qm_timeline_receive(&e->timeline, p->asked, hand_bytes(e, p));
+    p->end = qm_timeline_receive(&e->timeline, p->asked, transfer_bytes(e, p));
 }
 
 static void do_stream(struct qm_emulated *e, const struct qm_emulated_piece *p) {
@@ -192,7 +192,7 @@ static struct qm_emulated_shape *find_shape(struct qm_emulated *e, int64_t numbe
 
 /* Activations that were never written: routes of no expert more than there are. */
 static void spoil(struct qm_emulated *e) {
-    struct qm_hand_over x = qm_cpu_residual(e->cpu, e->batch.rows), routed = qm_cpu_routed(e->cpu, e->batch.rows);
+    struct qm_transfer x = qm_cpu_residual(e->cpu, e->batch.rows), routed = qm_cpu_routed(e->cpu, e->batch.rows);
     struct qm_routed *r = routed.at;
     memset(x.at, 0xFF, x.bytes);
     memset(r, 0xFF, routed.bytes);
@@ -255,7 +255,7 @@ static qm_ticket put(struct qm_emulated *e, struct qm_emulated_piece piece) {
     return e->n;
 }
 
-static qm_ticket send(struct qm_device *d, enum qm_hand what, struct qm_hand_over from) {
+static qm_ticket send(struct qm_device *d, enum qm_transfer_kind what, struct qm_transfer from) {
     assert(is_known(of(d), what, from));
     return put(of(d), (struct qm_emulated_piece){.kind = QM_PIECE_SEND, .what = what, .host = from});
 }
@@ -272,7 +272,7 @@ static void add(struct qm_device *d) {
     put(of(d), (struct qm_emulated_piece){.kind = QM_PIECE_ADD});
 }
 
-static qm_ticket receive(struct qm_device *d, enum qm_hand what, struct qm_hand_over to) {
+static qm_ticket receive(struct qm_device *d, enum qm_transfer_kind what, struct qm_transfer to) {
     assert(is_known(of(d), what, to));
     return put(of(d), (struct qm_emulated_piece){.kind = QM_PIECE_RECEIVE, .what = what, .host = to});
 }

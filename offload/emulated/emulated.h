@@ -3,11 +3,11 @@
  * and what it would have taken is on the clock instead of what it took.
  *
  * It is a strict one. Weights that are placed there, activations, the pages of its layers and of streamed ones are its
- * own memory, activations NaN at the beginning of a step: what was not handed over is missed. What it is told is done
+ * own memory, activations NaN at the beginning of a step: what was not transferred is missed. What it is told is done
  * when the host waits and not before: what the host changes or reads too early is wrong. It takes no more than its
- * budget, and computes only with weights that were put there. A hand-over from or to memory that it was not told of,
+ * budget, and computes only with weights that were put there. A transfer from or to memory that it was not told of,
  * and a step that is not what one with the same shape was, end the program. It fails where it is told to, after so many
- * ops and hand-overs, or does not answer any more. */
+ * ops and transfers, or does not answer any more. */
 #ifndef QM_OFFLOAD_EMULATED_EMULATED_H
 #define QM_OFFLOAD_EMULATED_EMULATED_H
 
@@ -22,8 +22,8 @@ struct qm_emulated_config {
     double share_read, share_flops, share_attention; /* that its kernels reach */
     double up, down;                                 /* of the link, to the device and back, nothing else running */
     double up_busy, down_busy;                       /* while the CPU reads its memory */
-    double launch_us, handover_us;                   /* of an op; of handing the residual over, besides the bytes */
-    int64_t fail_after;                              /* ops and hand-overs until it fails; -1: never */
+    double launch_us, transfer_us;                   /* of an op; of transferring the residual, besides the bytes */
+    int64_t fail_after;                              /* ops and transfers until it fails; -1: never */
     bool hangs;                                      /* it does not fail there, but is never done */
 };
 

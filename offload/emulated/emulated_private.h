@@ -10,14 +10,14 @@
 /* What it was told. */
 struct qm_emulated_piece {
     enum { QM_PIECE_SEND, QM_PIECE_STREAM, QM_PIECE_WORK, QM_PIECE_ADD, QM_PIECE_RECEIVE, QM_PIECE_COPY } kind;
-    enum qm_hand what;
-    struct qm_hand_over host;
+    enum qm_transfer_kind what;
+    struct qm_transfer host;
     const struct qm_op *op;
     struct qm_op_part part;
     enum qm_sum_to to;
     int group; /* COPY: of a page */
     int64_t from_page, to_page;
-    double asked, end; /* when, by the host's clock; when a hand-over is done */
+    double asked, end; /* when, by the host's clock; when a transfer is done */
 };
 
 /* What the calls of a step with some shape were: a hash of each. */

@@ -32,7 +32,7 @@ static double go_down(struct qm_timeline *t, double begin, double bytes) {
 }
 
 double qm_timeline_send(struct qm_timeline *t, double asked, double bytes) {
-    double there = go_up(t, asked, bytes) + 1e-6 * t->device->handover_us;
+    double there = go_up(t, asked, bytes) + 1e-6 * t->device->transfer_us;
     t->given = later(t->given, there);
     return there;
 }
@@ -56,7 +56,7 @@ double qm_timeline_work(struct qm_timeline *t, double asked, double seconds, int
 }
 
 double qm_timeline_receive(struct qm_timeline *t, double asked, double bytes) {
-    return go_down(t, later(later(asked, t->work_free), t->given), bytes) + 1e-6 * t->device->handover_us;
+    return go_down(t, later(later(asked, t->work_free), t->given), bytes) + 1e-6 * t->device->transfer_us;
 }
 
 void qm_timeline_down(struct qm_timeline *t, double bytes) {

@@ -237,7 +237,7 @@ void qm_offload_drive(const struct qm_speed *s, struct qm_emulated_config *confi
                                          .up_busy = spec->up_busy,
                                          .down_busy = spec->down_busy,
                                          .launch_us = spec->launch_us,
-                                         .handover_us = spec->handover_us,
+                                         .transfer_us = spec->transfer_us,
                                          .fail_after = spec->fail_at - 1};
         snprintf(c->name, sizeof c->name, "%s", spec->name);
         out[d] = (struct qm_device_setup){.name = c->name, .driver = &qm_emulated_driver, .config = c};

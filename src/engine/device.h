@@ -1,5 +1,5 @@
 /* A device beside the CPU, as whoever executes a placement (placed.h) sees it: memory taken when it is opened, units
- * put there, ops enqueued, activations handed over both ways, errors. A driver implements it, and is handed to the
+ * put there, ops enqueued, activations transferred both ways, errors. A driver implements it, and is given to the
  * engine (engine.h's options), which knows none by itself; drivers live in offload/.
  *
  * Order. A device does what it is told one after the other, in the order of the calls. page_copy, begin, send, stream,
@@ -23,7 +23,7 @@
  * undefined before. An op finds its weights where place or stream has put them, and its keys and values as well.
  *
  * Errors are sticky. A device that has failed takes all calls and does nothing; wait and finish return the same
- * QM_SYSTEM and its message from then on. Nothing that was handed over since is to be used. One that makes no progress
+ * QM_SYSTEM and its message from then on. Nothing that was transferred since is to be used. One that makes no progress
  * for qm_device_load.patience seconds of a wait has failed: no call waits for longer. A failed one touches the host's
  * memory no more, and its close calls nothing that could wait for it.
  *
@@ -56,14 +56,14 @@ static inline double qm_host_now(const struct qm_host_clock *c) {
 }
 
 /* What crosses between the CPU and a device, for all rows of the step. */
-enum qm_hand {
-    QM_HAND_RESIDUAL, /* rows [rows][ld_hidden] of the residual */
-    QM_HAND_ROUTED,   /* a struct qm_routed */
-    QM_HAND_SUM,      /* rows: a part's sum. Sent, it is added to the residual; received, it is the device's own */
-    QM_HAND_LOGITS,   /* received: what the last HEAD has computed (qm_op_part): logits, then hidden states */
+enum qm_transfer_kind {
+    QM_TRANSFER_RESIDUAL, /* rows [rows][ld_hidden] of the residual */
+    QM_TRANSFER_ROUTED,   /* a struct qm_routed */
+    QM_TRANSFER_SUM,      /* rows: a part's sum. Sent, it is added to the residual; received, it is the device's own */
+    QM_TRANSFER_LOGITS,   /* received: what the last HEAD has computed (qm_op_part): logits, then hidden states */
 };
 /* One range of memory, so that it is one copy. */
-struct qm_hand_over {
+struct qm_transfer {
     void *at;
     uint64_t bytes;
 };
@@ -105,7 +105,7 @@ struct qm_device {
 
     /* A step. */
     void (*begin)(struct qm_device *d, const struct qm_batch *batch, int64_t shape);
-    qm_ticket (*send)(struct qm_device *d, enum qm_hand what, struct qm_hand_over from);
+    qm_ticket (*send)(struct qm_device *d, enum qm_transfer_kind what, struct qm_transfer from);
     /* What is on the CPU of an op goes up, for the op's next enqueue: its weights; of ATTENTION the pages that the
      * batch sees. Two such pieces are there at once, used alternately, so that one goes up while the other is used. The
      * new keys and values come back to their pages by finish. */
@@ -114,7 +114,7 @@ struct qm_device {
     void (*enqueue)(struct qm_device *d, const struct qm_op *op, const struct qm_op_part *part, enum qm_sum_to to);
     /* Its own sum is added to the residual there. */
     void (*add)(struct qm_device *d);
-    qm_ticket (*receive)(struct qm_device *d, enum qm_hand what, struct qm_hand_over to);
+    qm_ticket (*receive)(struct qm_device *d, enum qm_transfer_kind what, struct qm_transfer to);
     int (*wait)(struct qm_device *d, qm_ticket t, struct qm_error *err);
     int (*finish)(struct qm_device *d, struct qm_error *err);
 
@@ -133,10 +133,10 @@ struct qm_device {
 
 /* The host's memory that a device may be told to read and write. */
 enum qm_host_use {
-    QM_HOST_HANDED,  /* rows, routes and sums that are handed over */
-    QM_HOST_LOGITS,  /* read by nobody but the host: logits and hidden states */
-    QM_HOST_WEIGHTS, /* panels, to be streamed; they are written while the model is loaded */
-    QM_HOST_KV,      /* pages of keys and values */
+    QM_HOST_TRANSFERS, /* rows, routes and sums that are handed over */
+    QM_HOST_LOGITS,    /* read by nobody but the host: logits and hidden states */
+    QM_HOST_WEIGHTS,   /* panels, to be streamed; they are written while the model is loaded */
+    QM_HOST_KV,        /* pages of keys and values */
 };
 #define QM_HOST_PIECE ((uint64_t)64 << 30)
 struct qm_host_range {

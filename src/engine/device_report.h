@@ -15,7 +15,7 @@ enum { QM_DEVICE_NAME = 64 };
 struct qm_device_report {
     const char *name; /* lives as long as the device; from the engine, as long as that */
     struct qm_device_memory memory;
-    uint64_t ops;                                  /* ops and hand-overs begun */
+    uint64_t ops;                                  /* ops and transfers begun */
     double work_seconds, up_seconds, down_seconds; /* computing; each way of its link */
     double seconds[QM_OP_COUNT];                   /* computing, by kind of op */
     bool failed;

@@ -1,4 +1,4 @@
-/* A step by its placement: who computes an op, and what is handed over before and after it. */
+/* A step by its placement: who computes an op, and what is transferred before and after it. */
 #include <string.h>
 
 #include "engine/placed_private.h"
@@ -61,24 +61,24 @@ static int wait_for(struct qm_placed *p, int d, qm_ticket t, struct qm_error *er
     return check(p, d, p->device[d]->wait(p->device[d], t, err));
 }
 
-static qm_ticket send(struct qm_placed *p, int d, enum qm_hand what, struct qm_hand_over from) {
+static qm_ticket send(struct qm_placed *p, int d, enum qm_transfer_kind what, struct qm_transfer from) {
     return p->device[d]->send(p->device[d], what, from);
 }
 
-static qm_ticket receive(struct qm_placed *p, int d, enum qm_hand what, struct qm_hand_over to) {
+static qm_ticket receive(struct qm_placed *p, int d, enum qm_transfer_kind what, struct qm_transfer to) {
     return p->device[d]->receive(p->device[d], what, to);
 }
 
 /* The residual goes where the next op is. What was sent is not written here before it has come back. */
 static int move(struct qm_placed *p, int to, struct qm_error *err) {
-    struct qm_hand_over x = qm_cpu_residual(p->cpu, p->batch->rows);
+    struct qm_transfer x = qm_cpu_residual(p->cpu, p->batch->rows);
     int rc = QM_OK, from = p->where;
     if (from == to)
         return QM_OK;
     if (from != QM_DEVICE_CPU)
-        rc = wait_for(p, from, receive(p, from, QM_HAND_RESIDUAL, x), err);
+        rc = wait_for(p, from, receive(p, from, QM_TRANSFER_RESIDUAL, x), err);
     if (to != QM_DEVICE_CPU)
-        send(p, to, QM_HAND_RESIDUAL, x);
+        send(p, to, QM_TRANSFER_RESIDUAL, x);
     p->where = to;
     return rc;
 }
@@ -114,8 +114,8 @@ static int run_head(struct qm_placed *p, int d, const struct qm_op *op, struct q
         int64_t left = p->batch->n_logits - part.logit;
         part.logits = left < p->logit_rows ? left : p->logit_rows;
         on_a_device(p, d, op, &part, false, QM_TO_RESIDUAL);
-        struct qm_hand_over to = {p->logits.data, qm_logits_bytes(&p->model->config, p->batch, &part)};
-        rc = wait_for(p, d, receive(p, d, QM_HAND_LOGITS, to), err);
+        struct qm_transfer to = {p->logits.data, qm_logits_bytes(&p->model->config, p->batch, &part)};
+        rc = wait_for(p, d, receive(p, d, QM_TRANSFER_LOGITS, to), err);
         if (!rc)
             give_logits(p, &part);
         part.logit += part.logits;
@@ -140,7 +140,7 @@ static int run_op(struct qm_placed *p, const struct qm_op *op, struct qm_error *
     on_a_device(p, d, op, &all, streamed, QM_TO_RESIDUAL);
     if (op->kind != QM_OP_ROUTE || !p->batch->routing)
         return QM_OK;
-    rc = take_routes(p, receive(p, d, QM_HAND_ROUTED, qm_cpu_routed(p->cpu, p->batch->rows)), err);
+    rc = take_routes(p, receive(p, d, QM_TRANSFER_ROUTED, qm_cpu_routed(p->cpu, p->batch->rows)), err);
     if (!rc)
         qm_cpu_count_routes(p->cpu, op->layer, p->batch);
     return rc;
@@ -187,8 +187,8 @@ static float *sum_of(const struct qm_placed *p, int g) {
 }
 
 /* Of the step's rows. */
-static struct qm_hand_over sum_hand(const struct qm_placed *p, int g) {
-    return (struct qm_hand_over){sum_of(p, g), (uint64_t)(p->batch->rows * p->ld_hidden) * sizeof(float)};
+static struct qm_transfer sum_transfer(const struct qm_placed *p, int g) {
+    return (struct qm_transfer){sum_of(p, g), (uint64_t)(p->batch->rows * p->ld_hidden) * sizeof(float)};
 }
 
 static void enqueue_part(struct qm_placed *p, const struct split_layer *w, int g, enum qm_sum_to to) {
@@ -200,14 +200,14 @@ static void enqueue_part(struct qm_placed *p, const struct split_layer *w, int g
 }
 
 /* Where the residual is, its first part is enqueued at once; others are given what they need from there. */
-static int hand_out(struct qm_placed *p, struct split_layer *w, struct qm_error *err) {
-    enum qm_hand what = w->experts ? QM_HAND_ROUTED : QM_HAND_RESIDUAL;
+static int send_inputs(struct qm_placed *p, struct split_layer *w, struct qm_error *err) {
+    enum qm_transfer_kind what = w->experts ? QM_TRANSFER_ROUTED : QM_TRANSFER_RESIDUAL;
     int64_t rows = p->batch->rows;
-    struct qm_hand_over hand = w->experts ? qm_cpu_routed(p->cpu, rows) : qm_cpu_residual(p->cpu, rows);
+    struct qm_transfer transfer = w->experts ? qm_cpu_routed(p->cpu, rows) : qm_cpu_residual(p->cpu, rows);
     qm_ticket t = 0;
     int rc = QM_OK;
     if (p->where != QM_DEVICE_CPU && w->others && !(w->experts && p->routed))
-        t = receive(p, p->where, what, hand);
+        t = receive(p, p->where, what, transfer);
     for (int g = 0; g < p->placement.devices && p->where != QM_DEVICE_CPU && w->begun < 0; g++)
         if (w->has[g] && w->by[g] == p->where) {
             enqueue_part(p, w, g, w->n > 1 ? QM_TO_SUM : QM_TO_RESIDUAL);
@@ -220,9 +220,9 @@ static int hand_out(struct qm_placed *p, struct split_layer *w, struct qm_error 
         if (!w->has[g] || d == p->where || d == QM_DEVICE_CPU)
             continue;
         if (!w->given[d])
-            w->given[d] = send(p, d, what, hand);
+            w->given[d] = send(p, d, what, transfer);
         enqueue_part(p, w, g, QM_TO_SUM);
-        w->sum[g] = receive(p, d, QM_HAND_SUM, sum_hand(p, g));
+        w->sum[g] = receive(p, d, QM_TRANSFER_SUM, sum_transfer(p, g));
     }
     return rc;
 }
@@ -269,19 +269,19 @@ static int add_there(struct qm_placed *p, const struct split_layer *w, int g, st
     if (w->by[g] == QM_DEVICE_CPU) {
         struct qm_op_part part;
         qm_placed_part(p, w->down, g, &part);
-        memset(sum_of(p, g), 0, sum_hand(p, g).bytes);
+        memset(sum_of(p, g), 0, sum_transfer(p, g).bytes);
         on_the_cpu(p, g, w->down, &part, sum_of(p, g));
     } else {
         rc = wait_for(p, w->by[g], w->sum[g], err);
     }
-    send(p, p->where, QM_HAND_SUM, sum_hand(p, g));
+    send(p, p->where, QM_TRANSFER_SUM, sum_transfer(p, g));
     return rc;
 }
 
 static int run_split(struct qm_placed *p, const struct qm_op *up, struct qm_error *err) {
     struct split_layer w;
     find_parts(p, up, &w);
-    int rc = hand_out(p, &w, err);
+    int rc = send_inputs(p, &w, err);
     if (rc || (w.begun >= 0 && w.n == 1))
         return rc;
     rc = compute_up(p, &w, err);

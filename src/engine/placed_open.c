@@ -62,8 +62,8 @@ static void add_ranges(struct qm_host_range *list, int *n, enum qm_host_use use,
 /* list NULL: only counts. */
 static int find_ranges(const struct qm_placed *p, int nodes, struct qm_host_range *list) {
     int n = 0;
-    struct qm_hand_over handed = qm_cpu_handed(p->cpu);
-    add_ranges(list, &n, QM_HOST_HANDED, -1, handed.at, handed.bytes);
+    struct qm_transfer handed = qm_cpu_handed(p->cpu);
+    add_ranges(list, &n, QM_HOST_TRANSFERS, -1, handed.at, handed.bytes);
     add_ranges(list, &n, QM_HOST_LOGITS, -1, p->logits.data, p->logits.bytes);
     for (int node = 0; node < nodes; node++) {
         const struct qm_memory *weights = qm_cpu_weights(p->cpu, node), *kv = &p->kv->memory[node];
@@ -101,7 +101,7 @@ static int open_device(struct qm_placed *p, const struct qm_placed_setup *s, int
     return rc ? rc : place(p, d, err);
 }
 
-static int open_hand_overs(struct qm_placed *p, struct qm_error *err) {
+static int open_transfers(struct qm_placed *p, struct qm_error *err) {
     struct qm_scratch_layout scratch;
     qm_scratch_plan(p->model, &p->workload, &scratch);
     p->ld_hidden = scratch.ld_hidden;
@@ -136,7 +136,7 @@ int qm_placed_open(const struct qm_placed_setup *s, struct qm_placed **out, stru
     p->workload = s->workload;
     rc = qm_placement_copy(s->placement, &p->placement, err);
     if (!rc)
-        rc = open_hand_overs(p, err);
+        rc = open_transfers(p, err);
     for (int d = 1; d < p->placement.devices && !rc; d++)
         rc = open_device(p, s, d, err);
     if (rc) {

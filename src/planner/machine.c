@@ -141,7 +141,7 @@ static int device_field(const char *option, const char *key, const char *value, 
     } fields[] = {{"bandwidth", 1e9, &d->read, NULL}, {"bf16", 1e12, &d->bf16, NULL},
                   {"f32", 1e12, &d->f32, NULL},       {"pcie", 1e9, &d->up, &d->down},
                   {"up", 1e9, &d->up, NULL},          {"down", 1e9, &d->down, NULL},
-                  {"launch", 1, &d->launch_us, NULL}, {"handover", 1, &d->handover_us, NULL},
+                  {"launch", 1, &d->launch_us, NULL}, {"handover", 1, &d->transfer_us, NULL},
                   {"watts", 1, &d->watts, NULL}};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         if (!strcmp(key, fields[i].key)) {
@@ -173,7 +173,7 @@ int qm_speed_device_parse(const char *option, const char *text, struct qm_speed_
                                     .down = 55e9,
                                     .cpu_read_busy = 0.9,
                                     .launch_us = 3,
-                                    .handover_us = 10};
+                                    .transfer_us = 10};
     if (strlen(text) >= sizeof copy)
         return qm_fail(err, QM_USAGE, "%s: more than %zu bytes", option, sizeof copy - 1);
     memcpy(copy, text, strlen(text) + 1);

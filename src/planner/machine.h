@@ -74,7 +74,7 @@ struct qm_speed_device {
     double up, down;                                 /* of the link, to the device and back, nothing else running */
     double up_busy, down_busy;                       /* while the CPU reads its memory */
     double cpu_read_busy;          /* share of the CPU's read rate that is left while the link is busy */
-    double launch_us, handover_us; /* of an op; of handing the residual over, besides the bytes */
+    double launch_us, transfer_us; /* of an op; of transferring the residual, besides the bytes */
     double watts, idle_watts;      /* 0: not known */
     int64_t fail_at;               /* of an emulated one: the op (1, 2, ...) at which it fails; 0: it does not */
     uint64_t free;                 /* of an emulated one: what of its memory turns out to be free; 0: all of it */

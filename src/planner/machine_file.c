@@ -218,7 +218,7 @@ static int parse_device(const json_t *v, const char *name, struct qm_speed *s, s
         {"down_busy", 1e6, 1e18, &d->down_busy, NULL, false},
         {"cpu_read_busy", 0.001, 1, &d->cpu_read_busy, NULL, false},
         {"launch_us", 0, 1e6, &d->launch_us, NULL, false},
-        {"handover_us", 0, 1e6, &d->handover_us, NULL, false},
+        {"handover_us", 0, 1e6, &d->transfer_us, NULL, false},
         {"watts", 0.1, 1e6, &d->watts, NULL, true},
         {"idle_watts", 0.1, 1e6, &d->idle_watts, NULL, true},
     };

@@ -6,7 +6,7 @@
  * byte), each with the ways of streaming and with several shares of dense FFNs on the device while the CPU computes the
  * rest, and the best of them is improved layer by layer. Shares are then moved by smaller and smaller steps. A bound
  * says how far from the best the result can be: the time on the CPU less what the units of greatest saving per byte
- * would save if bytes could be cut anywhere, if hand-overs cost nothing, and if what is streamed arrived at once. */
+ * would save if bytes could be cut anywhere, if transfers cost nothing, and if what is streamed arrived at once. */
 #ifndef QM_PLANNER_SEARCH_H
 #define QM_PLANNER_SEARCH_H
 

@@ -234,24 +234,24 @@ static void expected(const struct step *s, int64_t l, int device, double *touche
 }
 
 /* The residual of the step's rows from one device to another; through the CPU's memory between two devices. */
-static double crossing(const struct step *s, int from, int to, double rows, bool busy) {
+static double transfer_seconds(const struct step *s, int from, int to, double rows, bool busy) {
     double bytes = rows * (double)s->t->model->config.hidden * 4, time = 0;
     if (from == to)
         return 0;
     if (from != QM_DEVICE_CPU) {
         const struct qm_speed_device *d = device_of(s, from);
-        time += bytes / (busy ? d->down_busy : d->down) + d->handover_us * 1e-6;
+        time += bytes / (busy ? d->down_busy : d->down) + d->transfer_us * 1e-6;
     }
     if (to != QM_DEVICE_CPU) {
         const struct qm_speed_device *d = device_of(s, to);
-        time += bytes / (busy ? d->up_busy : d->up) + d->handover_us * 1e-6;
+        time += bytes / (busy ? d->up_busy : d->up) + d->transfer_us * 1e-6;
     }
     return time;
 }
 
 static void move(struct step *s, int *where, int to) {
-    double time = crossing(s, *where, to, s->rows, false);
-    s->out->handover += time;
+    double time = transfer_seconds(s, *where, to, s->rows, false);
+    s->out->transfer += time;
     s->out->seconds += time;
     *where = to;
 }
@@ -298,12 +298,13 @@ static void walk_attention(struct step *s, int64_t l, int *where) {
  * the longest. */
 static void at_once(struct step *s, int where, const double busy[QM_MAX_DEVICES], double reach,
                     const struct qm_step_time *before) {
-    double longest = 0, crossed = 0;
+    double longest = 0, transferred = 0;
     int last = where;
     for (int d = 0; d < s->t->placement->devices; d++) {
         if (busy[d] <= 0)
             continue;
-        double there = crossing(s, where, d, s->rows, true), back = crossing(s, d, where, s->rows, true);
+        double there = transfer_seconds(s, where, d, s->rows, true),
+               back = transfer_seconds(s, d, where, s->rows, true);
         double time = busy[d] + reach * (there + back);
         if (d == QM_DEVICE_CPU)
             s->out->cpu_busy += busy[d];
@@ -311,15 +312,15 @@ static void at_once(struct step *s, int where, const double busy[QM_MAX_DEVICES]
             s->out->device_busy[d] += busy[d];
         if (time > longest) {
             longest = time;
-            crossed = time - busy[d];
+            transferred = time - busy[d];
             last = d;
         }
     }
     s->out->seconds += longest;
-    s->out->handover += crossed;
+    s->out->transfer += transferred;
     if (last == QM_DEVICE_CPU)
         return;
-    s->out->device += longest - crossed;
+    s->out->device += longest - transferred;
     s->out->reading = before->reading;
     s->out->computing = before->computing;
     s->out->regions = before->regions;
@@ -400,9 +401,9 @@ static void walk(struct step *s) {
         spend(s, where, head_unit(s, where));
         if (where != QM_DEVICE_CPU) {
             double bytes = (double)(s->sequences * s->n_logits * c->vocab) * 4;
-            double time = bytes / device_of(s, where)->down + device_of(s, where)->handover_us * 1e-6;
+            double time = bytes / device_of(s, where)->down + device_of(s, where)->transfer_us * 1e-6;
             s->out->seconds += time;
-            s->out->handover += time;
+            s->out->transfer += time;
         }
     } else {
         move(s, &where, QM_DEVICE_CPU);
@@ -458,9 +459,9 @@ void qm_time_step(const struct qm_time_setup *t, int64_t sequences, int64_t posi
 
 void qm_time_add(struct qm_step_time *sum, const struct qm_step_time *one, double times) {
     double *to[] = {&sum->seconds, &sum->reading,  &sum->computing, &sum->attention, &sum->regions,
-                    &sum->routing, &sum->handover, &sum->device,    &sum->link,      &sum->cpu_busy};
+                    &sum->routing, &sum->transfer, &sum->device,    &sum->link,      &sum->cpu_busy};
     const double from[] = {one->seconds, one->reading,  one->computing, one->attention, one->regions,
-                           one->routing, one->handover, one->device,    one->link,      one->cpu_busy};
+                           one->routing, one->transfer, one->device,    one->link,      one->cpu_busy};
     for (size_t i = 0; i < sizeof from / sizeof *from; i++)
         *to[i] += times * from[i];
     for (int d = 0; d < QM_MAX_DEVICES; d++) {

@@ -6,9 +6,9 @@
  * so many threads read and compute. Attention is the same with keys and values for the weight, read once for each 96
  * rows of queries. Experts are as many as the tokens are expected to touch. A region costs its entry and exit.
  *
- * Between units the residual is handed over where they are on different devices. A layer's experts, or the columns of
+ * Between units the residual is transferred where they are on different devices. A layer's experts, or the columns of
  * its FFN, on several devices are computed at once, at the rates that each has while the others run: the longest
- * counts, crossings included. Streamed weights go up while others are computed: a step takes the longer of the path and
+ * counts, transfers included. Streamed weights go up while others are computed: a step takes the longer of the path and
  * of the link, and the first transfer. Not modelled: what else the machine does, caches that hold a whole small model,
  * clocks that fall. */
 #ifndef QM_PLANNER_TIME_H
@@ -29,14 +29,14 @@ struct qm_time_setup {
     struct qm_workload workload;              /* threads, KV type, chunk */
 };
 
-/* Where a step's seconds go; the parts of the CPU, of hand-overs and of devices add up to the path. */
+/* Where a step's seconds go; the parts of the CPU, of transfers and of devices add up to the path. */
 struct qm_step_time {
     double seconds;
     double reading, computing; /* products of the CPU, by what bounds each; reading: the embedding's rows too */
     double attention;          /* of the CPU, keys and values */
     double regions;            /* of the CPU: entering and leaving */
     double routing;            /* choosing experts, on the CPU */
-    double handover;           /* residual and routing */
+    double transfer;           /* residual and routing */
     double device;             /* on the path, of any device */
     double link;               /* waiting for streamed weights */
     double cpu_busy, device_busy[QM_MAX_DEVICES], link_busy[QM_MAX_DEVICES];
@@ -47,7 +47,7 @@ void qm_time_step(const struct qm_time_setup *t, int64_t sequences, int64_t posi
                   struct qm_step_time *out);
 void qm_time_add(struct qm_step_time *sum, const struct qm_step_time *one, double times);
 
-/* Seconds of one unit of layer l (-1: HEAD) on one device, crossings apart; of EXPERT, of one that is touched with
+/* Seconds of one unit of layer l (-1: HEAD) on one device, transfers apart; of EXPERT, of one that is touched with
  * probability p by a token. For the search. */
 double qm_time_unit(const struct qm_time_setup *t, enum qm_unit_kind k, int64_t l, int device, double p,
                     int64_t sequences, int64_t position, int64_t n, int64_t n_logits);

@@ -70,7 +70,7 @@ static inline void plan_add_card(struct qm_speed *s, uint64_t memory) {
                                   .up_busy = 1e10,
                                   .down_busy = 1e10,
                                   .cpu_read_busy = 0.5,
-                                  .handover_us = 10};
+                                  .transfer_us = 10};
     snprintf(d->name, sizeof d->name, "card%d", s->devices);
 }
 

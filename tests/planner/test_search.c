@@ -192,7 +192,7 @@ static void test_split_ffn(void **state) {
         plan_add_card(&s, (uint64_t)1 << 30);
         s.device[0].read = s.read;
         s.device[0].bf16 = s.bf16;
-        s.device[0].handover_us = 0.1;
+        s.device[0].transfer_us = 0.1;
         struct qm_search_ask a = make_ask(m, &s);
         struct qm_search_result r;
         struct qm_error err;

@@ -134,7 +134,7 @@ static void test_experts(void **state) {
     close_fixture(&f);
 }
 
-/* Whole model on a card: its rate, two hand-overs, and the logits' way back. */
+/* Whole model on a card: its rate, two transfers, and the logits' way back. */
 static void test_card(void **state) {
     (void)state;
     struct fixture f;
@@ -142,9 +142,9 @@ static void test_card(void **state) {
     place_all(&f, 1);
     struct qm_step_time t;
     qm_time_step(&f.setup, 1, 0, 1, 1, &t);
-    near(t.handover, 2 * 10e-6 + 1024 * 4 / 2e10 + 512 * 4 / 2e10, 1e-6);
+    near(t.transfer, 2 * 10e-6 + 1024 * 4 / 2e10 + 512 * 4 / 2e10, 1e-6);
     near(t.device, (matrix_bytes(f.model, false) + 3 * 512 * 65) / 1e12, 1e-6);
-    near(t.seconds, t.handover + t.device + embedded, 1e-9);
+    near(t.seconds, t.transfer + t.device + embedded, 1e-9);
     close_fixture(&f);
 }
 
@@ -170,7 +170,7 @@ static void test_split_ffn(void **state) {
     open_fixture(&f, plan_model(2, 1024, 0), 1);
     struct qm_speed_device *d = &f.speed.device[0];
     d->read = f.speed.read;
-    d->handover_us = 0;
+    d->transfer_us = 0;
     d->up = d->down = d->up_busy = d->down_busy = 1e15;
     int64_t all = f.model->config.ffn;
     double ffn = 0;

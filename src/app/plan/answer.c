@@ -203,7 +203,7 @@ static int find_hints(const struct qm_plan_ask *ask, struct qm_plan_answer *a, s
 int qm_plan_bounds(const struct qm_step_time *t, struct qm_plan_bound out[QM_PLAN_BOUNDS]) {
     const struct qm_plan_bound all[] = {{"reading weights", t->reading}, {"multiply-adds", t->computing},
                                         {"attention", t->attention},     {"barriers", t->regions},
-                                        {"routing", t->routing},         {"hand-overs", t->handover},
+                                        {"routing", t->routing},         {"transfers", t->transfer},
                                         {"the device", t->device},       {"the link", t->link}};
     int n = 0;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {

@@ -1,4 +1,4 @@
-/* Opening (weights, scratch), the dispatch of ops to regions, and what is handed over. */
+/* Opening (weights, scratch), the dispatch of ops to regions, and what is transferred. */
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -160,21 +160,21 @@ const struct qm_packed_weight *qm_cpu_panels(const struct qm_cpu *c) {
     return c->packed.weights;
 }
 
-struct qm_hand_over qm_cpu_residual(const struct qm_cpu *c, int64_t rows) {
-    return (struct qm_hand_over){c->x, (uint64_t)(rows * c->layout.ld_hidden) * sizeof *c->x};
+struct qm_transfer qm_cpu_residual(const struct qm_cpu *c, int64_t rows) {
+    return (struct qm_transfer){c->x, (uint64_t)(rows * c->layout.ld_hidden) * sizeof *c->x};
 }
 
-struct qm_hand_over qm_cpu_routed(const struct qm_cpu *c, int64_t rows) {
-    return (struct qm_hand_over){c->routing.record,
-                                 qm_routed_bytes(rows, c->layout.ld_hidden, c->config->experts_per_token)};
+struct qm_transfer qm_cpu_routed(const struct qm_cpu *c, int64_t rows) {
+    return (struct qm_transfer){c->routing.record,
+                                qm_routed_bytes(rows, c->layout.ld_hidden, c->config->experts_per_token)};
 }
 
 void *qm_cpu_sums(const struct qm_cpu *c) {
     return c->scratch.data;
 }
 
-struct qm_hand_over qm_cpu_handed(const struct qm_cpu *c) {
-    return (struct qm_hand_over){c->scratch.data, c->sum_bytes + c->layout.handed};
+struct qm_transfer qm_cpu_handed(const struct qm_cpu *c) {
+    return (struct qm_transfer){c->scratch.data, c->sum_bytes + c->layout.handed};
 }
 
 const int64_t *qm_cpu_expert_first(const struct qm_cpu *c) {

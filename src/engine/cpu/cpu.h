@@ -54,12 +54,12 @@ void qm_cpu_execute(struct qm_cpu *c, const struct qm_op *op, const struct qm_op
 const struct qm_memory *qm_cpu_weights(const struct qm_cpu *c, int node);
 const struct qm_packed_weight *qm_cpu_panels(const struct qm_cpu *c);
 
-/* Where activations are handed over: the residual; the rows normed by ROUTE with their experts (struct qm_routed); sums
- * (setup.sum_bytes). All of them lie in one range. */
-struct qm_hand_over qm_cpu_residual(const struct qm_cpu *c, int64_t rows);
-struct qm_hand_over qm_cpu_routed(const struct qm_cpu *c, int64_t rows);
+/* Where activations are transferred from and to: the residual; the rows normed by ROUTE with their experts (struct
+ * qm_routed); sums (setup.sum_bytes). All of them lie in one range. */
+struct qm_transfer qm_cpu_residual(const struct qm_cpu *c, int64_t rows);
+struct qm_transfer qm_cpu_routed(const struct qm_cpu *c, int64_t rows);
 void *qm_cpu_sums(const struct qm_cpu *c);
-struct qm_hand_over qm_cpu_handed(const struct qm_cpu *c);
+struct qm_transfer qm_cpu_handed(const struct qm_cpu *c);
 /* Somebody else's ROUTE has been written there: the rows are sorted by expert. */
 void qm_cpu_take_routes(struct qm_cpu *c, int64_t rows);
 /* Counts the experts of the layer in batch->routing, where that is there. */

@@ -230,10 +230,10 @@ static void what_bounds_a_job_is_in_order(void **state) {
     (void)state;
     struct qm_plan_bound b[QM_PLAN_BOUNDS];
     struct qm_step_time t = {
-        .seconds = 10, .reading = 2, .computing = 5, .attention = 0.04, .regions = 0.06, .handover = 2.9};
+        .seconds = 10, .reading = 2, .computing = 5, .attention = 0.04, .regions = 0.06, .transfer = 2.9};
     assert_int_equal(qm_plan_bounds(&t, b), 4); /* less than half a percent is left out */
     assert_string_equal(b[0].what, "multiply-adds");
-    assert_string_equal(b[1].what, "hand-overs");
+    assert_string_equal(b[1].what, "transfers");
     assert_string_equal(b[2].what, "reading weights");
     assert_string_equal(b[3].what, "barriers");
     assert_true(b[0].share == 0.5 && b[2].share == 0.2);

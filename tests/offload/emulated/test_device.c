@@ -1,4 +1,4 @@
-/* The device interface, held against the CPU op by op: what is handed over is enough, what is not is missed, nothing
+/* The device interface, held against the CPU op by op: what is transferred is enough, what is not is missed, nothing
  * happens before the host waits; weights, pages, budget, errors and time. */
 #include "engine/device.h"
 
@@ -96,9 +96,9 @@ static void fixture_open(struct fixture *f, const struct qm_emulated_config *con
     size_t bytes = (size_t)(ROWS * f->ld) * sizeof *f->found;
     f->want = aligned_alloc(64, bytes);
     f->found = aligned_alloc(64, bytes);
-    struct qm_hand_over handed = qm_cpu_handed(f->cpu);
-    f->host[0] = (struct qm_host_range){QM_HOST_HANDED, -1, handed.at, handed.bytes};
-    f->host[1] = (struct qm_host_range){QM_HOST_HANDED, -1, f->found, bytes};
+    struct qm_transfer handed = qm_cpu_handed(f->cpu);
+    f->host[0] = (struct qm_host_range){QM_HOST_TRANSFERS, -1, handed.at, handed.bytes};
+    f->host[1] = (struct qm_host_range){QM_HOST_TRANSFERS, -1, f->found, bytes};
     if (open_device(f, config, &err))
         fail_msg("%s", err.message);
     for (int i = 0; i < ROWS; i++)
@@ -174,8 +174,8 @@ static void enqueue(struct fixture *f, int first, int end) {
 }
 
 static qm_ticket receive(struct fixture *f) {
-    struct qm_hand_over to = {f->found, (uint64_t)(f->batch.rows * f->ld) * sizeof *f->found};
-    return f->device->receive(f->device, QM_HAND_RESIDUAL, to);
+    struct qm_transfer to = {f->found, (uint64_t)(f->batch.rows * f->ld) * sizeof *f->found};
+    return f->device->receive(f->device, QM_TRANSFER_RESIDUAL, to);
 }
 
 static int64_t differing(const struct fixture *f) {
@@ -204,9 +204,9 @@ static void test_enough(void **state) {
     f.kv.owner[0] = f.device;
     for (int step = 0; step < 2; step++) {
         embed(&f, step ? 1 : ROWS);
-        struct qm_hand_over x = qm_cpu_residual(f.cpu, f.batch.rows);
+        struct qm_transfer x = qm_cpu_residual(f.cpu, f.batch.rows);
         begin(&f);
-        f.device->send(f.device, QM_HAND_RESIDUAL, x);
+        f.device->send(f.device, QM_TRANSFER_RESIDUAL, x);
         enqueue(&f, 1, 6);
         qm_ticket t = receive(&f);
         memset(f.found, 0, (size_t)(f.batch.rows * f.ld) * sizeof *f.found);
@@ -241,9 +241,9 @@ static void test_missed(void **state) {
         assert_true(isnan(f.found[i / f.model->config.hidden * f.ld + i % f.model->config.hidden]));
     assert_int_equal(f.device->finish(f.device, &err), QM_OK);
 
-    struct qm_hand_over x = qm_cpu_residual(f.cpu, ROWS);
+    struct qm_transfer x = qm_cpu_residual(f.cpu, ROWS);
     begin(&f);
-    qm_ticket sent = f.device->send(f.device, QM_HAND_RESIDUAL, x);
+    qm_ticket sent = f.device->send(f.device, QM_TRANSFER_RESIDUAL, x);
     memset(f.found, 0x55, sizeof *f.found);
     qm_ticket back = receive(&f);
     uint32_t untouched;
@@ -264,7 +264,7 @@ static void test_streamed(void **state) {
     enum { FIRST = 6 }; /* layer 1's attention: 6 to 8 */
     struct fixture f;
     struct qm_error err;
-    struct qm_hand_over x;
+    struct qm_transfer x;
     fixture_open(&f, &test_card);
     x = qm_cpu_residual(f.cpu, 1);
     embed(&f, ROWS);
@@ -273,7 +273,7 @@ static void test_streamed(void **state) {
     for (int streamed = 0; streamed < 2; streamed++) { /* position 5 to 6 by the CPU, 6 to 7 by the device, 7 to 8 */
         embed(&f, 1);
         begin(&f);
-        f.device->send(f.device, QM_HAND_RESIDUAL, x);
+        f.device->send(f.device, QM_TRANSFER_RESIDUAL, x);
         for (int i = FIRST; i < FIRST + 3; i++) {
             f.device->stream(f.device, &f.forward.ops[i], &whole);
             f.device->enqueue(f.device, &f.forward.ops[i], &whole, QM_TO_RESIDUAL);
@@ -303,11 +303,11 @@ static void test_errors(void **state) {
     struct fixture f;
     struct qm_error err;
     fixture_open(&f, &test_card);
-    struct qm_hand_over x = qm_cpu_residual(f.cpu, ROWS);
+    struct qm_transfer x = qm_cpu_residual(f.cpu, ROWS);
     place(&f, 1, 4);
     embed(&f, ROWS);
     begin(&f);
-    f.device->send(f.device, QM_HAND_RESIDUAL, x);
+    f.device->send(f.device, QM_TRANSFER_RESIDUAL, x);
     enqueue(&f, 1, 5);
     qm_ticket t = receive(&f);
     assert_int_equal(f.device->wait(f.device, t - 2, &err), QM_OK); /* up to attention's output */
@@ -316,7 +316,7 @@ static void test_errors(void **state) {
     memset(&err, 0, sizeof err);
     assert_int_equal(f.device->finish(f.device, &err), QM_SYSTEM);
     begin(&f);
-    f.device->send(f.device, QM_HAND_RESIDUAL, x);
+    f.device->send(f.device, QM_TRANSFER_RESIDUAL, x);
     assert_int_equal(f.device->finish(f.device, &err), QM_SYSTEM);
     assert_string_equal(err.message, "card failed at ffn_up of layer 0: its weights are not there");
     struct qm_device_report r;
@@ -332,20 +332,20 @@ static void test_errors(void **state) {
 /* It fails at any piece where it is told to, and names it. */
 static void test_fails_anywhere(void **state) {
     (void)state;
-    static const char *const names[] = {"card failed at a hand-over to it", "card failed at ffn_up of layer 0",
+    static const char *const names[] = {"card failed at a transfer to it", "card failed at ffn_up of layer 0",
                                         "card failed at ffn_down of layer 0", "card failed at adding its sum",
-                                        "card failed at a hand-over from it"};
+                                        "card failed at a transfer from it"};
     for (int k = 0; k < 6; k++) {
         struct fixture f;
         struct qm_error err;
         struct qm_emulated_config card = test_card;
         card.fail_after = k;
         fixture_open(&f, &card);
-        struct qm_hand_over x = qm_cpu_residual(f.cpu, ROWS);
+        struct qm_transfer x = qm_cpu_residual(f.cpu, ROWS);
         place(&f, 4, 6);
         embed(&f, ROWS);
         begin(&f);
-        f.device->send(f.device, QM_HAND_RESIDUAL, x);
+        f.device->send(f.device, QM_TRANSFER_RESIDUAL, x);
         for (int i = 4; i < 6; i++)
             f.device->enqueue(f.device, &f.forward.ops[i], &whole, QM_TO_SUM);
         f.device->add(f.device);
@@ -426,12 +426,12 @@ static void test_hangs(void **state) {
     card.fail_after = 1;
     card.hangs = true;
     fixture_open(&f, &card);
-    struct qm_hand_over x = qm_cpu_residual(f.cpu, ROWS);
+    struct qm_transfer x = qm_cpu_residual(f.cpu, ROWS);
     place(&f, 4, 6);
     embed(&f, ROWS);
     double start = qm_host_now(&f.clock);
     begin(&f);
-    f.device->send(f.device, QM_HAND_RESIDUAL, x);
+    f.device->send(f.device, QM_TRANSFER_RESIDUAL, x);
     enqueue(&f, 4, 6);
     assert_int_equal(f.device->wait(f.device, receive(&f), &err), QM_SYSTEM);
     assert_string_equal(err.message, "card failed at ffn_up of layer 0: it does not answer");
@@ -467,7 +467,7 @@ static bool dies(void (*what)(struct fixture *f)) {
 static void one_step(struct fixture *f, int64_t shape, int ops) {
     struct qm_error err;
     f->device->begin(f->device, &f->batch, shape);
-    f->device->send(f->device, QM_HAND_RESIDUAL, qm_cpu_residual(f->cpu, ROWS));
+    f->device->send(f->device, QM_TRANSFER_RESIDUAL, qm_cpu_residual(f->cpu, ROWS));
     enqueue(f, 4, 4 + ops);
     receive(f);
     if (f->device->finish(f->device, &err))
@@ -486,9 +486,9 @@ static void other_calls(struct fixture *f) {
 }
 
 static void unknown_memory(struct fixture *f) {
-    struct qm_hand_over to = {f->want, (uint64_t)(ROWS * f->ld) * sizeof *f->want};
+    struct qm_transfer to = {f->want, (uint64_t)(ROWS * f->ld) * sizeof *f->want};
     begin(f);
-    f->device->receive(f->device, QM_HAND_RESIDUAL, to);
+    f->device->receive(f->device, QM_TRANSFER_RESIDUAL, to);
 }
 
 static void test_strict(void **state) {
@@ -504,15 +504,15 @@ static void test_time(void **state) {
     struct fixture f;
     struct qm_error err;
     struct qm_emulated_config slow = test_card;
-    slow.handover_us = 100e6;
+    slow.transfer_us = 100e6;
     slow.launch_us = 1000e6;
     fixture_open(&f, &slow);
-    struct qm_hand_over x = qm_cpu_residual(f.cpu, ROWS);
+    struct qm_transfer x = qm_cpu_residual(f.cpu, ROWS);
     place(&f, 4, 6);
     embed(&f, ROWS);
     double start = qm_host_now(&f.clock);
     begin(&f);
-    qm_ticket sent = f.device->send(f.device, QM_HAND_RESIDUAL, x);
+    qm_ticket sent = f.device->send(f.device, QM_TRANSFER_RESIDUAL, x);
     enqueue(&f, 4, 6);
     qm_ticket back = receive(&f);
     assert_true(qm_host_now(&f.clock) - start < 60);

@@ -1,18 +1,18 @@
-/* The clock of an emulated device: hand-overs, streaming through two places, work beside the CPU's; all by hand-made
+/* The clock of an emulated device: transfers, streaming through two places, work beside the CPU's; all by hand-made
  * numbers. */
 #include "offload/emulated/timeline.h"
 #include "tests/support/support.h"
 
 /* A link of 10 bytes a second up and 5 down, half of that while the CPU works; a second for handing over. */
 static const struct qm_emulated_config device = {
-    .up = 10, .down = 5, .up_busy = 5, .down_busy = 2.5, .handover_us = 1e6};
+    .up = 10, .down = 5, .up_busy = 5, .down_busy = 2.5, .transfer_us = 1e6};
 
 static void near(double found, double want) {
     if (found < want - 1e-9 || found > want + 1e-9)
         fail_msg("%g s, expected %g s", found, want);
 }
 
-static void handed_over(void **state) {
+static void transferred(void **state) {
     (void)state;
     struct qm_timeline t = {.device = &device};
     near(qm_timeline_send(&t, 1, 20), 4); /* 2 s, and 1 s for handing over */
@@ -25,7 +25,7 @@ static void handed_over(void **state) {
     near(t.work_busy, 6);
 }
 
-/* The link is free while the device works, so the next hand-over is there in time. */
+/* The link is free while the device works, so the next transfer is there in time. */
 static void ahead(void **state) {
     (void)state;
     struct qm_timeline t = {.device = &device};
@@ -71,7 +71,7 @@ static void beside_the_cpu(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(handed_over),    cmocka_unit_test(ahead),
+        cmocka_unit_test(transferred),    cmocka_unit_test(ahead),
         cmocka_unit_test(streamed),       cmocka_unit_test(nobody_waits_for_what_comes_down),
         cmocka_unit_test(beside_the_cpu),
     };
