@@ -42,7 +42,7 @@ san_flags       = $(if $(filter simd/%,$1),$(if $(findstring fuzzer,$(SAN)),-fno
 comma           := ,
 isa_flags       = $(ISA_$(notdir $(patsubst %/,%,$(dir $1)))) $(call san_flags,$1)
 
-# What decides how fast kernels are, and what they compute: measured shares and stored keys and values are kept with it,
+# What decides how fast kernels are, and what they compute: measured efficiencies and stored keys and values are kept with it,
 # and measured and computed again when it differs.
 KERNEL_FILES := $(sort $(wildcard simd/*.[ch] simd/*/*.[ch] src/engine/*.[ch] src/engine/*/*.[ch] numa/team.[ch]))
 KERNELS = $(eval KERNELS := $(shell (echo '$(CC) $(CFLAGS)'; $(CC) -dumpfullversion; cat $(KERNEL_FILES)) 2>&1 | \

@@ -19,12 +19,12 @@ struct qm_emulated_config {
     char name[QM_DEVICE_NAME];
     uint64_t memory; /* a limit */
     double read, bf16, f32;
-    double share_read, share_flops, share_attention; /* that its kernels reach */
-    double up, down;                                 /* of the link, to the device and back, nothing else running */
-    double up_busy, down_busy;                       /* while the CPU reads its memory */
-    double launch_us, transfer_us;                   /* of an op; of transferring the residual, besides the bytes */
-    int64_t fail_after;                              /* ops and transfers until it fails; -1: never */
-    bool hangs;                                      /* it does not fail there, but is never done */
+    double read_efficiency, flops_efficiency, attention_efficiency; /* that its kernels reach */
+    double up, down;               /* of the link, to the device and back, nothing else running */
+    double up_busy, down_busy;     /* while the CPU reads its memory */
+    double launch_us, transfer_us; /* of an op; of transferring the residual, besides the bytes */
+    int64_t fail_after;            /* ops and transfers until it fails; -1: never */
+    bool hangs;                    /* it does not fail there, but is never done */
 };
 
 /* It needs the CPU's kernels (qm_device_load.cpu). QM_FIT where its memory is not enough, by part. */

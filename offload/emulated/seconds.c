@@ -32,8 +32,8 @@ static void extent(const struct qm_weight *w, const struct qm_op *op, const stru
     *k = b->columns && op->kind == QM_OP_FFN_DOWN ? b->columns : w->k;
 }
 
-static double seconds_of(const struct qm_emulated_config *d, const struct load *l, double rate, double share) {
-    double reading = l->bytes / (d->read * d->share_read), computing = l->flops / (rate * share);
+static double seconds_of(const struct qm_emulated_config *d, const struct load *l, double rate, double efficiency) {
+    double reading = l->bytes / (d->read * d->read_efficiency), computing = l->flops / (rate * efficiency);
     return 1e-6 * d->launch_us + (reading > computing ? reading : computing);
 }
 
@@ -76,7 +76,7 @@ static double attention_seconds(const struct qm_emulated_config *d, const struct
         l.flops += 4 * (double)(m->config.heads * m->config.head_dim) *
                    seen(batch->parts[i].position, batch->parts[i].n, op->window, &oldest);
     }
-    return seconds_of(d, &l, d->bf16, d->share_attention);
+    return seconds_of(d, &l, d->bf16, d->attention_efficiency);
 }
 
 double qm_emulated_seconds(const struct qm_emulated_config *d, const struct qm_model *m, enum qm_dtype kv_type,
@@ -100,12 +100,12 @@ double qm_emulated_seconds(const struct qm_emulated_config *d, const struct qm_m
     } else {
         add_product(&l, w->dtype, n, k, batch->rows);
     }
-    return seconds_of(d, &l, rate, d->share_flops);
+    return seconds_of(d, &l, rate, d->flops_efficiency);
 }
 
 double qm_emulated_add_seconds(const struct qm_emulated_config *d, const struct qm_model *m, int64_t rows) {
     struct load l = {.bytes = 12.0 * (double)rows * (double)m->config.hidden};
-    return seconds_of(d, &l, d->f32, d->share_flops);
+    return seconds_of(d, &l, d->f32, d->flops_efficiency);
 }
 
 double qm_emulated_weight_bytes(const struct qm_model *m, const struct qm_op *op, const struct qm_op_part *part) {

@@ -87,10 +87,10 @@ int qm_offload_refuse_cards(const struct qm_offload_options *o, struct qm_error 
     return check_devices(o, false, err);
 }
 
-/* Shares to predict with, and what is to be said of them. */
+/* Efficiency to predict with, and what is to be said of them. */
 static void take_shares(const struct qm_calibration *kept, bool any, unsigned needed, struct qm_speed *out) {
     char noise[300];
-    qm_calibration_shares(kept, needed, &out->efficiency, out->missing);
+    qm_calibration_efficiency(kept, needed, &out->efficiency, out->missing);
     out->efficiency_mark = any ? QM_MARK_MEASURED : QM_MARK_DEFAULT;
     if (!any)
         out->missing[0] = 0;
@@ -212,7 +212,7 @@ int qm_offload_unmeasured(struct qm_speed *out, struct qm_error *err) {
                              .region_us = 5,
                              .barrier_us = 2};
     qm_topology_free(&topology);
-    qm_efficiency_usual(&out->efficiency);
+    qm_efficiency_default(&out->efficiency);
     return qm_memory_available(&out->memory, err);
 }
 
@@ -229,9 +229,9 @@ void qm_offload_drive(const struct qm_speed *s, struct qm_emulated_config *confi
                                          .read = spec->read,
                                          .bf16 = spec->bf16,
                                          .f32 = spec->f32,
-                                         .share_read = spec->share_read,
-                                         .share_flops = spec->share_flops,
-                                         .share_attention = spec->share_attention,
+                                         .read_efficiency = spec->read_efficiency,
+                                         .flops_efficiency = spec->flops_efficiency,
+                                         .attention_efficiency = spec->attention_efficiency,
                                          .up = spec->up,
                                          .down = spec->down,
                                          .up_busy = spec->up_busy,

@@ -28,7 +28,7 @@ struct qm_offload_options {
     uint64_t vram;    /* most bytes of each device; 0: all that it has */
 };
 
-/* This machine as the time model knows it: its profile and the shares of the kernels that the model needs (NULL: of
+/* This machine as the time model knows it: its profile and the efficiency of the kernels that the model needs (NULL: of
  * all), measured now where that is due (see qm_machine_check and qm_calibration_due). */
 int qm_offload_machine(enum qm_isa isa, const struct qm_model *m, struct qm_progress *progress, struct qm_speed *out,
                        struct qm_error *err);

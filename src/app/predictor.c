@@ -28,7 +28,7 @@ struct qm_predictor *qm_predictor_open(enum qm_isa isa) {
         if (!qm_app_cache_directory(cache, sizeof cache, NULL) && qm_machine_kept(m, isa, cache, profile)) {
             qm_machine_speed(m, profile, &p->speed);
             found = qm_calibration_load(m->identity, isa, cache, &kept, path, &why);
-            qm_calibration_shares(&kept, 0, &p->speed.efficiency, NULL);
+            qm_calibration_efficiency(&kept, 0, &p->speed.efficiency, NULL);
             size_t n = strlen(p->speed.noise);
             if (qm_noise_text(&kept.noise, noise, sizeof noise))
                 snprintf(p->speed.noise + n, sizeof p->speed.noise - n, "%skernels: %s", n ? "; " : "", noise);

@@ -66,7 +66,7 @@ int qm_calibration_measure_by(const struct qm_calibration_means *by, const struc
                               const struct qm_measuring *with, struct qm_calibration *kept, struct qm_error *err) {
     const char *identity = w->machine->identity;
     char path[4200], missing[256];
-    struct qm_efficiency shares;
+    struct qm_efficiency efficiency;
     struct qm_calibration there, fresh = {.noise = {-1, -1, 0, NULL}};
     struct qm_error why, stopped = {0};
     bool found = qm_calibration_load(identity, w->isa, with->cache, &there, path, &why);
@@ -89,7 +89,7 @@ int qm_calibration_measure_by(const struct qm_calibration_means *by, const struc
         if (path[0] && qm_calibration_save(path, identity, w->isa, kept, &why))
             qm_measuring_note(with, "the measured efficiencies are not kept: %s", why.message);
     }
-    qm_calibration_shares(kept, w->needed, &shares, missing);
+    qm_calibration_efficiency(kept, w->needed, &efficiency, missing);
     if (missing[0])
         qm_measuring_note(with, "default efficiencies for %s: not measured yet (%s)", missing,
                           stopped.code == QM_FIT ? stopped.message : "interrupted; resumes next time");

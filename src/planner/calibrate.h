@@ -1,4 +1,4 @@
-/* Measuring what share of its limits each kind of kernel reaches on this machine, on small models of random weights, of
+/* Measuring the efficiency of each kind of kernel on this machine, on small models of random weights, of
  * shapes that nobody publishes. */
 #ifndef QM_PLANNER_CALIBRATE_H
 #define QM_PLANNER_CALIBRATE_H
@@ -18,9 +18,9 @@ struct qm_calibration_wish {
 };
 
 /* Measures the parts that are due, where some are, and keeps them; where the kept ones were quieter they stay. After 45
- * seconds no part is begun, after 110 none is finished; for those, and where memory is short, default shares stand in,
- * which is said. kept: what is there now. What can't be kept is noted, and no failure. The calling thread must not
- * belong to a team. */
+ * seconds no part is begun, after 110 none is finished; for those, and where memory is short, default efficiencies
+ * stand in, which is said. kept: what is there now. What can't be kept is noted, and no failure. The calling thread
+ * must not belong to a team. */
 int qm_calibration_measure(const struct qm_calibration_wish *w, const struct qm_measuring *with,
                            struct qm_calibration *kept, struct qm_error *err);
 

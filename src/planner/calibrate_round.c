@@ -1,5 +1,5 @@
-/* Measuring shares: steps of small models, timed op by op by the engine's own profile, against limits measured by the
- * same threads just before and after. */
+/* Measuring efficiency: steps of small models, timed op by op by the engine's own profile, against limits measured by
+ * the same threads just before and after. */
 #include "planner/calibrate_round.h"
 
 #include <math.h>
@@ -30,11 +30,11 @@ static bool wanted(const struct calibration *c, int point) {
     return !qm_calibration_settled(&c->samples->point[point]);
 }
 
-static void add_share(struct calibration *c, int point, double rows, double share) {
+static void add_efficiency(struct calibration *c, int point, double rows, double efficiency) {
     struct qm_calibration_point *p = &c->samples->point[point];
     p->rows = rows;
-    if (share > 0)
-        p->share[p->n++] = share < 0.001 ? 0.001 : share > 1.5 ? 1.5 : share;
+    if (efficiency > 0)
+        p->efficiency[p->n++] = efficiency < 0.001 ? 0.001 : efficiency > 1.5 ? 1.5 : efficiency;
     c->samples->points = point < c->samples->points ? c->samples->points : point + 1;
 }
 
@@ -57,7 +57,7 @@ static void count(const struct qm_model *m, bool experts, double *bytes, double 
 }
 
 enum { FEW_ROWS = 6, DENSE_POINTS = 9 };
-_Static_assert((int)DENSE_POINTS <= (int)QM_SHARE_POINTS, "each point has a place");
+_Static_assert((int)DENSE_POINTS <= (int)QM_EFFICIENCY_POINTS, "each point has a place");
 
 /* Points [first, end): few rows are bound by reading, of many layers; many rows by computing, which takes its time. The
  * share falls and rises with how rows fill the kernels' micro-panels (of 8 and 12), so that points are dense where
@@ -88,7 +88,7 @@ static int dense(struct calibration *c, enum qm_dtype type, int first, int end, 
             break;
         double time = t.seconds[QM_OP_QKV] + t.seconds[QM_OP_ATTENTION_OUT] + t.seconds[QM_OP_FFN_UP] +
                       t.seconds[QM_OP_FFN_DOWN] - 4 * (double)m.model->config.layers * region_seconds(c, rows[i]);
-        add_share(c, i, (double)rows[i], t.limit / time);
+        add_efficiency(c, i, (double)rows[i], t.limit / time);
     }
     qm_calibration_close(&m);
     return rc;
@@ -99,10 +99,10 @@ static void add_route(struct calibration *c, const struct qm_calibration_model *
                       const struct qm_calibration_timing *t) {
     const struct qm_config *g = &m->model->config;
     double all = (double)g->experts, each = (double)g->experts_per_token;
-    double share = ceil(n / m->threads), choices = all * each * (each + 1) / 2;
-    double matrix = 2 * all * (double)g->hidden * share / (t->around.f32 / m->threads) / 0.8;
+    double efficiency = ceil(n / m->threads), choices = all * each * (each + 1) / 2;
+    double matrix = 2 * all * (double)g->hidden * efficiency / (t->around.f32 / m->threads) / 0.8;
     double left = t->seconds[QM_OP_ROUTE] / (double)g->layers - region_seconds(c, (int64_t)n) - matrix;
-    c->samples->route_ns[c->samples->routes++] = left > 0 ? left / (share * choices) * 1e9 : 0;
+    c->samples->route_ns[c->samples->routes++] = left > 0 ? left / (efficiency * choices) * 1e9 : 0;
 }
 
 static int experts(struct calibration *c, enum qm_dtype type, const char *config, struct qm_error *err) {
@@ -124,7 +124,7 @@ static int experts(struct calibration *c, enum qm_dtype type, const char *config
             break;
         double time =
             t.seconds[QM_OP_MOE_UP] + t.seconds[QM_OP_MOE_DOWN] - 2 * (double)g->layers * region_seconds(c, tokens[i]);
-        add_share(c, i, n * each / touched, t.limit / time);
+        add_efficiency(c, i, n * each / touched, t.limit / time);
         if (i == POINTS - 1)
             add_route(c, &m, n, &t);
     }
@@ -187,7 +187,7 @@ static int attention_token(struct calibration *c, int64_t head_dim, int point, s
     if (!rc)
         rc = qm_calibration_time(&m, DEPTH, 1, QM_BF16, layers * key * keys, layers * flops * keys, &t, err);
     if (!rc)
-        add_share(c, point, (double)group, t.limit / (t.seconds[QM_OP_ATTENTION] - layers * region_seconds(c, 1)));
+        add_efficiency(c, point, (double)group, t.limit / (t.seconds[QM_OP_ATTENTION] - layers * region_seconds(c, 1)));
     qm_calibration_close(&m);
     return rc;
 }
@@ -212,8 +212,8 @@ static int attention_prompt(struct calibration *c, int64_t head_dim, int point, 
         value = value > 0 ? value : 0;
         c->samples->value_ns[c->samples->values++] = value * 1e9;
         double prepare = token * ceil(PROMPT / (double)m.threads) * value;
-        add_share(c, point, block * GROUP,
-                  t.limit / (t.seconds[QM_OP_ATTENTION] - region_seconds(c, PROMPT) - prepare));
+        add_efficiency(c, point, block * GROUP,
+                       t.limit / (t.seconds[QM_OP_ATTENTION] - region_seconds(c, PROMPT) - prepare));
     }
     qm_calibration_close(&m);
     return rc;

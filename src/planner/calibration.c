@@ -1,4 +1,4 @@
-/* The kept shares' file, and shares of samples. */
+/* The kept efficiencies' file, and efficiencies from samples. */
 #include "planner/calibration.h"
 
 #include <stdio.h>
@@ -91,10 +91,10 @@ static bool has(const struct qm_efficiency *e, int part) {
     return e->kernel[parts[part].kernel][parts[part].type].n > 0;
 }
 
-/* Usual shares where none are measured. */
+/* Default efficiencies where none are measured. */
 static void fill_up(struct qm_efficiency *e) {
     struct qm_efficiency usual;
-    qm_efficiency_usual(&usual);
+    qm_efficiency_default(&usual);
     if (!has(e, QM_PART_ATTENTION_128) && !has(e, QM_PART_ATTENTION_64))
         e->value_ns = usual.value_ns;
     if (!has(e, QM_PART_EXPERTS_BF16))
@@ -139,8 +139,8 @@ unsigned qm_calibration_needs(const struct qm_model *m) {
     return needed | 1U << (m->config.head_dim < 96 ? QM_PART_ATTENTION_64 : QM_PART_ATTENTION_128);
 }
 
-void qm_calibration_shares(const struct qm_calibration *kept, unsigned needed, struct qm_efficiency *out,
-                           char missing[256]) {
+void qm_calibration_efficiency(const struct qm_calibration *kept, unsigned needed, struct qm_efficiency *out,
+                               char missing[256]) {
     size_t at = 0;
     *out = kept->efficiency;
     if (missing)
@@ -170,7 +170,7 @@ unsigned qm_calibration_due(const struct qm_calibration *kept, unsigned needed, 
 static void highest(const struct qm_calibration_point *p, double two[2]) {
     two[0] = two[1] = 0;
     for (int i = 0; i < p->n; i++) {
-        double x = p->share[i], below = x < two[0] ? x : two[0];
+        double x = p->efficiency[i], below = x < two[0] ? x : two[0];
         two[0] = x > two[0] ? x : two[0];
         two[1] = below > two[1] ? below : two[1];
     }
@@ -182,9 +182,9 @@ bool qm_calibration_settled(const struct qm_calibration_point *p) {
     return p->n == QM_CALIBRATION_ROUNDS || (p->n >= QM_CALIBRATION_LEAST && two[0] < two[1] * ALIKE);
 }
 
-/* What disturbs a machine takes from a share. More than a kernel's own is read only where the limits beside it were
- * disturbed, so that the highest of all counts only where another agrees. */
-static double share_of(const struct qm_calibration_point *p) {
+/* What disturbs a machine takes from an efficiency. More than a kernel's own is read only where the limits beside it
+ * were disturbed, so that the highest of all counts only where another agrees. */
+static double efficiency_of(const struct qm_calibration_point *p) {
     double two[2];
     highest(p, two);
     return two[0] < two[1] * ALIKE ? (two[0] + two[1]) / 2 : two[1];
@@ -192,13 +192,13 @@ static double share_of(const struct qm_calibration_point *p) {
 
 void qm_calibration_conclude(enum qm_calibration_part part, const struct qm_calibration_samples *s,
                              struct qm_efficiency *out) {
-    struct qm_shares *to = &out->kernel[parts[part].kernel][parts[part].type];
+    struct qm_efficiency_curve *to = &out->kernel[parts[part].kernel][parts[part].type];
     to->n = 0;
     for (int i = 0; i < s->points; i++) {
         if (s->point[i].n < 2)
             continue;
         to->rows[to->n] = s->point[i].rows;
-        to->share[to->n++] = share_of(&s->point[i]);
+        to->efficiency[to->n++] = efficiency_of(&s->point[i]);
     }
     bool values = part == QM_PART_ATTENTION_128 || !(out->value_ns > 0);
     if (s->values && values)

@@ -78,7 +78,7 @@ void qm_machine_speed(const struct qm_machine *m, const struct qm_machine_profil
     if (qm_machine_profile_noisy(p, noise, sizeof noise))
         snprintf(out->noise, sizeof out->noise, "machine: %s", noise);
     take_nodes(m, p, out);
-    qm_efficiency_usual(&out->efficiency);
+    qm_efficiency_default(&out->efficiency);
     out->efficiency_mark = QM_MARK_DEFAULT;
 }
 

@@ -11,7 +11,7 @@ struct qm_job_model {
     struct qm_speed speed;
     struct qm_placement placement; /* everything on the CPU: devices are not looked at */
     struct qm_time_setup setup;    /* points to the two */
-    bool measured;                 /* the machine's rates and the kernels' shares */
+    bool measured;                 /* the machine's rates and the kernels' efficiency */
     double off;                    /* by how much it may be wrong, for qm_estimate_get */
     char basis[800];               /* "measured on this machine", or what is not, and what noise there was */
 };

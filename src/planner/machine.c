@@ -1,4 +1,4 @@
-/* Rates by threads, shares by rows, and what is assumed where nothing was measured. */
+/* Rates by threads, efficiency by rows, and what is assumed where nothing was measured. */
 #include "planner/machine.h"
 
 #include <math.h>
@@ -16,8 +16,9 @@ const char *qm_mark_name(enum qm_mark m) {
     return names[m];
 }
 
-const struct qm_shares *qm_efficiency_shares(const struct qm_efficiency *e, enum qm_kernel_class k, enum qm_dtype t) {
-    static const struct qm_shares limit = {.n = 1, .rows = {1}, .share = {1}};
+const struct qm_efficiency_curve *qm_efficiency_at(const struct qm_efficiency *e, enum qm_kernel_class k,
+                                                   enum qm_dtype t) {
+    static const struct qm_efficiency_curve limit = {.n = 1, .rows = {1}, .efficiency = {1}};
     if (e->kernel[k][t].n)
         return &e->kernel[k][t];
     if (k == QM_KERNEL_EXPERTS && e->kernel[QM_KERNEL_DENSE][t].n)
@@ -54,15 +55,15 @@ double qm_speed_flops(const struct qm_speed *s, enum qm_dtype t, int threads) {
     return threads <= 0 || threads >= s->cores ? all : all * threads / s->cores;
 }
 
-static void set(struct qm_shares *s, int n, const double (*points)[2]) {
+static void set(struct qm_efficiency_curve *s, int n, const double (*points)[2]) {
     s->n = n;
     for (int i = 0; i < n; i++) {
         s->rows[i] = points[i][0];
-        s->share[i] = points[i][1];
+        s->efficiency[i] = points[i][1];
     }
 }
 
-void qm_efficiency_usual(struct qm_efficiency *e) {
+void qm_efficiency_default(struct qm_efficiency *e) {
     static const double dense[][2] = {{1, 0.93}, {8, 0.82}, {64, 0.88}, {512, 0.9}};
     static const double experts[][2] = {{1, 0.88}, {8, 0.7}, {32, 0.7}, {64, 0.75}, {512, 0.85}};
     static const double mxfp4[][2] = {{1, 0.8}, {8, 0.55}, {64, 0.6}, {512, 0.65}};
@@ -77,7 +78,7 @@ void qm_efficiency_usual(struct qm_efficiency *e) {
 
 void qm_efficiency_fill(struct qm_efficiency *e) {
     struct qm_efficiency usual;
-    qm_efficiency_usual(&usual);
+    qm_efficiency_default(&usual);
     for (int k = 0; k < QM_KERNEL_CLASSES; k++)
         for (int t = 0; t < QM_DTYPE_COUNT; t++)
             if (!e->kernel[k][t].n)
@@ -166,9 +167,9 @@ int qm_speed_device_parse(const char *option, const char *text, struct qm_speed_
                                     .read = 1792e9,
                                     .bf16 = 400e12,
                                     .f32 = 100e12,
-                                    .share_read = 0.85,
-                                    .share_flops = 0.7,
-                                    .share_attention = 0.5,
+                                    .read_efficiency = 0.85,
+                                    .flops_efficiency = 0.7,
+                                    .attention_efficiency = 0.5,
                                     .up = 55e9,
                                     .down = 55e9,
                                     .cpu_read_busy = 0.9,

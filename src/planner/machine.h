@@ -1,4 +1,4 @@
-/* What the time model knows of a machine: what it gives at most, which share of that the kernels reach, and its
+/* What the time model knows of a machine: what it gives at most, the efficiency of its kernels, and its
  * devices. Where in the flow: read from a described machine's file here, or from the profile of this machine by the
  * app; below time.h. Immutable once read.
  *
@@ -15,13 +15,13 @@
 #include "base/error.h"
 #include "engine/placement.h"
 
-enum { QM_SHARE_POINTS = 12, QM_SPEED_POINTS = 16, QM_SPEED_NODES = 64, QM_MAX_SOURCES = 16 };
+enum { QM_EFFICIENCY_POINTS = 12, QM_SPEED_POINTS = 16, QM_SPEED_NODES = 64, QM_MAX_SOURCES = 16 };
 
-/* The share of its limit (the longer of reading and computing) that a kernel reaches, by rows, ascending. n is 0 where
- * it is not known. */
-struct qm_shares {
+/* The efficiency of a kernel by rows, ascending: the share of its peak (the longer of reading and computing) that it
+ * reaches. n is 0 where it is not known. */
+struct qm_efficiency_curve {
     int n;
-    double rows[QM_SHARE_POINTS], share[QM_SHARE_POINTS];
+    double rows[QM_EFFICIENCY_POINTS], efficiency[QM_EFFICIENCY_POINTS];
 };
 
 /* Which kernels: products with dense weights and with experts' (rows of one expert), and attention with heads of 64 and
@@ -36,14 +36,16 @@ enum qm_kernel_class {
 const char *qm_kernel_class_name(enum qm_kernel_class k);
 
 struct qm_efficiency {
-    struct qm_shares kernel[QM_KERNEL_CLASSES][QM_DTYPE_COUNT]; /* by type of the weights, or of the KV cache */
+    struct qm_efficiency_curve kernel[QM_KERNEL_CLASSES]
+                                     [QM_DTYPE_COUNT]; /* by type of the weights, or of the KV cache */
     double value_ns; /* of one thread, for a value of q, k or v: norm, rotation, store */
     double route_ns; /* of one thread, for a comparison in choosing k of E experts: E k (k + 1) / 2 a token */
 };
 
-/* A share by rows where only some are known: times are interpolated linearly in rows; beyond the last point the share
+/* An efficiency where only some rows are known: times are interpolated linearly in rows; beyond the last point it
  * stays. The type's own, else BF16's; where nothing was measured, the limit itself. */
-const struct qm_shares *qm_efficiency_shares(const struct qm_efficiency *e, enum qm_kernel_class k, enum qm_dtype t);
+const struct qm_efficiency_curve *qm_efficiency_at(const struct qm_efficiency *e, enum qm_kernel_class k,
+                                                   enum qm_dtype t);
 
 /* One NUMA node. */
 struct qm_speed_node {
@@ -70,9 +72,9 @@ struct qm_speed_device {
     uint64_t memory, reserve; /* what may be used, and what of the card may not */
     double read, bf16, f32;
     enum qm_mark memory_mark, read_mark, bf16_mark;
-    double share_read, share_flops, share_attention; /* that its kernels reach */
-    double up, down;                                 /* of the link, to the device and back, nothing else running */
-    double up_busy, down_busy;                       /* while the CPU reads its memory */
+    double read_efficiency, flops_efficiency, attention_efficiency; /* that its kernels reach */
+    double up, down;               /* of the link, to the device and back, nothing else running */
+    double up_busy, down_busy;     /* while the CPU reads its memory */
     double cpu_read_busy;          /* share of the CPU's read rate that is left while the link is busy */
     double launch_us, transfer_us; /* of an op; of transferring the residual, besides the bytes */
     double watts, idle_watts;      /* 0: not known */
@@ -94,8 +96,8 @@ struct qm_speed {
     struct qm_speed_device device[QM_MAX_DEVICES - 1];
     int marks[QM_MARKS]; /* how many numbers of the file are which */
     enum qm_mark read_mark, bf16_mark;
-    enum qm_mark efficiency_mark; /* of the kernels' shares: MEASURED, ESTIMATED (a described machine), DEFAULT */
-    char missing[256];            /* kernels with default shares beside measured ones; "" */
+    enum qm_mark efficiency_mark; /* of the kernels' efficiency: MEASURED, ESTIMATED (a described machine), DEFAULT */
+    char missing[256];            /* kernels with a default efficiency beside measured ones; "" */
     char noise[600];              /* what ran beside the measurements, in words; "": they were taken in quiet */
     char source[QM_MAX_SOURCES][256];
     int n_sources;
@@ -106,9 +108,9 @@ double qm_speed_read(const struct qm_speed *s, int threads);
 /* Multiply-adds of so many threads, of products with this type. */
 double qm_speed_flops(const struct qm_speed *s, enum qm_dtype t, int threads);
 
-/* Shares where nothing was measured: of BF16 kernels on two Zen 5 cores (bench/results). */
-void qm_efficiency_usual(struct qm_efficiency *e);
-/* Takes usual shares where there are none. */
+/* The efficiency where nothing was measured: of BF16 kernels on two Zen 5 cores (bench/results). */
+void qm_efficiency_default(struct qm_efficiency *e);
+/* Takes the default efficiency where there is none. */
 void qm_efficiency_fill(struct qm_efficiency *e);
 json_t *qm_efficiency_json(const struct qm_efficiency *e);
 int qm_efficiency_parse(const json_t *root, const char *name, struct qm_efficiency *out, struct qm_error *err);

@@ -1,4 +1,4 @@
-/* The file of a described machine, and the shares of the kernels, which this machine's profile has too. */
+/* The file of a described machine, and the efficiency of the kernels, which this machine's profile has too. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -90,20 +90,22 @@ static int text_of(struct reader *r, const char *key, char *out, size_t size, st
     return QM_OK;
 }
 
-static int parse_shares(const struct reader *r, const json_t *list, const char *key, struct qm_shares *out,
-                        struct qm_error *err) {
+static int parse_curve(const struct reader *r, const json_t *list, const char *key, struct qm_efficiency_curve *out,
+                       struct qm_error *err) {
     size_t n = json_array_size(list);
     double before = 0;
-    if (n < 1 || n > QM_SHARE_POINTS)
-        return qm_fail(err, QM_INPUT, "%s: %s: \"%s\": expected 1 to %d pairs of rows and share", r->name, r->where,
-                       key, QM_SHARE_POINTS);
+    if (n < 1 || n > QM_EFFICIENCY_POINTS)
+        return qm_fail(err, QM_INPUT, "%s: %s: \"%s\": expected 1 to %d pairs of rows and efficiency", r->name,
+                       r->where, key, QM_EFFICIENCY_POINTS);
     for (size_t i = 0; i < n; i++) {
-        const json_t *pair = json_array_get(list, i), *rows = json_array_get(pair, 0), *share = json_array_get(pair, 1);
+        const json_t *pair = json_array_get(list, i), *rows = json_array_get(pair, 0),
+                     *efficiency = json_array_get(pair, 1);
         out->rows[i] = json_number_value(rows);
-        out->share[i] = json_number_value(share);
-        if (json_array_size(pair) != 2 || !json_is_number(rows) || !json_is_number(share) || !(out->rows[i] > before) ||
-            !(out->rows[i] <= 1e6) || !(out->share[i] >= 1e-4 && out->share[i] <= 4))
-            return qm_fail(err, QM_INPUT, "%s: %s: \"%s\": expected ascending rows, and shares from 0.0001 to 4",
+        out->efficiency[i] = json_number_value(efficiency);
+        if (json_array_size(pair) != 2 || !json_is_number(rows) || !json_is_number(efficiency) ||
+            !(out->rows[i] > before) || !(out->rows[i] <= 1e6) ||
+            !(out->efficiency[i] >= 1e-4 && out->efficiency[i] <= 4))
+            return qm_fail(err, QM_INPUT, "%s: %s: \"%s\": expected ascending rows, and efficiencies from 0.0001 to 4",
                            r->name, r->where, key);
         before = out->rows[i];
     }
@@ -117,7 +119,7 @@ static int parse_class(struct reader *r, enum qm_kernel_class k, struct qm_effic
     for (int t = 0; t < QM_DTYPE_COUNT && !rc; t++) {
         const json_t *list = take(&types, qm_dtype_name(t));
         if (list)
-            rc = parse_shares(&types, list, qm_dtype_name(t), &out->kernel[k][t], err);
+            rc = parse_curve(&types, list, qm_dtype_name(t), &out->kernel[k][t], err);
     }
     return rc ? rc : finish(&types, err);
 }
@@ -140,10 +142,10 @@ json_t *qm_efficiency_json(const struct qm_efficiency *e) {
     for (int k = 0; k < QM_KERNEL_CLASSES; k++) {
         json_t *types = json_object();
         for (int t = 0; t < QM_DTYPE_COUNT; t++) {
-            const struct qm_shares *s = &e->kernel[k][t];
+            const struct qm_efficiency_curve *s = &e->kernel[k][t];
             json_t *list = json_array();
             for (int i = 0; i < s->n; i++)
-                json_array_append_new(list, json_pack("[f, f]", s->rows[i], s->share[i]));
+                json_array_append_new(list, json_pack("[f, f]", s->rows[i], s->efficiency[i]));
             if (s->n)
                 json_object_set(types, qm_dtype_name(t), list);
             json_decref(list);
@@ -209,9 +211,9 @@ static int parse_device(const json_t *v, const char *name, struct qm_speed *s, s
         {"read", 1e6, 1e18, &d->read, &d->read_mark, false},
         {"bf16", 1e6, 1e21, &d->bf16, &d->bf16_mark, false},
         {"f32", 1e6, 1e21, &d->f32, NULL, false},
-        {"share_read", 0.001, 1, &d->share_read, NULL, false},
-        {"share_flops", 0.001, 1, &d->share_flops, NULL, false},
-        {"share_attention", 0.001, 1, &d->share_attention, NULL, false},
+        {"share_read", 0.001, 1, &d->read_efficiency, NULL, false},
+        {"share_flops", 0.001, 1, &d->flops_efficiency, NULL, false},
+        {"share_attention", 0.001, 1, &d->attention_efficiency, NULL, false},
         {"up", 1e6, 1e18, &d->up, NULL, false},
         {"down", 1e6, 1e18, &d->down, NULL, false},
         {"up_busy", 1e6, 1e18, &d->up_busy, NULL, false},
@@ -288,7 +290,7 @@ static int parse_speed(const json_t *root, const char *name, struct qm_speed *s,
     if (!rc)
         rc = numbers(&r, fields, sizeof fields / sizeof *fields, err);
     const json_t *efficiency = rc ? NULL : take(&r, "efficiency");
-    qm_efficiency_usual(&s->efficiency);
+    qm_efficiency_default(&s->efficiency);
     s->efficiency_mark = efficiency ? QM_MARK_ESTIMATED : QM_MARK_DEFAULT;
     if (efficiency)
         rc = qm_efficiency_parse(efficiency, name, &s->efficiency, err);

@@ -43,19 +43,19 @@ static double cpu_product(const struct step *s, enum qm_kernel_class k, enum qm_
     double active = min2(units, threads);
     double read = qm_speed_read(speed, (int)active) * s->read_share;
     double rate = qm_speed_flops(speed, type, (int)active);
-    const struct qm_shares *e = qm_efficiency_shares(&speed->efficiency, k, type);
+    const struct qm_efficiency_curve *e = qm_efficiency_at(&speed->efficiency, k, type);
     rate /= ceil(units / active) * active / units; /* whoever has one panel more */
     *reading = bytes / read >= flops * rows / rate;
     double before = 0, at = 1;
     for (int i = 0; i < e->n; i++) {
-        double m = e->rows[i], time = max2(bytes / read, flops * m / rate) / e->share[i];
+        double m = e->rows[i], time = max2(bytes / read, flops * m / rate) / e->efficiency[i];
         if (rows <= m)
             return i ? before + (time - before) * (rows - at) / (m - at)
-                     : max2(bytes / read, flops * rows / rate) / e->share[0];
+                     : max2(bytes / read, flops * rows / rate) / e->efficiency[0];
         before = time;
         at = m;
     }
-    return max2(bytes / read, flops * rows / rate) / e->share[e->n - 1];
+    return max2(bytes / read, flops * rows / rate) / e->efficiency[e->n - 1];
 }
 
 /* The same for `count` matrices of a weight, of which each has `rows` rows, on any device. */
@@ -67,8 +67,8 @@ static double product(const struct step *s, int device, enum qm_kernel_class k, 
     double bytes = (double)qm_weight_part_bytes(w, 1), flops = 2 * (double)w->n * (double)w->k;
     if (device != QM_DEVICE_CPU) {
         const struct qm_speed_device *d = device_of(s, device);
-        double rate = (type == QM_F32 || type == QM_F16 ? d->f32 : d->bf16) * d->share_flops;
-        return count * max2(bytes / (d->read * d->share_read), flops * rows / rate) + d->launch_us * 1e-6;
+        double rate = (type == QM_F32 || type == QM_F16 ? d->f32 : d->bf16) * d->flops_efficiency;
+        return count * max2(bytes / (d->read * d->read_efficiency), flops * rows / rate) + d->launch_us * 1e-6;
     }
     bool reading;
     double unit = w->role == QM_W_GATE_UP ? 2 * QM_PANEL_ROWS : QM_PANEL_ROWS;
@@ -97,8 +97,8 @@ static double attention_op(const struct step *s, int device, int64_t l) {
     double units = (double)(s->sequences * c->kv_heads) * passes, keys_flops = 4 * hd * keys;
     if (device != QM_DEVICE_CPU) {
         const struct qm_speed_device *d = device_of(s, device);
-        double rate = (type == QM_BF16 ? d->bf16 : d->f32) * d->share_attention;
-        return max2((double)(s->sequences * c->kv_heads) * keys * key_bytes / (d->read * d->share_read),
+        double rate = (type == QM_BF16 ? d->bf16 : d->f32) * d->attention_efficiency;
+        return max2((double)(s->sequences * c->kv_heads) * keys * key_bytes / (d->read * d->read_efficiency),
                     units * keys_flops * block * group / rate) +
                d->launch_us * 1e-6;
     }

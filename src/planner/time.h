@@ -1,10 +1,10 @@
 /* How long a step takes, predicted from a machine's rates: op by op, on the device that the placement gives each
  * unit. Where in the flow: above memory.h, work.h and placement.h; below the search. Pure functions of what is given.
  *
- * A product takes the longer of reading its weights and of its multiply-adds, divided by the share of that limit which
- * the kernel reaches at this number of rows on other shapes; where it has fewer panels than there are threads, what
- * so many threads read and compute. Attention is the same with keys and values for the weight, read once for each 96
- * rows of queries. Experts are as many as the tokens are expected to touch. A region costs its entry and exit.
+ * A product takes the longer of reading its weights and of its multiply-adds, divided by the kernel's efficiency at
+ * this number of rows on other shapes; where it has fewer panels than there are threads, what so many threads read and
+ * compute. Attention is the same with keys and values for the weight, read once for each 96 rows of queries. Experts
+ * are as many as the tokens are expected to touch. A region costs its entry and exit.
  *
  * Between units the residual is transferred where they are on different devices. A layer's experts, or the columns of
  * its FFN, on several devices are computed at once, at the rates that each has while the others run: the longest

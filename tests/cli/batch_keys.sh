@@ -3,7 +3,7 @@
 # result alone is tried in tests/engine/test_fingerprint.c; here the way from the command line to the files.
 . "$(dirname "$0")/batch.bash"
 export XDG_CACHE_HOME="$T/cache"
-usual_shares
+known_efficiency
 CARD=emulated:1GiB,bandwidth=100,bf16=10T,pcie=10
 
 # The model with another field in its config, its other files linked.

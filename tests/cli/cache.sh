@@ -1,10 +1,10 @@
 #!/bin/bash
-# What is kept in the user's cache (the machine's profile, the kernels' shares, the history), damaged in every way: nothing
+# What is kept in the user's cache (the machine's profile, the kernels' efficiency, the history), damaged in every way: nothing
 # waits, nothing fails, no result is lost; it is measured again, or defaults stand in, and that is said once.
 # shellcheck source=tests/cli/lib.bash
 . "${BASH_SOURCE[0]%/*}/lib.bash"
 export XDG_CACHE_HOME="$T/cache"
-usual_shares
+known_efficiency
 LONG=$(printf 'The house of %d. ' $(seq 40))
 expect 0 'a run that is kept' run $DEMO -p "$LONG" -n 65 --seed 1 --temperature 0
 cp "$T/out" "$T/answer"

@@ -16,7 +16,7 @@ wrapped() {
     chmod +x "$T/wrapped"
 }
 
-usual_shares
+known_efficiency
 
 demo 0 'the demonstration' "$QUIETMIND"
 check 'the machine' out_has '^reads +best [0-9.]+ GB/s'

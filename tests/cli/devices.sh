@@ -3,7 +3,7 @@
 # shellcheck source=tests/cli/lib.bash
 . "${BASH_SOURCE[0]%/*}/lib.bash"
 export XDG_CACHE_HOME="$T/cache"
-usual_shares
+known_efficiency
 CARD=emulated:1GiB,bandwidth=100,bf16=10T,pcie=10
 
 refuse 2 'no size' 'expected a size such as 90GiB' run $DEMO -p x -n 1 --device emulated:

@@ -76,9 +76,9 @@ EOS
     if [ $rc = "$code" ]; then ok "$name"; else bad "$name" "expected exit code $code, found $rc"; fi
 }
 
-# usual_shares: the machine is measured, and its kernels' shares are made up: measuring them, which takes a minute, is
+# known_efficiency: the machine is measured, and its kernels' shares are made up: measuring them, which takes a minute, is
 # tried in plan's own test.
-usual_shares() {
+known_efficiency() {
     local build profile isa identity
     local some='{"BF16": [[1, 0.5]]}'
     local all='{"BF16": [[1, 0.5]], "F16": [[1, 0.5]], "F32": [[1, 0.5]], "MXFP4": [[1, 0.5]]}'

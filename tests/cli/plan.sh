@@ -7,7 +7,7 @@ MACHINE=$T/machine.json
 cp tests/fuzz/corpus/speed/small "$MACHINE"
 number() { sed -n "s/.*\"$1\": \([0-9.eE+-]*\).*/\1/p" "$T/out" | head -n 1; }
 
-# Shares of kernels as if they were measured, but for those of F32 products: instruments make that one take minutes.
+# Efficiencies of kernels as if they were measured, but for those of F32 products: instruments make that one take minutes.
 expect 0 'the machine' machine --json
 KEPT=$(ls "$T"/cache/quietmind/machine-*.json) KERNELS=$(ls "$T"/cache/quietmind/machine-*.json | sed 's/machine-/kernels-/')
 field() { sed -n "s/.*\"$1\": \"\([^\"]*\)\".*/\1/p" "$KEPT"; }
@@ -32,7 +32,7 @@ if [ "${QM_TEST_SLOW:-1}" != 0 ]; then
     expect 0 'once' plan --random qwen3-0.6b --layers 1 --dtype f32
     check 'not again' sh -c "! grep 'measuring the kernels' $T/err"
     shares "of other kernels" "$whole"
-    expect 0 'a run with shares of another build' run $DEMO -p 'The house of' -n 2
+    expect 0 'a run with an efficiency of another build' run $DEMO -p 'The house of' -n 2
     check 'is not predicted' sh -c "! grep '^predicted' $T/err"
 fi
 shares "$build" "$whole"

@@ -1,4 +1,4 @@
-/* Fuzz target: kept shares of kernels. What is accepted are shares that can be divided by. */
+/* Fuzz target: kept efficiencies of kernels. What is accepted can be divided by. */
 #include <stdlib.h>
 
 #include "base/json.h"
@@ -17,11 +17,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     for (int k = 0; k < QM_KERNEL_CLASSES; k++)
         for (int t = 0; t < QM_DTYPE_COUNT; t++) {
-            const struct qm_shares *s = qm_efficiency_shares(&c.efficiency, (enum qm_kernel_class)k, (enum qm_dtype)t);
+            const struct qm_efficiency_curve *s =
+                qm_efficiency_at(&c.efficiency, (enum qm_kernel_class)k, (enum qm_dtype)t);
             if (s->n < 1)
                 abort();
             for (int i = 0; i < s->n; i++)
-                if (!(s->share[i] > 0 && s->rows[i] > 0))
+                if (!(s->efficiency[i] > 0 && s->rows[i] > 0))
                     abort();
         }
     return 0;

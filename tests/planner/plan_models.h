@@ -52,7 +52,7 @@ static inline struct qm_speed plan_machine(void) {
     s.node[0].read[1].threads = 4;
     s.node[0].read[1].rate = 1e10;
     for (int k = 0; k < QM_KERNEL_CLASSES; k++)
-        s.efficiency.kernel[k][QM_BF16] = (struct qm_shares){.n = 1, .rows = {1}, .share = {1}};
+        s.efficiency.kernel[k][QM_BF16] = (struct qm_efficiency_curve){.n = 1, .rows = {1}, .efficiency = {1}};
     return s;
 }
 
@@ -62,9 +62,9 @@ static inline void plan_add_card(struct qm_speed *s, uint64_t memory) {
                                   .read = 1e12,
                                   .bf16 = 1e14,
                                   .f32 = 1e13,
-                                  .share_read = 1,
-                                  .share_flops = 1,
-                                  .share_attention = 1,
+                                  .read_efficiency = 1,
+                                  .flops_efficiency = 1,
+                                  .attention_efficiency = 1,
                                   .up = 2e10,
                                   .down = 2e10,
                                   .up_busy = 1e10,

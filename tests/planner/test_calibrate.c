@@ -10,11 +10,11 @@
 enum { DENSE = 1U << QM_PART_DENSE_BF16, ATTENTION = 1U << QM_PART_ATTENTION_128 };
 
 static struct {
-    double clock, began, takes; /* seconds since the beginning; of a round */
-    double share[QM_PARTS][5];  /* what each round of a part finds */
-    int fails_at, code;         /* the round, counted over all parts from 1, that fails; 0: none does */
-    struct qm_noise noise;      /* beside all of it */
-    char order[64];             /* the parts of the rounds, a digit each */
+    double clock, began, takes;     /* seconds since the beginning; of a round */
+    double efficiency[QM_PARTS][5]; /* what each round of a part finds */
+    int fails_at, code;             /* the round, counted over all parts from 1, that fails; 0: none does */
+    struct qm_noise noise;          /* beside all of it */
+    char order[64];                 /* the parts of the rounds, a digit each */
     char notes[4096];
     int progress, stop_at, last_done, last_total;
 } fake;
@@ -31,7 +31,7 @@ static int one_round(enum qm_calibration_part part, const struct qm_calibration_
     struct qm_calibration_point *p = &samples->point[0];
     samples->points = 1;
     p->rows = 1;
-    p->share[p->n] = fake.share[part][p->n];
+    p->efficiency[p->n] = fake.efficiency[part][p->n];
     p->n++;
     return QM_OK;
 }
@@ -67,12 +67,12 @@ static struct qm_machine_profile *profile;
 
 static int setup(void **state) {
     (void)state;
-    static const double shares[5] = {0.5, 0.8, 0.81, 0.82, 0.83};
+    static const double efficiency[5] = {0.5, 0.8, 0.81, 0.82, 0.83};
     memset(&fake, 0, sizeof fake);
     fake.takes = 1;
     fake.noise = (struct qm_noise){0.01, -1, 0, NULL};
     for (int i = 0; i < QM_PARTS; i++)
-        memcpy(fake.share[i], shares, sizeof shares);
+        memcpy(fake.efficiency[i], efficiency, sizeof efficiency);
     test_temp_dir(dir);
     machine = calloc(1, sizeof *machine);
     profile = calloc(1, sizeof *profile);
@@ -100,13 +100,13 @@ static int measure(unsigned needed, bool quiet, struct qm_calibration *kept, str
 }
 
 static double dense_share(const struct qm_calibration *c) {
-    const struct qm_shares *s = &c->efficiency.kernel[QM_KERNEL_DENSE][QM_BF16];
-    return s->n ? s->share[0] : 0;
+    const struct qm_efficiency_curve *s = &c->efficiency.kernel[QM_KERNEL_DENSE][QM_BF16];
+    return s->n ? s->efficiency[0] : 0;
 }
 
 static double attention_share(const struct qm_calibration *c) {
-    const struct qm_shares *s = &c->efficiency.kernel[QM_KERNEL_ATTENTION_128][QM_BF16];
-    return s->n ? s->share[0] : 0;
+    const struct qm_efficiency_curve *s = &c->efficiency.kernel[QM_KERNEL_ATTENTION_128][QM_BF16];
+    return s->n ? s->efficiency[0] : 0;
 }
 
 static bool load(struct qm_calibration *out) {
@@ -154,7 +154,7 @@ static void turns_that_disagree_are_more(void **state) {
     struct qm_calibration kept;
     struct qm_error err;
     static const double apart[5] = {0.3, 0.4, 0.5, 0.6, 0.9};
-    memcpy(fake.share[0], apart, sizeof apart);
+    memcpy(fake.efficiency[0], apart, sizeof apart);
     assert_int_equal(measure(DENSE, true, &kept, &err), QM_OK);
     assert_string_equal(fake.order, "00000");
     assert_true(dense_share(&kept) == 0.6);
@@ -174,7 +174,7 @@ static void time_is_limited(void **state) {
                                                        "measured yet (interrupted; resumes next time)\n");
 
     static const double apart[5] = {0.3, 0.4, 0.5, 0.6, 0.9};
-    memcpy(fake.share[QM_PART_DENSE_F16], apart, sizeof apart);
+    memcpy(fake.efficiency[QM_PART_DENSE_F16], apart, sizeof apart);
     fake.clock = 0, fake.takes = 30; /* at 0, 30, 60; a fourth at 90 is not needed */
     assert_int_equal(measure(1U << QM_PART_DENSE_F16, true, &kept, &err), QM_OK);
     assert_string_equal(fake.order, "555");
@@ -237,7 +237,7 @@ static void the_quieter_one_is_kept(void **state) {
     assert_int_equal(measure(DENSE, false, &kept, &err), QM_OK);
     double noisy = dense_share(&kept);
     static const double better[5] = {0.9, 0.9, 0.9, 0.9, 0.9};
-    memcpy(fake.share[0], better, sizeof better);
+    memcpy(fake.efficiency[0], better, sizeof better);
 
     fake.clock = 0;
     assert_int_equal(measure(DENSE, false, &kept, &err), QM_OK); /* still busy */

@@ -1,4 +1,4 @@
-/* Which kernels' shares a model's times depend on. */
+/* Which kernels' efficiency a model's times depend on. */
 #include "app/shapes.h"
 #include "base/json.h"
 #include "planner/calibration.h"
@@ -33,16 +33,16 @@ static void test_needs(void **state) {
 }
 
 /* One point of one kernel, timed so often. */
-static double concluded(const double *shares, int n, bool settled) {
+static double concluded(const double *efficiency, int n, bool settled) {
     struct qm_calibration_samples s = {.points = 1, .point = {{.rows = 4, .n = n}}};
     struct qm_efficiency e = {0};
-    memcpy(s.point[0].share, shares, (size_t)n * sizeof *shares);
+    memcpy(s.point[0].efficiency, efficiency, (size_t)n * sizeof *efficiency);
     if (qm_calibration_settled(&s.point[0]) != settled)
-        fail_msg("%d rounds, the last %g: settled or not", n, shares[n - 1]);
+        fail_msg("%d rounds, the last %g: settled or not", n, efficiency[n - 1]);
     qm_calibration_conclude(QM_PART_DENSE_BF16, &s, &e);
-    const struct qm_shares *to = &e.kernel[QM_KERNEL_DENSE][QM_BF16];
+    const struct qm_efficiency_curve *to = &e.kernel[QM_KERNEL_DENSE][QM_BF16];
     assert_true(to->n == 1 && to->rows[0] == 4.0);
-    return to->share[0];
+    return to->efficiency[0];
 }
 
 /* Disturbed rounds, below or above what the others agree on, do not count. */
@@ -58,7 +58,8 @@ static void test_turns(void **state) {
 
 static struct qm_calibration kept_parts(unsigned tried, double others) {
     struct qm_calibration c = {.tried = tried, .noise = {others, 0, 0, NULL}};
-    c.efficiency.kernel[QM_KERNEL_DENSE][QM_BF16] = (struct qm_shares){.n = 1, .rows = {1}, .share = {0.5}};
+    c.efficiency.kernel[QM_KERNEL_DENSE][QM_BF16] =
+        (struct qm_efficiency_curve){.n = 1, .rows = {1}, .efficiency = {0.5}};
     return c;
 }
 

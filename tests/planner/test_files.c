@@ -134,7 +134,7 @@ static void test_machine(void **state) {
     refuse_machine(text, "\"cores\": 4", "\"cores\": 0", "\"cores\"");
     refuse_machine(text, "\"watts\": 90,", "\"watts\": 90, \"colour\": 1,", "not known");
     refuse_machine(text, "[[1, 0.9], [512, 0.9]]", "[[2, 0.9], [1, 0.9]]", "ascending rows");
-    refuse_machine(text, "[[1, 0.9], [512, 0.9]]", "[[1, 0], [512, 0.9]]", "shares from");
+    refuse_machine(text, "[[1, 0.9], [512, 0.9]]", "[[1, 0], [512, 0.9]]", "efficiencies from");
     refuse_machine(text, "\"name\": \"card\"", "\"name\": \"\"", "\"name\"");
     refuse_machine(text, "\"nodes\": [", "\"nodes\": [], \"knots\": [", "a list of 1 to");
     free(text);

@@ -192,8 +192,9 @@ static void test_calibration_kept(void **state) {
     struct qm_calibration kept, back, saved = {.tried = 1, .noise = {0.01, -1, 0, NULL}};
     struct qm_error err;
     char path[4200], missing[256];
-    struct qm_efficiency shares;
-    saved.efficiency.kernel[QM_KERNEL_DENSE][QM_BF16] = (struct qm_shares){.n = 1, .rows = {1}, .share = {0.75}};
+    struct qm_efficiency efficiency;
+    saved.efficiency.kernel[QM_KERNEL_DENSE][QM_BF16] =
+        (struct qm_efficiency_curve){.n = 1, .rows = {1}, .efficiency = {0.75}};
     saved.efficiency.value_ns = saved.efficiency.route_ns = 1;
     const char *identity = w->machine.identity;
     assert_false(qm_calibration_load(identity, QM_ISA_SCALAR, NULL, &back, path, &err));
@@ -204,14 +205,14 @@ static void test_calibration_kept(void **state) {
     assert_int_equal(qm_calibration_save(path, identity, QM_ISA_SCALAR, &saved, &err), QM_OK);
     if (!qm_calibration_load(identity, QM_ISA_SCALAR, w->dir, &back, path, &err))
         fail_msg("%s", err.message);
-    assert_true(back.efficiency.kernel[QM_KERNEL_DENSE][QM_BF16].share[0] == 0.75);
+    assert_true(back.efficiency.kernel[QM_KERNEL_DENSE][QM_BF16].efficiency[0] == 0.75);
 
     unsigned needed = 1U << QM_PART_DENSE_BF16;
     struct qm_calibration_wish wish = {&w->machine, &p, QM_ISA_SCALAR, needed, true};
     int rc = qm_calibration_measure(&wish, &w->with, &kept, &err);
     assert_int_equal(rc, QM_OK);
     assert_string_equal(w->told.text, "");
-    qm_calibration_shares(&kept, needed | 1U << QM_PART_DENSE_F16, &shares, missing);
+    qm_calibration_efficiency(&kept, needed | 1U << QM_PART_DENSE_F16, &efficiency, missing);
     assert_string_equal(missing, "products of F16");
 
     assert_int_equal(qm_calibration_save(path, "another", QM_ISA_SCALAR, &saved, &err), QM_OK);

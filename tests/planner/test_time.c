@@ -75,7 +75,7 @@ static void test_reading(void **state) {
     near(seconds(&f, 4000, 1), (matrix_bytes(f.model, false) + kv * 4065) / 1e10 + embedded, 1e-6);
     f.setup.workload.threads = 1; /* reads half as fast */
     near(seconds(&f, 0, 1), (matrix_bytes(f.model, false) + kv * 65) / 5e9 + 2 * embedded, 1e-6);
-    f.speed.efficiency.kernel[QM_KERNEL_DENSE][QM_BF16].share[0] = 0.5;
+    f.speed.efficiency.kernel[QM_KERNEL_DENSE][QM_BF16].efficiency[0] = 0.5;
     near(seconds(&f, 0, 1), (2 * matrix_bytes(f.model, false) + kv * 65) / 5e9 + 2 * embedded, 1e-6);
     f.speed.efficiency = (struct qm_efficiency){0}; /* nothing was measured: the limits */
     near(seconds(&f, 0, 1), (matrix_bytes(f.model, false) + kv * 65) / 5e9 + 2 * embedded, 1e-6);
@@ -100,7 +100,7 @@ static void test_shares(void **state) {
     struct fixture f;
     open_fixture(&f, plan_model(1, 1024, 0), 0);
     f.speed.efficiency.kernel[QM_KERNEL_DENSE][QM_BF16] =
-        (struct qm_shares){.n = 2, .rows = {1, 5}, .share = {0.5, 0.25}};
+        (struct qm_efficiency_curve){.n = 2, .rows = {1, 5}, .efficiency = {0.5, 0.25}};
     struct qm_step_time one, three, five;
     qm_time_step(&f.setup, 1, 0, 1, 0, &one);
     qm_time_step(&f.setup, 3, 0, 1, 0, &three);

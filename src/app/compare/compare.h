@@ -75,7 +75,7 @@ struct qm_compare_config {
     int threads, threads_used;
     struct qm_compare_rate prefill, decode, first; /* tokens/s; seconds to the first token */
     double gb_s, limit_gb_s;                       /* decode: bytes of weights, keys and values; NaN with devices */
-    double prefill_share, decode_share;            /* of the time that the machine's limits allow at best; NaN */
+    double prefill_efficiency, decode_efficiency;  /* of the time that the machine's limits allow at best; NaN */
     double joules_per_token, watts;                /* of decoding */
     double joules_per_prompt_token;                /* of prefill */
     double predicted_joules;                       /* a token that is written, the prompt's share included */

@@ -205,9 +205,14 @@ static void numbers(struct qm_page *page, const struct qm_compare_report *r, con
     const struct qm_compare_config *old = before ? qm_compare_find(before, c->name) : NULL;
     const double cells[] = {c->prefill.measured.median, c->prefill.predicted, c->decode.measured.median,
                             c->decode.predicted};
-    const double more[] = {
-        c->first.measured.median, c->gb_s, 100 * c->decode_share, c->joules_per_token, c->watts, c->celsius, c->fan_rpm,
-        c->agreement.kl_max};
+    const double more[] = {c->first.measured.median,
+                           c->gb_s,
+                           100 * c->decode_efficiency,
+                           c->joules_per_token,
+                           c->watts,
+                           c->celsius,
+                           c->fan_rpm,
+                           c->agreement.kl_max};
     qm_page_row(page);
     qm_page_markup(page, "<td>");
     qm_page_textf(page, "%s%s", c->name,

@@ -107,7 +107,7 @@ static int config(const json_t *o, const char *file, int64_t prompts, struct qm_
     rc = rc ? rc : rate(o, "first_token_seconds", name, &c->first, err);
     rc = rc ? rc : number(o, "joules_per_token", name, &c->joules_per_token, err);
     rc = rc ? rc : number(o, "watts", name, &c->watts, err);
-    rc = rc ? rc : number(o, "decode_limit_share", name, &c->decode_share, err);
+    rc = rc ? rc : number(o, "decode_limit_share", name, &c->decode_efficiency, err);
     const json_t *traits = json_object_get(o, "traits"); /* of a report from before they were kept: none */
     for (int t = 0; t < QM_TRAIT_COUNT && !rc && qm_json_is_object(traits); t++)
         rc = text(traits, qm_trait_key((enum qm_trait)t), name, c->traits.value[t], QM_TRAIT_VALUE, err);

@@ -233,7 +233,7 @@ int qm_compare_plan(struct qm_compare_task *t, struct qm_compare_report *r, stru
         struct qm_figure none = qm_figure_of(NULL, 0);
         memcpy(c->name, t->spec[i].name, sizeof c->name);
         c->prefill = c->decode = c->first = (struct qm_compare_rate){none, NAN};
-        c->gb_s = c->limit_gb_s = c->prefill_share = c->decode_share = NAN;
+        c->gb_s = c->limit_gb_s = c->prefill_efficiency = c->decode_efficiency = NAN;
         c->joules_per_token = c->joules_per_prompt_token = c->watts = c->predicted_joules = NAN;
         c->celsius = c->fan_rpm = c->job.seconds = c->job.low = c->job.high = c->job.joules = NAN;
         c->agreement.first_difference = -1;

@@ -440,8 +440,8 @@ static void conclude(struct qm_compare_runner *r, int i) {
     if (!devices) {
         c->gb_s = (s->decode_work.weight_bytes + s->decode_work.kv_bytes) / s->write_seconds * 1e-9;
         c->limit_gb_s = r->limits.most.read * 1e-9;
-        c->decode_share = qm_work_seconds(&s->decode_work, r->limits.most.read, flops) / s->write_seconds;
-        c->prefill_share = qm_work_seconds(&s->prefill_work, r->limits.most.read, flops) / s->read_seconds;
+        c->decode_efficiency = qm_work_seconds(&s->decode_work, r->limits.most.read, flops) / s->write_seconds;
+        c->prefill_efficiency = qm_work_seconds(&s->prefill_work, r->limits.most.read, flops) / s->read_seconds;
         c->joules_per_token = s->write_joules / s->written;
         c->joules_per_prompt_token = s->read_joules / s->read_tokens;
         c->watts = s->write_joules / s->write_metered;

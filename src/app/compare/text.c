@@ -74,8 +74,8 @@ static int print_writing(const struct qm_compare_report *r, struct qm_error *err
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *k = &r->config[i];
         snprintf(share, sizeof share, "-");
-        if (isfinite(k->decode_share))
-            snprintf(share, sizeof share, "%.0f %%", 100 * k->decode_share);
+        if (isfinite(k->decode_efficiency))
+            snprintf(share, sizeof share, "%.0f %%", 100 * k->decode_efficiency);
         rc = print_rate(k, &k->decode, err);
         rc = rc ? rc : qm_out_printf(err, " %8s %7s\n", qm_number_text(k->gb_s, 3, a, sizeof a), share);
     }
@@ -356,8 +356,8 @@ static int csv_config(const struct qm_compare_report *r, const struct qm_compare
                               c->first.measured.median,
                               c->first.predicted,
                               c->gb_s,
-                              c->decode_share,
-                              c->prefill_share,
+                              c->decode_efficiency,
+                              c->prefill_efficiency,
                               c->joules_per_token,
                               c->watts,
                               c->celsius,

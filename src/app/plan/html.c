@@ -66,7 +66,7 @@ static void memory_bars(struct qm_page *page, const struct qm_plan_ask *ask, con
 }
 
 /* The share of a layer's attention, or of its FFN or experts, that a device has. */
-static double share_of(const struct qm_plan_answer *a, bool ffn, int64_t l, int d) {
+static double efficiency_of(const struct qm_plan_answer *a, bool ffn, int64_t l, int d) {
     const struct qm_placement *p = &a->placement;
     if (!ffn)
         return p->layer[l].attention == d;
@@ -96,7 +96,7 @@ static void strips(struct qm_page *page, const struct qm_plan_ask *ask, const st
     }
     for (int ffn = 0; ffn < 2; ffn++) {
         for (int64_t i = 0; i < n * devices; i++)
-            share[i] = (float)share_of(a, ffn, i / devices, (int)(i % devices));
+            share[i] = (float)efficiency_of(a, ffn, i / devices, (int)(i % devices));
         qm_plot_layers(page, &(struct qm_layers){.name = names[ffn],
                                                  .value = "",
                                                  .what = names[ffn],

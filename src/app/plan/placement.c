@@ -23,7 +23,7 @@ struct text {
     bool any;            /* on the device's lines already */
 };
 
-static struct share share_of(const struct qm_plan_answer *a, int64_t l, int device) {
+static struct share efficiency_of(const struct qm_plan_answer *a, int64_t l, int device) {
     const struct qm_placement *p = &a->placement;
     bool attention = p->layer[l].attention == device, moe = a->model->config.layer[l].moe;
     int64_t n = moe ? qm_placement_experts_on(p, l, device) : qm_placement_columns_on(p, a->model, l, device);
@@ -119,7 +119,7 @@ static int device_lines(const struct qm_plan_ask *ask, struct text *t, int devic
         t->any = true;
     }
     for (int64_t l = 0; l < a->placement.layers; l++)
-        t->share[l] = share_of(a, l, device);
+        t->share[l] = efficiency_of(a, l, device);
     if (!rc)
         rc = all_layers(t, err);
     return rc ? rc : qm_buf_str(t->out, t->any ? "\n" : "nothing\n", err);
