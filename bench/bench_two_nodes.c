@@ -234,7 +234,7 @@ static int parse(int argc, char **argv, struct machine *m, int *first_shape) {
 }
 
 int main(int argc, char **argv) {
-    static const char *const usual[] = {"qwen3-30b-a3b", "llama-3-70b"};
+    static const char *const shapes[] = {"qwen3-30b-a3b", "llama-3-70b"};
     struct machine m = {.nodes = 2, .read = 400, .link = 100, .core = 8, .caches = 8, .region = 2, .hop = 0.25};
     int first = 1, rc = 0;
     if (parse(argc, argv, &m, &first)) {
@@ -256,6 +256,6 @@ int main(int argc, char **argv) {
     for (int i = first; i < argc && !rc; i++)
         rc = show(argv[i], &m);
     for (int i = 0; first == argc && i < 2 && !rc; i++)
-        rc = show(usual[i], &m);
+        rc = show(shapes[i], &m);
     return rc;
 }

@@ -7,7 +7,7 @@
 #include "numa/memory.h"
 
 /* In allocations larger than this, pages at equal distances are counted, which takes a fraction of a second. */
-enum { SMALL_PAGE = 4096, BATCH = 1024, MOST_PAGES = 1 << 20 };
+enum { SMALL_PAGE = 4096, BATCH = 1024, MAX_PAGES = 1 << 20 };
 
 static uint64_t page_bytes(enum qm_page_kind kind) {
     return kind == QM_PAGES_1G ? 1ull << 30 : kind == QM_PAGES_2M ? 2ull << 20 : SMALL_PAGE;
@@ -27,7 +27,7 @@ void qm_memory_count_by(qm_pages_query_fn *query, const struct qm_memory *m, str
     uint64_t step = page_bytes(m->pages);
     if (m->node < 0 || !m->data)
         return;
-    while (m->bytes / step > MOST_PAGES)
+    while (m->bytes / step > MAX_PAGES)
         step *= 2;
     for (uint64_t at = 0; at < m->bytes;) {
         unsigned long n = 0;

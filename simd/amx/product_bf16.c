@@ -204,8 +204,8 @@ static void micro_panel(const struct columns *k, const char *a, int64_t from, in
  * that the tiles have, 0 before the first. */
 static void run_block(const struct qm_product *p, int64_t from, int64_t to, int64_t n, int64_t panels, int64_t first,
                       int64_t end, int64_t *configured) {
-    enum { MOST_PANELS = 4 };
-    char tail[MOST_PANELS][QM_TILE_BYTES] __attribute__((aligned(64)));
+    enum { MAX_PANELS = 4 };
+    char tail[MAX_PANELS][QM_TILE_BYTES] __attribute__((aligned(64)));
     int64_t steps = steps_of(p->k), whole = min64(p->k / STEP_K, to);
     struct columns k = {.b = (const char *)p->b + (size_t)n * p->panel_stride + from * QM_TILE_BYTES,
                         .stride = p->panel_stride,

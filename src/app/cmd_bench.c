@@ -96,8 +96,8 @@ static int decode(const struct qm_args *args, struct bench_options *o, struct qm
                                 .shape = qm_args_text(args, QM_OPT_RANDOM, NULL),
                                 .kernels = args->option[QM_OPT_KERNEL].set,
                                 .silent = args->option[QM_OPT_SILENT].set};
-    const char *usual = getenv("QUIETMIND_MODEL"); /* is for when nothing else is said */
-    bool named = o->model.name && !(usual && !strcmp(o->model.name, usual));
+    const char *default_model = getenv("QUIETMIND_MODEL"); /* is for when nothing else is said */
+    bool named = o->model.name && !(default_model && !strcmp(o->model.name, default_model));
     int rc = decode_plan(args, &o->plan, err);
     if (!rc && all_zero(&o->plan.prompt) && all_zero(&o->plan.gen) && !o->kernels)
         rc = qm_fail(err, QM_USAGE, "bench: nothing to measure: -p and -n are 0");
@@ -166,7 +166,7 @@ static void predict(struct bench *b, const struct qm_engine *e, const struct qm_
     struct qm_job job = {.sequences = c->batch, .depth = c->n_depth, .prompt = c->n_prompt, .generate = c->n_gen};
     struct qm_quiet_state quiet;
     bool can = b->predictor && row && !qm_engine_quiet(e, &quiet) && !qm_engine_power_cap(e);
-    double tps = can ? qm_predictor_tps(b->predictor, e, &job, &r->limits.usual) : 0;
+    double tps = can ? qm_predictor_tps(b->predictor, e, &job, &r->limits.median) : 0;
     if (!row || json_object_set_new(row, "predicted_ts", tps > 0 ? json_real(tps) : json_null()) || tps <= 0)
         return;
     qm_predictor_keep(b->predictor, &b->progress, e, "bench", b->subject.name, &job, tps,

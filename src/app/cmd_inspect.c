@@ -72,7 +72,7 @@ static int plan(const struct inspect_options *o, struct inspection *in, struct q
         qm_topology_free(&topology);
     }
     in->workload = (struct qm_workload){
-        .context = context ? context : c->usual_positions,
+        .context = context ? context : c->default_positions,
         .sequences = 1,
         .chunk = QM_DEFAULT_CHUNK,
         .kv_type = o->kv_type < 0 ? qm_kv_default_type(c) : (enum qm_dtype)o->kv_type,

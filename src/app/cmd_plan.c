@@ -49,7 +49,7 @@ struct job {
 
 static int decode(const struct qm_args *args, struct plan_options *o, struct qm_error *err) {
     const char *ram = qm_args_text(args, QM_OPT_RAM, NULL), *vram = qm_args_text(args, QM_OPT_VRAM, NULL);
-    const char *usual = getenv("QUIETMIND_MODEL");
+    const char *default_model = getenv("QUIETMIND_MODEL");
     const struct qm_arg *acceptance = &args->option[QM_OPT_ACCEPTANCE];
     *o = (struct plan_options){.model = qm_decode_model(args),
                                .machine = qm_args_text(args, QM_OPT_MACHINE, NULL),
@@ -86,7 +86,7 @@ static int decode(const struct qm_args *args, struct plan_options *o, struct qm_
         rc = qm_decode_kv_type(args, &o->ask.kv_type, err);
     if (!rc)
         rc = qm_decode_isa(args, &o->isa, err);
-    if (!rc && o->shape && !o->table && o->model.name && !(usual && !strcmp(o->model.name, usual)))
+    if (!rc && o->shape && !o->table && o->model.name && !(default_model && !strcmp(o->model.name, default_model)))
         rc = qm_fail(err, QM_USAGE, "plan: either a model (%s) or --random %s", o->model.name, o->shape);
     return rc ? rc : qm_decode_offload(args, &o->offload, err);
 }

@@ -6,7 +6,7 @@
 #include "base/parse.h"
 #include "base/size.h"
 
-static const double USUAL_PERCENT = 97, LEAST_PERCENT = 10;
+static const double DEFAULT_PERCENT = 97, LEAST_PERCENT = 10;
 
 struct qm_texts qm_decode_texts(const struct qm_args *args, enum qm_option option) {
     return (struct qm_texts){args->option[option].list, args->option[option].n_list};
@@ -60,7 +60,7 @@ int qm_decode_kv_type(const struct qm_args *args, int *out, struct qm_error *err
 
 int qm_decode_quiet(const struct qm_args *args, struct qm_quiet_options *out, struct qm_error *err) {
     const struct qm_arg *quiet = &args->option[QM_OPT_QUIET], *nice = &args->option[QM_OPT_NICE];
-    double percent = USUAL_PERCENT;
+    double percent = DEFAULT_PERCENT;
     *out = (struct qm_quiet_options){.idle = args->option[QM_OPT_IDLE].set, .nice = (int)nice->integer};
     out->watts = qm_args_real(args, QM_OPT_POWER_CAP, 0);
     out->priority = out->idle || nice->set;
@@ -128,7 +128,7 @@ int qm_decode_drafts(const struct qm_args *args, struct qm_draft_options *out, s
     const char *kind = qm_args_text(args, QM_OPT_DRAFT, "auto");
     int64_t number;
     *out = (struct qm_draft_options){.off = !strcmp(kind, "off"),
-                                     .most = (int)qm_args_int(args, QM_OPT_DRAFT_TOKENS, QM_DRAFT_MOST)};
+                                     .most = (int)qm_args_int(args, QM_OPT_DRAFT_TOKENS, QM_DRAFT_MAX)};
     if (!*kind || qm_parse_int(kind, &number))
         return qm_fail(err, QM_USAGE, "--draft: expected auto, lookup, off or a model, found \"%s\"%s", kind,
                        *kind ? "; how many tokens is --draft-tokens N" : "");

@@ -102,12 +102,12 @@ void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engin
         int n = snprintf(speed, sizeof speed, ", %.1f tokens/s, %.1f GB/s", qm_report_decode_tps(r), rate / 1e9);
         if (known)
             snprintf(speed + n, sizeof speed - (size_t)n, " (%.0f %% of %.1f GB/s, the best that this machine reads)",
-                     100 * rate / now.most.read, now.most.read / 1e9);
+                     100 * rate / now.peak.read, now.peak.read / 1e9);
     }
     qm_note(progress, "prompt: %lld token%s, %.1f tokens/s; generation: %zu token%s%s%s", (long long)r->prefill_tokens,
             qm_s(r->prefill_tokens), qm_report_prefill_tps(r), r->ids.len, qm_s((long long)r->ids.len), speed, quiet);
     if (predicted->predictor && known)
-        report_predicted(progress, engine, r, predicted, &now.usual);
+        report_predicted(progress, engine, r, predicted, &now.median);
     qm_meter_text(meter, (double)r->decode_tokens, metered, sizeof metered);
     if (*metered)
         qm_note(progress, "%s", metered);

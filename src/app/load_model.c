@@ -80,8 +80,8 @@ int qm_app_load_engine(const struct qm_load_options *o, const struct qm_app_engi
         qm_engine_set_routing(m->engine, &m->routing);
     qm_report_load(progress, m->engine);
     int64_t context = qm_engine_context(m->engine), most = m->model->config.max_positions;
-    int64_t usual = m->model->config.usual_positions;
-    if (!context_given && context == usual && usual < most)
+    int64_t by_default = m->model->config.default_positions;
+    if (!context_given && context == by_default && by_default < most)
         qm_note(progress, "context: %lld tokens; the model's dynamic rope scaling takes --context up to %lld",
                 (long long)context, (long long)most);
     else if (!context_given)

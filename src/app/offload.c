@@ -374,7 +374,7 @@ int qm_offload_open(const struct qm_offload_options *wanted, const struct qm_mod
                                   .vram = wanted->vram,
                                   .speed = &f->speed};
     f->ask.job.sequences = o->sequences ? o->sequences : 1;
-    int64_t room = o->context ? o->context : m->config.usual_positions;
+    int64_t room = o->context ? o->context : m->config.default_positions;
     if (job->prompt + job->generate > room)
         f->ask.job =
             (struct qm_job){.sequences = f->ask.job.sequences, .prompt = room - room / 4, .generate = room / 4};

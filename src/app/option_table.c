@@ -51,7 +51,7 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
         "draft tokens and check several in one step where that pays, which changes no result: auto or lookup (what followed "
         "the last tokens before, in the prompt or an answer), a smaller MODEL of the same tokens beside lookup, or off",
         "auto"},
-    [QM_OPT_DRAFT_TOKENS] = {"draft-tokens", 0, 0, QM_VALUE_INT, "N", 1, QM_DRAFT_MOST,
+    [QM_OPT_DRAFT_TOKENS] = {"draft-tokens", 0, 0, QM_VALUE_INT, "N", 1, QM_DRAFT_MAX,
         "check at most N drafted tokens of a sequence in a step", "16"},
 
     [QM_OPT_THREADS] = {"threads", 0, 0, QM_VALUE_INT, "N", 0, 1024, "threads; 0: one per physical core", "0"},

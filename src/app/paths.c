@@ -18,7 +18,7 @@
 #include "batch/names.h"
 #include "model/locate.h"
 
-enum { MOST_LINKS = 40, MOST_WRITTEN = 16, NAME_ROOM = 4400, PIPE_LIMIT = 1 << 30 };
+enum { MAX_LINKS = 40, MAX_WRITTEN = 16, NAME_ROOM = 4400, PIPE_LIMIT = 1 << 30 };
 
 /* A regular file that is there, or a name in a folder. */
 struct identity {
@@ -36,7 +36,7 @@ struct written {
 
 struct check {
     const struct qm_args *args;
-    struct written written[MOST_WRITTEN];
+    struct written written[MAX_WRITTEN];
     int n;
 };
 
@@ -53,7 +53,7 @@ static const char *split(const char *path, char folder[PATH_MAX]) {
 /* Where a link that leads nowhere would make a file: path becomes what it names. */
 static bool follow(char path[PATH_MAX]) {
     char folder[PATH_MAX], to[PATH_MAX], next[2 * PATH_MAX];
-    for (int i = 0; i < MOST_LINKS; i++) {
+    for (int i = 0; i < MAX_LINKS; i++) {
         ssize_t n = readlink(path, to, sizeof to - 1);
         if (n < 0)
             return true;

@@ -21,7 +21,7 @@ void qm_predictor_close(struct qm_predictor *p);
 
 /* Tokens a second of a job that is all prompt or all generation, on the CPU; 0 where nothing can be said: of fewer than
  * QM_PREDICTED_TOKENS. around:
- * usual rates, read around the run, in the profile's place. */
+ * median rates, measured around the run, in the profile's place. */
 double qm_predictor_tps(const struct qm_predictor *p, const struct qm_engine *e, const struct qm_job *job,
                         const struct qm_rates *around);
 

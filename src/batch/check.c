@@ -125,7 +125,7 @@ int qm_batch_check(const struct qm_batch_options *o, const struct qm_batch_ui *u
                                           .chat = chat,
                                           .vocab = config->vocab,
                                           .no_head = config->no_head,
-                                          .context = o->context ? o->context : config->usual_positions,
+                                          .context = o->context ? o->context : config->default_positions,
                                           .sampling = qm_openai_sampling(m->defaults),
                                           .now = &now,
                                           .model = o->model_name};

@@ -42,7 +42,7 @@ int qm_batch_expect(struct qm_batch_expect *x, const struct qm_request *r, int64
     if (r->decoding.ignore_end)
         least = row->answer;
     row->least = within(least > r->decoding.min_tokens ? least : r->decoding.min_tokens, row->answer);
-    row->most = within(open ? QM_EXPECT_OPEN_MOST : limit, room);
+    row->most = within(open ? QM_EXPECT_OPEN_MAX : limit, room);
     x->n++;
     x->prompt += row->prompt;
     x->shared += row->shared;

@@ -8,7 +8,7 @@
 
 /* Tokens of an answer that may be as long as it likes; and least and most of a range for one. An answer with a
  * max_tokens is expected to be that long, and may end after an eighth, unless nothing ends it. */
-enum { QM_EXPECT_OPEN = 512, QM_EXPECT_OPEN_LEAST = 64, QM_EXPECT_OPEN_MOST = 2048, QM_EXPECT_RECENT = 32 };
+enum { QM_EXPECT_OPEN = 512, QM_EXPECT_OPEN_LEAST = 64, QM_EXPECT_OPEN_MAX = 2048, QM_EXPECT_RECENT = 32 };
 
 struct qm_batch_expect {
     struct qm_ids recent[QM_EXPECT_RECENT]; /* prompts, with which the next are compared */

@@ -25,7 +25,7 @@ static double token_bytes(const struct qm_engine *e) {
  * need. */
 static uint64_t kv_room(const struct qm_batch_options *o, const struct qm_model *m, uint64_t memory) {
     static const uint64_t least_reserve = QM_MEMORY_RESERVE;
-    struct qm_workload w = {.context = o->context ? o->context : m->config.usual_positions,
+    struct qm_workload w = {.context = o->context ? o->context : m->config.default_positions,
                             .sequences = o->sequences,
                             .chunk = o->chunk ? o->chunk : QM_DEFAULT_CHUNK,
                             .kv_type = qm_batch_kv_type(o, &m->config),

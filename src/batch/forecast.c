@@ -135,7 +135,7 @@ static void guess(struct qm_batch_forecast *f, double bytes, bool follows, struc
     bool known = f->known_rows > 0;
     row->answer = known ? (int64_t)((double)(k[0].answer + k[1].answer) / rows) : QM_EXPECT_OPEN;
     row->least = known ? (int64_t)((double)(k[0].least + k[1].least) / rows) : QM_EXPECT_OPEN_LEAST;
-    row->most = known ? (int64_t)((double)(k[0].most + k[1].most) / rows) : QM_EXPECT_OPEN_MOST;
+    row->most = known ? (int64_t)((double)(k[0].most + k[1].most) / rows) : QM_EXPECT_OPEN_MAX;
     out->computed = true;
     qm_estimate_add(f->estimate, row);
 }

@@ -68,7 +68,7 @@ static int predict(struct qm_batch_job *j, struct qm_error *err) {
     struct qm_journal_totals t;
     struct tm now;
     int64_t context = j->options->context ? j->options->context : j->context;
-    struct qm_openai_context openai = requests(j, context ? context : config->usual_positions, &now);
+    struct qm_openai_context openai = requests(j, context ? context : config->default_positions, &now);
     const struct qm_batch_forecast_of of = {&j->rows.source, j->journal, &openai, &j->flight, SECONDS};
     int rc = qm_journal_totals(j->journal, &t, err);
     rc = rc ? rc : qm_batch_forecast_open(j->options, j->model.machine, j->model.model, openai.context, &f, err);

@@ -80,7 +80,7 @@ static void free_space(const char *path, char *out, size_t size) {
 }
 
 /* Whether a file that can't be opened is a matter of the path, not of the system's state: another day it would be the
- * same. SQLite may have forgotten the reason, so the most usual one of the others is tried. */
+ * same. SQLite may have forgotten the reason, so the likeliest one of the others is tried. */
 static bool is_path_fault(int code, int system) {
     static const int faults[] = {0, ENOENT, EISDIR, ENOTDIR, EACCES, EPERM, EROFS, ELOOP, ENAMETOOLONG};
     int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -13,7 +13,7 @@
 #include "base/file.h"
 #include "session/kv_store.h"
 
-enum { NAME_ROOM = 4400, MOST_ASIDE = 10000 };
+enum { NAME_ROOM = 4400, MAX_ASIDE = 10000 };
 
 /* What a file's first bytes say. */
 enum owner { NOBODY, EMPTY, OURS, FOREIGN, UNREADABLE /* for a while perhaps: errno says why */ };
@@ -198,7 +198,7 @@ int qm_batch_names_check(const struct qm_batch_paths *paths, bool *log, struct q
 
 int qm_batch_names_aside(const char *path, const char *why, const struct qm_batch_ui *ui, struct qm_error *err) {
     char to[NAME_ROOM];
-    for (int i = 1; i <= MOST_ASIDE; i++) {
+    for (int i = 1; i <= MAX_ASIDE; i++) {
         snprintf(to, sizeof to, "%s.aside-%d", path, i);
         if (renameat2(AT_FDCWD, path, AT_FDCWD, to, RENAME_NOREPLACE) == 0) {
             qm_batch_note(ui, "%s: %s; it was moved aside, to %s", path, why, to);

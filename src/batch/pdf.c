@@ -47,13 +47,13 @@ static void become(const char *program, const char *path, int to, const struct q
                                (char *)"-nopgbrk",  (char *)path, (char *)"-",    NULL};
     char *const environment[] = {(char *)"PATH=/usr/bin:/bin", (char *)"LC_ALL=C", NULL};
     int null = open("/dev/null", O_RDWR);
-    struct sigaction usual = {.sa_handler = SIG_DFL};
+    struct sigaction standard = {.sa_handler = SIG_DFL};
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    sigaction(SIGINT, &usual, NULL);
-    sigaction(SIGPIPE, &usual, NULL);
-    sigaction(SIGXFSZ, &usual, NULL);
+    sigaction(SIGINT, &standard, NULL);
+    sigaction(SIGPIPE, &standard, NULL);
+    sigaction(SIGXFSZ, &standard, NULL);
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     limit(RLIMIT_CPU, (rlim_t)limits->seconds + 1);

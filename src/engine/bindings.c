@@ -38,7 +38,7 @@ int qm_bindings_fit(const struct qm_model *m, const struct qm_placement *p, int6
     available += qm_memory_reserved();
     available = available < most ? available : most;
     available = qm_fit_usable(available);
-    w->context = asked ? asked : m->config.usual_positions;
+    w->context = asked ? asked : m->config.default_positions;
     qm_placement_estimate(p, m, w, t);
     if (t->total <= available)
         return QM_OK;

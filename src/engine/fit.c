@@ -8,7 +8,7 @@ uint64_t qm_fit_usable(uint64_t memory) {
 int64_t qm_fit_context(const struct qm_model *m, const struct qm_placement *p, const struct qm_workload *w,
                        uint64_t usable) {
     struct qm_workload try = *w;
-    int64_t low = 0, high = m->config.usual_positions / QM_CONTEXT_STEP + 1; /* in steps: low fits or is 0 */
+    int64_t low = 0, high = m->config.default_positions / QM_CONTEXT_STEP + 1; /* in steps: low fits or is 0 */
     while (high - low > 1) {
         struct qm_memory_table t;
         int64_t middle = low + (high - low) / 2;

@@ -12,7 +12,7 @@
 uint64_t qm_fit_usable(uint64_t memory);
 
 /* Of what a placement leaves on the CPU (NULL: of everything) the longest context, a multiple of QM_CONTEXT_STEP and at
- * most the model's usual maximum, with which *w takes no more than `usable` bytes; 0: none. w->context counts for
+ * most the model's default maximum, with which *w takes no more than `usable` bytes; 0: none. w->context counts for
  * nothing. */
 int64_t qm_fit_context(const struct qm_model *m, const struct qm_placement *p, const struct qm_workload *w,
                        uint64_t usable);

@@ -10,7 +10,7 @@ _Static_assert(QM_KV_PAGE_TOKENS % QM_PANEL_ROWS == 0, "a page's keys are whole 
 _Static_assert(QM_ATTENTION_SPLIT % QM_KV_PAGE_TOKENS == 0, "a split is whole pages");
 _Static_assert(QM_QUERY_ROWS % QM_PACK_ROWS == 0, "queries are packed in whole blocks");
 _Static_assert((int)QM_PRIVATE_ROWS <= (int)QM_PACK_ROWS, "what a thread packs for itself is one block");
-static const uint64_t MOST_KV_MEMORY = (uint64_t)1 << 58; /* so that its product with SPARE_SHARE fits */
+static const uint64_t MAX_KV_MEMORY = (uint64_t)1 << 58; /* so that its product with SPARE_SHARE fits */
 
 static uint64_t round_up(uint64_t n, uint64_t unit) {
     return (n + unit - 1) / unit * unit;
@@ -75,7 +75,7 @@ int64_t qm_kv_pool_pages(const struct qm_config *c, const struct qm_workload *w,
             other_bytes += page;
             fixed += page * (uint64_t)(w->sequences * qm_kv_pages(w->context, c->layer[l].window, w->chunk));
         }
-    uint64_t room = w->kv_memory < MOST_KV_MEMORY ? w->kv_memory : MOST_KV_MEMORY;
+    uint64_t room = w->kv_memory < MAX_KV_MEMORY ? w->kv_memory : MAX_KV_MEMORY;
     uint64_t pages = room > fixed ? (room - fixed) * SPARE_SHARE / (SPARE_SHARE * main_bytes + other_bytes) : 0;
     pages = pages < INT32_MAX ? pages : INT32_MAX; /* page numbers are 32 bits */
     return window == main_window ? (int64_t)pages : least + (int64_t)pages / SPARE_SHARE;

@@ -17,7 +17,7 @@
 #include "engine/units.h"
 #include "simd/mxfp4.h"
 
-enum { BLOCK_BYTES = 4 << 20, PIECE_BYTES = 512 << 10, AHEAD_MOST = 32, FILE_PAGE = 4096 };
+enum { BLOCK_BYTES = 4 << 20, PIECE_BYTES = 512 << 10, AHEAD_MAX = 32, FILE_PAGE = 4096 };
 
 /* Bytes of a row of a weight in its type: a published row takes at most as many. */
 static uint64_t row_bytes(const struct qm_weight *w) {
@@ -452,7 +452,7 @@ static void load_region(void *arg, int thread, int threads) {
     struct worker k = {0};
     struct qm_error e;
     struct qm_team_place place = qm_team_place(l->setup->team, thread);
-    int64_t ahead = 2 * place.count < AHEAD_MOST ? 2 * place.count : AHEAD_MOST;
+    int64_t ahead = 2 * place.count < AHEAD_MAX ? 2 * place.count : AHEAD_MAX;
     struct block block = {0}, coming;
     int rc = worker_open(l, &k, &e);
     while (!rc && !atomic_load(&l->failed)) {

@@ -8,7 +8,7 @@ enum {
     SETTLE = 1,          /* steps of a block that do not count: threads wake, caches fill */
     COUNTED = 2,         /* that do */
     PAIRS = 5,           /* the first judgement */
-    PAIRS_MOST = 15,     /* the last one */
+    PAIRS_MAX = 15,      /* the last one */
     AGAIN = 1024,        /* steps between two looks at what was chosen */
     SEQUENCES_FACTOR = 2 /* so many times more or fewer sequences are other work */
 };
@@ -31,7 +31,7 @@ struct qm_quiet {
     bool candidate;          /* the block runs the candidate, else all threads */
     int step;                /* of the block */
     double block[2];         /* seconds counted: all threads, the candidate */
-    double share[PAIRS_MOST];
+    double share[PAIRS_MAX];
     int pairs;
     int64_t measured, chosen_for; /* steps */
 };
@@ -101,7 +101,7 @@ static int ascending(const void *a, const void *b) {
 }
 
 static double median(const struct qm_quiet *q) {
-    double sorted[PAIRS_MOST];
+    double sorted[PAIRS_MAX];
     for (int i = 0; i < q->pairs; i++)
         sorted[i] = q->share[i];
     qsort(sorted, (size_t)q->pairs, sizeof *sorted, ascending);
@@ -113,7 +113,7 @@ static void judge(struct qm_quiet *q) {
     if (q->pairs < PAIRS)
         return;
     double share = median(q);
-    if (fabs(share - q->wanted) < MARGIN && q->pairs < PAIRS_MOST)
+    if (fabs(share - q->wanted) < MARGIN && q->pairs < PAIRS_MAX)
         return;
     bool keeps = share >= q->wanted;
     switch (q->phase) {

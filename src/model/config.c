@@ -64,7 +64,7 @@ static int read_sizes(const json_t *root, const char *path, struct qm_config *c,
         rc = qm_config_required(root, "intermediate_size", path, 1, MAX_FFN, &c->ffn, err);
     if (!rc)
         rc = qm_config_required(root, "max_position_embeddings", path, 1, QM_MAX_POSITIONS, &c->file_positions, err);
-    c->max_positions = c->usual_positions = c->file_positions;
+    c->max_positions = c->default_positions = c->file_positions;
     c->kv_heads = c->heads;
     if (!rc)
         rc = qm_json_int(root, "num_key_value_heads", path, 1, MAX_HEADS, &c->kv_heads, err);

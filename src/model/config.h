@@ -45,9 +45,9 @@ struct qm_layer_config {
 struct qm_config {
     char model_type[64];
     int64_t vocab, hidden, layers, heads, kv_heads, head_dim, ffn;
-    int64_t max_positions;   /* tokens of a context at most: file_positions, or what a rope scaling reaches */
-    int64_t file_positions;  /* max_position_embeddings */
-    int64_t usual_positions; /* the context where none is asked for: max_positions, but of a dynamic scaling in the
+    int64_t max_positions;     /* tokens of a context at most: file_positions, or what a rope scaling reaches */
+    int64_t file_positions;    /* max_position_embeddings */
+    int64_t default_positions; /* the context where none is asked for: max_positions, but of a dynamic scaling in the
                                 file file_positions, since asking for more changes the rotation of short texts too */
     double rms_eps;
     bool base_class;     /* "architectures" names the model without its head: Qwen3Model, LlamaModel, ... */

@@ -190,7 +190,7 @@ void qm_config_raise_positions(struct qm_config *c) {
     double reach = c->rope.factor * (double)c->rope.original_max_positions;
     int64_t positions = reach < QM_MAX_POSITIONS ? (int64_t)reach : QM_MAX_POSITIONS;
     bool scaled = c->rope.kind != QM_ROPE_DEFAULT && positions > c->file_positions;
-    c->max_positions = c->usual_positions = scaled ? positions : c->file_positions;
+    c->max_positions = c->default_positions = scaled ? positions : c->file_positions;
 }
 
 /* Whether an object of rope_parameters scales nothing: a base at most. */
@@ -243,6 +243,6 @@ int qm_config_rope(const json_t *root, const char *path, double default_theta, s
     if (!rc && c->rope.kind != QM_ROPE_LLAMA3)
         qm_config_raise_positions(c);
     if (!rc && c->rope.kind == QM_ROPE_DYNAMIC)
-        c->usual_positions = c->file_positions;
+        c->default_positions = c->file_positions;
     return rc;
 }

@@ -104,7 +104,7 @@ int qm_calibration_time(struct qm_calibration_model *m, int64_t depth, int64_t n
     if (!rc)
         rc = time_window(m, depth, n, out->seconds, err);
     struct qm_limits both[] = {before, limits_now(m)};
-    out->around = qm_limits_median(both, 2).usual;
+    out->around = qm_limits_median(both, 2).median;
     double computing = type == QM_F16 || type == QM_F32 ? out->around.f32 : out->around.bf16;
     out->limit = fmax(bytes / out->around.read, flops / computing);
     return rc;

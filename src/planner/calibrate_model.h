@@ -31,7 +31,7 @@ void qm_calibration_close(struct qm_calibration_model *m);
 struct qm_calibration_timing {
     double seconds[QM_OP_COUNT]; /* of a step, by kind of op */
     double limit;                /* the longer of reading the bytes and of computing the FLOPs */
-    struct qm_rates around;      /* usual ones */
+    struct qm_rates around;      /* median ones */
 };
 
 /* A step of n tokens at `depth`, timed for a tenth of a second beside limits read before and after, since clocks change

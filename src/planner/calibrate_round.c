@@ -11,7 +11,7 @@
 #include "planner/calibrate_model.h"
 #include "planner/limits.h"
 
-enum { CONFIG = 1024, FEWEST_LAYERS = 2, MOST_LAYERS = 24 };
+enum { CONFIG = 1024, FEWEST_LAYERS = 2, MAX_LAYERS = 24 };
 
 struct calibration {
     const struct qm_calibration_setup *setup;
@@ -23,7 +23,7 @@ static int layers_of(const struct calibration *c, uint64_t bytes, int times) {
     uint64_t wanted = (uint64_t)times * qm_machine_cache_bytes(c->setup->machine),
              most = c->setup->machine->available / 8;
     uint64_t layers = (wanted < most ? wanted : most) / bytes + 1;
-    return layers < FEWEST_LAYERS ? FEWEST_LAYERS : layers > MOST_LAYERS ? MOST_LAYERS : (int)layers;
+    return layers < FEWEST_LAYERS ? FEWEST_LAYERS : layers > MAX_LAYERS ? MAX_LAYERS : (int)layers;
 }
 
 static bool wanted(const struct calibration *c, int point) {

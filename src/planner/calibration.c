@@ -93,12 +93,12 @@ static bool has(const struct qm_efficiency *e, int part) {
 
 /* Default efficiencies where none are measured. */
 static void fill_up(struct qm_efficiency *e) {
-    struct qm_efficiency usual;
-    qm_efficiency_default(&usual);
+    struct qm_efficiency by_default;
+    qm_efficiency_default(&by_default);
     if (!has(e, QM_PART_ATTENTION_128) && !has(e, QM_PART_ATTENTION_64))
-        e->value_ns = usual.value_ns;
+        e->value_ns = by_default.value_ns;
     if (!has(e, QM_PART_EXPERTS_BF16))
-        e->route_ns = usual.route_ns;
+        e->route_ns = by_default.route_ns;
     qm_efficiency_fill(e);
 }
 

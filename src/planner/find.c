@@ -67,9 +67,9 @@ static void take_nodes(const struct qm_machine *m, const struct qm_machine_profi
 void qm_machine_speed(const struct qm_machine *m, const struct qm_machine_profile *p, struct qm_speed *out) {
     *out = (struct qm_speed){.memory = m->available,
                              .cores = m->topology.cores,
-                             .read = p->usual_read,
-                             .bf16 = p->usual_bf16,
-                             .f32 = p->usual_f32,
+                             .read = p->median_read,
+                             .bf16 = p->median_bf16,
+                             .f32 = p->median_f32,
                              .region_us = p->region_us,
                              .barrier_us = p->barrier_us};
     snprintf(out->name, sizeof out->name, "%s", m->topology.cpu_model);
@@ -84,18 +84,18 @@ void qm_machine_speed(const struct qm_machine *m, const struct qm_machine_profil
 
 void qm_machine_assume(const struct qm_machine *m, enum qm_isa isa, struct qm_speed *out) {
     /* of one core: a channel of DDR5 is shared by a few, and a core multiplies at 2.5 GHz or more */
-    static const double READ = 8e9, MOST_READ = 100e9, F32 = 40e9;
+    static const double READ = 8e9, MAX_READ = 100e9, F32 = 40e9;
     double wide = isa == QM_ISA_SCALAR ? 0.1 : isa == QM_ISA_AVX2 ? 1 : 2;
     struct qm_machine_profile p = {.others = -1, .stolen = -1, .nodes = 1, .region_us = 5, .barrier_us = 2};
     double read = READ * m->topology.cores;
-    p.usual_read = read < MOST_READ * m->topology.nodes ? read : MOST_READ * m->topology.nodes;
-    p.usual_f32 = F32 * wide * m->topology.cores;
-    p.read = p.usual_read;
-    p.usual_bf16 = p.usual_f32 * (isa >= QM_ISA_AVX512BF16 ? 2 : 1);
+    p.median_read = read < MAX_READ * m->topology.nodes ? read : MAX_READ * m->topology.nodes;
+    p.median_f32 = F32 * wide * m->topology.cores;
+    p.read = p.median_read;
+    p.median_bf16 = p.median_f32 * (isa >= QM_ISA_AVX512BF16 ? 2 : 1);
     snprintf(p.isa, sizeof p.isa, "%s", qm_isa_name(isa));
     p.scaling[0].n = 1;
     p.scaling[0].point[0].threads = m->topology.cores;
-    p.scaling[0].point[0].rate = p.usual_read;
+    p.scaling[0].point[0].rate = p.median_read;
     qm_machine_speed(m, &p, out);
     out->read_mark = out->bf16_mark = QM_MARK_DEFAULT;
 }
@@ -110,7 +110,7 @@ static int rates_now(enum qm_isa isa, int cores, struct qm_rates *out, struct qm
     if (!rc)
         rc = qm_limits_open(team, kernels, &probe, err);
     if (!rc)
-        *out = qm_limits_measure(probe).usual;
+        *out = qm_limits_measure(probe).median;
     qm_limits_close(probe);
     qm_team_destroy(team);
     return rc;
@@ -149,14 +149,14 @@ static int check(const struct qm_machine *m, enum qm_isa isa, const struct qm_me
     int rc = rates_now(isa, m->topology.cores, now, err);
     if (rc)
         return rc;
-    double read = now->read / p->usual_read, bf16 = now->bf16 / p->usual_bf16, f32 = now->f32 / p->usual_f32;
+    double read = now->read / p->median_read, bf16 = now->bf16 / p->median_bf16, f32 = now->f32 / p->median_f32;
     bool more = read > CLEARLY || bf16 > CLEARLY || f32 > CLEARLY;
     if (!more && read * CLEARLY > 1 && bf16 * CLEARLY > 1 && f32 * CLEARLY > 1)
         return QM_OK;
     qm_measuring_note(
         with,
         "profile of %s: %.1f GB/s, BF16 %.0f, F32 %.0f GFLOP/s (typical); now: %.1f GB/s, BF16 %.0f, F32 %.0f: %s",
-        p->measured, p->usual_read * 1e-9, p->usual_bf16 * 1e-9, p->usual_f32 * 1e-9, now->read * 1e-9,
+        p->measured, p->median_read * 1e-9, p->median_bf16 * 1e-9, p->median_f32 * 1e-9, now->read * 1e-9,
         now->bf16 * 1e-9, now->f32 * 1e-9, more ? "measuring again" : "predictions are for now");
     *slower = !more;
     return more ? qm_machine_find(m, isa, true, NULL, with, found, err) : QM_OK;

@@ -24,7 +24,7 @@ int qm_machine_find(const struct qm_machine *m, enum qm_isa isa, bool refresh, c
 /* The kept profile alone; false where there is none that fits. cache: as in struct qm_measuring. */
 bool qm_machine_kept(const struct qm_machine *m, enum qm_isa isa, const char *cache, struct qm_machine_profile *out);
 
-/* What the planner wants to know, of the machine and its profile. Rates are the usual ones. */
+/* What the planner wants to know, of the machine and its profile. Rates are the median ones. */
 void qm_machine_speed(const struct qm_machine *m, const struct qm_machine_profile *p, struct qm_speed *out);
 
 /* What is assumed of a machine where nothing was measured: rates by its cores and instruction set, marked default. */

@@ -41,8 +41,8 @@ struct qm_limits qm_limits_measure(struct qm_limits_probe *p) {
     struct qm_probe_rate read = qm_probe_read(p->probe);
     struct qm_probe_rate bf16 = qm_probe_flops(p->team, p->kernels->peak_bf16, threads);
     struct qm_probe_rate f32 = qm_probe_flops(p->team, p->kernels->peak_f32, threads);
-    return (struct qm_limits){.most = {read.best, bf16.best, f32.best},
-                              .usual = {read.median, bf16.median, f32.median}};
+    return (struct qm_limits){.peak = {read.best, bf16.best, f32.best},
+                              .median = {read.median, bf16.median, f32.median}};
 }
 
 struct qm_limits qm_limits_median(const struct qm_limits *list, int n) {
@@ -51,7 +51,7 @@ struct qm_limits qm_limits_median(const struct qm_limits *list, int n) {
     n = n < QM_LIMITS_LIST ? n : QM_LIMITS_LIST;
     for (int i = 0; i < n; i++)
         for (int k = 0; k < 2; k++) {
-            const struct qm_rates *r = k ? &list[i].usual : &list[i].most;
+            const struct qm_rates *r = k ? &list[i].median : &list[i].peak;
             read[k][i] = r->read;
             bf16[k][i] = r->bf16;
             f32[k][i] = r->f32;
@@ -59,5 +59,5 @@ struct qm_limits qm_limits_median(const struct qm_limits *list, int n) {
     for (int k = 0; k < 2; k++)
         out[k] = (struct qm_rates){qm_figure_of(read[k], n).median, qm_figure_of(bf16[k], n).median,
                                    qm_figure_of(f32[k], n).median};
-    return (struct qm_limits){.most = out[0], .usual = out[1]};
+    return (struct qm_limits){.peak = out[0], .median = out[1]};
 }

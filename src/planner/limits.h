@@ -13,10 +13,11 @@ struct qm_rates {
     double read, bf16, f32;
 };
 
-/* Most is that of the best of many short passes, which is what the machine can do. Usual is that of the median one,
- * which is less where clocks change and cores are shared, and what long work gets: predictions are made with it. */
+/* Peak is the rate of the best of many short passes, which is what the machine can do. Median is that of the median
+ * one, which is less where clocks change and cores are shared, and what long work gets: predictions are made with it.
+ */
 struct qm_limits {
-    struct qm_rates most, usual;
+    struct qm_rates peak, median;
 };
 
 struct qm_limits_probe;

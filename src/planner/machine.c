@@ -77,12 +77,12 @@ void qm_efficiency_default(struct qm_efficiency *e) {
 }
 
 void qm_efficiency_fill(struct qm_efficiency *e) {
-    struct qm_efficiency usual;
-    qm_efficiency_default(&usual);
+    struct qm_efficiency by_default;
+    qm_efficiency_default(&by_default);
     for (int k = 0; k < QM_KERNEL_CLASSES; k++)
         for (int t = 0; t < QM_DTYPE_COUNT; t++)
             if (!e->kernel[k][t].n)
-                e->kernel[k][t] = usual.kernel[k][t];
+                e->kernel[k][t] = by_default.kernel[k][t];
 }
 
 /* Digits with a point, and an exponent; -1 where there are none, or the number is not finite. */

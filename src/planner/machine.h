@@ -1,4 +1,4 @@
-/* What the time model knows of a machine: what it gives at most, the efficiency of its kernels, and its
+/* What the time model knows of a machine: its peaks, the efficiency of its kernels, and its
  * devices. Where in the flow: read from a described machine's file here, or from the profile of this machine by the
  * app; below time.h. Immutable once read.
  *

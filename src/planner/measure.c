@@ -59,7 +59,7 @@ static void measure_reads(struct measuring *m) {
         return;
     struct qm_probe_rate all = qm_probe_read(m->probe);
     p->read = all.best;
-    p->usual_read = all.median;
+    p->median_read = all.median;
     tick(m);
 }
 
@@ -70,13 +70,13 @@ static void measure_rest(struct measuring *m) {
     tick(m);
     struct qm_probe_rate all = qm_probe_flops(m->team, m->kernels->peak_bf16, threads);
     p->bf16 = all.best;
-    p->usual_bf16 = all.median;
+    p->median_bf16 = all.median;
     tick(m);
     p->f32_core = qm_probe_flops(m->team, m->kernels->peak_f32, 1).best;
     tick(m);
     all = qm_probe_flops(m->team, m->kernels->peak_f32, threads);
     p->f32 = all.best;
-    p->usual_f32 = all.median;
+    p->median_f32 = all.median;
     tick(m);
     qm_probe_regions(m->team, &p->region_us, &p->barrier_us);
     tick(m);

@@ -31,9 +31,10 @@ json_t *qm_machine_profile_json(const struct qm_machine_profile *p) {
     return json_pack("{s:i, s:s, s:s, s:s, s:o, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:o}",
                      "version", QM_PROFILE_VERSION, "identity", p->identity, "isa", p->isa, "measured", p->measured,
                      "read_by_threads", scaling, "read_between_nodes", between, "read", p->read, "bf16_core",
-                     p->bf16_core, "bf16", p->bf16, "f32_core", p->f32_core, "f32", p->f32, "usual_read", p->usual_read,
-                     "usual_bf16", p->usual_bf16, "usual_f32", p->usual_f32, "region_us", p->region_us, "barrier_us",
-                     p->barrier_us, "others", qm_noise_share_json(p->others), "stolen", qm_noise_share_json(p->stolen));
+                     p->bf16_core, "bf16", p->bf16, "f32_core", p->f32_core, "f32", p->f32, "usual_read",
+                     p->median_read, "usual_bf16", p->median_bf16, "usual_f32", p->median_f32, "region_us",
+                     p->region_us, "barrier_us", p->barrier_us, "others", qm_noise_share_json(p->others), "stolen",
+                     qm_noise_share_json(p->stolen));
 }
 
 static int positive(const json_t *v, const char *key, const char *name, double *out, struct qm_error *err) {
@@ -106,9 +107,9 @@ static int parse_fields(const json_t *root, const char *name, struct qm_machine_
                    {"bf16", &out->bf16},
                    {"f32_core", &out->f32_core},
                    {"f32", &out->f32},
-                   {"usual_read", &out->usual_read},
-                   {"usual_bf16", &out->usual_bf16},
-                   {"usual_f32", &out->usual_f32},
+                   {"usual_read", &out->median_read},
+                   {"usual_bf16", &out->median_bf16},
+                   {"usual_f32", &out->median_f32},
                    {"region_us", &out->region_us},
                    {"barrier_us", &out->barrier_us}};
     int64_t version = 0;
@@ -143,8 +144,9 @@ struct qm_noise qm_machine_profile_noise(const struct qm_machine_profile *p) {
     const struct {
         const char *what;
         double spread;
-    } rates[] = {
-        {"reading memory", p->read / p->usual_read}, {"BF16", p->bf16 / p->usual_bf16}, {"F32", p->f32 / p->usual_f32}};
+    } rates[] = {{"reading memory", p->read / p->median_read},
+                 {"BF16", p->bf16 / p->median_bf16},
+                 {"F32", p->f32 / p->median_f32}};
     struct qm_noise n = {p->others, p->stolen, 0, NULL};
     for (size_t i = 0; i < sizeof rates / sizeof *rates; i++)
         if (rates[i].spread > n.spread) {

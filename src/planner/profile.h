@@ -27,10 +27,10 @@ struct qm_machine_profile {
     char identity[256], isa[16], measured[32]; /* measured: UTC, as 2026-01-15T12:00:00Z */
     int nodes;
     struct qm_scaling scaling[QM_MAX_NODES];
-    double between[QM_MAX_NODES][QM_MAX_NODES]; /* by all threads of the first out of the memory of the second */
-    double read;                                /* by all threads, each from its own node */
-    double bf16_core, bf16, f32_core, f32;      /* multiply-adds of one core, of all */
-    double usual_read, usual_bf16, usual_f32;   /* of all, in the median pass; the others are of the best */
+    double between[QM_MAX_NODES][QM_MAX_NODES];  /* by all threads of the first out of the memory of the second */
+    double read;                                 /* by all threads, each from its own node */
+    double bf16_core, bf16, f32_core, f32;       /* multiply-adds of one core, of all */
+    double median_read, median_bf16, median_f32; /* of all, in the median pass; the others are of the best */
     double region_us, barrier_us;
     double others, stolen; /* shares of the machine's CPU time, while it was measured, that other programs used and the
                               hypervisor took; -1: not readable */

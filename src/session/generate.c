@@ -24,8 +24,8 @@ struct run {
     struct qm_decoding *decoding;
     struct qm_speculated *drafts; /* NULL: none */
     int64_t n_past;
-    int32_t tokens[QM_DRAFT_MOST + 1]; /* of the step: the last one and its drafts */
-    int32_t sampled[QM_DRAFT_MOST + 1];
+    int32_t tokens[QM_DRAFT_MAX + 1]; /* of the step: the last one and its drafts */
+    int32_t sampled[QM_DRAFT_MAX + 1];
 };
 
 static bool interrupted(const struct qm_generate *g) {

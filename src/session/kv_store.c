@@ -20,8 +20,8 @@
 #define FILE_MAGIC 0x3130564B4D51FEu /* as bytes: FE "QMKV01" 00 */
 #define SLOT_MAGIC 0x31304B4C424DFEu
 
-enum { UNIT = 4096, MOST_BLOCK_TOKENS = 4096, MOST_SLOTS = 1 << 22 };
-_Static_assert((int)QM_KV_PAGE_TOKENS <= (int)MOST_BLOCK_TOKENS, "a block is a page");
+enum { UNIT = 4096, MAX_BLOCK_TOKENS = 4096, MAX_SLOTS = 1 << 22 };
+_Static_assert((int)QM_KV_PAGE_TOKENS <= (int)MAX_BLOCK_TOKENS, "a block is a page");
 _Static_assert(sizeof(struct qm_kv_hash) == 16, "no padding: it is written as it is");
 
 struct file_head {
@@ -256,7 +256,7 @@ static int open_file(struct qm_kv_store *s, const char *path, struct qm_error *e
 
 int qm_kv_store_open(const struct qm_kv_store_options *o, struct qm_kv_store **out, struct qm_error *err) {
     *out = NULL;
-    if (o->block_tokens < 1 || o->block_tokens > MOST_BLOCK_TOKENS || o->block_bytes == 0 ||
+    if (o->block_tokens < 1 || o->block_tokens > MAX_BLOCK_TOKENS || o->block_bytes == 0 ||
         o->block_bytes > (uint64_t)1 << 40)
         return qm_fail(err, QM_USAGE, "blocks of %lld tokens and %llu bytes cannot be stored",
                        (long long)o->block_tokens, (unsigned long long)o->block_bytes);
@@ -271,7 +271,7 @@ int qm_kv_store_open(const struct qm_kv_store_options *o, struct qm_kv_store **o
     s->slot_bytes = (s->head_bytes + o->block_bytes + UNIT - 1) / UNIT * UNIT;
     uint64_t bytes = o->max_bytes < (uint64_t)INT64_MAX ? o->max_bytes : (uint64_t)INT64_MAX;
     uint64_t most = bytes > UNIT ? (bytes - UNIT) / s->slot_bytes : 0;
-    s->most = (int64_t)(most < MOST_SLOTS ? most : MOST_SLOTS);
+    s->most = (int64_t)(most < MAX_SLOTS ? most : MAX_SLOTS);
     int rc = QM_OK;
     if (s->most == 0)
         rc = qm_fail(err, QM_FIT, "%s: %llu bytes hold no block of keys and values: one takes %llu", o->path,

@@ -11,7 +11,7 @@
 #include "session/scheduler.h"
 
 /* Of a step, beside one for each sequence: for drafts, and for known tokens whose log-probabilities are told. */
-enum { SCHEDULER_MORE_LOGITS = QM_DRAFT_MOST };
+enum { SCHEDULER_MORE_LOGITS = QM_DRAFT_MAX };
 
 struct qm_scheduled {
     struct qm_scheduled *prev, *next; /* in the waiting list, in order */
@@ -42,8 +42,8 @@ struct qm_scheduled {
     int64_t claim;    /* blocks of the pool that they take */
     int64_t n_logits; /* of its last tokens */
     float *logits;
-    struct qm_speculated *speculated; /* NULL: no drafts, which stand behind its known tokens while they are checked */
-    int32_t sampled[QM_DRAFT_MOST + 1]; /* new tokens, in order, of which the first is taken already */
+    struct qm_speculated *speculated;  /* NULL: no drafts, which stand behind its known tokens while they are checked */
+    int32_t sampled[QM_DRAFT_MAX + 1]; /* new tokens, in order, of which the first is taken already */
     int n_sampled;
     int rc; /* of the sample behind them, or of the first one's taking: */
     struct qm_error err;

@@ -1,5 +1,5 @@
 /* Other programs' words: every suggestion is an option or a command that there is, no word is one of our own, and the
- * usual ones get the answer that they should. */
+ * median ones get the answer that they should. */
 #include <string.h>
 
 #include "app/app.h"
@@ -84,7 +84,7 @@ static void answer(const char *command, const char *a, const char *b, const char
         fail_msg("%s %s: expected \"%s\", found %d \"%s\"", command, a, part, rc, err.message);
 }
 
-static void usual_words(void **state) {
+static void common_words(void **state) {
     (void)state;
     answer("run", "-ngl", "99", "unknown option -ngl; did you mean --offload");
     answer("run", "--n-gpu-layers=99", NULL, "unknown option --n-gpu-layers; did you mean --offload");
@@ -142,7 +142,7 @@ static void models(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(tables), cmocka_unit_test(usual_words),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(tables), cmocka_unit_test(common_words),
                                        cmocka_unit_test(models)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 # What the tests of quietmind batch share. Sourced by tests/cli/batch*.sh.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.bash"
-usual() { if [ -n "${LONG:-}" ]; then echo "$1"; elif [ "${QM_TEST_SLOW:-}" = 0 ]; then echo "$3"; else echo "$2"; fi; }
+sized() { if [ -n "${LONG:-}" ]; then echo "$1"; elif [ "${QM_TEST_SLOW:-}" = 0 ]; then echo "$3"; else echo "$2"; fi; }
 IN=
 run() { "$QUIETMIND" batch $DEMO "$@" --threads 2 --sequences 8 --context 512 </dev/null; }
 row() { printf '{"custom_id": "%s", "method": "POST", "url": "/v1/%s", "body": {%s}}\n' "$1" "$2" "$3"; }

@@ -145,7 +145,7 @@ check 'named by document and question' test "$(ids "$T/answers.jsonl" | tr '\n' 
 # --- until, hours ---
 mixed_rows 24 >"$T/in.jsonl"
 run "$T/in.jsonl" -o "$T/in.whole" 2>"$T/err"
-rows=$(usual 100 100 40)
+rows=$(sized 100 100 40)
 long_rows $rows 450 >"$T/long.jsonl"
 run "$T/long.jsonl" -o "$T/long.whole" 2>"$T/err"
 for seconds in 2 4 8 16 32; do # a busy machine may begin so late that the time is tomorrow's

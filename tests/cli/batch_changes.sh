@@ -4,7 +4,7 @@
 # input, and nothing that is short for a while is told for good.
 . "$(dirname "$0")/batch.bash"
 
-rows=$(usual 40 40 10)
+rows=$(sized 40 40 10)
 long_rows $rows 300 | sed 's/The bells rang and/The bells rang AAAA/' >"$T/in.jsonl"
 cp -p "$T/in.jsonl" "$T/before.jsonl"
 code 'uninterrupted' 0 run "$T/in.jsonl" -o "$T/in.whole"

@@ -4,7 +4,7 @@
 
 # One long prompt, computed slowly.
 head -n 56 $DEMO/demo/logbook_2k.txt | tr -d '\n"\\' >"$T/log"
-isa=$(usual scalar scalar avx2) other=$(usual avx2 avx2 scalar) # the sanitizers are slow enough
+isa=$(sized scalar scalar avx2) other=$(sized avx2 avx2 scalar) # the sanitizers are slow enough
 slowly() { "$QUIETMIND" batch $DEMO "$T/prompt.jsonl" --context 4096 --isa $isa --chunk 64 --sequences 1 --threads 2 "$@" </dev/null; }
 row long completions "\"prompt\": \"$(cat "$T/log")\", \"max_tokens\": 5, \"temperature\": 0" >"$T/prompt.jsonl"
 begin_slowly() { # begin_slowly OPTION...: until a checkpoint is there, then kill -9

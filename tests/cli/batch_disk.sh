@@ -2,7 +2,7 @@
 # quietmind batch and disks that fail: every write, fsync and rename of a job failing once (every one with LONG=1, else
 # one in six; with QM_TEST_SLOW=0 one in thirty). Skipped where nothing can be put before the program's calls.
 . "$(dirname "$0")/batch.bash"
-FAULT_STEP=${FAULT_STEP:-$(usual 1 6 30)}
+FAULT_STEP=${FAULT_STEP:-$(sized 1 6 30)}
 
 skip() {
     echo "skipped: $1"

@@ -2,7 +2,7 @@
 # quietmind batch loses nothing: kill -9 at random instants (20; 200 with LONG=1, KILLS=N), and signals. With
 # QM_TEST_SLOW=0 (the sanitizers) fewer of them.
 . "$(dirname "$0")/batch.bash"
-KILLS=${KILLS:-$(usual 200 20 5)}
+KILLS=${KILLS:-$(sized 200 20 5)}
 
 mixed_rows 24 >"$T/in.jsonl"
 code 'uninterrupted' 0 run "$T/in.jsonl" -o "$T/in.whole"
@@ -43,7 +43,7 @@ check "kill -9: $killed of $k tries hit it at work, $partial with rows finished;
 check 'as often as wanted' test $killed = $KILLS
 
 # --- signals, while rows are at work ---
-long_rows "$(usual 40 40 6)" 450 >"$T/long.jsonl"
+long_rows "$(sized 40 40 6)" 450 >"$T/long.jsonl"
 code 'a longer job' 0 run "$T/long.jsonl" -o "$T/long.whole"
 for signal in INT TERM HUP; do
     "$QUIETMIND" batch $DEMO "$T/long.jsonl" -o "$T/stopped" --threads 2 --sequences 1 --context 512 \

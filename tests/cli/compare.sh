@@ -39,7 +39,7 @@ EOS
 
 expect 0 'an emulated card that is described' compare $DEMO $FAST --configs cpu,emulated:auto \
     --device emulated-card:64MiB,bandwidth=300
-check 'takes the place of the usual one' out_has '^  emulated-card: .*layers'
+check 'takes the place of the typical one' out_has '^  emulated-card: .*layers'
 
 expect 0 'against the report' compare $DEMO $FAST --configs cpu --with "$T/first.json"
 check 'the other day' out_has '^before +20[0-9-]+T'
@@ -47,7 +47,7 @@ check 'the same answers' out_has '^cpu .* identical$'
 } 2>/dev/null
 # shellcheck disable=SC2086
 {
-refuse 2 'a length without the usual prompt' '--prompt does not go with --prompt-tokens' compare $DEMO $FAST -p Who
+refuse 2 'a length without the default prompt' '--prompt does not go with --prompt-tokens' compare $DEMO $FAST -p Who
 SHORT="--machine $SLOW -n 4 -r 1"
 check 'nothing changed' sh -c "! grep -q changed: $T/out"
 expect 0 'with another type of keys' compare $DEMO $FAST --configs cpu --kv-type f32 --with "$T/first.json"
@@ -74,7 +74,7 @@ for size in 0.0101 0.0102 0.0103 0.0104; do
 done
 check 'not one bit apart: exit code 1' test $apart != 0
 SPLIT="--configs cpu,emulated:${apart}GiB,bandwidth=900,launch=0.001,handover=0.001"
-expect 0 'within the usual bound' compare $DEMO --machine "$SLOW" --chunk 64 --prompt-tokens 100 -n 250 -r 1 --temperature 1 $SPLIT --json
+expect 0 'within the default bound' compare $DEMO --machine "$SLOW" --chunk 64 --prompt-tokens 100 -n 250 -r 1 --temperature 1 $SPLIT --json
 check 'agree' out_has '"agree": true'
 
 # A device that fails, at a step of each part of the work: the others go on, whichever is the first of them.

@@ -34,7 +34,7 @@ static void test_usable(void **state) {
 static void test_context(void **state) {
     (void)state;
     struct qm_model *m = open_model();
-    m->config.usual_positions = 8 * QM_CONTEXT_STEP + 100;
+    m->config.default_positions = 8 * QM_CONTEXT_STEP + 100;
     for (int64_t n = 1; n <= 8; n++) {
         uint64_t bytes = total(m, n * QM_CONTEXT_STEP);
         assert_int_equal(qm_fit_context(m, NULL, &workload, bytes), n * QM_CONTEXT_STEP);
@@ -42,7 +42,7 @@ static void test_context(void **state) {
     }
     assert_int_equal(qm_fit_context(m, NULL, &workload, UINT64_MAX), 8 * QM_CONTEXT_STEP);
     assert_int_equal(qm_fit_context(m, NULL, &workload, 0), 0);
-    m->config.usual_positions = QM_CONTEXT_STEP - 1;
+    m->config.default_positions = QM_CONTEXT_STEP - 1;
     assert_int_equal(qm_fit_context(m, NULL, &workload, UINT64_MAX), 0);
     qm_model_close(m);
 }

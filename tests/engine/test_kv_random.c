@@ -7,7 +7,7 @@
 #include "engine/kv_private.h"
 #include "tests/support/support.h"
 
-enum { PAGE = QM_KV_PAGE_TOKENS, SEQUENCES = 3, CONTEXT = 1500, MOST_BLOCKS = 512, SAVED = 8, OPERATIONS = 4000 };
+enum { PAGE = QM_KV_PAGE_TOKENS, SEQUENCES = 3, CONTEXT = 1500, MAX_BLOCKS = 512, SAVED = 8, OPERATIONS = 4000 };
 
 /* What a sequence or block is: the hash of its tokens up to each position. */
 struct sequence {
@@ -34,7 +34,7 @@ struct world {
     struct qm_kv kv;
     struct qm_workload w;
     struct sequence s[SEQUENCES];
-    struct kept kept[MOST_BLOCKS];
+    struct kept kept[MAX_BLOCKS];
     int n_kept;
     struct saved saved[SAVED];
     uint64_t random, short_pools, attached, imported;
@@ -151,7 +151,7 @@ static void keep(struct world *w, struct sequence *s) {
     int64_t i = (int64_t)below(w, (uint64_t)(s->tables.length / PAGE) + 1);
     if (below(w, 2) && s->tables.length >= PAGE)
         i = s->tables.length / PAGE - 1; /* the newest, mostly */
-    if (w->n_kept == MOST_BLOCKS)
+    if (w->n_kept == MAX_BLOCKS)
         return;
     int32_t block = qm_kv_keep(&w->kv, &s->tables, i);
     if (block < 0)
@@ -200,7 +200,7 @@ static void save_or_load(struct world *w) {
         d->kept = w->kept[below(w, (uint64_t)w->n_kept)];
         d->bytes = malloc(qm_kv_block_bytes(&w->kv));
         qm_kv_export(&w->kv, d->kept.block, d->bytes);
-    } else if (d->bytes && w->n_kept < MOST_BLOCKS) {
+    } else if (d->bytes && w->n_kept < MAX_BLOCKS) {
         int64_t n_free = w->kv.groups[w->kv.main].count->n_free;
         struct qm_error err;
         int32_t block;

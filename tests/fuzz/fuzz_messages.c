@@ -1,4 +1,4 @@
-/* libFuzzer: a request body against a template of the usual kind, through the chat layer. */
+/* libFuzzer: a request body against a template of the ordinary kind, through the chat layer. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -267,7 +267,7 @@ static void a_scaling_raises_the_context(void **state) {
     (void)state;
     static const struct {
         const char *change;
-        int64_t most, usual;
+        int64_t most, positions;
     } all[] = {
         /* by hand, as Qwen's model cards say: 40960 -> 131072 there */
         {"{\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4.0,\"original_max_position_embeddings\":2048}}", 8192,
@@ -295,8 +295,8 @@ static void a_scaling_raises_the_context(void **state) {
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         struct qm_config c = accept(QWEN3, all[i].change);
-        if (c.max_positions != all[i].most || c.usual_positions != all[i].usual || c.file_positions != 4096)
-            fail_msg("%s: %lld, %lld", all[i].change, (long long)c.max_positions, (long long)c.usual_positions);
+        if (c.max_positions != all[i].most || c.default_positions != all[i].positions || c.file_positions != 4096)
+            fail_msg("%s: %lld, %lld", all[i].change, (long long)c.max_positions, (long long)c.default_positions);
         if (strstr(all[i].change, "1e6,"))
             assert_true(c.rope.theta == 1e6);
         qm_config_free(&c);

@@ -238,7 +238,7 @@ static void test_cards(void **state) {
         assert_int_equal(d->memory_mark, QM_MARK_PUBLISHED);
         assert_int_equal(d->read_mark, QM_MARK_PUBLISHED);
         assert_int_equal(d->bf16_mark, QM_MARK_ESTIMATED);
-        /* one that names no reserve has the usual one; 0 is none */
+        /* one that names no reserve has the default one; 0 is none */
         char *at = strstr(text.data, "\"reserve\": {\"value\": "), *end = at ? strstr(at, "}, ") : NULL;
         assert_non_null(end);
         memset(at, ' ', (size_t)(end + 2 - at));

@@ -67,9 +67,9 @@ static struct qm_machine_profile profile_of(const struct qm_machine *m) {
                                    .bf16 = 2e12,
                                    .f32_core = 2e11,
                                    .f32 = 8e11,
-                                   .usual_read = 8e10,
-                                   .usual_bf16 = 1.8e12,
-                                   .usual_f32 = 7e11,
+                                   .median_read = 8e10,
+                                   .median_bf16 = 1.8e12,
+                                   .median_f32 = 7e11,
                                    .region_us = 1.5,
                                    .barrier_us = 0.5,
                                    .others = 0.5,
@@ -109,7 +109,7 @@ static void test_kept_or_measured(void **state) {
     assert_string_equal(w->told.text, "");
     assert_string_equal(w->found.path, path);
     assert_false(w->found.measured);
-    assert_true(w->found.profile.usual_read == 8e10);
+    assert_true(w->found.profile.median_read == 8e10);
     assert_true(qm_machine_kept(&w->machine, QM_ISA_SCALAR, w->dir, &out));
     assert_false(qm_machine_kept(&w->machine, QM_ISA_AVX2, w->dir, &out)); /* of another instruction set */
     assert_false(qm_machine_kept(&w->machine, QM_ISA_SCALAR, NULL, &out));
@@ -149,7 +149,7 @@ static void test_nowhere(void **state) {
     close_world(w);
 }
 
-/* On a busy machine nothing is measured again, and the planner is given the usual rates and what was beside them. */
+/* On a busy machine nothing is measured again, and the planner is given the median rates and what was beside them. */
 static void test_busy(void **state) {
     (void)state;
     struct world *w = open_world();

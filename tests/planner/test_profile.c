@@ -16,9 +16,9 @@ static struct qm_machine_profile example(void) {
                                    .bf16 = 2e12,
                                    .f32_core = 2e11,
                                    .f32 = 8e11,
-                                   .usual_read = 8e10,
-                                   .usual_bf16 = 1.8e12,
-                                   .usual_f32 = 7e11,
+                                   .median_read = 8e10,
+                                   .median_bf16 = 1.8e12,
+                                   .median_f32 = 7e11,
                                    .region_us = 1.5,
                                    .barrier_us = 0.5,
                                    .others = 0.01,
@@ -84,10 +84,10 @@ static void test_noise(void **state) {
     (void)state;
     struct qm_machine_profile p = example();
     char why[512];
-    p.others = 0.05, p.stolen = 0.02, p.usual_read = p.read / 1.25;
+    p.others = 0.05, p.stolen = 0.02, p.median_read = p.read / 1.25;
     assert_false(qm_machine_profile_noisy(&p, why, sizeof why));
     assert_string_equal(why, "");
-    p.others = 0.31, p.stolen = 0.04, p.usual_read = p.read / 2;
+    p.others = 0.31, p.stolen = 0.04, p.median_read = p.read / 2;
     assert_true(qm_machine_profile_noisy(&p, why, sizeof why));
     assert_string_equal(why, "other programs used 31 % of the CPUs' time; the hypervisor took 4 % of the CPUs' time; "
                              "reading memory: the best pass is 2.00 times the median one");

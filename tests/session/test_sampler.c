@@ -14,7 +14,7 @@
 
 #include "base/json.h"
 
-enum { VOCAB = 48, MAX_BIAS = 8, MOST_PAST = 256 };
+enum { VOCAB = 48, MAX_BIAS = 8, MAX_PAST = 256 };
 
 static double number(const json_t *params, const char *key, double otherwise) {
     const json_t *v = json_object_get(params, key);
@@ -25,7 +25,7 @@ static double number(const json_t *params, const char *key, double otherwise) {
 struct tested {
     struct qm_sampler sampler;
     struct qm_sampler_scratch *scratch;
-    int32_t prompt[MOST_PAST], output[MOST_PAST];
+    int32_t prompt[MAX_PAST], output[MAX_PAST];
     struct qm_past_tokens past;
 };
 
@@ -45,7 +45,7 @@ static void tested_free(struct tested *d) {
 }
 
 static void put_out(struct tested *d, int32_t id) {
-    assert_true(d->past.n_output < MOST_PAST);
+    assert_true(d->past.n_output < MAX_PAST);
     d->output[d->past.n_output++] = id;
 }
 

@@ -49,7 +49,7 @@ static void test_resumed_together(void **state) {
 /* With drafts, right or wrong, every result is the one alone, and nobody gives way for a draft. */
 static void test_drafts(void **state) {
     (void)state;
-    static const int most[] = {1, 2, 3, 7, QM_DRAFT_MOST};
+    static const int most[] = {1, 2, 3, 7, QM_DRAFT_MAX};
     struct qm_speculation_stats told = {0};
     struct qm_error err;
     for (uint64_t seed = 1; seed <= 20; seed++) {
@@ -91,7 +91,7 @@ static void test_drafts_take_no_page(void **state) {
     struct qm_scheduler_options o = options(&many);
     struct qm_scheduler_stats stats;
     const struct qm_speculation_options so = {
-        .drafter = fake_load_drafter(l, 80), .most = QM_DRAFT_MOST, .always = true};
+        .drafter = fake_load_drafter(l, 80), .most = QM_DRAFT_MAX, .always = true};
     assert_int_equal(qm_speculation_new(&so, &o.speculation, &err), QM_OK);
     fake_load_run(l, &o, &(struct load_course){.seed = 1, .at_once = true}, &stats);
     assert_int_equal(stats.preemptions, 0);

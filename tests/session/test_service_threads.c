@@ -14,12 +14,12 @@
 #include "tests/support/run_model.h"
 #include "tests/support/support.h"
 
-enum { KINDS = 6, READERS = 5, EACH = 9, PROMPT_MOST = 40, TOP = 3, PATIENCE = 120 };
+enum { KINDS = 6, READERS = 5, EACH = 9, PROMPT_MAX = 40, TOP = 3, PATIENCE = 120 };
 
 /* One request, and what comes of it alone. */
 struct kind {
     struct qm_request r;
-    int32_t prompt[PROMPT_MOST];
+    int32_t prompt[PROMPT_MAX];
     struct qm_generate_result alone;
     struct qm_logprob *chosen; /* of each token */
     int64_t n;
@@ -46,7 +46,7 @@ static int setup(void **state) {
     run_model_open(&m, dir, NULL, engine_options());
     for (int i = 0; i < KINDS; i++) {
         struct kind *k = &kinds[i];
-        for (int j = 0; j < PROMPT_MOST; j++)
+        for (int j = 0; j < PROMPT_MAX; j++)
             k->prompt[j] = (j * 37 + i * 11) % 200;
         k->r = (struct qm_request){.prompt = k->prompt,
                                    .n_prompt = 5 + i * 7,

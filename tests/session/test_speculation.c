@@ -15,7 +15,7 @@
 #include "tests/support/support.h"
 #include "tests/support/weight_files.h"
 
-static const int most[] = {1, 2, 3, 7, QM_DRAFT_MOST};
+static const int most[] = {1, 2, 3, 7, QM_DRAFT_MAX};
 
 struct place {
     struct run_model alone, many;
@@ -101,7 +101,7 @@ static void by_lookup(void **state) {
                (struct load_shape){.jobs = 6, .prompt_max = 60, .tokens_max = 200, .endless = true, .seed = 9});
     for (int always = 0; always < 2; always++) {
         assert_int_equal(qm_lookup_new(1 << 20, &lookup, &err), QM_OK);
-        struct qm_speculation *s = speculation(qm_lookup_drafter(lookup), QM_DRAFT_MOST, always);
+        struct qm_speculation *s = speculation(qm_lookup_drafter(lookup), QM_DRAFT_MAX, always);
         struct qm_scheduler_options o = {.engine = p.many.engine, .tokenizer = p.tokenizer, .speculation = s};
         struct qm_speculation_stats told;
         load_run(p.load, &o, &(struct load_course){.seed = 1}, NULL);
@@ -214,7 +214,7 @@ static void by_both(void **state) {
     assert_int_equal(qm_lookup_new(1 << 20, &lookup, &err), QM_OK);
     assert_int_equal(qm_draft_model_new(small.engine, 1024, &m, &err), QM_OK);
     struct qm_draft_pair pair = {qm_lookup_drafter(lookup), qm_draft_model_drafter(m)};
-    struct qm_speculation *s = speculation(qm_draft_pair_drafter(&pair), QM_DRAFT_MOST, true);
+    struct qm_speculation *s = speculation(qm_draft_pair_drafter(&pair), QM_DRAFT_MAX, true);
     struct qm_scheduler_options o = {.engine = p.many.engine, .tokenizer = p.tokenizer, .speculation = s};
     struct qm_speculation_stats told;
     load_run(p.load, &o, &(struct load_course){.seed = 1}, NULL);
@@ -250,7 +250,7 @@ static void refused(void **state) {
     struct qm_speculation_options o = {.most = 0};
     assert_int_equal(qm_speculation_new(&o, &s, &err), QM_USAGE);
     assert_null(s);
-    o.most = QM_DRAFT_MOST + 1;
+    o.most = QM_DRAFT_MAX + 1;
     assert_int_equal(qm_speculation_new(&o, &s, &err), QM_USAGE);
     assert_non_null(strstr(err.message, "17 drafted tokens"));
 }

@@ -8,7 +8,7 @@
 #include "tests/support/amx_kernels.h"
 
 static const enum qm_dtype all_types[] = {QM_BF16, QM_F16, QM_F32, QM_MXFP4};
-enum { TYPES = 4, MOST_SUBJECTS = QM_ISA_COUNT * TYPES + 1 };
+enum { TYPES = 4, MAX_SUBJECTS = QM_ISA_COUNT * TYPES + 1 };
 
 /* One type's product of one table. */
 struct subject {
@@ -18,7 +18,7 @@ struct subject {
 };
 
 /* Every product that runs here, and AMX's on the model; returns how many. */
-static int subjects(struct subject out[MOST_SUBJECTS]) {
+static int subjects(struct subject out[MAX_SUBJECTS]) {
     static struct qm_kernels amx;
     const struct qm_kernels *tables[QM_ISA_COUNT];
     int count = available_tables(tables), n = 0;
@@ -152,7 +152,7 @@ static void against_float64(void **state) {
     static const int64_t ks[] = {1, 2, 6, 30, 31, 32, 64, 96, 512, 514, 544, 1030, 1056};
     static const int64_t ms[] = {1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 25, 70};
     static const int64_t ns[] = {1, 16, 17, 40, 127, 144, 300};
-    struct subject s[MOST_SUBJECTS];
+    struct subject s[MAX_SUBJECTS];
     int count = subjects(s);
     for (int i = 0; i < count; i++)
         for (size_t a = 0; a < sizeof ks / sizeof *ks; a++)
@@ -178,7 +178,7 @@ static void same_bits(void **state) {
     enum { M = 70, N = 300, K = 1056 };
     static const int64_t cuts[] = {0, 32, 512, 544, 1024, K};
     static const int64_t ranges[] = {0, 1, 3, 10, 19};
-    struct subject s[MOST_SUBJECTS];
+    struct subject s[MAX_SUBJECTS];
     int count = subjects(s);
     for (int i = 0; i < count; i++) {
         const struct qm_kernels *t = s[i].t;
@@ -214,7 +214,7 @@ static void same_bits(void **state) {
 static void nonfinite_stays(void **state) {
     (void)state;
     enum { M = 13, N = 40, K = 64 };
-    struct subject s[MOST_SUBJECTS];
+    struct subject s[MAX_SUBJECTS];
     int count = subjects(s);
     for (int i = 0; i < count; i++) {
         struct problem q = problem_new(s[i].t, s[i].type, M, N, K);
@@ -258,7 +258,7 @@ static void mxfp4_scales(void **state) {
 /* k = 0 gives zeros, or leaves c; no rows and no panels touch nothing. */
 static void empty(void **state) {
     (void)state;
-    struct subject s[MOST_SUBJECTS];
+    struct subject s[MAX_SUBJECTS];
     int count = subjects(s);
     for (int i = 0; i < count; i++) {
         void (*product)(const struct qm_product *) = s[i].t->type[s[i].type].product;
@@ -288,7 +288,7 @@ static void packed_rows(void **state) {
     (void)state;
     enum { M = 2 * QM_PACK_ROWS + 19 };
     static const int64_t ks[] = {1, 2, 15, 16, 17, 32, 33, 64, 97, 160};
-    struct subject s[MOST_SUBJECTS];
+    struct subject s[MAX_SUBJECTS];
     int count = subjects(s);
     for (int i = 0; i < count; i++)
         for (size_t x = 0; x < sizeof ks / sizeof *ks; x++) {

@@ -155,12 +155,12 @@ static void multiply_once(void *arg) {
 
 json_t *qm_bench_kernel_row(const struct qm_bench_product *p, const struct qm_limits *l) {
     double flops = 2.0 * (double)p->m * (double)p->n * (double)p->k;
-    double peak = p->wide ? l->most.f32 : l->most.bf16;
-    double reading = p->bytes / l->most.read, computing = flops / peak;
+    double peak = p->wide ? l->peak.f32 : l->peak.bf16;
+    double reading = p->bytes / l->peak.read, computing = flops / peak;
     return json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:s, s:f}", "kernel", p->kernel, "isa",
                      p->isa, "n_threads", p->threads, "m", (json_int_t)p->m, "n", (json_int_t)p->n, "k",
                      (json_int_t)p->k, "median_us", p->seconds * 1e6, "gb_s", p->bytes / p->seconds * 1e-9, "gflop_s",
-                     flops / p->seconds * 1e-9, "limit_gb_s", l->most.read * 1e-9, "limit_gflop_s", peak * 1e-9,
+                     flops / p->seconds * 1e-9, "limit_gb_s", l->peak.read * 1e-9, "limit_gflop_s", peak * 1e-9,
                      "limit_by", reading >= computing ? "read" : "flops", "limit_share",
                      (reading >= computing ? reading : computing) / p->seconds);
 }
@@ -204,9 +204,9 @@ static int run_type(const struct qm_kernels *kernels, enum qm_dtype type, struct
 /* Many times the caches, which keep part of what is read again and again: of 256 MiB an L3 of 32 MiB was seen to keep
  * 12 %. At most an eighth of what is available for each that is allocated. */
 static size_t weights_bytes(const struct qm_machine *m) {
-    const uint64_t least = 16u << 20, usual = 32u << 20, times = 32;
+    const uint64_t least = 16u << 20, typical = 32u << 20, times = 32;
     uint64_t caches = qm_machine_cache_bytes(m), most = m->available / 8 / AHEAD;
-    uint64_t bytes = times * (caches < usual ? usual : caches);
+    uint64_t bytes = times * (caches < typical ? typical : caches);
     bytes = bytes > most ? most : bytes;
     return (size_t)(bytes < least ? least : bytes);
 }

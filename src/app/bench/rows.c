@@ -75,18 +75,18 @@ void qm_bench_figure(const struct qm_bench_result *r, struct qm_bench_figures *o
     out->median_ts = r->n % 2 ? ts[r->n / 2] : (ts[r->n / 2 - 1] + ts[r->n / 2]) / 2;
     double seconds = out->tokens / out->median_ts, bytes = r->work.weight_bytes + r->work.kv_bytes;
     bool wide = r->product == QM_F32 || r->product == QM_F16;
-    double flops = wide ? r->limits.most.f32 : r->limits.most.bf16;
+    double flops = wide ? r->limits.peak.f32 : r->limits.peak.bf16;
     out->gb_s = bytes / seconds * 1e-9;
     out->gflop_s = r->work.flops / seconds * 1e-9;
-    out->limit_gb_s = r->limits.most.read * 1e-9;
+    out->limit_gb_s = r->limits.peak.read * 1e-9;
     out->limit_gflop_s = flops * 1e-9;
-    double limit = qm_work_seconds(&r->work, r->limits.most.read, flops);
-    out->limit_is_read = bytes / r->limits.most.read >= r->work.flops / flops;
+    double limit = qm_work_seconds(&r->work, r->limits.peak.read, flops);
+    out->limit_is_read = bytes / r->limits.peak.read >= r->work.flops / flops;
     out->limit_share = limit / seconds;
     out->joules_per_token = r->joules / (out->tokens * r->n);
     out->watts = r->metered_seconds > 0 ? r->joules / r->metered_seconds : NAN;
     out->whole_ts = r->whole_work.flops > 0
-                        ? out->median_ts * limit / qm_work_seconds(&r->whole_work, r->limits.most.read, flops)
+                        ? out->median_ts * limit / qm_work_seconds(&r->whole_work, r->limits.peak.read, flops)
                         : NAN;
 }
 

@@ -11,7 +11,7 @@
 #include "app/progress.h"
 #include "base/utf8.h"
 
-enum { TAB = 8, MOST_SPACES = 64 };
+enum { TAB = 8, MAX_SPACES = 64 };
 
 static int end_line(struct qm_wrap *w, qm_wrap_write *write, struct qm_error *err) {
     w->at = w->spaces = 0;
@@ -80,7 +80,7 @@ static int one_character(struct qm_wrap *w, const char *c, size_t n, uint32_t cp
         rc = write_word(w, write, err);
         w->goes_on = false;
         int more = cp == '\t' ? TAB - (w->at + w->spaces) % TAB : 1;
-        w->spaces += w->spaces + more < MOST_SPACES ? more : 0;
+        w->spaces += w->spaces + more < MAX_SPACES ? more : 0;
         return rc;
     }
     if (width == 2 && (rc = write_word(w, write, err))) /* a word of its own, to which what follows may be joined */

@@ -80,7 +80,7 @@ int qm_compare_specs_parse(const char *text, struct qm_compare_task *t, struct q
     }
 }
 
-/* A card for half of the model, so that there is something to split; or a usual one's rates. */
+/* A card for half of the model, so that there is something to split; or a typical one's rates. */
 static int own_device(const struct qm_compare_task *t, const struct qm_compare_spec *s, struct qm_speed_device *out,
                       struct qm_error *err) {
     char text[160];
@@ -115,7 +115,7 @@ static int choose_devices(const struct qm_compare_task *t, struct qm_compare_spe
     if (s->kind == QM_COMPARE_AUTO)
         return QM_OK;
     s->speed->devices = 0;
-    /* described cards tell more than a usual one */
+    /* described cards are more exact than a typical one's rates */
     for (int d = 0; d < t->speed.devices && any; d++)
         if (t->speed.device[d].emulated == emulated)
             s->speed->device[s->speed->devices++] = t->speed.device[d];

@@ -431,7 +431,7 @@ static void conclude(struct qm_compare_runner *r, int i) {
     const struct qm_config *model = &r->task->model->config;
     enum qm_dtype product = model->experts ? model->expert_dtype : model->dtype;
     bool devices = has_devices(&r->task->spec[i]);
-    double flops = product == QM_F32 || product == QM_F16 ? r->limits.most.f32 : r->limits.most.bf16;
+    double flops = product == QM_F32 || product == QM_F16 ? r->limits.peak.f32 : r->limits.peak.bf16;
     c->prefill.measured = qm_figure_of(s->prefill_tps, s->rounds);
     c->decode.measured = qm_figure_of(s->decode_tps, s->rounds);
     c->first.measured = qm_figure_of(s->first, s->rounds);
@@ -439,9 +439,9 @@ static void conclude(struct qm_compare_runner *r, int i) {
     c->n_decode_at = take_curve(&s->decode, c->decode_at);
     if (!devices) {
         c->gb_s = (s->decode_work.weight_bytes + s->decode_work.kv_bytes) / s->write_seconds * 1e-9;
-        c->limit_gb_s = r->limits.most.read * 1e-9;
-        c->decode_efficiency = qm_work_seconds(&s->decode_work, r->limits.most.read, flops) / s->write_seconds;
-        c->prefill_efficiency = qm_work_seconds(&s->prefill_work, r->limits.most.read, flops) / s->read_seconds;
+        c->limit_gb_s = r->limits.peak.read * 1e-9;
+        c->decode_efficiency = qm_work_seconds(&s->decode_work, r->limits.peak.read, flops) / s->write_seconds;
+        c->prefill_efficiency = qm_work_seconds(&s->prefill_work, r->limits.peak.read, flops) / s->read_seconds;
         c->joules_per_token = s->write_joules / s->written;
         c->joules_per_prompt_token = s->read_joules / s->read_tokens;
         c->watts = s->write_joules / s->write_metered;

@@ -150,8 +150,8 @@ int qm_picture_profile(const struct qm_machine_profile *p, struct qm_error *err)
                            "BF16           best %.1f GFLOP/s, typical %.1f GFLOP/s; one core %.1f GFLOP/s\n"
                            "F32            best %.1f GFLOP/s, typical %.1f GFLOP/s; one core %.1f GFLOP/s\n"
                            "regions        %.2f us each; barriers %.2f us each\n",
-                           p->read * 1e-9, p->usual_read * 1e-9, p->bf16 * 1e-9, p->usual_bf16 * 1e-9,
-                           p->bf16_core * 1e-9, p->f32 * 1e-9, p->usual_f32 * 1e-9, p->f32_core * 1e-9, p->region_us,
+                           p->read * 1e-9, p->median_read * 1e-9, p->bf16 * 1e-9, p->median_bf16 * 1e-9,
+                           p->bf16_core * 1e-9, p->f32 * 1e-9, p->median_f32 * 1e-9, p->f32_core * 1e-9, p->region_us,
                            p->barrier_us);
     char noise[512];
     if (!rc && qm_machine_profile_noisy(p, noise, sizeof noise))

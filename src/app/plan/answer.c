@@ -68,7 +68,7 @@ static int refuse(const struct qm_plan_ask *ask, const struct qm_model *m, const
 
 static int choose_context(const struct qm_plan_ask *ask, const struct qm_model *m, uint64_t available,
                           struct qm_workload *w, struct qm_error *err) {
-    int64_t wanted = ask->job.depth + ask->job.prompt + ask->job.generate, most = m->config.usual_positions;
+    int64_t wanted = ask->job.depth + ask->job.prompt + ask->job.generate, most = m->config.default_positions;
     struct qm_memory_table t;
     if (ask->context && ask->context < wanted)
         return qm_fail(err, QM_USAGE,
@@ -106,7 +106,7 @@ static void predict(const struct qm_plan_ask *ask, struct qm_plan_answer *a) {
     qm_time_job(&t, &generate, &a->generate);
     qm_time_job(&t, &ask->job, &a->job);
     int64_t middle = ask->job.depth + ask->job.prompt + ask->job.generate / 2;
-    qm_time_drafted(&t, ask->job.sequences, middle, ask->acceptance > 0 ? ask->acceptance : 0, QM_DRAFT_MOST,
+    qm_time_drafted(&t, ask->job.sequences, middle, ask->acceptance > 0 ? ask->acceptance : 0, QM_DRAFT_MAX,
                     &a->drafted);
     int64_t context = a->workload.context, chunk = a->workload.chunk < context ? a->workload.chunk : context;
     for (int i = 0; i < QM_PLAN_DEPTHS && depths[i] + chunk <= context; i++) {

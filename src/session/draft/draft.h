@@ -9,7 +9,7 @@
 #include "base/error.h"
 
 enum {
-    QM_DRAFT_MOST = 16, /* tokens drafted for one sequence's part of a step, at most */
+    QM_DRAFT_MAX = 16, /* tokens drafted for one sequence's part of a step, at most */
     /* Of confidence; how often a class is right is learned while it runs. A drafter uses a range of its own, in which
      * the first is the least. */
     QM_DRAFT_LOOKUP_CLASSES = 8,
@@ -24,7 +24,7 @@ struct qm_draft {
 
 /* How far a draft goes. */
 struct qm_draft_limit {
-    int most; /* 0..QM_DRAFT_MOST */
+    int most; /* 0..QM_DRAFT_MAX */
     /* A drafter that takes time drafts at most `computed` tokens, and ends behind one at which the chance that all so
      * far are right has come below `least`. */
     int computed;

@@ -216,7 +216,7 @@ static int propose(void *self, void *text, const struct qm_draft_limit *limit, s
         return 0;
     if (!t->holder && !(t->holder = take_holder(m, t)))
         return 0;
-    bool prompt = t->n - in_common(t->holder, t) > 2 * QM_DRAFT_MOST, ready = follow(m, t);
+    bool prompt = t->n - in_common(t->holder, t) > 2 * QM_DRAFT_MAX, ready = follow(m, t);
     while (ready && n < most) {
         double p = likeliest(m, &out[n].id);
         if ((m->failed = p < 0))

@@ -46,7 +46,7 @@ static void append(void *self, void *text, const int32_t *ids, int64_t n) {
 static int propose(void *self, void *text, const struct qm_draft_limit *limit, struct qm_draft *out) {
     const struct qm_draft_pair *p = self;
     const struct text *t = text;
-    struct qm_draft other[QM_DRAFT_MOST];
+    struct qm_draft other[QM_DRAFT_MAX];
     int n = p->first.propose(p->first.self, t->first, limit, out);
     if (n && limit->right[out[0].confidence] >= sure)
         return n;

@@ -16,15 +16,15 @@ struct qm_speculated {
     struct qm_speculation *s;
     void *text;
     int64_t n; /* tokens that the drafter knows */
-    struct qm_draft drafts[QM_DRAFT_MOST];
+    struct qm_draft drafts[QM_DRAFT_MAX];
     int offered, chosen;
     struct qm_draft_record record;
 };
 
 int qm_speculation_new(const struct qm_speculation_options *o, struct qm_speculation **out, struct qm_error *err) {
     *out = NULL;
-    if (o->most < 1 || o->most > QM_DRAFT_MOST)
-        return qm_fail(err, QM_USAGE, "%d drafted tokens a step; from 1 to %d are possible", o->most, QM_DRAFT_MOST);
+    if (o->most < 1 || o->most > QM_DRAFT_MAX)
+        return qm_fail(err, QM_USAGE, "%d drafted tokens a step; from 1 to %d are possible", o->most, QM_DRAFT_MAX);
     struct qm_speculation *s = calloc(1, sizeof *s);
     if (!s)
         return qm_fail_memory(err, sizeof *s, "speculation");

@@ -19,7 +19,7 @@ struct qm_speculated; /* one request's */
 
 struct qm_speculation_options {
     struct qm_drafter drafter; /* borrowed: outlives the speculation */
-    int most;                  /* drafts of one sequence a step, 1..QM_DRAFT_MOST */
+    int most;                  /* drafts of one sequence a step, 1..QM_DRAFT_MAX */
     bool always;               /* check all that are drafted, whether it pays or not: for tests and measuring */
 };
 

@@ -3,11 +3,11 @@
 
 #include "text/template/eval.h"
 
-static const tpl_int INT_MOST = (tpl_int)(((unsigned __int128)1 << 127) - 1);
+static const tpl_int INT_MAX = (tpl_int)(((unsigned __int128)1 << 127) - 1);
 
 static tpl_int multiply(struct tpl *t, tpl_int a, tpl_int b) {
     tpl_int x = a < 0 ? -a : a, y = b < 0 ? -b : b;
-    if (y && x > INT_MOST / y)
+    if (y && x > INT_MAX / y)
         tpl_fail_large(t);
     return a * b;
 }
@@ -41,7 +41,7 @@ static struct tpl_val int_op(struct tpl *t, int op, tpl_int a, tpl_int b) {
     switch (op) {
     case '+':
     case '-':
-        if (op == '+' ? (b > 0 ? a > INT_MOST - b : a < -INT_MOST - b) : (b < 0 ? a > INT_MOST + b : a < -INT_MOST + b))
+        if (op == '+' ? (b > 0 ? a > INT_MAX - b : a < -INT_MAX - b) : (b < 0 ? a > INT_MAX + b : a < -INT_MAX + b))
             tpl_fail_large(t);
         r = op == '+' ? a + b : a - b;
         break;

@@ -129,7 +129,7 @@ static void test_figures(void **state) {
     const double seconds[] = {2, 1, 4, 1.25};
     memcpy(r->seconds, seconds, sizeof seconds);
     r->work = (struct qm_work){.flops = 1e9, .weight_bytes = 6e9, .kv_bytes = 2e9};
-    r->limits = (struct qm_limits){.most = {.read = 1e10, .bf16 = 1e12, .f32 = 5e11}};
+    r->limits = (struct qm_limits){.peak = {.read = 1e10, .bf16 = 1e12, .f32 = 5e11}};
     r->joules = NAN;
     qm_bench_figure(r, &f);
     assert_float_equal(f.tokens, 20, 0);

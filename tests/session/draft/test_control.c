@@ -79,12 +79,12 @@ static double run(cost_fn *cost, text_fn *text, int64_t tokens, struct qm_draft_
     struct qm_draft_record record = {0};
     double seconds = 0;
     for (int64_t token = 0; token < tokens;) {
-        struct qm_draft drafts[QM_DRAFT_MOST];
-        bool right[QM_DRAFT_MOST];
-        for (int i = 0; i < QM_DRAFT_MOST; i++)
+        struct qm_draft drafts[QM_DRAFT_MAX];
+        bool right[QM_DRAFT_MAX];
+        for (int i = 0; i < QM_DRAFT_MAX; i++)
             right[i] = text(token + i, &drafts[i].confidence, false);
-        struct qm_draft_offer offer = {.drafts = drafts, .n = QM_DRAFT_MOST, .record = &record};
-        qm_draft_choose(c, &offer, 1, QM_DRAFT_MOST);
+        struct qm_draft_offer offer = {.drafts = drafts, .n = QM_DRAFT_MAX, .record = &record};
+        qm_draft_choose(c, &offer, 1, QM_DRAFT_MAX);
         int k = offer.chosen, accepted = 0;
         *most_checked = k > *most_checked ? k : *most_checked;
         if (k && text == liar)
@@ -94,7 +94,7 @@ static double run(cost_fn *cost, text_fn *text, int64_t tokens, struct qm_draft_
             accepted++;
         double took = cost(1 + k, token);
         seconds += took;
-        for (int i = 0; i <= accepted && i < QM_DRAFT_MOST; i++)
+        for (int i = 0; i <= accepted && i < QM_DRAFT_MAX; i++)
             qm_draft_seen(c, &record, drafts[i].confidence, right[i]);
         qm_draft_took(c, 1, k, accepted, took, 0);
         token += 1 + accepted;
@@ -109,9 +109,9 @@ static double run_computed(cost_fn *cost, double each, double p, int64_t good, i
     struct qm_draft_record record = {0};
     double seconds = 0, chances[QM_DRAFT_CLASSES];
     for (int64_t token = 0; token < tokens;) {
-        struct qm_draft drafts[QM_DRAFT_MOST];
-        bool right[QM_DRAFT_MOST];
-        struct qm_draft_limit limit = {.most = QM_DRAFT_MOST, .right = chances};
+        struct qm_draft drafts[QM_DRAFT_MAX];
+        bool right[QM_DRAFT_MAX];
+        struct qm_draft_limit limit = {.most = QM_DRAFT_MAX, .right = chances};
         qm_draft_chances(c, &record, chances);
         qm_draft_afford(c, 1, &record, each, &limit);
         int n = 0;
@@ -122,7 +122,7 @@ static double run_computed(cost_fn *cost, double each, double p, int64_t good, i
             chance *= chances[drafts[n++].confidence];
         }
         struct qm_draft_offer offer = {.drafts = drafts, .n = n, .record = &record};
-        qm_draft_choose(c, &offer, 1, QM_DRAFT_MOST);
+        qm_draft_choose(c, &offer, 1, QM_DRAFT_MAX);
         int k = offer.chosen, accepted = 0;
         while (accepted < k && right[accepted])
             accepted++;
@@ -181,7 +181,7 @@ static void never_much_slower(void **unused) {
 /* The best tokens a second of a fixed number of drafts, each right with probability p if those before it were. */
 static double best_rate(cost_fn *cost, double p) {
     double best = 0;
-    for (int k = 0; k <= QM_DRAFT_MOST; k++) {
+    for (int k = 0; k <= QM_DRAFT_MAX; k++) {
         double tokens = 1;
         for (int i = 1; i <= k; i++)
             tokens += pow(p, i);
@@ -278,8 +278,8 @@ static void shares(void **unused) {
     qm_draft_control_init(&c);
     for (int i = 0; i < 50; i++)
         qm_draft_took(&c, 4, 0, 0, flat(4, 0), 0);
-    struct qm_draft sure[QM_DRAFT_MOST], unsure[QM_DRAFT_MOST];
-    for (int i = 0; i < QM_DRAFT_MOST; i++) {
+    struct qm_draft sure[QM_DRAFT_MAX], unsure[QM_DRAFT_MAX];
+    for (int i = 0; i < QM_DRAFT_MAX; i++) {
         sure[i] = (struct qm_draft){.id = i, .confidence = 7};
         unsure[i] = (struct qm_draft){.id = i, .confidence = 0};
     }

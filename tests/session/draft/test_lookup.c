@@ -76,8 +76,8 @@ static void as_a_search(void **unused) {
         }
         for (int64_t i = 0; i < N; i++) {
             f.d.append(f.d.self, t, &text[i], 1);
-            struct qm_draft out[QM_DRAFT_MOST];
-            int n = draft(&f, t, QM_DRAFT_MOST, out);
+            struct qm_draft out[QM_DRAFT_MAX];
+            int n = draft(&f, t, QM_DRAFT_MAX, out);
             bool follows;
             int places;
             int most = longest(text, i + 1, n ? out[0].id : -1, 0, &follows, &places);
@@ -109,7 +109,7 @@ static void pieces(void **unused) {
     (void)unused;
     enum { N = 1000 };
     int32_t text[N];
-    struct qm_draft one[QM_DRAFT_MOST], other[QM_DRAFT_MOST];
+    struct qm_draft one[QM_DRAFT_MAX], other[QM_DRAFT_MAX];
     state = 5;
     for (int i = 0; i < N; i++)
         text[i] = i < 500 ? below(1000) : text[i - 500 + below(2) * (i % 7 == 0)];
@@ -122,7 +122,7 @@ static void pieces(void **unused) {
         g.d.append(g.d.self, u, text + i, n);
         i += n;
     }
-    int n = draft(&f, t, QM_DRAFT_MOST, one), m = draft(&g, u, QM_DRAFT_MOST, other);
+    int n = draft(&f, t, QM_DRAFT_MAX, one), m = draft(&g, u, QM_DRAFT_MAX, other);
     assert_int_equal(n, m);
     for (int i = 0; i < n; i++)
         assert_int_equal(one[i].id, other[i].id);
@@ -138,13 +138,13 @@ static void repeats(void **unused) {
     static const int32_t period[] = {7, 8, 9, 10, 11};
     struct fixture f = open(0);
     void *t = open_text(&f);
-    struct qm_draft out[QM_DRAFT_MOST];
+    struct qm_draft out[QM_DRAFT_MAX];
     for (int i = 0; i < 3; i++)
         f.d.append(f.d.self, t, period, 5);
-    assert_int_equal(draft(&f, t, QM_DRAFT_MOST, out), QM_DRAFT_MOST);
-    for (int i = 0; i < QM_DRAFT_MOST; i++)
+    assert_int_equal(draft(&f, t, QM_DRAFT_MAX, out), QM_DRAFT_MAX);
+    for (int i = 0; i < QM_DRAFT_MAX; i++)
         assert_int_equal(out[i].id, period[i % 5]);
-    for (int i = 1; i < QM_DRAFT_MOST; i++) /* a longer match is more confident */
+    for (int i = 1; i < QM_DRAFT_MAX; i++) /* a longer match is more confident */
         assert_true(out[i].confidence >= out[i - 1].confidence);
     assert_int_equal(draft(&f, t, 3, out), 3);
     assert_int_equal(draft(&f, t, 0, out), 0);
@@ -156,12 +156,12 @@ static void nothing_yet(void **unused) {
     (void)unused;
     struct fixture f = open(0);
     void *t = open_text(&f);
-    struct qm_draft out[QM_DRAFT_MOST];
-    assert_int_equal(draft(&f, t, QM_DRAFT_MOST, out), 0);
+    struct qm_draft out[QM_DRAFT_MAX];
+    assert_int_equal(draft(&f, t, QM_DRAFT_MAX, out), 0);
     static const int32_t ids[] = {1, 2, 3, 4, 5, 6};
     for (int i = 0; i < 6; i++) {
         f.d.append(f.d.self, t, &ids[i], 1);
-        assert_int_equal(draft(&f, t, QM_DRAFT_MOST, out), 0);
+        assert_int_equal(draft(&f, t, QM_DRAFT_MAX, out), 0);
     }
     f.d.close(f.d.self, t);
     qm_lookup_free(f.lookup);
@@ -173,7 +173,7 @@ static void shared_beginning(void **unused) {
     enum { DOCUMENT = 6400, ROWS = 20 }; /* the document so often would be more than there is room for */
     static int32_t document[DOCUMENT];
     struct fixture f = open(16u * 40000);
-    struct qm_draft out[QM_DRAFT_MOST];
+    struct qm_draft out[QM_DRAFT_MAX];
     state = 11;
     for (int i = 0; i < DOCUMENT; i++)
         document[i] = below(30000);
@@ -210,7 +210,7 @@ static void written_over(void **unused) {
     enum { TEXTS = 8, N = 40000 };
     struct fixture f = open(0);
     void *texts[TEXTS];
-    struct qm_draft out[QM_DRAFT_MOST];
+    struct qm_draft out[QM_DRAFT_MAX];
     int32_t piece[300];
     state = 13;
     for (int i = 0; i < TEXTS; i++)
@@ -222,8 +222,8 @@ static void written_over(void **unused) {
             piece[i] = below(3) ? below(6) : i;
         f.d.append(f.d.self, t, piece, n);
         done += n;
-        int drafted = draft(&f, texts[below(TEXTS)], QM_DRAFT_MOST, out);
-        assert_in_range(drafted, 0, QM_DRAFT_MOST);
+        int drafted = draft(&f, texts[below(TEXTS)], QM_DRAFT_MAX, out);
+        assert_in_range(drafted, 0, QM_DRAFT_MAX);
         for (int i = 0; i < drafted; i++) {
             assert_in_range(out[i].id, 0, 299);
             assert_in_range(out[i].confidence, 0, QM_DRAFT_CLASSES - 1);
