@@ -1,5 +1,5 @@
 /* Looking at every row of a job as far as the scheduler's door, and what the job will take: the model's weights are not
- * read. Lengths are counted, shared beginnings are found by comparing each prompt with the last ones before it, and
+ * read. Lengths are counted, shared prefixes are found by comparing each prompt with the last ones before it, and
  * time is the planner's estimate of these rows (planner/estimate.h). Not thread-safe. */
 #ifndef QM_BATCH_CHECK_H
 #define QM_BATCH_CHECK_H

@@ -1,4 +1,4 @@
-/* Shared beginnings are found by comparing each prompt with the last ones before it. */
+/* Shared prefixes are found by comparing each prompt with the last ones before it. */
 #include "batch/expect.h"
 
 #include <stdlib.h>

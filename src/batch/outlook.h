@@ -16,7 +16,7 @@ struct qm_batch_outlook {
         double read, waiting,
             done;              /* bytes of rows that were read; of which none is given to the scheduler yet; done */
         double prompt, cached; /* tokens of those done; of them from the cache */
-    } kind[2];                 /* 0: rows with a beginning of their own, 1: those that follow another */
+    } kind[2];                 /* 0: rows with a prefix of their own, 1: those that follow another */
     int64_t rows, waiting;     /* rows read; of which wait */
     double begun, parts;       /* rows given to the scheduler, and their answers */
     struct qm_batch_prefix recent[QM_BATCH_RECENT];

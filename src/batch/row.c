@@ -1,4 +1,4 @@
-/* A row's envelope, and the fingerprints of its prompt's beginning. */
+/* A row's envelope, and the fingerprints of its prompt's prefix. */
 #include "batch/row.h"
 
 #include <string.h>

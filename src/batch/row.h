@@ -1,5 +1,5 @@
 /* One row of a batch file as OpenAI defines it: {"custom_id", "method", "url", "body"}; and what makes two rows
- * neighbours: how much of their prompts' beginning they share. The body itself is protocol/request.h's. */
+ * neighbours: how long a prefix their prompts share. The body itself is protocol/request.h's. */
 #ifndef QM_BATCH_ROW_H
 #define QM_BATCH_ROW_H
 

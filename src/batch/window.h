@@ -1,6 +1,6 @@
 /* The rows that a batch job has read and not yet finished: at most as many as it may look ahead, finished ones not
  * counted, so that one long row keeps nothing from being read. Which of them is next is decided here: the one whose
- * prompt shares the longest beginning with the one taken before it, the first of those in the input; but a row that
+ * prompt shares the longest prefix with the one taken before it, the first of those in the input; but a row that
  * `capacity` rows were read after is next before all others, so that none waits for ever.
  * Not thread-safe. */
 #ifndef QM_BATCH_WINDOW_H

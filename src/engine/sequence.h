@@ -27,7 +27,7 @@ int qm_sequence_fill_random(struct qm_sequence *s, int64_t n, uint64_t seed, str
 /* A block is the keys and values of one full page of tokens, [i, i + 1) * qm_engine_block_tokens, in every layer,
  * shared by reference among its holder and the sequences that computed it or were attached to it. What is shared is
  * never written: a sequence that is truncated into a block and goes on has a copy of its own. Layers with a sliding
- * window may lose their part of a block (kv.h says when); then it is still a part of a beginning, but no longer its
+ * window may lose their part of a block (kv.h says when); then it is still a part of a prefix, but no longer its
  * end. Nothing is allocated by any of these. */
 typedef int32_t qm_block; /* a handle, valid until its last release; -1: none */
 int64_t qm_engine_block_tokens(const struct qm_engine *e);
@@ -38,7 +38,7 @@ void qm_block_release(struct qm_engine *e, qm_block b);
 /* Whether every layer still has its part; whether a sequence holds it too, so that releasing it frees no page. */
 bool qm_block_complete(const struct qm_engine *e, qm_block b);
 bool qm_block_in_use(const struct qm_engine *e, qm_block b);
-/* The longest beginning of blocks[0..n), in blocks, at whose end every window is still there. */
+/* The longest prefix of blocks[0..n), in blocks, at whose end every window is still there. */
 int64_t qm_blocks_usable(const struct qm_engine *e, const qm_block *blocks, int64_t n);
 /* An empty sequence takes the tokens of blocks[0..n), which must be usable. QM_USAGE where it is not empty, n blocks
  * are not usable or more than the context. */

@@ -1,4 +1,4 @@
-/* How long a job of many rows takes: prompts, of which beginnings may be there already, and answers, worked off by
+/* How long a job of many rows takes: prompts, of which prefixes may be there already, and answers, worked off by
  * continuous batching. The one estimate of a job: for --check and a comparison before anything runs, and for what is
  * left of a running one. Where in the flow: above time.h, whose steps it counts; below whoever has rows.
  *

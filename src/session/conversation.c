@@ -88,7 +88,7 @@ static int make_prompt(const struct qm_conversation *c, const struct qm_turn *tu
     return rc;
 }
 
-/* Gives up what the sequence holds beyond the prompt's beginning; at least one token is left to compute. */
+/* Gives up what the sequence holds beyond the prompt's prefix; at least one token is left to compute. */
 static int64_t keep_prefix(struct qm_conversation *c, const struct qm_ids *prompt) {
     size_t n = 0;
     while (n < c->held.len && n + 1 < prompt->len && c->held.data[n] == prompt->data[n])

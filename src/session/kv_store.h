@@ -34,7 +34,7 @@ struct qm_kv_store_options {
     int64_t block_tokens; /* qm_engine_block_tokens */
 };
 
-/* The hash of a beginning that is `parent`'s tokens and then n more; {0, 0} is the hash of none. */
+/* The hash of a prefix that is `parent`'s tokens and then n more; {0, 0} is the hash of none. */
 struct qm_kv_hash qm_kv_hash(struct qm_kv_hash parent, const int32_t *tokens, int64_t n);
 
 /* Whether a file that begins with these bytes is one of a store's, or was to become one. */

@@ -1,4 +1,4 @@
-/* The prefix cache: a table of blocks by the hash of their beginnings, a list of them by use. Which pages a block is,
+/* The prefix cache: a table of blocks by the hash of their prefixes, a list of them by use. Which pages a block is,
  * and how sequences share them, is the engine's; the file is kv_store.c's. */
 #include "session/prefix_cache.h"
 
@@ -29,7 +29,7 @@ struct qm_prefix_cache {
     int32_t *buckets; /* [mask + 1] */
     uint64_t mask;
     int32_t free, oldest, newest;
-    int32_t *path;    /* [most] nodes of a beginning */
+    int32_t *path;    /* [most] nodes of a prefix */
     qm_block *blocks; /* [most] their blocks */
     uint8_t *bytes;   /* one block's, with a store */
     struct qm_prefix_cache_stats stats;
@@ -111,7 +111,7 @@ static void make_newest(struct qm_prefix_cache *c, int32_t i) {
     c->newest = i;
 }
 
-/* A use of a whole beginning, its end first, so that parents stay newer than their children. */
+/* A use of a whole prefix, its end first, so that parents stay newer than their children. */
 static void touch(struct qm_prefix_cache *c, int64_t n) {
     for (int64_t i = n - 1; i >= 0; i--) {
         leave_list(c, c->path[i]);
@@ -186,7 +186,7 @@ static int64_t free_blocks(const struct qm_prefix_cache *c) {
 
 int64_t qm_prefix_cache_shrink(struct qm_prefix_cache *c, int64_t n) {
     int64_t before = free_blocks(c);
-    /* Then blocks that sequences hold: no page is freed by that, but those before them in a beginning can go; and where
+    /* Then blocks that sequences hold: no page is freed by that, but those before them in a prefix can go; and where
      * windows slide, a sequence may write over pages that nobody else holds. */
     bool all = c->windows_only;
     for (int pass = 0; pass < 2 && (pass == 0 || all); pass++)
@@ -216,7 +216,7 @@ int64_t qm_prefix_cache_idle(const struct qm_prefix_cache *c) {
     return idle;
 }
 
-/* --- beginnings ------------------------------------------------------------------------------------------- */
+/* --- prefixes ------------------------------------------------------------------------------------------- */
 
 /* The known blocks of tokens[0..n), n in blocks, to c->path and c->blocks; *hash: up to their end. */
 static int64_t walk(const struct qm_prefix_cache *c, const int32_t *tokens, int64_t n, struct qm_kv_hash *hash) {
@@ -357,7 +357,7 @@ int qm_prefix_cache_persist(struct qm_prefix_cache *c, struct qm_sequence *s, co
         }
         parent = hash;
     }
-    if (rc == QM_FIT) /* no room: what is written is a beginning, and of use */
+    if (rc == QM_FIT) /* no room: what is written is a prefix, and of use */
         rc = QM_OK;
     if (!rc && written)
         rc = qm_kv_store_sync(c->store, err);

@@ -1,6 +1,6 @@
-/* Who joins: in order, while there are sequences and pages. One whose beginning is just being computed by another
+/* Who joins: in order, while there are sequences and pages. One whose prefix is just being computed by another
  * waits for it, so that it is computed once; those behind it may go first. One that does not fit lets nobody pass, and
- * neither does one whose beginning is being read from the cache's store, a chunk's tokens a step. */
+ * neither does one whose prefix is being read from the cache's store, a chunk's tokens a step. */
 #include <string.h>
 
 #include "session/scheduler_internal.h"

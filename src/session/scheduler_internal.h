@@ -33,7 +33,7 @@ struct qm_scheduled {
     float *hidden;                /* and then this is not: [hidden] */
     int64_t n_cached;             /* blocks that the prefix cache knows of */
     /* while it waits */
-    uint64_t behind;  /* the request that computes the same beginning; 0: none */
+    uint64_t behind;  /* the request that computes the same prefix; 0: none */
     int64_t until;    /* as far as this many tokens */
     uint64_t too_big; /* n_closed when it last did not fit: it is tried again when that has grown; 0: not tried */
 
@@ -113,7 +113,7 @@ void scheduled_free(struct qm_scheduled *q);
 /* Into the waiting list or out of it. */
 void scheduled_wait(struct qm_scheduler *s, struct qm_scheduled *q);
 void scheduled_unwait(struct qm_scheduler *s, struct qm_scheduled *q);
-/* Whether the cache's store may have more of its beginning than this step can read while others run. */
+/* Whether the cache's store may have more of its prefix than this step can read while others run. */
 bool scheduled_reads(struct qm_scheduler *s, const struct qm_scheduled *q);
 /* What it needs to run: a sequence that holds what the cache knows. */
 int scheduled_prepare(struct qm_scheduler *s, struct qm_scheduled *q, struct qm_error *err);

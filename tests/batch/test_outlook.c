@@ -1,4 +1,4 @@
-/* What of a job is ahead: rows with a beginning of their own and rows that follow another, read and not read. */
+/* What of a job is ahead: rows with a prefix of their own and rows that follow another, read and not read. */
 #include "tests/support/support.h"
 
 #include "batch/outlook.h"

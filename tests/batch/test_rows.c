@@ -160,7 +160,7 @@ static void test_window(void **state) {
     assert_non_null(qm_batch_window_named(w, "r14"));
     assert_null(qm_batch_window_named(w, "r12"));
     takes(w, 10);
-    takes(w, 13); /* shares 10's beginning */
+    takes(w, 13); /* shares 10's prefix */
     takes(w, 11);
     takes(w, 14);
     qm_batch_window_remove(w, 13);
@@ -169,7 +169,7 @@ static void test_window(void **state) {
     qm_batch_window_remove(w, 10);
     assert_int_equal(qm_batch_window_first(w)->line.number, 11);
     add(w, 16, "r16", &b);
-    takes(w, 16); /* before 15: it shares 14's beginning */
+    takes(w, 16); /* before 15: it shares 14's prefix */
     takes(w, 15);
     assert_null(qm_batch_window_take(w));
     qm_batch_window_remove(w, 11);

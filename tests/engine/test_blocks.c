@@ -315,7 +315,7 @@ static void test_short_pool(void **state) {
 }
 
 /* Windows: blocks that are kept while a long sequence goes on lose their windows' pages, never the sequence; where a
- * beginning is still usable, it gives the same bits. */
+ * prefix is still usable, it gives the same bits. */
 static void test_windows(void **state) {
     (void)state;
     static const char *const names[] = {"gpt_oss", "mistral"};

@@ -167,7 +167,7 @@ static void release(struct world *w, int k) {
     w->kept[k] = w->kept[--w->n_kept];
 }
 
-/* The beginning that a kept block ends, as far back as it is known, attached as far as it is usable. */
+/* The prefix that a kept block ends, as far back as it is known, attached as far as it is usable. */
 static void attach(struct world *w, struct sequence *s) {
     static int32_t blocks[CONTEXT / PAGE + 1];
     if (w->n_kept == 0)

@@ -78,7 +78,7 @@ static void test_like_a_job(void **state) {
 }
 
 /* What is there already costs nothing, and where it is counts: what is left is deeper. */
-static void test_beginnings(void **state) {
+static void test_prefixes(void **state) {
     (void)state;
     struct fixture f;
     open_fixture(&f, 0);
@@ -147,7 +147,7 @@ static void test_monotone(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_like_a_job),
-        cmocka_unit_test(test_beginnings),
+        cmocka_unit_test(test_prefixes),
         cmocka_unit_test(test_places),
         cmocka_unit_test(test_monotone),
     };

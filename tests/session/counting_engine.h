@@ -133,7 +133,7 @@ struct qm_sequence {
 struct qm_prefix_cache {
     struct qm_engine *engine;
     int64_t idle, shrunk;
-    int64_t stored;   /* blocks of every beginning that are in its store; */
+    int64_t stored;   /* blocks of every prefix that are in its store; */
     double read_cost; /* seconds to read one */
 };
 

@@ -105,7 +105,7 @@ static void test_generate(void **state) {
     qm_placement_free(&p);
 }
 
-/* Many requests with shared beginnings: a device fails early, in the middle, late. */
+/* Many requests with shared prefixes: a device fails early, in the middle, late. */
 static void test_scheduler(void **state) {
     const char *dir = *state;
     struct qm_placement p;

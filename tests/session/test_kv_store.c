@@ -151,7 +151,7 @@ static void test_again(void **state) {
     assert_int_equal(st.st_mode & 0777, 0600);
 }
 
-/* A hash that meets other tokens, or another beginning, gives nothing. */
+/* A hash that meets other tokens, or another prefix, gives nothing. */
 static void test_other_tokens(void **state) {
     static uint8_t bytes[BYTES];
     struct qm_error err;

@@ -1,4 +1,4 @@
-/* The prefix cache: shared beginnings are found while they are still being computed and afterwards, give the same bits,
+/* The prefix cache: shared prefixes are found while they are still being computed and afterwards, give the same bits,
  * come back from the store, are given up in order of use, and nothing is lost of the pool. */
 #include <stdlib.h>
 #include <string.h>
@@ -218,7 +218,7 @@ static void test_smallest_pool(void **state) {
     run_model_close(&m);
 }
 
-/* Two sequences compute one beginning at once; the one whose blocks are known ends. A block before those that the other
+/* Two sequences compute one prefix at once; the one whose blocks are known ends. A block before those that the other
  * still holds can be freed all the same. */
 static void test_parallel(void **state) {
     (void)state;

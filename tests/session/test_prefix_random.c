@@ -31,7 +31,7 @@ static uint64_t below(struct world *w, uint64_t n) {
     return (w->random >> 33) % n;
 }
 
-/* One of two continuations after each stretch: four beginnings of 300 tokens, and so on. */
+/* One of two continuations after each stretch: four prefixes of 300 tokens, and so on. */
 static void new_prompt(struct world *w, struct job *j) {
     static const int64_t branches[] = {0, 150, 300, 430, CONTEXT};
     uint64_t path = 1;

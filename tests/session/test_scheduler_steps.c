@@ -208,7 +208,7 @@ static void test_stall(void **state) {
     qm_scheduler_close(s);
 }
 
-/* A beginning of 120,000 tokens comes from the store while others generate: read in one piece it would take 100 chunks'
+/* A prefix of 120,000 tokens comes from the store while others generate: read in one piece it would take 100 chunks'
  * time. Where nobody waits for a token it is read at once. */
 static void test_read_beside(void **state) {
     (void)state;

@@ -1,5 +1,5 @@
 /* Whether two configurations gave the same answers: token by token, and by how far apart their probabilities of the
- * next token are along a beginning that both were given. */
+ * next token are along a prefix that both were given. */
 #ifndef QM_APP_COMPARE_AGREE_H
 #define QM_APP_COMPARE_AGREE_H
 

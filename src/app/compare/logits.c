@@ -1,4 +1,4 @@
-/* The logits of every configuration along one beginning that all are given: each prompt, and after it the reference's
+/* The logits of every configuration along one prefix that all are given: each prompt, and after it the reference's
  * answer, whatever the configuration would have answered itself. */
 #include <stdlib.h>
 

@@ -2,7 +2,7 @@
  * prompt, in the answer so far, and in the other texts that it was given; it needs no weights. Best where an answer
  * quotes: questions about a document, extraction, edited code.
  *
- * Tokens stand in segments of 64, a tree: texts that begin alike share what is whole of their beginning, so the rows of
+ * Tokens stand in segments of 64, a tree: texts that begin alike share what is whole of their prefix, so the rows of
  * a job keep a document once. An index finds the latest places where the last four tokens stood, and the latest one
  * where the last two did; of those the longest match counts, then the latest. (The longest suffix that occurred before,
  * as in prompt lookup decoding and SuffixDecoding, arXiv 2411.04975, but with hash chains as in LZ77 coders instead of

@@ -1,4 +1,4 @@
-/* Drafts by lookup against a search through the whole text, and in texts that share a beginning, repeat themselves, or
+/* Drafts by lookup against a search through the whole text, and in texts that share a prefix, repeat themselves, or
  * are more than it keeps. */
 #include "session/draft/lookup.h"
 
@@ -168,7 +168,7 @@ static void nothing_yet(void **unused) {
 }
 
 /* Many questions about one document: it is kept once, each finds it, and the answers of the others. */
-static void shared_beginning(void **unused) {
+static void shared_prefix(void **unused) {
     (void)unused;
     enum { DOCUMENT = 6400, ROWS = 20 }; /* the document so often would be more than there is room for */
     static int32_t document[DOCUMENT];
@@ -258,9 +258,9 @@ static void memory(void **unused) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(as_a_search), cmocka_unit_test(pieces),           cmocka_unit_test(repeats),
-        cmocka_unit_test(nothing_yet), cmocka_unit_test(shared_beginning), cmocka_unit_test(written_over),
-        cmocka_unit_test(memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(as_a_search),   cmocka_unit_test(pieces),
+                                       cmocka_unit_test(repeats),       cmocka_unit_test(nothing_yet),
+                                       cmocka_unit_test(shared_prefix), cmocka_unit_test(written_over),
+                                       cmocka_unit_test(memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
