@@ -104,7 +104,7 @@ static void close_scheduler(struct bench *b) {
 
 static int run_overhead(struct bench *b, double temperature) {
     static struct stream streams[SEQUENCES];
-    static double outside[STEPS], choosing[STEPS], telling[STEPS];
+    static double outside[STEPS], choosing[STEPS], reporting[STEPS];
     struct qm_scheduler_stats last, t;
     bool worked = true;
     int rc = qm_tokenizer_load("data/demo", &b->tokenizer, &b->err);
@@ -124,14 +124,14 @@ static int run_overhead(struct bench *b, double temperature) {
         qm_scheduler_stats(b->scheduler, &t);
         outside[i] = 1e6 * (seconds - (t.decode_seconds - last.decode_seconds));
         choosing[i] = 1e6 * (t.schedule_seconds - last.schedule_seconds);
-        telling[i] = 1e6 * (t.token_seconds - last.token_seconds);
+        reporting[i] = 1e6 * (t.token_seconds - last.token_seconds);
     }
     if (!rc)
         printf("{\"bench\":\"scheduler "
                "overhead\",%s,\"sequences\":%d,\"temperature\":%g,\"wanted_us\":50,\"outside_engine_us\":%.1f,"
                "\"choosing_us\":%.1f,\"tokens_us\":%.1f}\n",
                b->where, SEQUENCES, temperature, median(outside, STEPS), median(choosing, STEPS),
-               median(telling, STEPS));
+               median(reporting, STEPS));
     close_scheduler(b);
     qm_tokenizer_free(b->tokenizer);
     b->tokenizer = NULL;

@@ -1,4 +1,4 @@
-/* The machine by hwloc, and what hwloc does not tell by /proc and /sys. */
+/* The machine by hwloc, and what hwloc does not know by /proc and /sys. */
 #include "numa/machine.h"
 
 #include <hwloc.h>

@@ -1,4 +1,4 @@
-/* Holds the power that the processors' counters tell (numa/energy.h) to a limit: work is interrupted by pauses, as
+/* Holds the power that the processors' counters show (numa/energy.h) to a limit: work is interrupted by pauses, as
  * long a share of the time as it takes. The counters count the whole package, so what others use counts too, and
  * what a package draws at rest can't be gone below: then a twentieth of the work goes on.
  *

@@ -1,4 +1,4 @@
-/* What the machine tells of its own effort: energy by the processor's counters (numa/energy.h), the processors'
+/* What the machine shows of its own effort: energy by the processor's counters (numa/energy.h), the processors'
  * temperature and the fans by Linux's hwmon. What can't be read has a reason instead, and the rest goes on.
  * Reading takes system calls, and of some processors' temperatures an interrupt on each core: once a second is often
  * enough. Not thread-safe. */

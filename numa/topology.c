@@ -187,17 +187,17 @@ static int refuse_node(hwloc_topology_t hw, hwloc_const_cpuset_t allowed, int n,
 static int keep_nodes(hwloc_topology_t hw, uint64_t nodes, hwloc_bitmap_t allowed, struct qm_error *err) {
     hwloc_bitmap_t wanted = hwloc_bitmap_alloc();
     int rc = wanted ? QM_OK : qm_fail_memory(err, sizeof nodes, "the CPU topology");
-    bool told_apart = next_node(hw, NULL) != NULL;
-    if (!rc && !told_apart && nodes != 1)
+    bool distinct = next_node(hw, NULL) != NULL;
+    if (!rc && !distinct && nodes != 1)
         rc = qm_fail(err, QM_USAGE, "NUMA node %d is not there: this machine has 0",
                      __builtin_ctzll(nodes & ~UINT64_C(1)));
-    for (int n = 0; !rc && told_apart && n < 64; n++)
+    for (int n = 0; !rc && distinct && n < 64; n++)
         if (nodes >> n & 1)
             rc = refuse_node(hw, allowed, n, err);
     for (hwloc_obj_t node = NULL; !rc && (node = next_node(hw, node)) != NULL;)
         if (node->os_index < 64 && nodes >> node->os_index & 1)
             hwloc_bitmap_or(wanted, wanted, node->cpuset);
-    if (!rc && told_apart)
+    if (!rc && distinct)
         hwloc_bitmap_and(allowed, allowed, wanted);
     hwloc_bitmap_free(wanted);
     return rc;
@@ -289,7 +289,7 @@ int qm_topology_load(const struct qm_numa *numa, struct qm_topology *out, struct
         allowed = hwloc_bitmap_dup(hwloc_topology_get_allowed_cpuset(hw));
         bound = hwloc_bitmap_alloc();
     }
-    /* Where the system cannot tell the binding, there is none to respect. */
+    /* Where the system cannot report the binding, there is none to respect. */
     if (!rc &&
         (!allowed || !bound ||
          (hwloc_get_cpubind(hw, bound, HWLOC_CPUBIND_THREAD) == 0 && hwloc_bitmap_and(allowed, allowed, bound) != 0)))

@@ -26,7 +26,7 @@ struct qm_topology {
     double cpu_quota;                 /* of the cgroup, in CPUs, which leaves fewer cores; 0: none */
     int *core_cpu;                    /* [cores] the first allowed hardware thread of each core, by node */
     int *core_node;                   /* [cores] its NUMA node (index 0..nodes-1) */
-    int *node_number;                 /* [nodes] the system's, whose memory is nearest; -1: not to be told apart */
+    int *node_number;                 /* [nodes] the system's, whose memory is nearest; -1: not distinguished */
     char cpu_model[128];
 };
 

@@ -190,8 +190,8 @@ const char *qm_kernels_build(void);
 
 /* What runs where no instruction set is asked for: qm_isa_best, unless this CPU multiplies and adds F32 faster than
  * its BF16 dot products do both (Intel's vdpbf16ps issues once in two cycles on Emerald Rapids, where two FMAs issue
- * in one): avx512 then. Rates that differ fourfold one way or the other are told apart by timing both for microseconds
- * at the first call; every call of a process answers the same. */
+ * in one): avx512 then. Rates that differ fourfold one way or the other are distinguished by timing both for
+ * microseconds at the first call; every call of a process answers the same. */
 enum qm_isa qm_isa_auto(void);
 
 #endif

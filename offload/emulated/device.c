@@ -1,4 +1,4 @@
-/* The emulated device's list of what it was told, done when the host waits: each piece on the device's activations by
+/* The emulated device's list of calls, executed when the host waits: each piece on the device's activations by
  * the CPU's kernels, and on its timeline. What it holds is memory.c's. */
 #include <assert.h>
 #include <stdlib.h>
@@ -57,7 +57,7 @@ static struct qm_transfer here(const struct qm_emulated *e, enum qm_transfer_kin
     }
 }
 
-/* Whether the range is in memory that it was told of. */
+/* Whether the range is in memory that it was given. */
 static bool is_known(const struct qm_emulated *e, enum qm_transfer_kind what, struct qm_transfer x) {
     uintptr_t at = (uintptr_t)x.at;
     for (int i = 0; i < e->n_host; i++) {
@@ -297,7 +297,7 @@ static int finish(struct qm_device *d, struct qm_error *err) {
 
 /* --- between steps ------------------------------------------------------------------------------------------ */
 
-/* What was told of pages is done. */
+/* What was asked of pages is done. */
 static void do_copies(struct qm_emulated *e) {
     assert(!e->shape_now);
     do_list(e, e->n, NULL);

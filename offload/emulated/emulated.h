@@ -3,11 +3,11 @@
  * and what it would have taken is on the clock instead of what it took.
  *
  * It is a strict one. Weights that are placed there, activations, the pages of its layers and of streamed ones are its
- * own memory, activations NaN at the beginning of a step: what was not transferred is missed. What it is told is done
- * when the host waits and not before: what the host changes or reads too early is wrong. It takes no more than its
- * budget, and computes only with weights that were put there. A transfer from or to memory that it was not told of,
- * and a step that is not what one with the same shape was, end the program. It fails where it is told to, after so many
- * ops and transfers, or does not answer any more. */
+ * own memory, activations NaN at the beginning of a step: what was not transferred is missed. Calls are executed when
+ * the host waits and not before: what the host changes or reads too early is wrong. It takes no more than its budget,
+ * and computes only with weights that were put there. A transfer from or to memory that it was not given, and a step
+ * that is not what one with the same shape was, end the program. It fails where it is asked to, after so many ops and
+ * transfers, or does not answer any more. */
 #ifndef QM_OFFLOAD_EMULATED_EMULATED_H
 #define QM_OFFLOAD_EMULATED_EMULATED_H
 

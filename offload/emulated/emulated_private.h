@@ -7,7 +7,7 @@
 #include "offload/emulated/emulated.h"
 #include "offload/emulated/timeline.h"
 
-/* What it was told. */
+/* A call. */
 struct qm_emulated_piece {
     enum { QM_PIECE_SEND, QM_PIECE_STREAM, QM_PIECE_WORK, QM_PIECE_ADD, QM_PIECE_RECEIVE, QM_PIECE_COPY } kind;
     enum qm_transfer_kind what;

@@ -1,5 +1,5 @@
 /* The configuration of the tile registers (LDTILECFG's operand, palette 1: eight tiles of at most 16 rows of 64
- * bytes), and what compilers must be told of tiles' memory. */
+ * bytes), and what compilers must know of tiles' memory. */
 #ifndef QM_SIMD_AMX_TILE_H
 #define QM_SIMD_AMX_TILE_H
 

@@ -114,7 +114,7 @@ int qm_app_main(int argc, char **argv, char **environment) {
     }
     if (rc == QM_PIPE_CLOSED)
         return QM_OK;
-    qm_remedy_say(&err);
+    qm_remedy_add(&err);
     if (rc != QM_OK && err.message[0])
         fprintf(stderr, "quietmind: %s\n", err.message);
     return qm_exit_code(rc);

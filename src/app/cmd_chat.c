@@ -117,7 +117,7 @@ static int add_question(struct qm_app_chat *c, const char *question, size_t len)
 }
 
 /* Ctrl-C stopped it: what stays of it. */
-static void tell_stopped(struct qm_app_chat *c) {
+static void note_stopped(struct qm_app_chat *c) {
     const struct qm_generate_result *r = &c->result;
     if (!r->prompt_tokens)
         qm_note(&c->progress, "stopped before the answer; the question is removed");
@@ -168,7 +168,7 @@ int qm_chat_answer(struct qm_app_chat *c, size_t before) {
     if (rc)
         return rc;
     if (interrupted)
-        tell_stopped(c);
+        note_stopped(c);
     if (c->result.finish == QM_FINISH_CONTEXT)
         qm_note(&c->progress, "the context of %lld tokens is full; /clear starts over",
                 (long long)qm_engine_context(c->model.engine));
@@ -211,7 +211,7 @@ static void greet(struct qm_app_chat *c) {
         qm_note(&c->progress, "A conversation was cut off; /load %s goes on with it.", kept);
 }
 
-/* Questions until the input ends. On a terminal a question that fails is told and the next one can be asked. */
+/* Questions until the input ends. On a terminal a question that fails is reported and the next one can be asked. */
 static int converse(struct qm_app_chat *c) {
     static char history[4400];
     bool kept = qm_state_path("chat-history", history, sizeof history, NULL) == QM_OK;
@@ -239,7 +239,7 @@ static int converse(struct qm_app_chat *c) {
             continue;
         if (!c->interactive || rc == QM_PIPE_CLOSED || rc == QM_SYSTEM)
             break;
-        qm_remedy_say(c->err);
+        qm_remedy_add(c->err);
         fprintf(stderr, "quietmind: %s\n", c->err->message);
     }
     if (!c->interactive)

@@ -195,7 +195,7 @@ static int print(const struct qm_args *args, const struct compare *c, struct qm_
     return qm_compare_text(&c->report, before, err);
 }
 
-/* The result is printed by now: the code and a line tell what it lacks. */
+/* The result is printed by now: the code and a line say what it lacks. */
 static int judge(const struct qm_compare_report *r, int rounds, struct qm_error *err) {
     if (r->rounds < rounds)
         return qm_fail(err, QM_INTERRUPTED, "interrupted in round %d: the result is that of the %d before",

@@ -106,7 +106,7 @@ static void look_around(struct inspection *in) {
     time_t seconds = time(NULL);
     struct tm now;
     if (shards && (!in->has_template || qm_chat_check(chat, NULL, NULL, localtime_r(&seconds, &now), &err))) {
-        qm_remedy_say(&err);
+        qm_remedy_add(&err);
         add_notes(in, err.message);
     }
     if (in->model.model->config.n_end_tokens == 0 && shards)

@@ -214,7 +214,7 @@ static int print(const struct job *j, const struct qm_plan_answer *a, struct qm_
     return rc;
 }
 
-/* What is wrong about the wishes is said before anything is measured, which takes a while. */
+/* What is wrong about the wishes is reported before anything is measured, which takes a while. */
 static int read_wishes(struct job *j, struct qm_error *err) {
     int rc = read_pins(j, err);
     if (!rc)

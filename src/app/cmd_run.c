@@ -157,7 +157,7 @@ static int print_json(struct run *r, const struct qm_generate_result *result) {
 }
 
 /* A chat model that is given a text without its template often has nothing to add to it. */
-static void tell_of_chat(struct run *r, const struct qm_generate_result *result) {
+static void note_chat(struct run *r, const struct qm_generate_result *result) {
     bool blank = !result->text.len || strspn(result->text.data, " \t\n") == result->text.len;
     if (!blank || result->finish != QM_FINISH_STOP || !result->ids.len || !r->model.chat)
         return;
@@ -184,7 +184,7 @@ static int finish_output(struct run *r, const struct qm_generate_result *result)
         qm_note(&r->progress, "the context of %lld tokens is full", (long long)qm_engine_context(r->model.engine));
     if (result->finish == QM_FINISH_INTERRUPTED)
         qm_note(&r->progress, "stopped; %s", result->ids.len ? "the text so far is kept" : "nothing was generated yet");
-    tell_of_chat(r, result);
+    note_chat(r, result);
     const struct qm_predicted_run predicted = {r->model.predictor, "run", r->model.dir};
     qm_report_speed(&r->progress, r->model.engine, result, &r->meter, &predicted);
     qm_drafts_report(&r->drafts, &r->progress);

@@ -1,4 +1,4 @@
-/* What is told about a generation besides its text: log-probabilities, tokens/s, and how near the reading of
+/* What is reported about a generation besides its text: log-probabilities, tokens/s, and how near the reading of
  * weights and keys comes to what the memory gives. */
 #ifndef QM_APP_GENERATION_REPORT_H
 #define QM_APP_GENERATION_REPORT_H

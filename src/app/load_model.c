@@ -36,8 +36,8 @@ static int open_engine(const struct qm_offload_options *away, const struct qm_ap
         rc = qm_engine_open(m->model, o, &m->engine, err);
     qm_progress_end(progress);
     if (!rc) {
-        qm_engine_on_fall_back(m->engine, qm_offload_tell_failure, progress);
-        qm_offload_tell(offload, progress);
+        qm_engine_on_fall_back(m->engine, qm_offload_note_failure, progress);
+        qm_offload_note(offload, progress);
     }
     qm_offload_free(offload);
     return rc;

@@ -87,7 +87,7 @@ int qm_offload_refuse_cards(const struct qm_offload_options *o, struct qm_error 
     return check_devices(o, false, err);
 }
 
-/* Efficiency to predict with, and what is to be said of them. */
+/* Efficiency to predict with, and what is to be noted of them. */
 static void take_shares(const struct qm_calibration *kept, bool any, unsigned needed, struct qm_speed *out) {
     char noise[300];
     qm_calibration_efficiency(kept, needed, &out->efficiency, out->missing);
@@ -417,7 +417,7 @@ int qm_offload_plan(const struct qm_offload *f, const struct qm_model *m, char *
     return f ? qm_plan_write(&f->answer.placement, m, names, out, err) : QM_OK;
 }
 
-void qm_offload_tell(const struct qm_offload *f, struct qm_progress *progress) {
+void qm_offload_note(const struct qm_offload *f, struct qm_progress *progress) {
     struct qm_buf text = {0};
     if (f && !qm_plan_placement_text(&f->ask, &f->answer, &text, NULL))
         for (char *save, *line = strtok_r(text.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
@@ -425,7 +425,7 @@ void qm_offload_tell(const struct qm_offload *f, struct qm_progress *progress) {
     qm_buf_free(&text);
 }
 
-void qm_offload_tell_failure(void *progress, const char *what) {
+void qm_offload_note_failure(void *progress, const char *what) {
     struct qm_progress *p = progress;
     qm_progress_end(p);                                              /* of reading what was there */
     if (!p->quiet && isatty(STDOUT_FILENO) && isatty(STDERR_FILENO)) /* an answer may be half written there */

@@ -65,7 +65,7 @@ uint64_t qm_offload_ram(const struct qm_speed *s);
 
 struct qm_offload;
 
-/* What the engine is to do, for the job told: its placement, devices, and, where o->context is 0, the context that
+/* What the engine is to do, for the job given: its placement, devices, and, where o->context is 0, the context that
  * fits. *out is NULL where everything is on the CPU; else it must outlive qm_engine_open. Devices are emulated ones
  * (see qm_offload_refuse_cards). kept: a placement's text (qm_offload_plan) that takes the place of planning where
  * no other one is wished; NULL. What it needs and is not there is QM_INPUT (a device) or QM_FIT (its memory).
@@ -77,9 +77,9 @@ int qm_offload_open(const struct qm_offload_options *wanted, const struct qm_mod
 int qm_offload_plan(const struct qm_offload *o, const struct qm_model *m, char **out, struct qm_error *err);
 void qm_offload_free(struct qm_offload *o);
 /* Where units are, on standard error. */
-void qm_offload_tell(const struct qm_offload *o, struct qm_progress *progress);
-/* That a device failed and the CPU goes on, told at once: qm_engine_on_fall_back. arg: a qm_progress. */
-void qm_offload_tell_failure(void *progress, const char *what);
+void qm_offload_note(const struct qm_offload *o, struct qm_progress *progress);
+/* That a device failed and the CPU goes on, reported at once: qm_engine_on_fall_back. arg: a qm_progress. */
+void qm_offload_note_failure(void *progress, const char *what);
 /* What the devices did, and whether one failed. Nothing where there are none. */
 void qm_offload_report(const struct qm_engine *e, struct qm_progress *progress);
 /* The same for a program: a list, or null. A new reference, NULL: out of memory. */

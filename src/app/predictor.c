@@ -13,7 +13,7 @@
 
 struct qm_predictor {
     struct qm_speed speed;
-    bool told; /* that nothing can be kept */
+    bool reported; /* that nothing can be kept */
 };
 
 struct qm_predictor *qm_predictor_open(enum qm_isa isa) {
@@ -110,7 +110,7 @@ void qm_predictor_keep(struct qm_predictor *p, struct qm_progress *progress, con
     int rc = qm_history_add(path, &row, &aside, &err);
     if (aside.code)
         qm_note(progress, "%s", aside.message);
-    if (rc && !p->told)
+    if (rc && !p->reported)
         qm_note(progress, "%s", err.message);
-    p->told = p->told || rc;
+    p->reported = p->reported || rc;
 }

@@ -22,7 +22,7 @@ struct qm_progress_ticker {
     pthread_cond_t wake;
     pthread_t thread;
     bool live, threaded, end;
-    bool line_open, said; /* the live line shows something; something has been said */
+    bool line_open, anything_shown; /* the live line shows something; something has been said */
     char what[64];
     struct qm_progress_state state;
     double started, spoken; /* seconds, monotonic */
@@ -77,7 +77,7 @@ static void compose(const struct qm_progress_state *s, int parts, char *out, int
     char text[80], share[16] = "";
     double rate = s->seconds > 0 && s->done > s->from ? (double)(s->done - s->from) / s->seconds : 0;
     amount(s, text, sizeof text);
-    if (s->total) /* 100 is said of what is done only */
+    if (s->total) /* 100 is shown of what is done only */
         snprintf(share, sizeof share, " (%d %%)",
                  s->done >= s->total ? 100 : (int)(100 * ((double)s->done / (double)s->total)));
     snprintf(out, (size_t)size, "%s%s%s%s", s->what, *text ? ": " : "", text, share);
@@ -110,12 +110,12 @@ static void say(struct qm_progress_ticker *t, double now) {
     fprintf(stderr, t->live ? "\r\033[K%s" : "%s\n", line);
     fflush(stderr);
     t->spoken = now;
-    t->said = true;
+    t->anything_shown = true;
     t->line_open = t->live;
 }
 
 static double wait_between(const struct qm_progress_ticker *t) {
-    return t->live || !t->said ? TICK_SECONDS : PLAIN_SECONDS;
+    return t->live || !t->anything_shown ? TICK_SECONDS : PLAIN_SECONDS;
 }
 
 static void *tick(void *arg) {
@@ -135,7 +135,7 @@ static void *tick(void *arg) {
     return NULL;
 }
 
-/* Signals are the main thread's. Without a thread the line moves only when it is told to. */
+/* Signals are the main thread's. Without a thread the line moves only when it is updated. */
 static void start_thread(struct qm_progress_ticker *t) {
     sigset_t all, before;
     sigfillset(&all);

@@ -15,7 +15,7 @@ struct qm_quiet_options {
     double watts; /* of the power cap; 0: not asked for */
 };
 
-/* What the system refuses is said, and it goes on. */
+/* What the system refuses is reported, and it goes on. */
 int qm_quiet_apply(const struct qm_quiet_options *o, struct qm_progress *progress, struct qm_engine *engine,
                    struct qm_error *err);
 

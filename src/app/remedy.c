@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-void qm_remedy_say(struct qm_error *err) {
+void qm_remedy_add(struct qm_error *err) {
     static const char *const words[] = {
         [QM_REMEDY_NONE] = "",
         [QM_REMEDY_CHAT_TEMPLATE] = "; give one with --chat-template FILE",

@@ -8,7 +8,7 @@
 #include "engine/fingerprint.h"
 
 /* Adds "; --context raises it" and the like to the message, and takes the mark away: a second call adds nothing. */
-void qm_remedy_say(struct qm_error *err);
+void qm_remedy_add(struct qm_error *err);
 
 /* The options that set a trait, as " (--offload, --device)"; "" where none does. */
 const char *qm_trait_options(enum qm_trait t);

@@ -1,4 +1,4 @@
-/* How far a long piece of work is, told to whoever asked for it. */
+/* How far a long piece of work is, reported to whoever asked for it. */
 #ifndef QM_BASE_PROGRESS_H
 #define QM_BASE_PROGRESS_H
 

@@ -83,7 +83,7 @@ static int check_row(struct check *c, const struct qm_batch_line *line, struct q
 }
 
 /* Says how many rows the documents make. */
-static int tell_rows(const struct qm_batch_rows *rows, const struct qm_batch_ui *ui, struct qm_error *err) {
+static int note_rows(const struct qm_batch_rows *rows, const struct qm_batch_ui *ui, struct qm_error *err) {
     struct qm_buf text = {0};
     int rc = rows->documents ? qm_batch_rows_text(rows, (double)rows->source.rows, true, false, &text, err) : QM_OK;
     if (!rc && text.len)
@@ -130,7 +130,7 @@ int qm_batch_check(const struct qm_batch_options *o, const struct qm_batch_ui *u
                                           .now = &now,
                                           .model = o->model_name};
     rc = rc ? rc : qm_batch_forecast_open(o, m->machine, m->model, c.openai.context, &c.forecast, err);
-    rc = rc ? rc : tell_rows(rows, ui, err);
+    rc = rc ? rc : note_rows(rows, ui, err);
     rc = rc ? rc : check_all(&c, rows, ui, err);
     if (!rc) {
         const struct qm_batch_expect *x = qm_batch_forecast_expect(c.forecast);

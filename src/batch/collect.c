@@ -1,4 +1,4 @@
-/* Walking folders, and telling texts from what is none. */
+/* Walking folders, and separating texts from what is none. */
 #include "batch/collect.h"
 
 #include <dirent.h>
@@ -297,7 +297,7 @@ static int by_name(const void *a, const void *b) {
 }
 
 /* All of a list, in as many notes as it takes: one has room for some names only. */
-static void tell(const struct qm_batch_ui *ui, const char *what, const struct qm_buf *names) {
+static void note_names(const struct qm_batch_ui *ui, const char *what, const struct qm_buf *names) {
     enum { ROOM = 4000 };
     for (const char *s = names->data; s && *s;) {
         size_t n = strlen(s);
@@ -311,8 +311,8 @@ static void tell(const struct qm_batch_ui *ui, const char *what, const struct qm
 static int settle(struct walk *w, struct qm_error *err) {
     const struct qm_batch_ui *ui = w->c->ui;
     struct qm_documents *out = w->out;
-    tell(ui, "skipped, hidden", &w->hidden);
-    tell(ui, "skipped, files of other batch jobs", &w->jobs);
+    note_names(ui, "skipped, hidden", &w->hidden);
+    note_names(ui, "skipped, files of other batch jobs", &w->jobs);
     if (w->n_unreadable)
         qm_batch_note(ui, "%s:", w->c->skip_unreadable ? "skipped, not readable as text" : "not readable as text");
     for (const char *s = w->unreadable.data, *end; s && *s; s = end + 1) {

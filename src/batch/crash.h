@@ -15,7 +15,7 @@
 
 enum { QM_BATCH_FLIGHT = 1024 };
 
-/* Rows at work, by number, 0: free. More than these are not told. */
+/* Rows at work, by number, 0: free. More than these are not recorded. */
 struct qm_batch_flight {
     volatile int64_t row[QM_BATCH_FLIGHT];
     volatile int64_t current; /* whose own text is being worked on: read, sampled, written; 0: none's */

@@ -1,7 +1,7 @@
 /* How long a row of a job may be. What memory holds differs from night to night; which rows are too long, and where an
  * answer without a limit of its own is cut, must not. So the journal keeps the longest row that memory held when the
- * job began: longer ones are told only where this machine could never hold them; others wait, and so does the job where
- * today's memory holds much less. */
+ * job began: longer ones are reported only where this machine could never hold them; others wait, and so does the job
+ * where today's memory holds much less. */
 #ifndef QM_BATCH_FIT_H
 #define QM_BATCH_FIT_H
 

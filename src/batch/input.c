@@ -243,7 +243,7 @@ static int next_row(void *self, struct qm_batch_line *out, bool *end, struct qm_
             break;
     }
     in->rows++;
-    /* one that is too long is told, not answered: that there was one is what counts */
+    /* one that is too long is reported, not answered: that there was one is what counts */
     out->hash =
         out->text ? qm_hash64(out->text, (size_t)out->length, 0) : qm_hash64(out->head, out->head_length, out->length);
     return QM_OK;

@@ -1,6 +1,6 @@
 /* The input of a batch job: a file of JSON lines of any size, streamed in constant memory. It is recognised by size,
- * time and a fingerprint of sampled blocks, without reading it; while it is read each block's fingerprint is told, so
- * that who keeps them notices a change anywhere. A file that is written to while it is read is refused at the next
+ * time and a fingerprint of sampled blocks, without reading it; while it is read each block's fingerprint is reported,
+ * so that who keeps them notices a change anywhere. A file that is written to while it is read is refused at the next
  * piece. Empty lines are no rows; a line may end with CR LF.
  * Not thread-safe. */
 #ifndef QM_BATCH_INPUT_H

@@ -16,7 +16,7 @@
 /* --- before the model is loaded --- */
 
 /* What an earlier run has done. */
-static int tell_resumed(struct qm_batch_job *j, struct qm_error *err) {
+static int note_resumed(struct qm_batch_job *j, struct qm_error *err) {
     struct qm_journal_totals t;
     char begun[64];
     int rc = qm_journal_totals(j->journal, &t, err);
@@ -46,7 +46,7 @@ static struct qm_openai_context requests(const struct qm_batch_job *j, int64_t c
     };
 }
 
-static int tell_prediction(struct qm_batch_job *j, int64_t finished, struct qm_error *err) {
+static int note_prediction(struct qm_batch_job *j, int64_t finished, struct qm_error *err) {
     const struct qm_batch_prediction *p = &j->predicted;
     struct qm_buf text = {0};
     int rc = qm_batch_rows_text(&j->rows, p->rows, p->all, finished > 0, &text, err);
@@ -60,7 +60,7 @@ static int tell_prediction(struct qm_batch_job *j, int64_t finished, struct qm_e
     return rc;
 }
 
-/* How long it will take, before weights are read: told, and kept for the report. */
+/* How long it will take, before weights are read: shown, and kept for the report. */
 static int predict(struct qm_batch_job *j, struct qm_error *err) {
     static const double SECONDS = 0.3;
     struct qm_batch_forecast *f = NULL;
@@ -79,7 +79,7 @@ static int predict(struct qm_batch_job *j, struct qm_error *err) {
     }
     if (!rc) {
         qm_batch_forecast_get(f, &j->predicted);
-        rc = j->predicted.rows > 0 ? tell_prediction(j, t.rows, err) : QM_OK;
+        rc = j->predicted.rows > 0 ? note_prediction(j, t.rows, err) : QM_OK;
     }
     if (!rc && t.rows == 0)
         rc = qm_batch_prediction_keep(j->journal, &j->predicted, err);
@@ -122,7 +122,7 @@ int qm_batch_job_prepare(struct qm_batch_job *j, const struct qm_batch_model *m,
     if (rc || j->complete)
         return rc;
     if (!j->created)
-        rc = tell_resumed(j, err);
+        rc = note_resumed(j, err);
     return rc ? rc : predict(j, err);
 }
 

@@ -30,7 +30,7 @@ struct qm_batch_job {
     char job[QM_HASH_TEXT];
     int64_t begun;            /* seconds since 1970, of the first run; */
     struct qm_buf began_with; /* its version */
-    struct qm_buf model_name; /* as the first run was told it: lines must not depend on where another stands */
+    struct qm_buf model_name; /* as the first run was given it: lines must not depend on where another stands */
     int64_t context;
     struct qm_batch_fit fit;
     struct qm_batch_prediction predicted; /* of this run */

@@ -122,7 +122,7 @@ static int describe(const struct qm_manifest_item *item, const char *before, str
 }
 
 static int compare(const struct qm_manifest_item *item, struct qm_journal *j, struct qm_buf *refused,
-                   struct qm_buf *told, struct qm_error *err) {
+                   struct qm_buf *changed, struct qm_error *err) {
     struct qm_buf value = {0};
     char key[64];
     bool found;
@@ -131,7 +131,7 @@ static int compare(const struct qm_manifest_item *item, struct qm_journal *j, st
     const char *before = value.data ? value.data : "";
     bool differs = !rc && found && strcmp(before, item->value) != 0;
     if (differs)
-        rc = describe(item, before, item->may_change ? told : refused, err);
+        rc = describe(item, before, item->may_change ? changed : refused, err);
     if (!rc && (!found || (differs && item->may_change)))
         rc = keep(item, j, err);
     qm_buf_free(&value);
@@ -140,10 +140,10 @@ static int compare(const struct qm_manifest_item *item, struct qm_journal *j, st
 
 int qm_manifest_settle(const struct qm_manifest *m, struct qm_journal *j, const struct qm_batch_ui *ui,
                        struct qm_error *err) {
-    struct qm_buf refused = {0}, told = {0};
+    struct qm_buf refused = {0}, changed = {0};
     int rc = QM_OK;
     for (int i = 0; i < m->n && !rc; i++)
-        rc = compare(&m->item[i], j, &refused, &told, err);
+        rc = compare(&m->item[i], j, &refused, &changed, err);
     if (!rc && refused.len)
         rc = qm_remedy(
             err, QM_REMEDY_START_OVER,
@@ -151,10 +151,10 @@ int qm_manifest_settle(const struct qm_manifest *m, struct qm_journal *j, const 
                     "this output belongs to a job that differs: %s. Run it with what it began with, or name another "
                     "output",
                     refused.data));
-    if (!rc && told.len)
-        qm_batch_note(ui, "since this job began there changed %s; finished rows stay as they are", told.data);
+    if (!rc && changed.len)
+        qm_batch_note(ui, "since this job began there changed %s; finished rows stay as they are", changed.data);
     qm_buf_free(&refused);
-    qm_buf_free(&told);
+    qm_buf_free(&changed);
     return rc;
 }
 

@@ -1,6 +1,6 @@
 /* What a batch job is: fingerprints of its input and its model, its knobs, seed and version, kept in the journal when
  * the job begins. A job resumes only as what it was; what may change without changing a result (another instruction
- * set, another type of KV cache, a newer version) is told instead, since rows from then on are computed by it. */
+ * set, another type of KV cache, a newer version) is reported instead, since rows from then on are computed by it. */
 #ifndef QM_BATCH_MANIFEST_H
 #define QM_BATCH_MANIFEST_H
 

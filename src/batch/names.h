@@ -24,9 +24,9 @@ bool qm_batch_name_of(const char *path, const char *out);
 /* Before the journal is opened. QM_INPUT where something that no journal knows has a name of the job's: it is left as
  * it is. *log: the journal's log (-wal) is there, as it is unless the last run ended well. */
 int qm_batch_names_check(const struct qm_batch_paths *paths, bool *log, struct qm_error *err);
-/* --restart: what is of the job goes; what is not is moved aside, and told. */
+/* --restart: what is of the job goes; what is not is moved aside, and reported. */
 int qm_batch_names_clear(const struct qm_batch_paths *paths, const struct qm_batch_ui *ui, struct qm_error *err);
-/* Gives `path` a free name that begins with it, and tells it. */
+/* Gives `path` a free name that begins with it, and reports it. */
 int qm_batch_names_aside(const char *path, const char *why, const struct qm_batch_ui *ui, struct qm_error *err);
 
 #endif

@@ -33,7 +33,7 @@ struct qm_batch_output;
 
 /* Opens OUT.partial so that it holds the journal's rows, in the order in which they were completed, and no more. log:
  * the journal's log was there when it was opened; without it an OUT.partial that holds more than the journal knows is
- * moved aside first, and told. */
+ * moved aside first, and reported. */
 int qm_batch_output_open(const struct qm_batch_paths *paths, struct qm_journal *journal, bool log,
                          const struct qm_batch_ui *ui, struct qm_batch_output **out, struct qm_error *err);
 void qm_batch_output_close(struct qm_batch_output *o);
@@ -50,7 +50,7 @@ typedef int qm_batch_format_fn(void *arg, const struct qm_journal_row *row, stru
 int qm_batch_output_mine(const struct qm_batch_paths *paths, struct qm_journal *journal, bool *mine,
                          struct qm_error *err);
 /* Writes OUT from the journal: under a temporary name, fsync, rename, fsync of the folder. An OUT that appeared
- * meanwhile and is not this job's is moved aside, and told. */
+ * meanwhile and is not this job's is moved aside, and reported. */
 int qm_batch_output_finish(const struct qm_batch_paths *paths, struct qm_journal *journal, enum qm_journal_order order,
                            qm_batch_format_fn *format, void *arg, const struct qm_batch_ui *ui, struct qm_error *err);
 /* The rows' lines, as far as there are any, to wherever `write` puts them, a piece at a time. */

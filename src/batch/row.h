@@ -20,7 +20,7 @@ struct qm_batch_row {
 };
 
 /* Zero-initialise *out, then qm_batch_row_free. On QM_INPUT root and custom_id are there as far as they were found, so
- * that the error can be told under the row's own name. name: the line, for messages. */
+ * that the error can be reported under the row's own name. name: the line, for messages. */
 int qm_batch_row_parse(const char *text, size_t len, const char *name, struct qm_batch_row *out, struct qm_error *err);
 void qm_batch_row_free(struct qm_batch_row *row);
 /* Its body as a request, as qm_openai_request_new makes one; what asks for a stream is QM_INPUT. */

@@ -42,8 +42,8 @@ int qm_batch_rows_text(const struct qm_batch_rows *r, double rows, bool exact, b
                               left ? " left" : "");
 }
 
-/* A text, an archive or a list instead of rows is told at once, not in as many error lines as it has lines. A first row
- * that is only damaged (it begins as one, and has a name) is a row like others. */
+/* A text, an archive or a list instead of rows is reported at once, not in as many error lines as it has lines. A first
+ * row that is only damaged (it begins as one, and has a name) is a row like others. */
 static int check_first(const struct qm_batch_source *source, const char *path, struct qm_error *err) {
     static const struct qm_batch_line beginning = {.number = 1, .file_line = 1};
     struct qm_batch_line line;

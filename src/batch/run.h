@@ -38,7 +38,7 @@ struct qm_batch_run {
 
 /* QM_OK: every row is finished and committed. QM_STOPPED: by --until. QM_INTERRUPTED: by a signal. */
 int qm_batch_run(struct qm_batch_run *r, struct qm_error *err);
-/* For qm_engine_on_fall_back, run being a qm_batch_run: tells it, and keeps it for the report. */
+/* For qm_engine_on_fall_back, run being a qm_batch_run: reports it, and keeps it for the report. */
 void qm_batch_run_device_failed(void *run, const char *what);
 
 #endif

@@ -1,5 +1,5 @@
 /* The prefix cache of a batch job, and its file on disk: checkpoints beside the output (removed when the job is
- * complete), or in a folder where it is kept. A store that can't be opened is told, and the job goes on without. */
+ * complete), or in a folder where it is kept. A store that can't be opened is reported, and the job goes on without. */
 #ifndef QM_BATCH_STORE_H
 #define QM_BATCH_STORE_H
 

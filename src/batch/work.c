@@ -76,16 +76,17 @@ static int write_line(struct qm_batch_work *w, struct qm_journal_row *row, struc
 static int write_error(struct qm_batch_work *w, const struct qm_batch_line *line, bool unread, const char *custom_id,
                        const struct qm_error *why, struct qm_error *err) {
     char reason[160];
-    struct qm_error said = *why;
-    w->o.words->remedy(&said);
-    qm_batch_reason(said.message, reason);
+    struct qm_error remedied = *why;
+    w->o.words->remedy(&remedied);
+    qm_batch_reason(remedied.message, reason);
     struct qm_journal_row row = {.number = line->number,
                                  .custom_id = custom_id,
                                  .reason = reason,
                                  .line = line->hash,
                                  .finished = qm_batch_time(w->o.clock, w->time)};
     w->line.len = 0;
-    int rc = qm_batch_line_error(w->o.job, line->number, unread ? line->file_line : 0, custom_id, &said, &w->line, err);
+    int rc =
+        qm_batch_line_error(w->o.job, line->number, unread ? line->file_line : 0, custom_id, &remedied, &w->line, err);
     return rc ? rc : write_line(w, &row, err);
 }
 

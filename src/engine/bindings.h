@@ -19,7 +19,7 @@
 int qm_bindings_fit(const struct qm_model *m, const struct qm_placement *p, int64_t asked, uint64_t most,
                     struct qm_workload *w, struct qm_memory_table *t, struct qm_error *err);
 
-/* What the nodes of the team have left together, where memory is told apart by node; else UINT64_MAX. */
+/* What the nodes of the team have left together, where the system gives memory by node; else UINT64_MAX. */
 uint64_t qm_bindings_available(const struct qm_team *team);
 
 /* bindings: [nodes of the team]. A node that holds its part gets it for sure; one that does not gets what it holds, and

@@ -2,7 +2,7 @@
  * put there, ops enqueued, activations transferred both ways, errors. A driver implements it, and is given to the
  * engine (engine.h's options), which knows none by itself; drivers live in offload/.
  *
- * Order. A device does what it is told one after the other, in the order of the calls. page_copy, begin, send, stream,
+ * Order. A device executes its calls one after the other, in the order of the calls. page_copy, begin, send, stream,
  * enqueue, add and receive only put it on its list and return at once; a ticket names such a piece of work. wait
  * returns when it, and so all before it, is done; finish when everything is. A step lies between begin and finish, and
  * tickets are its own.
@@ -131,7 +131,7 @@ struct qm_device {
     void (*close)(struct qm_device *d);
 };
 
-/* The host's memory that a device may be told to read and write. */
+/* The host's memory that a device may be asked to read and write. */
 enum qm_host_use {
     QM_HOST_TRANSFERS, /* rows, routes and sums that are handed over */
     QM_HOST_LOGITS,    /* read by nobody but the host: logits and hidden states */
@@ -168,12 +168,12 @@ struct qm_device_load {
 
 /* A kind of device. */
 struct qm_device_driver {
-    /* config: what this driver is told, in its own form; it copies what it keeps. QM_FIT where the device's memory is
-     * not enough, by part; what else is wrong with the device is QM_SYSTEM. */
+    /* config: this driver's configuration, in its own form; it copies what it keeps. QM_FIT where the device's memory
+     * is not enough, by part; what else is wrong with the device is QM_SYSTEM. */
     int (*open)(const void *config, const struct qm_device_load *load, struct qm_device **out, struct qm_error *err);
 };
 
-/* A device beside the CPU: who drives it and what that is told. Borrowed until the engine is open. */
+/* A device beside the CPU: who drives it and its configuration. Borrowed until the engine is open. */
 struct qm_device_setup {
     const char *name; /* less than QM_DEVICE_NAME bytes of it are kept */
     const struct qm_device_driver *driver;

@@ -1,4 +1,4 @@
-/* What a device has done: told by its driver (device.h), passed on by the engine (engine.h). */
+/* What a device has done: reported by its driver (device.h), passed on by the engine (engine.h). */
 #ifndef QM_ENGINE_DEVICE_REPORT_H
 #define QM_ENGINE_DEVICE_REPORT_H
 

@@ -126,7 +126,7 @@ static int open_placed(struct qm_engine *e, const struct qm_engine_options *o, s
     return qm_placed_open(&setup, &e->placed, err);
 }
 
-/* Memory for weights and activations, then devices, which are told of it, then the weights themselves. */
+/* Memory for weights and activations, then devices, which are given it, then the weights themselves. */
 static int open_backends(struct qm_engine *e, const struct qm_engine_options *o, struct qm_error *err) {
     struct qm_cpu_setup setup = {.model = e->model,
                                  .placement = is_placed(o) ? o->placement : NULL,
@@ -370,16 +370,16 @@ int qm_engine_fall_back(struct qm_engine *e, struct qm_error *err) {
     if (rc)
         return qm_fail_context(err, "%s", e->failures);
     e->losses++;
-    const char *what = e->failures + e->failures_told;
-    what += e->failures_told ? strspn(what, "; ") : 0;
-    e->failures_told = strlen(e->failures);
+    const char *what = e->failures + e->failures_reported;
+    what += e->failures_reported ? strspn(what, "; ") : 0;
+    e->failures_reported = strlen(e->failures);
     if (e->on_fall_back)
         e->on_fall_back(e->fall_back_arg, what);
     return QM_OK;
 }
 
-void qm_engine_on_fall_back(struct qm_engine *e, qm_fall_back_fn *told, void *arg) {
-    e->on_fall_back = told;
+void qm_engine_on_fall_back(struct qm_engine *e, qm_fall_back_fn *on_failure, void *arg) {
+    e->on_fall_back = on_failure;
     e->fall_back_arg = arg;
 }
 

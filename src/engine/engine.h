@@ -118,6 +118,6 @@ bool qm_engine_device_failed(const struct qm_engine *e);
 int qm_engine_fall_back(struct qm_engine *e, struct qm_error *err);
 /* From now on called by each qm_engine_fall_back that moved something, with what failed, for people. */
 typedef void qm_fall_back_fn(void *arg, const char *what);
-void qm_engine_on_fall_back(struct qm_engine *e, qm_fall_back_fn *told, void *arg);
+void qm_engine_on_fall_back(struct qm_engine *e, qm_fall_back_fn *on_failure, void *arg);
 
 #endif

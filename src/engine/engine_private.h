@@ -29,7 +29,7 @@ struct qm_engine {
     struct qm_host_clock clock;
     bool devices_required;
     char failures[512];
-    size_t failures_told; /* bytes of them */
+    size_t failures_reported; /* bytes of them */
     qm_fall_back_fn *on_fall_back;
     void *fall_back_arg;
     int64_t losses;                /* times that keys and values were lost with a device */

@@ -1,5 +1,5 @@
 /* How many bytes a model takes, part by part, before anything is allocated. The engine lays out its memory by
- * the same functions, so what is said is what is taken. Pure functions. */
+ * the same functions, so what is reported is what is taken. Pure functions. */
 #ifndef QM_ENGINE_MEMORY_H
 #define QM_ENGINE_MEMORY_H
 
@@ -80,7 +80,7 @@ int64_t qm_kv_pool_pages(const struct qm_config *c, const struct qm_workload *w,
 /* Bytes of one page of one KV head: of its keys, of its values. */
 uint64_t qm_kv_key_bytes(enum qm_dtype kv_type, int64_t head_dim);
 uint64_t qm_kv_value_bytes(enum qm_dtype kv_type, int64_t head_dim);
-/* The type KV is kept in unless told otherwise: the weights' own. */
+/* The type of the KV cache unless another is asked for: the weights' own. */
 enum qm_dtype qm_kv_default_type(const struct qm_config *c);
 
 /* Attention probabilities of one layer, asked for with logits of `tokens` tokens: computed and written in pieces of so

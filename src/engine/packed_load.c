@@ -1,7 +1,8 @@
 /* Loading: published rows to panels. The work of each node is cut into blocks of its panels of one expert; the
- * node's threads take blocks in order, so files are read nearly sequentially. The system is told of blocks that are
- * to come, so that the disk is busy while threads repack; within a block rows are read and repacked a piece at a time,
- * which stays in the cache of the core. What is on a device is handed to it piece by piece, and is nowhere else. */
+ * node's threads take blocks in order, so files are read nearly sequentially. The system is asked ahead for blocks that
+ * are to come, so that the disk is busy while threads repack; within a block rows are read and repacked a piece at a
+ * time, which stays in the cache of the core. What is on a device is handed to it piece by piece, and is nowhere else.
+ */
 #include "engine/packed.h"
 
 #include <fcntl.h>

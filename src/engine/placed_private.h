@@ -31,7 +31,7 @@ struct qm_placed {
     uint64_t sum_bytes;      /* of one sum of a part: the CPU has one a device, where a layer is split */
     struct qm_memory logits; /* that a device hands over, logit_rows of them at once */
     int64_t logit_rows;
-    struct qm_host_range *host; /* what devices were told of */
+    struct qm_host_range *host; /* what devices were given */
     struct qm_placed_shape shape[QM_PLACED_SHAPES];
     int64_t shapes; /* numbers given to shapes so far */
     /* of the step */

@@ -25,12 +25,12 @@ struct qm_engine_load qm_engine_load(const struct qm_engine *e);
 
 /* What one of the nodes has that share the weights and the keys and values. */
 struct qm_engine_node {
-    int number, threads;                    /* the system's number, -1 where nodes are not told apart */
+    int number, threads;                    /* the system's number, -1 where the system does not distinguish nodes */
     struct qm_memory weights, kv;           /* borrowed; data NULL: none */
     struct qm_page_count in_weights, in_kv; /* pages that are there now, and are where they should be */
 };
 int qm_engine_nodes(const struct qm_engine *e);
-/* Counts pages, which takes up to a fraction of a second a node where nodes are told apart. */
+/* Counts pages, which takes up to a fraction of a second a node where nodes are distinguished. */
 struct qm_engine_node qm_engine_node(const struct qm_engine *e, int node);
 /* Lines about what is not as it should be where memory and threads lie; "" where all is. */
 const char *qm_engine_notes(const struct qm_engine *e);

@@ -158,12 +158,12 @@ static enum qm_dtype most_common(const struct qm_model *m, bool experts, enum qm
 
 static void settle_types(struct qm_model *m, const bool *used) {
     struct qm_config *c = &m->config;
-    enum qm_dtype said = c->dtype;
-    c->dtype = most_common(m, false, said);
+    enum qm_dtype config_says = c->dtype;
+    c->dtype = most_common(m, false, config_says);
     if (c->expert_dtype != QM_MXFP4)
         c->expert_dtype = most_common(m, true, c->dtype);
-    if (c->dtype_given && c->dtype != said)
-        qm_model_note(m, "config.json says %s, but the files are %s: the files count\n", qm_dtype_name(said),
+    if (c->dtype_given && c->dtype != config_says)
+        qm_model_note(m, "config.json says %s, but the files are %s: the files count\n", qm_dtype_name(config_says),
                       qm_dtype_name(c->dtype));
     note_other_types(m, used);
 }

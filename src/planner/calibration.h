@@ -57,7 +57,7 @@ unsigned qm_calibration_missing(const struct qm_calibration *kept, unsigned need
  * also what was measured beside noise. What a busy machine did not finish is not tried again while it is busy. */
 unsigned qm_calibration_due(const struct qm_calibration *kept, unsigned needed, bool quiet);
 
-/* The kept efficiency; false where there are none that fit, *why telling the reason (its code is 0 where there is no
+/* The kept efficiency; false where there are none that fit, *why giving the reason (its code is 0 where there is no
  * file). cache: the folder they are kept in, or NULL. *path: their file, "": nowhere. */
 bool qm_calibration_load(const char *identity, enum qm_isa isa, const char *cache, struct qm_calibration *out,
                          char path[4200], struct qm_error *why);
@@ -73,8 +73,8 @@ void qm_calibration_efficiency(const struct qm_calibration *kept, unsigned neede
                                char missing[256]);
 
 /* The file: JSON with the machine's identity, the instruction set, the build and the efficiency of the groups that were
- * measured; since noise is told also which were tried, and what ran beside. Untrusted. QM_INPUT where it is not one, or
- * of another machine, instruction set or build. */
+ * measured; since noise is recorded also which were tried, and what ran beside. Untrusted. QM_INPUT where it is not
+ * one, or of another machine, instruction set or build. */
 int qm_calibration_from_json(const json_t *root, const char *name, const char *identity, const char *isa,
                              const char *build, struct qm_calibration *out, struct qm_error *err);
 

@@ -23,7 +23,7 @@ struct qm_estimate_row {
     int64_t answer, least, most;
 };
 
-/* Seconds: as expected, with the shortest answers and the model of time as far off as told to one side, with the
+/* Seconds: as expected, with the shortest answers and the model of time as far off as `off` says to one side, with the
  * longest ones and to the other side. prefill and decode: of `seconds`. */
 struct qm_estimate_time {
     double seconds, low, high;

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Held against runs, predictions by measured rates are within a fifth; those by default ones tell the magnitude. */
+/* Held against runs, predictions by measured rates are within a fifth; those by default ones give the magnitude. */
 static const double MEASURED = 0.2, NOISY = 0.35, ASSUMED = 2;
 
 int qm_job_model_open(const struct qm_speed *speed, const struct qm_model *model, const struct qm_workload *w,

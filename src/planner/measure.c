@@ -19,14 +19,14 @@ struct measuring {
     int done, steps, rc; /* rc: QM_INTERRUPTED once it is */
 };
 
-static void tell(struct measuring *m) {
+static void report_token(struct measuring *m) {
     if (!m->rc)
         m->rc = qm_measuring_progress(m->with, "measuring this machine", m->done, m->steps, m->err);
 }
 
 static void tick(struct measuring *m) {
     m->done++;
-    tell(m);
+    report_token(m);
 }
 
 /* 1, 2, 3, 4, 6, 8, 12, 16, ... and all. */
@@ -103,7 +103,7 @@ static int measure_profile(struct measuring *m, struct qm_error *err) {
         m->steps += choose_threads(qm_probe_threads(m->probe, n), threads);
     struct qm_noise_watch watch;
     qm_noise_begin(&watch);
-    tell(m);
+    report_token(m);
     measure_reads(m);
     if (!m->rc)
         measure_rest(m);

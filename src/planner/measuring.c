@@ -1,4 +1,4 @@
-/* Telling how measurements go. */
+/* Reporting how measurements go. */
 #include "planner/measuring.h"
 
 #include <stdarg.h>

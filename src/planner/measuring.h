@@ -1,4 +1,4 @@
-/* What measurements of a machine are given beside the machine: where to keep what they find, and whom to tell. */
+/* What measurements of a machine are given beside the machine: where to keep what they find, and whom to notify. */
 #ifndef QM_PLANNER_MEASURING_H
 #define QM_PLANNER_MEASURING_H
 

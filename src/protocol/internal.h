@@ -11,7 +11,7 @@ struct qm_openai_part {
     bool done;
     enum qm_finish finish;
     int64_t n_ids;
-    struct qm_reasoning *reasoning; /* its text so far, told apart; NULL: none came yet */
+    struct qm_reasoning *reasoning; /* its text so far, separated; NULL: none came yet */
     size_t seen;                    /* bytes of the text */
     json_t *logprobs;               /* as qm_protocol_logprob writes them, or NULL */
     float *embedding;               /* [n_embedding], of length 1 */
@@ -31,7 +31,7 @@ struct qm_openai_request {
     bool stream, base64, echo;
     bool one_call;                /* "parallel_tool_calls": false */
     struct qm_buf *echoed;        /* [n_prompts] their texts, with echo */
-    struct qm_answer_form form;   /* of chat; else nothing is told apart */
+    struct qm_answer_form form;   /* of chat; else nothing is separated */
     struct qm_openai_part *parts; /* [n_prompts * choices] */
 };
 

@@ -2,7 +2,7 @@
  * from a phone to a desk. Pictures on it are in report/plot.h.
  *
  * The page carries its first error: after it nothing is added, and qm_page_end returns it, so calls need no checks
- * between. What is markup and what is text is told apart by the function: nothing given to a function of text, title or
+ * between. What is markup and what is text is decided by the function: nothing given to a function of text, title or
  * cell becomes markup, whatever it comes from. Not thread-safe. */
 #ifndef QM_REPORT_PAGE_H
 #define QM_REPORT_PAGE_H
@@ -32,7 +32,7 @@ void qm_page_textf(struct qm_page *p, const char *format, ...) __attribute__((fo
 void qm_page_element(struct qm_page *p, const char *element, const char *text);
 
 /* A table, which scrolls by itself where the screen is narrow: headings ended by NULL; cells of a row between row and
- * row_end. A number is told in four digits; "-" where it is not known (not finite). */
+ * row_end. A number is shown in four digits; "-" where it is not known (not finite). */
 void qm_page_table(struct qm_page *p, const char *const *headings);
 void qm_page_row(struct qm_page *p);
 void qm_page_cell(struct qm_page *p, const char *text);

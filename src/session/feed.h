@@ -3,7 +3,7 @@
  * sequences in a step, composes its own: scheduler.h.)
  *
  * Where a device fails, what was on it goes to the CPU, what the sequence held is computed again, and the step too: the
- * same bits come out. Who wants to know is told by the engine (qm_engine_on_fall_back). */
+ * same bits come out. Who wants to know is reported by the engine (qm_engine_on_fall_back). */
 #ifndef QM_SESSION_FEED_H
 #define QM_SESSION_FEED_H
 

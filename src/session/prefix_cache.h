@@ -36,8 +36,8 @@ int qm_prefix_cache_attach(struct qm_prefix_cache *c, struct qm_sequence *s, con
 int64_t qm_prefix_cache_read(struct qm_prefix_cache *c, const int32_t *tokens, int64_t n, int64_t most);
 /* How many tokens attach would find in memory. */
 int64_t qm_prefix_cache_find(const struct qm_prefix_cache *c, const int32_t *tokens, int64_t n);
-/* Tells the cache of the blocks that s has filled by now; s holds the first qm_sequence_length tokens of `tokens`.
- * *known belongs to the caller: how many blocks it told of before, 0 at first; nothing is done where there is none
+/* Announces to the cache the blocks that s has filled by now; s holds the first qm_sequence_length tokens of `tokens`.
+ * *known belongs to the caller: how many blocks it announced before, 0 at first; nothing is done where there is none
  * since. */
 void qm_prefix_cache_add(struct qm_prefix_cache *c, struct qm_sequence *s, const int32_t *tokens, int64_t *known);
 /* Frees at least n blocks of the pool, if it can, those unused for longest first, and of a prefix the end first.

@@ -1,4 +1,4 @@
-/* The scheduler's public functions, and the course of a step: admit, compose, compute, tell. */
+/* The scheduler's public functions, and the course of a step: admit, compose, compute, report. */
 #include "session/scheduler.h"
 
 #include <stdlib.h>
@@ -216,7 +216,7 @@ int qm_scheduler_view(const struct qm_scheduler *s, uint64_t id, struct qm_reque
         return QM_GONE;
     *out = (struct qm_request_view){.state = q->state,
                                     .n_prompt = q->r.n_prompt,
-                                    .n_generated = q->told,
+                                    .n_generated = q->reported,
                                     .most = q->most,
                                     .tokens = q->tokens,
                                     .sequence = q->sequence,

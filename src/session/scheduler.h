@@ -67,7 +67,7 @@ struct qm_outcome;
 struct qm_request {
     const int32_t *prompt; /* at least one token */
     int64_t n_prompt;
-    /* Tokens that were generated before (a job that is resumed). They are told to on_token again with replay = true,
+    /* Tokens that were generated before (a job that is resumed). on_token gets them again with replay = true,
      * and everything goes on as if they had just been sampled. */
     const int32_t *generated;
     int64_t n_generated;
@@ -130,7 +130,7 @@ void qm_scheduler_discard(struct qm_scheduled *q);
  * number that is no request's (any more). */
 int qm_scheduler_cancel(struct qm_scheduler *s, uint64_t id);
 bool qm_scheduler_idle(const struct qm_scheduler *s);
-/* Admits, computes one step, tells of its tokens. *worked: false when there is nothing to do. What is wrong with one
+/* Admits, computes one step, reports its tokens. *worked: false when there is nothing to do. What is wrong with one
  * request ends that request alone; an error returned here is the engine's, and no request can go on. */
 int qm_scheduler_step(struct qm_scheduler *s, bool *worked, struct qm_error *err);
 

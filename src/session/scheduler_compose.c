@@ -9,7 +9,7 @@ static int64_t wanted_logits(const struct qm_scheduled *q, int64_t piece) {
     enum qm_finish finish;
     if (q->r.embed || !qm_decoding_begins(q->decoding, &finish))
         return 0;
-    int64_t first = q->r.n_prompt - 1 + q->told, end = qm_sequence_length(q->sequence) + piece;
+    int64_t first = q->r.n_prompt - 1 + q->reported, end = qm_sequence_length(q->sequence) + piece;
     return end > first ? end - first : 0;
 }
 
@@ -71,7 +71,7 @@ static void compose_drafts(struct qm_scheduler *s, int64_t decodes) {
         struct qm_scheduled *q = s->running[i];
         if (!q->piece)
             continue;
-        int64_t left = q->most - q->told, room = s->context - q->n_tokens;
+        int64_t left = q->most - q->reported, room = s->context - q->n_tokens;
         qm_speculated_follow(q->speculated, 0, q->tokens, q->n_tokens);
         qm_speculated_offer(q->speculated, decodes, left - 1 < room ? left - 1 : room);
         s->drafting[n++] = q->speculated;

@@ -10,7 +10,7 @@
 #include "session/prefix_cache.h"
 #include "session/scheduler.h"
 
-/* Of a step, beside one for each sequence: for drafts, and for known tokens whose log-probabilities are told. */
+/* Of a step, beside one for each sequence: for drafts, and for known tokens whose log-probabilities are reported. */
 enum { SCHEDULER_MORE_LOGITS = QM_DRAFT_MAX };
 
 struct qm_scheduled {
@@ -19,11 +19,11 @@ struct qm_scheduled {
     struct qm_request r;              /* of its lists only bias is kept, a copy */
     enum qm_request_state state;
     bool admitted; /* before */
-    bool ended;    /* told of; its memory is freed when the scheduler is not busy */
+    bool ended;    /* reported; its memory is freed when the scheduler is not busy */
 
     int32_t *tokens;  /* the prompt, then what is generated, with room for all of it */
     int64_t n_tokens; /* known */
-    int64_t told;     /* of the generated ones */
+    int64_t reported; /* of the generated ones */
     int64_t room;     /* generated tokens at most, by the context; */
     int64_t most;     /* and by what is asked for */
     struct qm_logit_bias *bias;
@@ -121,7 +121,7 @@ int scheduled_prepare(struct qm_scheduler *s, struct qm_scheduled *q, struct qm_
 void scheduled_start(struct qm_scheduler *s, struct qm_scheduled *q);
 /* From the running to the waiting ones; its pages are free. */
 void scheduled_preempt(struct qm_scheduler *s, struct qm_scheduled *q);
-/* Ends it wherever it is and tells of it. */
+/* Ends it wherever it is and reports it. */
 void scheduled_end(struct qm_scheduler *s, struct qm_scheduled *q, int rc, const struct qm_error *error,
                    enum qm_finish finish);
 /* Frees those ended, unless busy. */
@@ -141,7 +141,7 @@ bool scheduler_fits(const struct qm_scheduler *s, const struct qm_scheduled *q);
 void scheduler_compose(struct qm_scheduler *s);
 /* Samples and reports the tokens of the step that was computed. */
 void scheduler_tokens(struct qm_scheduler *s);
-/* Tells tokens known from before that need no logits. */
+/* Reports tokens known from before that need no logits. */
 void scheduler_replay(struct qm_scheduler *s, struct qm_scheduled *q);
 
 /* ---- measured speed ---- */

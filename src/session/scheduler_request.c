@@ -129,10 +129,10 @@ void scheduled_unwait(struct qm_scheduler *s, struct qm_scheduled *q) {
     s->n_preempted -= q->admitted;
 }
 
-/* Known tokens that the cache may have; those whose log-probabilities are still to be told have to be computed. */
+/* Known tokens that the cache may have; those whose log-probabilities are still to be reported have to be computed. */
 static int64_t attachable(const struct qm_scheduled *q) {
-    bool retold = q->r.decoding.top_logprobs >= 0 && q->r.n_prompt + q->told < q->n_tokens;
-    return retold ? q->r.n_prompt : q->n_tokens;
+    bool reported_again = q->r.decoding.top_logprobs >= 0 && q->r.n_prompt + q->reported < q->n_tokens;
+    return reported_again ? q->r.n_prompt : q->n_tokens;
 }
 
 bool scheduled_reads(struct qm_scheduler *s, const struct qm_scheduled *q) {
@@ -191,8 +191,8 @@ void scheduled_preempt(struct qm_scheduler *s, struct qm_scheduled *q) {
     scheduled_wait(s, q);
 }
 
-static void tell_end(struct qm_scheduler *s, struct qm_scheduled *q, int rc, const struct qm_error *error,
-                     enum qm_finish finish) {
+static void report_end(struct qm_scheduler *s, struct qm_scheduled *q, int rc, const struct qm_error *error,
+                       enum qm_finish finish) {
     double end = scheduler_now(s), started = q->admitted ? q->started : end;
     const struct qm_buf *text = q->decoding ? qm_decoding_text(q->decoding) : NULL;
     struct qm_outcome o = {.id = q->id,
@@ -200,7 +200,7 @@ static void tell_end(struct qm_scheduler *s, struct qm_scheduled *q, int rc, con
                            .error = rc ? error : NULL,
                            .finish = finish,
                            .ids = q->tokens + q->r.n_prompt,
-                           .n_ids = q->told,
+                           .n_ids = q->reported,
                            .text = text ? text->data : "",
                            .text_len = text ? text->len : 0,
                            .embedding = rc || finish == QM_FINISH_INTERRUPTED ? NULL : q->hidden,
@@ -208,9 +208,9 @@ static void tell_end(struct qm_scheduler *s, struct qm_scheduled *q, int rc, con
                            .prefix_tokens = q->prefix_tokens,
                            .preemptions = q->preemptions,
                            .wait_seconds = started - q->submitted,
-                           .prefill_seconds = (q->told ? q->first_token : end) - started};
+                           .prefill_seconds = (q->reported ? q->first_token : end) - started};
     o.n_embedding = o.embedding ? qm_engine_model(s->o.engine)->config.hidden : 0;
-    if (q->told) {
+    if (q->reported) {
         o.first_token_seconds = q->first_token - q->submitted;
         o.decode_seconds = end - q->first_token;
     }
@@ -233,7 +233,7 @@ void scheduled_end(struct qm_scheduler *s, struct qm_scheduled *q, int rc, const
     s->stats.finished++;
     if (!rc && finish == QM_FINISH_INTERRUPTED && q->decoding && (rc = qm_decoding_interrupt(q->decoding, &own)))
         error = &own;
-    tell_end(s, q, rc, error, finish);
+    report_end(s, q, rc, error, finish);
     scheduled_collect(s);
 }
 

@@ -1,12 +1,12 @@
 /* What becomes of a step's results: new tokens are sampled and become text, by all threads at once; then each request
- * is told of its own, in order, and those that are done end. */
+ * is gets its own reported, in order, and those that are done end. */
 #include <assert.h>
 
 #include "session/scheduler_internal.h"
 
 /* Rows of its logits that belong to tokens known from before; what is behind them is new. */
 static int64_t known_rows(const struct qm_scheduled *q) {
-    return q->n_tokens - q->r.n_prompt - q->told;
+    return q->n_tokens - q->r.n_prompt - q->reported;
 }
 
 static int take(struct qm_scheduled *q, int32_t id, const float *logits) {
@@ -33,7 +33,7 @@ static void sample(const struct qm_scheduler *s, struct qm_scheduled *q, struct 
 
 static int replay_token(struct qm_scheduled *q, const float *logits) {
     qm_decoding_replay(q->decoding);
-    return take(q, q->tokens[q->r.n_prompt + q->told], logits);
+    return take(q, q->tokens[q->r.n_prompt + q->reported], logits);
 }
 
 static void sample_item(void *arg, int thread, int64_t i) {
@@ -41,8 +41,8 @@ static void sample_item(void *arg, int thread, int64_t i) {
     sample(s, s->sampling[i], s->scratch[thread], s->sampling[i]->logits);
 }
 
-/* Tells of the token that was taken, sampled or sampled again, or that it could not be. It may have been the last. */
-static void tell(struct qm_scheduler *s, struct qm_scheduled *q, bool replay, int rc) {
+/* Reports the token that was taken, sampled or sampled again, or that it could not be. It may have been the last. */
+static void report_token(struct qm_scheduler *s, struct qm_scheduled *q, bool replay, int rc) {
     if (rc) {
         scheduled_end(s, q, rc, &q->err, QM_FINISH_INTERRUPTED);
         return;
@@ -51,7 +51,7 @@ static void tell(struct qm_scheduler *s, struct qm_scheduled *q, bool replay, in
         q->tokens[q->n_tokens++] = q->token.id;
         s->stats.generated_tokens++;
     }
-    if (!q->told++)
+    if (!q->reported++)
         q->first_token = scheduler_now(s);
     s->busy++;
     bool cancelled = q->r.on_token && q->r.on_token(q->r.arg, &q->token, replay);
@@ -62,26 +62,26 @@ static void tell(struct qm_scheduler *s, struct qm_scheduled *q, bool replay, in
 
 void scheduler_replay(struct qm_scheduler *s, struct qm_scheduled *q) {
     s->busy++;
-    while (!q->ended && !q->r.embed && q->r.decoding.top_logprobs < 0 && q->r.n_prompt + q->told < q->n_tokens)
-        tell(s, q, true, replay_token(q, NULL));
+    while (!q->ended && !q->r.embed && q->r.decoding.top_logprobs < 0 && q->r.n_prompt + q->reported < q->n_tokens)
+        report_token(s, q, true, replay_token(q, NULL));
     s->busy--;
     scheduled_collect(s);
 }
 
 /* The tokens that the logits of its piece belong to: known ones first, then those sampled. */
-static void tell_piece(struct qm_scheduler *s, struct qm_scheduled *q) {
+static void report_piece(struct qm_scheduler *s, struct qm_scheduled *q) {
     const float *logits = q->logits;
     int64_t known = known_rows(q) < q->n_logits ? known_rows(q) : q->n_logits;
     for (int64_t i = 0; i < known && !q->ended; i++, logits += s->vocab)
-        tell(s, q, true, replay_token(q, logits));
+        report_token(s, q, true, replay_token(q, logits));
     if (q->ended || known == q->n_logits)
         return;
     if (known) /* else it was sampled at once with the others' */
         sample(s, q, s->scratch[0], logits);
     for (int i = 0; i < q->n_sampled && !q->ended; i++, logits += s->vocab)
-        tell(s, q, false, i ? take(q, q->sampled[i], logits) : QM_OK);
+        report_token(s, q, false, i ? take(q, q->sampled[i], logits) : QM_OK);
     if (!q->ended && q->rc)
-        tell(s, q, false, q->rc);
+        report_token(s, q, false, q->rc);
 }
 
 /* What was computed behind a draft that is not what was sampled is no part of the text. */
@@ -118,7 +118,7 @@ static void finish_piece(struct qm_scheduler *s, struct qm_scheduled *q) {
     }
     if (whole)
         q->state = QM_REQUEST_DECODE;
-    tell_piece(s, q);
+    report_piece(s, q);
 }
 
 /* Learns from the step's time. Returns how many sequences generated, where it did nothing else. */

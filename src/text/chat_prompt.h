@@ -1,4 +1,4 @@
-/* A chat's prompt in tokens, and how the answer to it is told apart: the one way from messages to what is generated,
+/* A chat's prompt in tokens, and how the answer to it is separated: the one way from messages to what is generated,
  * for conversations and for requests. Between template and tokenizer and whoever generates; it runs no model. */
 #ifndef QM_TEXT_CHAT_PROMPT_H
 #define QM_TEXT_CHAT_PROMPT_H

@@ -1,4 +1,4 @@
-/* Reasoning and answer told apart: a small state machine over the text that is not given out yet, which is never more
+/* Reasoning and answer separated: a small state machine over the text that is not given out yet, which is never more
  * than the possible beginning of a mark, or a harmony header. */
 #include "text/reasoning.h"
 

@@ -1,4 +1,4 @@
-/* Generated text told apart into reasoning and answer as it comes, wherever it is cut into pieces. What is given out
+/* Generated text separated into reasoning and answer as it comes, wherever it is cut into pieces. What is given out
  * piece by piece is also kept: the whole of a part is the sum of its pieces, so an answer that is not streamed is the
  * streamed one put together.
  *

@@ -107,7 +107,7 @@ static void common_words(void **state) {
     answer("chat", "-p", "Hi", "did you mean --once");
     answer("batch", "-np", "4", "did you mean --sequences");
     answer("machine", "-m", "x", "elsewhere it is --model");
-    /* our own words keep their meaning, and a word of another command is told so */
+    /* our own words keep their meaning, and a word of another command is reported so */
     answer("run", "-n5x", NULL, "-n: expected an integer");
     answer("run", "--window", "5", "it belongs to perplexity");
     answer("run", "--temprature", "1", "did you mean --temperature?");

@@ -278,7 +278,7 @@ static void test_defaults(void **state) {
     }
 }
 
-/* What an option is in one command is told there, and only there: no default of another command. */
+/* What an option is in one command is described there, and only there: no default of another command. */
 static void words_of_a_command(void **state) {
     (void)state;
     assert_string_equal(qm_command_words(&qm_cmd_run, QM_OPT_SEED).initial, "by the clock");

@@ -30,17 +30,17 @@ static void each_remedy_names_options(void **state) {
         struct qm_error e;
         assert_int_equal(qm_remedy(&e, (enum qm_remedy)r, qm_fail(&e, QM_FIT, "too large")), QM_FIT);
         assert_string_equal(e.message, "too large");
-        qm_remedy_say(&e);
+        qm_remedy_add(&e);
         assert_memory_equal(e.message, "too large; ", 11);
         assert_true(options_in(e.message) >= 1);
-        char said[sizeof e.message];
-        strcpy(said, e.message);
-        qm_remedy_say(&e);
-        assert_string_equal(e.message, said);
+        char remedied[sizeof e.message];
+        strcpy(remedied, e.message);
+        qm_remedy_add(&e);
+        assert_string_equal(e.message, remedied);
     }
     struct qm_error e;
     qm_fail(&e, QM_FIT, "too large");
-    qm_remedy_say(&e);
+    qm_remedy_add(&e);
     assert_string_equal(e.message, "too large");
 }
 
@@ -51,7 +51,7 @@ static void a_full_message_stays(void **state) {
     memset(text, 'x', sizeof text - 1);
     text[sizeof text - 1] = 0;
     qm_remedy(&e, QM_REMEDY_LARGER_CONTEXT, qm_fail(&e, QM_INPUT, "%s", text));
-    qm_remedy_say(&e);
+    qm_remedy_add(&e);
     assert_string_equal(e.message, text);
 }
 

@@ -77,7 +77,7 @@ static void a_remedy_outlives_context_and_ends_with_the_next_error(void **state)
     assert_int_equal(qm_remedy(NULL, QM_REMEDY_CHAT_TEMPLATE, QM_FIT), QM_FIT);
 }
 
-static void errno_tells_input_from_system(void **state) {
+static void errno_separates_input_from_system(void **state) {
     (void)state;
     static const struct {
         int number, code;
@@ -108,7 +108,7 @@ int main(void) {
         cmocka_unit_test(a_long_message_is_cut_at_a_character),
         cmocka_unit_test(context_goes_before_and_keeps_the_code),
         cmocka_unit_test(a_remedy_outlives_context_and_ends_with_the_next_error),
-        cmocka_unit_test(errno_tells_input_from_system),
+        cmocka_unit_test(errno_separates_input_from_system),
         cmocka_unit_test(memory_names_bytes_and_purpose),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

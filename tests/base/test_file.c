@@ -283,7 +283,7 @@ static void devices_are_written_directly(void **state) {
     assert_true(S_ISCHR(st.st_mode));
 }
 
-static void a_pipe_that_nobody_reads_is_told_and_not_waited_for(void **state) {
+static void a_pipe_that_nobody_reads_is_reported_and_not_waited_for(void **state) {
     (void)state;
     struct qm_out o;
     struct qm_error e;
@@ -303,7 +303,7 @@ static void a_pipe_that_nobody_reads_is_told_and_not_waited_for(void **state) {
     close(reader);
 }
 
-static void a_full_disk_is_told(void **state) {
+static void a_full_disk_is_reported(void **state) {
     (void)state;
     struct qm_out o;
     struct qm_error e;
@@ -409,8 +409,8 @@ int main(void) {
         TEST(output_has_the_mode_of_an_ordinary_file),
         TEST(a_whole_file_is_written_at_once),
         TEST(devices_are_written_directly),
-        TEST(a_pipe_that_nobody_reads_is_told_and_not_waited_for),
-        TEST(a_full_disk_is_told),
+        TEST(a_pipe_that_nobody_reads_is_reported_and_not_waited_for),
+        TEST(a_full_disk_is_reported),
         TEST(a_failed_write_leaves_nothing_behind),
         TEST(a_rename_that_fails_leaves_nothing_behind),
         TEST(what_cannot_be_written_is_refused_at_once),

@@ -1,4 +1,4 @@
-/* Sizes as messages tell them. */
+/* Sizes as messages print them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

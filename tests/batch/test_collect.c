@@ -49,7 +49,7 @@ static void note(void *arg, const char *line) {
 }
 
 /* What is said goes to a file. */
-static int collect(struct qm_collect *c, struct qm_documents *out, char **said, struct qm_error *err) {
+static int collect(struct qm_collect *c, struct qm_documents *out, char **shown, struct qm_error *err) {
     static const char *const paths[] = {folder};
     static struct qm_batch_ui ui;
     char notes[TEST_PATH];
@@ -66,7 +66,7 @@ static int collect(struct qm_collect *c, struct qm_documents *out, char **said, 
     *err = (struct qm_error){0};
     int rc = qm_documents_collect(c, out, err);
     fclose(ui.arg);
-    *said = test_read_file(notes, NULL);
+    *shown = test_read_file(notes, NULL);
     return rc;
 }
 
@@ -87,24 +87,24 @@ static void folders_below_are_read_and_hidden_files_passed_over(void **state) {
     struct qm_collect c = {0};
     struct qm_documents d;
     struct qm_error err;
-    char *said;
+    char *shown;
     text("b.txt");
     text("a/z.md");
     text("a/deep/er/x");
     text(".hidden");
     text(".git/config");
     text("a/.DS_Store");
-    assert_int_equal(collect(&c, &d, &said, &err), 0);
+    assert_int_equal(collect(&c, &d, &shown, &err), 0);
     names_are(&d, "a/deep/er/x a/z.md b.txt ");
-    has(said, "skipped, hidden: .git/, .hidden, a/.DS_Store\n");
-    free(said);
+    has(shown, "skipped, hidden: .git/, .hidden, a/.DS_Store\n");
+    free(shown);
     qm_documents_free(&d);
     char link[TEST_PATH];
     test_path(link, folder, "again");
     assert_int_equal(symlink(".", link), 0); /* a folder in itself */
-    assert_int_equal(collect(&c, &d, &said, &err), QM_INPUT);
+    assert_int_equal(collect(&c, &d, &shown, &err), QM_INPUT);
     has(err.message, "again (a link to a folder");
-    free(said);
+    free(shown);
     qm_documents_free(&d);
 }
 
@@ -129,7 +129,7 @@ static void what_is_no_text_is_listed_whole_and_refused_or_left_out(void **state
     struct qm_collect c = {0};
     struct qm_documents d;
     struct qm_error err;
-    char *said, want[300], pipe_path[TEST_PATH];
+    char *shown, want[300], pipe_path[TEST_PATH];
     text("good.txt");
     for (int i = 0; i < FILES; i++)
         put(files[i].name, files[i].bytes, files[i].n);
@@ -137,13 +137,13 @@ static void what_is_no_text_is_listed_whole_and_refused_or_left_out(void **state
     assert_int_equal(mkfifo(pipe_path, 0666), 0);
     for (int skip = 0; skip < 2; skip++) {
         c.skip_unreadable = skip;
-        assert_int_equal(collect(&c, &d, &said, &err), skip ? 0 : QM_INPUT);
+        assert_int_equal(collect(&c, &d, &shown, &err), skip ? 0 : QM_INPUT);
         for (int i = 0; i < FILES; i++) {
             snprintf(want, sizeof want, "  %s: %s", files[i].name, files[i].why ? files[i].why : "");
             if (files[i].why)
-                has(said, want);
+                has(shown, want);
         }
-        has(said, "  pipe: a named pipe");
+        has(shown, "  pipe: a named pipe");
         if (!skip) {
             has(err.message, "of 11 files can't be read as text: ");
             has(err.message, "1.pdf (a PDF");
@@ -151,7 +151,7 @@ static void what_is_no_text_is_listed_whole_and_refused_or_left_out(void **state
         } else {
             assert_string_equal(d.document[d.n - 1].name, "good.txt");
         }
-        free(said);
+        free(shown);
         qm_documents_free(&d);
     }
 }
@@ -162,13 +162,13 @@ static void a_byte_order_mark_is_no_part_of_a_document(void **state) {
     struct qm_documents d;
     struct qm_error err;
     struct qm_buf out = {0};
-    char *said;
+    char *shown;
     put("a", "\xEF\xBB\xBFtext", 7);
-    assert_int_equal(collect(&c, &d, &said, &err), 0);
+    assert_int_equal(collect(&c, &d, &shown, &err), 0);
     assert_int_equal(qm_document_text(&d.document[0], &out, &err), 0);
     assert_int_equal(out.len, 4);
     assert_string_equal(out.data, "text");
-    free(said);
+    free(shown);
     qm_buf_free(&out);
     qm_documents_free(&d);
 }
@@ -178,7 +178,7 @@ static void the_programs_own_files_are_no_documents(void **state) {
     struct qm_collect c = {0};
     struct qm_documents d;
     struct qm_error err;
-    char *said, out[TEST_PATH], ask[TEST_PATH], other[TEST_PATH];
+    char *shown, out[TEST_PATH], ask[TEST_PATH], other[TEST_PATH];
     static const char *const own[] = {"out.md",       "out.md.partial",         "out.md.journal", "out.md.journal-wal",
                                       "out.md.lock",  "out.md.partial.aside-2", "out.md.kv",      "out.md.tmp-aB3xYz",
                                       "questions.txt"};
@@ -193,10 +193,10 @@ static void the_programs_own_files_are_no_documents(void **state) {
     c.output = out;
     c.others = others;
     c.n_others = 2;
-    assert_int_equal(collect(&c, &d, &said, &err), 0);
+    assert_int_equal(collect(&c, &d, &shown, &err), 0);
     names_are(&d, "below/out.md out.md.notes out.mdx ");
-    assert_string_equal(said, "");
-    free(said);
+    assert_string_equal(shown, "");
+    free(shown);
     qm_documents_free(&d);
     /* nor are those of another job */
     struct qm_journal *j;
@@ -206,10 +206,10 @@ static void the_programs_own_files_are_no_documents(void **state) {
     text("before.md.partial");
     assert_int_equal(qm_journal_open(other, &j, &created, &err), 0);
     qm_journal_close(j);
-    assert_int_equal(collect(&c, &d, &said, &err), 0);
+    assert_int_equal(collect(&c, &d, &shown, &err), 0);
     names_are(&d, "below/out.md out.md.notes out.mdx ");
-    has(said, "files of other batch jobs: before.md, before.md.journal, before.md.partial\n");
-    free(said);
+    has(shown, "files of other batch jobs: before.md, before.md.journal, before.md.partial\n");
+    free(shown);
     qm_documents_free(&d);
 }
 
@@ -218,15 +218,15 @@ static void two_documents_of_one_name_are_refused(void **state) {
     struct qm_collect c = {0};
     struct qm_documents d;
     struct qm_error err;
-    char *said, a[TEST_PATH];
+    char *shown, a[TEST_PATH];
     text("x");
     test_path(a, folder, "x");
     const char *const paths[] = {folder, a};
     c.paths = paths;
     c.n_paths = 2;
-    assert_int_equal(collect(&c, &d, &said, &err), QM_INPUT);
+    assert_int_equal(collect(&c, &d, &shown, &err), QM_INPUT);
     has(err.message, "two documents are called x");
-    free(said);
+    free(shown);
     qm_documents_free(&d);
 }
 
@@ -285,25 +285,25 @@ static void a_pdf_is_a_document_by_pdftotext(void **state) {
     struct qm_documents d;
     struct qm_error err;
     struct qm_buf out = {0};
-    char *said;
+    char *shown;
     put("paper.pdf", "%PDF-1.4\n", 9);
     make_program("echo 'of the paper'");
-    assert_int_equal(collect(&c, &d, &said, &err), 0);
+    assert_int_equal(collect(&c, &d, &shown, &err), 0);
     names_are(&d, "paper.pdf ");
     assert_int_equal(qm_document_text(&d.document[0], &out, &err), 0);
     assert_string_equal(out.data, "of the paper\n");
-    free(said);
+    free(shown);
     qm_buf_free(&out);
     qm_documents_free(&d);
     make_program("printf '\\f \\n'");
-    assert_int_equal(collect(&c, &d, &said, &err), QM_INPUT);
+    assert_int_equal(collect(&c, &d, &shown, &err), QM_INPUT);
     has(err.message, "paper.pdf (a PDF without text, scanned perhaps");
-    free(said);
+    free(shown);
     qm_documents_free(&d);
     make_program("exit 1");
-    assert_int_equal(collect(&c, &d, &said, &err), QM_INPUT);
+    assert_int_equal(collect(&c, &d, &shown, &err), QM_INPUT);
     has(err.message, "paper.pdf (pdftotext failed (1)");
-    free(said);
+    free(shown);
     qm_documents_free(&d);
 }
 

@@ -191,7 +191,7 @@ static void test_documents(void **state) {
     json_decref(extra);
 }
 
-/* What the report is told. */
+/* What the report gets. */
 static void test_kept(void **state) {
     (void)state;
     struct qm_batch_prediction p = {.seconds = 19200.5, .low = 9000, .high = 30000}, back;

@@ -51,7 +51,7 @@ static void test_parse(void **state) {
         assert_int_equal(qm_hours_parse(bad_hours[i], "--hours", &h, &err), QM_USAGE);
 }
 
-/* What was meant is told, and nothing is guessed where it can't be. */
+/* What was meant is reported, and nothing is guessed where it can't be. */
 static void test_meant(void **state) {
     (void)state;
     static const char *const times[][2] = {{"7am", "07:00"},     {"7 pm", "19:00"},  {"12am", "00:00"},
@@ -196,7 +196,7 @@ static void test_done_by(void **state) {
     /* a night that an hour is put into, and one that lacks one */
     assert_int_equal(qm_batch_done_by(&t, at(2026, 10, 24, 22, 0, -1), 9 * 3600), at(2026, 10, 25, 6, 0, -1));
     assert_int_equal(qm_batch_done_by(&t, at(2026, 3, 28, 22, 0, -1), 8 * 3600), at(2026, 3, 29, 7, 0, -1));
-    assert_true(qm_batch_done_by(&t, noon, 1e15) > noon); /* never, but it is told at once */
+    assert_true(qm_batch_done_by(&t, noon, 1e15) > noon); /* never, but it is reported at once */
     assert_string_equal(qm_batch_soon_text(at(2026, 12, 2, 3, 40, -1), noon, text, sizeof text), "03:40");
     assert_string_equal(qm_batch_soon_text(at(2026, 12, 2, 13, 0, -1), noon, text, sizeof text), "Wed 13:00");
     assert_string_equal(qm_batch_soon_text(at(2026, 12, 9, 13, 0, -1), noon, text, sizeof text), "2026-12-09 13:00");

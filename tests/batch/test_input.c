@@ -239,7 +239,7 @@ static void test_blocks(void **state) {
             at = line;
     }
     assert_int_equal(first.n, 3);
-    /* Reading from the middle of a block tells the same of the whole block. */
+    /* Reading from the middle of a block reports the same of the whole block. */
     qm_batch_input_on_block(in, keep_block, &second);
     assert_int_equal(s.seek(s.self, &at, NULL), 0);
     assert_true(next(&s, &line));

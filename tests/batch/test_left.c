@@ -79,7 +79,7 @@ static void give(struct qm_scheduler *s, const struct kind *k, int i) {
 }
 
 static void hold(const struct kind *k) {
-    static struct { double at, left; } said[200000];
+    static struct { double at, left; } estimates[200000];
     struct qm_engine e = engine(8192, k->chunk, k->sequences, 100000);
     struct qm_scheduler_options o = options(&e);
     struct qm_scheduler *s;
@@ -88,19 +88,19 @@ static void hold(const struct kind *k) {
     bool worked = true;
     now = (struct left_state){0};
     assert_int_equal(qm_scheduler_open(&o, &s, &err), QM_OK);
-    while (now.ended < k->requests && n < (int)(sizeof said / sizeof *said)) {
+    while (now.ended < k->requests && n < (int)(sizeof estimates / sizeof *estimates)) {
         while (given < k->requests && given - now.ended < k->sequences + k->sequences / 4 + 1)
             give(s, k, given++);
         assert_int_equal(qm_scheduler_step(s, &worked, &err), QM_OK);
-        said[n].at = e.clock;
-        said[n++].left = estimate(s, k, given);
+        estimates[n].at = e.clock;
+        estimates[n++].left = estimate(s, k, given);
     }
     assert_int_equal(now.ended, k->requests);
-    assert_true(said[0].left > 0); /* from the first chunk on */
+    assert_true(estimates[0].left > 0); /* from the first chunk on */
     double worst = 0;
     for (int i = 0; i < n; i++) {
-        double left = e.clock - said[i].at, wrong = fabs(said[i].left - left);
-        if (said[i].at < e.clock / 10)
+        double left = e.clock - estimates[i].at, wrong = fabs(estimates[i].left - left);
+        if (estimates[i].at < e.clock / 10)
             continue;
         worst = left > e.clock / 20 ? fmax(worst, wrong / left) : worst;
         bad += wrong > fmax(0.2 * left, 0.02 * e.clock);

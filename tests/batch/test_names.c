@@ -172,7 +172,7 @@ static void starting_over_moves_aside_what_is_not_the_jobs(void **state) {
     assert_int_equal(test_count_entries(dir), before);
 }
 
-static void a_name_tells_the_job_it_belongs_to(void **state) {
+static void a_name_shows_the_job_it_belongs_to(void **state) {
     (void)state;
     char path[TEST_PATH + 32], job[TEST_PATH + 32];
     assert_false(qm_batch_job_of(paths.partial, job, sizeof job));
@@ -198,7 +198,7 @@ int main(void) {
         TEST(no_name_is_followed_through_a_link),
         TEST(with_a_journal_its_own_files_are_taken_and_others_refused),
         TEST(starting_over_moves_aside_what_is_not_the_jobs),
-        TEST(a_name_tells_the_job_it_belongs_to),
+        TEST(a_name_shows_the_job_it_belongs_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

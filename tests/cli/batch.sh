@@ -68,8 +68,8 @@ check 'check: says which' out_has '^row 7 \(format\): .*response_format'
 check 'check: estimates' test "$(grep -cE '^(prompts|generation|memory|time) ' "$T/out")" = 4
 code 'check, strictly' 1 run "$T/kinds.jsonl" --check --strict
 code 'as completed' 0 run "$T/kinds.jsonl" -o "$T/kinds.done" --as-completed --report "$T/report.html" \
-    --on-done "echo \$QUIETMIND_OUT \$QUIETMIND_FAILED >'$T/told'"
-check 'on done' grep -q 'kinds.done 7' "$T/told"
+    --on-done "echo \$QUIETMIND_OUT \$QUIETMIND_FAILED >'$T/reported'"
+check 'on done' grep -q 'kinds.done 7' "$T/reported"
 check 'the same rows' cmp -s <(sed 's/"created":[0-9]*//g' "$T/kinds.done" | sort) <(sed 's/"created":[0-9]*//g' "$T/kinds.out" | sort)
 check 'a report' grep -q '</svg>' "$T/report.html"
 for said in "data/demo" 'avx\|scalar' 'quietmind [0-9.]*' 'batch data/demo .*--as-completed --report' 'energy' 'started' 'finished' \
@@ -124,7 +124,7 @@ beside_them() {
 }
 code 'questions on documents, beside them' 0 beside_them
 check 'how many, before it begins' err_has "^3 documents, 2 questions: 6 rows, about .* \\(.* to .*\\), done by [0-9]"
-check 'what is hidden is told' err_has '^skipped, hidden: .git/$'
+check 'what is hidden is reported' err_has '^skipped, hidden: .git/$'
 check 'as chapters' test "$(grep -c '^# ' "$T/docs/answers.md") $(grep -c '^## ' "$T/docs/answers.md")" = '3 6'
 check 'named by their folders' grep -q '^# old/c.txt$' "$T/docs/answers.md"
 check 'cut ones are marked' grep -q '^\*Cut at its limit of 8 tokens.\*$' "$T/docs/answers.md"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # quietmind batch and what changes behind its back: the input edited while a job runs, a journal that is damaged, memory
 # that is less than it was, files that can't be opened for a while. No answer belongs to a question that is not in the
-# input, and nothing that is short for a while is told for good.
+# input, and nothing that is short for a while is reported for good.
 . "$(dirname "$0")/batch.bash"
 
 rows=$(sized 40 40 10)
@@ -84,7 +84,7 @@ open(journal, "wb").write(data)
 EOS
 code 'a damaged answer is not exported' 3 "$QUIETMIND" batch --export "$T/damaged"
 resumed "$T/damaged" 'a damaged answer' in && ok 'a damaged answer is computed again'
-check 'and told' err_has 'damaged.journal: 1 row damaged or missing'
+check 'and reported' err_has 'damaged.journal: 1 row damaged or missing'
 
 # --- memory ---
 for ((i = 1; i <= 24; i++)); do

@@ -29,7 +29,7 @@ for case in 'work 11' 'work 6' 'read 11'; do
     code "$case: ended by its signal" $((128 + signal)) crashing "$out" $when $signal
     check "$case: which leaves a record" grep -qa "^ended by signal $signal:.* 4" <(tr '\0' '\n' <"$out.lock")
     code "$case: tried again" $((128 + signal)) crashing "$out" $when $signal
-    check "$case: which is told" err_has "the last run was ended by signal $signal"
+    check "$case: which is reported" err_has "the last run was ended by signal $signal"
     code "$case: set aside" 0 crashing "$out" $when $signal
     check "$case: by its name" grep -q '"custom_id":"bad","response":null,"error":{"code":"internal_error","message":"row 4: the program crashed twice' "$out"
     check "$case: the others are answered" others "$out"

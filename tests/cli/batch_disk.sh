@@ -36,7 +36,7 @@ for ((at = 1 + RANDOM % FAULT_STEP; at <= calls; at += FAULT_STEP)); do
 done
 check "each of them failing (one in $FAULT_STEP tried): resumed every time" test $wrong = 0
 
-# --- a disk that can't be read for a while: never told as a file of somebody else, or as damage ---
+# --- a disk that can't be read for a while: never reported as a file of somebody else, or as damage ---
 "$QUIETMIND" batch $DEMO "$T/short.jsonl" -o "$T/read" --threads 2 --sequences 8 --context 512 \
     --hours "$(date -d '+3 hours' +%H:%M)-$(date -d '+4 hours' +%H:%M)" </dev/null >"$T/out" 2>"$T/err" &
 pid=$!

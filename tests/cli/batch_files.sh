@@ -63,7 +63,7 @@ printf '[{"custom_id": "a"}]\n' >"$T/list.json"
 code 'a list as input' 3 run "$T/list.json" -o "$T/x"
 printf '{"custom_id": "a", "method": }\n{"custom_id": "b"}\n' >"$T/wrong.jsonl"
 code 'no row is answered' 1 run "$T/wrong.jsonl" -o "$T/wrong.out"
-check 'which is told by name' test "$(ids "$T/wrong.out" | tr '\n' ' ')" = 'a b '
+check 'which is reported by name' test "$(ids "$T/wrong.out" | tr '\n' ' ')" = 'a b '
 code 'nor the next time' 1 run "$T/wrong.jsonl" -o "$T/wrong.out"
 code 'as checked' 1 run "$T/wrong.jsonl" --check
 code 'an output without a name' 2 run "$T/one.jsonl" -o ''

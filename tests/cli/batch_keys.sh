@@ -96,7 +96,7 @@ check 'with its answers' cmp -s <(grep -o '"custom_id.*' "$T/plain" | sed 's/"mo
     <(grep -o '"custom_id.*' "$T/edited" | sed 's/"model":"[^"]*"//; s/"created":[0-9]*//')
 check 'what was hashed is kept' test "$(wc -l <"$XDG_CACHE_HOME/quietmind/weights.known")" -ge 4
 begin $DEMO sets
-code 'what changes a bit alone is told' 0 more $DEMO sets --kv-type f32
+code 'what changes a bit alone is reported' 0 more $DEMO sets --kv-type f32
 check 'as a change' err_has 'since this job began there changed the type of keys and values \(--kv-type\) \(it was BF16, now F32\)'
 begin $DEMO turns
 code 'another rotation' 3 more $DEMO turns --rope-theta 5000

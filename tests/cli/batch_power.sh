@@ -10,10 +10,10 @@ mkdir "$T/bin"
 inhibitor() { # inhibitor SCRIPT
     printf '#!/bin/sh\n%s\n' "$1" >"$T/bin/systemd-inhibit"
     chmod +x "$T/bin/systemd-inhibit"
-    rm -f "$T"/one.out* "$T/told" "$T/released"
+    rm -f "$T"/one.out* "$T/reported" "$T/released"
 }
 job() { PATH=$T/bin:$PATH run "$T/one.jsonl" -o "$T/one.out"; }
-holds='while [ "${1#--}" != "$1" ]; do echo "$1"; shift; done >"'$T/told'"; "$@"; : >"'$T/released'"'
+holds='while [ "${1#--}" != "$1" ]; do echo "$1"; shift; done >"'$T/reported'"; "$@"; : >"'$T/released'"'
 # waits_for TEST...: so long as a test may take
 waits_for() {
     for ((i = 0; i < 3000; i++)); do
@@ -25,14 +25,14 @@ waits_for() {
 
 inhibitor "$holds"
 code 'sleep is inhibited' 0 job
-check 'sleep, and being idle' grep -qx -- '--what=sleep:idle' "$T/told"
-check 'by whom' grep -qx -- '--who=quietmind' "$T/told"
+check 'sleep, and being idle' grep -qx -- '--what=sleep:idle' "$T/reported"
+check 'by whom' grep -qx -- '--who=quietmind' "$T/reported"
 check 'until the job ends' test -e "$T/released"
 inhibitor "$holds"
 PATH=$T/bin:$PATH "$QUIETMIND" batch $DEMO "$T/long.jsonl" -o "$T/killed" --threads 1 --sequences 1 --context 512 \
     </dev/null >"$T/out" 2>"$T/err" &
 pid=$!
-check 'it begins with the work' waits_for test -s "$T/told"
+check 'it begins with the work' waits_for test -s "$T/reported"
 check 'and lasts as long' test ! -e "$T/released"
 kill -9 $pid
 wait $pid 2>/dev/null
@@ -40,9 +40,9 @@ check 'a job that is killed lets go' waits_for test -e "$T/released"
 inhibitor 'echo "Failed to inhibit: no bus" >&2; exit 1'
 code 'one that fails' 0 job
 check 'says nothing' sh -c "! grep -q inhibit '$T/err'"
-inhibitor "echo \$\$ >'$T/told'; exec sleep 600"
+inhibitor "echo \$\$ >'$T/reported'; exec sleep 600"
 code 'one that hangs' 0 job
-check 'is ended' sh -c "! kill -0 \$(cat '$T/told') 2>/dev/null"
+check 'is ended' sh -c "! kill -0 \$(cat '$T/reported') 2>/dev/null"
 rm "$T/bin/systemd-inhibit" "$T"/one.out*
 for tool in $(ls /bin /usr/bin | grep -v '^systemd-inhibit$' | grep -xE 'sh|env|cat'); do ln -sf "$(command -v "$tool")" "$T/bin/$tool"; done
 code 'none at all' 0 env PATH="$T/bin" "$QUIETMIND" batch $DEMO "$T/one.jsonl" -o "$T/one.out" --threads 2

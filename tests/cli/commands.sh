@@ -47,7 +47,7 @@ check 'says why it ended' out_has '"finish_reason":"context_full"'
 expect 0 'beyond the maximum' run $Q3 --ids "$T/ids" -n 1 --context 5000
 check 'warns' err_has '^warning: a context of 5000 tokens is more than the model.s maximum of 4096;'
 expect 0 'an override' run $MOE --ids "$T/ids" -n 1 --experts-per-token 1
-check 'is told' err_has 'experts'
+check 'is reported' err_has 'experts'
 expect 0 'a rope scaling' run $Q3 --ids "$T/ids" -n 1 --rope-scaling yarn:factor=4,original=4096 --context 16384
 check 'raises the maximum' sh -c "! grep -q warning: '$T/err'"
 expect 0 'a KV type' run $Q3 --ids "$T/ids" -n 2 --kv-type f32

@@ -51,7 +51,7 @@ echo 1 2 3 4 5 6 7 >"$T/ids"
 expect 0 'a plan of a dense model' plan $LLAMA --context 128 -p 64 -n 16 --offload 3 --device $CARD -o "$T/whole.json"
 sed '0,/"ffn": "emulated"/s//"ffn": {"cpu": 96, "emulated": 64}/' "$T/whole.json" >"$T/split.json"
 expect 0 'an FFN of both is planned' plan $LLAMA --context 128 -p 64 -n 16 --offload "$T/split.json" --device $CARD -o "$T/again.json"
-check 'an FFN of both: told' out_has 'cpu: embedding; 60 % of the FFN of 0$'
+check 'an FFN of both: reported' out_has 'cpu: embedding; 60 % of the FFN of 0$'
 check 'an FFN of both: the rest' out_has 'emulated: head; attention and 40 % of the FFN of 0; layers 1-2'
 check 'an FFN of both: saved as it was' cmp "$T/split.json" "$T/again.json"
 expect 0 'an FFN of both is executed' run $LLAMA $IDS --offload "$T/split.json" --device $CARD
@@ -61,24 +61,24 @@ check 'an FFN of both on the CPU: the same tokens' grep -qF "$ids" "$T/out"
 refuse 3 'columns of an FFN' 'layer 0: "ffn": expected the columns of "cpu", a multiple of 32, and those of one device, together 160' \
     run $LLAMA $IDS --offload <(sed 's/"cpu": 96/"cpu": 95/' "$T/split.json") --device $CARD
 expect 0 'chat' chat $DEMO --once 'Who are you?' --offload 4 --device $CARD
-# A device that fails ends no command: the same results, and it is told once, when it happens.
+# A device that fails ends no command: the same results, and it is reported once, when it happens.
 FAILING="--offload 2 --device $CARD,fail=40"
-told_once() { check "$1: told once" test "$(grep -c 'emulated failed at .*; the CPU goes on, nothing is lost' "$T/err")" = 1; }
+reported_once() { check "$1: reported once" test "$(grep -c 'emulated failed at .*; the CPU goes on, nothing is lost' "$T/err")" = 1; }
 for i in {1..60}; do echo $((i * 37 % 500)); done >"$T/many"
 expect 0 'logits' logits $DEMO --ids "$T/many" -o "$T/logits.npy" --chunk 16 --attention "$T/map.npy" --layer 3
 expect 0 'logits, it fails' logits $DEMO --ids "$T/many" -o "$T/failed.npy" --chunk 16 --attention "$T/map2.npy" --layer 3 $FAILING
-told_once 'logits'
+reported_once 'logits'
 check 'logits: the same bits' cmp "$T/logits.npy" "$T/failed.npy"
 check 'logits: the same attention' cmp "$T/map.npy" "$T/map2.npy"
 expect 0 'perplexity' perplexity $DEMO -f $DEMO/demo/logbook_500.txt --window 60 --json
 mean=$(grep -o '"mean_nll":[0-9.]*' "$T/out")
 check 'perplexity: no devices' out_has '"devices":null'
 expect 0 'perplexity, it fails' perplexity $DEMO -f $DEMO/demo/logbook_500.txt --window 60 --json $FAILING
-told_once 'perplexity'
+reported_once 'perplexity'
 check 'perplexity: the same number' grep -qF "$mean" "$T/out"
 check 'perplexity: in JSON' out_has '"failed":true'
 expect 0 'chat, it fails' chat $DEMO --once 'Who are you?' -n 20 $FAILING
-told_once 'chat'
+reported_once 'chat'
 cp "$T/out" "$T/answer"
 expect 0 'chat without' chat $DEMO --once 'Who are you?' -n 20
 check 'chat: the same answer' cmp "$T/out" "$T/answer"
@@ -86,7 +86,7 @@ printf '{"custom_id": "%s", "method": "POST", "url": "/v1/completions", "body": 
     a b c >"$T/rows.jsonl"
 expect 0 'batch' batch $DEMO "$T/rows.jsonl" -o "$T/rows" --context 256
 expect 0 'batch, it fails' batch $DEMO "$T/rows.jsonl" -o "$T/failed" --context 256 --report "$T/report.html" $FAILING
-told_once 'batch'
+reported_once 'batch'
 check 'batch: the same answers' cmp <(sed 's/"created":[0-9]*//g' "$T/rows") <(sed 's/"created":[0-9]*//g' "$T/failed")
 check 'batch: in the summary' err_has '^a device failed, .*: emulated failed at'
 check 'batch: in the report' grep -q 'devices that failed.*emulated failed at' "$T/report.html"

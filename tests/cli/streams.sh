@@ -109,7 +109,7 @@ if command -v script >/dev/null; then
         timeout 60 script -qec "'$QUIETMIND' chat $DEMO --temperature 0" /dev/null >"$T/out" 2>"$T/err"
     check 'Ctrl-D leaves' test "${PIPESTATUS[1]}" = 0
     check 'chat on a terminal' grep -q 'context: .* of .* tokens' "$T/out"
-    check 'a wrong command is told' grep -q 'unknown command /nonsense' "$T/out"
+    check 'a wrong command is reported' grep -q 'unknown command /nonsense' "$T/out"
     check 'its help' grep -q '/system TEXT' "$T/out"
 fi
 finish

@@ -91,7 +91,7 @@ static void check_pieces(const struct which *w, struct qm_engine *e, const struc
 }
 
 /* Nodes that are made up of the cores that there are, with two threads on the first and one on each other: their
- * memory is of the system's node 0 where it tells nodes apart. */
+ * memory is of the system's node 0 where it distinguishes nodes. */
 enum { MADE_UP = 3 };
 static int made_up_cpu[MADE_UP + 1], made_up_node[] = {0, 0, 1, 2}, made_up_number[MADE_UP];
 

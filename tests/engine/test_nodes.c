@@ -1,5 +1,5 @@
 /* Where an engine's memory is: on nodes made up of the one that every machine has, all of it is accounted for and in
- * place; what the system refuses is told and changes no result. */
+ * place; what the system refuses is reported and changes no result. */
 #include "tests/support/support.h"
 
 #include <stdio.h>
@@ -36,7 +36,7 @@ static int find_cpu(void **state) {
 }
 
 /* KV pages are not there until tokens are. */
-static void check_counts(const struct qm_engine *e, int nodes, bool used, bool told_apart) {
+static void check_counts(const struct qm_engine *e, int nodes, bool used, bool distinct) {
     uint64_t weights = 0, kv = 0, kv_pages = 0;
     assert_int_equal(qm_engine_nodes(e), nodes);
     for (int i = 0; i < nodes; i++) {
@@ -44,14 +44,14 @@ static void check_counts(const struct qm_engine *e, int nodes, bool used, bool t
         assert_int_equal(n.threads, 1);
         weights += n.weights.bytes;
         kv += n.kv.bytes;
-        assert_true((n.in_weights.pages > 0) == told_apart);
+        assert_true((n.in_weights.pages > 0) == distinct);
         assert_int_equal(n.in_weights.in_place, n.in_weights.pages);
         assert_int_equal(n.in_kv.in_place, n.in_kv.pages);
         kv_pages += n.in_kv.pages;
     }
     assert_int_equal(weights, qm_engine_memory(e)->weights);
     assert_int_equal(kv, qm_engine_memory(e)->kv);
-    assert_true((kv_pages > 0) == (used && told_apart));
+    assert_true((kv_pages > 0) == (used && distinct));
 }
 
 static void check_model(const char *dir, int nodes) {
@@ -60,12 +60,12 @@ static void check_model(const char *dir, int nodes) {
     for (int i = 0; i < 600; i++)
         ids[i] = i % 50;
     run_model_open(&m, dir, NULL, options(nodes, 0));
-    bool told_apart = access("/sys/devices/system/node/node0", F_OK) == 0;
+    bool distinct = access("/sys/devices/system/node/node0", F_OK) == 0;
     for (int i = 0; i < nodes; i++)
-        told_apart = told_apart && !qm_engine_node(m.engine, i).weights.bind_error;
-    check_counts(m.engine, nodes, false, told_apart);
+        distinct = distinct && !qm_engine_node(m.engine, i).weights.bind_error;
+    check_counts(m.engine, nodes, false, distinct);
     free(run_logits(m.engine, ids, 600, 64, 1));
-    check_counts(m.engine, nodes, true, told_apart);
+    check_counts(m.engine, nodes, true, distinct);
     assert_string_equal(qm_engine_notes(m.engine), "");
     struct qm_engine_load load = qm_engine_load(m.engine);
     assert_int_equal(load.bytes, qm_engine_memory(m.engine)->weights);

@@ -183,17 +183,17 @@ static void files_of_another_type_than_config_says(void **state) {
         const char *name, *says;
     } types[] = {
         {QM_BF16, "BF16", "\"bfloat16\""}, {QM_F16, "F16", "\"float16\""}, {QM_F32, "F32", "\"torch.float32\""}};
-    for (int said = 0; said < 3; said++)
+    for (int config_says = 0; config_says < 3; config_says++)
         for (int is = 0; is < 3; is++) {
             struct test_weights w;
             char note[200], *folder = copy_of("mixtral", &w);
             test_weights_cast(&w, "", types[is].type);
             test_weights_write(folder, &w);
-            test_edit_config(folder, said == 1 ? "dtype" : "torch_dtype", types[said].says);
+            test_edit_config(folder, config_says == 1 ? "dtype" : "torch_dtype", types[config_says].says);
             struct qm_model *m = open_and_remove(folder);
             snprintf(note, sizeof note, "config.json says %s, but the files are %s: the files count\n",
-                     types[said].name, types[is].name);
-            assert_string_equal(m->notes, said == is ? "" : note);
+                     types[config_says].name, types[is].name);
+            assert_string_equal(m->notes, config_says == is ? "" : note);
             assert_int_equal(m->config.dtype, types[is].type);
             assert_int_equal(m->config.expert_dtype, types[is].type);
             for (int64_t i = 0; i < m->n_weights; i++)

@@ -1,5 +1,5 @@
-/* Memory is on the node that it was bound to, and what the system refuses is told, on machines with one node as with
- * several: of several each is tried. Faults are made by a filter on system calls, in a process of their own. */
+/* Memory is on the node that it was bound to, and what the system refuses is reported, on machines with one node as
+ * with several: of several each is tried. Faults are made by a filter on system calls, in a process of their own. */
 #include "tests/support/support.h"
 
 #include <errno.h>
@@ -50,7 +50,7 @@ static void test_counting(void **state) {
     qm_memory_count_by(refused, &m, &c);
     assert_int_equal(c.error, EPERM);
     c = (struct qm_page_count){0};
-    m.node = -1; /* not told apart */
+    m.node = -1; /* not distinguished */
     qm_memory_count_by(by_turns, &m, &c);
     assert_int_equal(c.pages, 0);
     /* a part of what is very large */
@@ -95,7 +95,7 @@ static void test_every_node(void **state) {
         check_node(node, true);
         check_node(node, false);
     }
-    print_message("%d nodes told apart\n", t.node_number[0] < 0 ? 0 : t.nodes);
+    print_message("%d nodes distinguished\n", t.node_number[0] < 0 ? 0 : t.nodes);
     qm_topology_free(&t);
 }
 

@@ -27,7 +27,7 @@ static int one_round(enum qm_calibration_part part, const struct qm_calibration_
     assert_true(s->until == fake.began + 110); /* by the clock of the test */
     fake.clock += fake.takes;
     if (fake.fails_at == (int)n + 1)
-        return qm_fail(err, (enum qm_code)fake.code, "told by the test");
+        return qm_fail(err, (enum qm_code)fake.code, "failed by the test");
     struct qm_calibration_point *p = &samples->point[0];
     samples->points = 1;
     p->rows = 1;
@@ -192,13 +192,13 @@ static void failures(void **state) {
     struct qm_error err;
     fake.fails_at = 2, fake.code = QM_SYSTEM;
     assert_int_equal(measure(DENSE | ATTENTION, true, &kept, &err), QM_SYSTEM);
-    assert_string_equal(err.message, "told by the test");
+    assert_string_equal(err.message, "failed by the test");
     assert_int_equal(test_count_entries(dir), 0);
 
     fake.clock = 0, fake.code = QM_FIT;
     assert_int_equal(measure(DENSE | ATTENTION, true, &kept, &err), QM_OK);
     assert_non_null(strstr(fake.notes, "default efficiencies for products of BF16, attention with heads of 128: not "
-                                       "measured yet (told by the test)\n"));
+                                       "measured yet (failed by the test)\n"));
     assert_true(load(&back));
     assert_int_equal(back.tried, DENSE | ATTENTION);
 

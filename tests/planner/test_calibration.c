@@ -85,7 +85,7 @@ static const char FORM[] = "{\"version\": 3, \"identity\": \"m\", \"isa\": \"avx
                            "\"2026-01-01\", \"efficiency\": {\"dense\": {}, \"experts\": {}, \"attention_64\": {}, "
                            "\"attention_128\": {}, \"value_ns\": 1, \"route_ns\": 1}%s}";
 
-/* The file tells what ran beside; one from before that was told is taken as it is. */
+/* The file says what ran beside; one from before that was recorded is taken as it is. */
 static void test_file(void **state) {
     (void)state;
     static const struct {

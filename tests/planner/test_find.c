@@ -1,4 +1,4 @@
-/* Finding what was measured of this machine, and who is told: nothing here measures for longer than it takes to say
+/* Finding what was measured of this machine, and who is notified: nothing here measures for longer than it takes to say
  * no. */
 #include "planner/find.h"
 
@@ -10,19 +10,19 @@
 #include "planner/measure.h"
 #include "tests/support/support.h"
 
-/* What was told, line by line; progress as "WHAT DONE of TOTAL". */
-struct told {
+/* What was reported, line by line; progress as "WHAT DONE of TOTAL". */
+struct reported {
     char text[4096];
     int calls, stop_at; /* the call of progress that says no; 0: none does */
 };
 
-static void add(struct told *t, const char *line) {
+static void add(struct reported *t, const char *line) {
     size_t n = strlen(t->text);
     snprintf(t->text + n, sizeof t->text - n, "%s\n", line);
 }
 
 static int progress(void *arg, const char *what, uint64_t done, uint64_t total) {
-    struct told *t = arg;
+    struct reported *t = arg;
     char line[256];
     snprintf(line, sizeof line, "%s %d%s", what, (int)done, done < total ? "" : " of all");
     add(t, line);
@@ -37,7 +37,7 @@ struct world {
     char dir[TEST_PATH];
     struct qm_machine machine;
     struct qm_machine_found found;
-    struct told told;
+    struct reported reported;
     struct qm_measuring with;
 };
 
@@ -48,8 +48,8 @@ static struct world *open_world(void) {
     test_temp_dir(w->dir);
     if (qm_machine_describe(&w->machine, &err))
         fail_msg("%s", err.message);
-    w->told.stop_at = 1;
-    w->with = (struct qm_measuring){.cache = w->dir, .progress = progress, .note = note, .arg = &w->told};
+    w->reported.stop_at = 1;
+    w->with = (struct qm_measuring){.cache = w->dir, .progress = progress, .note = note, .arg = &w->reported};
     return w;
 }
 
@@ -84,7 +84,7 @@ static struct qm_machine_profile profile_of(const struct qm_machine *m) {
 }
 
 static int find(struct world *w, bool refresh, struct qm_error *err) {
-    w->told = (struct told){.stop_at = 1};
+    w->reported = (struct reported){.stop_at = 1};
     return qm_machine_find(&w->machine, QM_ISA_SCALAR, refresh, NULL, &w->with, &w->found, err);
 }
 
@@ -96,17 +96,17 @@ static void test_kept_or_measured(void **state) {
     char path[TEST_PATH];
     static const char begins[] = "measuring this machine: a few seconds\nmeasuring this machine 0\n";
 
-    /* nothing is kept: measuring begins, is told, and ends when it is told no; nothing is kept of it */
+    /* nothing is kept: measuring begins, is reported, and ends when it is refused; nothing is kept of it */
     assert_int_equal(find(w, false, &err), QM_INTERRUPTED);
-    assert_string_equal(w->told.text, begins);
-    assert_int_equal(w->told.calls, 1);
+    assert_string_equal(w->reported.text, begins);
+    assert_int_equal(w->reported.calls, 1);
     assert_int_equal(test_count_entries(w->dir), 0);
     assert_false(qm_machine_kept(&w->machine, QM_ISA_SCALAR, w->dir, &out));
 
     assert_int_equal(qm_machine_profile_path(p.identity, p.isa, w->dir, path, sizeof path, &err), QM_OK);
     assert_int_equal(qm_machine_profile_save(path, &p, &err), QM_OK);
     assert_int_equal(find(w, false, &err), QM_OK);
-    assert_string_equal(w->told.text, "");
+    assert_string_equal(w->reported.text, "");
     assert_string_equal(w->found.path, path);
     assert_false(w->found.measured);
     assert_true(w->found.profile.median_read == 8e10);
@@ -116,13 +116,13 @@ static void test_kept_or_measured(void **state) {
 
     /* asked to measure again: as if there were none, and what is kept stays when it is interrupted */
     assert_int_equal(find(w, true, &err), QM_INTERRUPTED);
-    assert_string_equal(w->told.text, begins);
+    assert_string_equal(w->reported.text, begins);
     assert_int_equal(find(w, false, &err), QM_OK);
 
     test_write_file(path, "{", 1);
     assert_int_equal(find(w, false, &err), QM_INTERRUPTED);
-    assert_memory_equal(w->told.text, "measuring again: ", 17);
-    assert_non_null(strstr(w->told.text, path));
+    assert_memory_equal(w->reported.text, "measuring again: ", 17);
+    assert_non_null(strstr(w->reported.text, path));
     close_world(w);
 }
 
@@ -134,18 +134,18 @@ static void test_nowhere(void **state) {
     w->with.cache = NULL;
     assert_int_equal(find(w, false, &err), QM_INTERRUPTED);
     assert_string_equal(w->found.path, "");
-    assert_string_equal(w->told.text, "measuring this machine: a few seconds\nmeasuring this machine 0\n");
+    assert_string_equal(w->reported.text, "measuring this machine: a few seconds\nmeasuring this machine 0\n");
 
     static char deep[sizeof w->found.path + 1];
     memset(deep, 'x', sizeof deep - 1);
     w->with.cache = deep;
     assert_int_equal(find(w, false, &err), QM_INTERRUPTED);
     assert_string_equal(w->found.path, "");
-    assert_memory_equal(w->told.text, "the profile is not kept: the path of the cache directory is too long\n", 69);
+    assert_memory_equal(w->reported.text, "the profile is not kept: the path of the cache directory is too long\n", 69);
 
     w->with.note = NULL;
     assert_int_equal(find(w, false, &err), QM_INTERRUPTED);
-    assert_string_equal(w->told.text, "measuring this machine 0\n");
+    assert_string_equal(w->reported.text, "measuring this machine 0\n");
     close_world(w);
 }
 
@@ -159,7 +159,7 @@ static void test_busy(void **state) {
     assert_non_null(speed);
     w->found.profile = profile_of(&w->machine);
     assert_int_equal(qm_machine_check(&w->machine, QM_ISA_SCALAR, &now, &w->with, &w->found, speed, &err), QM_OK);
-    assert_string_equal(w->told.text,
+    assert_string_equal(w->reported.text,
                         "the machine is busy (other programs used 40 % of the CPUs' time): the profile of "
                         "2026-01-15T12:00:00Z is used as it is\n");
     assert_true(speed->read == 8e10 && speed->bf16 == 1.8e12 && speed->f32 == 7e11);
@@ -168,8 +168,8 @@ static void test_busy(void **state) {
     close_world(w);
 }
 
-/* One round over the kernels needs minutes: it is told before the first. */
-static void test_calibration_told(void **state) {
+/* One round over the kernels needs minutes: it is reported before the first. */
+static void test_calibration_reported(void **state) {
     (void)state;
     struct world *w = open_world();
     struct qm_machine_profile p = profile_of(&w->machine);
@@ -178,8 +178,9 @@ static void test_calibration_told(void **state) {
     struct qm_calibration_wish wish = {&w->machine, &p, QM_ISA_SCALAR, 1U << QM_PART_DENSE_BF16, true};
     int rc = qm_calibration_measure(&wish, &w->with, &kept, &err);
     assert_int_equal(rc, QM_INTERRUPTED);
-    assert_string_equal(w->told.text, "measuring the kernels that are needed: one or two minutes, once for this build "
-                                      "of them\nmeasuring the kernels 0\n");
+    assert_string_equal(w->reported.text,
+                        "measuring the kernels that are needed: one or two minutes, once for this build "
+                        "of them\nmeasuring the kernels 0\n");
     assert_int_equal(test_count_entries(w->dir), 0);
     close_world(w);
 }
@@ -211,21 +212,21 @@ static void test_calibration_kept(void **state) {
     struct qm_calibration_wish wish = {&w->machine, &p, QM_ISA_SCALAR, needed, true};
     int rc = qm_calibration_measure(&wish, &w->with, &kept, &err);
     assert_int_equal(rc, QM_OK);
-    assert_string_equal(w->told.text, "");
+    assert_string_equal(w->reported.text, "");
     qm_calibration_efficiency(&kept, needed | 1U << QM_PART_DENSE_F16, &efficiency, missing);
     assert_string_equal(missing, "products of F16");
 
     assert_int_equal(qm_calibration_save(path, "another", QM_ISA_SCALAR, &saved, &err), QM_OK);
     rc = qm_calibration_measure(&wish, &w->with, &kept, &err);
     assert_int_equal(rc, QM_INTERRUPTED);
-    assert_memory_equal(w->told.text, "measuring the kernels again: ", 29);
-    assert_non_null(strstr(w->told.text, "is of another machine or instruction set: \"another\""));
+    assert_memory_equal(w->reported.text, "measuring the kernels again: ", 29);
+    assert_non_null(strstr(w->reported.text, "is of another machine or instruction set: \"another\""));
     close_world(w);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_kept_or_measured), cmocka_unit_test(test_nowhere),
-                                       cmocka_unit_test(test_busy), cmocka_unit_test(test_calibration_told),
+                                       cmocka_unit_test(test_busy), cmocka_unit_test(test_calibration_reported),
                                        cmocka_unit_test(test_calibration_kept)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,7 +49,7 @@ static const int32_t *prompt(int64_t own, int q) {
     return ids[q];
 }
 
-/* Goes on to token `to`, telling the cache; the last token's logits. */
+/* Goes on to token `to`, announcing blocks to the cache; the last token's logits. */
 static void compute(struct qm_engine *e, struct qm_prefix_cache *c, struct qm_sequence *s, const int32_t *ids,
                     int64_t to, int64_t *known, float *logits) {
     struct qm_error err;
@@ -236,7 +236,7 @@ static void test_parallel(void **state) {
     assert_int_equal(qm_prefix_cache_shrink(c, 1), 1);
     assert_int_equal(qm_prefix_cache_find(c, ids, LONG), 1 * BLOCK);
     assert_int_equal(qm_prefix_cache_shrink(c, 5), 1);
-    compute(m.engine, c, t, ids, 5 * BLOCK, &known[1], logits); /* t tells of them all again */
+    compute(m.engine, c, t, ids, 5 * BLOCK, &known[1], logits); /* t announces them all again */
     assert_int_equal(qm_prefix_cache_find(c, ids, LONG), 5 * BLOCK);
     qm_sequence_close(t);
     qm_prefix_cache_close(c);

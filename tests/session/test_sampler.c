@@ -21,7 +21,7 @@ static double number(const json_t *params, const char *key, double otherwise) {
     return v ? json_number_value(v) : otherwise;
 }
 
-/* A sampler, scratch for it, and the tokens that it has sampled and been told of. */
+/* A sampler, scratch for it, and the tokens that it has sampled and been given. */
 struct tested {
     struct qm_sampler sampler;
     struct qm_sampler_scratch *scratch;

@@ -124,8 +124,8 @@ static void test_shared_head(void **state) {
     place_close(&p);
 }
 
-/* A job that goes on where it was, with what the cache still has of it: log-probabilities of its known tokens are told
- * again, so those are computed. */
+/* A job that goes on where it was, with what the cache still has of it: log-probabilities of its known tokens are
+ * reported again, so those are computed. */
 static void test_resumed(void **state) {
     const char *dir = *state;
     struct place p;

@@ -50,7 +50,7 @@ static void test_resumed_together(void **state) {
 static void test_drafts(void **state) {
     (void)state;
     static const int most[] = {1, 2, 3, 7, QM_DRAFT_MAX};
-    struct qm_speculation_stats told = {0};
+    struct qm_speculation_stats reported = {0};
     struct qm_error err;
     for (uint64_t seed = 1; seed <= 20; seed++) {
         struct qm_engine one = engine(400, 64, 1, 1000), many = engine(400, 20 + (int64_t)seed, 2 + seed % 7, 50);
@@ -67,12 +67,12 @@ static void test_drafts(void **state) {
                 fake_load_run(l, &o, &c, &plain);
                 assert_int_equal(qm_speculation_new(&so, &o.speculation, &err), QM_OK);
                 fake_load_run(l, &o, &c, &stats);
-                qm_speculation_stats(o.speculation, &told);
+                qm_speculation_stats(o.speculation, &reported);
                 assert_int_equal(many.open, 0);
                 assert_int_equal(many.taken, 0);
-                assert_true(told.accepted <= told.drafted);
-                assert_true(!so.always || right == 0 || told.accepted > 0);
-                assert_int_equal(right == 0 ? told.accepted : 0, 0);
+                assert_true(reported.accepted <= reported.drafted);
+                assert_true(!so.always || right == 0 || reported.accepted > 0);
+                assert_int_equal(right == 0 ? reported.accepted : 0, 0);
                 assert_true(right < 100 || k == 2 || stats.steps <= plain.steps);
                 fake_load_run_alone(l, o.speculation);
                 qm_speculation_free(o.speculation);
@@ -593,7 +593,7 @@ static void test_embedding(void **state) {
     qm_sequence_close(q);
 }
 
-/* An engine's error is returned; closing then still tells of everything. */
+/* An engine's error is returned; closing then still reports everything. */
 static void test_engine_fails(void **state) {
     (void)state;
     struct qm_engine e = engine(200, 32, 4, 100);

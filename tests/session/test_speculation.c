@@ -66,9 +66,9 @@ static void same(const char *dir, int threads, int tokens) {
         struct load_course c = {.seed = k, .at_once = k == 1, .resumed = k == 2 ? 50 : 0, .cancels = k == 3 ? 40 : 0};
         load_run(p.load, &o, &c, NULL);
         load_run_alone(p.load, s);
-        struct qm_speculation_stats told;
-        qm_speculation_stats(s, &told);
-        assert_true(told.drafted > 0 && told.accepted > 0 && told.accepted < told.drafted);
+        struct qm_speculation_stats reported;
+        qm_speculation_stats(s, &reported);
+        assert_true(reported.drafted > 0 && reported.accepted > 0 && reported.accepted < reported.drafted);
         qm_speculation_free(s);
         qm_prefix_cache_close(cache);
     }
@@ -103,11 +103,11 @@ static void by_lookup(void **state) {
         assert_int_equal(qm_lookup_new(1 << 20, &lookup, &err), QM_OK);
         struct qm_speculation *s = speculation(qm_lookup_drafter(lookup), QM_DRAFT_MAX, always);
         struct qm_scheduler_options o = {.engine = p.many.engine, .tokenizer = p.tokenizer, .speculation = s};
-        struct qm_speculation_stats told;
+        struct qm_speculation_stats reported;
         load_run(p.load, &o, &(struct load_course){.seed = 1}, NULL);
         load_run_alone(p.load, s);
-        qm_speculation_stats(s, &told);
-        assert_true(!always || told.accepted > 0);
+        qm_speculation_stats(s, &reported);
+        assert_true(!always || reported.accepted > 0);
         qm_speculation_free(s);
         qm_lookup_free(lookup);
     }
@@ -141,13 +141,13 @@ static void by_model(void **state) {
                              QM_OK);
             struct qm_speculation *s = speculation(qm_draft_model_drafter(m), 7, always);
             struct qm_scheduler_options o = {.engine = p.many.engine, .speculation = s};
-            struct qm_speculation_stats told;
+            struct qm_speculation_stats reported;
             load_run(p.load, &o, &(struct load_course){.seed = 1, .cancels = 20}, NULL);
             load_run_alone(p.load, s);
-            qm_speculation_stats(s, &told);
-            assert_true(!always || told.drafted > 0);
+            qm_speculation_stats(s, &reported);
+            assert_true(!always || reported.drafted > 0);
             if (always && i == 0) /* a third of the jobs is greedy */
-                assert_true(told.accepted * 8 > told.drafted);
+                assert_true(reported.accepted * 8 > reported.drafted);
             assert_false(qm_draft_model_failed(m));
             qm_speculation_free(s);
             qm_draft_model_free(m);
@@ -184,11 +184,11 @@ static void broken_model(void **state) {
     assert_int_equal(qm_draft_model_new(small.engine, 512, &m, &err), QM_OK);
     struct qm_speculation *s = speculation(qm_draft_model_drafter(m), 7, true);
     struct qm_scheduler_options o = {.engine = p.many.engine, .speculation = s};
-    struct qm_speculation_stats told;
+    struct qm_speculation_stats reported;
     load_run(p.load, &o, &(struct load_course){.seed = 1}, NULL);
     load_run_alone(p.load, s);
-    qm_speculation_stats(s, &told);
-    assert_int_equal(told.drafted, 0);
+    qm_speculation_stats(s, &reported);
+    assert_int_equal(reported.drafted, 0);
     assert_true(qm_draft_model_failed(m));
     qm_speculation_free(s);
     qm_draft_model_free(m);
@@ -216,11 +216,11 @@ static void by_both(void **state) {
     struct qm_draft_pair pair = {qm_lookup_drafter(lookup), qm_draft_model_drafter(m)};
     struct qm_speculation *s = speculation(qm_draft_pair_drafter(&pair), QM_DRAFT_MAX, true);
     struct qm_scheduler_options o = {.engine = p.many.engine, .tokenizer = p.tokenizer, .speculation = s};
-    struct qm_speculation_stats told;
+    struct qm_speculation_stats reported;
     load_run(p.load, &o, &(struct load_course){.seed = 1}, NULL);
     load_run_alone(p.load, s);
-    qm_speculation_stats(s, &told);
-    assert_true(told.accepted > 0);
+    qm_speculation_stats(s, &reported);
+    assert_true(reported.accepted > 0);
     qm_speculation_free(s);
     qm_draft_model_free(m);
     qm_lookup_free(lookup);

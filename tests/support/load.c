@@ -9,7 +9,7 @@
 
 enum { NEVER = -1, TOP = 3, TOKEN_FLOATS = 1 + TOP };
 
-struct told { /* of one token */
+struct reported { /* of one token */
     int32_t id;
     size_t text_end; /* of the streamed text */
     struct qm_logprob chosen, top[TOP];
@@ -26,11 +26,11 @@ struct job {
     const char *stops[1];
     /* alone */
     struct qm_generate_result alone;
-    struct told *tokens;
+    struct reported *tokens;
     struct qm_buf streamed;
     /* scheduled */
     uint64_t id;
-    int64_t n_told, n_replayed, prefilled;
+    int64_t n_reported, n_replayed, prefilled;
     size_t streamed_at;
     bool done, cancelled;
     int64_t cancel_in; /* its own callback, after so many tokens */
@@ -57,9 +57,9 @@ static int64_t below(uint64_t *state, int64_t n) {
 
 static int note(void *arg, const struct qm_generate_token *t) {
     struct job *j = arg;
-    struct told *k = &j->tokens[j->n_told++];
+    struct reported *k = &j->tokens[j->n_reported++];
     struct qm_error err;
-    *k = (struct told){.id = t->id, .n_top = t->n_top};
+    *k = (struct reported){.id = t->id, .n_top = t->n_top};
     if (t->n_top) {
         k->chosen = t->logprob;
         memcpy(k->top, t->top, (size_t)t->n_top * sizeof *t->top);
@@ -90,7 +90,7 @@ static void generate(struct job *j, struct qm_speculation *speculation,
 
 static void generate_alone(struct job *j) {
     qm_generate_result_free(&j->alone);
-    j->n_told = 0;
+    j->n_reported = 0;
     j->streamed.len = 0;
     generate(j, NULL, note, &j->alone);
 }
@@ -210,10 +210,10 @@ int load_sharing(const struct load *l) {
 static int on_token(void *arg, const struct qm_generate_token *t, bool replay) {
     struct job *j = arg;
     assert_false(j->done);
-    assert_true(j->n_told < (int64_t)j->alone.ids.len);
-    const struct told *k = &j->tokens[j->n_told];
+    assert_true(j->n_reported < (int64_t)j->alone.ids.len);
+    const struct reported *k = &j->tokens[j->n_reported];
     assert_int_equal(t->id, k->id);
-    assert_int_equal(replay, j->n_told < j->r.n_generated);
+    assert_int_equal(replay, j->n_reported < j->r.n_generated);
     assert_int_equal(t->text_len, k->text_end - j->streamed_at);
     assert_memory_equal(t->text, j->streamed.data + j->streamed_at, t->text_len);
     assert_int_equal(t->n_top, k->n_top);
@@ -223,7 +223,7 @@ static int on_token(void *arg, const struct qm_generate_token *t, bool replay) {
     }
     j->streamed_at = k->text_end;
     j->n_replayed += replay;
-    if (++j->n_told != j->cancel_in)
+    if (++j->n_reported != j->cancel_in)
         return 0;
     j->cancelled = true;
     return 1;
@@ -243,7 +243,7 @@ static void on_done(void *arg, const struct qm_outcome *o) {
     if (o->rc)
         fail_msg("%s", o->error->message);
     assert_int_equal(o->id, j->id);
-    assert_int_equal(o->n_ids, j->n_told);
+    assert_int_equal(o->n_ids, j->n_reported);
     assert_memory_equal(o->ids, j->alone.ids.data, (size_t)o->n_ids * sizeof *o->ids);
     assert_int_equal(o->prompt_tokens, j->r.n_prompt);
     if (j->cancelled && o->finish == QM_FINISH_INTERRUPTED) {
@@ -260,7 +260,7 @@ static void submit(struct job *j, const struct load_course *c, uint64_t *random)
     struct qm_error err;
     struct qm_request r = j->r;
     int64_t n = (int64_t)j->alone.ids.len;
-    j->n_told = j->n_replayed = j->prefilled = 0;
+    j->n_reported = j->n_replayed = j->prefilled = 0;
     j->streamed_at = 0;
     j->done = j->cancelled = false;
     j->cancel_in = below(random, 100) < c->cancels / 2 ? 1 + below(random, 8) : NEVER;
@@ -325,7 +325,7 @@ void load_run_alone(struct load *l, struct qm_speculation *speculation) {
     for (int i = 0; i < l->n; i++) {
         struct job *j = &l->jobs[i];
         struct qm_generate_result again;
-        j->n_told = j->r.n_generated = 0;
+        j->n_reported = j->r.n_generated = 0;
         j->streamed_at = 0;
         j->done = false;
         j->cancel_in = NEVER;

@@ -31,7 +31,7 @@ struct load_course {
     bool priorities; /* random ones */
     int resumed;     /* of 100 jobs: some of their tokens were generated before */
 };
-/* Everything is told once, and is the same; *stats may be NULL. */
+/* Everything is reported once, and is the same; *stats may be NULL. */
 void load_run(struct load *l, const struct qm_scheduler_options *o, const struct load_course *c,
               struct qm_scheduler_stats *stats);
 

@@ -1,4 +1,4 @@
-/* Reasoning told apart from answers: every cut of the text gives the same. */
+/* Reasoning separated from answers: every cut of the text gives the same. */
 #include "text/reasoning.h"
 
 #include <setjmp.h>

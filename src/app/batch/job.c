@@ -42,7 +42,7 @@ static int describe_machine(enum qm_isa isa, const struct qm_engine *e, char *ou
     return rc;
 }
 
-/* The command's failure is told; the job is done all the same. */
+/* The command's failure is reported; the job is done all the same. */
 static void run_on_done(const struct qm_batch_command *b, struct qm_progress *progress, int64_t failed) {
     char count[32];
     snprintf(count, sizeof count, "%lld", (long long)failed);

@@ -18,7 +18,7 @@ static const struct qm_batch_words words = {.seed = "--seed",
                                             .until = "--until",
                                             .questions = "--ask",
                                             .trait = qm_trait_options,
-                                            .remedy = qm_remedy_say};
+                                            .remedy = qm_remedy_add};
 
 void qm_batch_terminal_clear(struct qm_batch_terminal *t) {
     if (!t->lines)

@@ -308,7 +308,7 @@ const struct qm_column qm_bench_columns[] = {
     {NULL, 0, false, NULL},
 };
 
-/* Sensors that are not there, and what is not told, have no column. */
+/* Sensors that are not there, and what is not known, have no column. */
 void qm_bench_columns_for(const struct qm_bench_subject *s, bool predicted, struct qm_column out[QM_BENCH_COLUMNS]) {
     int n = 0;
     for (const struct qm_column *c = qm_bench_columns; c->title; c++) {

@@ -105,7 +105,7 @@ struct settling {
     int64_t before, total; /* tokens of all sequences, without those of this one's feed */
 };
 
-static int tell_depth(void *arg, const struct qm_fed *f, struct qm_error *err) {
+static int note_depth(void *arg, const struct qm_fed *f, struct qm_error *err) {
     (void)err;
     const struct settling *s = arg;
     qm_meter_tick(s->runner->run->meter);
@@ -120,7 +120,7 @@ static int go_deeper(struct runner *r, int64_t sequence, int64_t n, struct settl
                               .step = {.sequence = r->sequences[sequence], .tokens = r->tokens + r->next_token, .n = n},
                               .piece = r->chunk,
                               .device_needed = true,
-                              .on_piece = tell_depth,
+                              .on_piece = note_depth,
                               .arg = s,
                               .interrupt = r->run->stop};
     r->next_token = (r->next_token + n) % TOKENS;
@@ -336,7 +336,7 @@ static int open_runner(struct runner *r, int threads, struct qm_error *err) {
     if (!rc)
         rc = qm_engine_open(m, &options, &r->engine, err);
     if (!rc)
-        qm_offload_tell(offload, r->run->progress);
+        qm_offload_note(offload, r->run->progress);
     qm_offload_free(offload);
     if (rc == QM_FIT)
         qm_fail_context(err, "%lld sequence%s of %lld tokens (-d, -p, -n, --batch)", (long long)most_batch,

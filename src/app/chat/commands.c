@@ -1,4 +1,4 @@
-/* What a conversation can be told besides questions. Results go to standard output, the word that something was done
+/* What a conversation takes besides questions. Results go to standard output, the word that something was done
  * to standard error. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -59,7 +59,7 @@ void qm_agreement_position(struct qm_agreement *a, double kl) {
     double before = a->positions ? a->kl_mean * (double)a->positions : 0;
     a->positions++;
     a->kl_mean = (before + kl) / (double)a->positions;
-    /* what can't be told apart from nonsense stays: NaN wins over every number */
+    /* what can't be distinguished from nonsense stays: NaN wins over every number */
     a->kl_max = a->positions == 1 || isnan(kl) || kl > a->kl_max ? kl : a->kl_max;
 }
 

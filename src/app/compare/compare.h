@@ -1,7 +1,7 @@
 /* The insides of quietmind compare, shared by its files: what a comparison found, as one report, and its forms. The
  * report is what is printed, drawn, written as JSON and read back (--with); nothing in it points elsewhere.
  *
- * In the flow: cmd_compare.c reads the command line, compare/plan.c tells what the planner expects of each
+ * In the flow: cmd_compare.c reads the command line, compare/plan.c says what the planner expects of each
  * configuration, compare/run.c measures, the other files print. A number that is not known is NaN. */
 #ifndef QM_APP_COMPARE_H
 #define QM_APP_COMPARE_H
@@ -47,9 +47,9 @@ struct qm_compare_memory {
 };
 
 /* What one NUMA node's memory holds, as the engine allocated it; what an emulated device holds is there too. placed:
- * how much of it the system says is on that node, 0 to 1; NaN where nodes are not told apart. */
+ * how much of it the system says is on that node, 0 to 1; NaN where the system does not distinguish nodes. */
 struct qm_compare_node {
-    int number; /* the system's; -1: not told apart */
+    int number; /* the system's; -1: not distinguished */
     uint64_t weights, kv;
     double placed;
 };

@@ -15,7 +15,7 @@
 struct counts {
     int64_t rows, bad;
     struct qm_batch_expect expect;
-    struct qm_estimate *estimate[QM_COMPARE_CONFIGS]; /* NULL where it can't be told */
+    struct qm_estimate *estimate[QM_COMPARE_CONFIGS]; /* NULL where it is not known */
     int configs;
 };
 

@@ -208,7 +208,7 @@ static int plan_one(struct qm_compare_task *t, int i, struct qm_compare_config *
     if (!rc)
         rc = plan_with_free(t, s, &why);
     if (rc == QM_FIT) {
-        qm_remedy_say(&why);
+        qm_remedy_add(&why);
         snprintf(c->why_not, sizeof c->why_not, "%.255s", why.message);
         qm_plan_answer_free(&s->plan);
         s->plan = (struct qm_plan_answer){0};

@@ -337,11 +337,11 @@ static bool can_run(const struct qm_compare_config *c) {
  * anything to hold others against: that is the next one's to give. */
 static void set_aside(struct qm_compare_runner *r, int i, int round, const struct qm_error *why) {
     struct qm_compare_config *c = &r->report->config[i];
-    struct qm_error said = *why;
+    struct qm_error remedied = *why;
     if (!r->failure.code)
         r->failure = *why;
-    qm_remedy_say(&said);
-    snprintf(c->failed, sizeof c->failed, "round %d: %.230s", round + 1, said.message);
+    qm_remedy_add(&remedied);
+    snprintf(c->failed, sizeof c->failed, "round %d: %.230s", round + 1, remedied.message);
     if (!r->keep)
         close_lane(&r->lane[i]);
     if (round > 0)

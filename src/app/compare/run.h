@@ -64,7 +64,7 @@ void qm_compare_predict(const struct qm_compare_task *t, int config, int decode_
 void qm_compare_predict_job(const struct qm_compare_task *t, int config, int decode_threads, const struct qm_job *job,
                             struct qm_job_time *out);
 
-/* What the model of time is told of a configuration that is planned (its plan has a model). Points into *t. */
+/* What the model of time knows of a configuration that is planned (its plan has a model). Points into *t. */
 struct qm_time_setup qm_compare_setup(const struct qm_compare_task *t, int config);
 
 /* Runs every configuration that can be run. Where *task->stop ends it, report->rounds are those that were complete; in

@@ -105,16 +105,16 @@ static int print_cost(const struct qm_compare_report *r, struct qm_error *err) {
 
 static int print_nodes(const struct qm_compare_report *r, struct qm_error *err) {
     char name[80], head[120], parts[QM_COMPARE_NODES * 96], a[32], b[32];
-    bool told = false;
+    bool any = false;
     int rc = QM_OK;
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i];
         size_t n = 0;
         if (c->n_nodes < 2)
             continue;
-        rc = told ? QM_OK
-                  : qm_out_text("\nmemory of nodes, GiB: weights + keys and values; share of pages in place\n", err);
-        told = true;
+        rc = any ? QM_OK
+                 : qm_out_text("\nmemory of nodes, GiB: weights + keys and values; share of pages in place\n", err);
+        any = true;
         for (int k = 0; k < c->n_nodes; k++) {
             const struct qm_compare_node *at = &c->node[k];
             n += (size_t)snprintf(parts + n, sizeof parts - n, "%snode %d: %s + %s", k ? ", " : "", at->number,
@@ -321,7 +321,7 @@ static int csv_number(double x, struct qm_buf *out, struct qm_error *err) {
 }
 
 /* Two fields: "cpu=BYTES;emulated=BYTES" and "0=BYTES;1=BYTES": weights, keys and values by a node's
- * number, -1 where nodes are not told apart. */
+ * number, -1 where the system does not distinguish nodes. */
 static int csv_memory(const struct qm_compare_config *c, struct qm_buf *out, struct qm_error *err) {
     char text[QM_COMPARE_NODES * 32] = "";
     size_t n = 0;

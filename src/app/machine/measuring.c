@@ -1,4 +1,4 @@
-/* Measurements, told and kept. */
+/* Measurements, reported and kept. */
 #include "app/machine/measuring.h"
 
 #include "app/cache.h"

@@ -1,5 +1,5 @@
-/* Measurements of this machine as commands make them: kept in the user's cache directory, told on standard error, and
- * ended by a signal with a line that says what stays. Between the commands and planner/find.h and calibrate.h. */
+/* Measurements of this machine as commands make them: kept in the user's cache directory, reported on standard error,
+ * and ended by a signal with a line that says what stays. Between the commands and planner/find.h and calibrate.h. */
 #ifndef QM_APP_MACHINE_MEASURING_H
 #define QM_APP_MACHINE_MEASURING_H
 

@@ -74,7 +74,7 @@ struct qm_plan_answer {
 /* QM_FIT where it does not fit: what is short, by how much, and what would make it fit. */
 int qm_plan_answer(const struct qm_plan_ask *ask, const struct qm_model *m, const char *name,
                    struct qm_plan_answer *out, struct qm_error *err);
-/* What can be told of that from bytes alone, without the machine's rates: before they are measured. */
+/* What bytes alone show of that, without the machine's rates: before they are measured. */
 int qm_plan_check(const struct qm_plan_ask *ask, const struct qm_model *m, struct qm_error *err);
 void qm_plan_answer_free(struct qm_plan_answer *a);
 

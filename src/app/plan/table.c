@@ -23,7 +23,7 @@ static json_t *make_cell(const struct qm_plan_ask *base, const struct qm_model *
         return json_pack("{s:I, s:b, s:s}", "context", (json_int_t)context, "fits", 0, "why",
                          "more than the model's maximum");
     int rc = qm_plan_answer(&ask, m, name, &a, &err);
-    qm_remedy_say(&err);
+    qm_remedy_add(&err);
     json_t *cell = rc ? json_pack("{s:I, s:b, s:s}", "context", (json_int_t)context, "fits", 0, "why", err.message)
                       : json_pack("{s:I, s:b, s:f, s:f, s:I}", "context", (json_int_t)context, "fits", 1, "prefill_tps",
                                   a.prompt.prefill_tps, "decode_tps", a.generate.decode_tps, "left",

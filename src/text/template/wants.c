@@ -26,21 +26,21 @@ struct prober {
 static bool renders(struct prober *p, const char *messages, const char *tools_text) {
     static const char *const often[] = {"bos_token", "eos_token"};
     static const struct tm now = {.tm_year = 126, .tm_mday = 1, .tm_wday = 4};
-    json_t *context = json_deep_copy(p->tokens), *list = NULL, *told = NULL;
+    json_t *context = json_deep_copy(p->tokens), *list = NULL, *tool_list = NULL;
     p->text.len = 0;
     bool ok = context && !qm_json_parse(messages, strlen(messages), "messages", &list, NULL) &&
-              (!tools_text || !qm_json_parse(tools_text, strlen(tools_text), "tools", &told, NULL));
+              (!tools_text || !qm_json_parse(tools_text, strlen(tools_text), "tools", &tool_list, NULL));
     for (int i = 0; i < 2 && ok; i++) /* a request may give them */
         if (!json_object_get(context, often[i]))
             ok = !json_object_set_new(context, often[i], json_string(""));
     ok = ok && !json_object_set(context, "messages", list) &&
-         !json_object_set_new(context, "tools", told ? json_incref(told) : json_null()) &&
+         !json_object_set_new(context, "tools", tool_list ? json_incref(tool_list) : json_null()) &&
          !json_object_set_new(context, "documents", json_null()) &&
          !json_object_set_new(context, "add_generation_prompt", json_true()) &&
          !qm_template_render(p->template, context, &now, &p->text, NULL) && !qm_buf_reserve(&p->text, 1, NULL);
     if (ok)
         p->text.data[p->text.len] = 0;
-    json_decref(told);
+    json_decref(tool_list);
     json_decref(list);
     json_decref(context);
     return ok;

@@ -229,7 +229,7 @@ static int read_named(const json_t *file, const char *name, const json_t *found[
             return rc;
         found[k] = json_is_null(v) ? NULL : v;
         s->named[k] = t.len ? t.text : NULL;
-        s->said[k] = true;
+        s->given[k] = true;
     }
     return QM_OK;
 }

@@ -62,7 +62,7 @@ struct qm_settings {
     struct qm_new_token *tokens;       /* in the order in which they are added */
     size_t n, with_ids;                /* the first ones have ids */
     const char *named[QM_NAMED_COUNT]; /* bos_token, eos_token, unk_token, ...; NULL: none */
-    bool said[QM_NAMED_COUNT];         /* by the folder, null included; else it is the class's and need not be there */
+    bool given[QM_NAMED_COUNT];        /* by the folder, null included; else it is the class's and need not be there */
     bool resaved;                      /* by transformers 5, which keeps everything in tokenizer.json */
     bool add_bos, add_eos, legacy;
     bool has_prefix_space, prefix_space;

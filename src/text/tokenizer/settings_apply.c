@@ -73,8 +73,8 @@ static int set_around(struct qm_tokenizer *t, const struct qm_settings *s, struc
     int32_t bos = named_id(t, s->named[QM_NAMED_BOS], -1), eos = t->eos;
     if (t->kind == QM_KIND_SPM) {
         struct qm_spm *m = &t->spm;
-        bool said = s->said[QM_NAMED_BOS];
-        m->bos = said ? bos : m->bos;
+        bool given = s->given[QM_NAMED_BOS];
+        m->bos = given ? bos : m->bos;
         m->eos = eos;
         m->add_bos = s->add_bos && m->bos >= 0;
         m->add_eos = s->add_eos && m->eos >= 0;
@@ -82,7 +82,7 @@ static int set_around(struct qm_tokenizer *t, const struct qm_settings *s, struc
     }
     if (s->token_class < QM_CLASS_LLAMA || s->token_class > QM_CLASS_GPT_NEOX || s->resaved)
         return QM_OK;
-    if (bos < 0 && s->add_bos && !s->said[QM_NAMED_BOS])
+    if (bos < 0 && s->add_bos && !s->given[QM_NAMED_BOS])
         return QM_OK;  /* the class does not fit the vocabulary (Llama 3 under Llama's model_type): the file knows */
     t->around.len = 0; /* these classes make the template anew */
     int rc = s->add_bos && bos >= 0 ? qm_ids_push(&t->around, bos, err) : QM_OK;
@@ -106,7 +106,7 @@ int qm_settings_apply(struct qm_tokenizer *t, const struct qm_settings *s, struc
         rc = add(&x, &s->tokens[i]);
     }
     for (int k = 0; !rc && k < QM_NAMED_COUNT; k++) {
-        const char *text = s->said[k] ? NULL : s->named[k];
+        const char *text = s->given[k] ? NULL : s->named[k];
         struct qm_new_token n = {.text = text, .len = text ? strlen(text) : 0, .id = -1, .special = true};
         n.how = QM_NEW_MARK;
         if (text && qm_tokenizer_id(t, text, n.len) >= 0)
@@ -116,6 +116,6 @@ int qm_settings_apply(struct qm_tokenizer *t, const struct qm_settings *s, struc
     t->legacy = s->legacy;
     if (t->kind == QM_KIND_SPM && s->has_prefix_space)
         t->spm.dummy_prefix &= s->prefix_space;
-    t->eos = named_id(t, s->named[QM_NAMED_EOS], s->said[QM_NAMED_EOS] ? -1 : t->eos);
+    t->eos = named_id(t, s->named[QM_NAMED_EOS], s->given[QM_NAMED_EOS] ? -1 : t->eos);
     return rc ? rc : set_around(t, s, err);
 }

@@ -329,7 +329,7 @@ static void test_errors(void **state) {
     fixture_close(&f);
 }
 
-/* It fails at any piece where it is told to, and names it. */
+/* It fails at any piece where it is asked to, and names it. */
 static void test_fails_anywhere(void **state) {
     (void)state;
     static const char *const names[] = {"card failed at a transfer to it", "card failed at ffn_up of layer 0",
