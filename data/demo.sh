@@ -160,14 +160,14 @@ of_machine '^(processor|instructions|memory  |energy|read|BF16)' | narrow
 title 'Before anything is loaded: what fits, and how fast it will be'
 shown "$quietmind plan $model"
 "$quietmind" plan $model >"$scratch/plan" || failed $? plan
-last_plan | grep -E '^(model|memory|total|left|tokens/s|prompt|generation|would)' | narrow
+last_plan | grep -E '^(model|memory|total|left|tokens/s|prefill|decode|would)' | narrow
 
 title 'A card, emulated: planned, then compared with the CPU on the same answers'
 card=emulated:16MiB,bandwidth=200,bf16=4T,pcie=16,launch=1,handover=2
 printf '$ %s \\\n    --device %s\n' "$quietmind plan $model --context 4096" "$card"
 : >"$scratch/log"
 "$quietmind" plan $model --context 4096 --device $card >"$scratch/plan" || failed $? plan
-last_plan | awk '/^placement/ { on = 1 } /^(search|$)/ { on = 0 } on || /^(tokens\/s|prompt +[0-9]|generation +[0-9])/' |
+last_plan | awk '/^placement/ { on = 1 } /^(search|$)/ { on = 0 } on || /^(tokens\/s|prefill +[0-9]|decode +[0-9])/' |
     narrow
 printf '$ %s \\\n    --device %s\n' "$quietmind compare $model --configs cpu,quiet,emulated:auto -n 64" "$card"
 : >"$scratch/log"

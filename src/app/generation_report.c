@@ -59,23 +59,23 @@ static void report_predicted(struct qm_progress *progress, const struct qm_engin
     struct qm_quiet_state quiet;
     struct qm_rates profile;
     struct qm_job prompt = {.sequences = 1, .depth = r->prefix_tokens, .prompt = r->prompt_tokens - r->prefix_tokens};
-    struct qm_job writing = {.sequences = 1, .depth = r->prompt_tokens, .generate = r->decode_tokens};
-    double of_prompt = 0, of_writing = 0;
+    struct qm_job decode = {.sequences = 1, .depth = r->prompt_tokens, .generate = r->decode_tokens};
+    double of_prefill = 0, of_decode = 0;
     char text[240];
     if (qm_engine_quiet(engine, &quiet) || qm_engine_power_cap(engine) || r->drafted)
         return; /* slower on purpose */
     if (prompt.prompt > 0)
-        of_prompt = qm_predictor_tps(p->predictor, engine, &prompt, around);
-    if (writing.generate > 0)
-        of_writing = qm_predictor_tps(p->predictor, engine, &writing, around);
-    if (of_prompt <= 0 && of_writing <= 0)
+        of_prefill = qm_predictor_tps(p->predictor, engine, &prompt, around);
+    if (decode.generate > 0)
+        of_decode = qm_predictor_tps(p->predictor, engine, &decode, around);
+    if (of_prefill <= 0 && of_decode <= 0)
         return;
     int n = snprintf(text, sizeof text, "predicted:");
-    if (of_prompt > 0)
-        n += snprintf(text + n, sizeof text - (size_t)n, " prompt %.1f tokens/s", of_prompt);
-    if (of_writing > 0)
-        n += snprintf(text + n, sizeof text - (size_t)n, "%s generation %.1f tokens/s", of_prompt > 0 ? ";" : "",
-                      of_writing);
+    if (of_prefill > 0)
+        n += snprintf(text + n, sizeof text - (size_t)n, " prefill %.1f tokens/s", of_prefill);
+    if (of_decode > 0)
+        n += snprintf(text + n, sizeof text - (size_t)n, "%s decode %.1f tokens/s", of_prefill > 0 ? ";" : "",
+                      of_decode);
     if (qm_predictor_differs(p->predictor, engine, around, &profile))
         snprintf(text + n, sizeof text - (size_t)n,
                  " (for %.1f GB/s and BF16 %.0f GFLOP/s now; profile: %.1f GB/s, %.0f GFLOP/s)", around->read * 1e-9,
@@ -84,7 +84,7 @@ static void report_predicted(struct qm_progress *progress, const struct qm_engin
     if (*qm_predictor_noise(p->predictor))
         qm_note(progress, "predicted beside noise: %s", qm_predictor_noise(p->predictor));
     /* not the prompt: it is the first after loading, and what it meets is cold */
-    qm_predictor_keep(p->predictor, progress, engine, p->command, p->model, &writing, of_writing,
+    qm_predictor_keep(p->predictor, progress, engine, p->command, p->model, &decode, of_decode,
                       qm_report_decode_tps(r));
 }
 
@@ -104,7 +104,7 @@ void qm_report_speed(struct qm_progress *progress, const struct qm_engine *engin
             snprintf(speed + n, sizeof speed - (size_t)n, " (%.0f %% of %.1f GB/s, the best that this machine reads)",
                      100 * rate / now.peak.read, now.peak.read / 1e9);
     }
-    qm_note(progress, "prompt: %lld token%s, %.1f tokens/s; generation: %zu token%s%s%s", (long long)r->prefill_tokens,
+    qm_note(progress, "prefill: %lld token%s, %.1f tokens/s; decode: %zu token%s%s%s", (long long)r->prefill_tokens,
             qm_s(r->prefill_tokens), qm_report_prefill_tps(r), r->ids.len, qm_s((long long)r->ids.len), speed, quiet);
     if (predicted->predictor && known)
         report_predicted(progress, engine, r, predicted, &now.median);

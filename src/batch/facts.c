@@ -86,8 +86,8 @@ int qm_batch_facts_text(const struct qm_batch_facts *f, struct qm_buf *out, stru
                            100.0 * (double)f->long_done / (double)f->long_total, (long long)f->long_total);
     rc = rc ? rc
             : qm_buf_printf(out, err,
-                            "speed    prompt %.1f, generation %.1f tokens/s\n"
-                            "overall  prompt %.1f, generation %.1f tokens/s\nleft     ",
+                            "speed    prefill %.1f, decode %.1f tokens/s\n"
+                            "overall  prefill %.1f, decode %.1f tokens/s\nleft     ",
                             f->prefill_rate, f->decode_rate, f->prefill_overall, f->decode_overall);
     rc = rc ? rc : left_text(f, out, err);
     rc = rc ? rc : qm_buf_printf(out, err, ", after %s of work\n", qm_duration_text(f->working, text, sizeof text));
@@ -104,8 +104,7 @@ int qm_batch_facts_line(const struct qm_batch_facts *f, struct qm_buf *out, stru
         rc = qm_buf_printf(out, err, "; row %lld's prompt %.0f %% of %lld tokens", (long long)f->long_row,
                            100.0 * (double)f->long_done / (double)f->long_total, (long long)f->long_total);
     rc = rc ? rc
-            : qm_buf_printf(out, err, "; prompt %.1f, generation %.1f tokens/s; left: ", f->prefill_rate,
-                            f->decode_rate);
+            : qm_buf_printf(out, err, "; prefill %.1f, decode %.1f tokens/s; left: ", f->prefill_rate, f->decode_rate);
     return rc ? rc : left_text(f, out, err);
 }
 

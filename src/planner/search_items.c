@@ -31,12 +31,12 @@ static void weigh(const struct qm_search *s, struct qm_item *i) {
     i->cpu = prefill + decode;
     i->saved = -INFINITY;
     for (int d = 1; d <= s->ask->setup.speed->devices; d++) {
-        double there, writing;
-        unit_seconds(s, i, d, &there, &writing);
-        if (i->cpu - there - writing > i->saved) {
-            i->saved = i->cpu - there - writing;
+        double there, decode_there;
+        unit_seconds(s, i, d, &there, &decode_there);
+        if (i->cpu - there - decode_there > i->saved) {
+            i->saved = i->cpu - there - decode_there;
             i->prefill_saved = prefill - there;
-            i->decode_saved = decode - writing;
+            i->decode_saved = decode - decode_there;
         }
     }
     i->decode_bytes = (double)i->bytes;

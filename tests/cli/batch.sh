@@ -63,9 +63,9 @@ code 'export' 0 "$QUIETMIND" batch --export "$T/kinds.out"
 check 'export: the same' cmp -s "$T/out" "$T/kinds.out"
 code 'check' 0 run "$T/kinds.jsonl" --check
 check 'check: counts' out_has '^rows +11, 7 of them invalid'
-check 'check: a time with its range, and a clock' out_has '^time +about .* \(.* to .*\), done by [0-9][0-9]:[0-9][0-9]: prompt .*, generation '
+check 'check: a time with its range, and a clock' out_has '^time +about .* \(.* to .*\), done by [0-9][0-9]:[0-9][0-9]: prefill .*, decode '
 check 'check: says which' out_has '^row 7 \(format\): .*response_format'
-check 'check: estimates' test "$(grep -cE '^(prompts|generation|memory|time) ' "$T/out")" = 4
+check 'check: estimates' test "$(grep -cE '^(prompts|answers|memory|time) ' "$T/out")" = 4
 code 'check, strictly' 1 run "$T/kinds.jsonl" --check --strict
 code 'as completed' 0 run "$T/kinds.jsonl" -o "$T/kinds.done" --as-completed --report "$T/report.html" \
     --on-done "echo \$QUIETMIND_OUT \$QUIETMIND_FAILED >'$T/reported'"

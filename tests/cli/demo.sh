@@ -21,7 +21,7 @@ known_efficiency
 demo 0 'the demonstration' "$QUIETMIND"
 check 'the machine' out_has '^reads +best [0-9.]+ GB/s'
 check 'the plan' out_has '^total +[0-9.]+$'
-check 'predicted speed' out_has '^generation +[0-9.]+ +[0-9.]+$'
+check 'predicted speed' out_has '^decode +[0-9.]+ +[0-9.]+$'
 check 'killed' out_has '^state +not running; the same command resumes it'
 check 'some rows were finished' out_has '^rows +[1-5]?[0-9] finished, 0 failed, of 60'
 check 'and kept' out_has '^  60 answers, [1-9][0-9]? of them from before the kill'

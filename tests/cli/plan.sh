@@ -51,8 +51,8 @@ rates 1e6
 expect 0 'a profile of worse days' plan
 check 'is said' err_has '^profile of 20.*; now: .*: measuring again|taken beside noise; it is quiet now|^the machine is busy'
 check 'memory' out_has '^weights +[0-9.]+$'
-check 'speeds' out_has '^generation +[0-9.]+'
-check 'what bounds it' out_has '^generation +.* %'
+check 'speeds' out_has '^decode +[0-9.]+'
+check 'what bounds it' out_has '^decode +.* %'
 check 'no line is wide' sh -c "! grep -E '.{101}' $T/out"
 ls "$T"/cache/quietmind/machine-*.json >/dev/null || bad 'the profile is kept' 'no file'
 expect 0 'plan --json' plan $DEMO --machine "$MACHINE" --json --context 2048
@@ -61,7 +61,7 @@ check 'predicted generation' out_has '"decode_tps": [0-9.]+'
 expect 0 'a config.json alone' plan "$CONFIG" --machine "$MACHINE" --json
 check 'experts are counted' out_has '"expert": [1-9]'
 expect 0 'a shape' plan --random gpt-oss-20b --layers 2 --prompt 1000 --generate 10 --batch 4 --depth 100 --ram 900GB --machine "$MACHINE"
-check 'the job' out_has '^job +prompt 4 x 1000 tokens in .*tokens/s'
+check 'the job' out_has '^job +prefill 4 x 1000 tokens in .*tokens/s'
 check 'a speed of few tokens is not predicted' test "$(tr -s ' \n' ' ' <"$T/out" | grep -c '10 tokens in [^(]*(too few tokens to predict a speed)')" = 1
 refuse 4 'more than there is' 'the keys and values are [0-9.]+ GiB short: .*--context [0-9]+ fits' plan --random qwen3-0.6b --ram 4GiB --context 40960 --machine "$MACHINE" --offload none
 refuse 4 'weights that do not fit' 'the weights are [0-9.]+ GiB short: .*no context fits: the weights alone' plan --random llama-3-70b --ram 64GiB --machine "$MACHINE" --offload none
@@ -218,17 +218,17 @@ expect 0 'no history yet' plan --accuracy
 check 'said' out_has 'no run has been predicted'
 LONG=$(printf 'The house of %d. ' $(seq 40))
 expect 0 'a run' run $DEMO -p "$LONG" -n 80 --draft off
-check 'is predicted' err_has '^predicted: prompt [0-9.]+ tokens/s; generation'
+check 'is predicted' err_has '^predicted: prefill [0-9.]+ tokens/s; decode'
 expect 0 'a short run' run $DEMO -p 'The house of' -n 8
 check 'is not: too short' sh -c "! grep '^predicted' '$T/err'"
 expect 0 'a bench' bench $DEMO -p 8,64 -n 2,64 -r 1 -o json
 check 'is predicted' test "$(grep -cE '"predicted_ts": ?[0-9.]+' "$T/out")" = 2
 check 'of 64 tokens and more' test "$(grep -cE '"predicted_ts": ?null' "$T/out")" = 2
 expect 0 'the history' plan --accuracy
-check 'not the cold prompt of the run' sh -c "! grep -E '^20.* demo +prompt [0-9]{3} ' '$T/out'"
-check 'the generation of the run' out_has '^20.* demo +generation 79 @ [0-9]+ '
-check 'the prompt of the bench' out_has '^20.* demo +prompt 64 '
-check 'the generation of the bench' out_has '^20.* demo +generation 64 '
+check 'not the cold prompt of the run' sh -c "! grep -E '^20.* demo +prefill [0-9]{3} ' '$T/out'"
+check 'the generation of the run' out_has '^20.* demo +decode 79 @ [0-9]+ '
+check 'the prompt of the bench' out_has '^20.* demo +prefill 64 '
+check 'the generation of the bench' out_has '^20.* demo +decode 64 '
 check 'summed up' out_has '^median error [0-9]+ %; [0-9]+ of 3 within'
 expect 0 'as JSON' plan --accuracy --json
 check 'rows' out_has '"predicted": [0-9.]+'
@@ -238,7 +238,7 @@ check 'is said' err_has 'the history .*not a database; it is put aside as histor
 check 'once' test "$(grep -c 'the history' "$T/err")" = 1
 check 'put aside' grep -qx 'no database' "$T/cache/quietmind/history.db.damaged"
 expect 0 'its rows' plan --accuracy
-check 'the generation, which found the damage' out_has ' demo +generation 64 '
+check 'the generation, which found the damage' out_has ' demo +decode 64 '
 expect 0 'the next run' run $DEMO -p 'The house of' -n 65 --draft off
 check 'nothing is said' sh -c "! grep 'the history' $T/err"
 echo 'no database' >"$T/cache/quietmind/history.db"

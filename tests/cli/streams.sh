@@ -67,7 +67,7 @@ pid=$! waited_for='out_has "^[0-9]+ [0-9]+ [0-9]"'
 stop INT
 check 'Ctrl-C while generating' test $rc = 130
 check 'what was generated is there' out_has '^[0-9]+ [0-9]+ .*[0-9]$'
-check 'and so are the figures' err_has 'generation: [0-9]+ tokens'
+check 'and so are the figures' err_has 'decode: [0-9]+ tokens'
 for seconds in 0.5 2 8 30; do # until it comes while tokens are generated
     "$QUIETMIND" run $Q3 --ids "$T/ids" --context 1000000 --json >"$T/out" 2>"$T/err" &
     pid=$! waited_for="sleep $seconds; true"

@@ -48,7 +48,7 @@ static int print_time(const struct qm_batch_prediction *p, const struct qm_batch
     char a[64], b[64];
     int rc = qm_batch_prediction_text(p, times, begun, &text, err);
     rc = rc ? rc
-            : qm_out_printf(err, "time        %s: prompt %s, generation %s\n", text.data,
+            : qm_out_printf(err, "time        %s: prefill %s, decode %s\n", text.data,
                             qm_duration_text(p->prefill, a, sizeof a), qm_duration_text(p->decode, b, sizeof b));
     qm_buf_free(&text);
     return rc ? rc : qm_out_wrapped("           ", *p->basis ? p->basis : "measured on this machine", 12, err);
@@ -67,7 +67,7 @@ static int print_rows(const struct qm_batch_checked *c, struct qm_error *err) {
     if (!rc && c->longest_row)
         rc = qm_out_printf(err, "; longest %lld (row %lld)", (long long)c->longest, (long long)c->longest_row);
     rc = rc ? rc : qm_out_text("\n", err);
-    rc = rc ? rc : qm_out_printf(err, "generation  at most %lld token%s", (long long)c->answer, qm_s(c->answer));
+    rc = rc ? rc : qm_out_printf(err, "answers     at most %lld token%s", (long long)c->answer, qm_s(c->answer));
     if (!rc && c->open)
         rc = qm_out_printf(err, "; %lld row%s without max_tokens counted as %d", (long long)c->open, qm_s(c->open),
                            QM_EXPECT_OPEN);

@@ -23,9 +23,10 @@ struct qm_compare_curve {
 struct qm_compare_samples {
     int rounds; /* that are complete */
     double prefill_tps[QM_COMPARE_ROUNDS], decode_tps[QM_COMPARE_ROUNDS], first[QM_COMPARE_ROUNDS];
-    double read_now, write_now, first_now; /* seconds of this round; first: from the last logits to the first token */
-    double read_seconds, write_seconds;    /* of all rounds */
-    double read_joules, write_joules, write_metered, read_tokens, written;
+    double prefill_now, decode_now,
+        first_now;                          /* seconds of this round; first: from the last logits to the first token */
+    double prefill_seconds, decode_seconds; /* of all rounds */
+    double read_joules, decode_joules, write_metered, read_tokens, written;
     struct qm_work prefill_work, decode_work;
     struct qm_compare_curve prefill, decode;
 };

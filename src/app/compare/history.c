@@ -93,8 +93,8 @@ int qm_compare_history(bool json, struct qm_error *err) {
     else if (!rc && n == 0)
         rc = qm_out_text("no result is kept yet: each quietmind compare keeps its own\n", err);
     else if (!rc)
-        rc = qm_out_text(
-            "number  when                  model             prompt+generated tokens: generation, tokens/s\n", err);
+        rc = qm_out_text("number  when                  model             prompt+generated tokens: decode, tokens/s\n",
+                         err);
     for (int i = 0; i < n && !rc && !json; i++)
         rc = qm_out_printf(err, "%6lld  %-20.20s  %-16.16s  %.100s\n", (long long)results[i].number, results[i].when,
                            qm_path_last(results[i].model), results[i].summary);

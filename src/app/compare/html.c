@@ -238,12 +238,12 @@ static void numbers(struct qm_page *page, const struct qm_compare_report *r, con
 }
 
 static void table(struct qm_page *page, const struct qm_compare_report *r, const struct qm_compare_report *before) {
-    const char *headings[20] = {"configuration", "prompt, tokens/s", "predicted", "generation, tokens/s", "predicted"};
+    const char *headings[20] = {"configuration", "prefill, tokens/s", "predicted", "decode, tokens/s", "predicted"};
     static const char *const more[] = {"first token, s", "GB/s",         "of limit, %", "J/token", "W", "°C",
                                        "fan, rpm",       "max KL, nats", "answers"};
     int n = 5;
     if (before)
-        headings[n++] = "generation, before";
+        headings[n++] = "decode, before";
     for (size_t i = 0; i < sizeof more / sizeof *more; i++)
         headings[n++] = more[i];
     if (r->job[0]) {

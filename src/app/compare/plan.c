@@ -258,14 +258,14 @@ struct qm_time_setup qm_compare_setup(const struct qm_compare_task *t, int confi
 void qm_compare_predict_job(const struct qm_compare_task *t, int config, int decode_threads, const struct qm_job *job,
                             struct qm_job_time *out) {
     const struct qm_compare_spec *s = &t->spec[config];
-    struct qm_time_setup reading = setup_of(s, 0), writing = setup_of(s, decode_threads);
-    struct qm_job read = *job, write = *job;
+    struct qm_time_setup prefill_setup = setup_of(s, 0), decode_setup = setup_of(s, decode_threads);
+    struct qm_job prefill_only = *job, decode_only = *job;
     struct qm_job_time prefill, decode;
-    read.generate = 0;
-    write.depth += write.prompt;
-    write.prompt = 0;
-    qm_time_job(&reading, &read, &prefill);
-    qm_time_job(&writing, &write, &decode);
+    prefill_only.generate = 0;
+    decode_only.depth += decode_only.prompt;
+    decode_only.prompt = 0;
+    qm_time_job(&prefill_setup, &prefill_only, &prefill);
+    qm_time_job(&decode_setup, &decode_only, &decode);
     *out = prefill;
     out->decode = decode.decode;
     out->decode_tps = decode.decode_tps;
@@ -274,26 +274,26 @@ void qm_compare_predict_job(const struct qm_compare_task *t, int config, int dec
 
 void qm_compare_predict(const struct qm_compare_task *t, int config, int decode_threads, struct qm_compare_config *c) {
     const struct qm_compare_spec *s = &t->spec[config];
-    double read = 0, write = 0, joules = 0, tokens = 0;
+    double prefill_only = 0, decode_only = 0, joules = 0, tokens = 0;
     if (!s->plan.model)
         return;
     for (int p = 0; p < t->prompts; p++) {
         struct qm_job job = {.sequences = 1, .prompt = (int64_t)t->prompt[p].len, .generate = t->generate - 1};
         struct qm_job_time time;
         qm_compare_predict_job(t, config, decode_threads, &job, &time);
-        read += time.prefill.seconds;
-        write += time.decode.seconds;
+        prefill_only += time.prefill.seconds;
+        decode_only += time.decode.seconds;
         joules += time.joules;
         tokens += (double)t->prompt[p].len;
     }
     double written = (double)((t->generate - 1) * t->prompts);
     bool long_prompts = tokens >= (double)(QM_PREDICTED_TOKENS * t->prompts),
          long_answers = t->generate >= QM_PREDICTED_TOKENS;
-    c->prefill.predicted = read > 0 && long_prompts ? tokens / read : NAN;
-    c->decode.predicted = write > 0 && long_answers ? written / write : NAN;
-    c->first.predicted = read / t->prompts;
+    c->prefill.predicted = prefill_only > 0 && long_prompts ? tokens / prefill_only : NAN;
+    c->decode.predicted = decode_only > 0 && long_answers ? written / decode_only : NAN;
+    c->first.predicted = prefill_only / t->prompts;
     c->predicted_joules = joules > 0 ? joules / (double)(t->generate * t->prompts) : NAN;
-    struct qm_time_setup reading = setup_of(s, 0), writing = setup_of(s, decode_threads);
+    struct qm_time_setup prefill_setup = setup_of(s, 0), decode_setup = setup_of(s, decode_threads);
     for (int i = 0; i < c->n_prefill_at + c->n_decode_at; i++) {
         bool prefill = i < c->n_prefill_at;
         struct qm_compare_point *at = prefill ? &c->prefill_at[i] : &c->decode_at[i - c->n_prefill_at];
@@ -302,7 +302,7 @@ void qm_compare_predict(const struct qm_compare_task *t, int config, int decode_
         struct qm_job_time time;
         if (prefill) /* the depth is that of the chunk's end */
             job = (struct qm_job){.sequences = 1, .depth = depth - chunk, .prompt = chunk};
-        qm_time_job(prefill ? &reading : &writing, &job, &time);
+        qm_time_job(prefill ? &prefill_setup : &decode_setup, &job, &time);
         at->predicted = prefill ? time.prefill_tps : time.decode_tps;
     }
 }

@@ -158,7 +158,7 @@ static int note_piece(void *arg, const struct qm_fed *f, struct qm_error *err) {
     const struct qm_compare_task *t = of->runner->task;
     struct qm_compare_samples *s = &of->runner->samples[of->config];
     qm_meter_tick(t->meter);
-    s->read_now += f->seconds;
+    s->prefill_now += f->seconds;
     add_point(&s->prefill, (double)f->done, 0, (double)t->context, (double)f->n, f->seconds);
     qm_work_add_step(t->model, qm_engine_kv_type(of->runner->lane[of->config].engine), 1, f->done - f->n, f->n,
                      f->done == of->n, &s->prefill_work);
@@ -220,13 +220,13 @@ static int write_answer(struct qm_compare_runner *r, int i, struct sampling *sam
         if (!rc)
             rc = sample(r, sampling, ids, err);
         double seconds = qm_engine_clock(l->engine) - start;
-        s->write_now += seconds;
+        s->decode_now += seconds;
         add_point(&s->decode, depth, low, (double)t->context, 1, seconds);
         if (!rc)
             qm_work_add_step(t->model, qm_engine_kv_type(l->engine), 1, (int64_t)depth, 1, 1, &s->decode_work);
     }
     qm_meter_end(t->meter);
-    s->write_joules += t->meter->joules;
+    s->decode_joules += t->meter->joules;
     s->write_metered += t->meter->seconds;
     s->written += (double)(t->generate - 1);
     r->report->config[i].celsius = fmax(r->report->config[i].celsius, t->meter->celsius);
@@ -298,16 +298,16 @@ static int run_config(struct qm_compare_runner *r, int i, int round, struct qm_e
     int rc = open_lane(r, i, err);
     if (!rc)
         rc = warm_up(r, i, err);
-    s->read_now = s->write_now = s->first_now = 0;
+    s->prefill_now = s->decode_now = s->first_now = 0;
     for (int p = 0; p < t->prompts && !rc; p++)
         rc = answer(r, i, p, round, err);
     if (rc)
         return rc;
-    s->prefill_tps[round] = (double)r->report->prompt_tokens / s->read_now;
-    s->decode_tps[round] = (double)(t->prompts * (t->generate - 1)) / s->write_now;
-    s->first[round] = (s->read_now + s->first_now) / t->prompts;
-    s->read_seconds += s->read_now;
-    s->write_seconds += s->write_now;
+    s->prefill_tps[round] = (double)r->report->prompt_tokens / s->prefill_now;
+    s->decode_tps[round] = (double)(t->prompts * (t->generate - 1)) / s->decode_now;
+    s->first[round] = (s->prefill_now + s->first_now) / t->prompts;
+    s->prefill_seconds += s->prefill_now;
+    s->decode_seconds += s->decode_now;
     look_at(r, i);
     return round == 0 ? qm_compare_logits(r, i, err) : QM_OK;
 }
@@ -438,13 +438,13 @@ static void conclude(struct qm_compare_runner *r, int i) {
     c->n_prefill_at = take_curve(&s->prefill, c->prefill_at);
     c->n_decode_at = take_curve(&s->decode, c->decode_at);
     if (!devices) {
-        c->gb_s = (s->decode_work.weight_bytes + s->decode_work.kv_bytes) / s->write_seconds * 1e-9;
+        c->gb_s = (s->decode_work.weight_bytes + s->decode_work.kv_bytes) / s->decode_seconds * 1e-9;
         c->limit_gb_s = r->limits.peak.read * 1e-9;
-        c->decode_efficiency = qm_work_seconds(&s->decode_work, r->limits.peak.read, flops) / s->write_seconds;
-        c->prefill_efficiency = qm_work_seconds(&s->prefill_work, r->limits.peak.read, flops) / s->read_seconds;
-        c->joules_per_token = s->write_joules / s->written;
+        c->decode_efficiency = qm_work_seconds(&s->decode_work, r->limits.peak.read, flops) / s->decode_seconds;
+        c->prefill_efficiency = qm_work_seconds(&s->prefill_work, r->limits.peak.read, flops) / s->prefill_seconds;
+        c->joules_per_token = s->decode_joules / s->written;
         c->joules_per_prompt_token = s->read_joules / s->read_tokens;
-        c->watts = s->write_joules / s->write_metered;
+        c->watts = s->decode_joules / s->write_metered;
     }
     qm_compare_predict(r->task, i, c->threads_used, c);
 }

@@ -51,9 +51,9 @@ static int print_rate(const struct qm_compare_config *k, const struct qm_compare
                          qm_number_text(rate->predicted, 4, c, sizeof c));
 }
 
-static int print_reading(const struct qm_compare_report *r, struct qm_error *err) {
+static int print_prefill(const struct qm_compare_report *r, struct qm_error *err) {
     char a[32];
-    int rc = qm_out_printf(err, "%-*s %8s %15s %9s  %s\n", NAME, "tokens/s prompt", "median", "range", "predicted",
+    int rc = qm_out_printf(err, "%-*s %8s %15s %9s  %s\n", NAME, "tokens/s prefill", "median", "range", "predicted",
                            "first token, s");
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *k = &r->config[i];
@@ -67,9 +67,9 @@ static int print_reading(const struct qm_compare_report *r, struct qm_error *err
     return rc;
 }
 
-static int print_writing(const struct qm_compare_report *r, struct qm_error *err) {
+static int print_decode(const struct qm_compare_report *r, struct qm_error *err) {
     char a[32], share[32];
-    int rc = qm_out_printf(err, "\n%-*s %8s %15s %9s %8s %7s\n", NAME, "tokens/s generated", "median", "range",
+    int rc = qm_out_printf(err, "\n%-*s %8s %15s %9s %8s %7s\n", NAME, "tokens/s decode", "median", "range",
                            "predicted", "GB/s", "of best");
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *k = &r->config[i];
@@ -263,7 +263,7 @@ static int print_before(const struct qm_compare_report *r, const struct qm_compa
         rc = qm_out_printf(err, "            another model's folder: %.80s\n", b->model);
     rc = rc ? rc
             : qm_out_printf(err, "%-*s %25s %25s\n%-*s %8s %8s %7s %8s %8s %7s  answers\n", NAME, "",
-                            "prompt, tokens/s", "generation, tokens/s", NAME, "", "then", "now", "", "then", "now", "");
+                            "prefill, tokens/s", "decode, tokens/s", NAME, "", "then", "now", "", "then", "now", "");
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i], *old = qm_compare_find(b, c->name);
         struct qm_agreement a;
@@ -304,8 +304,8 @@ static int print_notes(const struct qm_compare_report *r, struct qm_error *err) 
 
 int qm_compare_text(const struct qm_compare_report *r, const struct qm_compare_report *before, struct qm_error *err) {
     int rc = print_head(r, err);
-    rc = rc ? rc : print_reading(r, err);
-    rc = rc ? rc : print_writing(r, err);
+    rc = rc ? rc : print_prefill(r, err);
+    rc = rc ? rc : print_decode(r, err);
     rc = rc ? rc : print_cost(r, err);
     rc = rc ? rc : print_nodes(r, err);
     rc = rc ? rc : print_agreement(r, err);

@@ -38,7 +38,7 @@ static int print_rows(const struct qm_history_row *rows, int n, struct qm_error 
     for (int i = 0; i < n && !rc; i++) {
         const struct qm_history_row *r = &rows[i];
         char what[48];
-        int at = snprintf(what, sizeof what, "%s %lld", strcmp(r->what, "writing") ? r->what : "generation",
+        int at = snprintf(what, sizeof what, "%s %lld", strcmp(r->what, "writing") ? "prefill" : "decode",
                           (long long)r->tokens);
         if (r->sequences > 1)
             at += snprintf(what + at, sizeof what - (size_t)at, " x %lld", (long long)r->sequences);

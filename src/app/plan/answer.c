@@ -111,12 +111,12 @@ static void predict(const struct qm_plan_ask *ask, struct qm_plan_answer *a) {
     int64_t context = a->workload.context, chunk = a->workload.chunk < context ? a->workload.chunk : context;
     for (int i = 0; i < QM_PLAN_DEPTHS && depths[i] + chunk <= context; i++) {
         struct qm_job at = {.sequences = ask->job.sequences, .depth = depths[i], .prompt = chunk};
-        struct qm_job_time read, write;
-        qm_time_job(&t, &at, &read);
+        struct qm_job_time prefill, decode;
+        qm_time_job(&t, &at, &prefill);
         at.prompt = 0;
         at.generate = 1;
-        qm_time_job(&t, &at, &write);
-        a->at[a->n_at++] = (struct qm_plan_speed){depths[i], read.prefill_tps, write.decode_tps};
+        qm_time_job(&t, &at, &decode);
+        a->at[a->n_at++] = (struct qm_plan_speed){depths[i], prefill.prefill_tps, decode.decode_tps};
     }
 }
 

@@ -123,7 +123,7 @@ static void placement(struct qm_page *page, const struct qm_plan_ask *ask, const
 }
 
 static void speeds(struct qm_page *page, const struct qm_plan_ask *ask, const struct qm_plan_answer *a) {
-    static const char *const headings[] = {"depth", "prompt", "generation", NULL};
+    static const char *const headings[] = {"depth", "prefill", "decode", NULL};
     char time[32];
     qm_page_markup(page, "\n<h2>Predicted tokens/s</h2>\n");
     qm_page_table(page, headings);

@@ -160,11 +160,11 @@ static int print_speeds(const struct qm_plan_answer *a, struct qm_error *err) {
         rc = qm_out_printf(err, " %12s", head);
     }
     if (!rc)
-        rc = qm_out_text("\nprompt         ", err);
+        rc = qm_out_text("\nprefill        ", err);
     for (int i = 0; i < a->n_at && !rc; i++)
         rc = qm_out_printf(err, " %12.1f", a->at[i].prefill_tps);
     if (!rc)
-        rc = qm_out_text("\ngeneration     ", err);
+        rc = qm_out_text("\ndecode         ", err);
     for (int i = 0; i < a->n_at && !rc; i++)
         rc = qm_out_printf(err, " %12.2f", a->at[i].decode_tps);
     return rc ? rc : qm_out_text("\n", err);
@@ -206,7 +206,7 @@ static int print_job(const struct qm_plan_ask *ask, const struct qm_plan_answer 
     double seconds = a->job.prefill.seconds + a->job.decode.seconds;
     int rc = qm_out_text("\n", err);
     if (!rc)
-        rc = line(err, "job", "prompt %lld x %lld tokens in %s %s; generated %lld x %lld tokens in %s %s",
+        rc = line(err, "job", "prefill %lld x %lld tokens in %s %s; decode %lld x %lld tokens in %s %s",
                   (long long)j->sequences, (long long)j->prompt,
                   qm_calculated_duration_text(a->job.prefill.seconds, read, sizeof read),
                   rate_text(j->prompt, a->job.prefill_tps, 1, prompt), (long long)j->sequences, (long long)j->generate,
@@ -219,9 +219,9 @@ static int print_job(const struct qm_plan_ask *ask, const struct qm_plan_answer 
     if (!rc)
         rc = qm_out_text("\n", err);
     if (!rc)
-        rc = print_bounds("prompt", &a->job.prefill, err);
+        rc = print_bounds("prefill", &a->job.prefill, err);
     if (!rc)
-        rc = print_bounds("generation", &a->job.decode, err);
+        rc = print_bounds("decode", &a->job.decode, err);
     if (!rc && ask->job.generate)
         rc = print_drafts(ask, a, err);
     for (int i = 0; i < a->n_hints && !rc; i++)
