@@ -143,7 +143,7 @@ struct copying {
 static void copy_region(void *arg, int thread, int threads) {
     const struct copying *c = arg;
     int64_t begin, end;
-    qm_team_share((int64_t)c->bytes, thread, threads, &begin, &end);
+    qm_team_range((int64_t)c->bytes, thread, threads, &begin, &end);
     memcpy(c->to + begin, c->from + begin, (size_t)(end - begin));
 }
 
@@ -174,7 +174,7 @@ static int measure_copy(struct result *out, const char *dir, struct qm_error *er
 static void touch_region(void *arg, int thread, int threads) {
     const struct qm_memory *m = arg;
     int64_t begin, end;
-    qm_team_share((int64_t)m->bytes, thread, threads, &begin, &end);
+    qm_team_range((int64_t)m->bytes, thread, threads, &begin, &end);
     memset((char *)m->data + begin, 1, (size_t)(end - begin));
 }
 

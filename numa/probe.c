@@ -52,7 +52,7 @@ static void touch(void *arg, int thread, int threads) {
     const struct qm_memory *m = &p->memory[p->node[thread]];
     int64_t begin, end; /* parts that are others' to read too, where nodes differ in threads */
     (void)threads;
-    qm_team_share((int64_t)(m->bytes / p->part), p->index[thread], p->count[p->node[thread]], &begin, &end);
+    qm_team_range((int64_t)(m->bytes / p->part), p->index[thread], p->count[p->node[thread]], &begin, &end);
     size_t first = (size_t)begin * p->part, last = (size_t)end * p->part;
     if (!qm_memory_take(m, first, last))
         atomic_store(&p->short_of_pages, true);

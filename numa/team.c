@@ -2,7 +2,7 @@
  * it. A region is: thread 0 opens each node's start gate, every thread runs the function, the last to
  * arrive opens the done gate on which thread 0 waits. Barriers inside a region share the arrival
  * counters and have a release gate a node, so that threads wait on a cache line of their own node.
- * It does not decide how work is shared out, and it knows nothing of what the regions do. */
+ * It does not decide how work is divided, and it knows nothing of what the regions do. */
 #include "numa/team.h"
 
 #include <limits.h>
@@ -475,7 +475,7 @@ void qm_team_part(const struct qm_team *team, int64_t n, int thread, int64_t *be
     int64_t first = 0, last = n;
     if (p->nodes > 1)
         qm_team_node_part(team, n, p->node, &first, &last);
-    qm_team_share(last - first, p->index, p->count, begin, end);
+    qm_team_range(last - first, p->index, p->count, begin, end);
     *begin += first;
     *end += first;
 }

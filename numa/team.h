@@ -44,7 +44,7 @@ struct qm_team_place {
 };
 struct qm_team_place qm_team_place(const struct qm_team *team, int thread);
 /* The part of n items that a node owns, which is in proportion to its threads, and within it the part of a
- * thread: contiguous and the same every time. With one node it is qm_team_share's. */
+ * thread: contiguous and the same every time. With one node it is qm_team_range's. */
 void qm_team_node_part(const struct qm_team *team, int64_t n, int node, int64_t *begin, int64_t *end);
 void qm_team_part(const struct qm_team *team, int64_t n, int thread, int64_t *begin, int64_t *end);
 
@@ -71,7 +71,7 @@ uint64_t qm_team_barriers(const struct qm_team *team);
 
 /* The part [*begin, *end) of n items that is thread's: contiguous, the same every time, sizes differing
  * by at most one. */
-static inline void qm_team_share(int64_t n, int thread, int threads, int64_t *begin, int64_t *end) {
+static inline void qm_team_range(int64_t n, int thread, int threads, int64_t *begin, int64_t *end) {
     *begin = n * thread / threads;
     *end = n * (thread + 1) / threads;
 }

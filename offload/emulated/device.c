@@ -106,9 +106,9 @@ static void aim_logits(struct qm_emulated *e, const struct qm_op_part *part) {
     float *at = e->logits;
     for (int64_t i = 0; i < n; i++, at += e->model->config.vocab)
         e->logit_out[part->logit + i] = at;
-    for (int i = 0; i < e->batch.n_parts; i++)
-        if (e->parts[i].hidden) {
-            e->parts[i].hidden = at;
+    for (int i = 0; i < e->batch.n_sequences; i++)
+        if (e->step_sequences[i].hidden) {
+            e->step_sequences[i].hidden = at;
             at += e->model->config.hidden;
         }
 }
@@ -209,8 +209,8 @@ static void begin_step(struct qm_device *d, const struct qm_batch *batch, int64_
     e->shape_now = find_shape(e, shape);
     e->batch = *batch;
     e->batch.routing = NULL;
-    memcpy(e->parts, batch->parts, (size_t)batch->n_parts * sizeof *e->parts);
-    e->batch.parts = e->parts;
+    memcpy(e->step_sequences, batch->sequences, (size_t)batch->n_sequences * sizeof *e->step_sequences);
+    e->batch.sequences = e->step_sequences;
     e->batch.logit_out = e->logit_out;
     if (!e->report.failed) {
         spoil(e);

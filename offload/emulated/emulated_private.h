@@ -44,10 +44,10 @@ struct qm_emulated {
 
     /* the list: pages to be copied, then a step's calls */
     struct qm_batch batch;
-    struct qm_batch_part *parts;     /* [chunk] of the batch */
-    float **logit_out;               /* [chunk] */
-    struct qm_emulated_piece *piece; /* [capacity], as many again before the step */
-    int64_t n, done, first;          /* first: of the step */
+    struct qm_batch_sequence *step_sequences; /* [chunk] of the batch */
+    float **logit_out;                        /* [chunk] */
+    struct qm_emulated_piece *piece;          /* [capacity], as many again before the step */
+    int64_t n, done, first;                   /* first: of the step */
     int capacity;
     struct qm_emulated_shape shape[QM_EMULATED_SHAPES], *shape_now; /* NULL: outside a step */
     int next_shape;

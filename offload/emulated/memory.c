@@ -135,8 +135,8 @@ void qm_emulated_aim(struct qm_emulated *e, const struct qm_op *op, int place) {
 
 /* Copies the pages of positions [from(part), position + n) of each part, to the device or back. */
 static void copy_pages(const struct qm_emulated *e, const struct qm_op *op, bool back) {
-    for (int i = 0; i < e->batch.n_parts; i++) {
-        const struct qm_batch_part *part = &e->batch.parts[i];
+    for (int i = 0; i < e->batch.n_sequences; i++) {
+        const struct qm_batch_sequence *part = &e->batch.sequences[i];
         int64_t seen = op->window && part->position + 1 > op->window ? part->position + 1 - op->window : 0;
         int64_t first = (back ? part->position : seen) / QM_KV_PAGE_TOKENS * QM_KV_PAGE_TOKENS;
         for (int64_t at = first; at < part->position + part->n; at += QM_KV_PAGE_TOKENS)
@@ -240,7 +240,7 @@ int qm_emulated_take_memory(struct qm_emulated *e, const struct qm_device_load *
     qm_scratch_plan(load->model, &load->workload, &scratch);
     e->ld_hidden = scratch.ld_hidden;
     e->borrowed = load->weights;
-    e->parts = calloc((size_t)load->workload.chunk, sizeof *e->parts);
+    e->step_sequences = calloc((size_t)load->workload.chunk, sizeof *e->step_sequences);
     e->logit_out = calloc((size_t)load->workload.chunk, sizeof *e->logit_out);
     e->weights = calloc(n_weights, sizeof *e->weights);
     e->own = calloc(n_weights, sizeof *e->own);
@@ -248,7 +248,8 @@ int qm_emulated_take_memory(struct qm_emulated *e, const struct qm_device_load *
     e->slots = calloc((size_t)(load->model->config.layers * load->model->config.experts) + 1, sizeof *e->slots);
     e->placed = calloc(n_weights, sizeof *e->placed);
     e->kept = calloc(n_states, sizeof *e->kept);
-    if (!e->weights || !e->own || !e->ranges || !e->slots || !e->placed || !e->kept || !e->parts || !e->logit_out)
+    if (!e->weights || !e->own || !e->ranges || !e->slots || !e->placed || !e->kept || !e->step_sequences ||
+        !e->logit_out)
         return qm_fail_memory(err, n_weights * sizeof *e->weights, "an emulated device's weights");
     int rc = take(e->memory.weights, "an emulated device's weights", &e->panels, err);
     if (!rc)
@@ -270,7 +271,7 @@ void qm_emulated_free_memory(struct qm_emulated *e) {
     qm_memory_free(&e->sums);
     qm_memory_free(&e->pages);
     qm_kv_mirror_close(&e->mirror);
-    free(e->parts);
+    free(e->step_sequences);
     free(e->logit_out);
     qm_memory_free(&e->panels);
     free(e->weights);

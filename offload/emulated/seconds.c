@@ -58,10 +58,10 @@ double qm_emulated_kv_bytes(const struct qm_model *m, enum qm_dtype kv_type, con
                             const struct qm_batch *batch, double *added) {
     double held = 0;
     *added = (double)batch->rows * token_bytes(m, kv_type);
-    for (int i = 0; i < batch->n_parts; i++) {
+    for (int i = 0; i < batch->n_sequences; i++) {
         int64_t oldest;
-        seen(batch->parts[i].position, batch->parts[i].n, op->window, &oldest);
-        held += whole(batch->parts[i].position - oldest, PAGE_TOKENS) * token_bytes(m, kv_type);
+        seen(batch->sequences[i].position, batch->sequences[i].n, op->window, &oldest);
+        held += whole(batch->sequences[i].position - oldest, PAGE_TOKENS) * token_bytes(m, kv_type);
     }
     return held;
 }
@@ -71,10 +71,10 @@ static double attention_seconds(const struct qm_emulated_config *d, const struct
     double added;
     struct load l = {.bytes = qm_emulated_kv_bytes(m, kv_type, op, batch, &added)};
     l.bytes += added + (double)batch->rows * (double)(m->config.heads * m->config.head_dim) * 8;
-    for (int i = 0; i < batch->n_parts; i++) {
+    for (int i = 0; i < batch->n_sequences; i++) {
         int64_t oldest;
         l.flops += 4 * (double)(m->config.heads * m->config.head_dim) *
-                   seen(batch->parts[i].position, batch->parts[i].n, op->window, &oldest);
+                   seen(batch->sequences[i].position, batch->sequences[i].n, op->window, &oldest);
     }
     return seconds_of(d, &l, d->bf16, d->attention_efficiency);
 }

@@ -163,7 +163,7 @@ static int print_profile(const json_t *profile, struct qm_error *err) {
 /* Predicted beside measured, by the limits read around the row; into the row, and into the history. */
 static void predict(struct bench *b, const struct qm_engine *e, const struct qm_bench_result *r, json_t *row) {
     const struct qm_bench_case *c = &r->which;
-    struct qm_job job = {.sequences = c->batch, .depth = c->n_depth, .prompt = c->n_prompt, .generate = c->n_gen};
+    struct qm_scenario job = {.sequences = c->batch, .depth = c->n_depth, .prompt = c->n_prompt, .generate = c->n_gen};
     struct qm_quiet_state quiet;
     bool can = b->predictor && row && !qm_engine_quiet(e, &quiet) && !qm_engine_power_cap(e);
     double tps = can ? qm_predictor_tps(b->predictor, e, &job, &r->limits.median) : 0;

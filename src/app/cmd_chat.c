@@ -68,7 +68,7 @@ int qm_chat_decode_setting(const char *option, int64_t *max_tokens, struct qm_sa
     return QM_OK;
 }
 
-static int on_text(void *arg, enum qm_part part, const char *text, size_t len) {
+static int on_text(void *arg, enum qm_content part, const char *text, size_t len) {
     struct qm_app_chat *c = arg;
     qm_progress_end(&c->progress);
     if (!c->answering)
@@ -80,7 +80,7 @@ static int on_text(void *arg, enum qm_part part, const char *text, size_t len) {
 
 static int on_prefill(void *arg, int64_t done, int64_t total) {
     struct qm_app_chat *c = arg;
-    qm_progress_update(&c->progress, "prompt", (uint64_t)done, (uint64_t)total, QM_UNIT_TOKENS);
+    qm_progress_update(&c->progress, "prompt", (uint64_t)done, (uint64_t)total, QM_PROGRESS_TOKENS);
     return 0;
 }
 
@@ -148,7 +148,7 @@ int qm_chat_answer(struct qm_app_chat *c, size_t before) {
     c->answering = false;
     if (!qm_signals_leave())
         qm_signals_hold();
-    qm_progress_update(&c->progress, "tokenizing", 0, 0, QM_UNIT_BYTES);
+    qm_progress_update(&c->progress, "tokenizing", 0, 0, QM_PROGRESS_BYTES);
     int rc = qm_conversation_reply(c->conversation, &turn, &c->result, c->err);
     if (c->answering)
         qm_meter_end(&c->meter);

@@ -94,7 +94,7 @@ static int open_outputs(const struct logits_options *o, struct job *j, struct qm
 }
 
 static void say_progress(struct job *j, int64_t done) {
-    qm_progress_update(&j->progress, "logits", (uint64_t)done, (uint64_t)j->ids.len, QM_UNIT_TOKENS);
+    qm_progress_update(&j->progress, "logits", (uint64_t)done, (uint64_t)j->ids.len, QM_PROGRESS_TOKENS);
 }
 
 static int write_piece(void *arg, const struct qm_fed *f, struct qm_error *err) {

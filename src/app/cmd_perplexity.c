@@ -65,7 +65,7 @@ static int open_job(const struct perplexity_options *o, struct job *j, struct qm
     int rc = qm_app_open(&o->model, QM_TOKENIZER_YES, &j->progress, &j->model, err);
     if (!rc)
         rc = qm_app_read_texts(&o->files, &text, err);
-    qm_progress_update(&j->progress, "tokenizing", 0, 0, QM_UNIT_BYTES);
+    qm_progress_update(&j->progress, "tokenizing", 0, 0, QM_PROGRESS_BYTES);
     if (!rc)
         rc = qm_tokenizer_encode(j->model.tokenizer, text.data, text.len, true, true, &j->ids, err);
     qm_progress_end(&j->progress);
@@ -93,7 +93,7 @@ static int open_job(const struct perplexity_options *o, struct job *j, struct qm
 }
 
 static void say_progress(struct job *j, int64_t done) {
-    qm_progress_update(&j->progress, "perplexity", (uint64_t)done, (uint64_t)j->ids.len, QM_UNIT_TOKENS);
+    qm_progress_update(&j->progress, "perplexity", (uint64_t)done, (uint64_t)j->ids.len, QM_PROGRESS_TOKENS);
 }
 
 struct window {

@@ -74,7 +74,7 @@ static int on_token(void *arg, const struct qm_generate_token *token) {
 
 static int on_prefill(void *arg, int64_t done, int64_t total) {
     struct run *r = arg;
-    qm_progress_update(&r->progress, "prompt", (uint64_t)done, (uint64_t)total, QM_UNIT_TOKENS);
+    qm_progress_update(&r->progress, "prompt", (uint64_t)done, (uint64_t)total, QM_PROGRESS_TOKENS);
     return 0;
 }
 
@@ -112,7 +112,7 @@ static int read_prompt(struct run *r) {
             qm_note(&r->progress, "reading the prompt from the terminal; Ctrl-D ends it");
         rc = o->files.n ? qm_app_read_texts(&o->files, &text, r->err) : qm_read_text("-", &text, r->err);
     }
-    qm_progress_update(&r->progress, "tokenizing", 0, 0, QM_UNIT_BYTES);
+    qm_progress_update(&r->progress, "tokenizing", 0, 0, QM_PROGRESS_BYTES);
     if (!rc)
         rc = qm_tokenizer_encode(r->model.tokenizer, text.data, text.len, true, true, &r->prompt, r->err);
     qm_progress_end(&r->progress);

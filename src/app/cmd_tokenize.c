@@ -254,7 +254,7 @@ static int encode_files(const struct qm_args *args, const struct qm_tokenizer *t
     int rc = count && json ? qm_out_text("{\"files\":[", err) : QM_OK;
     for (size_t i = 0; i < files->n_list && !rc; i++) {
         struct qm_ids ids = {0};
-        qm_progress_update(progress, "tokenizing", i, files->n_list, QM_UNIT_TOKENS);
+        qm_progress_update(progress, "tokenizing", i, files->n_list, QM_PROGRESS_TOKENS);
         rc = encode_text(args, t, files->list[i], &ids, err);
         qm_progress_end(progress);
         total += ids.len;

@@ -26,7 +26,7 @@ int qm_drafts_describe(const struct qm_draft_options *o, const struct qm_app_mod
 
 static int load_progress(void *arg, const char *what, uint64_t done, uint64_t total) {
     (void)what;
-    qm_progress_update(arg, "draft model", done, total, QM_UNIT_BYTES);
+    qm_progress_update(arg, "draft model", done, total, QM_PROGRESS_BYTES);
     return *qm_signals_flag() != 0;
 }
 

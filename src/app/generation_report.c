@@ -58,8 +58,9 @@ static void report_predicted(struct qm_progress *progress, const struct qm_engin
                              const struct qm_rates *around) {
     struct qm_quiet_state quiet;
     struct qm_rates profile;
-    struct qm_job prompt = {.sequences = 1, .depth = r->prefix_tokens, .prompt = r->prompt_tokens - r->prefix_tokens};
-    struct qm_job decode = {.sequences = 1, .depth = r->prompt_tokens, .generate = r->decode_tokens};
+    struct qm_scenario prompt = {
+        .sequences = 1, .depth = r->prefix_tokens, .prompt = r->prompt_tokens - r->prefix_tokens};
+    struct qm_scenario decode = {.sequences = 1, .depth = r->prompt_tokens, .generate = r->decode_tokens};
     double of_prefill = 0, of_decode = 0;
     char text[240];
     if (qm_engine_quiet(engine, &quiet) || qm_engine_power_cap(engine) || r->drafted)

@@ -11,7 +11,7 @@
 #include "engine/report.h"
 
 static int load_progress(void *arg, const char *what, uint64_t done, uint64_t total) {
-    qm_progress_update(arg, what, done, total, QM_UNIT_BYTES);
+    qm_progress_update(arg, what, done, total, QM_PROGRESS_BYTES);
     return *qm_signals_flag() != 0;
 }
 
@@ -23,7 +23,7 @@ int qm_app_load(const struct qm_load_options *o, int64_t chunk, struct qm_progre
 static int open_engine(const struct qm_offload_options *away, const struct qm_app_engine *wanted,
                        struct qm_engine_options *o, struct qm_progress *progress, struct qm_app_model *m,
                        struct qm_error *err) {
-    const struct qm_job job = {.sequences = 1, .prompt = 512, .generate = 128};
+    const struct qm_scenario job = {.sequences = 1, .prompt = 512, .generate = 128};
     struct qm_offload *offload;
     int rc = qm_offload_open(away, m->model, &job, o, wanted->plan, progress, &offload, err);
     if (!rc)

@@ -346,7 +346,7 @@ uint64_t qm_offload_ram(const struct qm_speed *s) {
     return available < s->memory ? available : s->memory;
 }
 
-int qm_offload_open(const struct qm_offload_options *wanted, const struct qm_model *m, const struct qm_job *job,
+int qm_offload_open(const struct qm_offload_options *wanted, const struct qm_model *m, const struct qm_scenario *job,
                     struct qm_engine_options *o, const char *kept, struct qm_progress *progress,
                     struct qm_offload **out, struct qm_error *err) {
     *out = NULL;
@@ -367,17 +367,17 @@ int qm_offload_open(const struct qm_offload_options *wanted, const struct qm_mod
         return qm_fail_memory(err, sizeof *f, "the placement");
     f->ask = (struct qm_plan_ask){.context = o->context,
                                   .chunk = o->chunk ? o->chunk : QM_DEFAULT_CHUNK,
-                                  .job = *job,
+                                  .scenario = *job,
                                   .kv_type = o->kv_type,
                                   .kv_memory = o->kv_memory,
                                   .threads = o->threads,
                                   .vram = wanted->vram,
                                   .speed = &f->speed};
-    f->ask.job.sequences = o->sequences ? o->sequences : 1;
+    f->ask.scenario.sequences = o->sequences ? o->sequences : 1;
     int64_t room = o->context ? o->context : m->config.default_positions;
     if (job->prompt + job->generate > room)
-        f->ask.job =
-            (struct qm_job){.sequences = f->ask.job.sequences, .prompt = room - room / 4, .generate = room / 4};
+        f->ask.scenario = (struct qm_scenario){
+            .sequences = f->ask.scenario.sequences, .prompt = room - room / 4, .generate = room / 4};
     f->wanted = wanted;
     f->kept = kept != NULL;
     int rc = qm_offload_check_devices(wanted, err);

@@ -70,7 +70,7 @@ struct qm_offload;
  * (see qm_offload_refuse_cards). kept: a placement's text (qm_offload_plan) that takes the place of planning where
  * no other one is wished; NULL. What it needs and is not there is QM_INPUT (a device) or QM_FIT (its memory).
  */
-int qm_offload_open(const struct qm_offload_options *wanted, const struct qm_model *m, const struct qm_job *job,
+int qm_offload_open(const struct qm_offload_options *wanted, const struct qm_model *m, const struct qm_scenario *job,
                     struct qm_engine_options *o, const char *kept, struct qm_progress *progress,
                     struct qm_offload **out, struct qm_error *err);
 /* The placement as a plan's text, to be kept; allocated, NULL where everything is on the CPU. */

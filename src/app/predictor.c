@@ -51,11 +51,11 @@ void qm_predictor_close(struct qm_predictor *p) {
     free(p);
 }
 
-double qm_predictor_tps(const struct qm_predictor *p, const struct qm_engine *e, const struct qm_job *job,
+double qm_predictor_tps(const struct qm_predictor *p, const struct qm_engine *e, const struct qm_scenario *job,
                         const struct qm_rates *around) {
     struct qm_speed *speed = malloc(sizeof *speed);
     struct qm_placement cpu;
-    struct qm_job_time time = {0};
+    struct qm_scenario_time time = {0};
     struct qm_time_setup t = {.model = qm_engine_model(e),
                               .speed = speed,
                               .placement = &cpu,
@@ -73,7 +73,7 @@ double qm_predictor_tps(const struct qm_predictor *p, const struct qm_engine *e,
     speed->read *= around->read / qm_speed_read(&p->speed, t.workload.threads);
     speed->bf16 *= around->bf16 / qm_speed_flops(&p->speed, QM_BF16, t.workload.threads);
     speed->f32 *= around->f32 / qm_speed_flops(&p->speed, QM_F32, t.workload.threads);
-    qm_time_job(&t, job, &time);
+    qm_time_scenario(&t, job, &time);
     qm_placement_free(&cpu);
     free(speed);
     return job->prompt ? time.prefill_tps : time.decode_tps;
@@ -90,7 +90,7 @@ bool qm_predictor_differs(const struct qm_predictor *p, const struct qm_engine *
 }
 
 void qm_predictor_keep(struct qm_predictor *p, struct qm_progress *progress, const struct qm_engine *e,
-                       const char *command, const char *model, const struct qm_job *job, double predicted,
+                       const char *command, const char *model, const struct qm_scenario *job, double predicted,
                        double measured) {
     char path[4200];
     struct qm_error aside, err;

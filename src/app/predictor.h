@@ -22,7 +22,7 @@ void qm_predictor_close(struct qm_predictor *p);
 /* Tokens a second of a job that is all prompt or all generation, on the CPU; 0 where nothing can be said: of fewer than
  * QM_PREDICTED_TOKENS. around:
  * median rates, measured around the run, in the profile's place. */
-double qm_predictor_tps(const struct qm_predictor *p, const struct qm_engine *e, const struct qm_job *job,
+double qm_predictor_tps(const struct qm_predictor *p, const struct qm_engine *e, const struct qm_scenario *job,
                         const struct qm_rates *around);
 
 /* Whether these rates are clearly others than the profile's, by the engine's threads. */
@@ -35,7 +35,7 @@ const char *qm_predictor_noise(const struct qm_predictor *p);
 /* Keeps predicted beside measured in the history; what can't be kept is noted once. Only what was measured warm: not
  * the first prompt after loading. */
 void qm_predictor_keep(struct qm_predictor *p, struct qm_progress *progress, const struct qm_engine *e,
-                       const char *command, const char *model, const struct qm_job *job, double predicted,
+                       const char *command, const char *model, const struct qm_scenario *job, double predicted,
                        double measured);
 
 #endif

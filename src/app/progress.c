@@ -45,14 +45,14 @@ void qm_progress_init(struct qm_progress *p, bool silent) {
 static void amount(const struct qm_progress_state *s, char *out, size_t size) {
     char a[32], b[32];
     unsigned long long done = s->done, total = s->total;
-    const char *noun = s->unit == QM_UNIT_TOKENS ? " token" : "";
-    const char *plural = s->unit == QM_UNIT_TOKENS ? qm_s((long long)(total ? total : done)) : "";
+    const char *noun = s->unit == QM_PROGRESS_TOKENS ? " token" : "";
+    const char *plural = s->unit == QM_PROGRESS_TOKENS ? qm_s((long long)(total ? total : done)) : "";
     if (!total && !done)
         out[0] = 0;
-    else if (s->unit == QM_UNIT_BYTES && total)
+    else if (s->unit == QM_PROGRESS_BYTES && total)
         snprintf(out, size, "%s of %s", qm_bytes_text((double)done, a, sizeof a),
                  qm_bytes_text((double)total, b, sizeof b));
-    else if (s->unit == QM_UNIT_BYTES)
+    else if (s->unit == QM_PROGRESS_BYTES)
         snprintf(out, size, "%s", qm_bytes_text((double)done, a, sizeof a));
     else if (total)
         snprintf(out, size, "%llu of %llu%s%s", done, total, noun, plural);
@@ -81,9 +81,9 @@ static void compose(const struct qm_progress_state *s, int parts, char *out, int
         snprintf(share, sizeof share, " (%d %%)",
                  s->done >= s->total ? 100 : (int)(100 * ((double)s->done / (double)s->total)));
     snprintf(out, (size_t)size, "%s%s%s%s", s->what, *text ? ": " : "", text, share);
-    if (parts > 1 && rate > 0 && s->unit == QM_UNIT_TOKENS)
+    if (parts > 1 && rate > 0 && s->unit == QM_PROGRESS_TOKENS)
         more(out, size, "%.1f tokens/s", rate);
-    if (parts > 1 && rate > 0 && s->unit == QM_UNIT_BYTES)
+    if (parts > 1 && rate > 0 && s->unit == QM_PROGRESS_BYTES)
         more(out, size, "%s", qm_bytes_rate_text(rate, text, sizeof text));
     if (parts > 0 && rate > 0 && s->done < s->total)
         more(out, size, "%s left", qm_duration_text((double)(s->total - s->done) / rate, text, sizeof text));
@@ -161,7 +161,8 @@ static struct qm_progress_ticker *begin(const struct qm_progress *p, const char 
     return t;
 }
 
-void qm_progress_update(struct qm_progress *p, const char *what, uint64_t done, uint64_t total, enum qm_unit unit) {
+void qm_progress_update(struct qm_progress *p, const char *what, uint64_t done, uint64_t total,
+                        enum qm_progress_unit unit) {
     if (p->quiet)
         return;
     if (p->ticker && strncmp(p->ticker->what, what, sizeof p->ticker->what - 1) != 0)

@@ -14,7 +14,7 @@
 
 #include "base/clock.h"
 
-enum qm_unit { QM_UNIT_BYTES, QM_UNIT_TOKENS, QM_UNIT_STEPS };
+enum qm_progress_unit { QM_PROGRESS_BYTES, QM_PROGRESS_TOKENS, QM_PROGRESS_STEPS };
 
 struct qm_progress_ticker;
 
@@ -27,7 +27,8 @@ struct qm_progress {
 void qm_progress_init(struct qm_progress *p, bool silent);
 /* Step `what` has come from 0 to done of total (0: not known). A new name begins a new step: call it before the first
  * part is done, with what is done already, so that the rate is the true one. One thread at a time. */
-void qm_progress_update(struct qm_progress *p, const char *what, uint64_t done, uint64_t total, enum qm_unit unit);
+void qm_progress_update(struct qm_progress *p, const char *what, uint64_t done, uint64_t total,
+                        enum qm_progress_unit unit);
 /* Ends the step; the live line is wiped. Every step that was begun must be ended. */
 void qm_progress_end(struct qm_progress *p);
 /* A line of its own. */
@@ -37,7 +38,7 @@ void qm_note(struct qm_progress *p, const char *format, ...) __attribute__((form
 struct qm_progress_state {
     const char *what;
     uint64_t from, done, total;
-    enum qm_unit unit;
+    enum qm_progress_unit unit;
     double seconds;
 };
 /* The line in at most `width` columns: where it is too long, the rate is left out, then what is left. */

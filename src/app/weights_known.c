@@ -14,7 +14,7 @@ void qm_app_weights_cache(char *out, size_t size) {
 }
 
 static int show(void *arg, uint64_t done, uint64_t total) {
-    qm_progress_update(arg, "hashing the weights", done, total, QM_UNIT_BYTES);
+    qm_progress_update(arg, "hashing the weights", done, total, QM_PROGRESS_BYTES);
     return *qm_signals_flag() != 0;
 }
 

@@ -11,7 +11,7 @@
 struct qm_kv_tables; /* kv.h */
 
 /* The rows of one sequence: [row, row + n), at positions [position, position + n). */
-struct qm_batch_part {
+struct qm_batch_sequence {
     const struct qm_kv_tables *tables; /* its pages, those of the new positions among them */
     int64_t row, n, position;
     float *hidden;    /* [hidden] of the last row after the final norm, written by HEAD; NULL: not asked for */
@@ -36,8 +36,8 @@ struct qm_batch {
     int64_t rows;
     const int32_t *token;    /* [rows] */
     const int64_t *position; /* [rows] */
-    const struct qm_batch_part *parts;
-    int n_parts;
+    const struct qm_batch_sequence *sequences;
+    int n_sequences;
     /* rows whose logits are asked for, and where they go */
     const int32_t *logit_row;
     float *const *logit_out; /* [n_logits] of [vocab] */

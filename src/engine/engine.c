@@ -23,14 +23,14 @@ static int check_options(const struct qm_engine_options *o, struct qm_error *err
 
 static int open_batch(struct qm_engine *e, struct qm_error *err) {
     size_t rows = (size_t)e->workload.chunk;
-    e->parts = calloc(rows, sizeof *e->parts);
+    e->step_sequences = calloc(rows, sizeof *e->step_sequences);
     e->token = calloc(rows, sizeof *e->token);
     e->logit_row = calloc(rows, sizeof *e->logit_row);
     e->position = calloc(rows, sizeof *e->position);
     e->logit_out = calloc(rows, sizeof *e->logit_out);
-    if (e->parts && e->token && e->logit_row && e->position && e->logit_out)
+    if (e->step_sequences && e->token && e->logit_row && e->position && e->logit_out)
         return QM_OK;
-    return qm_fail_memory(err, rows * sizeof *e->parts, "the batch of a step");
+    return qm_fail_memory(err, rows * sizeof *e->step_sequences, "the batch of a step");
 }
 
 static int create_team(struct qm_engine *e, const struct qm_engine_options *o, struct qm_error *err) {
@@ -212,7 +212,7 @@ void qm_engine_close(struct qm_engine *e) {
     qm_power_cap_close(e->cap);
     if (!e->team_borrowed)
         qm_team_destroy(e->team);
-    free(e->parts);
+    free(e->step_sequences);
     free(e->token);
     free(e->logit_row);
     free(e->position);
@@ -288,7 +288,7 @@ struct items {
 static void items_region(void *arg, int thread, int threads) {
     const struct items *items = arg;
     int64_t begin, end;
-    qm_team_share(items->n, thread, threads, &begin, &end);
+    qm_team_range(items->n, thread, threads, &begin, &end);
     for (int64_t i = begin; i < end; i++)
         items->fn(items->arg, thread, i);
 }
@@ -425,22 +425,22 @@ static int check_steps(const struct qm_engine *e, const struct qm_step *steps, i
 static void flatten(struct qm_engine *e, const struct qm_step *steps, int n_steps, struct qm_batch *b) {
     *b = (struct qm_batch){.token = e->token,
                            .position = e->position,
-                           .parts = e->parts,
-                           .n_parts = n_steps,
+                           .sequences = e->step_sequences,
+                           .n_sequences = n_steps,
                            .logit_row = e->logit_row,
                            .logit_out = e->logit_out};
     int64_t vocab = e->model->config.vocab;
     for (int i = 0; i < n_steps; i++) {
         const struct qm_step *s = &steps[i];
         int64_t position = s->sequence->tables.length;
-        e->parts[i] = (struct qm_batch_part){.tables = &s->sequence->tables,
-                                             .row = b->rows,
-                                             .n = s->n,
-                                             .position = position,
-                                             .hidden = s->hidden,
-                                             .attention = s->attention,
-                                             .attention_layer = s->attention_layer,
-                                             .attention_ld = s->attention_ld};
+        e->step_sequences[i] = (struct qm_batch_sequence){.tables = &s->sequence->tables,
+                                                          .row = b->rows,
+                                                          .n = s->n,
+                                                          .position = position,
+                                                          .hidden = s->hidden,
+                                                          .attention = s->attention,
+                                                          .attention_layer = s->attention_layer,
+                                                          .attention_ld = s->attention_ld};
         for (int64_t t = 0; t < s->n; t++) {
             e->token[b->rows + t] = s->tokens[t];
             e->position[b->rows + t] = position + t;
@@ -455,11 +455,11 @@ static void flatten(struct qm_engine *e, const struct qm_step *steps, int n_step
 
 /* What is counted in this step, and what of it follows the last one. */
 static void count_routing(struct qm_engine *e, struct qm_batch *b) {
-    const struct qm_batch_part *first = &b->parts[0];
+    const struct qm_batch_sequence *first = &b->sequences[0];
     b->routing = e->routing;
     b->routing_continues = e->routed == first->tables && e->routed_end == first->position;
-    qm_routing_count_tokens(e->routing, b->rows, b->n_parts, b->routing_continues);
-    e->routed = b->n_parts == 1 ? first->tables : NULL;
+    qm_routing_count_tokens(e->routing, b->rows, b->n_sequences, b->routing_continues);
+    e->routed = b->n_sequences == 1 ? first->tables : NULL;
     e->routed_end = first->position + first->n;
 }
 
@@ -468,7 +468,7 @@ double qm_engine_clock(const struct qm_engine *e) {
 }
 
 static bool interrupted(const struct qm_engine *e, const struct qm_batch *batch) {
-    return e->interrupt && *e->interrupt && batch->rows > batch->n_parts;
+    return e->interrupt && *e->interrupt && batch->rows > batch->n_sequences;
 }
 
 static int execute_profiled(struct qm_engine *e, const struct qm_batch *batch) {
@@ -524,9 +524,9 @@ static int execute(struct qm_engine *e, const struct qm_batch *batch, struct qm_
 /* One token a sequence: the threads that the search says, and their time for it. */
 static int execute_quietly(struct qm_engine *e, const struct qm_batch *batch, struct qm_error *err) {
     struct qm_quiet_state found;
-    bool decode = batch->rows == batch->n_parts;
+    bool decode = batch->rows == batch->n_sequences;
     if (decode) {
-        use_threads(e, qm_quiet_next(e->quiet, batch->n_parts));
+        use_threads(e, qm_quiet_next(e->quiet, batch->n_sequences));
         double begin = qm_engine_clock(e), paused = e->paused;
         int rc = execute(e, batch, err);
         qm_quiet_took(e->quiet, qm_engine_clock(e) - begin - (e->paused - paused));

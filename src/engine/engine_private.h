@@ -47,7 +47,7 @@ struct qm_engine {
     bool quiet_prefill;
     int prefill_threads; /* with quiet_prefill, until the fewest are found */
     /* the batch of a step, sized for chunk rows */
-    struct qm_batch_part *parts;
+    struct qm_batch_sequence *step_sequences;
     int32_t *token, *logit_row;
     int64_t *position;
     float **logit_out;

@@ -334,7 +334,7 @@ static void fill_region(void *arg, int thread, int threads) {
     const struct filling *f = arg;
     struct qm_kv *kv = f->kv;
     int64_t begin, end;
-    qm_team_share(kv->n_states * kv->kv_heads, thread, threads, &begin, &end);
+    qm_team_range(kv->n_states * kv->kv_heads, thread, threads, &begin, &end);
     for (int64_t unit = begin; unit < end; unit++)
         for (int64_t i = 0; i < f->n && !kv->owner[unit / kv->kv_heads]; i++) {
             int64_t position = f->tables->length + i;
@@ -346,7 +346,7 @@ static void fill_region(void *arg, int thread, int threads) {
 static void fill_block_region(void *arg, int thread, int threads) {
     const struct filling *f = arg;
     int64_t begin, end, heads = f->kv->kv_heads;
-    qm_team_share(f->kv->n_states * heads, thread, threads, &begin, &end);
+    qm_team_range(f->kv->n_states * heads, thread, threads, &begin, &end);
     for (int64_t unit = begin; unit < end; unit++)
         for (int64_t position = f->begin; f->kv->owner[unit / heads] && position < f->end; position++)
             fill_position(f, unit, position, f->block + (uint64_t)unit * f->kv->page_bytes);

@@ -15,8 +15,8 @@ enum {
     /* Steps of up to this many rows: each thread packs them for itself, which is cheaper than a barrier. Its own part
      * of the scratch has room for so many. */
     QM_PRIVATE_ROWS = 4,
-    QM_PARTIAL_TOKENS = 8, /* steps of up to this many tokens may share out splits over threads */
-    QM_QUERY_ROWS = 96,    /* query rows of one unit of attention, at most, unless one token has more heads */
+    QM_PARTIAL_TOKENS = 8, /* steps of up to this many tokens may divide splits over threads */
+    QM_QUERY_ROWS = 96,    /* query rows of one query block, at most, unless one token has more heads */
     QM_MAX_GROUP = 256,    /* query heads of one KV head */
     QM_ROUTED_HEAD = 64,   /* bytes before the rows that are routed (struct qm_routed in device.h) */
 };

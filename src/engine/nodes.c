@@ -6,31 +6,31 @@
 
 enum { SMALL_PAGE = 4096, LARGE_PAGE = 2 << 20 };
 
-struct qm_node_share qm_node_share_in(const struct qm_team *team, int node) {
-    struct qm_node_share s = {.node = node, .nodes = qm_team_nodes(team), .all = qm_team_threads(team)};
+struct qm_node_range qm_node_share_in(const struct qm_team *team, int node) {
+    struct qm_node_range s = {.node = node, .nodes = qm_team_nodes(team), .all = qm_team_threads(team)};
     int64_t end;
     qm_team_node_part(team, s.all, node, &s.first, &end);
     s.threads = end - s.first;
     return s;
 }
 
-struct qm_node_share qm_node_share_of(const struct qm_workload *w, int node) {
+struct qm_node_range qm_node_range_of(const struct qm_workload *w, int node) {
     int64_t nodes = w->nodes > 1 ? w->nodes : 1, first = w->threads * node / nodes;
-    return (struct qm_node_share){.node = node,
+    return (struct qm_node_range){.node = node,
                                   .nodes = (int)nodes,
                                   .first = first,
                                   .threads = w->threads * (node + 1) / nodes - first,
                                   .all = w->threads};
 }
 
-void qm_node_panels(const struct qm_weight *w, const struct qm_node_share *s, int64_t *first, int64_t *end) {
+void qm_node_panels(const struct qm_weight *w, const struct qm_node_range *s, int64_t *first, int64_t *end) {
     int64_t unit = w->role == QM_W_GATE_UP ? 2 : 1, panels = (w->n + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS;
     panels = w->vector ? 0 : panels;
     *first = panels / unit * s->first / s->all * unit;
     *end = panels / unit * (s->first + s->threads) / s->all * unit;
 }
 
-uint64_t qm_node_weight_bytes(const struct qm_weight *w, int64_t experts, const struct qm_node_share *s) {
+uint64_t qm_node_weight_bytes(const struct qm_weight *w, int64_t experts, const struct qm_node_range *s) {
     int64_t first, end;
     if (w->vector)
         return s->node == 0 ? qm_weight_part_bytes(w, experts) : 0;
@@ -39,7 +39,7 @@ uint64_t qm_node_weight_bytes(const struct qm_weight *w, int64_t experts, const 
 }
 
 uint64_t qm_node_weights(const struct qm_model *m, const struct qm_placement *p, int device,
-                         const struct qm_node_share *s) {
+                         const struct qm_node_range *s) {
     uint64_t total = 0;
     for (int64_t i = 0; i < m->n_weights; i++) {
         struct qm_weight_part part = qm_placement_part(p, m, &m->weights[i], device);
@@ -51,7 +51,7 @@ uint64_t qm_node_weights(const struct qm_model *m, const struct qm_placement *p,
 void qm_node_memory(const struct qm_model *m, const struct qm_workload *w, const struct qm_placement *p, int node,
                     struct qm_node_memory *out) {
     const struct qm_config *c = &m->config;
-    struct qm_node_share s = qm_node_share_of(w, node);
+    struct qm_node_range s = qm_node_range_of(w, node);
     struct qm_scratch_layout scratch;
     qm_scratch_plan(m, w, &scratch);
     *out = (struct qm_node_memory){.weights = qm_node_weights(m, p, QM_DEVICE_CPU, &s)};

@@ -10,24 +10,24 @@
 struct qm_team;
 
 /* One node of a team: its threads [first, first + threads) of all. */
-struct qm_node_share {
+struct qm_node_range {
     int node, nodes;
     int64_t first, threads, all;
 };
 /* A node of a team as it runs. */
-struct qm_node_share qm_node_share_in(const struct qm_team *team, int node);
+struct qm_node_range qm_node_share_in(const struct qm_team *team, int node);
 /* Node `node` of w->nodes (0 counts as 1), on which w->threads are spread evenly. */
-struct qm_node_share qm_node_share_of(const struct qm_workload *w, int node);
+struct qm_node_range qm_node_range_of(const struct qm_workload *w, int node);
 
 /* Which of a matrix's panels are the node's: its threads' share. Gate and up stay together. A vector has none. */
-void qm_node_panels(const struct qm_weight *w, const struct qm_node_share *s, int64_t *first, int64_t *end);
+void qm_node_panels(const struct qm_weight *w, const struct qm_node_range *s, int64_t *first, int64_t *end);
 /* Bytes of so many of the weight's experts on the node (1: of a dense one); vectors are on the first node. */
-uint64_t qm_node_weight_bytes(const struct qm_weight *w, int64_t experts, const struct qm_node_share *s);
+uint64_t qm_node_weight_bytes(const struct qm_weight *w, int64_t experts, const struct qm_node_range *s);
 
 /* The same of all weights that a placement has on a device (p NULL: of all, on the CPU), where they are memory of the
  * host: the CPU's, or those of a device that is lost. */
 uint64_t qm_node_weights(const struct qm_model *m, const struct qm_placement *p, int device,
-                         const struct qm_node_share *s);
+                         const struct qm_node_range *s);
 
 /* One node's allocations: of everything, or of what a placement leaves on the CPU. */
 struct qm_node_memory {

@@ -297,17 +297,17 @@ struct block {
     int64_t run, weight, expert, p0, p1, first_run, runs;
 };
 
-/* Job number `job` of a node; false behind the last. run: of a job before, where the search begins. */
-static bool find_block(const struct loader *l, int node, int64_t job, int64_t run, struct block *out) {
+/* Task number `task` of a node; false behind the last. run: of a task before, where the search begins. */
+static bool find_block(const struct loader *l, int node, int64_t task, int64_t run, struct block *out) {
     int64_t runs = l->model->n_weights * RUNS;
     const int64_t *first_block = l->first_block + node * (runs + 1);
-    if (job >= first_block[runs])
+    if (task >= first_block[runs])
         return false;
-    while (job >= first_block[run + 1])
+    while (task >= first_block[run + 1])
         run++;
     const struct qm_packed_range *range = &l->range[node * runs + run];
     *out = (struct block){.run = run, .weight = run / RUNS};
-    int64_t each = l->block_panels[out->weight], blocks = range_blocks(range, each), block = job - first_block[run];
+    int64_t each = l->block_panels[out->weight], blocks = range_blocks(range, each), block = task - first_block[run];
     out->expert = block / blocks;
     out->p0 = range->first + block % blocks * each;
     out->p1 = out->p0 + each < range->end ? out->p0 + each : range->end;
@@ -457,10 +457,10 @@ static void load_region(void *arg, int thread, int threads) {
     struct block block = {0}, coming;
     int rc = worker_open(l, &k, &e);
     while (!rc && !atomic_load(&l->failed)) {
-        int64_t job = atomic_fetch_add(&l->next[place.node], 1);
-        if (!find_block(l, place.node, job, block.run, &block))
+        int64_t task = atomic_fetch_add(&l->next[place.node], 1);
+        if (!find_block(l, place.node, task, block.run, &block))
             break;
-        if (l->model->shards && find_block(l, place.node, job + ahead, block.run, &coming) && is_wanted(l, &coming))
+        if (l->model->shards && find_block(l, place.node, task + ahead, block.run, &coming) && is_wanted(l, &coming))
             advise(l, &coming, POSIX_FADV_WILLNEED);
         if (!is_wanted(l, &block))
             continue;

@@ -99,9 +99,9 @@ static void give_logits(const struct qm_placed *p, const struct qm_op_part *part
     const float *from = p->logits.data;
     for (int64_t i = part->logit; i < part->logit + part->logits; i++, from += vocab)
         memcpy(b->logit_out[i], from, vocab * sizeof *from);
-    for (int i = 0; i < b->n_parts && part->logit == 0; i++)
-        if (b->parts[i].hidden) {
-            memcpy(b->parts[i].hidden, from, hidden * sizeof *from);
+    for (int i = 0; i < b->n_sequences && part->logit == 0; i++)
+        if (b->sequences[i].hidden) {
+            memcpy(b->sequences[i].hidden, from, hidden * sizeof *from);
             from += hidden;
         }
 }
@@ -296,8 +296,8 @@ static int run_split(struct qm_placed *p, const struct qm_op *up, struct qm_erro
 /* The head has nothing to do in most steps of a prompt. */
 static bool is_asked(const struct qm_batch *b, const struct qm_op *op) {
     bool asked = op->kind != QM_OP_HEAD || b->n_logits > 0;
-    for (int i = 0; i < b->n_parts && !asked; i++)
-        asked = b->parts[i].hidden != NULL;
+    for (int i = 0; i < b->n_sequences && !asked; i++)
+        asked = b->sequences[i].hidden != NULL;
     return asked;
 }
 
@@ -343,11 +343,11 @@ static void add_device_seconds(struct qm_placed *p, double sign) {
 /* The number of the step's shape, one that is new where it was not met lately. */
 static int64_t shape_of(struct qm_placed *p) {
     const struct qm_batch *b = p->batch;
-    struct qm_placed_shape s = {.rows = b->rows, .parts = b->n_parts, .logits = b->n_logits, .routing = b->routing};
+    struct qm_placed_shape s = {.rows = b->rows, .parts = b->n_sequences, .logits = b->n_logits, .routing = b->routing};
     bool maps = false;
-    for (int i = 0; i < b->n_parts; i++) {
-        s.hidden += b->parts[i].hidden != NULL;
-        maps |= b->parts[i].attention != NULL;
+    for (int i = 0; i < b->n_sequences; i++) {
+        s.hidden += b->sequences[i].hidden != NULL;
+        maps |= b->sequences[i].attention != NULL;
     }
     for (int d = 1; d < p->placement.devices; d++)
         s.devices |= (int64_t)(p->device[d] != NULL) << d;

@@ -75,8 +75,8 @@ static int find_ranges(const struct qm_placed *p, int nodes, struct qm_host_rang
 
 uint64_t qm_logits_bytes(const struct qm_config *c, const struct qm_batch *batch, const struct qm_op_part *part) {
     int64_t hidden = 0, rows = part->logits ? part->logits : batch->n_logits;
-    for (int i = 0; i < batch->n_parts && part->logit == 0; i++)
-        hidden += batch->parts[i].hidden != NULL;
+    for (int i = 0; i < batch->n_sequences && part->logit == 0; i++)
+        hidden += batch->sequences[i].hidden != NULL;
     return (uint64_t)(rows * c->vocab + hidden * c->hidden) * sizeof(float);
 }
 

@@ -87,26 +87,26 @@ static const struct qm_tensor *find(struct finder *f, const char *name, const st
 }
 
 /* The rows that a tensor of this part holds (of one expert). */
-static int64_t part_rows(const struct qm_config *c, const struct qm_weight *w, enum qm_source_part part) {
+static int64_t part_rows(const struct qm_config *c, const struct qm_weight *w, enum qm_source_rows part) {
     int64_t ffn = w->layer >= 0 && c->layer[w->layer].moe ? c->moe_ffn : c->ffn;
     switch (part) {
-    case QM_PART_Q: return c->heads * c->head_dim;
-    case QM_PART_K:
-    case QM_PART_V: return c->kv_heads * c->head_dim;
-    case QM_PART_GATE:
-    case QM_PART_UP: return ffn;
-    case QM_PART_GATE_UP_ALTERNATING: return 2 * ffn;
-    case QM_PART_WHOLE:
-    case QM_PART_QKV_BY_KV_HEAD:
-    case QM_PART_ALL_EXPERTS: break;
+    case QM_SOURCE_Q: return c->heads * c->head_dim;
+    case QM_SOURCE_K:
+    case QM_SOURCE_V: return c->kv_heads * c->head_dim;
+    case QM_SOURCE_GATE:
+    case QM_SOURCE_UP: return ffn;
+    case QM_SOURCE_GATE_UP_ALTERNATING: return 2 * ffn;
+    case QM_SOURCE_WHOLE:
+    case QM_SOURCE_QKV_BY_KV_HEAD:
+    case QM_SOURCE_ALL_EXPERTS: break;
     }
     return w->n;
 }
 
 /* Shape of the tensor: [experts where all are in one] [rows] [columns of a matrix]. */
-static struct expected expect(const struct qm_config *c, const struct qm_weight *w, enum qm_source_part part) {
+static struct expected expect(const struct qm_config *c, const struct qm_weight *w, enum qm_source_rows part) {
     struct expected x = {.dtype = w->dtype};
-    if (part == QM_PART_GATE_UP_ALTERNATING || part == QM_PART_ALL_EXPERTS)
+    if (part == QM_SOURCE_GATE_UP_ALTERNATING || part == QM_SOURCE_ALL_EXPERTS)
         x.shape[x.dims++] = w->experts;
     x.shape[x.dims++] = part_rows(c, w, part);
     if (!w->vector)
@@ -149,29 +149,29 @@ static int add_by_kv_head(const struct qm_config *c, struct qm_weight *w, struct
 }
 
 /* The runs of one tensor. `run` has the tensor, its scales and its expert. */
-static int add_part(const struct qm_config *c, struct qm_weight *w, enum qm_source_part part, struct qm_run run,
+static int add_part(const struct qm_config *c, struct qm_weight *w, enum qm_source_rows part, struct qm_run run,
                     struct qm_error *err) {
     int64_t rows = part_rows(c, w, part), all = 1;
     run.step = 1;
     run.count = rows;
     switch (part) {
-    case QM_PART_WHOLE:
-    case QM_PART_Q: break;
-    case QM_PART_K: run.dst = c->heads * c->head_dim; break;
-    case QM_PART_V: run.dst = (c->heads + c->kv_heads) * c->head_dim; break;
-    case QM_PART_GATE: run.interleave = 32; break;
-    case QM_PART_UP:
+    case QM_SOURCE_WHOLE:
+    case QM_SOURCE_Q: break;
+    case QM_SOURCE_K: run.dst = c->heads * c->head_dim; break;
+    case QM_SOURCE_V: run.dst = (c->heads + c->kv_heads) * c->head_dim; break;
+    case QM_SOURCE_GATE: run.interleave = 32; break;
+    case QM_SOURCE_UP:
         run.interleave = 32;
         run.shift = 16;
         break;
-    case QM_PART_QKV_BY_KV_HEAD: return add_by_kv_head(c, w, run, err);
-    case QM_PART_GATE_UP_ALTERNATING:
+    case QM_SOURCE_QKV_BY_KV_HEAD: return add_by_kv_head(c, w, run, err);
+    case QM_SOURCE_GATE_UP_ALTERNATING:
         run.interleave = 32;
         run.step = 2;
         run.count = rows / 2;
         all = w->experts;
         break;
-    case QM_PART_ALL_EXPERTS: all = w->experts; break;
+    case QM_SOURCE_ALL_EXPERTS: all = w->experts; break;
     }
     int rc = QM_OK;
     for (int64_t e = 0; !rc && e < all; e++) {
@@ -179,7 +179,7 @@ static int add_part(const struct qm_config *c, struct qm_weight *w, enum qm_sour
             run.expert = e;
         run.src = e * rows;
         rc = add_run(w, run, err);
-        if (!rc && part == QM_PART_GATE_UP_ALTERNATING) {
+        if (!rc && part == QM_SOURCE_GATE_UP_ALTERNATING) {
             struct qm_run up = run;
             up.src++;
             up.shift = 16;

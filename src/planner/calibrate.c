@@ -9,7 +9,7 @@
 /* Seconds after which no part is begun, no round more than needed, and nothing is finished. */
 static const double BEGIN = 45, MORE = 70, END = 110;
 
-static bool part_settled(const struct qm_calibration_samples *s) {
+static bool kernels_settled(const struct qm_calibration_samples *s) {
     for (int i = 0; i < s->points; i++)
         if (!qm_calibration_settled(&s->point[i]))
             return false;
@@ -18,22 +18,22 @@ static bool part_settled(const struct qm_calibration_samples *s) {
 
 /* Rounds over the kernels that are missing, until all their points are settled. rounds: of each group. */
 static int run_rounds(const struct qm_calibration_means *by, const struct qm_calibration_setup *setup, unsigned missing,
-                      const struct qm_measuring *with, struct qm_calibration_samples *samples, int rounds[QM_PARTS],
-                      struct qm_error *err) {
+                      const struct qm_measuring *with, struct qm_calibration_samples *samples,
+                      int rounds[QM_CALIBRATION_KERNELS], struct qm_error *err) {
     static const char what[] = "measuring the kernels";
     double begin = setup->until - END;
     int rc = QM_OK, steps = 0;
-    for (int i = 0; i < QM_PARTS; i++)
+    for (int i = 0; i < QM_CALIBRATION_KERNELS; i++)
         steps += QM_CALIBRATION_ROUNDS * (missing >> i & 1);
     for (int round = 0, step = 0; round < QM_CALIBRATION_ROUNDS && !rc; round++)
-        for (int i = 0; i < QM_PARTS && !rc; i++) {
+        for (int i = 0; i < QM_CALIBRATION_KERNELS && !rc; i++) {
             if (!(missing >> i & 1))
                 continue;
             double until = round == 0 ? BEGIN : round < QM_CALIBRATION_LEAST ? END : MORE;
             rc = qm_measuring_progress(with, what, step++, steps, err);
-            if (rc || rounds[i] < round || part_settled(&samples[i]) || by->now() - begin > until)
+            if (rc || rounds[i] < round || kernels_settled(&samples[i]) || by->now() - begin > until)
                 continue;
-            rc = by->one_round((enum qm_calibration_part)i, setup, &samples[i], err);
+            rc = by->one_round((enum qm_calibration_kernels)i, setup, &samples[i], err);
             rounds[i] += rc == QM_OK;
         }
     int last = rc == QM_INTERRUPTED ? rc : qm_measuring_progress(with, what, steps, steps, err);
@@ -41,21 +41,21 @@ static int run_rounds(const struct qm_calibration_means *by, const struct qm_cal
 }
 
 /* What was measured twice at least is taken. */
-static int measure_parts(const struct qm_calibration_means *by, const struct qm_calibration_wish *w, unsigned due,
-                         const struct qm_measuring *with, struct qm_calibration *out, struct qm_error *err) {
-    struct qm_calibration_samples *samples = calloc(QM_PARTS, sizeof *samples);
-    int rounds[QM_PARTS] = {0};
+static int measure_kernels(const struct qm_calibration_means *by, const struct qm_calibration_wish *w, unsigned due,
+                           const struct qm_measuring *with, struct qm_calibration *out, struct qm_error *err) {
+    struct qm_calibration_samples *samples = calloc(QM_CALIBRATION_KERNELS, sizeof *samples);
+    int rounds[QM_CALIBRATION_KERNELS] = {0};
     struct qm_noise_watch watch;
     if (!samples)
-        return qm_fail_memory(err, QM_PARTS * sizeof *samples, "calibration");
+        return qm_fail_memory(err, QM_CALIBRATION_KERNELS * sizeof *samples, "calibration");
     qm_measuring_note(with, "measuring the kernels that are needed: one or two minutes, once for this build of them");
     qm_noise_begin(&watch);
     struct qm_calibration_setup setup = {
         .machine = w->machine, .profile = w->profile, .isa = w->isa, .until = by->now() + END};
     int rc = run_rounds(by, &setup, due, with, samples, rounds, err);
-    for (int i = 0; i < QM_PARTS; i++)
+    for (int i = 0; i < QM_CALIBRATION_KERNELS; i++)
         if (rounds[i] > 1)
-            qm_calibration_conclude((enum qm_calibration_part)i, &samples[i], &out->efficiency);
+            qm_calibration_conclude((enum qm_calibration_kernels)i, &samples[i], &out->efficiency);
     out->tried |= due;
     out->noise = by->noise(&watch);
     free(samples);
@@ -75,7 +75,7 @@ int qm_calibration_measure_by(const struct qm_calibration_means *by, const struc
     unsigned due = qm_calibration_due(found ? &there : NULL, w->needed, w->quiet);
     *kept = there;
     if (due) {
-        int rc = measure_parts(by, w, due, with, &fresh, &stopped);
+        int rc = measure_kernels(by, w, due, with, &fresh, &stopped);
         if (rc && rc != QM_FIT && rc != QM_STOPPED) {
             *err = stopped;
             return rc;

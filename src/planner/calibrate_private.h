@@ -7,7 +7,7 @@
 
 struct qm_calibration_means {
     /* As qm_calibrate_round, qm_now and qm_noise_end. */
-    int (*one_round)(enum qm_calibration_part part, const struct qm_calibration_setup *s,
+    int (*one_round)(enum qm_calibration_kernels part, const struct qm_calibration_setup *s,
                      struct qm_calibration_samples *samples, struct qm_error *err);
     double (*now)(void);
     struct qm_noise (*noise)(const struct qm_noise_watch *w);

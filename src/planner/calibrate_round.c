@@ -228,17 +228,17 @@ static int attention(struct calibration *c, int64_t head_dim, struct qm_error *e
     return !rc && wanted(c, TOKEN_POINTS) ? attention_prompt(c, head_dim, TOKEN_POINTS, err) : rc;
 }
 
-int qm_calibrate_round(enum qm_calibration_part part, const struct qm_calibration_setup *s,
+int qm_calibrate_round(enum qm_calibration_kernels part, const struct qm_calibration_setup *s,
                        struct qm_calibration_samples *samples, struct qm_error *err) {
     struct calibration c = {.setup = s, .samples = samples};
     static const enum qm_dtype dense_types[] = {
-        [QM_PART_DENSE_BF16] = QM_BF16, [QM_PART_DENSE_F16] = QM_F16, [QM_PART_DENSE_F32] = QM_F32};
+        [QM_KERNELS_DENSE_BF16] = QM_BF16, [QM_KERNELS_DENSE_F16] = QM_F16, [QM_KERNELS_DENSE_F32] = QM_F32};
     int rc;
     switch (part) {
-    case QM_PART_ATTENTION_64: return attention(&c, 64, err);
-    case QM_PART_ATTENTION_128: return attention(&c, 128, err);
-    case QM_PART_EXPERTS_BF16: return bf16_experts(&c, err);
-    case QM_PART_EXPERTS_MXFP4: return mxfp4_experts(&c, err);
+    case QM_KERNELS_ATTENTION_64: return attention(&c, 64, err);
+    case QM_KERNELS_ATTENTION_128: return attention(&c, 128, err);
+    case QM_KERNELS_EXPERTS_BF16: return bf16_experts(&c, err);
+    case QM_KERNELS_EXPERTS_MXFP4: return mxfp4_experts(&c, err);
     default:
         rc = dense(&c, dense_types[part], 0, FEW_ROWS, err);
         return rc ? rc : dense(&c, dense_types[part], FEW_ROWS, DENSE_POINTS, err);

@@ -15,7 +15,7 @@ struct qm_calibration_setup {
 };
 
 /* Times the points of one part that are not settled, once each, into *samples. QM_STOPPED after s->until. */
-int qm_calibrate_round(enum qm_calibration_part part, const struct qm_calibration_setup *s,
+int qm_calibrate_round(enum qm_calibration_kernels part, const struct qm_calibration_setup *s,
                        struct qm_calibration_samples *samples, struct qm_error *err);
 
 #endif

@@ -18,14 +18,14 @@ static const struct {
     const char *name;
     enum qm_kernel_class kernel;
     enum qm_dtype type;
-} parts[QM_PARTS] = {
-    [QM_PART_DENSE_BF16] = {"products of BF16", QM_KERNEL_DENSE, QM_BF16},
-    [QM_PART_ATTENTION_128] = {"attention with heads of 128", QM_KERNEL_ATTENTION_128, QM_BF16},
-    [QM_PART_EXPERTS_BF16] = {"experts of BF16", QM_KERNEL_EXPERTS, QM_BF16},
-    [QM_PART_ATTENTION_64] = {"attention with heads of 64", QM_KERNEL_ATTENTION_64, QM_BF16},
-    [QM_PART_EXPERTS_MXFP4] = {"experts of MXFP4", QM_KERNEL_EXPERTS, QM_MXFP4},
-    [QM_PART_DENSE_F16] = {"products of F16", QM_KERNEL_DENSE, QM_F16},
-    [QM_PART_DENSE_F32] = {"products of F32", QM_KERNEL_DENSE, QM_F32},
+} parts[QM_CALIBRATION_KERNELS] = {
+    [QM_KERNELS_DENSE_BF16] = {"products of BF16", QM_KERNEL_DENSE, QM_BF16},
+    [QM_KERNELS_ATTENTION_128] = {"attention with heads of 128", QM_KERNEL_ATTENTION_128, QM_BF16},
+    [QM_KERNELS_EXPERTS_BF16] = {"experts of BF16", QM_KERNEL_EXPERTS, QM_BF16},
+    [QM_KERNELS_ATTENTION_64] = {"attention with heads of 64", QM_KERNEL_ATTENTION_64, QM_BF16},
+    [QM_KERNELS_EXPERTS_MXFP4] = {"experts of MXFP4", QM_KERNEL_EXPERTS, QM_MXFP4},
+    [QM_KERNELS_DENSE_F16] = {"products of F16", QM_KERNEL_DENSE, QM_F16},
+    [QM_KERNELS_DENSE_F32] = {"products of F32", QM_KERNEL_DENSE, QM_F32},
 };
 
 int qm_calibration_from_json(const json_t *root, const char *name, const char *identity, const char *isa,
@@ -55,7 +55,7 @@ int qm_calibration_from_json(const json_t *root, const char *name, const char *i
         rc = qm_efficiency_parse(json_object_get(root, "efficiency"), name, &out->efficiency, err);
     if (rc || fields != MORE_FIELDS)
         return rc;
-    rc = qm_json_int(root, "tried", name, 0, (1 << QM_PARTS) - 1, &tried, err);
+    rc = qm_json_int(root, "tried", name, 0, (1 << QM_CALIBRATION_KERNELS) - 1, &tried, err);
     out->tried = (unsigned)tried;
     if (!rc)
         rc = qm_noise_share(root, "others", name, &out->noise.others, err);
@@ -95,9 +95,9 @@ static bool has(const struct qm_efficiency *e, int part) {
 static void fill_up(struct qm_efficiency *e) {
     struct qm_efficiency by_default;
     qm_efficiency_default(&by_default);
-    if (!has(e, QM_PART_ATTENTION_128) && !has(e, QM_PART_ATTENTION_64))
+    if (!has(e, QM_KERNELS_ATTENTION_128) && !has(e, QM_KERNELS_ATTENTION_64))
         e->value_ns = by_default.value_ns;
-    if (!has(e, QM_PART_EXPERTS_BF16))
+    if (!has(e, QM_KERNELS_EXPERTS_BF16))
         e->route_ns = by_default.route_ns;
     qm_efficiency_fill(e);
 }
@@ -125,18 +125,18 @@ bool qm_calibration_load(const char *identity, enum qm_isa isa, const char *cach
 unsigned qm_calibration_needs(const struct qm_model *m) {
     unsigned needed = 0;
     if (!m)
-        return (1U << QM_PARTS) - 1;
+        return (1U << QM_CALIBRATION_KERNELS) - 1;
     for (int64_t i = 0; i < m->n_weights; i++) {
         const struct qm_weight *w = &m->weights[i];
         bool matrix = w->role == QM_W_QKV || w->role == QM_W_O || w->role == QM_W_GATE_UP || w->role == QM_W_DOWN ||
                       w->role == QM_W_HEAD || w->role == QM_W_EMBED;
         if (matrix && w->experts > 1) /* routing is measured with experts of BF16 */
-            needed |= 1U << QM_PART_EXPERTS_BF16 | (w->dtype == QM_MXFP4 ? 1U << QM_PART_EXPERTS_MXFP4 : 0);
-        for (int p = 0; p < QM_PARTS && matrix && w->experts == 1; p++)
+            needed |= 1U << QM_KERNELS_EXPERTS_BF16 | (w->dtype == QM_MXFP4 ? 1U << QM_KERNELS_EXPERTS_MXFP4 : 0);
+        for (int p = 0; p < QM_CALIBRATION_KERNELS && matrix && w->experts == 1; p++)
             if (parts[p].kernel == QM_KERNEL_DENSE && parts[p].type == w->dtype)
                 needed |= 1U << p;
     }
-    return needed | 1U << (m->config.head_dim < 96 ? QM_PART_ATTENTION_64 : QM_PART_ATTENTION_128);
+    return needed | 1U << (m->config.head_dim < 96 ? QM_KERNELS_ATTENTION_64 : QM_KERNELS_ATTENTION_128);
 }
 
 void qm_calibration_efficiency(const struct qm_calibration *kept, unsigned needed, struct qm_efficiency *out,
@@ -145,14 +145,14 @@ void qm_calibration_efficiency(const struct qm_calibration *kept, unsigned neede
     *out = kept->efficiency;
     if (missing)
         missing[0] = 0;
-    for (int i = 0; i < QM_PARTS && missing; i++)
+    for (int i = 0; i < QM_CALIBRATION_KERNELS && missing; i++)
         if (needed >> i & 1 && !has(out, i) && at < 255)
             at += (size_t)snprintf(missing + at, 256 - at, "%s%s", at ? ", " : "", parts[i].name);
     fill_up(out);
 }
 
 unsigned qm_calibration_missing(const struct qm_calibration *kept, unsigned needed) {
-    for (int i = 0; i < QM_PARTS; i++)
+    for (int i = 0; i < QM_CALIBRATION_KERNELS; i++)
         needed &= has(&kept->efficiency, i) ? ~(1U << i) : ~0U;
     return needed;
 }
@@ -190,7 +190,7 @@ static double efficiency_of(const struct qm_calibration_point *p) {
     return two[0] < two[1] * ALIKE ? (two[0] + two[1]) / 2 : two[1];
 }
 
-void qm_calibration_conclude(enum qm_calibration_part part, const struct qm_calibration_samples *s,
+void qm_calibration_conclude(enum qm_calibration_kernels part, const struct qm_calibration_samples *s,
                              struct qm_efficiency *out) {
     struct qm_efficiency_curve *to = &out->kernel[parts[part].kernel][parts[part].type];
     to->n = 0;
@@ -200,16 +200,16 @@ void qm_calibration_conclude(enum qm_calibration_part part, const struct qm_cali
         to->rows[to->n] = s->point[i].rows;
         to->efficiency[to->n++] = efficiency_of(&s->point[i]);
     }
-    bool values = part == QM_PART_ATTENTION_128 || !(out->value_ns > 0);
+    bool values = part == QM_KERNELS_ATTENTION_128 || !(out->value_ns > 0);
     if (s->values && values)
         out->value_ns = qm_figure_of(s->value_ns, s->values).median;
-    if (s->routes && part == QM_PART_EXPERTS_BF16)
+    if (s->routes && part == QM_KERNELS_EXPERTS_BF16)
         out->route_ns = qm_figure_of(s->route_ns, s->routes).median;
 }
 
 void qm_calibration_merge(struct qm_calibration *fresh, const struct qm_calibration *kept) {
     bool any = false;
-    for (int i = 0; i < QM_PARTS; i++) {
+    for (int i = 0; i < QM_CALIBRATION_KERNELS; i++) {
         if (has(&fresh->efficiency, i) || !has(&kept->efficiency, i))
             continue;
         fresh->efficiency.kernel[parts[i].kernel][parts[i].type] =

@@ -11,19 +11,19 @@
 #include "simd/isa.h"
 
 /* What is measured at once, and kept as soon as it is. */
-enum qm_calibration_part {
-    QM_PART_DENSE_BF16,
-    QM_PART_ATTENTION_128,
-    QM_PART_EXPERTS_BF16,
-    QM_PART_ATTENTION_64,
-    QM_PART_EXPERTS_MXFP4,
-    QM_PART_DENSE_F16,
-    QM_PART_DENSE_F32,
-    QM_PARTS
+enum qm_calibration_kernels {
+    QM_KERNELS_DENSE_BF16,
+    QM_KERNELS_ATTENTION_128,
+    QM_KERNELS_EXPERTS_BF16,
+    QM_KERNELS_ATTENTION_64,
+    QM_KERNELS_EXPERTS_MXFP4,
+    QM_KERNELS_DENSE_F16,
+    QM_KERNELS_DENSE_F32,
+    QM_CALIBRATION_KERNELS
 };
 
-/* What was measured of one part, in rounds that lie seconds apart: what disturbs the machine for a while then meets one
- * round of a point, not all. */
+/* What was measured of one kind of kernel, in rounds that lie seconds apart: what disturbs the machine for a while then
+ * meets one round of a point, not all. */
 enum { QM_CALIBRATION_LEAST = 3, QM_CALIBRATION_ROUNDS = 5 };
 struct qm_calibration_point {
     double rows, efficiency[QM_CALIBRATION_ROUNDS];
@@ -38,22 +38,22 @@ struct qm_calibration_samples {
 /* After three rounds of which the two highest are alike, or five. */
 bool qm_calibration_settled(const struct qm_calibration_point *p);
 /* The efficiency that two rounds agree on, into what they are of; of what else was measured the medians. */
-void qm_calibration_conclude(enum qm_calibration_part part, const struct qm_calibration_samples *s,
+void qm_calibration_conclude(enum qm_calibration_kernels part, const struct qm_calibration_samples *s,
                              struct qm_efficiency *out);
 
-/* The kernels whose efficiency the times of a model depend on: bits 1 << enum qm_calibration_part. NULL: all. */
+/* The kernels whose efficiency the times of a model depend on: bits 1 << enum qm_calibration_kernels. NULL: all. */
 unsigned qm_calibration_needs(const struct qm_model *m);
 
 /* What is kept of the kernels. */
 struct qm_calibration {
     struct qm_efficiency efficiency; /* measured alone */
-    unsigned tried;                  /* parts that were begun: what is missing of them took too long */
+    unsigned tried;                  /* kernels that were begun: what is missing of them took too long */
     struct qm_noise noise;           /* the worst beside any of them */
 };
 
 /* The needed parts that have no measured shares. */
 unsigned qm_calibration_missing(const struct qm_calibration *kept, unsigned needed);
-/* The parts that are to be measured now: nothing is kept (NULL), or something is missing; where the machine is quiet
+/* The kernels that are to be measured now: nothing is kept (NULL), or something is missing; where the machine is quiet
  * also what was measured beside noise. What a busy machine did not finish is not tried again while it is busy. */
 unsigned qm_calibration_due(const struct qm_calibration *kept, unsigned needed, bool quiet);
 
@@ -64,7 +64,7 @@ bool qm_calibration_load(const char *identity, enum qm_isa isa, const char *cach
 /* Makes the directories that are missing. */
 int qm_calibration_save(const char *path, const char *identity, enum qm_isa isa, const struct qm_calibration *c,
                         struct qm_error *err);
-/* The kept parts that were not measured again stand beside the new ones. */
+/* The kept kernels that were not measured again stand beside the new ones. */
 void qm_calibration_merge(struct qm_calibration *fresh, const struct qm_calibration *kept);
 
 /* Fills in the efficiency to predict with: what is kept, defaults for what is missing. *missing, if not NULL:

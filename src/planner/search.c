@@ -104,7 +104,7 @@ static int take_pins(struct qm_search *s, struct qm_error *err) {
 static int try_below(struct qm_search *s, const struct qm_placement *p, double below, struct qm_error *err) {
     const struct qm_search_ask *a = s->ask;
     struct qm_time_setup t = a->setup;
-    struct qm_job_time time;
+    struct qm_scenario_time time;
     for (int d = 0; d < p->devices; d++) {
         struct qm_device_memory m;
         qm_placement_memory(p, t.model, &t.workload, d, &m);
@@ -117,7 +117,7 @@ static int try_below(struct qm_search *s, const struct qm_placement *p, double b
         return QM_OK;
     }
     t.placement = p;
-    qm_time_job(&t, &a->job, &time);
+    qm_time_scenario(&t, &a->scenario, &time);
     s->tried++;
     double seconds = time.prefill.seconds + time.decode.seconds;
     if (s->best->placement.layer && seconds >= below)
@@ -473,12 +473,12 @@ int qm_search(const struct qm_search_ask *ask, struct qm_search_result *out, str
         rc = refuse(&s, err);
     if (!rc && ask->last_layers < 0 && t->speed->devices) {
         struct qm_placement cpu;
-        struct qm_job_time time;
+        struct qm_scenario_time time;
         struct qm_time_setup on_cpu = *t;
         rc = qm_placement_open(t->model, 1 + t->speed->devices, &cpu, err);
         on_cpu.placement = &cpu;
         if (!rc) {
-            qm_time_job(&on_cpu, &ask->job, &time);
+            qm_time_scenario(&on_cpu, &ask->scenario, &time);
             double all = time.prefill.seconds + time.decode.seconds;
             out->bound = out->exact && !splittable_bytes(&s) ? out->seconds : qm_search_bound(&s, all);
             qm_placement_free(&cpu);

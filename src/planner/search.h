@@ -1,5 +1,5 @@
-/* Looks for the placement that makes a job fastest on a machine with devices, within the bytes of each. Where in the
- * flow: above time.h, whose prediction it minimises; its result is a placement that the engine can execute.
+/* Looks for the placement that makes a scenario fastest on a machine with devices, within the bytes of each. Where in
+ * the flow: above time.h, whose prediction it minimises; its result is a placement that the engine can execute.
  *
  * Where units and devices are few, every placement is tried, those of a dense FFN's columns by quarters. Else units go
  * to devices in several orders (whole layers from either end, attention first, experts first, all by saved time per
@@ -29,7 +29,7 @@ int qm_pin_parse(const char *option, const char *text, const struct qm_model *m,
 
 struct qm_search_ask {
     struct qm_time_setup setup; /* without a placement */
-    struct qm_job job;
+    struct qm_scenario scenario;
     uint64_t budget[QM_MAX_DEVICES]; /* bytes of the CPU and of each device */
     const struct qm_pin *pins;       /* later ones win */
     int n_pins;

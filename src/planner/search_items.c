@@ -5,11 +5,11 @@
 
 #include "planner/search_private.h"
 
-/* A unit's seconds in the whole job on one device. */
+/* A unit's seconds in the whole scenario on one device. */
 static void unit_seconds(const struct qm_search *s, const struct qm_item *i, int device, double *prefill,
                          double *decode) {
     const struct qm_time_setup *t = &s->ask->setup;
-    const struct qm_job *j = &s->ask->job;
+    const struct qm_scenario *j = &s->ask->scenario;
     double p = i->kind == QM_UNIT_EXPERT ? qm_routing_share(t->routing, &t->model->config, i->layer, i->expert) : 0;
     int64_t chunk = t->workload.chunk < j->prompt ? t->workload.chunk : j->prompt;
     *prefill = *decode = 0;
@@ -159,7 +159,7 @@ bool qm_search_stream(const struct qm_search *s, struct qm_placement *p, enum qm
     }
     struct qm_time_setup t = *setup;
     t.placement = p;
-    int64_t middle = s->ask->job.depth + s->ask->job.prompt / 2;
+    int64_t middle = s->ask->scenario.depth + s->ask->scenario.prompt / 2;
     for (int64_t rows = 8; any && rows <= setup->workload.chunk; rows *= 2) {
         struct qm_step_time with, without;
         p->stream_rows = rows;
@@ -185,7 +185,7 @@ static int by_decode_density(const void *a, const void *b) {
 double qm_search_bound(const struct qm_search *s, double on_the_cpu) {
     const struct qm_item **order = calloc((size_t)s->n_items, sizeof *order);
     const struct qm_speed *speed = s->ask->setup.speed;
-    const struct qm_job *j = &s->ask->job;
+    const struct qm_scenario *j = &s->ask->scenario;
     double room = 0, chunks = (double)j->prompt / (double)s->ask->setup.workload.chunk + 1;
     if (!order)
         return 0;

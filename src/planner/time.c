@@ -35,7 +35,7 @@ static const struct qm_weight *weight(const struct step *s, int64_t l, enum qm_r
     return qm_model_weight(s->t->model, l, role);
 }
 
-/* A product on the CPU: `bytes` of weights, `flops` for each row, shared out in `units`. *reading: what bounds it. */
+/* A product on the CPU: `bytes` of weights, `flops` for each row, divided in `units`. *reading: what bounds it. */
 static double cpu_product(const struct step *s, enum qm_kernel_class k, enum qm_dtype type, double bytes, double flops,
                           double rows, double units, bool *reading) {
     const struct qm_speed *speed = s->t->speed;
@@ -120,7 +120,7 @@ static double route(const struct step *s, int device, int64_t l) {
         return 0;
     if (device != QM_DEVICE_CPU)
         return product(s, device, QM_KERNEL_DENSE, w, 1, s->rows);
-    bool few = s->rows <= QM_PRIVATE_ROWS; /* columns are shared out, and one thread chooses */
+    bool few = s->rows <= QM_PRIVATE_ROWS; /* columns are divided, and one thread chooses */
     double rows = few ? s->rows : ceil(s->rows / s->t->workload.threads);
     int threads = few ? s->t->workload.threads : 1;
     double read = qm_speed_read(s->t->speed, threads) * s->read_share;
@@ -490,7 +490,7 @@ double qm_time_unit(const struct qm_time_setup *t, enum qm_unit_kind k, int64_t 
 }
 
 /* Where steps are many, some in between stand for all: their time grows evenly with the position. */
-static void prefill(const struct qm_time_setup *t, const struct qm_job *j, struct qm_step_time *sum) {
+static void prefill(const struct qm_time_setup *t, const struct qm_scenario *j, struct qm_step_time *sum) {
     int64_t chunk = t->workload.chunk, together = chunk / (j->prompt > 0 ? j->prompt : 1);
     together = together < 1 ? 1 : together > j->sequences ? j->sequences : together;
     double times = (double)j->sequences / (double)together;
@@ -509,7 +509,7 @@ static void prefill(const struct qm_time_setup *t, const struct qm_job *j, struc
 }
 
 /* Steps of one token each. */
-static void decode(const struct qm_time_setup *t, const struct qm_job *j, struct qm_step_time *sum) {
+static void decode(const struct qm_time_setup *t, const struct qm_scenario *j, struct qm_step_time *sum) {
     int64_t samples = j->generate < SAMPLES ? j->generate : SAMPLES;
     for (int64_t i = 0; i < samples; i++) {
         double at = ((double)i + 0.5) * (double)j->generate / (double)samples - 0.5;
@@ -530,14 +530,14 @@ static double joules(const struct qm_speed *s, const struct qm_step_time *a, con
     return sum;
 }
 
-void qm_time_job(const struct qm_time_setup *t, const struct qm_job *job, struct qm_job_time *out) {
-    *out = (struct qm_job_time){0};
-    prefill(t, job, &out->prefill);
-    decode(t, job, &out->decode);
-    double sequences = (double)job->sequences;
+void qm_time_scenario(const struct qm_time_setup *t, const struct qm_scenario *scenario, struct qm_scenario_time *out) {
+    *out = (struct qm_scenario_time){0};
+    prefill(t, scenario, &out->prefill);
+    decode(t, scenario, &out->decode);
+    double sequences = (double)scenario->sequences;
     if (out->prefill.seconds > 0)
-        out->prefill_tps = sequences * (double)job->prompt / out->prefill.seconds;
+        out->prefill_tps = sequences * (double)scenario->prompt / out->prefill.seconds;
     if (out->decode.seconds > 0)
-        out->decode_tps = sequences * (double)job->generate / out->decode.seconds;
+        out->decode_tps = sequences * (double)scenario->generate / out->decode.seconds;
     out->joules = joules(t->speed, &out->prefill, &out->decode);
 }

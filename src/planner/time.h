@@ -52,16 +52,16 @@ void qm_time_add(struct qm_step_time *sum, const struct qm_step_time *one, doubl
 double qm_time_unit(const struct qm_time_setup *t, enum qm_unit_kind k, int64_t l, int device, double p,
                     int64_t sequences, int64_t position, int64_t n, int64_t n_logits);
 
-/* A job of `sequences` sequences at once, each with `depth` tokens already there, `prompt` tokens to read and
+/* A scenario: `sequences` sequences at once, each with `depth` tokens already there, `prompt` tokens to read and
  * `generate` to write. */
-struct qm_job {
+struct qm_scenario {
     int64_t sequences, depth, prompt, generate;
 };
-struct qm_job_time {
+struct qm_scenario_time {
     struct qm_step_time prefill, decode; /* seconds of all steps */
     double prefill_tps, decode_tps;      /* of all sequences; 0: none */
     double joules;                       /* NaN: watts are not known */
 };
-void qm_time_job(const struct qm_time_setup *t, const struct qm_job *job, struct qm_job_time *out);
+void qm_time_scenario(const struct qm_time_setup *t, const struct qm_scenario *scenario, struct qm_scenario_time *out);
 
 #endif

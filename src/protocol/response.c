@@ -69,7 +69,7 @@ static json_t *text_value(const struct qm_buf *b) {
 /* *calls: NULL where there are none; *content: what else there is. */
 static int split_calls(const struct qm_openai_request *r, const struct qm_openai_part *p, const char *id, int index,
                        json_t **calls, json_t **content, struct qm_error *err) {
-    const struct qm_buf *text = qm_reasoning_sum(p->reasoning, QM_PART_ANSWER);
+    const struct qm_buf *text = qm_reasoning_sum(p->reasoning, QM_CONTENT_ANSWER);
     struct qm_buf rest = {0};
     char of[128];
     int rc = QM_OK;
@@ -93,7 +93,7 @@ static json_t *chat_choice(const struct qm_openai_request *r, const char *id, in
         return NULL;
     const char *reason = calls && p->finish == QM_FINISH_STOP ? "tool_calls" : finish_reason(p->finish);
     json_t *logprobs = p->logprobs ? json_pack("{s:O, s:n}", "content", p->logprobs, "refusal") : json_null();
-    const struct qm_buf *thought = qm_reasoning_sum(p->reasoning, QM_PART_REASONING);
+    const struct qm_buf *thought = qm_reasoning_sum(p->reasoning, QM_CONTENT_REASONING);
     json_t *reasoning = thought->len ? text_value(thought) : NULL;
     json_t *message = json_pack("{s:s, s:o, s:o*, s:o*, s:n}", "role", "assistant", "content", content,
                                 "reasoning_content", reasoning, "tool_calls", calls, "refusal");
@@ -145,7 +145,7 @@ static json_t *echoed_value(const struct qm_openai_request *r, const struct qm_b
 
 static json_t *text_choice(const struct qm_openai_request *r, int index) {
     const struct qm_openai_part *p = &r->parts[index];
-    const struct qm_buf *answer = qm_reasoning_sum(p->reasoning, QM_PART_ANSWER);
+    const struct qm_buf *answer = qm_reasoning_sum(p->reasoning, QM_CONTENT_ANSWER);
     json_t *text = r->echo ? echoed_value(r, answer, index) : text_value(answer);
     json_t *logprobs = p->logprobs ? flat_logprobs(p->logprobs) : json_null();
     return json_pack("{s:i, s:o, s:o, s:s}", "index", index, "text", text, "logprobs", logprobs, "finish_reason",

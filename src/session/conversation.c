@@ -108,7 +108,7 @@ struct listener {
     struct qm_error *err;
 };
 
-static void hear_part(void *arg, enum qm_part part, const char *text, size_t len) {
+static void hear_part(void *arg, enum qm_content part, const char *text, size_t len) {
     struct listener *l = arg;
     if (l->turn->on_text)
         l->stop |= l->turn->on_text(l->turn->arg, part, text, len);
@@ -127,8 +127,8 @@ static int hear_prefill(void *arg, int64_t done, int64_t total) {
 }
 
 static int add_answer(struct qm_conversation *c, const struct listener *l, struct qm_error *err) {
-    const struct qm_buf *reasoning = qm_reasoning_sum(l->splitter, QM_PART_REASONING);
-    const struct qm_buf *answer = qm_reasoning_sum(l->splitter, QM_PART_ANSWER);
+    const struct qm_buf *reasoning = qm_reasoning_sum(l->splitter, QM_CONTENT_REASONING);
+    const struct qm_buf *answer = qm_reasoning_sum(l->splitter, QM_CONTENT_ANSWER);
     const char *key = l->form.format == QM_REASONING_HARMONY ? "thinking" : "reasoning_content";
     json_t *thought = reasoning->len ? json_stringn(reasoning->data, reasoning->len) : NULL;
     json_t *m = json_pack("{s:s, s:s%, s:o*}", "role", "assistant", "content", answer->len ? answer->data : "",

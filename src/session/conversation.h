@@ -45,7 +45,7 @@ struct qm_turn {
     int n_stop;
     const struct tm *now; /* for templates that print the date; NULL: the local time */
     /* Each piece of text as soon as it is sure. Nonzero interrupts. May be NULL. */
-    int (*on_text)(void *arg, enum qm_part part, const char *text, size_t len);
+    int (*on_text)(void *arg, enum qm_content part, const char *text, size_t len);
     int (*on_prefill)(void *arg, int64_t done, int64_t total);
     void *arg;
     const volatile sig_atomic_t *interrupt;

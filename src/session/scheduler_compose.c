@@ -26,8 +26,8 @@ static void compose_decodes(struct qm_scheduler *s, int64_t *n) {
 /* Returns how many tokens of prompts there are in it. */
 static int64_t compose_prefills(struct qm_scheduler *s, int64_t decodes) {
     int64_t left = s->chunk - decodes, rows = s->n_logit_rows - decodes, composed = 0;
-    if (decodes && scheduler_share(s) < left)
-        left = scheduler_share(s);
+    if (decodes && scheduler_prefill_tokens(s) < left)
+        left = scheduler_prefill_tokens(s);
     for (int64_t i = 0; i < s->n_running && left > 0; i++) {
         struct qm_scheduled *q = s->running[i];
         if (q->state != QM_REQUEST_PREFILL)

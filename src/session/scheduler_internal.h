@@ -148,6 +148,6 @@ void scheduler_replay(struct qm_scheduler *s, struct qm_scheduled *q);
 /* A step with that many known and new tokens took that long. */
 void scheduler_measure(struct qm_scheduler *s, int64_t known, int64_t generated, double seconds);
 /* Known tokens for a step that also generates. */
-int64_t scheduler_share(const struct qm_scheduler *s);
+int64_t scheduler_prefill_tokens(const struct qm_scheduler *s);
 
 #endif

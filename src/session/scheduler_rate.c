@@ -38,7 +38,7 @@ void scheduler_measure(struct qm_scheduler *s, int64_t known, int64_t generated,
 /* A step takes a + n c seconds for n known tokens beside the new ones: a to read the weights once, c to compute a
  * token. Prompts advance n / (a + n c) tokens a second. That is at least the share p of what a whole chunk of C gives
  * from n = p C a / (a + (1 - p) C c) on: beyond it those that generate would wait and prompts gain little. */
-int64_t scheduler_share(const struct qm_scheduler *s) {
+int64_t scheduler_prefill_tokens(const struct qm_scheduler *s) {
     const struct rates *r = &s->rates;
     double chunk = (double)s->chunk, n = first_share * chunk;
     if (s->o.prefill_tokens)

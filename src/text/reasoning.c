@@ -17,7 +17,7 @@ enum state {
 struct qm_reasoning {
     enum qm_reasoning_format format;
     enum state state;
-    enum qm_part part;
+    enum qm_content part;
     const char *const *marks; /* that end BODY; the last is NULL */
     struct qm_buf held;
     struct qm_buf sum[2];    /* by part, what was given out */
@@ -54,7 +54,7 @@ bool qm_reasoning_opened(const char *prompt, size_t len) {
     return len >= n && memcmp(prompt + len - n, open_mark, n) == 0;
 }
 
-static void enter_body(struct qm_reasoning *r, enum qm_part part, const char *const *marks) {
+static void enter_body(struct qm_reasoning *r, enum qm_content part, const char *const *marks) {
     r->state = BODY;
     r->part = part;
     r->marks = marks;
@@ -66,10 +66,10 @@ int qm_reasoning_new(enum qm_reasoning_format format, bool opened, struct qm_rea
     struct qm_reasoning *r = *out = calloc(1, sizeof *r);
     if (!r)
         return qm_fail_memory(err, sizeof *r, "a reasoning splitter");
-    *r = (struct qm_reasoning){.format = format, .part = QM_PART_ANSWER};
+    *r = (struct qm_reasoning){.format = format, .part = QM_CONTENT_ANSWER};
     r->state = format == QM_REASONING_HARMONY ? HEADER : format == QM_REASONING_THINK ? START : REST;
     if (format == QM_REASONING_THINK && opened)
-        enter_body(r, QM_PART_REASONING, think_end);
+        enter_body(r, QM_CONTENT_REASONING, think_end);
     return QM_OK;
 }
 
@@ -77,8 +77,8 @@ void qm_reasoning_free(struct qm_reasoning *r) {
     if (!r)
         return;
     qm_buf_free(&r->held);
-    qm_buf_free(&r->sum[QM_PART_REASONING]);
-    qm_buf_free(&r->sum[QM_PART_ANSWER]);
+    qm_buf_free(&r->sum[QM_CONTENT_REASONING]);
+    qm_buf_free(&r->sum[QM_CONTENT_ANSWER]);
     free(r);
 }
 
@@ -89,7 +89,7 @@ static void drop(struct qm_buf *b, size_t n) {
 
 /* The listener, and where an error goes. */
 struct out {
-    qm_part_fn *fn;
+    qm_content_fn *fn;
     void *arg;
     int rc;
     struct qm_error *err;
@@ -113,7 +113,7 @@ static void give(struct qm_reasoning *r, size_t n, struct out *o) {
     if (len)
         r->trim_start = false;
     size_t newlines = 0;
-    if (r->format == QM_REASONING_THINK && r->part == QM_PART_REASONING) {
+    if (r->format == QM_REASONING_THINK && r->part == QM_CONTENT_REASONING) {
         while (len && p[len - 1] == '\n') {
             len--;
             newlines++;
@@ -163,7 +163,7 @@ static bool begin(struct qm_reasoning *r) {
     if (room < n)
         return false;
     drop(&r->held, at + n);
-    enter_body(r, QM_PART_REASONING, think_end);
+    enter_body(r, QM_CONTENT_REASONING, think_end);
     return true;
 }
 
@@ -175,7 +175,7 @@ static bool read_header(struct qm_reasoning *r) {
     const char *newline = memchr(r->held.data, '\n', r->held.len);
     size_t at = find_mark(r->held.data, r->held.len, mark, &found);
     if ((newline && (size_t)(newline - r->held.data) < at) || at > HEADER_MAX) {
-        enter_body(r, QM_PART_ANSWER, harmony_end);
+        enter_body(r, QM_CONTENT_ANSWER, harmony_end);
         return true;
     }
     if (!found)
@@ -183,7 +183,7 @@ static bool read_header(struct qm_reasoning *r) {
     r->held.data[at] = 0;
     bool reasoning = strstr(r->held.data, analysis) != NULL;
     drop(&r->held, at + strlen(found));
-    enter_body(r, reasoning ? QM_PART_REASONING : QM_PART_ANSWER, harmony_end);
+    enter_body(r, reasoning ? QM_CONTENT_REASONING : QM_CONTENT_ANSWER, harmony_end);
     return true;
 }
 
@@ -198,7 +198,7 @@ static bool read_body(struct qm_reasoning *r, struct out *o) {
     if (r->format == QM_REASONING_HARMONY) {
         r->state = HEADER;
     } else {
-        enter_body(r, QM_PART_ANSWER, NULL);
+        enter_body(r, QM_CONTENT_ANSWER, NULL);
         r->state = REST;
     }
     return true;
@@ -216,7 +216,7 @@ static bool advance(struct qm_reasoning *r, struct out *o) {
     return false;
 }
 
-int qm_reasoning_push(struct qm_reasoning *r, const char *text, size_t len, qm_part_fn *fn, void *arg,
+int qm_reasoning_push(struct qm_reasoning *r, const char *text, size_t len, qm_content_fn *fn, void *arg,
                       struct qm_error *err) {
     struct out o = {.fn = fn, .arg = arg, .rc = qm_buf_add(&r->held, text, len, err), .err = err};
     while (!o.rc && advance(r, &o))
@@ -224,13 +224,13 @@ int qm_reasoning_push(struct qm_reasoning *r, const char *text, size_t len, qm_p
     return o.rc;
 }
 
-int qm_reasoning_flush(struct qm_reasoning *r, qm_part_fn *fn, void *arg, struct qm_error *err) {
+int qm_reasoning_flush(struct qm_reasoning *r, qm_content_fn *fn, void *arg, struct qm_error *err) {
     struct out o = {.fn = fn, .arg = arg, .err = err};
     if (r->state == HEADER) {
         /* A header that was cut off is no text; what is no header is an answer. */
         if (r->held.len >= 2 && memcmp(r->held.data, "<|", 2) == 0)
             r->held.len = 0;
-        r->part = QM_PART_ANSWER;
+        r->part = QM_CONTENT_ANSWER;
     }
     if (r->held.len)
         give(r, r->held.len, &o);
@@ -238,6 +238,6 @@ int qm_reasoning_flush(struct qm_reasoning *r, qm_part_fn *fn, void *arg, struct
     return o.rc;
 }
 
-const struct qm_buf *qm_reasoning_sum(const struct qm_reasoning *r, enum qm_part part) {
+const struct qm_buf *qm_reasoning_sum(const struct qm_reasoning *r, enum qm_content part) {
     return &r->sum[part];
 }

@@ -22,10 +22,10 @@
 #include "text/tokenizer/tokenizer.h"
 
 enum qm_reasoning_format { QM_REASONING_NONE, QM_REASONING_THINK, QM_REASONING_HARMONY };
-enum qm_part { QM_PART_REASONING, QM_PART_ANSWER };
+enum qm_content { QM_CONTENT_REASONING, QM_CONTENT_ANSWER };
 
 /* Called with at least one byte; whole UTF-8 characters where the input is. */
-typedef void qm_part_fn(void *arg, enum qm_part part, const char *text, size_t len);
+typedef void qm_content_fn(void *arg, enum qm_content part, const char *text, size_t len);
 
 /* HARMONY where the vocabulary has its tokens, else THINK. *keep_special: generate with skip_special off, as
  * the marks are special tokens. */
@@ -39,11 +39,11 @@ int qm_reasoning_new(enum qm_reasoning_format format, bool opened, struct qm_rea
 void qm_reasoning_free(struct qm_reasoning *r);
 /* The next piece of the text, of any length; gives out what is sure then. fn: NULL where nobody listens. After an error
  * it can only be freed. */
-int qm_reasoning_push(struct qm_reasoning *r, const char *text, size_t len, qm_part_fn *fn, void *arg,
+int qm_reasoning_push(struct qm_reasoning *r, const char *text, size_t len, qm_content_fn *fn, void *arg,
                       struct qm_error *err);
 /* The text has ended: gives out what was held back. */
-int qm_reasoning_flush(struct qm_reasoning *r, qm_part_fn *fn, void *arg, struct qm_error *err);
+int qm_reasoning_flush(struct qm_reasoning *r, qm_content_fn *fn, void *arg, struct qm_error *err);
 /* What was given out of a part so far; borrowed. Its data is NULL where that is nothing. */
-const struct qm_buf *qm_reasoning_sum(const struct qm_reasoning *r, enum qm_part part);
+const struct qm_buf *qm_reasoning_sum(const struct qm_reasoning *r, enum qm_content part);
 
 #endif

@@ -16,7 +16,7 @@ enum { LAYERS = 3 };
 
 static struct qm_model *model;
 static struct qm_progress silent = {.quiet = true};
-static const struct qm_job job = {.sequences = 1, .prompt = 64, .generate = 16};
+static const struct qm_scenario job = {.sequences = 1, .prompt = 64, .generate = 16};
 
 static int open_model(void **state) {
     (void)state;

@@ -19,30 +19,30 @@ static void texts(void **state) {
         int width;
         const char *text;
     } cases[] = {
-        {{"prompt", 0, 0, 8192, QM_UNIT_TOKENS, 0}, 200, "prompt: 0 of 8192 tokens (0 %)"},
-        {{"prompt", 0, 0, 8192, QM_UNIT_TOKENS, 3}, 200, "prompt: 0 of 8192 tokens (0 %), 3.0 s so far"},
-        {{"prompt", 0, 512, 8192, QM_UNIT_TOKENS, 4},
+        {{"prompt", 0, 0, 8192, QM_PROGRESS_TOKENS, 0}, 200, "prompt: 0 of 8192 tokens (0 %)"},
+        {{"prompt", 0, 0, 8192, QM_PROGRESS_TOKENS, 3}, 200, "prompt: 0 of 8192 tokens (0 %), 3.0 s so far"},
+        {{"prompt", 0, 512, 8192, QM_PROGRESS_TOKENS, 4},
          200,
          "prompt: 512 of 8192 tokens (6 %), 128.0 tokens/s, 1 min 0 s left"},
         /* of what was there before the step began nothing counts for the rate */
-        {{"prompt", 4096, 4608, 8192, QM_UNIT_TOKENS, 4},
+        {{"prompt", 4096, 4608, 8192, QM_PROGRESS_TOKENS, 4},
          200,
          "prompt: 4608 of 8192 tokens (56 %), 128.0 tokens/s, 28 s left"},
-        {{"prompt", 0, 1, 1, QM_UNIT_TOKENS, 0.5}, 200, "prompt: 1 of 1 token (100 %), 2.0 tokens/s"},
-        {{"prompt", 0, 9999, 10000, QM_UNIT_TOKENS, 1},
+        {{"prompt", 0, 1, 1, QM_PROGRESS_TOKENS, 0.5}, 200, "prompt: 1 of 1 token (100 %), 2.0 tokens/s"},
+        {{"prompt", 0, 9999, 10000, QM_PROGRESS_TOKENS, 1},
          200,
          "prompt: 9999 of 10000 tokens (99 %), 9999.0 tokens/s, 0.0 s left"},
-        {{"loading", 0, 1000000000, 61000000000, QM_UNIT_BYTES, 0.5},
+        {{"loading", 0, 1000000000, 61000000000, QM_PROGRESS_BYTES, 0.5},
          200,
          "loading: 954 MiB of 56.8 GiB (1 %), 2.0 GB/s, 30 s left"},
-        {{"loading", 0, 1000000000, 61000000000, QM_UNIT_BYTES, 0.5},
+        {{"loading", 0, 1000000000, 61000000000, QM_PROGRESS_BYTES, 0.5},
          50,
          "loading: 954 MiB of 56.8 GiB (1 %), 30 s left"},
-        {{"loading", 0, 1000000000, 61000000000, QM_UNIT_BYTES, 0.5}, 39, "loading: 954 MiB of 56.8 GiB (1 %)"},
-        {{"loading", 0, 1000000000, 61000000000, QM_UNIT_BYTES, 0.5}, 20, "loading: 954 MiB of "},
-        {{"comparing", 0, 3, 12, QM_UNIT_STEPS, 30}, 200, "comparing: 3 of 12 (25 %), 1 min 30 s left"},
-        {{"reading", 0, 2000000, 0, QM_UNIT_BYTES, 1}, 200, "reading: 1.9 MiB, 2.0 MB/s"},
-        {{"planning", 0, 0, 0, QM_UNIT_STEPS, 2}, 200, "planning, 2.0 s so far"},
+        {{"loading", 0, 1000000000, 61000000000, QM_PROGRESS_BYTES, 0.5}, 39, "loading: 954 MiB of 56.8 GiB (1 %)"},
+        {{"loading", 0, 1000000000, 61000000000, QM_PROGRESS_BYTES, 0.5}, 20, "loading: 954 MiB of "},
+        {{"comparing", 0, 3, 12, QM_PROGRESS_STEPS, 30}, 200, "comparing: 3 of 12 (25 %), 1 min 30 s left"},
+        {{"reading", 0, 2000000, 0, QM_PROGRESS_BYTES, 1}, 200, "reading: 1.9 MiB, 2.0 MB/s"},
+        {{"planning", 0, 0, 0, QM_PROGRESS_STEPS, 2}, 200, "planning, 2.0 s so far"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char line[256];
@@ -69,14 +69,14 @@ static char *captured(void (*f)(struct qm_progress *p), struct qm_progress *p) {
 }
 
 static void begin_and_wait(struct qm_progress *p) {
-    qm_progress_update(p, "prompt", 0, 100, QM_UNIT_TOKENS);
+    qm_progress_update(p, "prompt", 0, 100, QM_PROGRESS_TOKENS);
     for (int i = 0; i < 600 && lseek(STDERR_FILENO, 0, SEEK_CUR) == 0; i++)
         usleep(50000);
     qm_progress_end(p);
 }
 
 static void begin_and_end(struct qm_progress *p) {
-    qm_progress_update(p, "prompt", 0, 100, QM_UNIT_TOKENS);
+    qm_progress_update(p, "prompt", 0, 100, QM_PROGRESS_TOKENS);
     qm_note(p, "a note");
     qm_progress_end(p);
 }

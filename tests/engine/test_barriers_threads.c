@@ -71,14 +71,14 @@ static void few_sequences(void **state) {
     check("qwen3", 5, (struct step_shape){2, 2, 0}, 5);
 }
 
-/* A context of several splits, shared out over threads: one more, before they are merged. */
+/* A context of several splits, divided over threads: one more, before they are merged. */
 static void merged_splits(void **state) {
     (void)state;
     check("qwen3", 5, (struct step_shape){1, 1, 600}, 6);
     check("qwen3_moe", 6, (struct step_shape){1, 1, 600}, 7);
 }
 
-/* More rows than each thread packs for itself: one more for each product but the router's, whose rows are shared out.
+/* More rows than each thread packs for itself: one more for each product but the router's, whose rows are divided.
  */
 static void shared_rows(void **state) {
     (void)state;

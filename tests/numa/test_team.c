@@ -313,7 +313,7 @@ static void test_threads_that_cannot_start(void **state) {
     exercise(4, false);
 }
 
-static void test_share_covers(void **state) {
+static void test_range_covers(void **state) {
     (void)state;
     static const int64_t counts[] = {0, 1, 2, 3, 7, 16, 17, 1000, 151936, INT64_C(1) << 50};
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
@@ -321,7 +321,7 @@ static void test_share_covers(void **state) {
             int64_t expected = 0, n = counts[i];
             for (int t = 0; t < threads; t++) {
                 int64_t begin, end;
-                qm_team_share(n, t, threads, &begin, &end);
+                qm_team_range(n, t, threads, &begin, &end);
                 assert_true(begin == expected);
                 assert_in_range(end - begin, n / threads, n / threads + (n % threads > 0));
                 expected = end;
@@ -343,7 +343,7 @@ int main(void) {
         cmocka_unit_test(test_threads_that_cannot_start),
         cmocka_unit_test(test_bad_counts),
         cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_share_covers),
+        cmocka_unit_test(test_range_covers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,19 +7,19 @@
 #include "planner/calibrate_private.h"
 #include "tests/support/support.h"
 
-enum { DENSE = 1U << QM_PART_DENSE_BF16, ATTENTION = 1U << QM_PART_ATTENTION_128 };
+enum { DENSE = 1U << QM_KERNELS_DENSE_BF16, ATTENTION = 1U << QM_KERNELS_ATTENTION_128 };
 
 static struct {
-    double clock, began, takes;     /* seconds since the beginning; of a round */
-    double efficiency[QM_PARTS][5]; /* what each round of a part finds */
-    int fails_at, code;             /* the round, counted over all parts from 1, that fails; 0: none does */
-    struct qm_noise noise;          /* beside all of it */
-    char order[64];                 /* the parts of the rounds, a digit each */
+    double clock, began, takes;                   /* seconds since the beginning; of a round */
+    double efficiency[QM_CALIBRATION_KERNELS][5]; /* what each round of a part finds */
+    int fails_at, code;    /* the round, counted over all parts from 1, that fails; 0: none does */
+    struct qm_noise noise; /* beside all of it */
+    char order[64];        /* the parts of the rounds, a digit each */
     char notes[4096];
     int progress, stop_at, last_done, last_total;
 } fake;
 
-static int one_round(enum qm_calibration_part part, const struct qm_calibration_setup *s,
+static int one_round(enum qm_calibration_kernels part, const struct qm_calibration_setup *s,
                      struct qm_calibration_samples *samples, struct qm_error *err) {
     size_t n = strlen(fake.order);
     assert_true(n + 1 < sizeof fake.order);
@@ -71,7 +71,7 @@ static int setup(void **state) {
     memset(&fake, 0, sizeof fake);
     fake.takes = 1;
     fake.noise = (struct qm_noise){0.01, -1, 0, NULL};
-    for (int i = 0; i < QM_PARTS; i++)
+    for (int i = 0; i < QM_CALIBRATION_KERNELS; i++)
         memcpy(fake.efficiency[i], efficiency, sizeof efficiency);
     test_temp_dir(dir);
     machine = calloc(1, sizeof *machine);
@@ -140,7 +140,7 @@ static void parts_take_turns(void **state) {
     assert_true(dense_share(&kept) == dense_share(&back));
 
     /* only what is missing is measured, and stands beside what is kept */
-    unsigned more = DENSE | 1U << QM_PART_DENSE_F32;
+    unsigned more = DENSE | 1U << QM_KERNELS_DENSE_F32;
     assert_int_equal(measure(more, true, &kept, &err), QM_OK);
     assert_string_equal(fake.order, "666");
     assert_true(load(&back));
@@ -174,13 +174,13 @@ static void time_is_limited(void **state) {
                                                        "measured yet (interrupted; resumes next time)\n");
 
     static const double apart[5] = {0.3, 0.4, 0.5, 0.6, 0.9};
-    memcpy(fake.efficiency[QM_PART_DENSE_F16], apart, sizeof apart);
+    memcpy(fake.efficiency[QM_KERNELS_DENSE_F16], apart, sizeof apart);
     fake.clock = 0, fake.takes = 30; /* at 0, 30, 60; a fourth at 90 is not needed */
-    assert_int_equal(measure(1U << QM_PART_DENSE_F16, true, &kept, &err), QM_OK);
+    assert_int_equal(measure(1U << QM_KERNELS_DENSE_F16, true, &kept, &err), QM_OK);
     assert_string_equal(fake.order, "555");
 
     fake.clock = 0, fake.takes = 120; /* one round of a part says nothing */
-    assert_int_equal(measure(1U << QM_PART_DENSE_F32, true, &kept, &err), QM_OK);
+    assert_int_equal(measure(1U << QM_KERNELS_DENSE_F32, true, &kept, &err), QM_OK);
     assert_string_equal(fake.order, "6");
     assert_int_equal(kept.efficiency.kernel[QM_KERNEL_DENSE][QM_F32].n, 0);
 }

@@ -5,9 +5,13 @@
 #include "planner/find.h"
 #include "tests/support/support.h"
 
-enum { BIT_DENSE = 1 << QM_PART_DENSE_BF16, BIT_F16 = 1 << QM_PART_DENSE_F16, BIT_128 = 1 << QM_PART_ATTENTION_128 };
-enum { BIT_64 = 1 << QM_PART_ATTENTION_64, BIT_EXPERTS = 1 << QM_PART_EXPERTS_BF16 };
-enum { BIT_MXFP4 = 1 << QM_PART_EXPERTS_MXFP4 };
+enum {
+    BIT_DENSE = 1 << QM_KERNELS_DENSE_BF16,
+    BIT_F16 = 1 << QM_KERNELS_DENSE_F16,
+    BIT_128 = 1 << QM_KERNELS_ATTENTION_128
+};
+enum { BIT_64 = 1 << QM_KERNELS_ATTENTION_64, BIT_EXPERTS = 1 << QM_KERNELS_EXPERTS_BF16 };
+enum { BIT_MXFP4 = 1 << QM_KERNELS_EXPERTS_MXFP4 };
 
 static void test_needs(void **state) {
     (void)state;
@@ -29,7 +33,7 @@ static void test_needs(void **state) {
             fail_msg("%s: %#x, expected %#x", cases[i].shape, qm_calibration_needs(m), cases[i].needed);
         qm_model_close(m);
     }
-    assert_int_equal(qm_calibration_needs(NULL), (1 << QM_PARTS) - 1);
+    assert_int_equal(qm_calibration_needs(NULL), (1 << QM_CALIBRATION_KERNELS) - 1);
 }
 
 /* One point of one kernel, timed so often. */
@@ -39,7 +43,7 @@ static double concluded(const double *efficiency, int n, bool settled) {
     memcpy(s.point[0].efficiency, efficiency, (size_t)n * sizeof *efficiency);
     if (qm_calibration_settled(&s.point[0]) != settled)
         fail_msg("%d rounds, the last %g: settled or not", n, efficiency[n - 1]);
-    qm_calibration_conclude(QM_PART_DENSE_BF16, &s, &e);
+    qm_calibration_conclude(QM_KERNELS_DENSE_BF16, &s, &e);
     const struct qm_efficiency_curve *to = &e.kernel[QM_KERNEL_DENSE][QM_BF16];
     assert_true(to->n == 1 && to->rows[0] == 4.0);
     return to->efficiency[0];

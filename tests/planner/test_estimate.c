@@ -60,11 +60,11 @@ static void test_like_a_job(void **state) {
                  {0, 64, 8, 64, 500}, {8, 32, 16, 128, 400}, {0, 16, 16, 4096, 8}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct fixture f;
-        struct qm_job_time t;
+        struct qm_scenario_time t;
         open_fixture(&f, cases[i].experts);
         int64_t together = cases[i].at_once < cases[i].rows ? cases[i].at_once : cases[i].rows;
-        struct qm_job job = {.sequences = together, .prompt = cases[i].prompt, .generate = cases[i].answer};
-        qm_time_job(&f.setup, &job, &t);
+        struct qm_scenario scenario = {.sequences = together, .prompt = cases[i].prompt, .generate = cases[i].answer};
+        qm_time_scenario(&f.setup, &scenario, &t);
         double times = (double)cases[i].rows / (double)together;
         struct qm_estimate_time e =
             estimate(&f, cases[i].at_once, cases[i].rows, row(cases[i].prompt, 0, cases[i].answer));

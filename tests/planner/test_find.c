@@ -175,7 +175,7 @@ static void test_calibration_reported(void **state) {
     struct qm_machine_profile p = profile_of(&w->machine);
     struct qm_calibration kept;
     struct qm_error err;
-    struct qm_calibration_wish wish = {&w->machine, &p, QM_ISA_SCALAR, 1U << QM_PART_DENSE_BF16, true};
+    struct qm_calibration_wish wish = {&w->machine, &p, QM_ISA_SCALAR, 1U << QM_KERNELS_DENSE_BF16, true};
     int rc = qm_calibration_measure(&wish, &w->with, &kept, &err);
     assert_int_equal(rc, QM_INTERRUPTED);
     assert_string_equal(w->reported.text,
@@ -208,12 +208,12 @@ static void test_calibration_kept(void **state) {
         fail_msg("%s", err.message);
     assert_true(back.efficiency.kernel[QM_KERNEL_DENSE][QM_BF16].efficiency[0] == 0.75);
 
-    unsigned needed = 1U << QM_PART_DENSE_BF16;
+    unsigned needed = 1U << QM_KERNELS_DENSE_BF16;
     struct qm_calibration_wish wish = {&w->machine, &p, QM_ISA_SCALAR, needed, true};
     int rc = qm_calibration_measure(&wish, &w->with, &kept, &err);
     assert_int_equal(rc, QM_OK);
     assert_string_equal(w->reported.text, "");
-    qm_calibration_efficiency(&kept, needed | 1U << QM_PART_DENSE_F16, &efficiency, missing);
+    qm_calibration_efficiency(&kept, needed | 1U << QM_KERNELS_DENSE_F16, &efficiency, missing);
     assert_string_equal(missing, "products of F16");
 
     assert_int_equal(qm_calibration_save(path, "another", QM_ISA_SCALAR, &saved, &err), QM_OK);

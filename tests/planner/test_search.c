@@ -10,7 +10,7 @@ static struct qm_search_ask make_ask(const struct qm_model *m, const struct qm_s
         .setup = {.model = m,
                   .speed = s,
                   .workload = {.context = 4096, .sequences = 1, .chunk = 256, .kv_type = QM_BF16, .threads = 4}},
-        .job = {.sequences = 1, .prompt = 600, .generate = 200},
+        .scenario = {.sequences = 1, .prompt = 600, .generate = 200},
         .last_layers = -1};
     a.budget[0] = s->memory;
     for (int d = 0; d < s->devices; d++)
@@ -69,11 +69,11 @@ static void test_small(void **state) {
         uint8_t was = again.placement.layer[l].attention;
         struct qm_layer_placement kept = again.placement.layer[l];
         struct qm_device_memory device;
-        struct qm_job_time time;
+        struct qm_scenario_time time;
         again.placement.layer[l].attention = !was;
         again.placement.layer[l].stream_attention = 0;
         qm_placement_memory(&again.placement, m, &t.workload, 1, &device);
-        qm_time_job(&t, &a.job, &time);
+        qm_time_scenario(&t, &a.scenario, &time);
         assert_true(device.total > a.budget[1] || time.prefill.seconds + time.decode.seconds >= exact * (1 - 1e-9));
         again.placement.layer[l] = kept;
     }
@@ -209,12 +209,12 @@ static void test_split_ffn(void **state) {
             r.placement.layer[l].ffn_cpu = 0;
             r.placement.layer[l].stream_ffn = 0;
         }
-        struct qm_job_time time;
-        qm_time_job(&t, &a.job, &time);
+        struct qm_scenario_time time;
+        qm_time_scenario(&t, &a.scenario, &time);
         assert_true(time.prefill.seconds + time.decode.seconds > 1.2 * split);
         for (int64_t l = 0; l < layers; l++)
             r.placement.layer[l].ffn = QM_DEVICE_CPU;
-        qm_time_job(&t, &a.job, &time);
+        qm_time_scenario(&t, &a.scenario, &time);
         assert_true(time.prefill.seconds + time.decode.seconds > 1.2 * split);
         qm_placement_free(&r.placement);
         struct qm_pin pin;
@@ -238,7 +238,7 @@ static void test_streamed_to_each(void **state) {
     plan_add_card(&s, 0);
     plan_add_card(&s, 0);
     struct qm_search_ask a = make_ask(m, &s);
-    a.job = (struct qm_job){.sequences = 1, .prompt = 4096};
+    a.scenario = (struct qm_scenario){.sequences = 1, .prompt = 4096};
     a.setup.workload.context = 8192;
     for (int d = 0; d < 2; d++) { /* one link takes longer than the CPU would to compute what it brings, two do not */
         s.device[d].up_busy = 2e8;

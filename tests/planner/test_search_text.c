@@ -23,7 +23,7 @@ static int setup(void **state) {
         .setup = {.model = model,
                   .speed = &speed,
                   .workload = {.context = 65536, .sequences = 1, .chunk = 256, .kv_type = QM_BF16, .threads = 4}},
-        .job = {.sequences = 1, .prompt = 600, .generate = 200},
+        .scenario = {.sequences = 1, .prompt = 600, .generate = 200},
         .budget = {(uint64_t)1 << 40, (uint64_t)1 << 36},
         .last_layers = -1};
     qm_memory_estimate(model, &ask.setup.workload, &whole);

@@ -228,9 +228,10 @@ static void test_job(void **state) {
     (void)state;
     struct fixture f;
     open_fixture(&f, plan_model(2, 1024, 0), 0);
-    struct qm_job job = {.sequences = 1, .prompt = 1100, .generate = 3}, many = {.sequences = 1, .prompt = 100000};
-    struct qm_job_time t;
-    qm_time_job(&f.setup, &job, &t);
+    struct qm_scenario scenario = {.sequences = 1, .prompt = 1100, .generate = 3},
+                       many = {.sequences = 1, .prompt = 100000};
+    struct qm_scenario_time t;
+    qm_time_scenario(&f.setup, &scenario, &t);
     double prefill = 0, decode = 0;
     struct qm_step_time one;
     for (int64_t at = 0; at < 1100; at += 512) {
@@ -248,9 +249,9 @@ static void test_job(void **state) {
     assert_true(isnan(t.joules));
     f.speed.watts = 100;
     f.speed.idle_watts = 10;
-    qm_time_job(&f.setup, &job, &t);
+    qm_time_scenario(&f.setup, &scenario, &t);
     near(t.joules, 100 * (prefill + decode), 1e-9);
-    qm_time_job(&f.setup, &many, &t); /* samples stand for steps */
+    qm_time_scenario(&f.setup, &many, &t); /* samples stand for steps */
     prefill = 0;
     for (int64_t at = 0; at < 100000; at += 512) {
         qm_time_step(&f.setup, 1, at, 100000 - at < 512 ? 100000 - at : 512, at + 512 >= 100000, &one);

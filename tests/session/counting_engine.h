@@ -88,7 +88,7 @@
 #define scheduler_tokens fake_scheduler_tokens
 #define scheduler_replay fake_scheduler_replay
 #define scheduler_measure fake_scheduler_measure
-#define scheduler_share fake_scheduler_share
+#define scheduler_prefill_tokens fake_scheduler_prefill_tokens
 #define load_new fake_load_new
 #define load_free fake_load_free
 #define load_sharing fake_load_sharing

@@ -184,10 +184,10 @@ struct scene {
     int stop_after;
 };
 
-static int on_text(void *arg, enum qm_part part, const char *text, size_t len) {
+static int on_text(void *arg, enum qm_content part, const char *text, size_t len) {
     struct scene *s = arg;
     size_t n = strlen(s->heard);
-    snprintf(s->heard + n, sizeof s->heard - n, "%c%.*s", part == QM_PART_REASONING ? '~' : '=', (int)len, text);
+    snprintf(s->heard + n, sizeof s->heard - n, "%c%.*s", part == QM_CONTENT_REASONING ? '~' : '=', (int)len, text);
     return s->stop_after && --s->stop_after == 0;
 }
 

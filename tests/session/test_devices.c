@@ -113,7 +113,7 @@ static void test_scheduler(void **state) {
     struct qm_engine_options o = {.threads = 1, .isa = run_model_isa(), .context = 1024, .chunk = 64, .kv_type = -1};
     place(dir, &p);
     run_model_open(&alone, dir, NULL, o);
-    struct load_shape shape = {.jobs = 16, .prompt_max = 300, .tokens_max = 16, .seed = 3};
+    struct load_shape shape = {.requests = 16, .prompt_max = 300, .tokens_max = 16, .seed = 3};
     struct load *load = load_new(alone.engine, NULL, &shape);
     for (int64_t k = 5; k < 800; k = k * 5 + 7) {
         struct qm_emulated_config device = test_card;

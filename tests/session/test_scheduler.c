@@ -43,7 +43,7 @@ static void test_mixed(void **state) {
     struct place p;
     place_open(&p, dir,
                (struct qm_engine_options){.threads = 2, .context = 1024, .sequences = 5, .chunk = 48, .kv_type = -1},
-               (struct load_shape){.jobs = 24, .prompt_max = 200, .tokens_max = 24, .seed = 1});
+               (struct load_shape){.requests = 24, .prompt_max = 200, .tokens_max = 24, .seed = 1});
     const struct qm_scheduler_options o = {.engine = p.many.engine, .tokenizer = p.tokenizer};
     for (uint64_t seed = test_slow() ? 1 : 3; seed <= 3; seed++) {
         struct load_course c = {.seed = seed, .at_once = seed == 2, .resumed = 30};
@@ -78,9 +78,9 @@ static void test_short_pool(void **state) {
     assert_int_equal(qm_model_open(dir, NULL, &m, &err), 0);
     many.kv_memory = pool_bytes(m, &many, 8);
     qm_model_close(m);
-    place_open(
-        &p, dir, many,
-        (struct load_shape){.jobs = 10, .prompt_max = 200, .tokens_max = 400, .head = 150, .endless = true, .seed = 5});
+    place_open(&p, dir, many,
+               (struct load_shape){
+                   .requests = 10, .prompt_max = 200, .tokens_max = 400, .head = 150, .endless = true, .seed = 5});
     int64_t preemptions = 0;
     for (uint64_t seed = test_slow() ? 1 : 2; seed <= 2; seed++) {
         struct qm_prefix_cache *cache = NULL;
@@ -110,7 +110,7 @@ static void test_shared_head(void **state) {
     struct qm_prefix_cache *cache;
     place_open(&p, dir,
                (struct qm_engine_options){.threads = 2, .context = 1024, .sequences = 5, .chunk = 100, .kv_type = -1},
-               (struct load_shape){.jobs = 16, .prompt_max = 100, .tokens_max = 12, .head = 300, .seed = 3});
+               (struct load_shape){.requests = 16, .prompt_max = 100, .tokens_max = 12, .head = 300, .seed = 3});
     for (int again = 0; again < 2; again++) {
         assert_int_equal(qm_prefix_cache_open(p.many.engine, NULL, &cache, &err), 0);
         const struct qm_scheduler_options o = {.engine = p.many.engine, .tokenizer = p.tokenizer, .cache = cache};
@@ -134,7 +134,7 @@ static void test_resumed(void **state) {
     struct qm_scheduler_stats stats;
     place_open(&p, dir,
                (struct qm_engine_options){.threads = 2, .context = 1024, .sequences = 4, .chunk = 100, .kv_type = -1},
-               (struct load_shape){.jobs = 12, .prompt_max = 120, .tokens_max = 500, .endless = true, .seed = 6});
+               (struct load_shape){.requests = 12, .prompt_max = 120, .tokens_max = 500, .endless = true, .seed = 6});
     assert_int_equal(qm_prefix_cache_open(p.many.engine, NULL, &cache, &err), 0);
     const struct qm_scheduler_options o = {.engine = p.many.engine, .tokenizer = p.tokenizer, .cache = cache};
     load_run(p.load, &o, &(struct load_course){.seed = 1, .at_once = true}, &stats);

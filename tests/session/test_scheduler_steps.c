@@ -12,7 +12,7 @@ static void test_loads(void **state) {
         struct load *l = fake_load_new(
             &one, NULL,
             &(struct load_shape){
-                .jobs = 30, .prompt_max = seed % 3 ? 60 : 300, .tokens_max = seed % 2 ? 60 : 90, .seed = seed});
+                .requests = 30, .prompt_max = seed % 3 ? 60 : 300, .tokens_max = seed % 2 ? 60 : 90, .seed = seed});
         struct qm_scheduler_options o = options(&many);
         for (int course = 0; course < 4; course++) {
             struct qm_scheduler_stats stats;
@@ -39,7 +39,8 @@ static void test_resumed_together(void **state) {
     struct qm_engine one = engine(400, 64, 1, 1000), many = engine(400, 64, 6, 1000);
     struct qm_scheduler_stats stats;
     struct load *l = fake_load_new(
-        &one, NULL, &(struct load_shape){.jobs = 30, .prompt_max = 20, .tokens_max = 100, .endless = true, .seed = 3});
+        &one, NULL,
+        &(struct load_shape){.requests = 30, .prompt_max = 20, .tokens_max = 100, .endless = true, .seed = 3});
     struct qm_scheduler_options o = options(&many);
     fake_load_run(l, &o, &(struct load_course){.seed = 1, .at_once = true, .resumed = 100}, &stats);
     assert_int_equal(stats.preemptions, 0);
@@ -55,7 +56,7 @@ static void test_drafts(void **state) {
     for (uint64_t seed = 1; seed <= 20; seed++) {
         struct qm_engine one = engine(400, 64, 1, 1000), many = engine(400, 20 + (int64_t)seed, 2 + seed % 7, 50);
         struct load *l = fake_load_new(
-            &one, NULL, &(struct load_shape){.jobs = 20, .prompt_max = 60, .tokens_max = 90, .seed = seed});
+            &one, NULL, &(struct load_shape){.requests = 20, .prompt_max = 60, .tokens_max = 90, .seed = seed});
         for (int right = 0; right <= 100; right += 50)
             for (size_t k = 0; k < 5; k++) {
                 const struct qm_speculation_options so = {
@@ -87,7 +88,7 @@ static void test_drafts_take_no_page(void **state) {
     struct qm_error err;
     struct qm_engine one = engine(400, 64, 1, 1000), many = engine(400, 64, 4, 4 * 8);
     struct load *l = fake_load_new(
-        &one, NULL, &(struct load_shape){.jobs = 4, .prompt_max = 1, .tokens_max = 63, .endless = true, .seed = 4});
+        &one, NULL, &(struct load_shape){.requests = 4, .prompt_max = 1, .tokens_max = 63, .endless = true, .seed = 4});
     struct qm_scheduler_options o = options(&many);
     struct qm_scheduler_stats stats;
     const struct qm_speculation_options so = {
@@ -645,18 +646,18 @@ static void test_share(void **state) {
     struct qm_engine e = engine(200, 512, 4, 100);
     struct qm_scheduler_options o = options(&e);
     struct qm_scheduler *s = open_scheduler(&o);
-    assert_int_equal(scheduler_share(s), 128);
+    assert_int_equal(scheduler_prefill_tokens(s), 128);
     scheduler_measure(s, 0, 4, 1.0); /* a step costs 1 s, a token 0.1 s: 0.9 * 512 / (1 + 0.1 * 51.2) = 75.3 */
     scheduler_measure(s, 512, 0, 52.2);
-    assert_int_equal(scheduler_share(s), 75);
+    assert_int_equal(scheduler_prefill_tokens(s), 75);
     for (int i = 0; i < 100; i++)
         scheduler_measure(s, 0, 4, 1e-6);
-    assert_int_equal(scheduler_share(s), 16);
+    assert_int_equal(scheduler_prefill_tokens(s), 16);
     for (int i = 0; i < 200; i++) {
         scheduler_measure(s, 0, 4, 10);
         scheduler_measure(s, 512, 0, 10.0001);
     }
-    assert_true(scheduler_share(s) > 400 && scheduler_share(s) <= 512);
+    assert_true(scheduler_prefill_tokens(s) > 400 && scheduler_prefill_tokens(s) <= 512);
     struct qm_scheduler_stats stats;
     qm_scheduler_stats(s, &stats);
     assert_int_equal(stats.steps, 502);

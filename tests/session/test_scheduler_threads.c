@@ -14,8 +14,8 @@ static void test_threads(void **state) {
     o.threads = 4;
     o.sequences = 9;
     run_model_open(&many, dir, NULL, o);
-    struct load *l =
-        load_new(alone.engine, NULL, &(struct load_shape){.jobs = 18, .prompt_max = 40, .tokens_max = 20, .seed = 7});
+    struct load *l = load_new(alone.engine, NULL,
+                              &(struct load_shape){.requests = 18, .prompt_max = 40, .tokens_max = 20, .seed = 7});
     const struct qm_scheduler_options options = {.engine = many.engine};
     load_run(l, &options, &(struct load_course){.seed = 1, .at_once = true}, NULL);
     load_run(l, &options, &(struct load_course){.seed = 2, .cancels = 40, .resumed = 40, .priorities = true}, NULL);

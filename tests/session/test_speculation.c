@@ -55,7 +55,7 @@ static void same(const char *dir, int threads, int tokens) {
     struct place p;
     struct qm_error err;
     place_open(&p, dir, threads,
-               (struct load_shape){.jobs = 8, .prompt_max = 160, .tokens_max = tokens, .head = 130, .seed = 2});
+               (struct load_shape){.requests = 8, .prompt_max = 160, .tokens_max = tokens, .head = 130, .seed = 2});
     for (size_t k = 0; k < sizeof most / sizeof *most; k++) {
         struct qm_prefix_cache *cache = NULL;
         if (k % 2)
@@ -98,7 +98,7 @@ static void by_lookup(void **state) {
     struct qm_error err;
     struct qm_lookup *lookup;
     place_open(&p, "data/demo", 2,
-               (struct load_shape){.jobs = 6, .prompt_max = 60, .tokens_max = 200, .endless = true, .seed = 9});
+               (struct load_shape){.requests = 6, .prompt_max = 60, .tokens_max = 200, .endless = true, .seed = 9});
     for (int always = 0; always < 2; always++) {
         assert_int_equal(qm_lookup_new(1 << 20, &lookup, &err), QM_OK);
         struct qm_speculation *s = speculation(qm_lookup_drafter(lookup), QM_DRAFT_MAX, always);
@@ -126,7 +126,7 @@ static void by_model(void **state) {
             struct qm_error err;
             char dir[256];
             place_open(&p, "tests/data/reference/qwen3", 2,
-                       (struct load_shape){.jobs = 6, .prompt_max = 150, .tokens_max = 40, .head = 60, .seed = 3});
+                       (struct load_shape){.requests = 6, .prompt_max = 150, .tokens_max = 40, .head = 60, .seed = 3});
             snprintf(dir, sizeof dir, "tests/data/reference/%s", drafts[i]);
             struct qm_draft_model *m;
             run_model_open(&small, dir, NULL,
@@ -173,7 +173,7 @@ static void broken_model(void **state) {
         ((float *)(void *)norm->data)[i] = 3e38f;
     test_weights_write(dir, &w);
     place_open(&p, "tests/data/reference/qwen3", 2,
-               (struct load_shape){.jobs = 4, .prompt_max = 50, .tokens_max = 40, .endless = true, .seed = 3});
+               (struct load_shape){.requests = 4, .prompt_max = 50, .tokens_max = 40, .endless = true, .seed = 3});
     run_model_open(&small, dir, NULL,
                    (struct qm_engine_options){.beside = p.many.engine,
                                               .isa = run_model_isa(),
@@ -206,7 +206,7 @@ static void by_both(void **state) {
     struct qm_lookup *lookup;
     struct qm_draft_model *m;
     place_open(&p, "data/demo", 2,
-               (struct load_shape){.jobs = 6, .prompt_max = 60, .tokens_max = 120, .endless = true, .seed = 9});
+               (struct load_shape){.requests = 6, .prompt_max = 60, .tokens_max = 120, .endless = true, .seed = 9});
     run_model_open(
         &small, "data/demo", NULL,
         (struct qm_engine_options){

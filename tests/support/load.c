@@ -16,7 +16,7 @@ struct reported { /* of one token */
     int n_top;
 };
 
-struct job {
+struct load_request {
     struct load *load;
     bool shares;
     struct qm_request r;
@@ -40,7 +40,7 @@ struct load {
     struct qm_engine *alone;
     const struct qm_tokenizer *tokenizer;
     struct qm_scheduler *scheduler;
-    struct job *jobs;
+    struct load_request *requests;
     int n;
     uint64_t random;
     int right; /* of a hundred drafts */
@@ -56,7 +56,7 @@ static int64_t below(uint64_t *state, int64_t n) {
 }
 
 static int note(void *arg, const struct qm_generate_token *t) {
-    struct job *j = arg;
+    struct load_request *j = arg;
     struct reported *k = &j->tokens[j->n_reported++];
     struct qm_error err;
     *k = (struct reported){.id = t->id, .n_top = t->n_top};
@@ -69,7 +69,7 @@ static int note(void *arg, const struct qm_generate_token *t) {
     return 0;
 }
 
-static void generate(struct job *j, struct qm_speculation *speculation,
+static void generate(struct load_request *j, struct qm_speculation *speculation,
                      int (*each)(void *, const struct qm_generate_token *), struct qm_generate_result *out) {
     struct qm_error err;
     struct qm_generate g = {.engine = j->load->alone,
@@ -88,7 +88,7 @@ static void generate(struct job *j, struct qm_speculation *speculation,
     qm_sequence_close(g.sequence);
 }
 
-static void generate_alone(struct job *j) {
+static void generate_alone(struct load_request *j) {
     qm_generate_result_free(&j->alone);
     j->n_reported = 0;
     j->streamed.len = 0;
@@ -96,7 +96,7 @@ static void generate_alone(struct job *j) {
 }
 
 /* A stop string that will be met: some of the text that comes without it. */
-static void choose_stop(struct job *j, uint64_t *random) {
+static void choose_stop(struct load_request *j, uint64_t *random) {
     struct qm_buf *text = &j->alone.text;
     if (text->len < 12 || next(random) % 2)
         return;
@@ -114,7 +114,7 @@ static void choose_stop(struct job *j, uint64_t *random) {
     generate_alone(j);
 }
 
-static void vary(struct job *j, uint64_t *random) {
+static void vary(struct load_request *j, uint64_t *random) {
     struct qm_sampling *s = &j->r.decoding.sampling;
     if (next(random) % 3) {
         s->temperature = 0.5 + (double)(next(random) % 100) / 50;
@@ -138,7 +138,7 @@ static void vary(struct job *j, uint64_t *random) {
 }
 
 /* Two of the tokens that come without them. */
-static void choose_stop_ids(struct job *j, uint64_t *random) {
+static void choose_stop_ids(struct load_request *j, uint64_t *random) {
     int64_t n = (int64_t)j->alone.ids.len;
     if (n < 8 || next(random) % 3)
         return;
@@ -149,7 +149,7 @@ static void choose_stop_ids(struct job *j, uint64_t *random) {
     generate_alone(j);
 }
 
-static void make(struct load *l, struct job *j, const struct load_shape *shape, const int32_t *head) {
+static void make(struct load *l, struct load_request *j, const struct load_shape *shape, const int32_t *head) {
     int64_t vocab = qm_engine_model(l->alone)->config.vocab, n = 1 + below(&l->random, shape->prompt_max);
     bool shares = shape->head && next(&l->random) % 2;
     j->load = l;
@@ -177,38 +177,38 @@ static void make(struct load *l, struct job *j, const struct load_shape *shape, 
 struct load *load_new(struct qm_engine *alone, const struct qm_tokenizer *tokenizer, const struct load_shape *shape) {
     struct load *l = calloc(1, sizeof *l);
     int32_t *head = calloc((size_t)shape->head + 1, sizeof *head);
-    *l = (struct load){.alone = alone, .tokenizer = tokenizer, .n = shape->jobs, .random = shape->seed};
-    l->jobs = calloc((size_t)shape->jobs, sizeof *l->jobs);
+    *l = (struct load){.alone = alone, .tokenizer = tokenizer, .n = shape->requests, .random = shape->seed};
+    l->requests = calloc((size_t)shape->requests, sizeof *l->requests);
     for (int64_t i = 0; i < shape->head; i++)
         head[i] = (int32_t)below(&l->random, qm_engine_model(alone)->config.vocab);
-    for (int i = 0; i < shape->jobs; i++)
-        make(l, &l->jobs[i], shape, head);
+    for (int i = 0; i < shape->requests; i++)
+        make(l, &l->requests[i], shape, head);
     free(head);
     return l;
 }
 
 void load_free(struct load *l) {
     for (int i = 0; i < l->n; i++) {
-        qm_generate_result_free(&l->jobs[i].alone);
-        qm_buf_free(&l->jobs[i].streamed);
-        free(l->jobs[i].prompt);
-        free(l->jobs[i].tokens);
+        qm_generate_result_free(&l->requests[i].alone);
+        qm_buf_free(&l->requests[i].streamed);
+        free(l->requests[i].prompt);
+        free(l->requests[i].tokens);
     }
-    free(l->jobs);
+    free(l->requests);
     free(l);
 }
 
 int load_sharing(const struct load *l) {
     int n = 0;
     for (int i = 0; i < l->n; i++)
-        n += l->jobs[i].shares;
+        n += l->requests[i].shares;
     return n;
 }
 
 /* ---- scheduled ---- */
 
 static int on_token(void *arg, const struct qm_generate_token *t, bool replay) {
-    struct job *j = arg;
+    struct load_request *j = arg;
     assert_false(j->done);
     assert_true(j->n_reported < (int64_t)j->alone.ids.len);
     const struct reported *k = &j->tokens[j->n_reported];
@@ -230,14 +230,14 @@ static int on_token(void *arg, const struct qm_generate_token *t, bool replay) {
 }
 
 static void on_prefill(void *arg, int64_t done, int64_t total) {
-    struct job *j = arg;
+    struct load_request *j = arg;
     assert_false(j->done);
     assert_true(done > 0 && done <= total && total >= j->r.n_prompt);
     j->prefilled = done;
 }
 
 static void on_done(void *arg, const struct qm_outcome *o) {
-    struct job *j = arg;
+    struct load_request *j = arg;
     assert_false(j->done);
     j->done = true;
     if (o->rc)
@@ -256,7 +256,7 @@ static void on_done(void *arg, const struct qm_outcome *o) {
     assert_memory_equal(o->text, j->alone.text.data, o->text_len);
 }
 
-static void submit(struct job *j, const struct load_course *c, uint64_t *random) {
+static void submit(struct load_request *j, const struct load_course *c, uint64_t *random) {
     struct qm_error err;
     struct qm_request r = j->r;
     int64_t n = (int64_t)j->alone.ids.len;
@@ -280,7 +280,7 @@ static void submit(struct job *j, const struct load_course *c, uint64_t *random)
 static void cancel_one(struct load *l, int submitted, const struct load_course *c, uint64_t *random) {
     if (!submitted || below(random, 100) >= c->cancels / 4)
         return;
-    struct job *j = &l->jobs[below(random, submitted)];
+    struct load_request *j = &l->requests[below(random, submitted)];
     if (j->done)
         return;
     j->cancelled = true;
@@ -300,15 +300,15 @@ void load_run(struct load *l, const struct qm_scheduler_options *o, const struct
     while (submitted < l->n || worked) {
         int64_t more = c->at_once ? l->n : below(&random, 3);
         for (; more > 0 && submitted < l->n; more--)
-            submit(&l->jobs[submitted++], c, &random);
+            submit(&l->requests[submitted++], c, &random);
         if (qm_scheduler_step(l->scheduler, &worked, &err))
             fail_msg("%s", err.message);
         cancel_one(l, submitted, c, &random);
     }
     assert_true(qm_scheduler_idle(l->scheduler));
     for (int i = 0; i < l->n; i++) {
-        assert_true(l->jobs[i].done);
-        assert_true(l->jobs[i].cancelled || l->jobs[i].n_replayed == l->jobs[i].r.n_generated);
+        assert_true(l->requests[i].done);
+        assert_true(l->requests[i].cancelled || l->requests[i].n_replayed == l->requests[i].r.n_generated);
     }
     if (stats)
         qm_scheduler_stats(l->scheduler, stats);
@@ -323,7 +323,7 @@ static int on_token_alone(void *arg, const struct qm_generate_token *t) {
 
 void load_run_alone(struct load *l, struct qm_speculation *speculation) {
     for (int i = 0; i < l->n; i++) {
-        struct job *j = &l->jobs[i];
+        struct load_request *j = &l->requests[i];
         struct qm_generate_result again;
         j->n_reported = j->r.n_generated = 0;
         j->streamed_at = 0;
@@ -367,7 +367,7 @@ static void append(void *self, void *text, const int32_t *ids, int64_t n) {
     t->n += n;
 }
 
-static bool is_of(const struct text *t, const struct job *j) {
+static bool is_of(const struct text *t, const struct load_request *j) {
     int64_t prompt = j->r.n_prompt, more = t->n - prompt;
     return more >= 0 && more <= (int64_t)j->alone.ids.len &&
            memcmp(t->ids, j->prompt, (size_t)prompt * sizeof *t->ids) == 0 &&
@@ -377,9 +377,9 @@ static bool is_of(const struct text *t, const struct job *j) {
 static int propose(void *self, void *text, const struct qm_draft_limit *limit, struct qm_draft *out) {
     struct load *l = self;
     const struct text *t = text;
-    const struct job *j = NULL;
+    const struct load_request *j = NULL;
     for (int i = 0; i < l->n && !j; i++)
-        j = is_of(t, &l->jobs[i]) ? &l->jobs[i] : NULL;
+        j = is_of(t, &l->requests[i]) ? &l->requests[i] : NULL;
     if (!j) /* only the text of a job is drafted for */
         fail_msg("a text of %d tokens is no job's", (int)t->n);
     int64_t vocab = qm_engine_model(l->alone)->config.vocab, known = (int64_t)j->alone.ids.len;

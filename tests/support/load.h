@@ -9,7 +9,7 @@
 #include "session/scheduler.h"
 
 struct load_shape {
-    int jobs;
+    int requests;
     int64_t prompt_max, tokens_max;
     int64_t head; /* tokens that about half of the prompts have in common; 0: none */
     bool endless; /* no stop strings, and end tokens do not end it */

@@ -13,7 +13,7 @@ struct parts {
     struct qm_buf text[2];
 };
 
-static void collect(void *arg, enum qm_part part, const char *text, size_t len) {
+static void collect(void *arg, enum qm_content part, const char *text, size_t len) {
     struct parts *p = arg;
     struct qm_error err;
     assert_true(len > 0);
@@ -37,10 +37,10 @@ static void every_cut(enum qm_reasoning_format format, bool opened, const char *
             assert_int_equal(qm_reasoning_push(r, text + i, n, collect, &p, &err), QM_OK);
         }
         assert_int_equal(qm_reasoning_flush(r, collect, &p, &err), QM_OK);
-        assert_string_equal(string(&p.text[QM_PART_REASONING]), reasoning);
-        assert_string_equal(string(&p.text[QM_PART_ANSWER]), answer);
-        assert_string_equal(string(qm_reasoning_sum(r, QM_PART_REASONING)), reasoning);
-        assert_string_equal(string(qm_reasoning_sum(r, QM_PART_ANSWER)), answer);
+        assert_string_equal(string(&p.text[QM_CONTENT_REASONING]), reasoning);
+        assert_string_equal(string(&p.text[QM_CONTENT_ANSWER]), answer);
+        assert_string_equal(string(qm_reasoning_sum(r, QM_CONTENT_REASONING)), reasoning);
+        assert_string_equal(string(qm_reasoning_sum(r, QM_CONTENT_ANSWER)), answer);
         qm_buf_free(&p.text[0]);
         qm_buf_free(&p.text[1]);
         qm_reasoning_free(r);
@@ -118,13 +118,13 @@ static void test_without_a_listener(void **state) {
     struct qm_reasoning *r;
     struct qm_error err;
     assert_int_equal(qm_reasoning_new(QM_REASONING_THINK, false, &r, &err), QM_OK);
-    assert_int_equal(qm_reasoning_sum(r, QM_PART_REASONING)->len, 0);
+    assert_int_equal(qm_reasoning_sum(r, QM_CONTENT_REASONING)->len, 0);
     assert_int_equal(qm_reasoning_push(r, "<think>a</thi", 13, NULL, NULL, &err), QM_OK);
-    assert_string_equal(string(qm_reasoning_sum(r, QM_PART_REASONING)), "a");
+    assert_string_equal(string(qm_reasoning_sum(r, QM_CONTENT_REASONING)), "a");
     assert_int_equal(qm_reasoning_push(r, "nk>b", 4, NULL, NULL, &err), QM_OK);
     assert_int_equal(qm_reasoning_flush(r, NULL, NULL, &err), QM_OK);
-    assert_string_equal(string(qm_reasoning_sum(r, QM_PART_REASONING)), "a");
-    assert_string_equal(string(qm_reasoning_sum(r, QM_PART_ANSWER)), "b");
+    assert_string_equal(string(qm_reasoning_sum(r, QM_CONTENT_REASONING)), "a");
+    assert_string_equal(string(qm_reasoning_sum(r, QM_CONTENT_ANSWER)), "b");
     qm_reasoning_free(r);
 }
 
@@ -136,9 +136,9 @@ static void test_at_once(void **state) {
     struct parts p = {0};
     assert_int_equal(qm_reasoning_new(QM_REASONING_THINK, false, &r, &err), QM_OK);
     assert_int_equal(qm_reasoning_push(r, "<think>so <", 11, collect, &p, &err), QM_OK);
-    assert_string_equal(string(&p.text[QM_PART_REASONING]), "so ");
+    assert_string_equal(string(&p.text[QM_CONTENT_REASONING]), "so ");
     assert_int_equal(qm_reasoning_push(r, "b", 1, collect, &p, &err), QM_OK);
-    assert_string_equal(string(&p.text[QM_PART_REASONING]), "so <b");
+    assert_string_equal(string(&p.text[QM_CONTENT_REASONING]), "so <b");
     qm_buf_free(&p.text[0]);
     qm_buf_free(&p.text[1]);
     qm_reasoning_free(r);

@@ -169,7 +169,7 @@ static int take_engine(const struct qm_args *args, struct qm_batch_command *c, s
     rc = rc ? rc : qm_decode_drafts(args, &c->drafts, err);
     if (!rc && c->drafts.model)
         rc = qm_fail(err, QM_USAGE,
-                     "batch: --draft: expected auto, lookup or off, found \"%s\": memory is not shared out "
+                     "batch: --draft: expected auto, lookup or off, found \"%s\": memory is not divided "
                      "between a draft model and many sequences yet",
                      c->drafts.model);
     o->model_name = args->model;

@@ -36,7 +36,7 @@ static void note(void *arg, const char *line) {
 
 static void step(void *arg, const char *what, uint64_t done, uint64_t total, bool bytes) {
     struct qm_batch_terminal *t = arg;
-    qm_progress_update(t->progress, what, done, total, bytes ? QM_UNIT_BYTES : QM_UNIT_STEPS);
+    qm_progress_update(t->progress, what, done, total, bytes ? QM_PROGRESS_BYTES : QM_PROGRESS_STEPS);
 }
 
 static void step_end(void *arg) {

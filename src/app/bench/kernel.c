@@ -32,7 +32,7 @@ struct job {
 static void fill(void *arg, int thread, int threads) {
     const struct job *j = arg;
     int64_t begin, end;
-    qm_team_share(j->panels, thread, threads, &begin, &end);
+    qm_team_range(j->panels, thread, threads, &begin, &end);
     for (int64_t copy = 0; copy < j->copies; copy++)
         for (int64_t p = begin; p < end; p++)
             memcpy(j->weights + (size_t)(copy * j->panels + p) * j->stride, j->panel, j->stride);
@@ -47,7 +47,7 @@ static int64_t block_floats(int64_t m) {
 static void multiply(void *arg, int thread, int threads) {
     const struct job *j = arg;
     int64_t begin, end, block = block_floats(j->m) / (j->m * QM_PANEL_ROWS);
-    qm_team_share(j->panels, thread, threads, &begin, &end);
+    qm_team_range(j->panels, thread, threads, &begin, &end);
     for (int64_t p = begin; p < end; p += block) {
         struct qm_product product = {.a = j->packed,
                                      .m = j->m,

@@ -110,7 +110,7 @@ static int note_depth(void *arg, const struct qm_fed *f, struct qm_error *err) {
     const struct settling *s = arg;
     qm_meter_tick(s->runner->run->meter);
     qm_progress_update(s->runner->run->progress, "computing the depth", (uint64_t)(s->before + f->done),
-                       (uint64_t)s->total, QM_UNIT_TOKENS);
+                       (uint64_t)s->total, QM_PROGRESS_TOKENS);
     return QM_OK;
 }
 
@@ -136,7 +136,7 @@ static int settle_depth(struct runner *r, int64_t depth, struct qm_error *err) {
         int64_t held = qm_sequence_truncate(s, depth);
         if (held < depth)
             qm_progress_update(r->run->progress, "computing the depth", (uint64_t)(i * depth + held),
-                               (uint64_t)(r->batch * depth), QM_UNIT_TOKENS);
+                               (uint64_t)(r->batch * depth), QM_PROGRESS_TOKENS);
         if (r->run->plan->fill_depth && held < depth)
             rc = qm_sequence_fill_random(s, depth - held, SEED + (uint64_t)i, err);
         held = qm_sequence_length(s);
@@ -155,13 +155,14 @@ static int find_quiet(struct runner *r, const struct qm_bench_case *c, struct qm
     int64_t steps = 0;
     qm_engine_quiet(r->engine, &s);
     if (!s.found)
-        qm_progress_update(r->run->progress, "finding the fewest threads", 0, QUIET_STEPS, QM_UNIT_STEPS);
+        qm_progress_update(r->run->progress, "finding the fewest threads", 0, QUIET_STEPS, QM_PROGRESS_STEPS);
     for (; !s.found && steps < QUIET_STEPS && !rc; steps += c->n_gen) {
         rc = generate(r, c, err);
         if (!rc)
             rc = settle_depth(r, c->n_depth, err);
         qm_engine_quiet(r->engine, &s);
-        qm_progress_update(r->run->progress, "finding the fewest threads", (uint64_t)steps, QUIET_STEPS, QM_UNIT_STEPS);
+        qm_progress_update(r->run->progress, "finding the fewest threads", (uint64_t)steps, QUIET_STEPS,
+                           QM_PROGRESS_STEPS);
     }
     return rc;
 }
@@ -203,7 +204,7 @@ static int repeat(struct runner *r, struct qm_bench_result *out, struct limits_a
     int repetitions = r->run->plan->repetitions;
     if (r->run->plan->progress_lines)
         qm_note(r->run->progress, "bench: %s, %d repetition%s", what, repetitions, qm_s(repetitions));
-    qm_progress_update(r->run->progress, what, 0, tokens * (uint64_t)repetitions, QM_UNIT_TOKENS);
+    qm_progress_update(r->run->progress, what, 0, tokens * (uint64_t)repetitions, QM_PROGRESS_TOKENS);
     int rc = warm_up(r, c, err);
     struct qm_meter *meter = r->run->meter;
     out->joules = 0;
@@ -224,7 +225,7 @@ static int repeat(struct runner *r, struct qm_bench_result *out, struct limits_a
         if (!rc && i + 1 < repetitions && out->seconds[i] > LOOK_SECONDS)
             look_around(r, around);
         qm_progress_update(r->run->progress, what, tokens * (uint64_t)(i + 1), tokens * (uint64_t)repetitions,
-                           QM_UNIT_TOKENS);
+                           QM_PROGRESS_TOKENS);
     }
     if (!rc && r->run->plan->profile) {
         qm_engine_set_profile(r->engine, &out->profile);
@@ -292,7 +293,7 @@ static int run_batch(struct runner *r, struct qm_error *err) {
 
 static int load_progress(void *arg, const char *what, uint64_t done, uint64_t total) {
     const struct qm_bench_run *run = arg;
-    qm_progress_update(run->progress, what, done, total, QM_UNIT_BYTES);
+    qm_progress_update(run->progress, what, done, total, QM_PROGRESS_BYTES);
     return *run->stop;
 }
 
@@ -325,10 +326,10 @@ static int open_runner(struct runner *r, int threads, struct qm_error *err) {
         r->tokens[i] = (int32_t)((state >> 8) % (uint64_t)vocab);
     }
     const struct qm_kernels *kernels;
-    const struct qm_job job = {.sequences = most_batch,
-                               .depth = largest(&plan->depth),
-                               .prompt = largest(&plan->prompt),
-                               .generate = largest(&plan->prompt) ? 0 : largest(&plan->gen)};
+    const struct qm_scenario job = {.sequences = most_batch,
+                                    .depth = largest(&plan->depth),
+                                    .prompt = largest(&plan->prompt),
+                                    .generate = largest(&plan->prompt) ? 0 : largest(&plan->gen)};
     struct qm_offload *offload = NULL;
     int rc = qm_kernels_get(plan->isa, &kernels, err);
     if (!rc)

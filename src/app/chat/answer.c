@@ -133,8 +133,9 @@ static int turn_to(struct qm_answer_printer *p, bool reasoning, struct qm_error 
     return rc ? rc : qm_out_text(reasoning ? "<think>\n" : "\n</think>\n\n", err);
 }
 
-int qm_answer_text(struct qm_answer_printer *p, enum qm_part part, const char *text, size_t len, struct qm_error *err) {
-    bool reasoning = part == QM_PART_REASONING;
+int qm_answer_text(struct qm_answer_printer *p, enum qm_content part, const char *text, size_t len,
+                   struct qm_error *err) {
+    bool reasoning = part == QM_CONTENT_REASONING;
     if (reasoning && p->hide_thinking)
         return QM_OK;
     int rc = turn_to(p, reasoning, err);

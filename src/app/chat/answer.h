@@ -35,7 +35,8 @@ struct qm_answer_printer {
 };
 /* Zero-initialise before the first; the printer is used again for each answer. */
 void qm_answer_begin(struct qm_answer_printer *p, bool hide_thinking);
-int qm_answer_text(struct qm_answer_printer *p, enum qm_part part, const char *text, size_t len, struct qm_error *err);
+int qm_answer_text(struct qm_answer_printer *p, enum qm_content part, const char *text, size_t len,
+                   struct qm_error *err);
 /* Ends the line. */
 int qm_answer_end(struct qm_answer_printer *p, struct qm_error *err);
 void qm_answer_free(struct qm_answer_printer *p);

@@ -71,7 +71,7 @@ static int count_rows(const struct qm_args *args, const struct qm_app_model *m, 
         if (!rc && !end)
             rc = count_row(&openai, &line, n, err);
         if (!rc && !end && line.number % 100 == 0)
-            qm_progress_update(t->progress, "counting the job", line.offset, source.size, QM_UNIT_BYTES);
+            qm_progress_update(t->progress, "counting the job", line.offset, source.size, QM_PROGRESS_BYTES);
     }
     qm_progress_end(t->progress);
     qm_chat_free(chat);
@@ -87,11 +87,11 @@ static double correction(const struct qm_compare_rate *r) {
 /* Joules of a second, predicted of rows that are all alike. */
 static double watts_of(const struct qm_compare_task *t, int config, const struct counts *n, int64_t at_once,
                        int decode_threads) {
-    struct qm_job job = {.sequences = at_once,
-                         .prompt = (n->expect.prompt + n->expect.n - 1) / n->expect.n,
-                         .generate = (n->expect.answer + n->expect.n - 1) / n->expect.n};
-    struct qm_job_time time;
-    qm_compare_predict_job(t, config, decode_threads, &job, &time);
+    struct qm_scenario job = {.sequences = at_once,
+                              .prompt = (n->expect.prompt + n->expect.n - 1) / n->expect.n,
+                              .generate = (n->expect.answer + n->expect.n - 1) / n->expect.n};
+    struct qm_scenario_time time;
+    qm_compare_predict_scenario(t, config, decode_threads, &job, &time);
     return time.joules / (time.prefill.seconds + time.decode.seconds);
 }
 

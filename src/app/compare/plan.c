@@ -197,7 +197,7 @@ static int plan_one(struct qm_compare_task *t, int i, struct qm_compare_config *
         return rc;
     s->ask = (struct qm_plan_ask){.context = t->context,
                                   .chunk = t->chunk,
-                                  .job = {.sequences = 1, .prompt = longest, .generate = t->generate},
+                                  .scenario = {.sequences = 1, .prompt = longest, .generate = t->generate},
                                   .kv_type = t->kv_type,
                                   .threads = t->threads,
                                   .ram = t->ram,
@@ -255,17 +255,17 @@ struct qm_time_setup qm_compare_setup(const struct qm_compare_task *t, int confi
     return setup_of(&t->spec[config], 0);
 }
 
-void qm_compare_predict_job(const struct qm_compare_task *t, int config, int decode_threads, const struct qm_job *job,
-                            struct qm_job_time *out) {
+void qm_compare_predict_scenario(const struct qm_compare_task *t, int config, int decode_threads,
+                                 const struct qm_scenario *job, struct qm_scenario_time *out) {
     const struct qm_compare_spec *s = &t->spec[config];
     struct qm_time_setup prefill_setup = setup_of(s, 0), decode_setup = setup_of(s, decode_threads);
-    struct qm_job prefill_only = *job, decode_only = *job;
-    struct qm_job_time prefill, decode;
+    struct qm_scenario prefill_only = *job, decode_only = *job;
+    struct qm_scenario_time prefill, decode;
     prefill_only.generate = 0;
     decode_only.depth += decode_only.prompt;
     decode_only.prompt = 0;
-    qm_time_job(&prefill_setup, &prefill_only, &prefill);
-    qm_time_job(&decode_setup, &decode_only, &decode);
+    qm_time_scenario(&prefill_setup, &prefill_only, &prefill);
+    qm_time_scenario(&decode_setup, &decode_only, &decode);
     *out = prefill;
     out->decode = decode.decode;
     out->decode_tps = decode.decode_tps;
@@ -278,9 +278,9 @@ void qm_compare_predict(const struct qm_compare_task *t, int config, int decode_
     if (!s->plan.model)
         return;
     for (int p = 0; p < t->prompts; p++) {
-        struct qm_job job = {.sequences = 1, .prompt = (int64_t)t->prompt[p].len, .generate = t->generate - 1};
-        struct qm_job_time time;
-        qm_compare_predict_job(t, config, decode_threads, &job, &time);
+        struct qm_scenario job = {.sequences = 1, .prompt = (int64_t)t->prompt[p].len, .generate = t->generate - 1};
+        struct qm_scenario_time time;
+        qm_compare_predict_scenario(t, config, decode_threads, &job, &time);
         prefill_only += time.prefill.seconds;
         decode_only += time.decode.seconds;
         joules += time.joules;
@@ -298,11 +298,11 @@ void qm_compare_predict(const struct qm_compare_task *t, int config, int decode_
         bool prefill = i < c->n_prefill_at;
         struct qm_compare_point *at = prefill ? &c->prefill_at[i] : &c->decode_at[i - c->n_prefill_at];
         int64_t depth = (int64_t)at->depth, chunk = depth < t->chunk ? depth : t->chunk;
-        struct qm_job job = {.sequences = 1, .depth = depth, .generate = 1};
-        struct qm_job_time time;
+        struct qm_scenario job = {.sequences = 1, .depth = depth, .generate = 1};
+        struct qm_scenario_time time;
         if (prefill) /* the depth is that of the chunk's end */
-            job = (struct qm_job){.sequences = 1, .depth = depth - chunk, .prompt = chunk};
-        qm_time_job(prefill ? &prefill_setup : &decode_setup, &job, &time);
+            job = (struct qm_scenario){.sequences = 1, .depth = depth - chunk, .prompt = chunk};
+        qm_time_scenario(prefill ? &prefill_setup : &decode_setup, &job, &time);
         at->predicted = prefill ? time.prefill_tps : time.decode_tps;
     }
 }

@@ -22,7 +22,7 @@ _Static_assert((int)QM_COMPARE_NODES == (int)QM_MAX_NODES, "each node has a plac
 
 static int load_progress(void *arg, const char *what, uint64_t done, uint64_t total) {
     const struct qm_compare_task *t = arg;
-    qm_progress_update(t->progress, what, done, total, QM_UNIT_BYTES);
+    qm_progress_update(t->progress, what, done, total, QM_PROGRESS_BYTES);
     return *t->stop;
 }
 
@@ -131,7 +131,7 @@ static int warm_up(struct qm_compare_runner *r, int i, struct qm_error *err) {
             rc = qm_compare_step(r, l, prompt->data, r->logits, err);
         if (t->spec[i].share <= 0 || (qm_engine_quiet(l->engine, &quiet) && quiet.found))
             break;
-        qm_progress_update(t->progress, "finding the fewest threads", (uint64_t)steps, QUIET_STEPS, QM_UNIT_STEPS);
+        qm_progress_update(t->progress, "finding the fewest threads", (uint64_t)steps, QUIET_STEPS, QM_PROGRESS_STEPS);
     }
     l->warm = true;
     return rc;
@@ -394,7 +394,7 @@ static int end_early(struct qm_compare_runner *r, int rounds, struct qm_error *e
 static int run_rounds(struct qm_compare_runner *r, struct qm_error *err) {
     const struct qm_compare_task *t = r->task;
     int rc = QM_OK;
-    qm_progress_update(t->progress, "comparing", 0, (uint64_t)(t->rounds * t->specs), QM_UNIT_STEPS);
+    qm_progress_update(t->progress, "comparing", 0, (uint64_t)(t->rounds * t->specs), QM_PROGRESS_STEPS);
     for (int round = 0; round < t->rounds && !rc; round++) {
         bool limits_read = false;
         memcpy(r->whole, r->samples, sizeof r->whole);
@@ -405,7 +405,7 @@ static int run_rounds(struct qm_compare_runner *r, struct qm_error *err) {
             rc = try_config(r, i, round, &limits_read, err);
             if (!rc)
                 qm_progress_update(t->progress, "comparing", (uint64_t)(round * t->specs + k + 1),
-                                   (uint64_t)(t->rounds * t->specs), QM_UNIT_STEPS);
+                                   (uint64_t)(t->rounds * t->specs), QM_PROGRESS_STEPS);
         }
         if (rc == QM_INTERRUPTED)
             return end_early(r, round, err);

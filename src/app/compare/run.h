@@ -61,8 +61,8 @@ int qm_compare_plan(struct qm_compare_task *t, struct qm_compare_report *r, stru
 /* The prediction of one configuration anew, with so many threads decoding, at the depths that were measured. */
 void qm_compare_predict(const struct qm_compare_task *t, int config, int decode_threads, struct qm_compare_config *c);
 /* Seconds and joules of a job, by the model of time alone. */
-void qm_compare_predict_job(const struct qm_compare_task *t, int config, int decode_threads, const struct qm_job *job,
-                            struct qm_job_time *out);
+void qm_compare_predict_scenario(const struct qm_compare_task *t, int config, int decode_threads,
+                                 const struct qm_scenario *job, struct qm_scenario_time *out);
 
 /* What the model of time knows of a configuration that is planned (its plan has a model). Points into *t. */
 struct qm_time_setup qm_compare_setup(const struct qm_compare_task *t, int config);

@@ -6,7 +6,7 @@
 
 static int show(void *arg, const char *what, uint64_t done, uint64_t total) {
     struct qm_app_measuring *m = arg;
-    qm_progress_update(m->progress, what, done, total, QM_UNIT_STEPS);
+    qm_progress_update(m->progress, what, done, total, QM_PROGRESS_STEPS);
     m->open = done < total;
     qm_signals_kept(m->open ? m->kept : NULL);
     if (!m->open)

@@ -24,11 +24,11 @@ void qm_plan_basis(const struct qm_speed *s, char *out, size_t size) {
 static struct qm_workload make_workload(const struct qm_plan_ask *ask, const struct qm_config *c, int64_t context) {
     return (struct qm_workload){
         .context = context,
-        .sequences = ask->job.sequences,
-        .chunk = ask->chunk > ask->job.sequences ? ask->chunk : ask->job.sequences,
+        .sequences = ask->scenario.sequences,
+        .chunk = ask->chunk > ask->scenario.sequences ? ask->chunk : ask->scenario.sequences,
         .kv_memory = ask->kv_memory,
         .nodes = ask->speed->nodes,
-        .map_tokens = ask->maps ? ask->job.depth + ask->job.prompt : 0,
+        .map_tokens = ask->maps ? ask->scenario.depth + ask->scenario.prompt : 0,
         .kv_type = ask->kv_type < 0 ? qm_kv_default_type(c) : (enum qm_dtype)ask->kv_type,
         .threads = ask->threads ? ask->threads : ask->speed->cores,
     };
@@ -68,13 +68,14 @@ static int refuse(const struct qm_plan_ask *ask, const struct qm_model *m, const
 
 static int choose_context(const struct qm_plan_ask *ask, const struct qm_model *m, uint64_t available,
                           struct qm_workload *w, struct qm_error *err) {
-    int64_t wanted = ask->job.depth + ask->job.prompt + ask->job.generate, most = m->config.default_positions;
+    int64_t wanted = ask->scenario.depth + ask->scenario.prompt + ask->scenario.generate,
+            most = m->config.default_positions;
     struct qm_memory_table t;
     if (ask->context && ask->context < wanted)
         return qm_fail(err, QM_USAGE,
                        "--context %lld: the job needs %lld tokens (depth %lld, prompt %lld, generate %lld)",
-                       (long long)ask->context, (long long)wanted, (long long)ask->job.depth,
-                       (long long)ask->job.prompt, (long long)ask->job.generate);
+                       (long long)ask->context, (long long)wanted, (long long)ask->scenario.depth,
+                       (long long)ask->scenario.prompt, (long long)ask->scenario.generate);
     *w = make_workload(ask, &m->config, ask->context ? ask->context : wanted > most ? wanted : most);
     qm_memory_estimate(m, w, &t);
     if (t.total <= available)
@@ -100,34 +101,34 @@ static struct qm_time_setup setup_of(const struct qm_plan_ask *ask, const struct
 static void predict(const struct qm_plan_ask *ask, struct qm_plan_answer *a) {
     static const int64_t depths[QM_PLAN_DEPTHS] = {0, 4096, 16384, 65536, 131072};
     struct qm_time_setup t = setup_of(ask, a);
-    struct qm_job prompt = ask->job, generate = ask->job;
+    struct qm_scenario prompt = ask->scenario, generate = ask->scenario;
     generate.prompt = prompt.generate = 0;
-    qm_time_job(&t, &prompt, &a->prompt);
-    qm_time_job(&t, &generate, &a->generate);
-    qm_time_job(&t, &ask->job, &a->job);
-    int64_t middle = ask->job.depth + ask->job.prompt + ask->job.generate / 2;
-    qm_time_drafted(&t, ask->job.sequences, middle, ask->acceptance > 0 ? ask->acceptance : 0, QM_DRAFT_MAX,
+    qm_time_scenario(&t, &prompt, &a->prompt);
+    qm_time_scenario(&t, &generate, &a->generate);
+    qm_time_scenario(&t, &ask->scenario, &a->scenario);
+    int64_t middle = ask->scenario.depth + ask->scenario.prompt + ask->scenario.generate / 2;
+    qm_time_drafted(&t, ask->scenario.sequences, middle, ask->acceptance > 0 ? ask->acceptance : 0, QM_DRAFT_MAX,
                     &a->drafted);
     int64_t context = a->workload.context, chunk = a->workload.chunk < context ? a->workload.chunk : context;
     for (int i = 0; i < QM_PLAN_DEPTHS && depths[i] + chunk <= context; i++) {
-        struct qm_job at = {.sequences = ask->job.sequences, .depth = depths[i], .prompt = chunk};
-        struct qm_job_time prefill, decode;
-        qm_time_job(&t, &at, &prefill);
+        struct qm_scenario at = {.sequences = ask->scenario.sequences, .depth = depths[i], .prompt = chunk};
+        struct qm_scenario_time prefill, decode;
+        qm_time_scenario(&t, &at, &prefill);
         at.prompt = 0;
         at.generate = 1;
-        qm_time_job(&t, &at, &decode);
+        qm_time_scenario(&t, &at, &decode);
         a->at[a->n_at++] = (struct qm_plan_speed){depths[i], prefill.prefill_tps, decode.decode_tps};
     }
 }
 
-static double job_seconds(const struct qm_job_time *t) {
+static double scenario_seconds(const struct qm_scenario_time *t) {
     return t->prefill.seconds + t->decode.seconds;
 }
 
 static void add_hint(struct qm_plan_answer *a, const char *change, double seconds) {
     struct qm_plan_hint hint = {.seconds = seconds};
     snprintf(hint.change, sizeof hint.change, "%s", change);
-    if (hint.seconds > 0.98 * job_seconds(&a->job))
+    if (hint.seconds > 0.98 * scenario_seconds(&a->scenario))
         return;
     int at = a->n_hints;
     while (at > 0 && a->hint[at - 1].seconds > hint.seconds)
@@ -142,16 +143,16 @@ static void add_hint(struct qm_plan_answer *a, const char *change, double second
 static void try_change(const struct qm_plan_ask *ask, struct qm_plan_answer *a, const char *change,
                        const struct qm_speed *speed, const struct qm_workload *w) {
     struct qm_time_setup t = setup_of(ask, a);
-    struct qm_job_time time;
+    struct qm_scenario_time time;
     t.speed = speed;
     t.workload = *w;
-    qm_time_job(&t, &ask->job, &time);
-    add_hint(a, change, job_seconds(&time));
+    qm_time_scenario(&t, &ask->scenario, &time);
+    add_hint(a, change, scenario_seconds(&time));
 }
 
 /* Another placement, with twice the memory on each device. */
 static void try_more_vram(const struct qm_plan_ask *ask, struct qm_plan_answer *a) {
-    struct qm_search_ask look = {.setup = setup_of(ask, a), .job = ask->job, .last_layers = -1};
+    struct qm_search_ask look = {.setup = setup_of(ask, a), .scenario = ask->scenario, .last_layers = -1};
     struct qm_search_result found;
     memcpy(look.budget, a->available, sizeof look.budget);
     for (int d = 1; d <= ask->speed->devices; d++)
@@ -233,7 +234,7 @@ static uint64_t budgets(const struct qm_plan_ask *ask, struct qm_plan_answer *a)
 
 static int search(const struct qm_plan_ask *ask, struct qm_plan_answer *a, struct qm_error *err) {
     struct qm_search_ask look = {.setup = setup_of(ask, a),
-                                 .job = ask->job,
+                                 .scenario = ask->scenario,
                                  .pins = ask->pins,
                                  .n_pins = ask->n_pins,
                                  .last_layers = ask->on_cpu ? 0 : ask->last_layers};
@@ -271,7 +272,7 @@ static int take_given(const struct qm_plan_ask *ask, struct qm_plan_answer *a, s
 
 /* Where the context is not given and does not fit, half of it is tried. */
 static int place(const struct qm_plan_ask *ask, struct qm_plan_answer *a, struct qm_error *err) {
-    int64_t wanted = ask->job.depth + ask->job.prompt + ask->job.generate;
+    int64_t wanted = ask->scenario.depth + ask->scenario.prompt + ask->scenario.generate;
     for (;;) {
         int rc = ask->given ? take_given(ask, a, err) : search(ask, a, err);
         int64_t half = a->workload.context / 2 / QM_CONTEXT_STEP * QM_CONTEXT_STEP;

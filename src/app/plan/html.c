@@ -131,10 +131,10 @@ static void speeds(struct qm_page *page, const struct qm_plan_ask *ask, const st
         qm_page_markup(page, "<tr><td>%lld</td><td>%.1f</td><td>%.2f</td></tr>\n", (long long)a->at[i].depth,
                        a->at[i].prefill_tps, a->at[i].decode_tps);
     qm_page_table_end(page);
-    double seconds = a->job.prefill.seconds + a->job.decode.seconds;
+    double seconds = a->scenario.prefill.seconds + a->scenario.decode.seconds;
     qm_page_markup(page, "<p>Prompts %lld x %lld tokens, generated %lld tokens each: %s.</p>\n",
-                   (long long)ask->job.sequences, (long long)ask->job.prompt, (long long)ask->job.generate,
-                   qm_calculated_duration_text(seconds, time, sizeof time));
+                   (long long)ask->scenario.sequences, (long long)ask->scenario.prompt,
+                   (long long)ask->scenario.generate, qm_calculated_duration_text(seconds, time, sizeof time));
 }
 
 int qm_plan_html(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {

@@ -84,15 +84,16 @@ static json_t *predicted_json(const struct qm_plan_ask *ask, const struct qm_pla
     for (int i = 0; i < a->n_hints; i++)
         json_array_append_new(hints,
                               json_pack("{s:s, s:f}", "change", a->hint[i].change, "seconds", a->hint[i].seconds));
-    json_t *job = json_pack("{s:f, s:f, s:f, s:o}", "seconds", a->job.prefill.seconds + a->job.decode.seconds,
-                            "prefill_seconds", a->job.prefill.seconds, "decode_seconds", a->job.decode.seconds,
-                            "joules", real_or_null(a->job.joules));
+    json_t *scenario =
+        json_pack("{s:f, s:f, s:f, s:o}", "seconds", a->scenario.prefill.seconds + a->scenario.decode.seconds,
+                  "prefill_seconds", a->scenario.prefill.seconds, "decode_seconds", a->scenario.decode.seconds,
+                  "joules", real_or_null(a->scenario.joules));
     return json_pack("{s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "prefill_tps",
                      real_or_null(a->prompt.prefill_tps), "decode_tps", real_or_null(a->generate.decode_tps), "prompt",
-                     (json_int_t)ask->job.prompt, "generate", (json_int_t)ask->job.generate, "depth",
-                     (json_int_t)ask->job.depth, "at", at, "job", job, "prefill_bound", bounds_json(&a->prompt.prefill),
-                     "decode_bound", bounds_json(&a->generate.decode), "would_help", hints, "drafts",
-                     drafts_json(ask, a));
+                     (json_int_t)ask->scenario.prompt, "generate", (json_int_t)ask->scenario.generate, "depth",
+                     (json_int_t)ask->scenario.depth, "at", at, "job", scenario, "prefill_bound",
+                     bounds_json(&a->prompt.prefill), "decode_bound", bounds_json(&a->generate.decode), "would_help",
+                     hints, "drafts", drafts_json(ask, a));
 }
 
 static json_t *machine_json(const struct qm_speed *s) {

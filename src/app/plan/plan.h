@@ -23,7 +23,7 @@ enum { QM_PLAN_PAGE_ROOM = 4 * (2 << 20) };
 struct qm_plan_ask {
     int64_t context; /* 0: the model's maximum, or what fits */
     int64_t chunk;
-    struct qm_job job;
+    struct qm_scenario scenario;
     int kv_type;        /* enum qm_dtype or -1 */
     double acceptance;  /* of drafts, 0 to 1; negative: not said */
     bool maps;          /* an attention map of the job's tokens is asked for */
@@ -62,9 +62,9 @@ struct qm_plan_answer {
     double bound; /* seconds of the job that no placement beats; 0: not known */
     bool exact;
     int64_t tried;
-    struct qm_job_time prompt, generate; /* bench's rows: each after `depth` tokens */
-    struct qm_job_time job;              /* the prompt, then the generation */
-    struct qm_drafted drafted;           /* in the middle of the generation, by ask's acceptance */
+    struct qm_scenario_time prompt, generate; /* bench's rows: each after `depth` tokens */
+    struct qm_scenario_time scenario;         /* the prompt, then the generation */
+    struct qm_drafted drafted;                /* in the middle of the generation, by ask's acceptance */
     struct qm_plan_speed at[QM_PLAN_DEPTHS];
     int n_at;
     struct qm_plan_hint hint[QM_PLAN_HINTS];

@@ -18,7 +18,8 @@ static json_t *make_cell(const struct qm_plan_ask *base, const struct qm_model *
     struct qm_plan_answer a;
     struct qm_error err = {0};
     ask.context = context;
-    ask.job = (struct qm_job){.sequences = base->job.sequences, .depth = context / 2, .prompt = 512, .generate = 32};
+    ask.scenario = (struct qm_scenario){
+        .sequences = base->scenario.sequences, .depth = context / 2, .prompt = 512, .generate = 32};
     if (context > m->config.max_positions)
         return json_pack("{s:I, s:b, s:s}", "context", (json_int_t)context, "fits", 0, "why",
                          "more than the model's maximum");

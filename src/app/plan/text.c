@@ -142,7 +142,7 @@ static int print_placement(const struct qm_plan_ask *ask, const struct qm_plan_a
         at += n + (at[n] == '\n');
     }
     qm_buf_free(&text);
-    double seconds = a->job.prefill.seconds + a->job.decode.seconds;
+    double seconds = a->scenario.prefill.seconds + a->scenario.decode.seconds;
     if (!rc && a->exact)
         rc = line(err, "search", "the best of all, %lld tried", (long long)a->tried);
     else if (!rc && a->bound > 0)
@@ -202,27 +202,27 @@ static int print_drafts(const struct qm_plan_ask *ask, const struct qm_plan_answ
 
 static int print_job(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
     char read[32], write[32], all[32], prompt[48], generated[48];
-    const struct qm_job *j = &ask->job;
-    double seconds = a->job.prefill.seconds + a->job.decode.seconds;
+    const struct qm_scenario *j = &ask->scenario;
+    double seconds = a->scenario.prefill.seconds + a->scenario.decode.seconds;
     int rc = qm_out_text("\n", err);
     if (!rc)
         rc = line(err, "job", "prefill %lld x %lld tokens in %s %s; decode %lld x %lld tokens in %s %s",
                   (long long)j->sequences, (long long)j->prompt,
-                  qm_calculated_duration_text(a->job.prefill.seconds, read, sizeof read),
-                  rate_text(j->prompt, a->job.prefill_tps, 1, prompt), (long long)j->sequences, (long long)j->generate,
-                  qm_calculated_duration_text(a->job.decode.seconds, write, sizeof write),
-                  rate_text(j->generate, a->job.decode_tps, 2, generated));
+                  qm_calculated_duration_text(a->scenario.prefill.seconds, read, sizeof read),
+                  rate_text(j->prompt, a->scenario.prefill_tps, 1, prompt), (long long)j->sequences,
+                  (long long)j->generate, qm_calculated_duration_text(a->scenario.decode.seconds, write, sizeof write),
+                  rate_text(j->generate, a->scenario.decode_tps, 2, generated));
     if (!rc)
         rc = qm_out_printf(err, "               total %s", qm_calculated_duration_text(seconds, all, sizeof all));
-    if (!rc && isfinite(a->job.joules))
-        rc = qm_out_printf(err, ", %.0f J", a->job.joules);
+    if (!rc && isfinite(a->scenario.joules))
+        rc = qm_out_printf(err, ", %.0f J", a->scenario.joules);
     if (!rc)
         rc = qm_out_text("\n", err);
     if (!rc)
-        rc = print_bounds("prefill", &a->job.prefill, err);
+        rc = print_bounds("prefill", &a->scenario.prefill, err);
     if (!rc)
-        rc = print_bounds("decode", &a->job.decode, err);
-    if (!rc && ask->job.generate)
+        rc = print_bounds("decode", &a->scenario.decode, err);
+    if (!rc && ask->scenario.generate)
         rc = print_drafts(ask, a, err);
     for (int i = 0; i < a->n_hints && !rc; i++)
         rc = line(err, i ? "" : "would help", "%s: %.0f %% less time", a->hint[i].change,

@@ -5,7 +5,7 @@
  * The context is cut at absolute multiples of QM_ATTENTION_SPLIT tokens. Each split has its own maximum, sum and
  * product, from zero; splits merge in ascending order by one formula (kernels' merge_split). The rows of one unit
  * of work are the query heads of one KV head for a block of tokens, so keys and values are read once for all of
- * them. Where a step has too few units for the threads, its splits are shared out too and merged afterwards, in
+ * them. Where a step has too few units for the threads, its splits are divided too and merged afterwards, in
  * the same order and so to the same bits.
  * Source of the split softmax: Flash-Decoding (Dao et al. 2023), online softmax (Milakov and Gimelshein 2018). */
 #include "engine/cpu/cpu_private.h"
@@ -24,8 +24,8 @@ struct region {
 };
 
 /* Query tokens [row, row + tokens) of one part and one KV head. */
-struct unit {
-    const struct qm_batch_part *part;
+struct query_block {
+    const struct qm_batch_sequence *sequence;
     int64_t head, row, tokens, position;
 };
 
@@ -78,13 +78,13 @@ static void rotate(const struct region *r, float *x, int32_t norm, int64_t row) 
 }
 
 /* Key and value of token i of a part, of one KV head, to their page. */
-static void store_token(const struct region *r, const struct qm_batch_part *part, int64_t i, int64_t head,
+static void store_token(const struct region *r, const struct qm_batch_sequence *sequence, int64_t i, int64_t head,
                         const struct buffers *b) {
     const struct qm_cpu *c = r->c;
     const struct qm_config *g = c->config;
-    int64_t hd = g->head_dim, row = part->row + i, position = part->position + i;
+    int64_t hd = g->head_dim, row = sequence->row + i, position = sequence->position + i;
     const float *qkv = c->qkv + row * c->layout.ld_qkv;
-    uint8_t *page = qm_kv_page(c->kv, part->tables, r->op->state, head, position);
+    uint8_t *page = qm_kv_page(c->kv, sequence->tables, r->op->state, head, position);
     int64_t slot = position % QM_KV_PAGE_TOKENS;
     memcpy(b->vector, qkv + (g->heads + head) * hd, (size_t)hd * sizeof *b->vector);
     rotate(r, b->vector, r->op->k_norm, row);
@@ -93,22 +93,22 @@ static void store_token(const struct region *r, const struct qm_batch_part *part
                         qkv + (g->heads + g->kv_heads + head) * hd, hd);
 }
 
-/* Keys and values of the whole batch, shared out by rows. */
+/* Keys and values of the whole batch, divided by rows. */
 static void store_all(const struct region *r, int thread, int threads, const struct buffers *b) {
     int64_t begin, end, row = 0;
-    qm_team_share(r->batch->rows, thread, threads, &begin, &end);
-    for (int p = 0; p < r->batch->n_parts; p++)
-        for (int64_t i = 0; i < r->batch->parts[p].n; i++, row++)
+    qm_team_range(r->batch->rows, thread, threads, &begin, &end);
+    for (int p = 0; p < r->batch->n_sequences; p++)
+        for (int64_t i = 0; i < r->batch->sequences[p].n; i++, row++)
             for (int64_t h = 0; row >= begin && row < end && h < r->c->config->kv_heads; h++)
-                store_token(r, &r->batch->parts[p], i, h, b);
+                store_token(r, &r->batch->sequences[p], i, h, b);
 }
 
 /* Keys and values of a unit's tokens at positions [from, to), where nobody else needs them. */
-static void store_unit(const struct region *r, const struct unit *u, int64_t from, int64_t to,
-                       const struct buffers *b) {
+static void store_query_block(const struct region *r, const struct query_block *u, int64_t from, int64_t to,
+                              const struct buffers *b) {
     for (int64_t i = 0; r->own_keys && i < u->tokens; i++)
         if (u->position + i >= from && u->position + i < to)
-            store_token(r, u->part, u->row - u->part->row + i, u->head, b);
+            store_token(r, u->sequence, u->row - u->sequence->row + i, u->head, b);
 }
 
 /* Row i of a unit is token i / group, query head i % group. The first key its token attends to. */
@@ -117,7 +117,7 @@ static int64_t first_key(const struct region *r, int64_t position) {
 }
 
 /* Normed, rotated and packed; b->merged is free until then. */
-static void pack_queries(const struct region *r, const struct unit *u, const struct buffers *b) {
+static void pack_queries(const struct region *r, const struct query_block *u, const struct buffers *b) {
     const struct qm_cpu *c = r->c;
     int64_t rows = u->tokens * r->group, hd = c->config->head_dim;
     for (int64_t i = 0; i < rows; i++) {
@@ -135,24 +135,25 @@ struct pages {
 };
 
 /* Keys [*from, *to) of a split that a unit sees; false: none, since its window begins later. */
-static bool seen_keys(const struct region *r, const struct unit *u, int64_t split, int64_t *from, int64_t *to) {
+static bool seen_keys(const struct region *r, const struct query_block *u, int64_t split, int64_t *from, int64_t *to) {
     int64_t start = split * QM_ATTENTION_SPLIT;
     *from = max64(first_key(r, u->position), start);
     *to = min64(u->position + u->tokens, start + QM_ATTENTION_SPLIT);
     return *from < *to;
 }
 
-static void find_pages(const struct region *r, const struct unit *u, int64_t from, int64_t to, struct pages *pages) {
+static void find_pages(const struct region *r, const struct query_block *u, int64_t from, int64_t to,
+                       struct pages *pages) {
     pages->n = 0;
     pages->start = from / QM_KV_PAGE_TOKENS * QM_KV_PAGE_TOKENS;
     for (int64_t p = pages->start; p < to; p += QM_KV_PAGE_TOKENS)
-        pages->at[pages->n++] = qm_kv_page(r->c->kv, u->part->tables, r->op->state, u->head, p);
+        pages->at[pages->n++] = qm_kv_page(r->c->kv, u->sequence->tables, r->op->state, u->head, p);
 }
 
 /* One split of a unit, of which its first token sees a key or a later token will: its output from zero to `out` (NULL:
  * its probabilities to b->scores), maxima and sums to b->max, b->sum. Returns the position of the first score. next:
  * the page whose keys this thread reads afterwards, or NULL. */
-static int64_t compute_split(const struct region *r, const struct unit *u, int64_t split, const uint8_t *next,
+static int64_t compute_split(const struct region *r, const struct query_block *u, int64_t split, const uint8_t *next,
                              const struct buffers *b, float *out) {
     const struct qm_cpu *c = r->c;
     int64_t from, to, rows = u->tokens * r->group;
@@ -184,9 +185,9 @@ static int64_t compute_split(const struct region *r, const struct unit *u, int64
 }
 
 /* The first page that a split of a unit reads. */
-static const uint8_t *first_page(const struct region *r, const struct unit *u, int64_t split) {
+static const uint8_t *first_page(const struct region *r, const struct query_block *u, int64_t split) {
     int64_t from, to;
-    return seen_keys(r, u, split, &from, &to) ? qm_kv_page(r->c->kv, u->part->tables, r->op->state, u->head, from)
+    return seen_keys(r, u, split, &from, &to) ? qm_kv_page(r->c->kv, u->sequence->tables, r->op->state, u->head, from)
                                               : NULL;
 }
 
@@ -202,7 +203,7 @@ static void divide(float *restrict to, const float *restrict from, float by, int
 }
 
 /* The sink joins the sum (gpt-oss); then the division, and the rows go to c->attended. */
-static void finish_rows(const struct region *r, const struct unit *u, const struct buffers *b) {
+static void finish_rows(const struct region *r, const struct query_block *u, const struct buffers *b) {
     const struct qm_cpu *c = r->c;
     const struct qm_packed_weight *sinks = qm_cpu_weight(c, r->op->sinks);
     int64_t hd = c->config->head_dim;
@@ -216,7 +217,7 @@ static void finish_rows(const struct region *r, const struct unit *u, const stru
     }
 }
 
-static void start_merge(const struct region *r, const struct unit *u, const struct buffers *b) {
+static void start_merge(const struct region *r, const struct query_block *u, const struct buffers *b) {
     int64_t rows = u->tokens * r->group;
     memset(b->merged, 0, (size_t)(rows * r->ld_value) * sizeof *b->merged);
     memset(b->zeros, 0, (size_t)r->ld_value * sizeof *b->zeros);
@@ -226,7 +227,7 @@ static void start_merge(const struct region *r, const struct unit *u, const stru
     }
 }
 
-static void merge(const struct region *r, const struct unit *u, const struct buffers *b, const float *out,
+static void merge(const struct region *r, const struct query_block *u, const struct buffers *b, const float *out,
                   const float *max, const float *sum) {
     for (int64_t i = 0; i < u->tokens * r->group; i++)
         r->c->kernels->merge_split(b->merged + i * r->ld_value, &b->merged_max[i], &b->merged_sum[i],
@@ -234,15 +235,15 @@ static void merge(const struct region *r, const struct unit *u, const struct buf
 }
 
 /* Attention probabilities for those who ask to see them: the splits' again, against the final maximum and sum. */
-static void capture(const struct region *r, const struct unit *u, const struct buffers *b) {
-    const struct qm_batch_part *s = u->part;
+static void capture(const struct region *r, const struct query_block *u, const struct buffers *b) {
+    const struct qm_batch_sequence *s = u->sequence;
     int64_t last = (u->position + u->tokens - 1) / QM_ATTENTION_SPLIT, rows = u->tokens * r->group;
     for (int64_t split = 0; split <= last; split++) {
         int64_t start = split * QM_ATTENTION_SPLIT, from, to, first = 0;
         if (seen_keys(r, u, split, &from, &to))
             first = compute_split(r, u, split, NULL, b, NULL);
         for (int64_t i = 0; i < rows; i++) {
-            int64_t head = u->head * r->group + i % r->group, token = u->row - u->part->row + i / r->group;
+            int64_t head = u->head * r->group + i % r->group, token = u->row - u->sequence->row + i / r->group;
             float *to_row = s->attention + (head * s->n + token) * s->attention_ld;
             float scale = from < to ? expf(b->max[i] - b->merged_max[i]) / b->merged_sum[i] : 0.0f;
             for (int64_t j = start; j < min64(start + QM_ATTENTION_SPLIT, s->attention_ld); j++)
@@ -250,19 +251,19 @@ static void capture(const struct region *r, const struct unit *u, const struct b
         }
     }
     for (int64_t i = 0; i < rows; i++) { /* positions beyond the last split */
-        int64_t head = u->head * r->group + i % r->group, token = u->row - u->part->row + i / r->group;
+        int64_t head = u->head * r->group + i % r->group, token = u->row - u->sequence->row + i / r->group;
         for (int64_t j = (last + 1) * QM_ATTENTION_SPLIT; j < s->attention_ld; j++)
             s->attention[(head * s->n + token) * s->attention_ld + j] = 0.0f;
     }
 }
 
-static bool captured(const struct region *r, const struct unit *u) {
-    return u->part->attention && u->part->attention_layer == r->op->layer;
+static bool captured(const struct region *r, const struct query_block *u) {
+    return u->sequence->attention && u->sequence->attention_layer == r->op->layer;
 }
 
 /* All splits of a unit by one thread. */
-static void whole_unit(const struct region *r, const struct unit *u, const struct buffers *b) {
-    store_unit(r, u, u->position, u->position + u->tokens, b);
+static void whole_query_block(const struct region *r, const struct query_block *u, const struct buffers *b) {
+    store_query_block(r, u, u->position, u->position + u->tokens, b);
     pack_queries(r, u, b);
     start_merge(r, u, b);
     int64_t last = (u->position + u->tokens - 1) / QM_ATTENTION_SPLIT;
@@ -276,19 +277,19 @@ static void whole_unit(const struct region *r, const struct unit *u, const struc
 }
 
 struct cursor { /* walks over the units of a batch in a fixed order */
-    int part;
+    int sequence;
     int64_t head, token, splits; /* splits: of the unit given last, from position 0 */
 };
 
-static bool next_unit(const struct region *r, struct cursor *at, struct unit *u) {
-    while (at->part < r->batch->n_parts) {
-        const struct qm_batch_part *p = &r->batch->parts[at->part];
+static bool next_query_block(const struct region *r, struct cursor *at, struct query_block *u) {
+    while (at->sequence < r->batch->n_sequences) {
+        const struct qm_batch_sequence *p = &r->batch->sequences[at->sequence];
         if (at->token < p->n) {
-            *u = (struct unit){.part = p,
-                               .head = at->head,
-                               .row = p->row + at->token,
-                               .position = p->position + at->token,
-                               .tokens = min64(r->query_tokens, p->n - at->token)};
+            *u = (struct query_block){.sequence = p,
+                                      .head = at->head,
+                                      .row = p->row + at->token,
+                                      .position = p->position + at->token,
+                                      .tokens = min64(r->query_tokens, p->n - at->token)};
             at->token += u->tokens;
             at->splits = (u->position + u->tokens - 1) / QM_ATTENTION_SPLIT + 1;
             return true;
@@ -296,7 +297,7 @@ static bool next_unit(const struct region *r, struct cursor *at, struct unit *u)
         at->token = 0;
         if (++at->head == r->c->config->kv_heads) {
             at->head = 0;
-            at->part++;
+            at->sequence++;
         }
     }
     return false;
@@ -314,7 +315,7 @@ static struct round_robin round_robin_begin(const struct region *r, int thread, 
     return (struct round_robin){.place = qm_team_place(r->c->team, thread), .thread = thread, .threads = threads};
 }
 
-/* Whether the next job, of that node, is this thread's. */
+/* Whether the next task, of that node, is this thread's. */
 static bool is_mine(struct round_robin *t, int node) {
     if (node < 0)
         return t->any++ % t->threads == t->thread;
@@ -323,78 +324,78 @@ static bool is_mine(struct round_robin *t, int node) {
     return t->own++ % t->place.count == t->place.index;
 }
 
-/* The node of all of a unit's keys and values, or -1. */
-static int unit_node(const struct region *r, const struct unit *u) {
+/* The node of all of a query block's keys and values, or -1. */
+static int query_block_node(const struct region *r, const struct query_block *u) {
     const struct qm_kv *kv = r->c->kv;
-    return kv->ranges == 1 ? qm_kv_node(kv, u->part->tables, r->op->state, u->head, 0) : -1;
+    return kv->ranges == 1 ? qm_kv_node(kv, u->sequence->tables, r->op->state, u->head, 0) : -1;
 }
 
-/* A split of a unit, for one thread to compute. */
-struct job {
-    struct unit u;
+/* One attention split of a query block, for one thread to compute. */
+struct task {
+    struct query_block u;
     int64_t split;
     int64_t at; /* where its partial result goes, in floats of c->partial */
 };
 
-struct jobs { /* walks over those of one thread */
+struct tasks { /* walks over those of one thread */
     struct cursor cursor;
     struct round_robin round_robin;
-    struct unit u;
+    struct query_block u;
     int64_t split, first, base; /* of u: the split to look at next, its first, where its partial results begin */
 };
 
-static int64_t partial_floats(const struct region *r, const struct unit *u) {
+static int64_t partial_floats(const struct region *r, const struct query_block *u) {
     return u->tokens * r->group * (r->ld_value + 2);
 }
 
-static bool next_job(const struct region *r, struct jobs *j, struct job *job) {
+static bool next_task(const struct region *r, struct tasks *j, struct task *task) {
     for (;;) {
         if (j->split == j->cursor.splits) {
             j->base += (j->split - j->first) * (j->u.tokens ? partial_floats(r, &j->u) : 0);
-            if (!next_unit(r, &j->cursor, &j->u))
+            if (!next_query_block(r, &j->cursor, &j->u))
                 return false;
             j->split = j->first = first_key(r, j->u.position) / QM_ATTENTION_SPLIT;
         }
         int64_t s = j->split++, seen = max64(s * QM_ATTENTION_SPLIT, first_key(r, j->u.position));
-        if (is_mine(&j->round_robin, qm_kv_node(r->c->kv, j->u.part->tables, r->op->state, j->u.head, seen))) {
-            *job = (struct job){j->u, s, j->base + (s - j->first) * partial_floats(r, &j->u)};
+        if (is_mine(&j->round_robin, qm_kv_node(r->c->kv, j->u.sequence->tables, r->op->state, j->u.head, seen))) {
+            *task = (struct task){j->u, s, j->base + (s - j->first) * partial_floats(r, &j->u)};
             return true;
         }
     }
 }
 
-static void partial_split(const struct region *r, const struct job *job, const struct job *next,
+static void partial_split(const struct region *r, const struct task *task, const struct task *next,
                           const struct buffers *b) {
-    int64_t rows = job->u.tokens * r->group, start = job->split * QM_ATTENTION_SPLIT;
-    float *to = r->c->partial + job->at;
-    store_unit(r, &job->u, start, start + QM_ATTENTION_SPLIT, b);
-    compute_split(r, &job->u, job->split, next ? first_page(r, &next->u, next->split) : NULL, b, to);
+    int64_t rows = task->u.tokens * r->group, start = task->split * QM_ATTENTION_SPLIT;
+    float *to = r->c->partial + task->at;
+    store_query_block(r, &task->u, start, start + QM_ATTENTION_SPLIT, b);
+    compute_split(r, &task->u, task->split, next ? first_page(r, &next->u, next->split) : NULL, b, to);
     memcpy(to + rows * r->ld_value, b->max, (size_t)rows * sizeof *to);
     memcpy(to + rows * (r->ld_value + 1), b->sum, (size_t)rows * sizeof *to);
 }
 
-/* Splits shared out over threads: each leaves its output in c->partial (rows x ld_value, maxima, sums), unit by
- * unit and split by split; then units are merged, in the order in which one thread would have. */
-static void units_by_split(const struct region *r, int thread, int threads, const struct buffers *b) {
-    struct jobs jobs = {.round_robin = round_robin_begin(r, thread, threads)};
-    struct job job, next;
-    bool more = next_job(r, &jobs, &job), packed = false;
+/* Splits divided over threads: each leaves its output in c->partial (rows x ld_value, maxima, sums), query block by
+ * query block and split by split; then query blocks are merged, in the order in which one thread would have. */
+static void query_blocks_by_split(const struct region *r, int thread, int threads, const struct buffers *b) {
+    struct tasks tasks = {.round_robin = round_robin_begin(r, thread, threads)};
+    struct task task, next;
+    bool more = next_task(r, &tasks, &task), packed = false;
     while (more) {
         if (!packed)
-            pack_queries(r, &job.u, b);
-        more = next_job(r, &jobs, &next);
-        partial_split(r, &job, more ? &next : NULL, b);
-        packed = more && next.u.row == job.u.row && next.u.head == job.u.head;
-        job = next;
+            pack_queries(r, &task.u, b);
+        more = next_task(r, &tasks, &next);
+        partial_split(r, &task, more ? &next : NULL, b);
+        packed = more && next.u.row == task.u.row && next.u.head == task.u.head;
+        task = next;
     }
-    struct round_robin round_robin = jobs.round_robin;
+    struct round_robin round_robin = tasks.round_robin;
     struct cursor at = {0};
-    struct unit u;
+    struct query_block u;
     int64_t base = 0;
     qm_team_barrier(r->c->team, thread);
-    while (next_unit(r, &at, &u)) {
+    while (next_query_block(r, &at, &u)) {
         int64_t rows = u.tokens * r->group, first = first_key(r, u.position) / QM_ATTENTION_SPLIT;
-        if (is_mine(&round_robin, unit_node(r, &u))) {
+        if (is_mine(&round_robin, query_block_node(r, &u))) {
             start_merge(r, &u, b);
             for (int64_t s = first; s < at.splits; s++) {
                 const float *from = r->c->partial + base + (s - first) * rows * (r->ld_value + 2);
@@ -414,23 +415,23 @@ static void attention_region(void *arg, int thread, int threads) {
         qm_team_barrier(r->c->team, thread);
     }
     if (r->by_split) {
-        units_by_split(r, thread, threads, &b);
+        query_blocks_by_split(r, thread, threads, &b);
         return;
     }
     struct cursor at = {0};
-    struct unit u;
+    struct query_block u;
     struct round_robin round_robin = round_robin_begin(r, thread, threads);
-    while (next_unit(r, &at, &u))
-        if (is_mine(&round_robin, unit_node(r, &u)))
-            whole_unit(r, &u, &b);
+    while (next_query_block(r, &at, &u))
+        if (is_mine(&round_robin, query_block_node(r, &u)))
+            whole_query_block(r, &u, &b);
 }
 
-/* Splits are shared out where units are few and their partial results fit. */
+/* Splits are divided where units are few and their partial results fit. */
 static bool share_splits(const struct region *r) {
     struct cursor at = {0};
-    struct unit u;
+    struct query_block u;
     int64_t units = 0, floats = 0, splits = 0;
-    while (next_unit(r, &at, &u)) {
+    while (next_query_block(r, &at, &u)) {
         int64_t n = at.splits - first_key(r, u.position) / QM_ATTENTION_SPLIT;
         units++;
         splits += n;
@@ -446,8 +447,8 @@ void qm_cpu_attention(struct qm_cpu *c, const struct qm_op *op, const struct qm_
     r.query_tokens = c->layout.query_rows / r.group;
     r.ld_value = c->layout.ld_value;
     r.own_keys = true;
-    for (int p = 0; p < batch->n_parts; p++)
-        r.own_keys = r.own_keys && batch->parts[p].n <= r.query_tokens;
+    for (int p = 0; p < batch->n_sequences; p++)
+        r.own_keys = r.own_keys && batch->sequences[p].n <= r.query_tokens;
     r.by_split = share_splits(&r);
     qm_team_run(c->team, attention_region, &r);
 }

@@ -22,7 +22,7 @@ static void embed_region(void *arg, int thread, int threads) {
     struct qm_cpu *c = r->c;
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix);
     int64_t begin, end;
-    qm_team_share(r->batch->rows, thread, threads, &begin, &end);
+    qm_team_range(r->batch->rows, thread, threads, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         int64_t id = r->batch->token[i];
         c->kernels->unpack_row(c->x + i * c->layout.ld_hidden, w->type, qm_packed_panel(w, 0, id / QM_PANEL_ROWS),
@@ -34,7 +34,7 @@ static void embed_region(void *arg, int thread, int threads) {
 static void rotate_region(void *arg, int thread, int threads) {
     const struct qm_cpu_work *r = arg;
     int64_t begin, end;
-    qm_team_share(r->batch->rows, thread, threads, &begin, &end);
+    qm_team_range(r->batch->rows, thread, threads, &begin, &end);
     for (int64_t i = begin; i < end; i++)
         rotate_row(r->c, r->batch, i);
 }
@@ -53,7 +53,7 @@ struct addition {
 static void add_region(void *arg, int thread, int threads) {
     const struct addition *a = arg;
     int64_t begin, end, ld = a->c->layout.ld_hidden;
-    qm_team_share(a->rows, thread, threads, &begin, &end);
+    qm_team_range(a->rows, thread, threads, &begin, &end);
     for (int64_t i = begin; i < end; i++)
         a->c->kernels->add(a->c->x + i * ld, a->sum + i * ld, a->c->config->hidden);
 }
@@ -67,8 +67,8 @@ void qm_cpu_add(struct qm_cpu *c, const float *sum, int64_t rows) {
 static void hidden_states(const struct qm_cpu_work *r, int thread, int threads) {
     const struct qm_cpu *c = r->c;
     const struct qm_packed_weight *norm = qm_cpu_weight(c, r->op->norm);
-    for (int i = thread; i < r->batch->n_parts; i += threads) {
-        const struct qm_batch_part *part = &r->batch->parts[i];
+    for (int i = thread; i < r->batch->n_sequences; i += threads) {
+        const struct qm_batch_sequence *part = &r->batch->sequences[i];
         if (part->hidden)
             c->kernels->rmsnorm(part->hidden, c->x + (part->row + part->n - 1) * c->layout.ld_hidden,
                                 qm_packed_vector(norm, 0), c->config->hidden, (float)c->config->rms_eps);

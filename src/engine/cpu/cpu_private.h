@@ -81,7 +81,7 @@ struct qm_cpu_rows {
 };
 
 /* Packs rows for a product by w, inside a region: few rows each thread packs for itself (no barrier), more are
- * shared out in blocks and followed by a barrier. Normed rows are also left in c->normed. */
+ * divided in blocks and followed by a barrier. Normed rows are also left in c->normed. */
 const void *qm_cpu_pack(const struct qm_cpu *c, int thread, int threads, const struct qm_packed_weight *w,
                         const struct qm_cpu_rows *rows);
 

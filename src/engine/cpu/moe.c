@@ -104,14 +104,14 @@ static void choose_experts(const struct qm_cpu_work *r, int64_t first, int64_t n
     }
 }
 
-/* Few rows: their logits are shared out by panels, since one thread alone would read the router for all. Who wants the
+/* Few rows: their logits are divided by panels, since one thread alone would read the router for all. Who wants the
  * normed rows finds them in c->normed. */
 static void route_few(const struct qm_cpu_work *r, int thread, void *packed) {
     struct qm_cpu *c = r->c;
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix);
     float *normed = (float *)(void *)qm_cpu_private(c, thread, c->layout.accumulator);
     int64_t rows = r->batch->rows, ld = c->layout.ld_hidden, begin, end;
-    qm_packed_share(w, c->team, thread, &begin, &end);
+    qm_packed_range(w, c->team, thread, &begin, &end);
     if (begin == end && thread > 0)
         return;
     pack_routed(r, normed, packed, 0, rows);
@@ -132,7 +132,7 @@ static void route_region(void *arg, int thread, int threads) {
     int64_t begin, end, most = QM_PRIVATE_ROWS;
     while (most < QM_PACK_ROWS && qm_cpu_type(c, w->type)->packed_bytes(most + 1, w->k) <= c->layout.private_rows_bytes)
         most++;
-    qm_team_share(r->batch->rows, thread, threads, &begin, &end);
+    qm_team_range(r->batch->rows, thread, threads, &begin, &end);
     for (int64_t i = begin; i < end; i += most) {
         int64_t n = most < end - i ? most : end - i;
         pack_routed(r, c->normed + i * c->layout.ld_hidden, packed, i, n);
@@ -159,9 +159,10 @@ void qm_cpu_route(struct qm_cpu *c, const struct qm_op *op, const struct qm_batc
 }
 
 void qm_cpu_count_routes(const struct qm_cpu *c, int layer, const struct qm_batch *batch) {
-    for (int i = 0; i < batch->n_parts && batch->routing; i++)
-        qm_routing_count(batch->routing, layer, c->routing.chosen + batch->parts[i].row * c->config->experts_per_token,
-                         batch->parts[i].n, i == 0 && batch->routing_continues);
+    for (int i = 0; i < batch->n_sequences && batch->routing; i++)
+        qm_routing_count(batch->routing, layer,
+                         c->routing.chosen + batch->sequences[i].row * c->config->experts_per_token,
+                         batch->sequences[i].n, i == 0 && batch->routing_continues);
 }
 
 void qm_cpu_take_routes(struct qm_cpu *c, int64_t rows) {
@@ -211,7 +212,7 @@ static void pack_slots(const struct qm_cpu *c, const struct inputs *in, int64_t 
         t->pack(dst, in->src + first * in->ld, in->ld, NULL, n, in->w->k);
 }
 
-/* Packs every expert's rows, shared out by blocks of rows over threads; a barrier follows. Steps of few rows do without
+/* Packs every expert's rows, divided by blocks of rows over threads; a barrier follows. Steps of few rows do without
  * both: packed_expert() packs them then. */
 static void pack_experts(const struct qm_cpu_work *r, int thread, int threads, const struct inputs *in) {
     const struct qm_cpu *c = r->c;
@@ -312,7 +313,7 @@ static void down_region(void *arg, int thread, int threads) {
     pack_experts(r, thread, threads, &in);
     int64_t begin, end;
     int64_t room = (int64_t)(c->layout.product_bytes / sizeof(float)) / (r->batch->rows * QM_PANEL_ROWS);
-    qm_packed_share(w, c->team, thread, &begin, &end);
+    qm_packed_range(w, c->team, thread, &begin, &end);
     for (int64_t p = begin, panels; p < end; p += panels) {
         panels = qm_packed_run(w, p, room < end - p ? room : end - p);
         down_columns(r, thread, &in, p, panels);

@@ -36,7 +36,7 @@ const void *qm_cpu_pack(const struct qm_cpu *c, int thread, int threads, const s
         return dst;
     }
     int64_t blocks = (m + QM_PACK_ROWS - 1) / QM_PACK_ROWS, begin, end;
-    qm_team_share(blocks, thread, threads, &begin, &end);
+    qm_team_range(blocks, thread, threads, &begin, &end);
     for (int64_t b = begin; b < end; b++) {
         int64_t r0 = b * QM_PACK_ROWS, r1 = min64(r0 + QM_PACK_ROWS, m);
         pack_block(c, t, rows, r0, r1, c->normed + r0 * c->layout.ld_hidden,
@@ -71,7 +71,7 @@ static void finish(const struct qm_cpu *c, const struct qm_epilogue *e, float *b
 void qm_cpu_product(const struct qm_cpu *c, int thread, const void *a, int64_t m, const struct qm_packed_weight *w,
                     int64_t expert, int64_t next, const struct qm_epilogue *e) {
     int64_t begin, end;
-    qm_packed_share(w, c->team, thread, &begin, &end);
+    qm_packed_range(w, c->team, thread, &begin, &end);
     int64_t room = (int64_t)(c->layout.product_bytes / sizeof(float)) / (m * QM_PANEL_ROWS) / 2 * 2;
     float *block = (float *)(void *)qm_cpu_private(c, thread, c->layout.product);
     for (int64_t p = begin, panels; p < end; p += panels) {

@@ -14,16 +14,16 @@
 struct qm_source {
     enum qm_role role;
     const char *name; /* "model.layers.{l}.self_attn.q_proj.weight" */
-    enum qm_source_part {
-        QM_PART_WHOLE, /* all rows */
-        QM_PART_Q,
-        QM_PART_K,
-        QM_PART_V, /* rows of the fused qkv */
-        QM_PART_GATE,
-        QM_PART_UP,                  /* rows of the fused gate and up */
-        QM_PART_QKV_BY_KV_HEAD,      /* internlm2: for each KV head its q heads, then k, then v */
-        QM_PART_GATE_UP_ALTERNATING, /* gpt-oss: gate even rows, up odd; all experts in one tensor */
-        QM_PART_ALL_EXPERTS          /* all experts in one tensor, [experts][n]... */
+    enum qm_source_rows {
+        QM_SOURCE_WHOLE, /* all rows */
+        QM_SOURCE_Q,
+        QM_SOURCE_K,
+        QM_SOURCE_V, /* rows of the fused qkv */
+        QM_SOURCE_GATE,
+        QM_SOURCE_UP,                  /* rows of the fused gate and up */
+        QM_SOURCE_QKV_BY_KV_HEAD,      /* internlm2: for each KV head its q heads, then k, then v */
+        QM_SOURCE_GATE_UP_ALTERNATING, /* gpt-oss: gate even rows, up odd; all experts in one tensor */
+        QM_SOURCE_ALL_EXPERTS          /* all experts in one tensor, [experts][n]... */
     } part;
     enum qm_source_when { QM_ALWAYS, QM_DENSE_LAYER, QM_MOE_LAYER } when;
 };

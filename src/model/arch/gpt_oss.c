@@ -37,13 +37,13 @@ static int configure(const json_t *root, const char *path, struct qm_config *c, 
 }
 
 static const struct qm_source sources[] = {
-    {QM_W_SINKS, L "self_attn.sinks", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_ROUTER, L "mlp.router.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_ROUTER_BIAS, L "mlp.router.bias", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_GATE_UP, L "mlp.experts.gate_up_proj", QM_PART_GATE_UP_ALTERNATING, QM_ALWAYS},
-    {QM_W_GATE_UP_BIAS, L "mlp.experts.gate_up_proj_bias", QM_PART_GATE_UP_ALTERNATING, QM_ALWAYS},
-    {QM_W_DOWN, L "mlp.experts.down_proj", QM_PART_ALL_EXPERTS, QM_ALWAYS},
-    {QM_W_DOWN_BIAS, L "mlp.experts.down_proj_bias", QM_PART_ALL_EXPERTS, QM_ALWAYS},
+    {QM_W_SINKS, L "self_attn.sinks", QM_SOURCE_WHOLE, QM_ALWAYS},
+    {QM_W_ROUTER, L "mlp.router.weight", QM_SOURCE_WHOLE, QM_ALWAYS},
+    {QM_W_ROUTER_BIAS, L "mlp.router.bias", QM_SOURCE_WHOLE, QM_ALWAYS},
+    {QM_W_GATE_UP, L "mlp.experts.gate_up_proj", QM_SOURCE_GATE_UP_ALTERNATING, QM_ALWAYS},
+    {QM_W_GATE_UP_BIAS, L "mlp.experts.gate_up_proj_bias", QM_SOURCE_GATE_UP_ALTERNATING, QM_ALWAYS},
+    {QM_W_DOWN, L "mlp.experts.down_proj", QM_SOURCE_ALL_EXPERTS, QM_ALWAYS},
+    {QM_W_DOWN_BIAS, L "mlp.experts.down_proj_bias", QM_SOURCE_ALL_EXPERTS, QM_ALWAYS},
     {.name = NULL},
 };
 

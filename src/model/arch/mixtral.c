@@ -16,10 +16,10 @@ static int configure(const json_t *root, const char *path, struct qm_config *c, 
 }
 
 static const struct qm_source sources[] = {
-    {QM_W_ROUTER, L "block_sparse_moe.gate.weight", QM_PART_WHOLE, QM_ALWAYS},
-    {QM_W_GATE_UP, L "block_sparse_moe.experts.{e}.w1.weight", QM_PART_GATE, QM_ALWAYS},
-    {QM_W_GATE_UP, L "block_sparse_moe.experts.{e}.w3.weight", QM_PART_UP, QM_ALWAYS},
-    {QM_W_DOWN, L "block_sparse_moe.experts.{e}.w2.weight", QM_PART_WHOLE, QM_ALWAYS},
+    {QM_W_ROUTER, L "block_sparse_moe.gate.weight", QM_SOURCE_WHOLE, QM_ALWAYS},
+    {QM_W_GATE_UP, L "block_sparse_moe.experts.{e}.w1.weight", QM_SOURCE_GATE, QM_ALWAYS},
+    {QM_W_GATE_UP, L "block_sparse_moe.experts.{e}.w3.weight", QM_SOURCE_UP, QM_ALWAYS},
+    {QM_W_DOWN, L "block_sparse_moe.experts.{e}.w2.weight", QM_SOURCE_WHOLE, QM_ALWAYS},
     {.name = NULL},
 };
 

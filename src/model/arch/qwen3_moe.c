@@ -45,10 +45,10 @@ static int configure(const json_t *root, const char *path, struct qm_config *c, 
 }
 
 static const struct qm_source sources[] = {
-    {QM_W_ROUTER, L "mlp.gate.weight", QM_PART_WHOLE, QM_MOE_LAYER},
-    {QM_W_GATE_UP, L "mlp.experts.{e}.gate_proj.weight", QM_PART_GATE, QM_MOE_LAYER},
-    {QM_W_GATE_UP, L "mlp.experts.{e}.up_proj.weight", QM_PART_UP, QM_MOE_LAYER},
-    {QM_W_DOWN, L "mlp.experts.{e}.down_proj.weight", QM_PART_WHOLE, QM_MOE_LAYER},
+    {QM_W_ROUTER, L "mlp.gate.weight", QM_SOURCE_WHOLE, QM_MOE_LAYER},
+    {QM_W_GATE_UP, L "mlp.experts.{e}.gate_proj.weight", QM_SOURCE_GATE, QM_MOE_LAYER},
+    {QM_W_GATE_UP, L "mlp.experts.{e}.up_proj.weight", QM_SOURCE_UP, QM_MOE_LAYER},
+    {QM_W_DOWN, L "mlp.experts.{e}.down_proj.weight", QM_SOURCE_WHOLE, QM_MOE_LAYER},
     {.name = NULL},
 };
 

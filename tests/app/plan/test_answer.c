@@ -18,7 +18,7 @@ static int setup(void **state) {
     model = plan_model(LAYERS, 8192, 0);
     speed = plan_machine();
     ask = (struct qm_plan_ask){.chunk = 256,
-                               .job = {.sequences = 1, .prompt = 600, .generate = 200},
+                               .scenario = {.sequences = 1, .prompt = 600, .generate = 200},
                                .kv_type = -1,
                                .last_layers = -1,
                                .speed = &speed};
@@ -42,7 +42,7 @@ static void must_answer(void) {
 
 static double seconds_of(void) {
     must_answer();
-    double s = answer.job.prefill.seconds + answer.job.decode.seconds;
+    double s = answer.scenario.prefill.seconds + answer.scenario.decode.seconds;
     qm_plan_answer_free(&answer);
     return s;
 }
@@ -77,12 +77,12 @@ static void the_context_is_chosen(void **state) {
     assert_int_equal(answer.n_at, 3); /* depths 0, 4096, 16384; 65536 leaves no room for a prompt */
     qm_plan_answer_free(&answer);
 
-    ask.job.prompt = MOST + 100;
+    ask.scenario.prompt = MOST + 100;
     must_answer();
     assert_int_equal(answer.workload.context, MOST + 300);
     qm_plan_answer_free(&answer);
 
-    ask.job.prompt = 600;
+    ask.scenario.prompt = 600;
     ask.ram = needs(20 * QM_CONTEXT_STEP) + QM_MEMORY_RESERVE;
     must_answer();
     assert_int_equal(answer.workload.context, 20 * QM_CONTEXT_STEP);
@@ -150,7 +150,7 @@ static void hints_come_true(void **state) {
     ask.threads = 1; /* of four cores, which read twice as much */
     ask.kv_type = QM_F32;
     must_answer();
-    double now = answer.job.prefill.seconds + answer.job.decode.seconds;
+    double now = answer.scenario.prefill.seconds + answer.scenario.decode.seconds;
     assert_true(answer.n_hints > 1 && answer.n_hints <= QM_PLAN_HINTS);
     for (int i = 0; i < answer.n_hints; i++) {
         assert_true(answer.hint[i].seconds <= 0.98 * now);

@@ -37,7 +37,7 @@ struct fixture {
     /* a step of one sequence */
     int32_t token[ROWS];
     int64_t position[ROWS];
-    struct qm_batch_part part;
+    struct qm_batch_sequence part;
     struct qm_batch batch;
     float *want, *found;
     struct qm_host_range host[2]; /* what is handed over: the CPU's, and found */
@@ -124,9 +124,9 @@ static void embed(struct fixture *f, int64_t n) {
     qm_kv_reserve(&f->kv, &f->tables, n);
     for (int64_t i = 0; i < n; i++)
         f->position[i] = f->tables.length + i;
-    f->part = (struct qm_batch_part){.tables = &f->tables, .n = n, .position = f->tables.length};
-    f->batch =
-        (struct qm_batch){.rows = n, .token = f->token, .position = f->position, .parts = &f->part, .n_parts = 1};
+    f->part = (struct qm_batch_sequence){.tables = &f->tables, .n = n, .position = f->tables.length};
+    f->batch = (struct qm_batch){
+        .rows = n, .token = f->token, .position = f->position, .sequences = &f->part, .n_sequences = 1};
     qm_cpu_execute(f->cpu, &f->forward.ops[0], NULL, &f->batch, NULL);
 }
 
