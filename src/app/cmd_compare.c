@@ -124,7 +124,7 @@ static int read_prompts(const struct qm_args *args, struct compare *c, struct qm
  * machine, measured where there is none yet, before any engine's threads are there. */
 static int look_at_machine(const struct qm_args *args, struct compare *c, struct qm_error *err) {
     const char *file = qm_args_text(args, QM_OPT_MACHINE, NULL);
-    struct qm_speed *speed = &c->task.speed;
+    struct qm_machine_model *speed = &c->task.speed;
     struct qm_topology topology;
     struct qm_offload_options away;
     int rc = qm_decode_offload(args, &away, err);

@@ -35,7 +35,7 @@ struct plan_options {
 struct scenario {
     const struct plan_options *options;
     struct qm_plan_ask ask;
-    struct qm_speed speed;
+    struct qm_machine_model speed;
     struct qm_progress progress;
     struct qm_app_model opened; /* with a model's directory */
     struct qm_model *shape;     /* with --random, or a config.json */

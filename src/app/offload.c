@@ -21,7 +21,7 @@ enum { PLAN_LIMIT = 64 << 20 };
 
 struct qm_offload {
     const struct qm_offload_options *wanted;
-    struct qm_speed speed;
+    struct qm_machine_model speed;
     struct qm_plan_ask ask;
     struct qm_plan_answer answer;
     struct qm_placement given;
@@ -30,25 +30,25 @@ struct qm_offload {
     bool kept; /* the placement is one that was begun with: no other can take its place */
 };
 
-int qm_offload_described(const char *name, struct qm_speed *out, struct qm_error *err) {
+int qm_offload_described(const char *name, struct qm_machine_model *out, struct qm_error *err) {
     struct qm_buf text = {0};
     int rc = qm_description_read("--machine", name, &text, err);
     if (!rc)
-        rc = qm_speed_parse(text.data ? text.data : "", text.len, name, out, err);
+        rc = qm_machine_model_parse(text.data ? text.data : "", text.len, name, out, err);
     qm_buf_free(&text);
     return rc;
 }
 
-static int read_device_file(const char *path, struct qm_speed *s, struct qm_error *err) {
+static int read_device_file(const char *path, struct qm_machine_model *s, struct qm_error *err) {
     struct qm_buf text = {0};
     int rc = qm_description_read("--device", path, &text, err);
     if (!rc)
-        rc = qm_speed_add_device(text.data ? text.data : "", text.len, path, s, err);
+        rc = qm_machine_model_add_device(text.data ? text.data : "", text.len, path, s, err);
     qm_buf_free(&text);
     return rc;
 }
 
-int qm_offload_devices(const struct qm_offload_options *o, struct qm_speed *s, struct qm_error *err) {
+int qm_offload_devices(const struct qm_offload_options *o, struct qm_machine_model *s, struct qm_error *err) {
     const struct qm_texts *list = &o->devices;
     int rc = QM_OK;
     for (size_t i = 0; i < list->n && !rc; i++) {
@@ -57,13 +57,13 @@ int qm_offload_devices(const struct qm_offload_options *o, struct qm_speed *s, s
         else if (!strchr(list->text[i], ':'))
             rc = read_device_file(list->text[i], s, err);
         else
-            rc = qm_speed_device_parse("--device", list->text[i], &s->device[s->devices++], err);
+            rc = qm_device_model_parse("--device", list->text[i], &s->device[s->devices++], err);
     }
     return rc;
 }
 
 static int check_devices(const struct qm_offload_options *o, bool predicts, struct qm_error *err) {
-    struct qm_speed *scratch = calloc(1, sizeof *scratch);
+    struct qm_machine_model *scratch = calloc(1, sizeof *scratch);
     int rc = scratch ? qm_offload_devices(o, scratch, err) : qm_fail_memory(err, sizeof *scratch, "the devices");
     for (int d = 0; !rc && !predicts && d < scratch->devices; d++)
         if (!scratch->device[d].emulated)
@@ -88,7 +88,7 @@ int qm_offload_refuse_cards(const struct qm_offload_options *o, struct qm_error 
 }
 
 /* Efficiency to predict with, and what is to be noted of them. */
-static void take_shares(const struct qm_calibration *kept, bool any, unsigned needed, struct qm_speed *out) {
+static void take_shares(const struct qm_calibration *kept, bool any, unsigned needed, struct qm_machine_model *out) {
     char noise[300];
     qm_calibration_efficiency(kept, needed, &out->efficiency, out->missing);
     out->efficiency_mark = any ? QM_MARK_MEASURED : QM_MARK_DEFAULT;
@@ -100,7 +100,7 @@ static void take_shares(const struct qm_calibration *kept, bool any, unsigned ne
 }
 
 static int measure_machine(const struct qm_model *m, enum qm_isa isa, const struct qm_machine *machine,
-                           struct qm_machine_found *found, struct qm_progress *progress, struct qm_speed *out,
+                           struct qm_machine_found *found, struct qm_progress *progress, struct qm_machine_model *out,
                            struct qm_error *err) {
     struct qm_noise now = qm_noise_now();
     struct qm_calibration kept;
@@ -121,8 +121,8 @@ static int measure_machine(const struct qm_model *m, enum qm_isa isa, const stru
     return rc;
 }
 
-int qm_offload_machine(enum qm_isa isa, const struct qm_model *m, struct qm_progress *progress, struct qm_speed *out,
-                       struct qm_error *err) {
+int qm_offload_machine(enum qm_isa isa, const struct qm_model *m, struct qm_progress *progress,
+                       struct qm_machine_model *out, struct qm_error *err) {
     struct qm_machine *machine = malloc(sizeof *machine);
     struct qm_machine_found *found = malloc(sizeof *found);
     int rc = machine && found ? QM_OK : qm_fail_memory(err, sizeof *machine + sizeof *found, "the machine");
@@ -135,7 +135,8 @@ int qm_offload_machine(enum qm_isa isa, const struct qm_model *m, struct qm_prog
     return rc;
 }
 
-int qm_offload_kept(enum qm_isa isa, const struct qm_model *m, struct qm_speed *out, bool *due, struct qm_error *err) {
+int qm_offload_kept(enum qm_isa isa, const struct qm_model *m, struct qm_machine_model *out, bool *due,
+                    struct qm_error *err) {
     struct qm_machine *machine = malloc(sizeof *machine);
     struct qm_machine_profile *profile = malloc(sizeof *profile);
     int rc = machine && profile ? QM_OK : qm_fail_memory(err, sizeof *machine + sizeof *profile, "the machine");
@@ -167,7 +168,7 @@ int qm_offload_kept(enum qm_isa isa, const struct qm_model *m, struct qm_speed *
     return rc;
 }
 
-static int read_plan_file(const char *path, const struct qm_model *m, const struct qm_speed *s,
+static int read_plan_file(const char *path, const struct qm_model *m, const struct qm_machine_model *s,
                           struct qm_placement *given, struct qm_error *err) {
     const char *names[QM_MAX_DEVICES];
     struct qm_buf text = {0};
@@ -198,19 +199,19 @@ int qm_offload_what(const struct qm_offload_options *o, const struct qm_model *m
     return QM_OK;
 }
 
-int qm_offload_unmeasured(struct qm_speed *out, struct qm_error *err) {
+int qm_offload_unmeasured(struct qm_machine_model *out, struct qm_error *err) {
     struct qm_topology topology;
     int rc = qm_topology_load(NULL, &topology, err);
     if (rc)
         return rc;
-    *out = (struct qm_speed){.name = "this machine",
-                             .nodes = 1,
-                             .cores = topology.cores,
-                             .read = 1e11,
-                             .bf16 = 1e12,
-                             .f32 = 5e11,
-                             .region_us = 5,
-                             .barrier_us = 2};
+    *out = (struct qm_machine_model){.name = "this machine",
+                                     .nodes = 1,
+                                     .cores = topology.cores,
+                                     .read = 1e11,
+                                     .bf16 = 1e12,
+                                     .f32 = 5e11,
+                                     .region_us = 5,
+                                     .barrier_us = 2};
     qm_topology_free(&topology);
     qm_efficiency_default(&out->efficiency);
     return qm_memory_available(&out->memory, err);
@@ -221,9 +222,10 @@ static bool is_given(enum qm_offload_wish wish) {
     return wish == QM_OFFLOAD_NONE || wish == QM_OFFLOAD_LAYERS || wish == QM_OFFLOAD_FILE;
 }
 
-void qm_offload_drive(const struct qm_speed *s, struct qm_emulated_config *config, struct qm_device_setup *out) {
+void qm_offload_drive(const struct qm_machine_model *s, struct qm_emulated_config *config,
+                      struct qm_device_setup *out) {
     for (int d = 0; d < s->devices; d++) {
-        const struct qm_speed_device *spec = &s->device[d];
+        const struct qm_device_model *spec = &s->device[d];
         struct qm_emulated_config *c = &config[d];
         *c = (struct qm_emulated_config){.memory = spec->memory,
                                          .read = spec->read,
@@ -248,26 +250,27 @@ static uint64_t needed_on(const struct qm_plan_answer *a, int device) {
     return a->memory[device].total + a->slack[device];
 }
 
-static bool short_of(const struct qm_speed *s, const struct qm_plan_answer *a, int device) {
+static bool short_of(const struct qm_machine_model *s, const struct qm_plan_answer *a, int device) {
     uint64_t free_bytes = s->device[device - 1].free; /* 0: not known */
     return free_bytes && needed_on(a, device) > free_bytes;
 }
 
-bool qm_offload_is_short(const struct qm_speed *s, const struct qm_plan_answer *a) {
+bool qm_offload_is_short(const struct qm_machine_model *s, const struct qm_plan_answer *a) {
     for (int d = 1; d < a->placement.devices; d++)
         if (short_of(s, a, d))
             return true;
     return false;
 }
 
-void qm_offload_note_short(const struct qm_speed *s, const struct qm_plan_answer *a, struct qm_progress *progress) {
+void qm_offload_note_short(const struct qm_machine_model *s, const struct qm_plan_answer *a,
+                           struct qm_progress *progress) {
     for (int d = 1; d < a->placement.devices; d++)
         if (short_of(s, a, d))
             qm_note(progress, "%s has %.2f GiB free, %.2f were planned: planned again with what is free",
                     s->device[d - 1].name, qm_gib(s->device[d - 1].free), qm_gib(needed_on(a, d)));
 }
 
-void qm_offload_take_free(struct qm_speed *s) {
+void qm_offload_take_free(struct qm_machine_model *s) {
     for (int d = 0; d < s->devices; d++)
         if (s->device[d].free && s->device[d].free < s->device[d].memory)
             s->device[d].memory = s->device[d].free;
@@ -290,7 +293,7 @@ static int take_kept(struct qm_offload *f, const struct qm_model *m, const char 
 /* A plan that was given needed no rates; another in its place does. */
 static int measure_after_all(struct qm_offload *f, enum qm_isa isa, const struct qm_model *m,
                              struct qm_progress *progress, struct qm_error *err) {
-    struct qm_speed *measured = malloc(sizeof *measured);
+    struct qm_machine_model *measured = malloc(sizeof *measured);
     int rc = measured ? qm_offload_machine(isa, m, progress, measured, err)
                       : qm_fail_memory(err, sizeof *measured, "the machine");
     if (!rc) {
@@ -338,7 +341,7 @@ static int find_placement(struct qm_offload *f, const struct qm_model *m, struct
     return QM_OK;
 }
 
-uint64_t qm_offload_ram(const struct qm_speed *s) {
+uint64_t qm_offload_ram(const struct qm_machine_model *s) {
     uint64_t available;
     if (qm_memory_available(&available, NULL))
         return s->memory;

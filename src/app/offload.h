@@ -30,17 +30,18 @@ struct qm_offload_options {
 
 /* This machine as the time model knows it: its profile and the efficiency of the kernels that the model needs (NULL: of
  * all), measured now where that is due (see qm_machine_check and qm_calibration_due). */
-int qm_offload_machine(enum qm_isa isa, const struct qm_model *m, struct qm_progress *progress, struct qm_speed *out,
-                       struct qm_error *err);
+int qm_offload_machine(enum qm_isa isa, const struct qm_model *m, struct qm_progress *progress,
+                       struct qm_machine_model *out, struct qm_error *err);
 /* The same without measuring: what is kept, and defaults, marked, for what is not. *due, if not NULL: whether
  * qm_offload_machine would measure for more than a second. */
-int qm_offload_kept(enum qm_isa isa, const struct qm_model *m, struct qm_speed *out, bool *due, struct qm_error *err);
+int qm_offload_kept(enum qm_isa isa, const struct qm_model *m, struct qm_machine_model *out, bool *due,
+                    struct qm_error *err);
 /* This machine before anything is measured: its memory and cores alone, with rates that mean nothing. */
-int qm_offload_unmeasured(struct qm_speed *out, struct qm_error *err);
+int qm_offload_unmeasured(struct qm_machine_model *out, struct qm_error *err);
 /* --machine: a described one, by its file or name. */
-int qm_offload_described(const char *name, struct qm_speed *out, struct qm_error *err);
+int qm_offload_described(const char *name, struct qm_machine_model *out, struct qm_error *err);
 /* The options' devices are added to the machine's. */
-int qm_offload_devices(const struct qm_offload_options *o, struct qm_speed *s, struct qm_error *err);
+int qm_offload_devices(const struct qm_offload_options *o, struct qm_machine_model *s, struct qm_error *err);
 /* QM_USAGE where --device names a card that is not emulated, or --offload require has none: this build computes on no
  * GPU. For commands that compute, before anything is opened or measured. */
 int qm_offload_refuse_cards(const struct qm_offload_options *o, struct qm_error *err);
@@ -52,16 +53,17 @@ int qm_offload_what(const struct qm_offload_options *o, const struct qm_model *m
 
 /* How the engine drives the machine's devices, which are emulated (others are refused: qm_offload_refuse_cards):
  * config[devices] and out[devices], which points into it. */
-void qm_offload_drive(const struct qm_speed *s, struct qm_emulated_config *config, struct qm_device_setup *out);
+void qm_offload_drive(const struct qm_machine_model *s, struct qm_emulated_config *config, struct qm_device_setup *out);
 /* Whether a device has less free than the answer takes of it: then it is to be planned again. */
-bool qm_offload_is_short(const struct qm_speed *s, const struct qm_plan_answer *a);
+bool qm_offload_is_short(const struct qm_machine_model *s, const struct qm_plan_answer *a);
 /* Notes which devices those are. */
-void qm_offload_note_short(const struct qm_speed *s, const struct qm_plan_answer *a, struct qm_progress *progress);
+void qm_offload_note_short(const struct qm_machine_model *s, const struct qm_plan_answer *a,
+                           struct qm_progress *progress);
 /* Makes what is free of each device all its memory. */
-void qm_offload_take_free(struct qm_speed *s);
+void qm_offload_take_free(struct qm_machine_model *s);
 
 /* Bytes of main memory to plan with on this machine: what is available now, not what there is. */
-uint64_t qm_offload_ram(const struct qm_speed *s);
+uint64_t qm_offload_ram(const struct qm_machine_model *s);
 
 struct qm_offload;
 

@@ -12,7 +12,7 @@
 #include "planner/find.h"
 
 struct qm_predictor {
-    struct qm_speed speed;
+    struct qm_machine_model speed;
     bool reported; /* that nothing can be kept */
 };
 
@@ -53,7 +53,7 @@ void qm_predictor_close(struct qm_predictor *p) {
 
 double qm_predictor_tps(const struct qm_predictor *p, const struct qm_engine *e, const struct qm_scenario *job,
                         const struct qm_rates *around) {
-    struct qm_speed *speed = malloc(sizeof *speed);
+    struct qm_machine_model *speed = malloc(sizeof *speed);
     struct qm_placement cpu;
     struct qm_scenario_time time = {0};
     struct qm_time_setup t = {.model = qm_engine_model(e),
@@ -70,9 +70,9 @@ double qm_predictor_tps(const struct qm_predictor *p, const struct qm_engine *e,
     }
     *speed = p->speed;
     /* rates are those of the threads that ran */
-    speed->read *= around->read / qm_speed_read(&p->speed, t.workload.threads);
-    speed->bf16 *= around->bf16 / qm_speed_flops(&p->speed, QM_BF16, t.workload.threads);
-    speed->f32 *= around->f32 / qm_speed_flops(&p->speed, QM_F32, t.workload.threads);
+    speed->read *= around->read / qm_machine_model_read(&p->speed, t.workload.threads);
+    speed->bf16 *= around->bf16 / qm_machine_model_flops(&p->speed, QM_BF16, t.workload.threads);
+    speed->f32 *= around->f32 / qm_machine_model_flops(&p->speed, QM_F32, t.workload.threads);
     qm_time_scenario(&t, job, &time);
     qm_placement_free(&cpu);
     free(speed);
@@ -83,8 +83,9 @@ bool qm_predictor_differs(const struct qm_predictor *p, const struct qm_engine *
                           struct qm_rates *profile) {
     const double clearly = 1.25;
     int threads = qm_engine_threads(e);
-    *profile = (struct qm_rates){qm_speed_read(&p->speed, threads), qm_speed_flops(&p->speed, QM_BF16, threads),
-                                 qm_speed_flops(&p->speed, QM_F32, threads)};
+    *profile = (struct qm_rates){qm_machine_model_read(&p->speed, threads),
+                                 qm_machine_model_flops(&p->speed, QM_BF16, threads),
+                                 qm_machine_model_flops(&p->speed, QM_F32, threads)};
     double read = around->read / profile->read, bf16 = around->bf16 / profile->bf16;
     return read > clearly || bf16 > clearly || read * clearly < 1 || bf16 * clearly < 1;
 }

@@ -48,8 +48,9 @@ struct qm_batch_forecast {
     double unread, times;            /* rows like them; what the estimate is to be multiplied by */
 };
 
-int qm_batch_forecast_open(const struct qm_batch_options *o, const struct qm_speed *machine, const struct qm_model *m,
-                           int64_t context, struct qm_batch_forecast **out, struct qm_error *err) {
+int qm_batch_forecast_open(const struct qm_batch_options *o, const struct qm_machine_model *machine,
+                           const struct qm_model *m, int64_t context, struct qm_batch_forecast **out,
+                           struct qm_error *err) {
     struct qm_batch_forecast *f = calloc(1, sizeof *f);
     *out = f;
     if (!f)

@@ -22,8 +22,9 @@ struct qm_batch_forecast;
 
 /* By what is known of this machine; nothing is measured but what other programs take of the CPUs from here to
  * qm_batch_forecast_get. context: of a sequence. The model must outlive it. */
-int qm_batch_forecast_open(const struct qm_batch_options *o, const struct qm_speed *machine, const struct qm_model *m,
-                           int64_t context, struct qm_batch_forecast **out, struct qm_error *err);
+int qm_batch_forecast_open(const struct qm_batch_options *o, const struct qm_machine_model *machine,
+                           const struct qm_model *m, int64_t context, struct qm_batch_forecast **out,
+                           struct qm_error *err);
 void qm_batch_forecast_close(struct qm_batch_forecast *f);
 
 /* One sequence of a row. *row: what is expected of it. */

@@ -32,7 +32,7 @@ struct qm_batch_model {
     const struct qm_model *model;
     const struct qm_tokenizer *tokenizer;
     const struct qm_generation_config *defaults; /* the publisher's */
-    const struct qm_speed *machine;              /* by which the time is predicted */
+    const struct qm_machine_model *machine;      /* by which the time is predicted */
 };
 
 int qm_batch_job_open(const struct qm_batch_options *o, const struct qm_batch_ui *ui, struct qm_batch_job **out,

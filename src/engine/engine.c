@@ -387,7 +387,7 @@ const char *qm_engine_failures(const struct qm_engine *e) {
     return e->failures;
 }
 
-static int check_step(const struct qm_engine *e, const struct qm_step *s, struct qm_error *err) {
+static int check_step(const struct qm_engine *e, const struct qm_step_rows *s, struct qm_error *err) {
     int64_t held = s->sequence->tables.length, vocab = e->model->config.vocab;
     if (held && s->sequence->losses != e->losses)
         return qm_fail(err, QM_USAGE, "the sequence's keys and values were lost with a device: truncate it to 0 first");
@@ -405,7 +405,7 @@ static int check_step(const struct qm_engine *e, const struct qm_step *s, struct
     return QM_OK;
 }
 
-static int check_steps(const struct qm_engine *e, const struct qm_step *steps, int n_steps, struct qm_error *err) {
+static int check_steps(const struct qm_engine *e, const struct qm_step_rows *steps, int n_steps, struct qm_error *err) {
     int64_t rows = 0;
     int rc = QM_OK;
     for (int i = 0; !rc && i < n_steps; i++) {
@@ -422,7 +422,7 @@ static int check_steps(const struct qm_engine *e, const struct qm_step *steps, i
     return rc;
 }
 
-static void flatten(struct qm_engine *e, const struct qm_step *steps, int n_steps, struct qm_batch *b) {
+static void flatten(struct qm_engine *e, const struct qm_step_rows *steps, int n_steps, struct qm_batch *b) {
     *b = (struct qm_batch){.token = e->token,
                            .position = e->position,
                            .sequences = e->step_sequences,
@@ -431,7 +431,7 @@ static void flatten(struct qm_engine *e, const struct qm_step *steps, int n_step
                            .logit_out = e->logit_out};
     int64_t vocab = e->model->config.vocab;
     for (int i = 0; i < n_steps; i++) {
-        const struct qm_step *s = &steps[i];
+        const struct qm_step_rows *s = &steps[i];
         int64_t position = s->sequence->tables.length;
         e->step_sequences[i] = (struct qm_batch_sequence){.tables = &s->sequence->tables,
                                                           .row = b->rows,
@@ -541,7 +541,7 @@ static int execute_quietly(struct qm_engine *e, const struct qm_batch *batch, st
     return execute(e, batch, err);
 }
 
-int qm_engine_step(struct qm_engine *e, const struct qm_step *steps, int n_steps, struct qm_error *err) {
+int qm_engine_step(struct qm_engine *e, const struct qm_step_rows *steps, int n_steps, struct qm_error *err) {
     if (n_steps < 1)
         return QM_OK;
     if (qm_engine_device_failed(e))

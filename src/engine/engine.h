@@ -67,7 +67,7 @@ enum qm_isa qm_engine_isa(const struct qm_engine *e);
 enum qm_dtype qm_engine_kv_type(const struct qm_engine *e);
 
 /* One sequence's part of a step: its next n tokens. */
-struct qm_step {
+struct qm_step_rows {
     struct qm_sequence *sequence;
     const int32_t *tokens;
     int64_t n;
@@ -83,7 +83,7 @@ struct qm_step {
 /* Computes a step: at most qm_engine_chunk() tokens in all, each sequence at most once. QM_INPUT for a token id
  * out of range, or more tokens than the sequence's context holds; QM_FIT where the pool of pages is short;
  * QM_INTERRUPTED as qm_engine_set_interrupt says. Then nothing has changed. Allocates nothing. */
-int qm_engine_step(struct qm_engine *e, const struct qm_step *steps, int n_steps, struct qm_error *err);
+int qm_engine_step(struct qm_engine *e, const struct qm_step_rows *steps, int n_steps, struct qm_error *err);
 
 /* Seconds, monotonic: the clock to measure steps by. Where devices are emulated it goes on by what they are said to
  * take instead of what emulating them takes. */

@@ -63,7 +63,8 @@ static int one_step(struct qm_calibration_model *m, int64_t n, struct qm_error *
         m->state = m->state * 1664525u + 1013904223u;
         m->tokens[i] = (int32_t)((m->state >> 8) % (uint32_t)m->model->config.vocab);
     }
-    struct qm_step step = {.sequence = m->sequence, .tokens = m->tokens, .n = n, .n_logits = 1, .logits = m->logits};
+    struct qm_step_rows step = {
+        .sequence = m->sequence, .tokens = m->tokens, .n = n, .n_logits = 1, .logits = m->logits};
     return qm_engine_step(m->engine, &step, 1, err);
 }
 

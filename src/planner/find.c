@@ -8,7 +8,7 @@
 #include "planner/measure.h"
 
 static const double CLEARLY = 1.25;
-_Static_assert((int)QM_SPEED_NODES == (int)QM_MAX_NODES && (int)QM_SPEED_POINTS == (int)QM_SCALING_POINTS,
+_Static_assert((int)QM_MODEL_NODES == (int)QM_MAX_NODES && (int)QM_MODEL_POINTS == (int)QM_SCALING_POINTS,
                "what is measured of a machine is planned with");
 
 int qm_machine_find(const struct qm_machine *m, enum qm_isa isa, bool refresh, const char *disk,
@@ -48,30 +48,30 @@ bool qm_machine_kept(const struct qm_machine *m, enum qm_isa isa, const char *ca
 }
 
 /* Memory of the nodes in the topology's order is not known where some have no core: then all share it. */
-static void take_nodes(const struct qm_machine *m, const struct qm_machine_profile *p, struct qm_speed *out) {
+static void take_nodes(const struct qm_machine *m, const struct qm_machine_profile *p, struct qm_machine_model *out) {
     const struct qm_topology *t = &m->topology;
-    out->nodes = p->nodes < QM_SPEED_NODES ? p->nodes : QM_SPEED_NODES;
+    out->nodes = p->nodes < QM_MODEL_NODES ? p->nodes : QM_MODEL_NODES;
     for (int i = 0; i < out->nodes; i++) {
-        struct qm_speed_node *node = &out->node[i];
+        struct qm_node_model *node = &out->node[i];
         const struct qm_scaling *s = &p->scaling[i];
         for (int c = 0; c < t->cores; c++)
             node->cores += t->core_node[c] == i;
         node->memory = m->n_nodes == p->nodes ? m->nodes[i].memory : m->memory / (uint64_t)p->nodes;
-        for (node->n = 0; node->n < s->n && node->n < QM_SPEED_POINTS; node->n++) {
+        for (node->n = 0; node->n < s->n && node->n < QM_MODEL_POINTS; node->n++) {
             node->read[node->n].threads = s->point[node->n].threads;
             node->read[node->n].rate = s->point[node->n].rate;
         }
     }
 }
 
-void qm_machine_speed(const struct qm_machine *m, const struct qm_machine_profile *p, struct qm_speed *out) {
-    *out = (struct qm_speed){.memory = m->available,
-                             .cores = m->topology.cores,
-                             .read = p->median_read,
-                             .bf16 = p->median_bf16,
-                             .f32 = p->median_f32,
-                             .region_us = p->region_us,
-                             .barrier_us = p->barrier_us};
+void qm_machine_speed(const struct qm_machine *m, const struct qm_machine_profile *p, struct qm_machine_model *out) {
+    *out = (struct qm_machine_model){.memory = m->available,
+                                     .cores = m->topology.cores,
+                                     .read = p->median_read,
+                                     .bf16 = p->median_bf16,
+                                     .f32 = p->median_f32,
+                                     .region_us = p->region_us,
+                                     .barrier_us = p->barrier_us};
     snprintf(out->name, sizeof out->name, "%s", m->topology.cpu_model);
     snprintf(out->isa, sizeof out->isa, "%s", p->isa);
     char noise[300];
@@ -82,7 +82,7 @@ void qm_machine_speed(const struct qm_machine *m, const struct qm_machine_profil
     out->efficiency_mark = QM_MARK_DEFAULT;
 }
 
-void qm_machine_assume(const struct qm_machine *m, enum qm_isa isa, struct qm_speed *out) {
+void qm_machine_assume(const struct qm_machine *m, enum qm_isa isa, struct qm_machine_model *out) {
     /* of one core: a channel of DDR5 is shared by a few, and a core multiplies at 2.5 GHz or more */
     static const double READ = 8e9, MAX_READ = 100e9, F32 = 40e9;
     double wide = isa == QM_ISA_SCALAR ? 0.1 : isa == QM_ISA_AVX2 ? 1 : 2;
@@ -163,7 +163,7 @@ static int check(const struct qm_machine *m, enum qm_isa isa, const struct qm_me
 }
 
 int qm_machine_check(const struct qm_machine *m, enum qm_isa isa, const struct qm_noise *now,
-                     const struct qm_measuring *with, struct qm_machine_found *found, struct qm_speed *speed,
+                     const struct qm_measuring *with, struct qm_machine_found *found, struct qm_machine_model *speed,
                      struct qm_error *err) {
     struct qm_noise kept = qm_machine_profile_noise(&found->profile);
     struct qm_rates rates;

@@ -25,10 +25,10 @@ int qm_machine_find(const struct qm_machine *m, enum qm_isa isa, bool refresh, c
 bool qm_machine_kept(const struct qm_machine *m, enum qm_isa isa, const char *cache, struct qm_machine_profile *out);
 
 /* What the planner wants to know, of the machine and its profile. Rates are the median ones. */
-void qm_machine_speed(const struct qm_machine *m, const struct qm_machine_profile *p, struct qm_speed *out);
+void qm_machine_speed(const struct qm_machine *m, const struct qm_machine_profile *p, struct qm_machine_model *out);
 
 /* What is assumed of a machine where nothing was measured: rates by its cores and instruction set, marked default. */
-void qm_machine_assume(const struct qm_machine *m, enum qm_isa isa, struct qm_speed *out);
+void qm_machine_assume(const struct qm_machine *m, enum qm_isa isa, struct qm_machine_model *out);
 
 /* What is to be done with a kept profile, by the noise beside it and the noise now (see qm_noise_level): on a busy
  * machine nothing is measured again; taken beside noise it is, as soon as the machine is quiet; else it is held against
@@ -41,7 +41,7 @@ enum qm_profile_use qm_machine_profile_use(double kept, double now);
  * measured again and kept; where it gives clearly less, predictions are for that: *speed takes the rates that are read
  * now, and the profile stays. All are noted; *speed is marked with what noise there was. */
 int qm_machine_check(const struct qm_machine *m, enum qm_isa isa, const struct qm_noise *now,
-                     const struct qm_measuring *with, struct qm_machine_found *found, struct qm_speed *speed,
+                     const struct qm_measuring *with, struct qm_machine_found *found, struct qm_machine_model *speed,
                      struct qm_error *err);
 
 #endif

@@ -7,13 +7,13 @@
 /* Held against runs, predictions by measured rates are within a fifth; those by default ones give the magnitude. */
 static const double MEASURED = 0.2, NOISY = 0.35, ASSUMED = 2;
 
-int qm_job_model_open(const struct qm_speed *speed, const struct qm_model *model, const struct qm_workload *w,
+int qm_job_model_open(const struct qm_machine_model *speed, const struct qm_model *model, const struct qm_workload *w,
                       struct qm_job_model **out, struct qm_error *err) {
     struct qm_job_model *j = calloc(1, sizeof *j);
     *out = NULL;
     if (!j)
         return qm_fail_memory(err, sizeof *j, "the estimate");
-    const struct qm_speed *s = &j->speed;
+    const struct qm_machine_model *s = &j->speed;
     j->speed = *speed;
     int rc = qm_placement_open(model, 1, &j->placement, err);
     if (rc) {

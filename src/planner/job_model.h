@@ -8,7 +8,7 @@
 #include "planner/estimate.h"
 
 struct qm_job_model {
-    struct qm_speed speed;
+    struct qm_machine_model speed;
     struct qm_placement placement; /* everything on the CPU: devices are not looked at */
     struct qm_time_setup setup;    /* points to the two */
     bool measured;                 /* the machine's rates and the kernels' efficiency */
@@ -17,7 +17,7 @@ struct qm_job_model {
 };
 
 /* speed: copied. w: context, chunk, kv_type, threads (0: one a core). The model must outlive it. */
-int qm_job_model_open(const struct qm_speed *speed, const struct qm_model *m, const struct qm_workload *w,
+int qm_job_model_open(const struct qm_machine_model *speed, const struct qm_model *m, const struct qm_workload *w,
                       struct qm_job_model **out, struct qm_error *err);
 void qm_job_model_close(struct qm_job_model *j);
 

@@ -27,7 +27,7 @@ const struct qm_efficiency_curve *qm_efficiency_at(const struct qm_efficiency *e
 }
 
 /* The rate of one node: linear between the measured points, and the last one's beyond them. */
-static double node_read(const struct qm_speed_node *n, double threads) {
+static double node_read(const struct qm_node_model *n, double threads) {
     double before = 0, rate_before = 0;
     for (int i = 0; i < n->n; i++) {
         double at = n->read[i].threads, rate = n->read[i].rate;
@@ -39,7 +39,7 @@ static double node_read(const struct qm_speed_node *n, double threads) {
     return rate_before;
 }
 
-double qm_speed_read(const struct qm_speed *s, int threads) {
+double qm_machine_model_read(const struct qm_machine_model *s, int threads) {
     if (threads <= 0 || threads >= s->cores)
         return s->read;
     double sum = 0, most = 0;
@@ -50,7 +50,7 @@ double qm_speed_read(const struct qm_speed *s, int threads) {
     return sum / most * s->read;
 }
 
-double qm_speed_flops(const struct qm_speed *s, enum qm_dtype t, int threads) {
+double qm_machine_model_flops(const struct qm_machine_model *s, enum qm_dtype t, int threads) {
     double all = t == QM_F16 || t == QM_F32 ? s->f32 : s->bf16;
     return threads <= 0 || threads >= s->cores ? all : all * threads / s->cores;
 }
@@ -125,7 +125,7 @@ static bool parse_rate(const char *text, double unit, double *out) {
     return !*end && *out > 0 && *out < 1e18;
 }
 
-static int device_field(const char *option, const char *key, const char *value, struct qm_speed_device *d,
+static int device_field(const char *option, const char *key, const char *value, struct qm_device_model *d,
                         struct qm_error *err) {
     double op;
     char title[96];
@@ -159,9 +159,9 @@ static int device_field(const char *option, const char *key, const char *value, 
                    key);
 }
 
-int qm_speed_device_parse(const char *option, const char *text, struct qm_speed_device *out, struct qm_error *err) {
+int qm_device_model_parse(const char *option, const char *text, struct qm_device_model *out, struct qm_error *err) {
     char copy[512], *save = NULL;
-    *out = (struct qm_speed_device){.memory_mark = QM_MARK_GIVEN,
+    *out = (struct qm_device_model){.memory_mark = QM_MARK_GIVEN,
                                     .read_mark = QM_MARK_ESTIMATED,
                                     .bf16_mark = QM_MARK_ESTIMATED,
                                     .read = 1792e9,

@@ -15,7 +15,7 @@
 #include "base/error.h"
 #include "engine/placement.h"
 
-enum { QM_EFFICIENCY_POINTS = 12, QM_SPEED_POINTS = 16, QM_SPEED_NODES = 64, QM_MAX_SOURCES = 16 };
+enum { QM_EFFICIENCY_POINTS = 12, QM_MODEL_POINTS = 16, QM_MODEL_NODES = 64, QM_MAX_SOURCES = 16 };
 
 /* The efficiency of a kernel by rows, ascending: the share of its peak (the longer of reading and computing) that it
  * reaches. n is 0 where it is not known. */
@@ -48,14 +48,14 @@ const struct qm_efficiency_curve *qm_efficiency_at(const struct qm_efficiency *e
                                                    enum qm_dtype t);
 
 /* One NUMA node. */
-struct qm_speed_node {
+struct qm_node_model {
     uint64_t memory; /* 0: not known */
     int cores;
     int n; /* bytes a second by threads, ascending */
     struct {
         int threads;
         double rate;
-    } read[QM_SPEED_POINTS];
+    } read[QM_MODEL_POINTS];
 };
 
 /* Where a number comes from. GIVEN: from the command line; DEFAULT: taken where nothing was measured. */
@@ -66,7 +66,7 @@ const char *qm_mark_name(enum qm_mark m);
 enum { QM_CARD_RESERVE = 1536 << 20 };
 
 /* A device with memory of its own. */
-struct qm_speed_device {
+struct qm_device_model {
     char name[64];
     bool emulated;
     uint64_t memory, reserve; /* what may be used, and what of the card may not */
@@ -82,10 +82,10 @@ struct qm_speed_device {
     uint64_t free;                 /* of an emulated one: what of its memory turns out to be free; 0: all of it */
 };
 
-struct qm_speed {
+struct qm_machine_model {
     char name[256], isa[16];
     int nodes;
-    struct qm_speed_node node[QM_SPEED_NODES];
+    struct qm_node_model node[QM_MODEL_NODES];
     uint64_t memory; /* of all nodes */
     int cores;
     double read, bf16, f32; /* of all cores */
@@ -93,7 +93,7 @@ struct qm_speed {
     double watts, idle_watts; /* of processors and memory under load; 0: not known */
     struct qm_efficiency efficiency;
     int devices; /* without the CPU */
-    struct qm_speed_device device[QM_MAX_DEVICES - 1];
+    struct qm_device_model device[QM_MAX_DEVICES - 1];
     int marks[QM_MARKS]; /* how many numbers of the file are which */
     enum qm_mark read_mark, bf16_mark;
     enum qm_mark efficiency_mark; /* of the kernels' efficiency: MEASURED, ESTIMATED (a described machine), DEFAULT */
@@ -104,9 +104,9 @@ struct qm_speed {
 };
 
 /* The rate at which so many threads read, spread over the nodes as the team spreads them; 0: all cores. */
-double qm_speed_read(const struct qm_speed *s, int threads);
+double qm_machine_model_read(const struct qm_machine_model *s, int threads);
 /* Multiply-adds of so many threads, of products with this type. */
-double qm_speed_flops(const struct qm_speed *s, enum qm_dtype t, int threads);
+double qm_machine_model_flops(const struct qm_machine_model *s, enum qm_dtype t, int threads);
 
 /* The efficiency where nothing was measured: of BF16 kernels on two Zen 5 cores (bench/results). */
 void qm_efficiency_default(struct qm_efficiency *e);
@@ -117,15 +117,17 @@ int qm_efficiency_parse(const json_t *root, const char *name, struct qm_efficien
 
 /* A described machine. Untrusted: every field is checked, none may be left over; QM_INPUT names what is not so. A
  * number is plain (measured), or {"value": X, "is": "published" or "estimated"}. docs/plan.md lists the fields. */
-int qm_speed_parse(const char *text, size_t len, const char *name, struct qm_speed *out, struct qm_error *err);
+int qm_machine_model_parse(const char *text, size_t len, const char *name, struct qm_machine_model *out,
+                           struct qm_error *err);
 
 /* A described device, which is added to the machine's: {"version": 1, "sources": [...], "device": {...}}. Untrusted. */
-int qm_speed_add_device(const char *text, size_t len, const char *name, struct qm_speed *s, struct qm_error *err);
+int qm_machine_model_add_device(const char *text, size_t len, const char *name, struct qm_machine_model *s,
+                                struct qm_error *err);
 
 /* A device in short: NAME:SIZE,bandwidth=GB/s,bf16=RATE,pcie=GB/s,... such as
  * emulated:90GiB,bandwidth=1792,bf16=500T,pcie=55. What is left out is that of such a card. QM_USAGE
  * otherwise, naming `option`, what the caller calls it. */
-int qm_speed_device_parse(const char *option, const char *text, struct qm_speed_device *out, struct qm_error *err);
+int qm_device_model_parse(const char *option, const char *text, struct qm_device_model *out, struct qm_error *err);
 
 /* "90GiB", "96G", "1.5TB": bytes; plain G is GiB. QM_USAGE naming `option`. */
 int qm_size_parse(const char *option, const char *text, uint64_t *out, struct qm_error *err);

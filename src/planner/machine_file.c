@@ -13,7 +13,7 @@ struct reader {
     const json_t *object;
     const char *name, *where;
     size_t taken;
-    struct qm_speed *speed; /* whose marks are counted; may be NULL */
+    struct qm_machine_model *speed; /* whose marks are counted; may be NULL */
 };
 
 static const json_t *take(struct reader *r, const char *key) {
@@ -29,8 +29,8 @@ static int finish(const struct reader *r, struct qm_error *err) {
                    json_object_size(r->object) - r->taken);
 }
 
-static int open_object(struct reader *r, const json_t *v, const char *name, const char *where, struct qm_speed *speed,
-                       struct qm_error *err) {
+static int open_object(struct reader *r, const json_t *v, const char *name, const char *where,
+                       struct qm_machine_model *speed, struct qm_error *err) {
     *r = (struct reader){.object = v, .name = name, .where = where, .speed = speed};
     if (qm_json_is_object(v))
         return QM_OK;
@@ -157,11 +157,11 @@ json_t *qm_efficiency_json(const struct qm_efficiency *e) {
     return root;
 }
 
-static int parse_scaling(const struct reader *r, const json_t *list, struct qm_speed_node *out, struct qm_error *err) {
+static int parse_scaling(const struct reader *r, const json_t *list, struct qm_node_model *out, struct qm_error *err) {
     size_t n = json_array_size(list);
-    if (n < 1 || n > QM_SPEED_POINTS)
+    if (n < 1 || n > QM_MODEL_POINTS)
         return qm_fail(err, QM_INPUT, "%s: %s: \"read_by_threads\": expected 1 to %d pairs of threads and rate",
-                       r->name, r->where, QM_SPEED_POINTS);
+                       r->name, r->where, QM_MODEL_POINTS);
     int before = 0;
     for (size_t i = 0; i < n; i++) {
         const json_t *pair = json_array_get(list, i), *threads = json_array_get(pair, 0);
@@ -178,9 +178,9 @@ static int parse_scaling(const struct reader *r, const json_t *list, struct qm_s
     return QM_OK;
 }
 
-static int parse_node(const json_t *v, const char *name, struct qm_speed *s, struct qm_error *err) {
+static int parse_node(const json_t *v, const char *name, struct qm_machine_model *s, struct qm_error *err) {
     struct reader r;
-    struct qm_speed_node *node = &s->node[s->nodes];
+    struct qm_node_model *node = &s->node[s->nodes];
     double memory = 0, cores = 0;
     const struct field fields[] = {{"memory", 1 << 20, 1e18, &memory, NULL, false},
                                    {"cores", 1, 4096, &cores, NULL, false}};
@@ -201,9 +201,9 @@ static int parse_node(const json_t *v, const char *name, struct qm_speed *s, str
     return QM_OK;
 }
 
-static int parse_device(const json_t *v, const char *name, struct qm_speed *s, struct qm_error *err) {
+static int parse_device(const json_t *v, const char *name, struct qm_machine_model *s, struct qm_error *err) {
     struct reader r;
-    struct qm_speed_device *d = &s->device[s->devices];
+    struct qm_device_model *d = &s->device[s->devices];
     double memory = 0, reserve = QM_CARD_RESERVE;
     const struct field fields[] = {
         {"memory", 1 << 20, 1e18, &memory, &d->memory_mark, false},
@@ -241,7 +241,7 @@ static int parse_device(const json_t *v, const char *name, struct qm_speed *s, s
 
 /* A list of 1 (or 0) to `most` values, each read by `each`. */
 static int parse_list(struct reader *r, const char *key, size_t least, size_t most,
-                      int (*each)(const json_t *v, const char *name, struct qm_speed *s, struct qm_error *err),
+                      int (*each)(const json_t *v, const char *name, struct qm_machine_model *s, struct qm_error *err),
                       struct qm_error *err) {
     const json_t *list = take(r, key);
     size_t n = json_array_size(list);
@@ -253,7 +253,7 @@ static int parse_list(struct reader *r, const char *key, size_t least, size_t mo
     return rc;
 }
 
-static int parse_source(const json_t *v, const char *name, struct qm_speed *s, struct qm_error *err) {
+static int parse_source(const json_t *v, const char *name, struct qm_machine_model *s, struct qm_error *err) {
     const char *text = json_string_value(v);
     if (!text || strlen(text) >= sizeof s->source[0])
         return qm_fail(err, QM_INPUT, "%s: \"sources\": expected texts of at most %zu bytes", name,
@@ -262,7 +262,7 @@ static int parse_source(const json_t *v, const char *name, struct qm_speed *s, s
     return QM_OK;
 }
 
-static int parse_speed(const json_t *root, const char *name, struct qm_speed *s, struct qm_error *err) {
+static int parse_speed(const json_t *root, const char *name, struct qm_machine_model *s, struct qm_error *err) {
     struct reader r;
     double version = 0;
     const struct field fields[] = {
@@ -286,7 +286,7 @@ static int parse_speed(const json_t *root, const char *name, struct qm_speed *s,
     if (!rc)
         rc = parse_list(&r, "sources", 0, QM_MAX_SOURCES, parse_source, err);
     if (!rc)
-        rc = parse_list(&r, "nodes", 1, QM_SPEED_NODES, parse_node, err);
+        rc = parse_list(&r, "nodes", 1, QM_MODEL_NODES, parse_node, err);
     if (!rc)
         rc = numbers(&r, fields, sizeof fields / sizeof *fields, err);
     const json_t *efficiency = rc ? NULL : take(&r, "efficiency");
@@ -300,9 +300,10 @@ static int parse_speed(const json_t *root, const char *name, struct qm_speed *s,
     return rc ? rc : finish(&r, err);
 }
 
-int qm_speed_parse(const char *text, size_t len, const char *name, struct qm_speed *out, struct qm_error *err) {
+int qm_machine_model_parse(const char *text, size_t len, const char *name, struct qm_machine_model *out,
+                           struct qm_error *err) {
     json_t *root = NULL;
-    *out = (struct qm_speed){0};
+    *out = (struct qm_machine_model){0};
     int rc = qm_json_parse_strict(text, len, name, &root, err);
     if (!rc)
         rc = parse_speed(root, name, out, err);
@@ -310,7 +311,8 @@ int qm_speed_parse(const char *text, size_t len, const char *name, struct qm_spe
     return rc;
 }
 
-int qm_speed_add_device(const char *text, size_t len, const char *name, struct qm_speed *s, struct qm_error *err) {
+int qm_machine_model_add_device(const char *text, size_t len, const char *name, struct qm_machine_model *s,
+                                struct qm_error *err) {
     json_t *root = NULL;
     struct reader r = {0};
     double version = 0;

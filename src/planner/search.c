@@ -9,11 +9,12 @@
 
 enum { EVERY = 4096 };
 
-static const char *device_name(const struct qm_speed *s, int device) {
+static const char *device_name(const struct qm_machine_model *s, int device) {
     return device == QM_DEVICE_CPU ? "cpu" : s->device[device - 1].name;
 }
 
-static int pin_device(const char *option, const char *name, const struct qm_speed *s, int *out, struct qm_error *err) {
+static int pin_device(const char *option, const char *name, const struct qm_machine_model *s, int *out,
+                      struct qm_error *err) {
     for (*out = 0; *out <= s->devices; ++*out)
         if (!strcmp(name, device_name(s, *out)))
             return QM_OK;
@@ -21,7 +22,7 @@ static int pin_device(const char *option, const char *name, const struct qm_spee
                    device_name(s, s->devices ? 1 : 0));
 }
 
-int qm_pin_parse(const char *option, const char *text, const struct qm_model *m, const struct qm_speed *s,
+int qm_pin_parse(const char *option, const char *text, const struct qm_model *m, const struct qm_machine_model *s,
                  struct qm_pin *out, struct qm_error *err) {
     static const char *const names[] = {"layers", "attention", "ffn", "experts", "head"};
     char what[16] = "", range[32] = "", on[64] = "";

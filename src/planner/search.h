@@ -24,7 +24,7 @@ struct qm_pin {
 
 /* "layers 0-3", "experts 10 on cpu", "attention 0-47 on card", "head": without a device, the first one. QM_USAGE where
  * it is not one, or names layers or devices that are not there, naming `option`, what the caller calls it. */
-int qm_pin_parse(const char *option, const char *text, const struct qm_model *m, const struct qm_speed *s,
+int qm_pin_parse(const char *option, const char *text, const struct qm_model *m, const struct qm_machine_model *s,
                  struct qm_pin *out, struct qm_error *err);
 
 struct qm_search_ask {

@@ -119,7 +119,7 @@ int32_t qm_columns_left(const struct qm_model *m, double share) {
 }
 
 /* The device whose link is the fastest. */
-static uint8_t streaming_device(const struct qm_speed *s) {
+static uint8_t streaming_device(const struct qm_machine_model *s) {
     int best = 0;
     for (int d = 1; d < s->devices; d++)
         if (s->device[d].up > s->device[best].up)
@@ -184,7 +184,7 @@ static int by_decode_density(const void *a, const void *b) {
 
 double qm_search_bound(const struct qm_search *s, double on_the_cpu) {
     const struct qm_item **order = calloc((size_t)s->n_items, sizeof *order);
-    const struct qm_speed *speed = s->ask->setup.speed;
+    const struct qm_machine_model *speed = s->ask->setup.speed;
     const struct qm_scenario *j = &s->ask->scenario;
     double room = 0, chunks = (double)j->prompt / (double)s->ask->setup.workload.chunk + 1;
     if (!order)

@@ -27,7 +27,7 @@ static double min2(double a, double b) {
     return a < b ? a : b;
 }
 
-static const struct qm_speed_device *device_of(const struct step *s, int device) {
+static const struct qm_device_model *device_of(const struct step *s, int device) {
     return &s->t->speed->device[device - 1];
 }
 
@@ -38,11 +38,11 @@ static const struct qm_weight *weight(const struct step *s, int64_t l, enum qm_r
 /* A product on the CPU: `bytes` of weights, `flops` for each row, divided in `units`. *reading: what bounds it. */
 static double cpu_product(const struct step *s, enum qm_kernel_class k, enum qm_dtype type, double bytes, double flops,
                           double rows, double units, bool *reading) {
-    const struct qm_speed *speed = s->t->speed;
+    const struct qm_machine_model *speed = s->t->speed;
     int threads = s->t->workload.threads;
     double active = min2(units, threads);
-    double read = qm_speed_read(speed, (int)active) * s->read_share;
-    double rate = qm_speed_flops(speed, type, (int)active);
+    double read = qm_machine_model_read(speed, (int)active) * s->read_share;
+    double rate = qm_machine_model_flops(speed, type, (int)active);
     const struct qm_efficiency_curve *e = qm_efficiency_at(&speed->efficiency, k, type);
     rate /= ceil(units / active) * active / units; /* whoever has one panel more */
     *reading = bytes / read >= flops * rows / rate;
@@ -66,7 +66,7 @@ static double product(const struct step *s, int device, enum qm_kernel_class k, 
     enum qm_dtype type = qm_packed_type(w);
     double bytes = (double)qm_weight_part_bytes(w, 1), flops = 2 * (double)w->n * (double)w->k;
     if (device != QM_DEVICE_CPU) {
-        const struct qm_speed_device *d = device_of(s, device);
+        const struct qm_device_model *d = device_of(s, device);
         double rate = (type == QM_F32 || type == QM_F16 ? d->f32 : d->bf16) * d->flops_efficiency;
         return count * max2(bytes / (d->read * d->read_efficiency), flops * rows / rate) + d->launch_us * 1e-6;
     }
@@ -86,7 +86,7 @@ static double cpu_regions(const struct step *s, int n) {
 /* Scores, softmax and values of one layer. */
 static double attention_op(const struct step *s, int device, int64_t l) {
     const struct qm_config *c = &s->t->model->config;
-    const struct qm_speed *speed = s->t->speed;
+    const struct qm_machine_model *speed = s->t->speed;
     enum qm_dtype type = s->t->workload.kv_type;
     double group = (double)(c->heads / c->kv_heads), n = (double)s->n, hd = (double)c->head_dim;
     double block = min2(max2(1, floor(QM_QUERY_ROWS / group)), n), passes = ceil(n / block);
@@ -96,7 +96,7 @@ static double attention_op(const struct step *s, int device, int64_t l) {
         (double)(qm_kv_key_bytes(type, c->head_dim) + qm_kv_value_bytes(type, c->head_dim)) / QM_KV_PAGE_TOKENS;
     double units = (double)(s->sequences * c->kv_heads) * passes, keys_flops = 4 * hd * keys;
     if (device != QM_DEVICE_CPU) {
-        const struct qm_speed_device *d = device_of(s, device);
+        const struct qm_device_model *d = device_of(s, device);
         double rate = (type == QM_BF16 ? d->bf16 : d->f32) * d->attention_efficiency;
         return max2((double)(s->sequences * c->kv_heads) * keys * key_bytes / (d->read * d->read_efficiency),
                     units * keys_flops * block * group / rate) +
@@ -123,8 +123,8 @@ static double route(const struct step *s, int device, int64_t l) {
     bool few = s->rows <= QM_PRIVATE_ROWS; /* columns are divided, and one thread chooses */
     double rows = few ? s->rows : ceil(s->rows / s->t->workload.threads);
     int threads = few ? s->t->workload.threads : 1;
-    double read = qm_speed_read(s->t->speed, threads) * s->read_share;
-    double rate = qm_speed_flops(s->t->speed, QM_F32, threads);
+    double read = qm_machine_model_read(s->t->speed, threads) * s->read_share;
+    double rate = qm_machine_model_flops(s->t->speed, QM_F32, threads);
     double time = max2((double)qm_weight_bytes(w) / read, 2 * (double)(w->n * w->k) * rows / rate) / 0.8;
     time += rows * (double)(c->experts * c->experts_per_token * (c->experts_per_token + 1)) / 2 *
             s->t->speed->efficiency.route_ns * 1e-9;
@@ -208,7 +208,7 @@ static double head_unit(const struct step *s, int device) {
 static double embedding(const struct step *s) {
     const struct qm_weight *w = weight(s, -1, QM_W_EMBED);
     double bytes = w ? s->rows * (double)qm_panel_bytes(qm_packed_type(w), w->k) : 0;
-    double time = bytes / (qm_speed_read(s->t->speed, s->t->workload.threads) * s->read_share);
+    double time = bytes / (qm_machine_model_read(s->t->speed, s->t->workload.threads) * s->read_share);
     s->out->reading += time;
     return time + cpu_regions(s, 1);
 }
@@ -239,11 +239,11 @@ static double transfer_seconds(const struct step *s, int from, int to, double ro
     if (from == to)
         return 0;
     if (from != QM_DEVICE_CPU) {
-        const struct qm_speed_device *d = device_of(s, from);
+        const struct qm_device_model *d = device_of(s, from);
         time += bytes / (busy ? d->down_busy : d->down) + d->transfer_us * 1e-6;
     }
     if (to != QM_DEVICE_CPU) {
-        const struct qm_speed_device *d = device_of(s, to);
+        const struct qm_device_model *d = device_of(s, to);
         time += bytes / (busy ? d->up_busy : d->up) + d->transfer_us * 1e-6;
     }
     return time;
@@ -519,7 +519,7 @@ static void decode(const struct qm_time_setup *t, const struct qm_scenario *j, s
     }
 }
 
-static double joules(const struct qm_speed *s, const struct qm_step_time *a, const struct qm_step_time *b) {
+static double joules(const struct qm_machine_model *s, const struct qm_step_time *a, const struct qm_step_time *b) {
     double seconds = a->seconds + b->seconds, sum = s->watts > 0 ? 0 : NAN;
     double busy = a->cpu_busy + b->cpu_busy;
     sum += s->watts * busy + s->idle_watts * (seconds - busy);

@@ -23,7 +23,7 @@
 
 struct qm_time_setup {
     const struct qm_model *model;
-    const struct qm_speed *speed;
+    const struct qm_machine_model *speed;
     const struct qm_placement *placement;
     const struct qm_routing_profile *routing; /* NULL: experts are equally likely */
     struct qm_workload workload;              /* threads, KV type, chunk */

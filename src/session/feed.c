@@ -26,7 +26,7 @@ static int recompute(struct qm_engine *e, struct qm_sequence *s, const struct qm
     return rc;
 }
 
-int qm_step_surely(struct qm_engine *e, const struct qm_step *step, const struct qm_known_tokens *known, int parts,
+int qm_step_surely(struct qm_engine *e, const struct qm_step_rows *step, const struct qm_known_tokens *known, int parts,
                    struct qm_error *err) {
     int64_t held = qm_sequence_length(step->sequence);
     int rc = qm_engine_step(e, step, 1, err);
@@ -42,7 +42,7 @@ int qm_step_surely(struct qm_engine *e, const struct qm_step *step, const struct
 }
 
 int qm_feed(const struct qm_feed *f, struct qm_error *err) {
-    const struct qm_step *all = &f->step;
+    const struct qm_step_rows *all = &f->step;
     int64_t before = qm_sequence_length(all->sequence), piece = f->piece ? f->piece : qm_engine_chunk(f->engine);
     for (int64_t done = 0, n; done < all->n; done += n) {
         if (f->interrupt && *f->interrupt)
@@ -50,7 +50,7 @@ int qm_feed(const struct qm_feed *f, struct qm_error *err) {
         n = least(piece, all->n - done);
         bool last = done + n == all->n;
         int64_t logits = done + n - (all->n - all->n_logits); /* of those until here */
-        struct qm_step step = *all;
+        struct qm_step_rows step = *all;
         step.tokens += done;
         step.n = n;
         step.n_logits = logits < 0 ? 0 : least(n, logits);

@@ -23,7 +23,7 @@ struct qm_known_tokens {
 /* One step of one sequence, which a failing device does not end. known: what the sequence holds, in `parts` pieces, of
  * which the first that make up its length count; ids NULL where they are not known any more: then a failure is the
  * step's. QM_SYSTEM where the devices are required. */
-int qm_step_surely(struct qm_engine *e, const struct qm_step *step, const struct qm_known_tokens *known, int parts,
+int qm_step_surely(struct qm_engine *e, const struct qm_step_rows *step, const struct qm_known_tokens *known, int parts,
                    struct qm_error *err);
 
 /* What was computed last. */
@@ -37,7 +37,7 @@ struct qm_feed {
     struct qm_engine *engine;
     /* As if all tokens were one step: step.n may be any number, and so may step.n_logits. But logits and attention hold
      * a piece at a time: logits [the lesser of n_logits and piece][vocab]. */
-    struct qm_step step;
+    struct qm_step_rows step;
     int64_t piece;       /* tokens of a step; 0: as many as it may have */
     const int32_t *held; /* what the sequence holds before; NULL: not known any more, or nothing */
     bool device_needed;  /* a device's failure ends it */

@@ -133,7 +133,7 @@ static int decode_step(struct run *r, int n) {
     r->tokens[0] = ids->data[ids->len - 1];
     for (int i = 0; i < n; i++)
         r->tokens[1 + i] = qm_speculated_draft(r->drafts, i);
-    struct qm_step step = {
+    struct qm_step_rows step = {
         .sequence = g->sequence, .tokens = r->tokens, .n = 1 + n, .n_logits = 1 + n, .logits = r->logits};
     const struct qm_known_tokens known[] = {
         {g->history, r->out->prefix_tokens}, {g->prompt, g->n_prompt}, {ids->data, (int64_t)ids->len}};

@@ -10,7 +10,7 @@ enum { DEFAULT_WAITING = 1024 };
 
 uint64_t qm_scheduler_bytes(int64_t vocab, int64_t sequences, int threads) {
     uint64_t logits = (uint64_t)(sequences + SCHEDULER_MORE_LOGITS) * (uint64_t)vocab * sizeof(float);
-    uint64_t slot = sizeof(struct qm_step) + 3 * sizeof(struct qm_scheduled *) + sizeof(struct qm_speculated *);
+    uint64_t slot = sizeof(struct qm_step_rows) + 3 * sizeof(struct qm_scheduled *) + sizeof(struct qm_speculated *);
     return logits + (uint64_t)sequences * slot + (uint64_t)threads * qm_sampler_scratch_bytes(vocab);
 }
 

@@ -97,11 +97,11 @@ void scheduler_compose(struct qm_scheduler *s) {
         q->logits = logits;
         logits += q->n_logits * s->vocab;
         s->in_step[s->n_steps] = q;
-        s->steps[s->n_steps++] = (struct qm_step){.sequence = q->sequence,
-                                                  .tokens = q->tokens + qm_sequence_length(q->sequence),
-                                                  .n = q->piece,
-                                                  .n_logits = q->n_logits,
-                                                  .logits = q->logits,
-                                                  .hidden = q->piece == scheduled_missing(q) ? q->hidden : NULL};
+        s->steps[s->n_steps++] = (struct qm_step_rows){.sequence = q->sequence,
+                                                       .tokens = q->tokens + qm_sequence_length(q->sequence),
+                                                       .n = q->piece,
+                                                       .n_logits = q->n_logits,
+                                                       .logits = q->logits,
+                                                       .hidden = q->piece == scheduled_missing(q) ? q->hidden : NULL};
     }
 }

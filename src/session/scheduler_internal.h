@@ -78,7 +78,7 @@ struct qm_scheduler {
     int busy;            /* steps and callbacks that run, one in another */
     bool closing;
 
-    struct qm_step *steps;          /* [slots] */
+    struct qm_step_rows *steps;     /* [slots] */
     struct qm_scheduled **in_step;  /* [slots] whose they are */
     struct qm_scheduled **sampling; /* [slots] those of them that sample new tokens at once */
     int64_t n_steps, n_sampling;

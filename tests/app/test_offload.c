@@ -70,7 +70,7 @@ static void test_too_many_devices(void **state) {
     for (int d = 0; d < QM_MAX_DEVICES; d++)
         many[d] = "emulated:1MiB";
     const struct qm_offload_options o = wish(QM_OFFLOAD_UNSAID, NULL, many, QM_MAX_DEVICES);
-    struct qm_speed *s = calloc(1, sizeof *s);
+    struct qm_machine_model *s = calloc(1, sizeof *s);
     assert_non_null(s);
     assert_int_equal(qm_offload_devices(&o, s, &err), QM_USAGE);
     assert_int_equal(s->devices, QM_MAX_DEVICES - 1);
@@ -172,12 +172,12 @@ static void test_layers_and_kept(void **state) {
 
 static void test_free_memory(void **state) {
     (void)state;
-    struct qm_speed *s = calloc(1, sizeof *s);
+    struct qm_machine_model *s = calloc(1, sizeof *s);
     struct qm_plan_answer *a = calloc(1, sizeof *a);
     assert_true(s && a);
     s->devices = 2;
-    s->device[0] = (struct qm_speed_device){.name = "a", .memory = 1000};
-    s->device[1] = (struct qm_speed_device){.name = "b", .memory = 1000, .free = 500};
+    s->device[0] = (struct qm_device_model){.name = "a", .memory = 1000};
+    s->device[1] = (struct qm_device_model){.name = "b", .memory = 1000, .free = 500};
     a->placement.devices = 3;
     a->memory[1].total = 900;
     a->memory[2].total = 400;
@@ -197,7 +197,7 @@ static void test_free_memory(void **state) {
 
 static void test_drive(void **state) {
     (void)state;
-    struct qm_speed *s = calloc(1, sizeof *s);
+    struct qm_machine_model *s = calloc(1, sizeof *s);
     struct qm_emulated_config config[QM_MAX_DEVICES];
     struct qm_device_setup setup[QM_MAX_DEVICES];
     static const char *const devices[] = {"emulated:1MiB,up=7,down=5,fail=3", "emulated2:2MiB"};

@@ -37,7 +37,7 @@ static void write_rows(const char *path, int rows) {
 static struct qm_batch_prediction predict(const struct qm_batch_source *source, struct qm_journal *j, double seconds) {
     struct qm_batch_options o = qm_batch_options_default;
     struct qm_machine machine;
-    struct qm_speed speed;
+    struct qm_machine_model speed;
     const struct qm_openai_context openai = {.tokenizer = tokenizer,
                                              .vocab = model->config.vocab,
                                              .context = 512,

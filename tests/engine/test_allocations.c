@@ -15,7 +15,7 @@ static void step(struct qm_engine *e, struct qm_sequence *s, int64_t n) {
     struct qm_error err;
     for (int i = 0; i < BLOCK; i++)
         ids[i] = i * 7 % VOCAB;
-    struct qm_step one = {.sequence = s, .tokens = ids, .n = n, .n_logits = 1, .logits = logits, .hidden = hidden};
+    struct qm_step_rows one = {.sequence = s, .tokens = ids, .n = n, .n_logits = 1, .logits = logits, .hidden = hidden};
     assert_int_equal(qm_engine_step(e, &one, 1, &err), QM_OK);
 }
 

@@ -20,13 +20,13 @@ static struct qm_engine_profile count(struct qm_engine *e, struct step_shape sha
     static const int32_t ids[128] = {5, 7, 11};
     struct qm_error err = {0};
     struct qm_engine_profile p = {0};
-    struct qm_step steps[SEQUENCES] = {0};
+    struct qm_step_rows steps[SEQUENCES] = {0};
     for (int i = 0; i < shape.sequences; i++) {
         struct qm_sequence *s;
         assert_int_equal(qm_sequence_open(e, &s, &err), QM_OK);
         if (shape.depth)
             assert_int_equal(qm_sequence_fill_random(s, shape.depth, 1, &err), QM_OK);
-        steps[i] = (struct qm_step){.sequence = s, .tokens = ids, .n = shape.tokens};
+        steps[i] = (struct qm_step_rows){.sequence = s, .tokens = ids, .n = shape.tokens};
     }
     qm_engine_set_profile(e, &p);
     assert_int_equal(qm_engine_step(e, steps, shape.sequences, &err), QM_OK);

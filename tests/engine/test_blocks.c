@@ -33,7 +33,7 @@ static struct qm_sequence *sequence(struct qm_engine *e) {
 static void step(struct qm_engine *e, struct qm_sequence *s, const int32_t *ids, int64_t n, int64_t n_logits,
                  float *logits) {
     struct qm_error err;
-    struct qm_step one = {.sequence = s, .tokens = ids, .n = n, .n_logits = n_logits, .logits = logits};
+    struct qm_step_rows one = {.sequence = s, .tokens = ids, .n = n, .n_logits = n_logits, .logits = logits};
     if (qm_engine_step(e, &one, 1, &err))
         fail_msg("%s", err.message);
 }
@@ -194,11 +194,12 @@ static void test_hidden(void **state) {
         run_model_open(&m, r.dir, NULL, options(64, 64, 0));
         assert_int_equal(m.model->config.hidden, 64);
         struct qm_sequence *s[3];
-        struct qm_step one[3];
+        struct qm_step_rows one[3];
         for (int i = 0; i < 3; i++) {
             hidden[i][0] = hidden[i][65] = 77.0f;
             s[i] = sequence(m.engine);
-            one[i] = (struct qm_step){.sequence = s[i], .tokens = ids + (i == 2), .n = 10, .hidden = hidden[i] + 1};
+            one[i] =
+                (struct qm_step_rows){.sequence = s[i], .tokens = ids + (i == 2), .n = 10, .hidden = hidden[i] + 1};
         }
         assert_int_equal(qm_engine_step(m.engine, one, 1, &err), QM_OK);
         one[1].n_logits = 1;
@@ -288,8 +289,8 @@ static void test_short_pool(void **state) {
     assert_int_equal(qm_sequence_needs(a, 29), 1);
     qm_engine_pool(m.engine, &pool);
     int64_t fits = pool.free_blocks;
-    struct qm_step two[2] = {{.sequence = b, .tokens = ids, .n = 29},
-                             {.sequence = a, .tokens = ids, .n = 2 * BLOCK, .n_logits = 1, .logits = logits}};
+    struct qm_step_rows two[2] = {{.sequence = b, .tokens = ids, .n = 29},
+                                  {.sequence = a, .tokens = ids, .n = 2 * BLOCK, .n_logits = 1, .logits = logits}};
     assert_int_equal(fits >= 2 && fits <= 3, 1);
     steps(m.engine, b, ids, (fits - 1) * BLOCK, BLOCK);
     two[0].n = 1, two[1].n = 29;

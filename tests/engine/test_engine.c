@@ -23,7 +23,7 @@ static struct qm_engine_options options(int64_t context) {
 }
 
 static int step(struct qm_engine *e, struct qm_sequence *s, const int32_t *ids, int64_t n, struct qm_error *err) {
-    struct qm_step one = {.sequence = s, .tokens = ids, .n = n};
+    struct qm_step_rows one = {.sequence = s, .tokens = ids, .n = n};
     return qm_engine_step(e, &one, 1, err);
 }
 
@@ -43,7 +43,7 @@ static void test_bad_steps(void **state) {
     assert_non_null(strstr(err.message, "context of 10"));
     assert_int_equal(err.remedy, QM_REMEDY_LARGER_CONTEXT);
     assert_int_equal(step(m.engine, s, good, 0, &err), QM_USAGE);
-    struct qm_step twice[2] = {{.sequence = s, .tokens = good, .n = 1}, {.sequence = s, .tokens = good, .n = 1}};
+    struct qm_step_rows twice[2] = {{.sequence = s, .tokens = good, .n = 1}, {.sequence = s, .tokens = good, .n = 1}};
     assert_int_equal(qm_engine_step(m.engine, twice, 2, &err), QM_USAGE);
     assert_int_equal(qm_sequence_length(s), 0);
     assert_int_equal(step(m.engine, s, good, 10, &err), QM_OK);
@@ -179,7 +179,7 @@ static void fill_and_step(const char *dir, uint64_t seed, int64_t cut, float *lo
     assert_int_equal(qm_sequence_fill_random(s, 51, seed, &err), QM_INPUT);
     assert_int_equal(qm_sequence_fill_random(s, -1, seed, &err), QM_INPUT);
     assert_int_equal(qm_sequence_length(s), 250);
-    struct qm_step one = {.sequence = s, .tokens = (int32_t[]){5, 6}, .n = 2, .n_logits = 1, .logits = logits};
+    struct qm_step_rows one = {.sequence = s, .tokens = (int32_t[]){5, 6}, .n = 2, .n_logits = 1, .logits = logits};
     assert_int_equal(qm_engine_step(m.engine, &one, 1, &err), QM_OK);
     assert_int_equal(qm_sequence_truncate(s, 250), 250);
     qm_sequence_close(s);
@@ -212,7 +212,8 @@ static void test_profile(void **state) {
     assert_int_equal(qm_sequence_open(m.engine, &s, &err), QM_OK);
     struct qm_engine_profile p = {0};
     for (int i = 0; i < 2; i++) {
-        struct qm_step one = {.sequence = s, .tokens = (int32_t[]){5, 6}, .n = 2, .n_logits = 1, .logits = logits[i]};
+        struct qm_step_rows one = {
+            .sequence = s, .tokens = (int32_t[]){5, 6}, .n = 2, .n_logits = 1, .logits = logits[i]};
         qm_engine_set_profile(m.engine, i ? &p : NULL);
         assert_int_equal(qm_engine_step(m.engine, &one, 1, &err), QM_OK);
         assert_int_equal(qm_sequence_truncate(s, 0), 0);

@@ -53,13 +53,13 @@ static float *run_beside(struct qm_engine *e, const struct prompt *p) {
     for (int i = 0; i < 3; i++)
         assert_int_equal(qm_sequence_open(e, &s[i], &err), 0);
     for (int round = 0; at[1] < p->n; round++) {
-        struct qm_step steps[3];
+        struct qm_step_rows steps[3];
         int n = 0;
         for (int i = 0; i < 3; i++) {
             int64_t m = p->n - at[i] < piece[i] ? p->n - at[i] : piece[i];
             if (m == 0 || (i == 2 && round < 4))
                 continue;
-            steps[n] = (struct qm_step){.sequence = s[i], .tokens = (i == 1 ? p->ids : reversed) + at[i], .n = m};
+            steps[n] = (struct qm_step_rows){.sequence = s[i], .tokens = (i == 1 ? p->ids : reversed) + at[i], .n = m};
             int64_t first = at[i] + m - (p->n - p->n_logits);
             steps[n].n_logits = i != 1 ? 1 : first < 0 ? 0 : first < m ? first : m;
             steps[n].logits = i != 1 ? others : logits + (at[i] + m - steps[n].n_logits - (p->n - p->n_logits)) * vocab;
@@ -180,7 +180,7 @@ static void check_truncate(void **state) {
         float *whole = run_logits(m.engine, ids, 100, 64, 1), *logits = malloc((size_t)m.model->config.vocab * 4);
         assert_int_equal(qm_sequence_open(m.engine, &s, &err), 0);
         for (int64_t at = 0; at < 150; at += 50) {
-            struct qm_step step = {.sequence = s, .tokens = ids + at, .n = 50};
+            struct qm_step_rows step = {.sequence = s, .tokens = ids + at, .n = 50};
             assert_int_equal(qm_engine_step(m.engine, &step, 1, &err), 0);
         }
         int64_t left = qm_sequence_truncate(s, 70);
@@ -188,7 +188,7 @@ static void check_truncate(void **state) {
         assert_int_equal(qm_sequence_length(s), left);
         for (int64_t at = left; at < 100;) {
             int64_t piece = 100 - at < 30 ? 100 - at : 30;
-            struct qm_step step = {
+            struct qm_step_rows step = {
                 .sequence = s, .tokens = ids + at, .n = piece, .n_logits = at + piece == 100, .logits = logits};
             assert_int_equal(qm_engine_step(m.engine, &step, 1, &err), 0);
             at += piece;

@@ -55,7 +55,7 @@ static void interrupted_steps(const char *dir) {
     for (int try = 0; try < TRIES && stopped < ENOUGH; try++) {
         assert_int_equal(qm_sequence_truncate(s, 0), 0);
         for (int64_t at = 0; at < TOKENS;) {
-            struct qm_step step = {
+            struct qm_step_rows step = {
                 .sequence = s, .tokens = ids + at, .n = PIECE, .n_logits = at + PIECE == TOKENS, .logits = logits};
             int rc = qm_engine_step(r.engine, &step, 1, &err);
             assert_true(rc == QM_OK || rc == QM_INTERRUPTED);
@@ -70,7 +70,7 @@ static void interrupted_steps(const char *dir) {
     pthread_join(thread, NULL);
     flag = 1; /* a step of one token is not interrupted */
     assert_int_equal(qm_sequence_truncate(s, 0), 0);
-    struct qm_step step = {.sequence = s, .tokens = ids, .n = 1};
+    struct qm_step_rows step = {.sequence = s, .tokens = ids, .n = 1};
     assert_int_equal(qm_engine_step(r.engine, &step, 1, &err), 0);
     step.n = 2;
     assert_int_equal(qm_engine_step(r.engine, &step, 1, &err), QM_INTERRUPTED);

@@ -134,7 +134,7 @@ static uint64_t run_through(struct qm_engine *e, const struct fixture *f, int64_
     *failures = 0;
     for (int64_t at = 0; at < TOKENS;) {
         int64_t n = TOKENS - at < piece ? TOKENS - at : piece;
-        struct qm_step step = {.sequence = s, .tokens = f->ids + at, .n = n, .n_logits = 1, .logits = logits};
+        struct qm_step_rows step = {.sequence = s, .tokens = f->ids + at, .n = n, .n_logits = 1, .logits = logits};
         int rc = qm_engine_step(e, &step, 1, &err);
         if (rc && qm_engine_device_failed(e)) {
             assert_int_equal(rc, QM_SYSTEM);
@@ -263,7 +263,7 @@ static void test_failures(void **state) {
     struct qm_error err;
     struct qm_sequence *s;
     assert_int_equal(qm_sequence_open(e, &s, &err), QM_OK);
-    struct qm_step step = {.sequence = s, .tokens = f.ids, .n = TOKENS};
+    struct qm_step_rows step = {.sequence = s, .tokens = f.ids, .n = TOKENS};
     assert_int_equal(qm_engine_step(e, &step, 1, &err), QM_SYSTEM);
     assert_int_equal(qm_engine_fall_back(e, &err), QM_SYSTEM);
     assert_non_null(strstr(err.message, "required"));

@@ -57,7 +57,7 @@ static void run(struct qm_engine *e, struct qm_sequence *s, int64_t n, int seed,
     for (int64_t at = 0; at < n; at += PIECE) {
         for (int64_t i = 0; i < PIECE; i++)
             ids[i] = (int32_t)((at + i) * 37 + seed * 11) % 200;
-        struct qm_step step = {.sequence = s, .tokens = ids, .n = n - at < PIECE ? n - at : PIECE};
+        struct qm_step_rows step = {.sequence = s, .tokens = ids, .n = n - at < PIECE ? n - at : PIECE};
         step.n_logits = at + step.n == n;
         step.logits = logits;
         if (qm_engine_step(e, &step, 1, &err))
@@ -72,7 +72,7 @@ static void see_maps(struct qm_engine *e, struct outputs *o) {
     for (int i = 0; i < PIECE; i++)
         ids[i] = i * 29 % 200;
     for (int layer = 0; layer < 2; layer++) {
-        struct qm_step step = {.sequence = s, .tokens = ids, .n = PIECE, .hidden = o->hidden};
+        struct qm_step_rows step = {.sequence = s, .tokens = ids, .n = PIECE, .hidden = o->hidden};
         step.attention = o->map[layer];
         step.attention_layer = layer;
         step.attention_ld = PIECE;

@@ -44,7 +44,7 @@ static void test_experts_are_chosen_evenly(void **state) {
     int32_t tokens[TOKENS];
     for (int i = 0; i < TOKENS; i++)
         tokens[i] = i * 37 % 1024;
-    struct qm_step step = {.sequence = s, .tokens = tokens, .n = TOKENS};
+    struct qm_step_rows step = {.sequence = s, .tokens = tokens, .n = TOKENS};
     assert_int_equal(qm_engine_step(e, &step, 1, &err), QM_OK);
     for (int64_t i = 0; i < routing.layers * routing.experts; i++) {
         uint64_t mean = TOKENS * 4 / 32;
@@ -92,7 +92,7 @@ static void run(const struct qm_model *m, int threads, int32_t first, float *log
         tokens[i] = (first + i * 37) % VOCAB;
     if (qm_engine_open(m, &o, &e, &err) || qm_sequence_open(e, &s, &err))
         fail_msg("%s", err.message);
-    struct qm_step step = {.sequence = s, .tokens = tokens, .n = PROMPT, .n_logits = PROMPT, .logits = logits};
+    struct qm_step_rows step = {.sequence = s, .tokens = tokens, .n = PROMPT, .n_logits = PROMPT, .logits = logits};
     if (qm_engine_step(e, &step, 1, &err))
         fail_msg("%s", err.message);
     qm_sequence_close(s);

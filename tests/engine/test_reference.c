@@ -118,7 +118,7 @@ static void check_attention(const struct which *w, const struct reference *r) {
         struct qm_error err = {0};
         struct qm_sequence *s;
         assert_int_equal(qm_sequence_open(m.engine, &s, &err), 0);
-        struct qm_step step = {
+        struct qm_step_rows step = {
             .sequence = s, .tokens = ids, .n = n[0], .attention = map, .attention_layer = layer, .attention_ld = n[0]};
         assert_int_equal(qm_engine_step(m.engine, &step, 1, &err), 0);
         qm_sequence_close(s);

@@ -151,7 +151,7 @@ static void check_resident(bool placed) {
     float *logits = malloc((size_t)m->config.vocab * sizeof *logits);
     assert_int_equal(qm_sequence_open(e, &s, &err), QM_OK);
     assert_int_equal(qm_sequence_fill_random(s, CONTEXT - CHUNK, 1, &err), QM_OK);
-    struct qm_step step = {.sequence = s, .tokens = tokens, .n = CHUNK, .n_logits = 1, .logits = logits};
+    struct qm_step_rows step = {.sequence = s, .tokens = tokens, .n = CHUNK, .n_logits = 1, .logits = logits};
     assert_int_equal(qm_engine_step(e, &step, 1, &err), QM_OK);
     double taken = (double)(resident() - before), planned = (double)qm_engine_memory(e)->total;
     if (placed) {

@@ -7,13 +7,13 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    struct qm_speed *s = malloc(sizeof *s);
+    struct qm_machine_model *s = malloc(sizeof *s);
     struct qm_error err;
-    if (s && !qm_speed_parse((const char *)data, size, "fuzz", s, &err)) {
+    if (s && !qm_machine_model_parse((const char *)data, size, "fuzz", s, &err)) {
         if (s->nodes < 1 || s->cores < 1)
             abort();
         for (int threads = 0; threads <= s->cores; threads += 1 + s->cores / 7) {
-            double read = qm_speed_read(s, threads), flops = qm_speed_flops(s, QM_BF16, threads);
+            double read = qm_machine_model_read(s, threads), flops = qm_machine_model_flops(s, QM_BF16, threads);
             if (!isfinite(read) || read <= 0 || !isfinite(flops) || flops <= 0)
                 abort();
         }

@@ -37,16 +37,16 @@ static inline struct qm_model *plan_model(int layers, int hidden, int experts) {
 }
 
 /* 10 GB/s, 100 GFLOP/s, nothing else costs anything; kernels reach their limits. */
-static inline struct qm_speed plan_machine(void) {
-    struct qm_speed s = {.name = "a machine",
-                         .isa = "avx2",
-                         .nodes = 1,
-                         .memory = (uint64_t)64 << 30,
-                         .cores = 4,
-                         .read = 1e10,
-                         .bf16 = 1e11,
-                         .f32 = 5e10};
-    s.node[0] = (struct qm_speed_node){.memory = s.memory, .cores = 4, .n = 2};
+static inline struct qm_machine_model plan_machine(void) {
+    struct qm_machine_model s = {.name = "a machine",
+                                 .isa = "avx2",
+                                 .nodes = 1,
+                                 .memory = (uint64_t)64 << 30,
+                                 .cores = 4,
+                                 .read = 1e10,
+                                 .bf16 = 1e11,
+                                 .f32 = 5e10};
+    s.node[0] = (struct qm_node_model){.memory = s.memory, .cores = 4, .n = 2};
     s.node[0].read[0].threads = 1;
     s.node[0].read[0].rate = 5e9;
     s.node[0].read[1].threads = 4;
@@ -56,9 +56,9 @@ static inline struct qm_speed plan_machine(void) {
     return s;
 }
 
-static inline void plan_add_card(struct qm_speed *s, uint64_t memory) {
-    struct qm_speed_device *d = &s->device[s->devices++];
-    *d = (struct qm_speed_device){.memory = memory,
+static inline void plan_add_card(struct qm_machine_model *s, uint64_t memory) {
+    struct qm_device_model *d = &s->device[s->devices++];
+    *d = (struct qm_device_model){.memory = memory,
                                   .read = 1e12,
                                   .bf16 = 1e14,
                                   .f32 = 1e13,

@@ -6,7 +6,7 @@
 
 struct fixture {
     struct qm_model *model;
-    struct qm_speed speed;
+    struct qm_machine_model speed;
     struct qm_placement placement;
     struct qm_time_setup setup;
 };

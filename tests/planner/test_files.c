@@ -98,10 +98,10 @@ static void test_plan(void **state) {
 }
 
 static void refuse_machine(const char *text, const char *from, const char *to, const char *says) {
-    struct qm_speed *s = malloc(sizeof *s);
+    struct qm_machine_model *s = malloc(sizeof *s);
     struct qm_error err;
     char *bad = edited(text, from, to);
-    assert_int_equal(qm_speed_parse(bad, strlen(bad), "machine.json", s, &err), QM_INPUT);
+    assert_int_equal(qm_machine_model_parse(bad, strlen(bad), "machine.json", s, &err), QM_INPUT);
     if (!strstr(err.message, says))
         fail_msg("%s: expected %s", err.message, says);
     free(bad);
@@ -112,16 +112,16 @@ static void test_machine(void **state) {
     (void)state;
     size_t n;
     char *text = test_read_file("tests/fuzz/corpus/speed/small", &n);
-    struct qm_speed *s = malloc(sizeof *s);
+    struct qm_machine_model *s = malloc(sizeof *s);
     struct qm_error err;
-    if (qm_speed_parse(text, n, "machine.json", s, &err))
+    if (qm_machine_model_parse(text, n, "machine.json", s, &err))
         fail_msg("%s", err.message);
     assert_int_equal(s->nodes, 1);
     assert_int_equal(s->cores, 4);
     assert_int_equal(s->read_mark, QM_MARK_ESTIMATED);
     assert_int_equal(s->marks[QM_MARK_PUBLISHED], 1);
-    assert_true(fabs(qm_speed_read(s, 2) / 3.333e10 - 1) < 1e-3); /* between 20 and 60 GB/s at 1 and 4 */
-    assert_true(qm_speed_read(s, 0) == 6e10);
+    assert_true(fabs(qm_machine_model_read(s, 2) / 3.333e10 - 1) < 1e-3); /* between 20 and 60 GB/s at 1 and 4 */
+    assert_true(qm_machine_model_read(s, 0) == 6e10);
     assert_int_equal(s->devices, 1);
     assert_true(s->device[0].up == 55e9);
     free(s);
@@ -142,17 +142,17 @@ static void test_machine(void **state) {
 
 static void test_device(void **state) {
     (void)state;
-    struct qm_speed_device d;
+    struct qm_device_model d;
     struct qm_error err;
-    assert_int_equal(qm_speed_device_parse("--device", "emulated:90GiB,bandwidth=1792,bf16=500T,pcie=55", &d, &err),
+    assert_int_equal(qm_device_model_parse("--device", "emulated:90GiB,bandwidth=1792,bf16=500T,pcie=55", &d, &err),
                      QM_OK);
     assert_true(d.emulated && d.memory == (uint64_t)90 << 30 && d.read == 1792e9 && d.bf16 == 500e12 && d.down == 55e9);
-    assert_int_equal(qm_speed_device_parse("--device", "card:8GB", &d, &err), QM_OK);
+    assert_int_equal(qm_device_model_parse("--device", "card:8GB", &d, &err), QM_OK);
     assert_true(!d.emulated && d.memory == 8000000000u && d.read > 0);
     const char *const bad[] = {"",           ":1G", "x:0", "x:1G,bandwidth=nan", "x:1G,bf16=-1", "x:1G,speed=1",
                                "x:1G,pcie=", "x"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_int_equal(qm_speed_device_parse("--device", bad[i], &d, &err), QM_USAGE);
+        assert_int_equal(qm_device_model_parse("--device", bad[i], &d, &err), QM_USAGE);
     uint64_t bytes;
     assert_int_equal(qm_size_parse("--ram", "1.5TB", &bytes, &err), QM_OK);
     assert_int_equal(bytes, 1500000000000);
@@ -223,16 +223,16 @@ static void test_cards(void **state) {
     } cards[] = {{"bench/machines/rtx-pro-6000.json", 97887},
                  {"bench/machines/rtx-5090.json", 32607},
                  {"bench/machines/h200.json", 143771}};
-    struct qm_speed *s = calloc(1, sizeof *s);
+    struct qm_machine_model *s = calloc(1, sizeof *s);
     struct qm_error err = {0};
     assert_non_null(s);
     for (size_t i = 0; i < sizeof cards / sizeof *cards; i++) {
         struct qm_buf text = {0};
         s->devices = s->n_sources = 0;
         assert_int_equal(qm_read_file(cards[i].path, 1 << 20, &text, &err), QM_OK);
-        if (qm_speed_add_device(text.data, text.len, cards[i].path, s, &err))
+        if (qm_machine_model_add_device(text.data, text.len, cards[i].path, s, &err))
             fail_msg("%s", err.message);
-        const struct qm_speed_device *d = &s->device[0];
+        const struct qm_device_model *d = &s->device[0];
         assert_int_equal(d->memory + d->reserve, cards[i].mib << 20);
         assert_in_range(d->reserve, UINT64_C(512) << 20, UINT64_C(4) << 30);
         assert_int_equal(d->memory_mark, QM_MARK_PUBLISHED);
@@ -243,16 +243,16 @@ static void test_cards(void **state) {
         assert_non_null(end);
         memset(at, ' ', (size_t)(end + 2 - at));
         s->devices = s->n_sources = 0;
-        assert_int_equal(qm_speed_add_device(text.data, text.len, cards[i].path, s, &err), QM_OK);
+        assert_int_equal(qm_machine_model_add_device(text.data, text.len, cards[i].path, s, &err), QM_OK);
         assert_int_equal(s->device[0].reserve, QM_CARD_RESERVE);
         memcpy(at, "\"reserve\": 0,", 13);
         s->devices = s->n_sources = 0;
-        assert_int_equal(qm_speed_add_device(text.data, text.len, cards[i].path, s, &err), QM_OK);
+        assert_int_equal(qm_machine_model_add_device(text.data, text.len, cards[i].path, s, &err), QM_OK);
         assert_int_equal(s->device[0].memory, cards[i].mib << 20);
         qm_buf_free(&text);
     }
-    struct qm_speed_device d;
-    assert_int_equal(qm_speed_device_parse("--device", "card:8GiB,bf16=100T", &d, &err), QM_OK);
+    struct qm_device_model d;
+    assert_int_equal(qm_device_model_parse("--device", "card:8GiB,bf16=100T", &d, &err), QM_OK);
     assert_int_equal(d.memory, UINT64_C(8) << 30); /* what is given may be used */
     assert_int_equal(d.memory_mark, QM_MARK_GIVEN);
     assert_int_equal(d.read_mark, QM_MARK_ESTIMATED);

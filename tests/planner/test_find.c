@@ -153,7 +153,7 @@ static void test_nowhere(void **state) {
 static void test_busy(void **state) {
     (void)state;
     struct world *w = open_world();
-    struct qm_speed *speed = calloc(1, sizeof *speed);
+    struct qm_machine_model *speed = calloc(1, sizeof *speed);
     struct qm_noise now = {.others = 0.4, .stolen = -1};
     struct qm_error err;
     assert_non_null(speed);

@@ -5,7 +5,7 @@
 #include "planner/search.h"
 #include "tests/planner/plan_models.h"
 
-static struct qm_search_ask make_ask(const struct qm_model *m, const struct qm_speed *s) {
+static struct qm_search_ask make_ask(const struct qm_model *m, const struct qm_machine_model *s) {
     struct qm_search_ask a = {
         .setup = {.model = m,
                   .speed = s,
@@ -51,7 +51,7 @@ static uint64_t scratch_bytes(const struct qm_search_ask *a) {
 static void test_small(void **state) {
     (void)state;
     struct qm_model *m = plan_model(3, 512, 0);
-    struct qm_speed s = plan_machine();
+    struct qm_machine_model s = plan_machine();
     plan_add_card(&s, 1 << 20);
     struct qm_search_ask a = make_ask(m, &s);
     struct qm_search_result r;
@@ -86,7 +86,7 @@ static void test_counted(void **state) {
     (void)state;
     enum { LAYERS = 12, EXPERTS = 8, FIRST = 5 };
     struct qm_model *m = plan_model(LAYERS, 512, EXPERTS);
-    struct qm_speed s = plan_machine();
+    struct qm_machine_model s = plan_machine();
     struct qm_routing_profile p;
     struct qm_error err;
     plan_add_card(&s, 0);
@@ -119,7 +119,7 @@ static void test_counted(void **state) {
 static void test_memory(void **state) {
     (void)state;
     struct qm_model *m = plan_model(12, 512, 8);
-    struct qm_speed s = plan_machine();
+    struct qm_machine_model s = plan_machine();
     plan_add_card(&s, 0);
     struct qm_search_ask a = make_ask(m, &s);
     struct qm_search_result r;
@@ -148,7 +148,7 @@ static void test_memory(void **state) {
 static void test_needed(void **state) {
     (void)state;
     struct qm_model *m = plan_model(12, 512, 0);
-    struct qm_speed s = plan_machine();
+    struct qm_machine_model s = plan_machine();
     plan_add_card(&s, 1 << 20);
     plan_add_card(&s, 1 << 20);
     struct qm_search_ask a = make_ask(m, &s);
@@ -188,7 +188,7 @@ static void test_split_ffn(void **state) {
     (void)state;
     for (int layers = 2; layers <= 12; layers += 10) {
         struct qm_model *m = plan_model(layers, 512, 0);
-        struct qm_speed s = plan_machine();
+        struct qm_machine_model s = plan_machine();
         plan_add_card(&s, (uint64_t)1 << 30);
         s.device[0].read = s.read;
         s.device[0].bf16 = s.bf16;
@@ -234,7 +234,7 @@ static void test_split_ffn(void **state) {
 static void test_streamed_to_each(void **state) {
     (void)state;
     struct qm_model *m = plan_model(12, 512, 0);
-    struct qm_speed s = plan_machine();
+    struct qm_machine_model s = plan_machine();
     plan_add_card(&s, 0);
     plan_add_card(&s, 0);
     struct qm_search_ask a = make_ask(m, &s);
@@ -266,7 +266,7 @@ static void test_streamed_to_each(void **state) {
 static void test_pins(void **state) {
     (void)state;
     struct qm_model *m = plan_model(12, 512, 8);
-    struct qm_speed s = plan_machine();
+    struct qm_machine_model s = plan_machine();
     plan_add_card(&s, (uint64_t)1 << 30);
     struct qm_search_ask a = make_ask(m, &s);
     struct qm_search_result r;

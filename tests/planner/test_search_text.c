@@ -10,7 +10,7 @@
 enum { LAYERS = 4 };
 
 static struct qm_model *model;
-static struct qm_speed speed;
+static struct qm_machine_model speed;
 static struct qm_search_ask ask;
 static struct qm_memory_table whole;
 

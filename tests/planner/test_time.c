@@ -7,7 +7,7 @@
 
 struct fixture {
     struct qm_model *model;
-    struct qm_speed speed;
+    struct qm_machine_model speed;
     struct qm_placement placement;
     struct qm_time_setup setup;
 };
@@ -168,7 +168,7 @@ static void test_split_ffn(void **state) {
     (void)state;
     struct fixture f;
     open_fixture(&f, plan_model(2, 1024, 0), 1);
-    struct qm_speed_device *d = &f.speed.device[0];
+    struct qm_device_model *d = &f.speed.device[0];
     d->read = f.speed.read;
     d->transfer_us = 0;
     d->up = d->down = d->up_busy = d->down_busy = 1e15;

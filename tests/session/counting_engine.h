@@ -293,7 +293,7 @@ static double cost(const struct qm_engine *e, int64_t tokens, double depths) {
     return e->step_cost + e->token_cost * (double)tokens + e->depth_cost * depths;
 }
 
-int fake_engine_step(struct qm_engine *e, const struct qm_step *steps, int n_steps, struct qm_error *err) {
+int fake_engine_step(struct qm_engine *e, const struct qm_step_rows *steps, int n_steps, struct qm_error *err) {
     int64_t tokens = 0, deepest = 0;
     double depths = 0;
     if (++e->steps == e->fail_at)

@@ -48,7 +48,7 @@ static void generate(const char *dir, const struct qm_placement *p, const struct
         prompt[i] = (i * 37 + 11) % 200;
     assert_int_equal(qm_sequence_open(m.engine, &s, &err), QM_OK);
     for (int at = 0; at < HISTORY; at++) {
-        struct qm_step step = {.sequence = s, .tokens = prompt + at, .n = 1};
+        struct qm_step_rows step = {.sequence = s, .tokens = prompt + at, .n = 1};
         assert_int_equal(qm_engine_step(m.engine, &step, 1, &err), QM_OK);
     }
     struct qm_generate g = {.engine = m.engine,

@@ -104,7 +104,7 @@ int64_t fake_sequence_length(const struct qm_sequence *s) {
     return s->length;
 }
 
-int fake_engine_step(struct qm_engine *e, const struct qm_step *steps, int n_steps, struct qm_error *err) {
+int fake_engine_step(struct qm_engine *e, const struct qm_step_rows *steps, int n_steps, struct qm_error *err) {
     struct qm_sequence *s = steps->sequence;
     assert_int_equal(n_steps, 1);
     assert_true(steps->n >= 1 && steps->n <= CHUNK && s->length + steps->n <= CONTEXT);

@@ -55,7 +55,7 @@ static void compute(struct qm_engine *e, struct qm_prefix_cache *c, struct qm_se
     struct qm_error err;
     while (qm_sequence_length(s) < to) {
         int64_t at = qm_sequence_length(s), n = to - at < 60 ? to - at : 60;
-        struct qm_step one = {.sequence = s, .tokens = ids + at, .n = n, .n_logits = 1, .logits = logits};
+        struct qm_step_rows one = {.sequence = s, .tokens = ids + at, .n = n, .n_logits = 1, .logits = logits};
         if (qm_engine_step(e, &one, 1, &err))
             fail_msg("%s", err.message);
         qm_prefix_cache_add(c, s, ids, known);

@@ -81,7 +81,7 @@ static void go_on(struct world *w, struct job *j) {
     struct qm_error err;
     int64_t at = qm_sequence_length(j->s), n = 1 + (int64_t)below(w, 100);
     n = n < j->n - at ? n : j->n - at;
-    struct qm_step one = {.sequence = j->s, .tokens = j->ids + at, .n = n, .n_logits = 1, .logits = logits};
+    struct qm_step_rows one = {.sequence = j->s, .tokens = j->ids + at, .n = n, .n_logits = 1, .logits = logits};
     assert_true(make_room(w, j, n));
     if (qm_engine_step(w->m.engine, &one, 1, &err))
         fail_msg("%s", err.message);

@@ -588,7 +588,7 @@ static void test_embedding(void **state) {
     assert_true(b.done && b.tokens == 0 && b.finish == QM_FINISH_STOP && a.tokens == 5);
     e.chunk = 90;
     assert_int_equal(qm_sequence_open(&e, &q, &err), 0);
-    struct qm_step step = {.sequence = q, .tokens = zeros, .n = 90, .hidden = hidden};
+    struct qm_step_rows step = {.sequence = q, .tokens = zeros, .n = 90, .hidden = hidden};
     assert_int_equal(qm_engine_step(&e, &step, 1, &err), 0);
     assert_memory_equal(b.embedding, hidden, sizeof hidden);
     qm_sequence_close(q);

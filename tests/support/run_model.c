@@ -60,7 +60,7 @@ float *run_logits(struct qm_engine *e, const int32_t *ids, int64_t n, int64_t pi
     for (int64_t at = 0; at < n;) {
         int64_t m = n - at < piece ? n - at : piece, first = at + m - (n - n_logits);
         int64_t wanted = first < 0 ? 0 : first < m ? first : m;
-        struct qm_step step = {.sequence = s, .tokens = ids + at, .n = m, .n_logits = wanted};
+        struct qm_step_rows step = {.sequence = s, .tokens = ids + at, .n = m, .n_logits = wanted};
         step.logits = logits + (at + m - wanted - (n - n_logits)) * vocab;
         if (qm_engine_step(e, &step, 1, &err))
             fail_msg("%s", err.message);

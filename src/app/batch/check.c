@@ -81,7 +81,7 @@ int qm_batch_check_command(const struct qm_batch_command *b, struct qm_progress 
     struct qm_app_model app = {0};
     struct qm_batch_model m;
     struct qm_batch_checked found = {0};
-    struct qm_speed *machine = NULL;
+    struct qm_machine_model *machine = NULL;
     time_t begun = time(NULL);
     int rc = qm_batch_rows_open(&b->job, &ui, &rows, err);
     rc = rc ? rc : qm_batch_open_model(b, progress, &app, &machine, &m, err);

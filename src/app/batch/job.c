@@ -16,7 +16,7 @@
 #include "numa/machine.h"
 
 int qm_batch_open_model(const struct qm_batch_command *b, struct qm_progress *progress, struct qm_app_model *app,
-                        struct qm_speed **machine, struct qm_batch_model *out, struct qm_error *err) {
+                        struct qm_machine_model **machine, struct qm_batch_model *out, struct qm_error *err) {
     *machine = calloc(1, sizeof **machine);
     int rc = *machine ? QM_OK : qm_fail_memory(err, sizeof **machine, "the machine");
     rc = rc ? rc : qm_app_open(&b->model, QM_TOKENIZER_YES, progress, app, err);
@@ -110,7 +110,7 @@ int qm_batch_job_command(const struct qm_batch_command *b, struct qm_progress *p
     struct qm_batch_job *job = NULL;
     struct qm_app_model app = {0};
     struct qm_drafts drafts = {0};
-    struct qm_speed *machine = NULL;
+    struct qm_machine_model *machine = NULL;
     struct qm_batch_model m;
     bool complete = false;
     int rc = qm_batch_job_open(&b->job, &ui, &job, err);

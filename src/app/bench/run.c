@@ -21,7 +21,7 @@ struct runner {
     struct qm_engine *engine;
     struct qm_limits_probe *limits;
     struct qm_sequence **sequences;
-    struct qm_step *steps;
+    struct qm_step_rows *steps;
     int32_t *tokens; /* [TOKENS + longest], random: steps start where the last one ended, so that experts vary */
     int64_t longest; /* tokens that a step, or the way to a depth, takes */
     int64_t next_token;
@@ -70,11 +70,11 @@ static int stopped(const struct runner *r, struct qm_error *err) {
 static int step(struct runner *r, int64_t first, int64_t count, int64_t n, bool logits, struct qm_error *err) {
     int64_t vocab = qm_engine_model(r->engine)->config.vocab;
     for (int64_t i = 0; i < count; i++)
-        r->steps[i] = (struct qm_step){.sequence = r->sequences[first + i],
-                                       .tokens = r->tokens + r->next_token + i * n,
-                                       .n = n,
-                                       .n_logits = logits,
-                                       .logits = r->logits + i * vocab};
+        r->steps[i] = (struct qm_step_rows){.sequence = r->sequences[first + i],
+                                            .tokens = r->tokens + r->next_token + i * n,
+                                            .n = n,
+                                            .n_logits = logits,
+                                            .logits = r->logits + i * vocab};
     r->next_token = (r->next_token + count * n) % TOKENS;
     int rc = stopped(r, err);
     qm_meter_tick(r->run->meter);

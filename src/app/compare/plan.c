@@ -81,17 +81,17 @@ int qm_compare_specs_parse(const char *text, struct qm_compare_task *t, struct q
 }
 
 /* A card for half of the model, so that there is something to split; or a typical one's rates. */
-static int own_device(const struct qm_compare_task *t, const struct qm_compare_spec *s, struct qm_speed_device *out,
+static int own_device(const struct qm_compare_task *t, const struct qm_compare_spec *s, struct qm_device_model *out,
                       struct qm_error *err) {
     char text[160];
     if (s->kind == QM_COMPARE_GPU) { /* a card sold with 96 GB, as its driver shows it */
-        int parsed = qm_speed_device_parse("--configs", "gpu:97887MiB", out, err);
+        int parsed = qm_device_model_parse("--configs", "gpu:97887MiB", out, err);
         out->reserve = QM_CARD_RESERVE;
         out->memory -= out->reserve;
         return parsed;
     }
     if (strcmp(strchr(s->name, ':') + 1, "auto") != 0)
-        return qm_speed_device_parse("--configs", s->name, out, err);
+        return qm_device_model_parse("--configs", s->name, out, err);
     struct qm_workload w = {.context = t->context,
                             .sequences = 1,
                             .chunk = t->chunk,
@@ -101,7 +101,7 @@ static int own_device(const struct qm_compare_task *t, const struct qm_compare_s
     struct qm_memory_table m;
     qm_memory_estimate(t->model, &w, &m);
     snprintf(text, sizeof text, "%.*s:1GiB", (int)strcspn(s->name, ":"), s->name);
-    int rc = qm_speed_device_parse("--configs", text, out, err);
+    int rc = qm_device_model_parse("--configs", text, out, err);
     out->memory = m.total / 2 + m.scratch + QM_PLAN_PAGE_ROOM;
     return rc;
 }

@@ -88,7 +88,7 @@ static int open_lane(struct qm_compare_runner *r, int i, struct qm_error *err) {
 
 int qm_compare_step(struct qm_compare_runner *r, struct qm_compare_lane *l, const int32_t *token, float *logits,
                     struct qm_error *err) {
-    struct qm_step step = {.sequence = l->sequence, .tokens = token, .n = 1, .n_logits = 1, .logits = logits};
+    struct qm_step_rows step = {.sequence = l->sequence, .tokens = token, .n = 1, .n_logits = 1, .logits = logits};
     if (*r->task->stop)
         return qm_fail(err, QM_INTERRUPTED, "interrupted");
     qm_meter_tick(r->task->meter);

@@ -26,10 +26,10 @@ enum qm_compare_kind {
 struct qm_compare_spec {
     char name[128];
     enum qm_compare_kind kind;
-    double share;               /* of QUIET */
-    struct qm_speed *speed;     /* the machine with this configuration's devices; owned */
-    struct qm_plan_ask ask;     /* points to speed */
-    struct qm_plan_answer plan; /* where it fits */
+    double share;                   /* of QUIET */
+    struct qm_machine_model *speed; /* the machine with this configuration's devices; owned */
+    struct qm_plan_ask ask;         /* points to speed */
+    struct qm_plan_answer plan;     /* where it fits */
 };
 
 struct qm_compare_task {
@@ -42,8 +42,8 @@ struct qm_compare_task {
     enum qm_isa isa;
     struct qm_numa numa;
     struct qm_sampling sampling;
-    struct qm_speed speed; /* of this machine, with --device's devices */
-    uint64_t ram;          /* to plan with; 0: what the machine described has */
+    struct qm_machine_model speed; /* of this machine, with --device's devices */
+    uint64_t ram;                  /* to plan with; 0: what the machine described has */
     struct qm_compare_spec spec[QM_COMPARE_CONFIGS];
     int specs;
     struct qm_progress *progress;

@@ -9,11 +9,11 @@
 #include "engine/units.h"
 #include "session/draft/draft.h"
 
-const char *qm_plan_device_name(const struct qm_speed *s, int device) {
+const char *qm_plan_device_name(const struct qm_machine_model *s, int device) {
     return device == QM_DEVICE_CPU ? "cpu" : s->device[device - 1].name;
 }
 
-void qm_plan_basis(const struct qm_speed *s, char *out, size_t size) {
+void qm_plan_basis(const struct qm_machine_model *s, char *out, size_t size) {
     const char *how = s->efficiency_mark == QM_MARK_MEASURED    ? "measured"
                       : s->efficiency_mark == QM_MARK_ESTIMATED ? "estimated"
                                                                 : "default";
@@ -141,7 +141,7 @@ static void add_hint(struct qm_plan_answer *a, const char *change, double second
 }
 
 static void try_change(const struct qm_plan_ask *ask, struct qm_plan_answer *a, const char *change,
-                       const struct qm_speed *speed, const struct qm_workload *w) {
+                       const struct qm_machine_model *speed, const struct qm_workload *w) {
     struct qm_time_setup t = setup_of(ask, a);
     struct qm_scenario_time time;
     t.speed = speed;
@@ -165,7 +165,7 @@ static void try_more_vram(const struct qm_plan_ask *ask, struct qm_plan_answer *
 
 /* Changes that a reader could make, those that win most first. */
 static int find_hints(const struct qm_plan_ask *ask, struct qm_plan_answer *a, struct qm_error *err) {
-    struct qm_speed *other = malloc(sizeof *other);
+    struct qm_machine_model *other = malloc(sizeof *other);
     struct qm_workload w = a->workload;
     char text[96];
     if (!other)

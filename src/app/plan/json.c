@@ -96,10 +96,10 @@ static json_t *predicted_json(const struct qm_plan_ask *ask, const struct qm_pla
                      hints, "drafts", drafts_json(ask, a));
 }
 
-static json_t *machine_json(const struct qm_speed *s) {
+static json_t *machine_json(const struct qm_machine_model *s) {
     json_t *devices = json_array(), *sources = json_array();
     for (int d = 0; d < s->devices; d++) {
-        const struct qm_speed_device *v = &s->device[d];
+        const struct qm_device_model *v = &s->device[d];
         json_array_append_new(
             devices, json_pack("{s:s, s:b, s:o, s:s, s:o, s:f, s:s, s:f, s:s, s:f, s:f}", "name", v->name, "emulated",
                                v->emulated, "memory", integer(v->memory), "memory_is", qm_mark_name(v->memory_mark),

@@ -37,7 +37,7 @@ struct qm_plan_ask {
     const struct qm_placement *given;         /* --offload FILE, or NULL */
     bool given_alone;                         /* no other placement can take its place */
     const struct qm_routing_profile *routing; /* or NULL */
-    const struct qm_speed *speed;
+    const struct qm_machine_model *speed;
 };
 
 struct qm_plan_speed {
@@ -79,7 +79,7 @@ int qm_plan_check(const struct qm_plan_ask *ask, const struct qm_model *m, struc
 void qm_plan_answer_free(struct qm_plan_answer *a);
 
 /* "cpu", or the device's name. */
-const char *qm_plan_device_name(const struct qm_speed *s, int device);
+const char *qm_plan_device_name(const struct qm_machine_model *s, int device);
 
 int qm_plan_text(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err);
 /* NULL: out of memory. */
@@ -92,9 +92,9 @@ int qm_plan_placement_text(const struct qm_plan_ask *ask, const struct qm_plan_a
 /* plan --table: a row of a model and a size of memory: {model, memory, contexts: [{context, fits, ...}]}; NULL: out of
  * memory. And rows as a table of at most 100 columns. */
 json_t *qm_plan_table_row(const struct qm_plan_ask *ask, const struct qm_model *m, const char *name);
-int qm_plan_table_print(const json_t *rows, const struct qm_speed *speed, struct qm_error *err);
+int qm_plan_table_print(const json_t *rows, const struct qm_machine_model *speed, struct qm_error *err);
 /* What predictions rest on: "measured efficiencies", "default ...", and what noise there was. */
-void qm_plan_basis(const struct qm_speed *s, char *out, size_t size);
+void qm_plan_basis(const struct qm_machine_model *s, char *out, size_t size);
 
 /* The answer as one self-contained page. */
 int qm_plan_html(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err);

@@ -52,7 +52,7 @@ static int print_cell(const json_t *cell, struct qm_error *err) {
     return qm_out_printf(err, " %7s %4.0fG", text, qm_gib(left));
 }
 
-int qm_plan_table_print(const json_t *rows, const struct qm_speed *speed, struct qm_error *err) {
+int qm_plan_table_print(const json_t *rows, const struct qm_machine_model *speed, struct qm_error *err) {
     size_t i, c;
     const json_t *row, *cell;
     int rc = qm_out_printf(err, "%-22s %8s", "tokens/s, RAM left", "RAM");

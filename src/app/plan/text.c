@@ -30,7 +30,7 @@ static const char *mark_of(enum qm_mark m) {
     return m == QM_MARK_MEASURED ? "typical, measured" : qm_mark_name(m);
 }
 
-static int print_device(const char *head, const struct qm_speed_device *v, struct qm_error *err) {
+static int print_device(const char *head, const struct qm_device_model *v, struct qm_error *err) {
     char read[32], bf16[32], reserve[64] = "";
     if (v->reserve)
         snprintf(reserve, sizeof reserve, ", less %.1f GiB for driver and desktop (%s)", qm_gib(v->reserve),
@@ -43,7 +43,7 @@ static int print_device(const char *head, const struct qm_speed_device *v, struc
 
 static int print_head(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
     const struct qm_config *c = &a->model->config;
-    const struct qm_speed *s = ask->speed;
+    const struct qm_machine_model *s = ask->speed;
     char read[32], bf16[32], all[32], active[32], basis[1000];
     int rc = line(err, "model", "%s: %s, %lld layer%s, %s parameters, %s active", qm_path_last(a->name), c->model_type,
                   (long long)c->layers, qm_s(c->layers), qm_count_text((double)a->model->parameters, all, sizeof all),
@@ -84,7 +84,7 @@ static int print_row(const struct qm_plan_answer *a, const char *head, const uin
 
 /* Where there are several NUMA nodes: how the CPU's column divides among them. */
 static int print_nodes(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, struct qm_error *err) {
-    const struct qm_speed *s = ask->speed;
+    const struct qm_machine_model *s = ask->speed;
     int rc = s->nodes > 1 ? qm_out_printf(err, "\n%-14s %14s %14s %14s %14s\n", "node, GiB", "weights", "keys, values",
                                           "activations", "of memory")
                           : QM_OK;

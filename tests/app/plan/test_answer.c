@@ -9,7 +9,7 @@
 enum { LAYERS = 4, MOST = 65536 /* positions of the model */ };
 
 static struct qm_model *model;
-static struct qm_speed speed;
+static struct qm_machine_model speed;
 static struct qm_plan_ask ask;
 static struct qm_plan_answer answer;
 
