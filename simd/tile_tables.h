@@ -1,8 +1,9 @@
 /* The functions and tables of tiles (simd/tiling.h) of one file, from lists of their shapes. A file has
- *   a list SHAPES(MANY, ONE, ...)   micro-panels, by rows: MANY(rows, panels, ...) where a tile takes several panels at
- * once, ONE(rows, 1, ...) where it takes one TILE(rows, panels, name, ...)   a tile's function, QM_TILE(name, rows,
- * panels) { ... } and gets QM_TILES(SHAPES, name, ...), the functions, and QM_TILE_TABLE(SHAPES, name), a `struct
- * qm_tiles` initializer by rows. */
+ *   a list SHAPES(MANY, ONE, ...)   micro-panels, by rows: MANY(rows, panels, ...) where a tile takes several panels,
+ *                                   ONE(rows, 1, ...) where it takes one
+ *   TILE(rows, panels, name, ...)   a tile's function, QM_TILE(name, rows, panels) { ... }
+ * and gets QM_TILES(SHAPES, name, ...), the functions, and QM_TILE_TABLE(SHAPES, name), a `struct qm_tiles` initializer
+ * by rows. */
 #ifndef QM_SIMD_TILE_TABLES_H
 #define QM_SIMD_TILE_TABLES_H
 

@@ -1,6 +1,6 @@
 /* From parsed arguments to plain options: what the commands share. Each command's file decodes its arguments once, at
  * its beginning, by these functions and its own; nothing behind that sees a struct qm_args. What is wrong about a value
- * is said here, before anything is opened. The strings are borrowed by the arguments. */
+ * is said here, before anything is opened. The strings are borrowed from the arguments. */
 #ifndef QM_APP_DECODE_H
 #define QM_APP_DECODE_H
 

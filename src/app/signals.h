@@ -12,7 +12,7 @@
 #include <stdbool.h>
 
 void qm_signals_install(void);
-/* What is said after "interrupted: " when a signal ends the program at once; borrowed for good. NULL: nothing. */
+/* What is said after "interrupted: " when a signal ends the program at once; a string literal. NULL: nothing. */
 void qm_signals_kept(const char *sentence);
 /* The flag that signals raise, to be looked at by a generation; it holds the signal's number. */
 const volatile sig_atomic_t *qm_signals_flag(void);

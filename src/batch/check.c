@@ -9,7 +9,7 @@
 #include "batch/row.h"
 #include "protocol/request.h"
 
-enum { TOLD = 10 };
+enum { REPORTED = 10 };
 
 struct check {
     struct qm_batch_checked *out;
@@ -44,7 +44,7 @@ static int keep_row(struct check *c, const struct qm_batch_line *line, const cha
     int rc = qm_journal_add(c->out->seen, &entry, err);
     c->out->rows++;
     c->out->bad += why->code != 0;
-    if (rc || !why->code || c->out->bad > TOLD)
+    if (rc || !why->code || c->out->bad > REPORTED)
         return rc;
     size_t n = strlen(title);
     bool named = !strncmp(why->message, title, n) && why->message[n] == ':';

@@ -20,7 +20,7 @@ struct qm_batch_checked {
     struct qm_journal *seen;                   /* for qm_journal_reasons: why rows are bad */
     struct qm_batch_prediction prediction;
 };
-/* rows: open, at the beginning; at their end afterwards. bad: told the first ten. */
+/* rows: open, at the beginning; at their end afterwards. bad: the first ten are reported. */
 int qm_batch_check(const struct qm_batch_options *o, const struct qm_batch_ui *ui, struct qm_batch_rows *rows,
                    const struct qm_batch_model *m, qm_batch_bad_row_fn *bad, void *arg, struct qm_batch_checked *out,
                    struct qm_error *err);

@@ -45,7 +45,7 @@ int qm_batch_job_prepare(struct qm_batch_job *j, const struct qm_batch_model *m,
 struct qm_batch_engine {
     int64_t context;    /* where none is given; 0: the engine's own choice */
     uint64_t kv_memory; /* bytes; 0: the same */
-    const char *plan;   /* the placement it must have, borrowed by the job; NULL: any */
+    const char *plan;   /* the placement it must have, borrowed from the job; NULL: any */
 };
 int qm_batch_job_wants(struct qm_batch_job *j, struct qm_batch_engine *out, struct qm_error *err);
 /* For qm_app_load_engine and the like, job being the qm_batch_job: whether such an engine would compute what the job
@@ -61,7 +61,7 @@ int qm_batch_job_run(struct qm_batch_job *j, struct qm_engine *engine, struct qm
                      struct qm_error *err);
 /* The output appears. *t: what the job has come to. */
 int qm_batch_job_finish(struct qm_batch_job *j, struct qm_journal_totals *t, struct qm_error *err);
-/* Borrowed;  from qm_batch_job_prepare on. */
+/* Borrowed from qm_batch_job_prepare on. */
 struct qm_journal *qm_batch_job_journal(const struct qm_batch_job *j);
 /* Before the engine is closed. */
 void qm_batch_job_close(struct qm_batch_job *j);

@@ -36,7 +36,7 @@ struct qm_batch_job {
     struct qm_batch_prediction predicted; /* of this run */
     struct qm_batch_flight flight;
     struct qm_batch_store store;
-    struct qm_engine *engine; /* borrowed by the caller */
+    struct qm_engine *engine; /* borrowed from the caller */
     struct qm_scheduler *scheduler;
     struct qm_batch_output *output;
     struct qm_batch_work *work;

@@ -1,4 +1,4 @@
-/* What a batch job tells people, and how it is told apart from who runs it: functions of the caller's, who has a
+/* What a batch job reports to people, separated from who runs it: functions of the caller's, who has a
  * terminal, a log or a page, and the caller's words for what it lets people set. Only the thread that runs the job
  * calls them. */
 #ifndef QM_BATCH_UI_H
@@ -23,7 +23,7 @@ extern const struct qm_batch_words qm_batch_plain_words;
 
 struct qm_batch_facts;
 
-/* A function may be NULL: then nothing is told. */
+/* A function may be NULL: then nothing is reported. */
 struct qm_batch_ui {
     void *arg;
     /* A line of its own, without newline. */

@@ -97,8 +97,9 @@ int qm_bindings_plan(const struct qm_model *m, const struct qm_placement *p, con
     return rc;
 }
 
-int qm_homes_check_devices(const struct qm_model *m, const struct qm_placement *p, const struct qm_workload *w,
-                           const char *const *names, uint64_t available, struct qm_buf *notes, struct qm_error *err) {
+int qm_bindings_check_devices(const struct qm_model *m, const struct qm_placement *p, const struct qm_workload *w,
+                              const char *const *names, uint64_t available, struct qm_buf *notes,
+                              struct qm_error *err) {
     int rc = QM_OK;
     struct qm_memory_table cpu;
     qm_placement_estimate(p, m, w, &cpu);

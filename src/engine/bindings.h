@@ -30,8 +30,8 @@ int qm_bindings_plan(const struct qm_model *m, const struct qm_placement *p, con
 
 /* Lines about devices whose failure ends a run, since what is on them would not fit beside what the CPU has; names
  * [devices]. */
-int qm_homes_check_devices(const struct qm_model *m, const struct qm_placement *p, const struct qm_workload *w,
-                           const char *const *names, uint64_t available, struct qm_buf *notes, struct qm_error *err);
+int qm_bindings_check_devices(const struct qm_model *m, const struct qm_placement *p, const struct qm_workload *w,
+                              const char *const *names, uint64_t available, struct qm_buf *notes, struct qm_error *err);
 
 /* All threads take the reserved huge pages of `memory` [nodes of the team], which was allocated on these bindings.
  * Where some are missing after all, other pages take their place. */

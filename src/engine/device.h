@@ -12,7 +12,7 @@
  * driver can record what it does for a shape once, and replay it. Numbers are never used again for another shape.
  *
  * Host memory. All that a device reads and writes there was named when it was opened (qm_device_load.host): what is
- * handed over, logits, weights, keys and values. It is the host's own, borrowed as long as the device is open, in
+ * transferred, logits, weights, keys and values. It is the host's own, borrowed as long as the device is open, in
  * pieces of at most QM_HOST_PIECE bytes, so that a driver can register it once. The one exception are attention maps,
  * which go where the batch says. What a send reads and a receive writes belongs to the device until the ticket, or one
  * given later, has been waited for: it may be read or written at any moment until then. The same holds for the batch
@@ -133,7 +133,7 @@ struct qm_device {
 
 /* The host's memory that a device may be asked to read and write. */
 enum qm_host_use {
-    QM_HOST_TRANSFERS, /* rows, routes and sums that are handed over */
+    QM_HOST_TRANSFERS, /* rows, routes and sums that are transferred */
     QM_HOST_LOGITS,    /* read by nobody but the host: logits and hidden states */
     QM_HOST_WEIGHTS,   /* panels, to be streamed; they are written while the model is loaded */
     QM_HOST_KV,        /* pages of keys and values */
@@ -147,7 +147,7 @@ struct qm_host_range {
 };
 
 /* Logits of a HEAD's part, and with its first row the hidden states of the sequences that ask for them, as they are
- * handed over: [rows][vocab], [sequences that ask][hidden], in the order of the batch. */
+ * transferred: [rows][vocab], [sequences that ask][hidden], in the order of the batch. */
 uint64_t qm_logits_bytes(const struct qm_config *c, const struct qm_batch *batch, const struct qm_op_part *part);
 
 /* What to open it for. All pointers are borrowed until it is closed. */

@@ -84,7 +84,7 @@ static int check_devices(struct qm_engine *e, const struct qm_engine_options *o,
     if (o->devices_required || qm_memory_available(&available, NULL))
         return QM_OK;
     available += qm_memory_reserved();
-    return qm_homes_check_devices(e->model, o->placement, &e->workload, names, available, &e->notes, err);
+    return qm_bindings_check_devices(e->model, o->placement, &e->workload, names, available, &e->notes, err);
 }
 
 /* What fits, and where it goes. Nodes that were asked for have to hold everything; else what one of them does not

@@ -38,7 +38,7 @@ struct qm_workload {
 struct qm_scratch_layout {
     int64_t ld_hidden, ld_qkv, ld_q, ld_ffn; /* ld_ffn: rows of h: chunk (dense) or chunk x experts a token */
     int64_t ld_value;                        /* head_dim in whole panels */
-    uint64_t x, routed; /* what is handed over to devices: the residual; struct qm_routed (device.h), together */
+    uint64_t x, routed; /* what is transferred to devices: the residual; struct qm_routed (device.h), together */
     uint64_t handed;    /* their bytes */
     uint64_t qkv, attended, h, packed, rope, routing, partial; /* shared by all threads, as those are */
     uint64_t partial_bytes, packed_bytes;

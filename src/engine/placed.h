@@ -1,5 +1,5 @@
 /* Executes a step where a placement says (engine/placement.h): each op on the CPU or on a device, the residual
- * transferred over between them. Between the engine, which has the placement, and those who compute: the CPU's kernels
+ * transferred between them. Between the engine, which has the placement, and those who compute: the CPU's kernels
  * (cpu/cpu.h) and devices (device.h), whatever they are.
  *
  * Where CPU and devices work on parts of one layer, devices have theirs enqueued before the CPU computes its own. Each

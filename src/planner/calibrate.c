@@ -16,7 +16,7 @@ static bool kernels_settled(const struct qm_calibration_samples *s) {
     return s->points > 0;
 }
 
-/* Rounds over the kernels that are missing, until all their points are settled. rounds: of each group. */
+/* Rounds over the kernels that are missing, until all their points are settled. rounds: of each kind. */
 static int run_rounds(const struct qm_calibration_means *by, const struct qm_calibration_setup *setup, unsigned missing,
                       const struct qm_measuring *with, struct qm_calibration_samples *samples,
                       int rounds[QM_CALIBRATION_KERNELS], struct qm_error *err) {

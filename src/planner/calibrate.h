@@ -13,7 +13,7 @@ struct qm_calibration_wish {
     const struct qm_machine *machine;
     const struct qm_machine_profile *profile; /* of this machine and instruction set */
     enum qm_isa isa;
-    unsigned needed; /* parts: bits 1 << enum qm_calibration_kernels */
+    unsigned needed; /* bits 1 << enum qm_calibration_kernels */
     bool quiet;      /* nothing disturbs the machine now */
 };
 

@@ -68,13 +68,13 @@ int qm_calibration_save(const char *path, const char *identity, enum qm_isa isa,
 void qm_calibration_merge(struct qm_calibration *fresh, const struct qm_calibration *kept);
 
 /* Fills in the efficiency to predict with: what is kept, defaults for what is missing. *missing, if not NULL:
- * the needed groups that have defaults, in words; "" where none. */
+ * the needed kernels that have defaults, in words; "" where none. */
 void qm_calibration_efficiency(const struct qm_calibration *kept, unsigned needed, struct qm_efficiency *out,
                                char missing[256]);
 
-/* The file: JSON with the machine's identity, the instruction set, the build and the efficiency of the groups that were
- * measured; since noise is recorded also which were tried, and what ran beside. Untrusted. QM_INPUT where it is not
- * one, or of another machine, instruction set or build. */
+/* The file: JSON with the machine's identity, the instruction set, the build and the efficiency of the kernels that
+ * were measured; since noise is recorded also which were tried, and what ran beside. Untrusted. QM_INPUT where it is
+ * not one, or of another machine, instruction set or build. */
 int qm_calibration_from_json(const json_t *root, const char *name, const char *identity, const char *isa,
                              const char *build, struct qm_calibration *out, struct qm_error *err);
 

@@ -1,5 +1,5 @@
-/* The command line of `quietmind batch` as plain options (batch/options.h), checked. What is borrowed by the arguments
- * must outlive them. */
+/* The command line of `quietmind batch` as plain options (batch/options.h), checked. What is borrowed from the
+ * arguments must outlive them. */
 #ifndef QM_APP_BATCH_OPTIONS_H
 #define QM_APP_BATCH_OPTIONS_H
 

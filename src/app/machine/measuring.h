@@ -11,7 +11,7 @@
 struct qm_app_measuring {
     struct qm_measuring with; /* for the planner's functions; points into this object, which is not moved */
     struct qm_progress *progress;
-    const char *kept; /* what is said when a signal ends the program amid a measurement; borrowed for good */
+    const char *kept; /* what is said when a signal ends the program amid a measurement; a string literal */
     bool open;        /* a measurement is going on */
     char cache[4096];
 };

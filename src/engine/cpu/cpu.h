@@ -23,7 +23,7 @@ struct qm_cpu_setup {
     struct qm_team *team;
     const struct qm_binding *bindings; /* [nodes of the team] */
     struct qm_kv *kv;
-    uint64_t sum_bytes; /* of sums that are handed over: memory that is kept beside the activations */
+    uint64_t sum_bytes; /* of sums that are transferred: memory that is kept beside the activations */
     /* The rest is for reading weights, now and when a device is lost. */
     bool drop_cache; /* weights that have been read do not stay in the page cache */
     qm_progress_fn *progress;

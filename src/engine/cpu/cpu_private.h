@@ -33,7 +33,7 @@ struct qm_cpu {
     struct qm_packed packed, lost[QM_MAX_DEVICES]; /* lost: what was placed on a device, taken over */
     const struct qm_packed_weight *weights;
     struct qm_scratch_layout layout;
-    struct qm_memory scratch; /* sums that are handed over, then what all threads share */
+    struct qm_memory scratch; /* sums that are transferred, then what all threads share */
     uint64_t sum_bytes;
     struct qm_memory *private_scratch; /* [nodes of the team]: the parts of their threads; NULL: borrowed */
     uint8_t **private_part;            /* [threads] */

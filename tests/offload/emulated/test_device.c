@@ -40,7 +40,7 @@ struct fixture {
     struct qm_batch_sequence part;
     struct qm_batch batch;
     float *want, *found;
-    struct qm_host_range host[2]; /* what is handed over: the CPU's, and found */
+    struct qm_host_range host[2]; /* what is transferred: the CPU's, and found */
     int64_t shapes;
 };
 
