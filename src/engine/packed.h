@@ -2,7 +2,8 @@
  * finite) and repacked as they come, so that peak memory is the panels and a few MiB a thread. Immutable once loaded.
  *
  * There is one allocation a node. A node has a contiguous range of the panels of every matrix and of every expert,
- * which its threads repack and multiply by (qm_packed_range). Vectors are not divided: the first node has them. */
+ * which its threads repack and multiply by (qm_packed_thread_range). Vectors are not divided: the first node has them.
+ */
 #ifndef QM_ENGINE_PACKED_H
 #define QM_ENGINE_PACKED_H
 
@@ -53,8 +54,8 @@ void qm_packed_free(struct qm_packed *p);
 
 /* The panels [*begin, *end) of each expert that a thread multiplies by: its node's, unless so few threads are at work
  * that some node has none. */
-static inline void qm_packed_range(const struct qm_packed_weight *w, const struct qm_team *team, int thread,
-                                   int64_t *begin, int64_t *end) {
+static inline void qm_packed_thread_range(const struct qm_packed_weight *w, const struct qm_team *team, int thread,
+                                          int64_t *begin, int64_t *end) {
     qm_team_part(team, w->held / w->unit, thread, begin, end);
     *begin = w->first + *begin * w->unit;
     *end = w->first + *end * w->unit;

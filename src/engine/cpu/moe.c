@@ -111,7 +111,7 @@ static void route_few(const struct qm_cpu_work *r, int thread, void *packed) {
     const struct qm_packed_weight *w = qm_cpu_weight(c, r->op->matrix);
     float *normed = (float *)(void *)qm_cpu_private(c, thread, c->layout.accumulator);
     int64_t rows = r->batch->rows, ld = c->layout.ld_hidden, begin, end;
-    qm_packed_range(w, c->team, thread, &begin, &end);
+    qm_packed_thread_range(w, c->team, thread, &begin, &end);
     if (begin == end && thread > 0)
         return;
     pack_routed(r, normed, packed, 0, rows);
@@ -313,7 +313,7 @@ static void down_region(void *arg, int thread, int threads) {
     pack_experts(r, thread, threads, &in);
     int64_t begin, end;
     int64_t room = (int64_t)(c->layout.product_bytes / sizeof(float)) / (r->batch->rows * QM_PANEL_ROWS);
-    qm_packed_range(w, c->team, thread, &begin, &end);
+    qm_packed_thread_range(w, c->team, thread, &begin, &end);
     for (int64_t p = begin, panels; p < end; p += panels) {
         panels = qm_packed_run(w, p, room < end - p ? room : end - p);
         down_columns(r, thread, &in, p, panels);

@@ -71,7 +71,7 @@ static void finish(const struct qm_cpu *c, const struct qm_epilogue *e, float *b
 void qm_cpu_product(const struct qm_cpu *c, int thread, const void *a, int64_t m, const struct qm_packed_weight *w,
                     int64_t expert, int64_t next, const struct qm_epilogue *e) {
     int64_t begin, end;
-    qm_packed_range(w, c->team, thread, &begin, &end);
+    qm_packed_thread_range(w, c->team, thread, &begin, &end);
     int64_t room = (int64_t)(c->layout.product_bytes / sizeof(float)) / (m * QM_PANEL_ROWS) / 2 * 2;
     float *block = (float *)(void *)qm_cpu_private(c, thread, c->layout.product);
     for (int64_t p = begin, panels; p < end; p += panels) {
