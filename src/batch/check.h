@@ -8,7 +8,7 @@
 #include "batch/job.h"
 #include "batch/rows.h"
 
-/* A row that can't be answered: "line 3", its custom_id (NULL: it has none) and why. */
+/* A row that can't be answered: "row 3", its custom_id (NULL: it has none) and why. */
 typedef int qm_batch_bad_row_fn(void *arg, const char *title, const char *custom_id, const char *why,
                                 struct qm_error *err);
 
