@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/command_list.h"
 #include "app/completion.h"
 #include "app/foreign.h"
 #include "app/help.h"

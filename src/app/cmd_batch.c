@@ -1,10 +1,10 @@
 /* quietmind batch: many requests from a file, overnight, without losing work. */
 #include <time.h>
 
-#include "app/app.h"
 #include "app/batch/commands.h"
 #include "app/batch/look.h"
 #include "app/batch/options.h"
+#include "app/command_list.h"
 
 static int run_batch(const struct qm_args *args, struct qm_error *err) {
     struct qm_progress progress;

@@ -6,9 +6,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "app/app.h"
 #include "app/chat/chat.h"
 #include "app/chat/state.h"
+#include "app/command_list.h"
 #include "app/decode.h"
 #include "app/generation_report.h"
 #include "app/out.h"

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "app/app.h"
+#include "app/command_list.h"
 #include "app/compare/run.h"
 #include "app/decode.h"
 #include "app/offload.h"

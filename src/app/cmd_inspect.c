@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/app.h"
+#include "app/command_list.h"
 #include "app/decode.h"
 #include "app/open_model.h"
 #include "app/out.h"

@@ -2,7 +2,7 @@
  * other implementations. Written piece by piece; no more than a piece is in memory. */
 #include <stdlib.h>
 
-#include "app/app.h"
+#include "app/command_list.h"
 #include "app/decode.h"
 #include "app/ids_file.h"
 #include "app/load_model.h"

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/app.h"
+#include "app/command_list.h"
 #include "app/decode.h"
 #include "app/machine/measuring.h"
 #include "app/machine/picture.h"

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "app/app.h"
+#include "app/command_list.h"
 #include "app/decode.h"
 #include "app/open_model.h"
 #include "app/out.h"

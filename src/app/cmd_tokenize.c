@@ -5,9 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/app.h"
+#include "app/command_list.h"
 #include "app/ids_file.h"
 #include "app/open_model.h"
+#include "app/options.h"
 #include "app/out.h"
 #include "base/json.h"
 #include "base/path.h"

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "app/app.h"
+#include "app/command_list.h"
 
 #define NO_SERVER "there is no server; quietmind batch answers requests from a file"
 #define NO_DOWNLOAD "nothing is ever downloaded: hf download NAME gets a model into the cache, and NAME finds it there"

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/app.h"
+#include "app/command_list.h"
 #include "app/foreign.h"
 #include "base/parse.h"
 

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "app/app.h"
+#include "app/command_list.h"
 #include "app/open_model.h"
 #include "base/file.h"
 #include "base/parse.h"

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 #include "base/error.h"
-#include "batch/output.h"
+#include "batch/paths.h"
 #include "batch/ui.h"
 
 /* Whether the file is a journal of quietmind batch: a database with its mark. */

@@ -19,32 +19,6 @@ enum { GATHER = 1 << 20, LOCK_TRIES = 25 };
 
 static const char LENGTH_KEY[] = "partial_length", NAMED_KEY[] = "output_named";
 
-static char *beside(const char *out, const char *suffix) {
-    size_t n = strlen(out) + strlen(suffix) + 1;
-    char *s = malloc(n);
-    if (s)
-        snprintf(s, n, "%s%s", out, suffix);
-    return s;
-}
-
-int qm_batch_paths(const char *out, struct qm_batch_paths *p, struct qm_error *err) {
-    *p = (struct qm_batch_paths){beside(out, ""), beside(out, ".partial"), beside(out, ".journal"),
-                                 beside(out, ".lock"), beside(out, ".kv")};
-    if (p->out && p->partial && p->journal && p->lock && p->kv)
-        return QM_OK;
-    qm_batch_paths_free(p);
-    return qm_fail_memory(err, strlen(out), "names of files");
-}
-
-void qm_batch_paths_free(struct qm_batch_paths *p) {
-    free(p->out);
-    free(p->partial);
-    free(p->journal);
-    free(p->lock);
-    free(p->kv);
-    *p = (struct qm_batch_paths){0};
-}
-
 static int write_failed(const char *path, struct qm_error *err) {
     if (errno == ENOSPC || errno == EDQUOT)
         return qm_fail(err, QM_SYSTEM,

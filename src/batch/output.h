@@ -14,14 +14,8 @@
 
 #include "base/error.h"
 #include "batch/journal.h"
+#include "batch/paths.h"
 #include "batch/ui.h"
-
-/* Names of files beside OUT, allocated. */
-struct qm_batch_paths {
-    char *out, *partial, *journal, *lock, *kv;
-};
-int qm_batch_paths(const char *out, struct qm_batch_paths *paths, struct qm_error *err);
-void qm_batch_paths_free(struct qm_batch_paths *p);
 
 /* Takes the lock, or QM_INPUT naming the process that has it. It ends with the process, whatever ends that. */
 int qm_batch_lock(const char *path, int *fd, struct qm_error *err);

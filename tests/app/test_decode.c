@@ -1,7 +1,7 @@
 /* From arguments to options: what each value becomes, what is left as the model's, and what is refused. */
 #include <string.h>
 
-#include "app/app.h"
+#include "app/command_list.h"
 #include "app/decode.h"
 #include "tests/support/support.h"
 

@@ -2,7 +2,7 @@
  * median ones get the answer that they should. */
 #include <string.h>
 
-#include "app/app.h"
+#include "app/command_list.h"
 #include "app/foreign.h"
 #include "tests/support/support.h"
 

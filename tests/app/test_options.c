@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "app/app.h"
 #include "app/batch/options.h"
+#include "app/command_list.h"
 #include "app/options.h"
 #include "engine/memory.h"
 

@@ -9,6 +9,7 @@
 
 #include "batch/journal.h"
 #include "batch/names.h"
+#include "batch/output.h"
 
 static char dir[TEST_PATH], out[TEST_PATH];
 static struct qm_batch_paths paths;

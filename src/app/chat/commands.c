@@ -5,7 +5,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "app/app.h"
 #include "app/chat/chat.h"
 #include "app/generation_report.h"
 #include "app/out.h"
