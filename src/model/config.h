@@ -4,12 +4,13 @@
 #ifndef QM_MODEL_CONFIG_H
 #define QM_MODEL_CONFIG_H
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/dtype.h"
 #include "base/error.h"
+
+struct json_t; /* jansson.h */
 
 enum {
     QM_MAX_LAYERS = 1024,
@@ -84,7 +85,7 @@ struct qm_overrides {
 };
 
 /* `path` names the file in messages. On failure there is nothing to free. */
-int qm_config_parse(const json_t *root, const char *path, struct qm_config *out, struct qm_error *err);
+int qm_config_parse(const struct json_t *root, const char *path, struct qm_config *out, struct qm_error *err);
 int qm_config_override(struct qm_config *c, const struct qm_overrides *o, char *notes, size_t notes_size,
                        struct qm_error *err);
 void qm_config_free(struct qm_config *c);

@@ -85,7 +85,7 @@ struct qm_model {
 int qm_model_open(const char *dir, const struct qm_overrides *overrides, struct qm_model **out, struct qm_error *err);
 
 /* From a parsed config alone: weights have shapes and dtypes but no runs (tensor pointers NULL). */
-int qm_model_from_config(const json_t *config, const char *name, const struct qm_overrides *overrides,
+int qm_model_from_config(const struct json_t *config, const char *name, const struct qm_overrides *overrides,
                          struct qm_model **out, struct qm_error *err);
 void qm_model_close(struct qm_model *m);
 

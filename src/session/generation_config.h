@@ -3,6 +3,8 @@
 #ifndef QM_SESSION_GENERATION_CONFIG_H
 #define QM_SESSION_GENERATION_CONFIG_H
 
+#include <jansson.h>
+
 #include "model/config.h"
 
 struct qm_generation_config {

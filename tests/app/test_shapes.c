@@ -1,4 +1,5 @@
 /* The shapes that bench --random knows: as many parameters as their publishers say, and layers cut. */
+#include <jansson.h>
 #include <math.h>
 #include <string.h>
 

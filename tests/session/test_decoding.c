@@ -2,6 +2,7 @@
  * tokens before which none of them counts. */
 #include "session/decoding.h"
 
+#include <jansson.h>
 #include <string.h>
 
 #include "tests/support/support.h"
