@@ -13,6 +13,7 @@
 #include "app/signals.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "batch/options.h"
 #include "numa/topology.h"
 #include "planner/noise.h"
 
@@ -23,7 +24,26 @@ static const char TEXT[] =
     "house: nothing is thrown away that can be ground again, and nothing is ground that has not been weighed. In the "
     "book were 412 sacks of wheat, 96 of rye and 17 of barley, with the names of those who brought them. ";
 
+struct compare_options {
+    struct qm_model_options model;
+    struct qm_offload_options offload;
+    const char *configs;
+    struct qm_texts prompts, files; /* none of both: a text of prompt_tokens tokens */
+    int64_t prompt_tokens, generate, chunk;
+    int rounds, threads, kv_type;
+    enum qm_isa isa;
+    struct qm_numa numa;
+    double temperature, bound;
+    uint64_t seed;
+    const char *machine;          /* a described one, to predict for; NULL: this one */
+    const char *with;             /* an earlier report; NULL */
+    struct qm_compare_job_of job; /* its file NULL: none */
+    const char *output;           /* of the report as JSON; NULL */
+    bool history, json, csv, html, silent;
+};
+
 struct compare {
+    const struct compare_options *options;
     struct qm_compare_task task;
     struct qm_compare_report report, before;
     struct qm_app_model opened;
@@ -31,26 +51,61 @@ struct compare {
     struct qm_meter meter;
 };
 
-static int read_numbers(const struct qm_args *args, struct compare *c, struct qm_error *err) {
+static int decode(const struct qm_args *args, struct compare_options *o, struct qm_error *err) {
+    *o = (struct compare_options){
+        .model = qm_decode_model(args),
+        .configs = qm_args_text(args, QM_OPT_CONFIGS, "cpu,quiet,auto"),
+        .prompts = qm_decode_texts(args, QM_OPT_PROMPTS),
+        .files = qm_decode_texts(args, QM_OPT_FILES),
+        .prompt_tokens = qm_args_int(args, QM_OPT_PROMPT_TOKENS, 512),
+        .generate = qm_args_int(args, QM_OPT_COMPARE_GENERATE, 64),
+        .chunk = qm_args_int(args, QM_OPT_CHUNK, QM_DEFAULT_CHUNK),
+        .rounds = (int)qm_args_int(args, QM_OPT_ROUNDS, 3),
+        .threads = (int)qm_args_int(args, QM_OPT_THREADS, 0),
+        .temperature = qm_args_real(args, QM_OPT_TEMPERATURE, 0),
+        .bound = qm_args_real(args, QM_OPT_BOUND, 0.001),
+        .seed = (uint64_t)qm_args_int(args, QM_OPT_SEED, 0),
+        .machine = qm_args_text(args, QM_OPT_MACHINE, NULL),
+        .with = qm_args_text(args, QM_OPT_WITH, NULL),
+        .job = {.file = qm_args_text(args, QM_OPT_JOB, NULL),
+                .sequences = qm_args_int(args, QM_OPT_SEQUENCES, QM_BATCH_SEQUENCES)},
+        .output = qm_args_text(args, QM_OPT_OUTPUT, NULL),
+        .history = args->option[QM_OPT_HISTORY].set,
+        .json = args->option[QM_OPT_JSON].set,
+        .csv = args->option[QM_OPT_CSV].set,
+        .html = args->option[QM_OPT_HTML].set,
+        .silent = args->option[QM_OPT_SILENT].set,
+    };
+    o->job.model_name = o->model.name;
+    o->job.chat_template = o->model.chat_template;
+    if (o->history) /* asks nothing else */
+        return QM_OK;
+    int rc = qm_decode_isa(args, &o->isa, err);
+    if (!rc)
+        rc = qm_decode_kv_type(args, &o->kv_type, err);
+    if (!rc)
+        rc = qm_decode_numa(args, &o->numa, err);
+    return rc ? rc : qm_decode_offload(args, &o->offload, err);
+}
+
+static int take_numbers(const struct compare_options *o, struct compare *c, struct qm_error *err) {
     struct qm_compare_task *t = &c->task;
-    t->generate = qm_args_int(args, QM_OPT_COMPARE_GENERATE, 64);
-    t->rounds = (int)qm_args_int(args, QM_OPT_ROUNDS, 3);
-    t->chunk = qm_args_int(args, QM_OPT_CHUNK, QM_DEFAULT_CHUNK);
-    t->threads = (int)qm_args_int(args, QM_OPT_THREADS, 0);
+    t->generate = o->generate;
+    t->rounds = o->rounds;
+    t->chunk = o->chunk;
+    t->threads = o->threads;
+    t->isa = o->isa;
+    t->kv_type = o->kv_type;
+    t->numa = o->numa;
     t->sampling = qm_sampling_default;
-    t->sampling.temperature = qm_args_real(args, QM_OPT_TEMPERATURE, 0);
-    t->sampling.seed = (uint64_t)qm_args_int(args, QM_OPT_SEED, 0);
-    c->report.bound = qm_args_real(args, QM_OPT_BOUND, 0.001);
+    t->sampling.temperature = o->temperature;
+    t->sampling.seed = o->seed;
+    c->report.bound = o->bound;
     c->report.generate = t->generate;
     c->report.rounds = t->rounds;
     c->report.seed = (int64_t)t->sampling.seed;
     c->report.temperature = t->sampling.temperature;
-    int rc = qm_compare_specs_parse(qm_args_text(args, QM_OPT_CONFIGS, "cpu,quiet,auto"), t, err);
-    if (!rc)
-        rc = qm_decode_isa(args, &t->isa, err);
-    if (!rc)
-        rc = qm_decode_kv_type(args, &t->kv_type, err);
-    return rc ? rc : qm_decode_numa(args, &t->numa, err);
+    return qm_compare_specs_parse(o->configs, t, err);
 }
 
 static int add_prompt(struct compare *c, const char *name, const char *text, size_t len, struct qm_error *err) {
@@ -66,8 +121,7 @@ static int add_prompt(struct compare *c, const char *name, const char *text, siz
     return !rc && ids->len == 0 ? qm_fail(err, QM_INPUT, "%s: the prompt is empty", name) : rc;
 }
 
-static int default_prompt(const struct qm_args *args, struct compare *c, struct qm_error *err) {
-    int64_t wanted = qm_args_int(args, QM_OPT_PROMPT_TOKENS, 512);
+static int default_prompt(struct compare *c, int64_t wanted, struct qm_error *err) {
     struct qm_ids *ids = &c->task.prompt[0];
     struct qm_buf text = {0};
     int rc = QM_OK;
@@ -85,21 +139,21 @@ static int default_prompt(const struct qm_args *args, struct compare *c, struct 
     return rc;
 }
 
-static int read_prompts(const struct qm_args *args, struct compare *c, struct qm_error *err) {
-    const struct qm_arg *texts = &args->option[QM_OPT_PROMPTS], *files = &args->option[QM_OPT_FILES];
+static int read_prompts(struct compare *c, struct qm_error *err) {
+    const struct qm_texts *texts = &c->options->prompts, *files = &c->options->files;
     struct qm_compare_task *t = &c->task;
     int rc = QM_OK;
-    for (size_t i = 0; i < texts->n_list && !rc; i++)
-        rc = add_prompt(c, "--prompt", texts->list[i], strlen(texts->list[i]), err);
-    for (size_t i = 0; i < files->n_list && !rc; i++) {
+    for (size_t i = 0; i < texts->n && !rc; i++)
+        rc = add_prompt(c, "--prompt", texts->text[i], strlen(texts->text[i]), err);
+    for (size_t i = 0; i < files->n && !rc; i++) {
         struct qm_buf text = {0};
-        rc = qm_read_text(files->list[i], &text, err);
+        rc = qm_read_text(files->text[i], &text, err);
         if (!rc)
-            rc = add_prompt(c, files->list[i], text.data ? text.data : "", text.len, err);
+            rc = add_prompt(c, files->text[i], text.data ? text.data : "", text.len, err);
         qm_buf_free(&text);
     }
     if (!rc && t->prompts == 0)
-        rc = default_prompt(args, c, err);
+        rc = default_prompt(c, c->options->prompt_tokens, err);
     struct qm_hasher *hasher = NULL;
     rc = rc ? rc : qm_hasher_new(&hasher, err);
     if (rc)
@@ -122,24 +176,22 @@ static int read_prompts(const struct qm_args *args, struct compare *c, struct qm
 
 /* What is predicted is for the machine of --machine, what is measured is measured here; else the profile of this
  * machine, measured where there is none yet, before any engine's threads are there. */
-static int look_at_machine(const struct qm_args *args, struct compare *c, struct qm_error *err) {
-    const char *file = qm_args_text(args, QM_OPT_MACHINE, NULL);
+static int look_at_machine(struct compare *c, struct qm_error *err) {
+    const struct compare_options *o = c->options;
     struct qm_machine_model *speed = &c->task.speed;
     struct qm_topology topology;
-    struct qm_offload_options away;
-    int rc = qm_decode_offload(args, &away, err);
-    rc = rc ? rc : qm_topology_load(NULL, &topology, err);
+    int rc = qm_topology_load(NULL, &topology, err);
     if (rc)
         return rc;
     snprintf(c->report.machine, sizeof c->report.machine, "%s", topology.cpu_model);
     qm_topology_free(&topology);
-    rc = file ? QM_OK : qm_offload_check_devices(&away, err);
+    if (o->machine)
+        rc = qm_offload_described(o->machine, speed, err);
+    else if (!(rc = qm_offload_check_devices(&o->offload, err)))
+        rc = qm_offload_machine(o->isa, c->task.model, &c->progress, speed, err);
+    c->task.ram = o->machine ? 0 : qm_offload_ram(speed);
     if (!rc)
-        rc = file ? qm_offload_described(file, speed, err)
-                  : qm_offload_machine(c->task.isa, c->task.model, &c->progress, speed, err);
-    c->task.ram = file ? 0 : qm_offload_ram(speed);
-    if (!rc)
-        rc = qm_offload_devices(&away, speed, err);
+        rc = qm_offload_devices(&o->offload, speed, err);
     return rc ? rc : qm_meter_open("", &c->meter, err);
 }
 
@@ -180,17 +232,17 @@ static int write_json(const struct compare *c, const char *path, struct qm_error
     return rc;
 }
 
-static int print(const struct qm_args *args, const struct compare *c, struct qm_error *err) {
+static int print(const struct compare *c, struct qm_error *err) {
+    const struct compare_options *o = c->options;
     const struct qm_compare_report *before = c->before.configs ? &c->before : NULL;
-    const char *path = qm_args_text(args, QM_OPT_OUTPUT, NULL);
-    int rc = path ? write_json(c, path, err) : QM_OK;
+    int rc = o->output ? write_json(c, o->output, err) : QM_OK;
     if (rc)
         return rc;
-    if (args->option[QM_OPT_JSON].set)
+    if (o->json)
         return write_json(c, NULL, err);
-    if (args->option[QM_OPT_CSV].set)
+    if (o->csv)
         return qm_compare_csv(&c->report, err);
-    if (args->option[QM_OPT_HTML].set)
+    if (o->html)
         return qm_compare_html(&c->report, before, err);
     return qm_compare_text(&c->report, before, err);
 }
@@ -208,7 +260,7 @@ static int judge(const struct qm_compare_report *r, int rounds, struct qm_error 
 }
 
 /* Cards are predicted for as gpu, beside what runs here; nothing computes on one. */
-static int refuse_cards(const struct qm_args *args, const struct qm_compare_task *t, struct qm_error *err) {
+static int refuse_cards(const struct qm_offload_options *o, const struct qm_compare_task *t, struct qm_error *err) {
     int cards = 0;
     for (int i = 0; i < t->specs; i++)
         cards += t->spec[i].kind == QM_COMPARE_GPU;
@@ -216,9 +268,7 @@ static int refuse_cards(const struct qm_args *args, const struct qm_compare_task
         return qm_fail(err, QM_USAGE,
                        "--configs gpu: this build computes on no GPU: nothing to run; with cpu beside it, gpu is shown "
                        "as predicted, and quietmind plan predicts alone");
-    struct qm_offload_options away;
-    int rc = cards ? QM_OK : qm_decode_offload(args, &away, err);
-    return rc || cards ? rc : qm_offload_refuse_cards(&away, err);
+    return cards ? QM_OK : qm_offload_refuse_cards(o, err);
 }
 
 /* What ran beside the runs, and beside what predictions rest on. */
@@ -231,28 +281,27 @@ static void mark(struct compare *c, const struct qm_noise_watch *watch) {
              now[0] && before[0] ? "; " : "", before[0] ? "predictions, " : "", before);
 }
 
-static int compare(const struct qm_args *args, struct compare *c, struct qm_error *err) {
+static int compare(struct compare *c, struct qm_error *err) {
+    const struct compare_options *o = c->options;
     struct qm_compare_task *t = &c->task;
-    const struct qm_model_options named = qm_decode_model(args);
-    int rc = read_numbers(args, c, err);
+    int rc = take_numbers(o, c, err);
     if (!rc)
-        rc = refuse_cards(args, t, err);
+        rc = refuse_cards(&o->offload, t, err);
     if (!rc)
-        rc = qm_app_open(&named, QM_TOKENIZER_YES, &c->progress, &c->opened, err);
+        rc = qm_app_open(&o->model, QM_TOKENIZER_YES, &c->progress, &c->opened, err);
     if (!rc)
         rc = qm_app_check_head(&c->opened, err);
     t->model = c->opened.model;
     t->model_name = c->opened.dir;
     if (!rc)
-        rc = read_prompts(args, c, err);
+        rc = read_prompts(c, err);
     /* before anything long begins: what can't be written, and what is no report, is refused at once */
-    const char *to = qm_args_text(args, QM_OPT_OUTPUT, NULL);
-    if (!rc && to)
-        rc = qm_out_try(to, err);
-    if (!rc && args->option[QM_OPT_WITH].set)
-        rc = qm_compare_before(args->option[QM_OPT_WITH].text, &c->report, c->opened.dir, &c->before, err);
+    if (!rc && o->output)
+        rc = qm_out_try(o->output, err);
+    if (!rc && o->with)
+        rc = qm_compare_before(o->with, &c->report, c->opened.dir, &c->before, err);
     if (!rc)
-        rc = look_at_machine(args, c, err);
+        rc = look_at_machine(c, err);
     if (rc)
         return rc;
     describe(c);
@@ -268,23 +317,26 @@ static int compare(const struct qm_args *args, struct compare *c, struct qm_erro
     mark(c, &watch);
     qm_signals_release();
     qm_progress_end(&c->progress);
-    if (!rc && args->option[QM_OPT_JOB].set)
-        rc = qm_compare_job_rows(args, &c->opened, t, &c->report, err);
+    if (!rc && o->job.file)
+        rc = qm_compare_job_rows(&o->job, &c->opened, t, &c->report, err);
     if (!rc)
-        rc = print(args, c, err);
+        rc = print(c, err);
     if (!rc && c->report.reference >= 0)
         qm_compare_keep(&c->report, &c->progress);
     return rc ? rc : judge(&c->report, t->rounds, err);
 }
 
 static int run_compare(const struct qm_args *args, struct qm_error *err) {
-    if (args->option[QM_OPT_HISTORY].set)
-        return qm_compare_history(args->option[QM_OPT_JSON].set, err);
-    struct compare *c = calloc(1, sizeof *c);
-    if (!c)
+    struct compare_options o;
+    struct compare *c;
+    int rc = decode(args, &o, err);
+    if (rc || o.history)
+        return rc ? rc : qm_compare_history(o.json, err);
+    if (!(c = calloc(1, sizeof *c)))
         return qm_fail_memory(err, sizeof *c, "the comparison");
-    qm_progress_init(&c->progress, args->option[QM_OPT_SILENT].set);
-    int rc = compare(args, c, err);
+    c->options = &o;
+    qm_progress_init(&c->progress, o.silent);
+    rc = compare(c, err);
     qm_compare_report_free(&c->report);
     qm_compare_report_free(&c->before);
     qm_compare_task_free(&c->task);

@@ -5,7 +5,9 @@
 # The table is below. A header is public unless it is called internal.h, private.h, *_internal.h or
 # *_private.h, or is in a folder called private: such a one belongs to its own layer. tests/ and bench/ may
 # include anything. What is reached through other headers counts too: a file may call only functions of headers that
-# its folder may include. "x.h" is looked for beside the file that includes it, then in src/, then in the root.
+# its folder may include. Arguments of the command line are seen by what parses, checks and explains them, and by the
+# commands' files, which decode them to plain options. "x.h" is looked for beside the file that includes it, then in src/,
+# then in the root.
 set -u
 
 # What each folder may include, itself among it: folders, and headers of others by name.
@@ -153,6 +155,9 @@ function resolve(file, name,   dir) {
 }
 function is_private(path) { return path ~ /(^|\/)private\// || path ~ /(^|\/|_)(internal|private)\.h$/ }
 function complain(text) { print $1 ":" $2 ": " text; bad++ }
+function sees_arguments(path) {
+    return path ~ /^src\/app\/(cmd_[a-z]+|app|options|option_table|decode|paths|help|completion|foreign|batch\/options)\.[ch]$/
+}
 BEGIN {
     rows = split(ENVIRON["TABLE"], row, "\n")
     for (i = 1; i <= rows; i++)
@@ -172,6 +177,8 @@ BEGIN {
         complain(from " may not include " target "; it may include: " may[from])
     else if (from != to && is_private(target))
         complain(target " is private to " to)
+    else if ((target == "src/app/options.h" || target == "src/app/decode.h") && !sees_arguments($1))
+        complain("arguments of the command line are decoded by the commands (src/app/cmd_NAME.c), not here")
 }
 END {
     if (bad) { print bad " of " n " includes break the rule"; exit 1 }
@@ -188,7 +195,7 @@ self_test() {
     trap "rm -rf '$dir'" EXIT
     mkdir -p "$dir"/src/{base,text,model/arch,engine/private,planner,session,protocol,batch,report,app} "$dir"/{simd/avx2,numa,offload,tests}
     for h in src/base/error.h src/model/model.h src/planner/time.h src/engine/engine.h src/engine/device.h \
-        src/engine/private/kv.h src/session/sampler.h src/report/numbers.h src/app/out.h simd/kernels.h simd/tables_internal.h numa/team.h; do
+        src/engine/private/kv.h src/session/sampler.h src/report/numbers.h src/app/out.h src/app/options.h simd/kernels.h simd/tables_internal.h numa/team.h; do
         echo >"$dir/$h"
     done
     printf '/* int qm_said(int n); of which a text speaks */\nvoid qm_team_run(int n);\n' >"$dir/numa/team.h"
@@ -206,7 +213,7 @@ self_test() {
     printf '#include "engine/engine.h"\n' >"$dir/src/model/arch/bad.h"
     printf '  #  include "../session/sampler.h" // later\n' >"$dir/src/engine/bad.c"
     printf '#include "planner/time.h"\n' >"$dir/src/session/bad.c"
-    printf '#include "simd/tables_internal.h"\n#include "engine/private/kv.h"\n' >"$dir/src/app/bad.c"
+    printf '#include "simd/tables_internal.h"\n#include "engine/private/kv.h"\n#include "app/options.h"\n' >"$dir/src/app/bad.c"
     printf '#include "model/model.h"\n' >"$dir/src/text/bad.c"
     printf '#include "engine/engine.h"\n' >"$dir/src/protocol/bad.c"
     printf '#include "planner/time.h"\n' >"$dir/src/report/bad.c"
@@ -235,12 +242,13 @@ src/text/bad.c:1: text may not include src/model/model.h
 src/protocol/bad.c:1: protocol may not include src/engine/engine.h
 src/app/bad.c:1: simd/tables_internal.h is private to simd
 src/app/bad.c:2: src/engine/private/kv.h is private to engine
+src/app/bad.c:3: arguments of the command line are decoded by the commands (src/app/cmd_NAME.c), not here
 src/batch/bad.c:2: batch may not include src/app/out.h
 src/report/bad.c:1: report may not include src/planner/time.h
 simd/bad.c:1: simd may not include numa/team.h
 offload/bad.c:1: offload may not include src/engine/engine.h
 numa/bad.c:1: "nowhere.h" is neither beside the file
-13 of 28 includes break the rule
+14 of 29 includes break the rule
 src/protocol/reach.c:2: qm_model_open is of src/model/model.h, which protocol may not include
 src/session/reach.c:2: qm_team_run is of numa/team.h, which session may not include
 2 of 7 uses reach a header

@@ -42,8 +42,8 @@ static int count_row(const struct qm_openai_context *openai, const struct qm_bat
     return rc;
 }
 
-static int count_rows(const struct qm_args *args, const struct qm_app_model *m, const struct qm_compare_task *t,
-                      const char *path, struct counts *n, struct qm_error *err) {
+static int count_rows(const struct qm_compare_job_of *of, const struct qm_app_model *m, const struct qm_compare_task *t,
+                      struct counts *n, struct qm_error *err) {
     struct qm_batch_input *input = NULL;
     struct qm_chat *chat = NULL;
     struct qm_batch_terminal terminal = {.progress = t->progress};
@@ -51,9 +51,9 @@ static int count_rows(const struct qm_args *args, const struct qm_app_model *m, 
     struct qm_batch_options options = qm_batch_options_default;
     time_t seconds = time(NULL);
     struct tm now;
-    options.input = path;
-    options.chat_template = qm_args_text(args, QM_OPT_CHAT_TEMPLATE, NULL);
-    int rc = qm_batch_input_open(path, QM_BATCH_LINE_LIMIT, &input, err);
+    options.input = of->file;
+    options.chat_template = of->chat_template;
+    int rc = qm_batch_input_open(of->file, QM_BATCH_LINE_LIMIT, &input, err);
     if (!rc)
         rc = qm_batch_chat(&options, ui.words, m->dir, localtime_r(&seconds, &now), &chat, err);
     struct qm_openai_context openai = {.tokenizer = m->tokenizer,
@@ -63,7 +63,7 @@ static int count_rows(const struct qm_args *args, const struct qm_app_model *m, 
                                        .context = m->model->config.max_positions,
                                        .sampling = qm_openai_sampling(&m->defaults),
                                        .now = &now,
-                                       .model = args->model};
+                                       .model = of->model_name};
     for (bool end = false; !rc && !end;) {
         struct qm_batch_source source = qm_batch_input_source(input);
         struct qm_batch_line line;
@@ -113,9 +113,10 @@ static void job_of(const struct qm_compare_task *t, int config, const struct cou
                 : time.seconds * watts_of(t, config, n, at_once, c->threads_used);
 }
 
-static int estimate_all(const struct qm_args *args, const struct qm_app_model *m, const struct qm_compare_task *t,
-                        const char *path, struct qm_compare_report *r, struct counts *n, struct qm_error *err) {
-    int64_t at_once = qm_args_int(args, QM_OPT_SEQUENCES, QM_BATCH_SEQUENCES);
+static int estimate_all(const struct qm_compare_job_of *of, const struct qm_app_model *m,
+                        const struct qm_compare_task *t, struct qm_compare_report *r, struct counts *n,
+                        struct qm_error *err) {
+    int64_t at_once = of->sequences;
     int rc = QM_OK;
     n->configs = r->configs;
     for (int i = 0; i < r->configs && !rc; i++)
@@ -124,13 +125,13 @@ static int estimate_all(const struct qm_args *args, const struct qm_app_model *m
             rc = qm_estimate_open(&setup, at_once, r->config[i].threads_used, &n->estimate[i], err);
         }
     if (!rc)
-        rc = count_rows(args, m, t, path, n, err);
+        rc = count_rows(of, m, t, n, err);
     if (!rc && n->expect.n == 0)
-        rc = qm_fail(err, QM_INPUT, "%s: no row that can be answered (%lld that can't)", path, (long long)n->bad);
+        rc = qm_fail(err, QM_INPUT, "%s: no row that can be answered (%lld that can't)", of->file, (long long)n->bad);
     if (rc)
         return rc;
     at_once = at_once < n->expect.n ? at_once : n->expect.n;
-    snprintf(r->job, sizeof r->job, "%s", path);
+    snprintf(r->job, sizeof r->job, "%s", of->file);
     r->job_rows = n->rows;
     r->job_bad = n->bad;
     r->job_open = n->expect.open;
@@ -143,11 +144,10 @@ static int estimate_all(const struct qm_args *args, const struct qm_app_model *m
     return QM_OK;
 }
 
-int qm_compare_job_rows(const struct qm_args *args, const struct qm_app_model *m, const struct qm_compare_task *t,
-                        struct qm_compare_report *r, struct qm_error *err) {
+int qm_compare_job_rows(const struct qm_compare_job_of *of, const struct qm_app_model *m,
+                        const struct qm_compare_task *t, struct qm_compare_report *r, struct qm_error *err) {
     struct counts *n = calloc(1, sizeof *n);
-    int rc = n ? estimate_all(args, m, t, qm_args_text(args, QM_OPT_JOB, ""), r, n, err)
-               : qm_fail_memory(err, sizeof *n, "the job");
+    int rc = n ? estimate_all(of, m, t, r, n, err) : qm_fail_memory(err, sizeof *n, "the job");
     for (int i = 0; n && i < n->configs; i++)
         qm_estimate_close(n->estimate[i]);
     if (n)

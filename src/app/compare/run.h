@@ -8,7 +8,6 @@
 #include "app/compare/compare.h"
 #include "app/meter.h"
 #include "app/open_model.h"
-#include "app/options.h"
 #include "app/plan/plan.h"
 #include "app/progress.h"
 #include "engine/engine.h"
@@ -71,9 +70,16 @@ struct qm_time_setup qm_compare_setup(const struct qm_compare_task *t, int confi
  * the first one QM_INTERRUPTED. */
 int qm_compare_run(struct qm_compare_task *t, struct qm_compare_report *r, struct qm_error *err);
 
+/* A batch file to predict for. */
+struct qm_compare_job_of {
+    const char *file;
+    int64_t sequences;         /* at once */
+    const char *model_name;    /* as the rows' requests are read with; NULL: the demonstration model */
+    const char *chat_template; /* a file in place of the model's own; NULL */
+};
 /* --job: what the rows of a batch file would take under each configuration: the model's prediction, corrected by what
  * was measured beside its prediction here. */
-int qm_compare_job_rows(const struct qm_args *args, const struct qm_app_model *m, const struct qm_compare_task *t,
-                        struct qm_compare_report *r, struct qm_error *err);
+int qm_compare_job_rows(const struct qm_compare_job_of *of, const struct qm_app_model *m,
+                        const struct qm_compare_task *t, struct qm_compare_report *r, struct qm_error *err);
 
 #endif
