@@ -15,7 +15,7 @@ QM_INLINE qm_lanes lanes_zero(void) {
 QM_INLINE qm_lanes lanes_all(float x) {
     return _mm256_set1_ps(x);
 }
-/* Of any alignment, and of their own. */
+/* Reads and writes at any alignment, and aligned ones. */
 QM_INLINE qm_lanes lanes_read(const float *x) {
     return _mm256_loadu_ps(x);
 }

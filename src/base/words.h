@@ -7,7 +7,7 @@ static inline const char *qm_s(long long n) {
     return n == 1 || n == -1 ? "" : "s";
 }
 
-/* Of two words the one that stands with n: qm_one_or(n, "is", "are"), qm_one_or(n, "entry", "entries"). */
+/* The one of two words that stands with n: qm_one_or(n, "is", "are"), qm_one_or(n, "entry", "entries"). */
 static inline const char *qm_one_or(long long n, const char *one, const char *many) {
     return n == 1 || n == -1 ? one : many;
 }

@@ -8,7 +8,7 @@
 #include "batch/options.h"
 #include "batch/source.h"
 
-/* Of one kind or the other. Zero-initialise, then qm_batch_rows_close. */
+/* Rows of one kind or the other. Zero-initialise, then qm_batch_rows_close. */
 struct qm_batch_rows {
     struct qm_batch_input *input;
     struct qm_batch_documents *documents;

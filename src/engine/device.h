@@ -98,7 +98,7 @@ struct qm_device {
      * than the memory that was taken. */
     int (*place)(struct qm_device *d, const struct qm_op *op, const struct qm_op_part *part, struct qm_error *err);
     /* Then what was placed comes, each piece once, by calls of several threads at once: panels [first, first + panels)
-     * of an expert, of the columns that are placed there, one behind the other, each of qm_plan_panel_bytes. Of a
+     * of an expert, of the columns that are placed there, one behind the other, each of qm_plan_panel_bytes. For a
      * vector panels is 0, and bytes are its values as floats. They are borrowed for the call. */
     int (*put)(struct qm_device *d, int32_t weight, int64_t expert, int64_t first, int64_t panels, const void *bytes,
                struct qm_error *err);
@@ -106,9 +106,9 @@ struct qm_device {
     /* A step. */
     void (*begin)(struct qm_device *d, const struct qm_batch *batch, int64_t shape);
     qm_ticket (*send)(struct qm_device *d, enum qm_transfer_kind what, struct qm_transfer from);
-    /* What is on the CPU of an op goes up, for the op's next enqueue: its weights; of ATTENTION the pages that the
-     * batch sees. Two such pieces are there at once, used alternately, so that one goes up while the other is used. The
-     * new keys and values come back to their pages by finish. */
+    /* Copies an op's weights from the host to the device, for the op's next enqueue; for ATTENTION also the pages of
+     * keys and values that the batch sees. The device has two slots for this and uses them alternately, so that one is
+     * filled while the other is used. New keys and values are back in the host's pages by finish. */
     void (*stream)(struct qm_device *d, const struct qm_op *op, const struct qm_op_part *part);
     /* to: of down products. ATTENTION writes maps where the batch says, by finish. */
     void (*enqueue)(struct qm_device *d, const struct qm_op *op, const struct qm_op_part *part, enum qm_sum_to to);

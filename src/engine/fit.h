@@ -11,7 +11,7 @@
 /* Bytes of the memory that may be planned with: all but QM_MEMORY_RESERVE; 0 where that is more. */
 uint64_t qm_fit_usable(uint64_t memory);
 
-/* Of what a placement leaves on the CPU (NULL: of everything) the longest context, a multiple of QM_CONTEXT_STEP and at
+/* The longest context for what a placement leaves on the CPU (NULL: everything), a multiple of QM_CONTEXT_STEP and at
  * most the model's default maximum, with which *w takes no more than `usable` bytes; 0: none. w->context counts for
  * nothing. */
 int64_t qm_fit_context(const struct qm_model *m, const struct qm_placement *p, const struct qm_workload *w,

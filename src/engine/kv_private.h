@@ -15,8 +15,8 @@ struct qm_kv_count {
     int32_t first, last;
 };
 
-/* A reference more, or less, to a page by a sequence; slid: the logical page that it was,
- * where it left the window of a sequence that goes on, else -1. */
+/* A sequence takes a reference to a page, or drops it. slid: the page's logical number where it has slid out of the
+ * window of a sequence that goes on; -1 where it is dropped for another reason. */
 void qm_kv_page_hold(struct qm_kv *kv, int g, int32_t page);
 void qm_kv_page_drop(struct qm_kv *kv, int g, int32_t page, int64_t slid);
 /* A free page, or one that only a block holds, which loses it; -1: none. It has no references yet. logical: which page

@@ -557,7 +557,7 @@ static int64_t cut_of(const struct loader *l, int64_t i) {
     return cut;
 }
 
-/* Of a weight's run, each node's panels and blocks. */
+/* Counts each node's panels and blocks of a weight's run. */
 static void count_run(struct loader *l, int64_t i, int run, int64_t first, int64_t end) {
     struct qm_weight_part part = {.panel = first, .weight = l->model->weights[i]};
     int64_t runs = l->model->n_weights * RUNS, at = i * RUNS + run;

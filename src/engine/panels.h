@@ -1,8 +1,8 @@
 /* A weight, or the part of it that is somewhere, as panels in memory (simd/kernels.h has the layout of one). Whoever
  * has it multiplies by it and streams it from there; what is not there must not be touched. Immutable once loaded.
  *
- * Of every matrix, and of every expert, a node has a contiguous range of panels; experts that are there lie one behind
- * the other. Panels and columns have their numbers in the whole matrix. */
+ * A node has a contiguous range of the panels of every matrix and of every expert; experts that are there lie one
+ * behind the other. Panels and columns have their numbers in the whole matrix. */
 #ifndef QM_ENGINE_PANELS_H
 #define QM_ENGINE_PANELS_H
 

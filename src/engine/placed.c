@@ -92,7 +92,7 @@ static int take_routes(struct qm_placed *p, qm_ticket t, struct qm_error *err) {
     return rc;
 }
 
-/* Of logits that have come: to those who asked for them. */
+/* Copies logits that have come to those who asked for them. */
 static void give_logits(const struct qm_placed *p, const struct qm_op_part *part) {
     const struct qm_batch *b = p->batch;
     size_t vocab = (size_t)p->model->config.vocab, hidden = (size_t)p->model->config.hidden;
@@ -186,7 +186,7 @@ static float *sum_of(const struct qm_placed *p, int g) {
     return (float *)(void *)((uint8_t *)qm_cpu_sums(p->cpu) + (uint64_t)g * p->sum_bytes);
 }
 
-/* Of the step's rows. */
+/* The sum of part g over the step's rows. */
 static struct qm_transfer sum_transfer(const struct qm_placed *p, int g) {
     return (struct qm_transfer){sum_of(p, g), (uint64_t)(p->batch->rows * p->ld_hidden) * sizeof(float)};
 }

@@ -57,7 +57,7 @@ int64_t qm_placement_columns_on(const struct qm_placement *p, const struct qm_mo
     return device == at->ffn ? m->config.ffn - on_the_cpu : 0;
 }
 
-/* Of a dense FFN's weight: the columns that are there. */
+/* Takes the columns of a dense FFN's weight that are there. */
 static bool take_columns(const struct qm_placement *p, const struct qm_model *m, int device,
                          struct qm_weight_part *part) {
     struct qm_weight *w = &part->weight;

@@ -12,7 +12,7 @@ struct qm_engine_profile {
     uint64_t barriers[QM_OP_COUNT]; /* times that all threads waited for each other: ends of regions, and inside them */
     uint64_t regions, steps;
 };
-/* Of the ops of layers alone, for one layer and step; 0 where nothing was counted. */
+/* The barriers of one layer in one step, counted over the ops of layers alone; 0 where nothing was counted. */
 double qm_profile_layer_barriers(const struct qm_engine_profile *p);
 
 #endif

@@ -10,7 +10,8 @@
 #include "session/prefix_cache.h"
 #include "session/scheduler.h"
 
-/* Of a step, beside one for each sequence: for drafts, and for known tokens whose log-probabilities are reported. */
+/* Logits of a step, beside those of one row for each sequence: for drafts, and for known tokens whose log-probabilities
+ * are reported. */
 enum { SCHEDULER_MORE_LOGITS = QM_DRAFT_MAX };
 
 struct qm_scheduled {

@@ -10,8 +10,8 @@
 
 enum {
     QM_DRAFT_MAX = 16, /* tokens drafted for one sequence's part of a step, at most */
-    /* Of confidence; how often a class is right is learned while it runs. A drafter uses a range of its own, in which
-     * the first is the least. */
+    /* Classes of confidence; how often a class is right is learned while it runs. A drafter uses a range of its own, in
+     * which the first is the least. */
     QM_DRAFT_LOOKUP_CLASSES = 8,
     QM_DRAFT_MODEL_CLASSES = 8,
     QM_DRAFT_CLASSES = QM_DRAFT_LOOKUP_CLASSES + QM_DRAFT_MODEL_CLASSES,

@@ -16,7 +16,7 @@
 
 struct qm_draft_model;
 
-/* Of every token the id must be the same in both: QM_INPUT naming the first that differs. */
+/* QM_INPUT, naming the first token that differs, where a token does not have the same id in both. */
 int qm_draft_model_check(const struct qm_tokenizer *target, const struct qm_tokenizer *draft, struct qm_error *err);
 /* engine: its sequences are the drafts' while it is open, and one is open for each text; texts longer than its context
  * are not drafted for. vocab: of the model that checks. Both borrowed. */

@@ -187,7 +187,7 @@ static int read_decoder(const json_t *decoder, struct qm_settings *s, struct qm_
     return rc;
 }
 
-/* added_tokens.json: {"<|im_start|>": 32000}. Of an id that tokenizer.json has too, that one counts. */
+/* added_tokens.json: {"<|im_start|>": 32000}. Where tokenizer.json has an id too, that one counts. */
 static int read_added(const struct qm_token_files *f, struct qm_settings *s, struct qm_error *err) {
     const char *where = "added_tokens.json", *key;
     bool *taken = calloc(QM_VOCAB_MAX_ID, 1);
