@@ -32,7 +32,7 @@ struct plan_options {
     bool accuracy, table, json, html, no_measure, silent;
 };
 
-struct scenario {
+struct planning {
     const struct plan_options *options;
     struct qm_plan_ask ask;
     struct qm_machine_model speed;
@@ -91,12 +91,12 @@ static int decode(const struct qm_args *args, struct plan_options *o, struct qm_
     return rc ? rc : qm_decode_offload(args, &o->offload, err);
 }
 
-static void device_names(const struct scenario *j, const char *names[QM_MAX_DEVICES]) {
+static void device_names(const struct planning *j, const char *names[QM_MAX_DEVICES]) {
     for (int d = 0; d <= j->speed.devices; d++)
         names[d] = qm_plan_device_name(&j->speed, d);
 }
 
-static int write_plan_file(const struct scenario *j, const struct qm_plan_answer *a, const char *path,
+static int write_plan_file(const struct planning *j, const struct qm_plan_answer *a, const char *path,
                            struct qm_error *err) {
     const char *names[QM_MAX_DEVICES];
     char *text = NULL;
@@ -108,7 +108,7 @@ static int write_plan_file(const struct scenario *j, const struct qm_plan_answer
     return rc;
 }
 
-static int read_pins(struct scenario *j, struct qm_error *err) {
+static int read_pins(struct planning *j, struct qm_error *err) {
     const struct qm_texts *pins = &j->options->pins;
     int rc = QM_OK;
     if (pins->n > MAX_PINS)
@@ -119,7 +119,7 @@ static int read_pins(struct scenario *j, struct qm_error *err) {
     return rc;
 }
 
-static int read_routing(struct scenario *j, struct qm_error *err) {
+static int read_routing(struct planning *j, struct qm_error *err) {
     const char *path = j->options->routing;
     if (!path)
         return QM_OK;
@@ -130,7 +130,7 @@ static int read_routing(struct scenario *j, struct qm_error *err) {
 }
 
 /* Beyond the model's own context, as run says it. */
-static void warn_context(struct scenario *j) {
+static void warn_context(struct planning *j) {
     const struct qm_scenario *scenario = &j->ask.scenario;
     int64_t wanted = scenario->depth + scenario->prompt + scenario->generate;
     char note[300];
@@ -140,7 +140,7 @@ static void warn_context(struct scenario *j) {
 }
 
 /* A directory with weights, what config.json alone says, or a shape. */
-static int open_model(struct scenario *j, struct qm_error *err) {
+static int open_model(struct planning *j, struct qm_error *err) {
     struct qm_model_options named = j->options->model;
     const char *shape = j->options->shape;
     named.context = 0; /* the context's warning counts the job's tokens too */
@@ -154,7 +154,7 @@ static int open_model(struct scenario *j, struct qm_error *err) {
 }
 
 /* Rows of one model: for each size of --ram, or what the machine has. */
-static int add_rows(struct scenario *j, const struct qm_model *m, const char *name, json_t *rows,
+static int add_rows(struct planning *j, const struct qm_model *m, const char *name, json_t *rows,
                     struct qm_error *err) {
     const char *at = j->options->ram ? j->options->ram : "";
     int rc = QM_OK;
@@ -173,7 +173,7 @@ static int add_rows(struct scenario *j, const struct qm_model *m, const char *na
 }
 
 /* A model by its directory, a config.json, or a shape's name. */
-static int add_model(struct scenario *j, const char *name, json_t *rows, struct qm_error *err) {
+static int add_model(struct planning *j, const char *name, json_t *rows, struct qm_error *err) {
     struct qm_model_options one = j->options->model;
     struct qm_app_model opened = {0};
     one.name = name;
@@ -184,7 +184,7 @@ static int add_model(struct scenario *j, const char *name, json_t *rows, struct 
     return rc;
 }
 
-static int print_table(struct scenario *j, struct qm_error *err) {
+static int print_table(struct planning *j, struct qm_error *err) {
     const struct plan_options *o = j->options;
     json_t *rows = json_array();
     int rc = rows ? QM_OK : qm_fail_memory(err, 64, "the table");
@@ -202,7 +202,7 @@ static int print_table(struct scenario *j, struct qm_error *err) {
     return rc;
 }
 
-static int print(const struct scenario *j, const struct qm_plan_answer *a, struct qm_error *err) {
+static int print(const struct planning *j, const struct qm_plan_answer *a, struct qm_error *err) {
     if (j->options->html)
         return qm_plan_html(&j->ask, a, err);
     if (!j->options->json)
@@ -216,7 +216,7 @@ static int print(const struct scenario *j, const struct qm_plan_answer *a, struc
 }
 
 /* What is wrong about the wishes is reported before anything is measured, which takes a while. */
-static int read_wishes(struct scenario *j, struct qm_error *err) {
+static int read_wishes(struct planning *j, struct qm_error *err) {
     int rc = read_pins(j, err);
     if (!rc)
         rc = qm_offload_what(&j->options->offload, j->model, &j->ask, &j->given, err);
@@ -226,14 +226,14 @@ static int read_wishes(struct scenario *j, struct qm_error *err) {
 }
 
 /* A described machine, or what is kept of this one, and defaults; and its devices. Measures nothing. */
-static int look_at_machine(struct scenario *j, struct qm_error *err) {
+static int look_at_machine(struct planning *j, struct qm_error *err) {
     const struct plan_options *o = j->options;
     int rc = o->machine ? qm_offload_described(o->machine, &j->speed, err)
                         : qm_offload_kept(o->isa, j->model, &j->speed, o->no_measure ? NULL : &j->due, err);
     return rc ? rc : qm_offload_devices(&o->offload, &j->speed, err);
 }
 
-static int measure_machine(struct scenario *j, struct qm_error *err) {
+static int measure_machine(struct planning *j, struct qm_error *err) {
     const struct plan_options *o = j->options;
     if (o->machine || o->no_measure)
         return QM_OK;
@@ -242,7 +242,7 @@ static int measure_machine(struct scenario *j, struct qm_error *err) {
 }
 
 /* Measuring takes up to two minutes: what is known before it is shown at once, where people read it. */
-static bool shown_before(const struct scenario *j) {
+static bool shown_before(const struct planning *j) {
     return j->due && !j->options->json && !j->options->html;
 }
 
@@ -253,7 +253,7 @@ static int say_measuring(struct qm_error *err) {
     return rc ? rc : qm_out_flush(err);
 }
 
-static int plan_one(struct scenario *j, struct qm_error *err) {
+static int plan_one(struct planning *j, struct qm_error *err) {
     const char *to = j->options->output;
     struct qm_plan_answer answer = {0};
     int rc = to ? qm_out_try(to, err) : QM_OK;
@@ -282,7 +282,7 @@ static int plan_one(struct scenario *j, struct qm_error *err) {
     return rc;
 }
 
-static int plan_table(struct scenario *j, struct qm_error *err) {
+static int plan_table(struct planning *j, struct qm_error *err) {
     int rc = look_at_machine(j, err);
     if (!rc && shown_before(j)) {
         rc = print_table(j, err);
@@ -295,7 +295,7 @@ static int plan_table(struct scenario *j, struct qm_error *err) {
 
 static int run_plan(const struct qm_args *args, struct qm_error *err) {
     struct plan_options o;
-    struct scenario *j;
+    struct planning *j;
     int rc = decode(args, &o, err);
     if (rc || o.accuracy)
         return rc ? rc : qm_plan_accuracy(o.json, err);

@@ -401,8 +401,8 @@ int qm_sampler_next(struct qm_sampler *s, struct qm_sampler_scratch *x, const st
         return qm_fail(err, QM_SYSTEM, "no token can be sampled: none of the %lld logits is finite",
                        (long long)x->vocab);
     size_t m = 1;
-    if (s->set.temperature >
-        0) { /* the random number is below 1 by more than any rounding of the sum: a crossing exists */
+    if (s->set.temperature > 0) {
+        /* the random number is below 1 by more than any rounding of the sum: a crossing exists */
         double random = qm_pcg32_next(&s->random) * 0x1p-32 * k.total;
         if (k.all)
             gather_beyond(x, &k, random);

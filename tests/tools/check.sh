@@ -154,7 +154,10 @@ step_guest() {
     many guest 1 tests/guest/guest.sh
 }
 step_deps() { rule deps tests/tools/test_deps.sh; }
-step_layers() { rule layers tests/tools/check_includes.sh --self-test; }
+step_layers() {
+    rule layers tests/tools/check_includes.sh --self-test
+    rule walks tests/tools/check_walks.sh --self-test
+}
 step_headers() { rule headers tests/tools/check_headers.sh; }
 step_house() { rule house tests/tools/check_house.sh; }
 format_check() { found src simd numa offload tests bench -name '*.[ch]' | xargs -r clang-format --dry-run -Werror; }
