@@ -7,6 +7,7 @@
 #include "app/command_list.h"
 #include "app/compare/run.h"
 #include "app/decode.h"
+#include "app/machine/model.h"
 #include "app/offload.h"
 #include "app/open_model.h"
 #include "app/out.h"
@@ -186,10 +187,10 @@ static int look_at_machine(struct compare *c, struct qm_error *err) {
     snprintf(c->report.machine, sizeof c->report.machine, "%s", topology.cpu_model);
     qm_topology_free(&topology);
     if (o->machine)
-        rc = qm_offload_described(o->machine, speed, err);
+        rc = qm_app_machine_described(o->machine, speed, err);
     else if (!(rc = qm_offload_check_devices(&o->offload, err)))
-        rc = qm_offload_machine(o->isa, c->task.model, &c->progress, speed, err);
-    c->task.ram = o->machine ? 0 : qm_offload_ram(speed);
+        rc = qm_app_machine_measure(o->isa, c->task.model, &c->progress, speed, err);
+    c->task.ram = o->machine ? 0 : qm_app_machine_ram(speed);
     if (!rc)
         rc = qm_offload_devices(&o->offload, speed, err);
     return rc ? rc : qm_meter_open("", &c->meter, err);

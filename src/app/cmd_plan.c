@@ -7,6 +7,7 @@
 
 #include "app/command_list.h"
 #include "app/decode.h"
+#include "app/machine/model.h"
 #include "app/offload.h"
 #include "app/open_model.h"
 #include "app/out.h"
@@ -228,8 +229,8 @@ static int read_wishes(struct planning *j, struct qm_error *err) {
 /* A described machine, or what is kept of this one, and defaults; and its devices. Measures nothing. */
 static int look_at_machine(struct planning *j, struct qm_error *err) {
     const struct plan_options *o = j->options;
-    int rc = o->machine ? qm_offload_described(o->machine, &j->speed, err)
-                        : qm_offload_kept(o->isa, j->model, &j->speed, o->no_measure ? NULL : &j->due, err);
+    int rc = o->machine ? qm_app_machine_described(o->machine, &j->speed, err)
+                        : qm_app_machine_kept(o->isa, j->model, &j->speed, o->no_measure ? NULL : &j->due, err);
     return rc ? rc : qm_offload_devices(&o->offload, &j->speed, err);
 }
 
@@ -237,7 +238,7 @@ static int measure_machine(struct planning *j, struct qm_error *err) {
     const struct plan_options *o = j->options;
     if (o->machine || o->no_measure)
         return QM_OK;
-    int rc = qm_offload_machine(o->isa, j->model, &j->progress, &j->speed, err);
+    int rc = qm_app_machine_measure(o->isa, j->model, &j->progress, &j->speed, err);
     return rc ? rc : qm_offload_devices(&o->offload, &j->speed, err);
 }
 

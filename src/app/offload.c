@@ -7,15 +7,11 @@
 #include <unistd.h>
 
 #include "app/beside.h"
-#include "app/cache.h"
-#include "app/machine/measuring.h"
+#include "app/machine/model.h"
 #include "base/file.h"
 #include "base/size.h"
 #include "engine/plan_file.h"
 #include "engine/report.h"
-#include "numa/memory.h"
-#include "planner/calibrate.h"
-#include "planner/find.h"
 
 enum { PLAN_LIMIT = 64 << 20 };
 
@@ -29,15 +25,6 @@ struct qm_offload {
     struct qm_emulated_config config[QM_MAX_DEVICES];
     bool kept; /* the placement is one that was begun with: no other can take its place */
 };
-
-int qm_offload_described(const char *name, struct qm_machine_model *out, struct qm_error *err) {
-    struct qm_buf text = {0};
-    int rc = qm_description_read("--machine", name, &text, err);
-    if (!rc)
-        rc = qm_machine_model_parse(text.data ? text.data : "", text.len, name, out, err);
-    qm_buf_free(&text);
-    return rc;
-}
 
 static int read_device_file(const char *path, struct qm_machine_model *s, struct qm_error *err) {
     struct qm_buf text = {0};
@@ -87,87 +74,6 @@ int qm_offload_refuse_cards(const struct qm_offload_options *o, struct qm_error 
     return check_devices(o, false, err);
 }
 
-/* Efficiency to predict with, and what is to be noted of them. */
-static void take_shares(const struct qm_calibration *kept, bool any, unsigned needed, struct qm_machine_model *out) {
-    char noise[300];
-    qm_calibration_efficiency(kept, needed, &out->efficiency, out->missing);
-    out->efficiency_mark = any ? QM_MARK_MEASURED : QM_MARK_DEFAULT;
-    if (!any)
-        out->missing[0] = 0;
-    size_t n = strlen(out->noise);
-    if (qm_noise_text(&kept->noise, noise, sizeof noise))
-        snprintf(out->noise + n, sizeof out->noise - n, "%skernels: %s", n ? "; " : "", noise);
-}
-
-static int measure_machine(const struct qm_model *m, enum qm_isa isa, const struct qm_machine *machine,
-                           struct qm_machine_found *found, struct qm_progress *progress, struct qm_machine_model *out,
-                           struct qm_error *err) {
-    struct qm_noise now = qm_noise_now();
-    struct qm_calibration kept;
-    struct qm_app_measuring measuring;
-    unsigned needed = qm_calibration_needs(m);
-    qm_app_measuring_begin(&measuring, progress);
-    const struct qm_measuring *with = &measuring.with;
-    int rc = qm_machine_find(machine, isa, false, NULL, with, found, err);
-    if (!rc)
-        rc = qm_machine_check(machine, isa, &now, with, found, out, err);
-    measuring.kept = "no efficiencies are kept; measuring starts over next time";
-    struct qm_calibration_wish wish = {machine, &found->profile, isa, needed, qm_noise_level(&now) <= 1};
-    if (!rc)
-        rc = qm_calibration_measure(&wish, with, &kept, err);
-    qm_app_measuring_end(&measuring);
-    if (!rc)
-        take_shares(&kept, true, needed, out);
-    return rc;
-}
-
-int qm_offload_machine(enum qm_isa isa, const struct qm_model *m, struct qm_progress *progress,
-                       struct qm_machine_model *out, struct qm_error *err) {
-    struct qm_machine *machine = malloc(sizeof *machine);
-    struct qm_machine_found *found = malloc(sizeof *found);
-    int rc = machine && found ? QM_OK : qm_fail_memory(err, sizeof *machine + sizeof *found, "the machine");
-    if (!rc && !(rc = qm_machine_describe(machine, err))) {
-        rc = measure_machine(m, isa, machine, found, progress, out, err);
-        qm_machine_free(machine);
-    }
-    free(machine);
-    free(found);
-    return rc;
-}
-
-int qm_offload_kept(enum qm_isa isa, const struct qm_model *m, struct qm_machine_model *out, bool *due,
-                    struct qm_error *err) {
-    struct qm_machine *machine = malloc(sizeof *machine);
-    struct qm_machine_profile *profile = malloc(sizeof *profile);
-    int rc = machine && profile ? QM_OK : qm_fail_memory(err, sizeof *machine + sizeof *profile, "the machine");
-    if (!rc && !(rc = qm_machine_describe(machine, err))) {
-        struct qm_calibration kept;
-        struct qm_error why;
-        char folder[4096], path[4200];
-        const char *cache = qm_app_cache_directory(folder, sizeof folder, NULL) ? NULL : folder;
-        unsigned needed = qm_calibration_needs(m);
-        bool limits = qm_machine_kept(machine, isa, cache, profile);
-        bool kernels = qm_calibration_load(machine->identity, isa, cache, &kept, path, &why);
-        if (limits)
-            qm_machine_speed(machine, profile, out);
-        else
-            qm_machine_assume(machine, isa, out);
-        take_shares(&kept, kernels, needed, out);
-        bool complete = limits && kernels && !out->missing[0];
-        if (due && complete && !out->noise[0])
-            *due = false;
-        else if (due) {
-            struct qm_noise now = qm_noise_now();
-            bool quiet = qm_noise_level(&now) <= 1;
-            *due = !limits || qm_calibration_due(kernels ? &kept : NULL, needed, quiet) || (quiet && out->noise[0]);
-        }
-        qm_machine_free(machine);
-    }
-    free(machine);
-    free(profile);
-    return rc;
-}
-
 static int read_plan_file(const char *path, const struct qm_model *m, const struct qm_machine_model *s,
                           struct qm_placement *given, struct qm_error *err) {
     const char *names[QM_MAX_DEVICES];
@@ -197,24 +103,6 @@ int qm_offload_what(const struct qm_offload_options *o, const struct qm_model *m
                        "--offload: expected auto, require, none, a number of layers up to %lld, or a plan's file",
                        (long long)m->config.layers);
     return QM_OK;
-}
-
-int qm_offload_unmeasured(struct qm_machine_model *out, struct qm_error *err) {
-    struct qm_topology topology;
-    int rc = qm_topology_load(NULL, &topology, err);
-    if (rc)
-        return rc;
-    *out = (struct qm_machine_model){.name = "this machine",
-                                     .nodes = 1,
-                                     .cores = topology.cores,
-                                     .read = 1e11,
-                                     .bf16 = 1e12,
-                                     .f32 = 5e11,
-                                     .region_us = 5,
-                                     .barrier_us = 2};
-    qm_topology_free(&topology);
-    qm_efficiency_default(&out->efficiency);
-    return qm_memory_available(&out->memory, err);
 }
 
 /* No placement is to be searched for. */
@@ -294,7 +182,7 @@ static int take_kept(struct qm_offload *f, const struct qm_model *m, const char 
 static int measure_after_all(struct qm_offload *f, enum qm_isa isa, const struct qm_model *m,
                              struct qm_progress *progress, struct qm_error *err) {
     struct qm_machine_model *measured = malloc(sizeof *measured);
-    int rc = measured ? qm_offload_machine(isa, m, progress, measured, err)
+    int rc = measured ? qm_app_machine_measure(isa, m, progress, measured, err)
                       : qm_fail_memory(err, sizeof *measured, "the machine");
     if (!rc) {
         measured->devices = f->speed.devices;
@@ -341,14 +229,6 @@ static int find_placement(struct qm_offload *f, const struct qm_model *m, struct
     return QM_OK;
 }
 
-uint64_t qm_offload_ram(const struct qm_machine_model *s) {
-    uint64_t available;
-    if (qm_memory_available(&available, NULL))
-        return s->memory;
-    available += qm_memory_reserved();
-    return available < s->memory ? available : s->memory;
-}
-
 int qm_offload_open(const struct qm_offload_options *wanted, const struct qm_model *m, const struct qm_scenario *job,
                     struct qm_engine_options *o, const char *kept, struct qm_progress *progress,
                     struct qm_offload **out, struct qm_error *err) {
@@ -386,10 +266,10 @@ int qm_offload_open(const struct qm_offload_options *wanted, const struct qm_mod
     int rc = qm_offload_check_devices(wanted, err);
     if (!rc)
         rc = kept || is_given(wanted->wish) /* nothing need be measured */
-                 ? qm_offload_unmeasured(&f->speed, err)
-                 : qm_offload_machine(o->isa, m, progress, &f->speed, err);
+                 ? qm_app_machine_unmeasured(&f->speed, err)
+                 : qm_app_machine_measure(o->isa, m, progress, &f->speed, err);
     if (!rc)
-        f->ask.ram = qm_offload_ram(&f->speed);
+        f->ask.ram = qm_app_machine_ram(&f->speed);
     if (!rc)
         rc = qm_offload_devices(wanted, &f->speed, err);
     if (!rc) {

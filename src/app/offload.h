@@ -28,18 +28,6 @@ struct qm_offload_options {
     uint64_t vram;    /* most bytes of each device; 0: all that it has */
 };
 
-/* This machine as the time model knows it: its profile and the efficiency of the kernels that the model needs (NULL: of
- * all), measured now where that is due (see qm_machine_check and qm_calibration_due). */
-int qm_offload_machine(enum qm_isa isa, const struct qm_model *m, struct qm_progress *progress,
-                       struct qm_machine_model *out, struct qm_error *err);
-/* The same without measuring: what is kept, and defaults, marked, for what is not. *due, if not NULL: whether
- * qm_offload_machine would measure for more than a second. */
-int qm_offload_kept(enum qm_isa isa, const struct qm_model *m, struct qm_machine_model *out, bool *due,
-                    struct qm_error *err);
-/* This machine before anything is measured: its memory and cores alone, with rates that mean nothing. */
-int qm_offload_unmeasured(struct qm_machine_model *out, struct qm_error *err);
-/* --machine: a described one, by its file or name. */
-int qm_offload_described(const char *name, struct qm_machine_model *out, struct qm_error *err);
 /* The options' devices are added to the machine's. */
 int qm_offload_devices(const struct qm_offload_options *o, struct qm_machine_model *s, struct qm_error *err);
 /* QM_USAGE where --device names a card that is not emulated, or --offload require has none: this build computes on no
@@ -61,9 +49,6 @@ void qm_offload_note_short(const struct qm_machine_model *s, const struct qm_pla
                            struct qm_progress *progress);
 /* Makes what is free of each device all its memory. */
 void qm_offload_take_free(struct qm_machine_model *s);
-
-/* Bytes of main memory to plan with on this machine: what is available now, not what there is. */
-uint64_t qm_offload_ram(const struct qm_machine_model *s);
 
 struct qm_offload;
 

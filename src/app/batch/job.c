@@ -8,6 +8,7 @@
 #include "app/batch/inhibit.h"
 #include "app/batch/report.h"
 #include "app/drafts.h"
+#include "app/machine/model.h"
 #include "app/offload.h"
 #include "app/signals.h"
 #include "base/size.h"
@@ -20,7 +21,7 @@ int qm_batch_open_model(const struct qm_batch_command *b, struct qm_progress *pr
     *machine = calloc(1, sizeof **machine);
     int rc = *machine ? QM_OK : qm_fail_memory(err, sizeof **machine, "the machine");
     rc = rc ? rc : qm_app_open(&b->model, QM_TOKENIZER_YES, progress, app, err);
-    rc = rc ? rc : qm_offload_kept(b->load.isa, app->model, *machine, NULL, err);
+    rc = rc ? rc : qm_app_machine_kept(b->load.isa, app->model, *machine, NULL, err);
     *out = (struct qm_batch_model){.dir = app->dir,
                                    .model = app->model,
                                    .tokenizer = app->tokenizer,

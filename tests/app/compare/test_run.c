@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "app/compare/run.h"
+#include "app/machine/model.h"
 #include "app/offload.h"
 #include "tests/support/support.h"
 
@@ -66,7 +67,7 @@ static int compare(const char *configs, struct comparison *c, struct qm_error *e
     }
     c->report = (struct qm_compare_report){
         .prompts = 2, .rounds = ROUNDS, .prompt_tokens = 14, .generate = GENERATE, .bound = 0.001};
-    int rc = qm_offload_unmeasured(&t->speed, err);
+    int rc = qm_app_machine_unmeasured(&t->speed, err);
     t->speed.read = t->speed.bf16 = t->speed.f32 = 1e6; /* so slow that a device is worth its transfers */
     if (!rc)
         rc = qm_meter_open("/nowhere", &c->meter, err);
