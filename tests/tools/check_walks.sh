@@ -4,7 +4,6 @@
 # A line "1. `path:function` ..." under a heading "### One ..." names a function that is defined in that file and
 # called, or handed to a region, by one of the lines before it. A line whose text begins with "Then" begins anew.
 set -u
-# shellcheck disable=SC2016 # the backquotes are Markdown's
 
 # The functions' bodies, from the line at the left edge that has the name to the brace that ends it.
 body() { # body FILE NAME
