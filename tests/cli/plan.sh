@@ -7,35 +7,8 @@ MACHINE=$T/machine.json
 cp tests/fuzz/corpus/speed/small "$MACHINE"
 number() { sed -n "s/.*\"$1\": \([0-9.eE+-]*\).*/\1/p" "$T/out" | head -n 1; }
 
-# Efficiencies of kernels as if they were measured, but for those of F32 products: instruments make that one take minutes.
-expect 0 'the machine' machine --json
-KEPT=$(ls "$T"/cache/quietmind/machine-*.json) KERNELS=$(ls "$T"/cache/quietmind/machine-*.json | sed 's/machine-/kernels-/')
-field() { sed -n "s/.*\"$1\": \"\([^\"]*\)\".*/\1/p" "$KEPT"; }
-build=$(sed -n 's/.*"kernels_build": "\(.*\)".*/\1/p' "$T/out")
-shares() { # shares BUILD DENSE...
-    local of=$1 dense=$2
-    cat >"$KERNELS" <<EOF
-{"version": 3, "identity": "$(field identity)", "isa": "$(field isa)", "build": "$of", "measured": "now", "efficiency":
- {"value_ns": 1, "route_ns": 1, "dense": {"BF16": [[1, 0.9]], "F16": [[1, 0.9]]$dense},
-  "experts": {"BF16": [[1, 0.9]], "MXFP4": [[1, 0.9]]},
-  "attention_64": {"BF16": [[1, 0.8]]}, "attention_128": {"BF16": [[1, 0.8]]}}}
-EOF
-}
-whole=', "F32": [[1, 0.9]]'
-if [ "${QM_TEST_SLOW:-1}" = 0 ]; then shares "$build" "$whole"; else shares "$build" ''; fi
-expect 0 'plan of the demonstration model' plan
-check 'what it does not need is not measured' sh -c "! grep 'measuring the kernels' $T/err"
-if [ "${QM_TEST_SLOW:-1}" != 0 ]; then
-    expect 0 'plan of a model that needs more' plan --random qwen3-0.6b --layers 1 --dtype f32
-    check 'what is missing of the shares is measured' err_has '^measuring the kernels'
-    check 'and kept beside what was there' sh -c "tr -d ' \n' <'$KERNELS' | grep -q '\"F16\":\[\[1.0,0.9.*\"F32\":\[\[1.0,'"
-    expect 0 'once' plan --random qwen3-0.6b --layers 1 --dtype f32
-    check 'not again' sh -c "! grep 'measuring the kernels' $T/err"
-    shares "of other kernels" "$whole"
-    expect 0 'a run with an efficiency of another build' run $DEMO -p 'The house of' -n 2
-    check 'is not predicted' sh -c "! grep '^predicted' $T/err"
-fi
-shares "$build" "$whole"
+. "$(dirname "$0")/efficiencies.bash" # nothing is measured here but the machine
+kept_efficiencies "$build" ', "MXFP4": [[1, 0.9]]'
 # A profile of a slower and of a faster machine.
 cp "$KEPT" "$T/profile"
 rates() { python3 -c '

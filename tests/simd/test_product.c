@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "tests/support/amx_kernels.h"
+#include "tests/support/support.h"
 
 static const enum qm_dtype all_types[] = {QM_BF16, QM_F16, QM_F32, QM_MXFP4};
 enum { TYPES = 4, MAX_SUBJECTS = QM_ISA_COUNT * TYPES + 1 };
@@ -167,8 +168,14 @@ static void against_float64(void **state) {
             }
 }
 
+<<<<<<< HEAD
 /* Where AMX's micro-panels and tiles begin and end. */
 static int row_count_of_model(int32_t m) {
+=======
+/* Where AMX's strips and tiles begin and end: for a model of the instructions, and for sanitizers, as either takes long
+ * over a product. */
+static int row_count_of_few(int32_t m) {
+>>>>>>> 4318cdf (Checks: sanitizers do what they are for once, what takes longest begins first)
     return m <= 2 || (m >= 15 && m <= 17) || (m >= 31 && m <= 33) || m == 48 || m == 70;
 }
 
@@ -190,7 +197,7 @@ static void same_bits(void **state) {
         float *d = (float *)other.data;
         for (int32_t m = 1; m <= M; m++) {
             int32_t rows[M];
-            if (s[i].model && !row_count_of_model(m))
+            if ((s[i].model || !test_slow()) && !row_count_of_few(m))
                 continue;
             for (int32_t r = 0; r < m; r++)
                 rows[r] = (r * 7 + m) % M;

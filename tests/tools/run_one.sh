@@ -15,12 +15,12 @@ case $thing in
     fresh=build/fuzz/corpus/$target seeds=tests/fuzz/corpus/$target
     artifacts=build/fuzz/artifacts/$target
     mkdir -p "$fresh" "$artifacts"
-    set -- "$thing" -max_total_time="${FUZZ_SECONDS:-10}" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+    set -- "$thing" -max_total_time="${FUZZ_SECONDS:-5}" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
         -artifact_prefix="$artifacts/" -verbosity=1
     [ ! -e "tests/fuzz/$target.dict" ] || set -- "$@" -dict="tests/fuzz/$target.dict"
     set -- "$@" "$fresh"
     [ ! -d "$seeds" ] || set -- "$@" "$seeds"
-    limit=$((${FUZZ_SECONDS:-10} + 120))
+    limit=$((${FUZZ_SECONDS:-5} + 120))
     ;;
 *.sh) set -- bash "$thing"; limit=600 ;;
 *) set -- "$thing"; limit=900 ;;
