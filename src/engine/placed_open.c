@@ -5,6 +5,7 @@
 
 #include "engine/memory.h"
 #include "engine/placed_private.h"
+#include "engine/units.h"
 
 void qm_placed_part(const struct qm_placed *p, const struct qm_op *op, int device, struct qm_op_part *part) {
     *part = (struct qm_op_part){0};
@@ -23,13 +24,11 @@ void qm_placed_part(const struct qm_placed *p, const struct qm_op *op, int devic
 /* Whether the op, or a part of it, is to be on the device. */
 static bool is_there(const struct qm_placed *p, const struct qm_op *op, int device) {
     const struct qm_layer_placement *l = op->layer < 0 ? NULL : &p->placement.layer[op->layer];
-    switch (op->kind) {
-    case QM_OP_EMBED: return false;
-    case QM_OP_HEAD: return p->placement.head == device;
-    case QM_OP_FFN_UP:
-    case QM_OP_FFN_DOWN: return l->ffn == device;
-    case QM_OP_MOE_UP:
-    case QM_OP_MOE_DOWN: return qm_placement_experts_on(&p->placement, op->layer, device) > 0;
+    switch (qm_unit_of_op(op->kind)) {
+    case QM_UNIT_EMBED: return false;
+    case QM_UNIT_HEAD: return p->placement.head == device;
+    case QM_UNIT_FFN: return l->ffn == device;
+    case QM_UNIT_EXPERT: return qm_placement_experts_on(&p->placement, op->layer, device) > 0;
     default: return l->attention == device;
     }
 }
