@@ -4,12 +4,12 @@
 
 #include "app/command_list.h"
 #include "app/decode.h"
-#include "app/ids_file.h"
 #include "app/load_model.h"
-#include "app/npy.h"
 #include "app/signals.h"
+#include "base/npy.h"
 #include "engine/sequence.h"
 #include "session/feed.h"
+#include "text/ids_file.h"
 
 struct logits_options {
     struct qm_model_options model;

@@ -12,10 +12,10 @@
 #include "app/open_model.h"
 #include "app/out.h"
 #include "app/plan/plan.h"
-#include "app/routing_file.h"
 #include "app/shapes.h"
 #include "base/file.h"
 #include "engine/plan_file.h"
+#include "engine/routing_file.h"
 
 enum { MAX_PINS = 64 };
 

@@ -8,7 +8,6 @@
 #include "app/decode.h"
 #include "app/drafts.h"
 #include "app/generation_report.h"
-#include "app/ids_file.h"
 #include "app/load_model.h"
 #include "app/load_report.h"
 #include "app/offload.h"
@@ -17,6 +16,7 @@
 #include "app/signals.h"
 #include "engine/sequence.h"
 #include "protocol/logprob.h"
+#include "text/ids_file.h"
 
 struct run_options {
     struct qm_model_options model;

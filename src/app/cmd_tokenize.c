@@ -6,12 +6,12 @@
 #include <unistd.h>
 
 #include "app/command_list.h"
-#include "app/ids_file.h"
 #include "app/open_model.h"
 #include "app/options.h"
 #include "app/out.h"
 #include "base/json.h"
 #include "base/path.h"
+#include "text/ids_file.h"
 
 static const size_t LINE_LIMIT = 1000000000;
 enum { CONFIG_LIMIT = 1 << 20 };

@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "app/load_report.h"
-#include "app/routing_file.h"
 #include "app/signals.h"
 #include "base/file.h"
 #include "engine/report.h"
+#include "engine/routing_file.h"
 
 static int load_progress(void *arg, const char *what, uint64_t done, uint64_t total) {
     qm_progress_update(arg, what, done, total, QM_PROGRESS_BYTES);

@@ -2,7 +2,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "app/ids_file.h"
+#include "text/ids_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

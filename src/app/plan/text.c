@@ -7,11 +7,11 @@
 #include "app/out.h"
 #include "app/plan/plan.h"
 #include "app/predictor.h"
-#include "app/routing_file.h"
 #include "base/path.h"
 #include "base/size.h"
 #include "base/words.h"
 #include "engine/nodes.h"
+#include "engine/routing_file.h"
 #include "report/numbers.h"
 
 /* A line that begins with a head, wrapped. */

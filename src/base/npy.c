@@ -1,5 +1,5 @@
 /* The .npy writer. */
-#include "app/npy.h"
+#include "base/npy.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* Arrays of float32 in NumPy's .npy format, version 1.0, C order, little-endian ('<f4'), written as they come,
  * so that a large array is never in memory. Written under a temporary name and renamed by qm_npy_commit; until
  * then nothing is there. Source: numpy.lib.format. */
-#ifndef QM_APP_NPY_H
-#define QM_APP_NPY_H
+#ifndef QM_BASE_NPY_H
+#define QM_BASE_NPY_H
 
 #include <stddef.h>
 #include <stdint.h>

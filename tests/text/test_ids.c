@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "app/ids_file.h"
+#include "text/ids_file.h"
 
 static void accepted(const char *text, const int32_t *want, size_t n) {
     struct qm_ids ids = {0};

@@ -1,5 +1,5 @@
 /* Profiles of routing on disk, and in words. */
-#include "app/routing_file.h"
+#include "engine/routing_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* Strict parsing of token ids. */
-#include "app/ids_file.h"
+#include "text/ids_file.h"
 
 #include <stdbool.h>
 

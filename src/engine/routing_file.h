@@ -1,6 +1,6 @@
-/* The file of --profile-experts: read, counted further, written. */
-#ifndef QM_APP_ROUTING_FILE_H
-#define QM_APP_ROUTING_FILE_H
+/* The file in which counts of experts are kept: read, counted further, written. */
+#ifndef QM_ENGINE_ROUTING_FILE_H
+#define QM_ENGINE_ROUTING_FILE_H
 
 #include "engine/routing.h"
 

@@ -1,6 +1,6 @@
 /* Token ids as text: decimals separated by white space, nothing else. Untrusted input. */
-#ifndef QM_APP_IDS_FILE_H
-#define QM_APP_IDS_FILE_H
+#ifndef QM_TEXT_IDS_FILE_H
+#define QM_TEXT_IDS_FILE_H
 
 #include <stddef.h>
 

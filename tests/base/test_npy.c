@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "app/npy.h"
+#include "base/npy.h"
 
 static char dir[64], path[80];
 
