@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "app/command_list.h"
+#include "app/decode.h"
 #include "app/open_model.h"
 #include "app/options.h"
 #include "app/out.h"
@@ -144,8 +145,19 @@ static int read_line(char **line, size_t *cap, size_t *len, bool *more, struct q
 }
 
 /* A line is answered before the next is read, so that another program can hold a conversation. */
-static int json_lines(const struct qm_args *args, const struct vocabulary *v, struct qm_error *err) {
-    bool decoding = args->option[QM_OPT_DECODE].set, special = !args->option[QM_OPT_NO_SPECIAL].set;
+struct tokenize_options {
+    const char *model; /* NULL: the demonstration model */
+    bool decode, lines, json, count;
+    bool no_special, skip_special;
+    const char *ids; /* the value of --decode; NULL: none */
+    struct qm_texts files;
+    const char *const *words; /* TEXT, or ids */
+    int n_words;
+    bool silent;
+};
+
+static int json_lines(const struct tokenize_options *o, const struct vocabulary *v, struct qm_error *err) {
+    bool decoding = o->decode, special = !o->no_special;
     char *line = NULL;
     size_t cap = 0, len = 0;
     bool more = true;
@@ -160,8 +172,7 @@ static int json_lines(const struct qm_args *args, const struct vocabulary *v, st
         if (!rc && !qm_json_is_object(root))
             rc = qm_fail(err, QM_INPUT, "expected an object, found %s", qm_json_type_name(root));
         if (!rc)
-            rc = decoding ? decode_line(v, root, args->option[QM_OPT_SKIP_SPECIAL].set, err)
-                          : encode_line(v->t, root, special, err);
+            rc = decoding ? decode_line(v, root, o->skip_special, err) : encode_line(v->t, root, special, err);
         if (!rc)
             rc = qm_out_flush(err);
         if (rc == QM_INPUT)
@@ -173,12 +184,11 @@ static int json_lines(const struct qm_args *args, const struct vocabulary *v, st
 }
 
 /* Ids from the option's value and the arguments after it, or from standard input. Commas separate too. */
-static int gather_ids(const struct qm_args *args, struct qm_ids *ids, struct qm_error *err) {
+static int gather_ids(const struct tokenize_options *o, struct qm_ids *ids, struct qm_error *err) {
     struct qm_buf text = {0};
-    const struct qm_arg *value = &args->option[QM_OPT_DECODE];
-    int rc = value->has_value ? qm_buf_str(&text, value->text, err) : QM_OK;
-    for (int i = 0; i < args->n_positional && !rc; i++)
-        rc = qm_buf_printf(&text, err, " %s", args->positional[i]);
+    int rc = o->ids ? qm_buf_str(&text, o->ids, err) : QM_OK;
+    for (int i = 0; i < o->n_words && !rc; i++)
+        rc = qm_buf_printf(&text, err, " %s", o->words[i]);
     if (!rc && (text.len == 0 || !strcmp(text.data + (text.data[0] == ' '), "-")))
         rc = qm_ids_read("-", ids, err);
     else if (!rc) {
@@ -191,13 +201,13 @@ static int gather_ids(const struct qm_args *args, struct qm_ids *ids, struct qm_
     return rc;
 }
 
-static int decode_once(const struct qm_args *args, const struct vocabulary *v, struct qm_error *err) {
+static int decode_once(const struct tokenize_options *o, const struct vocabulary *v, struct qm_error *err) {
     struct qm_ids ids = {0};
     struct qm_buf text = {0};
-    int rc = gather_ids(args, &ids, err);
+    int rc = gather_ids(o, &ids, err);
     if (!rc)
-        rc = decode(v, &ids, args->option[QM_OPT_SKIP_SPECIAL].set, &text, err);
-    if (!rc && args->option[QM_OPT_JSON].set)
+        rc = decode(v, &ids, o->skip_special, &text, err);
+    if (!rc && o->json)
         rc = print_text_json(&text, err);
     else if (!rc && !(rc = qm_out_write(text.data ? text.data : "", text.len, err)))
         rc = qm_out_terminal_newline(err);
@@ -207,28 +217,28 @@ static int decode_once(const struct qm_args *args, const struct vocabulary *v, s
 }
 
 /* A text's ids. name: what it is called in messages; path: where it is, NULL for TEXT itself. */
-static int encode_text(const struct qm_args *args, const struct qm_tokenizer *t, const char *path, struct qm_ids *ids,
-                       struct qm_error *err) {
+static int encode_text(const struct tokenize_options *o, const struct qm_tokenizer *t, const char *path,
+                       struct qm_ids *ids, struct qm_error *err) {
     struct qm_buf text = {0};
     int rc;
     if (path) {
         rc = qm_read_text(path, &text, err);
     } else {
-        rc = qm_buf_str(&text, args->positional[0], err);
+        rc = qm_buf_str(&text, o->words[0], err);
         if (!rc)
             rc = qm_check_text(text.data, text.len, "TEXT", err);
     }
     if (!rc)
-        rc = qm_tokenizer_encode(t, text.data, text.len, !args->option[QM_OPT_NO_SPECIAL].set, true, ids, err);
+        rc = qm_tokenizer_encode(t, text.data, text.len, !o->no_special, true, ids, err);
     qm_buf_free(&text);
     return rc;
 }
 
-static int print_encoded(const struct qm_args *args, const struct qm_tokenizer *t, const struct qm_ids *ids,
+static int print_encoded(const struct tokenize_options *o, const struct qm_tokenizer *t, const struct qm_ids *ids,
                          struct qm_error *err) {
-    if (args->option[QM_OPT_COUNT_TOKENS].set)
-        return qm_out_printf(err, args->option[QM_OPT_JSON].set ? "{\"tokens\":%zu}\n" : "%zu\n", ids->len);
-    if (args->option[QM_OPT_JSON].set)
+    if (o->count)
+        return qm_out_printf(err, o->json ? "{\"tokens\":%zu}\n" : "%zu\n", ids->len);
+    if (o->json)
         return print_ids_json(t, ids, true, err);
     int rc = print_ids(ids, " ", err);
     return rc ? rc : qm_out_text("\n", err);
@@ -247,61 +257,80 @@ static int print_count(size_t n, const char *name, bool json, bool last, struct 
 }
 
 /* Files one by one, each a text of its own: no more than one is in memory. */
-static int encode_files(const struct qm_args *args, const struct qm_tokenizer *t, struct qm_progress *progress,
+static int encode_files(const struct tokenize_options *o, const struct qm_tokenizer *t, struct qm_progress *progress,
                         struct qm_error *err) {
-    const struct qm_arg *files = &args->option[QM_OPT_FILES];
-    bool count = args->option[QM_OPT_COUNT_TOKENS].set && files->n_list > 1, json = args->option[QM_OPT_JSON].set;
+    const struct qm_texts *files = &o->files;
+    bool count = o->count && files->n > 1, json = o->json;
     size_t total = 0;
     int rc = count && json ? qm_out_text("{\"files\":[", err) : QM_OK;
-    for (size_t i = 0; i < files->n_list && !rc; i++) {
+    for (size_t i = 0; i < files->n && !rc; i++) {
         struct qm_ids ids = {0};
-        qm_progress_update(progress, "tokenizing", i, files->n_list, QM_PROGRESS_TOKENS);
-        rc = encode_text(args, t, files->list[i], &ids, err);
+        qm_progress_update(progress, "tokenizing", i, files->n, QM_PROGRESS_TOKENS);
+        rc = encode_text(o, t, files->text[i], &ids, err);
         qm_progress_end(progress);
         total += ids.len;
         if (!rc && count && json && i)
             rc = qm_out_text(",", err);
         if (!rc)
-            rc = count ? print_count(ids.len, files->list[i], json, false, err) : print_encoded(args, t, &ids, err);
+            rc = count ? print_count(ids.len, files->text[i], json, false, err) : print_encoded(o, t, &ids, err);
         qm_ids_free(&ids);
     }
     return rc || !count ? rc : print_count(total, "total", json, true, err);
 }
 
-static int encode_once(const struct qm_args *args, const struct qm_tokenizer *t, struct qm_progress *progress,
+static int encode_once(const struct tokenize_options *o, const struct qm_tokenizer *t, struct qm_progress *progress,
                        struct qm_error *err) {
     struct qm_ids ids = {0};
-    if (args->option[QM_OPT_FILES].set)
-        return encode_files(args, t, progress, err);
-    bool given = args->n_positional && strcmp(args->positional[0], "-");
-    int rc = encode_text(args, t, given ? NULL : "-", &ids, err);
+    if (o->files.n)
+        return encode_files(o, t, progress, err);
+    bool given = o->n_words && strcmp(o->words[0], "-");
+    int rc = encode_text(o, t, given ? NULL : "-", &ids, err);
     if (!rc)
-        rc = print_encoded(args, t, &ids, err);
+        rc = print_encoded(o, t, &ids, err);
     qm_ids_free(&ids);
     return rc;
 }
 
-static int run_tokenize(const struct qm_args *args, struct qm_error *err) {
-    bool decoding = args->option[QM_OPT_DECODE].set, lines = args->option[QM_OPT_JSONL].set;
-    if (lines && (args->n_positional || args->option[QM_OPT_DECODE].has_value))
+static int take_options(const struct qm_args *args, struct tokenize_options *o, struct qm_error *err) {
+    const struct qm_arg *ids = &args->option[QM_OPT_DECODE];
+    *o = (struct tokenize_options){.model = args->model,
+                                   .decode = ids->set,
+                                   .lines = args->option[QM_OPT_JSONL].set,
+                                   .json = args->option[QM_OPT_JSON].set,
+                                   .count = args->option[QM_OPT_COUNT_TOKENS].set,
+                                   .no_special = args->option[QM_OPT_NO_SPECIAL].set,
+                                   .skip_special = args->option[QM_OPT_SKIP_SPECIAL].set,
+                                   .ids = ids->has_value ? ids->text : NULL,
+                                   .files = qm_decode_texts(args, QM_OPT_FILES),
+                                   .words = args->positional,
+                                   .n_words = args->n_positional,
+                                   .silent = args->option[QM_OPT_SILENT].set};
+    if (o->lines && (o->n_words || o->ids))
         return qm_fail(err, QM_USAGE, "tokenize: --jsonl reads standard input, but there is an argument too");
-    if (args->n_positional && args->option[QM_OPT_FILES].set)
+    if (o->n_words && o->files.n)
         return qm_fail(err, QM_USAGE, "tokenize: expected TEXT or --file, found both");
-    if (!decoding && args->n_positional > 1)
-        return qm_fail(err, QM_USAGE, "tokenize: expected one TEXT (quote it), found a second: \"%s\"",
-                       args->positional[1]);
+    if (!o->decode && o->n_words > 1)
+        return qm_fail(err, QM_USAGE, "tokenize: expected one TEXT (quote it), found a second: \"%s\"", o->words[1]);
+    return QM_OK;
+}
+
+static int run_tokenize(const struct qm_args *args, struct qm_error *err) {
+    struct tokenize_options o;
+    int rc = take_options(args, &o, err);
+    if (rc)
+        return rc;
     struct qm_progress progress;
     struct qm_tokenizer *t = NULL;
     char *dir = NULL;
-    qm_progress_init(&progress, args->option[QM_OPT_SILENT].set);
-    int rc = qm_app_locate(args->model, &progress, &dir, err);
+    qm_progress_init(&progress, o.silent);
+    rc = qm_app_locate(o.model, &progress, &dir, err);
     if (!rc)
         rc = qm_tokenizer_load(dir, &t, err);
     if (!rc) {
         const struct vocabulary v = {t, padded_size(dir, qm_tokenizer_size(t))};
-        rc = lines      ? json_lines(args, &v, err)
-             : decoding ? decode_once(args, &v, err)
-                        : encode_once(args, t, &progress, err);
+        rc = o.lines    ? json_lines(&o, &v, err)
+             : o.decode ? decode_once(&o, &v, err)
+                        : encode_once(&o, t, &progress, err);
     }
     qm_tokenizer_free(t);
     free(dir);
