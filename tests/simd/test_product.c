@@ -168,8 +168,8 @@ static void against_float64(void **state) {
             }
 }
 
-/* Where AMX's micro-panels and tiles begin and end: for a model of the instructions, and for sanitizers, as either takes
- * long over a product. */
+/* Where AMX's micro-panels and tiles begin and end: for a model of the instructions, and for sanitizers, as either
+ * takes long over a product. */
 static int row_count_of_few(int32_t m) {
     return m <= 2 || (m >= 15 && m <= 17) || (m >= 31 && m <= 33) || m == 48 || m == 70;
 }
