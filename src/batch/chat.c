@@ -35,17 +35,17 @@ static int find_chat(const struct qm_batch_options *o, const struct qm_chat *cha
     return rc;
 }
 
-int qm_batch_chat(const struct qm_batch_options *o, const struct qm_batch_words *words, const char *dir,
-                  const struct tm *now, struct qm_chat **out, struct qm_error *err) {
-    const char *file = o->chat_template;
+int qm_batch_chat(const struct qm_batch_options *o, const struct qm_batch_words *words, const struct qm_chat *chat,
+                  const struct qm_error *unread, const struct tm *now, struct qm_error *err) {
     struct qm_error why = {0};
-    int rc = qm_chat_load(dir, file, out, &why);
-    if (rc && (file || rc != QM_INPUT)) {
+    if (!chat)
+        why = *unread;
+    if (!chat && (o->chat_template || why.code != QM_INPUT)) {
         *err = why;
-        return rc;
+        return why.code;
     }
-    if (!rc && !qm_chat_check(*out, NULL, NULL, now, &why))
+    if (chat && !qm_chat_check(chat, NULL, NULL, now, &why))
         return QM_OK;
     words->remedy(&why);
-    return find_chat(o, *out, now, &why, err);
+    return find_chat(o, chat, now, &why, err);
 }

@@ -115,20 +115,15 @@ int qm_batch_check(const struct qm_batch_options *o, const struct qm_batch_ui *u
                    struct qm_error *err) {
     const struct qm_config *config = &m->model->config;
     struct check c = {.out = out, .words = ui->words, .bad = bad, .arg = arg};
-    struct qm_chat *chat = NULL;
     time_t seconds = time(NULL);
     struct tm now;
     bool created;
-    int rc = qm_batch_chat(o, ui->words, m->dir, localtime_r(&seconds, &now), &chat, err);
+    int rc = qm_batch_chat(o, ui->words, m->chat, m->chat_error, localtime_r(&seconds, &now), err);
     rc = rc ? rc : qm_journal_open("", &out->seen, &created, err);
-    c.openai = (struct qm_openai_context){.tokenizer = m->tokenizer,
-                                          .chat = chat,
-                                          .vocab = config->vocab,
-                                          .no_head = config->no_head,
-                                          .context = o->context ? o->context : config->default_positions,
-                                          .sampling = qm_openai_sampling(m->defaults),
-                                          .now = &now,
-                                          .model = o->model_name};
+    c.openai = qm_openai_context_of(config, m->defaults, m->tokenizer, m->chat);
+    c.openai.context = o->context ? o->context : config->default_positions;
+    c.openai.now = &now;
+    c.openai.model = o->model_name;
     rc = rc ? rc : qm_batch_forecast_open(o, m->machine, m->model, c.openai.context, &c.forecast, err);
     rc = rc ? rc : note_rows(rows, ui, err);
     rc = rc ? rc : check_all(&c, rows, ui, err);
@@ -141,7 +136,6 @@ int qm_batch_check(const struct qm_batch_options *o, const struct qm_batch_ui *u
         qm_batch_forecast_get(c.forecast, &out->prediction);
     }
     qm_batch_forecast_close(c.forecast);
-    qm_chat_free(chat);
     return rc;
 }
 

@@ -34,16 +34,12 @@ static int keep_block(void *arg, int64_t block, const char *hash, struct qm_erro
 /* context: of a sequence. */
 static struct qm_openai_context requests(const struct qm_batch_job *j, int64_t context, struct tm *now) {
     time_t begun = (time_t)j->begun;
-    return (struct qm_openai_context){
-        .tokenizer = j->model.tokenizer,
-        .chat = j->chat,
-        .vocab = j->model.model->config.vocab,
-        .no_head = j->model.model->config.no_head,
-        .context = context,
-        .sampling = qm_openai_sampling(j->model.defaults),
-        .now = localtime_r(&begun, now), /* what templates print must not change when the job resumes */
-        .model = j->model_name.data,
-    };
+    struct qm_openai_context c =
+        qm_openai_context_of(&j->model.model->config, j->model.defaults, j->model.tokenizer, j->model.chat);
+    c.context = context;
+    c.now = localtime_r(&begun, now); /* what templates print must not change when the job resumes */
+    c.model = j->model_name.data;
+    return c;
 }
 
 static int note_prediction(struct qm_batch_job *j, int64_t finished, struct qm_error *err) {
@@ -114,7 +110,7 @@ int qm_batch_job_prepare(struct qm_batch_job *j, const struct qm_batch_model *m,
     time_t seconds = time(NULL);
     struct tm now;
     j->model = *m;
-    int rc = qm_batch_chat(j->options, j->ui->words, m->dir, localtime_r(&seconds, &now), &j->chat, err);
+    int rc = qm_batch_chat(j->options, j->ui->words, m->chat, m->chat_error, localtime_r(&seconds, &now), err);
     rc = rc ? rc : qm_batch_paths(j->options->output, &j->paths, err);
     rc = rc ? rc : qm_batch_settle_files(j, err);
     rc = rc ? rc : qm_batch_settle_identity(j, err);
@@ -265,7 +261,6 @@ void qm_batch_job_close(struct qm_batch_job *j) {
     qm_batch_store_close(&j->store);
     qm_batch_output_close(j->output);
     qm_journal_close(j->journal);
-    qm_chat_free(j->chat);
     qm_batch_rows_close(&j->rows);
     if (j->paths.lock)
         qm_batch_unlock(j->paths.lock, j->lock);

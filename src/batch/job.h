@@ -25,12 +25,15 @@
 
 struct qm_batch_job;
 struct qm_speculation;
+struct qm_chat;
 
 /* The caller's, opened: no weights are needed. */
 struct qm_batch_model {
     const char *dir; /* of its files */
     const struct qm_model *model;
     const struct qm_tokenizer *tokenizer;
+    const struct qm_chat *chat;                  /* NULL where none can be read, */
+    const struct qm_error *chat_error;           /* and then why */
     const struct qm_generation_config *defaults; /* the publisher's */
     const struct qm_machine_model *machine;      /* by which the time is predicted */
 };

@@ -11,7 +11,6 @@
 #include "batch/store.h"
 #include "batch/work.h"
 #include "model/weights_known.h"
-#include "text/template/chat.h"
 
 struct qm_batch_job {
     const struct qm_batch_options *options;
@@ -20,7 +19,6 @@ struct qm_batch_job {
     struct qm_batch_rows rows;
     struct qm_batch_paths paths;
     int lock;
-    struct qm_chat *chat;
     struct qm_journal *journal;
     bool created, log, touched; /* it is new; it had a log; the input may be another than when the job ran last */
     int64_t complete;

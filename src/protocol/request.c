@@ -42,6 +42,16 @@ struct qm_sampling qm_openai_sampling(const struct qm_generation_config *g) {
     return s;
 }
 
+struct qm_openai_context qm_openai_context_of(const struct qm_config *c, const struct qm_generation_config *published,
+                                              const struct qm_tokenizer *tokenizer, const struct qm_chat *chat) {
+    return (struct qm_openai_context){.tokenizer = tokenizer,
+                                      .chat = chat,
+                                      .vocab = c->vocab,
+                                      .context = c->max_positions,
+                                      .no_head = c->no_head,
+                                      .sampling = qm_openai_sampling(published)};
+}
+
 /* Fields that are accepted with one value only, the one that changes nothing. */
 static int check_fixed(const json_t *body, struct qm_error *err) {
     const json_t *format = json_object_get(body, "response_format");

@@ -47,6 +47,10 @@ struct qm_openai_context {
 /* The publisher's settings; where they say nothing, OpenAI's: temperature 1. */
 struct qm_sampling qm_openai_sampling(const struct qm_generation_config *g);
 
+/* Of a model, with its own context, no date and no name; the pointers are borrowed. */
+struct qm_openai_context qm_openai_context_of(const struct qm_config *c, const struct qm_generation_config *published,
+                                              const struct qm_tokenizer *tokenizer, const struct qm_chat *chat);
+
 struct qm_openai_request;
 
 /* default_seed: where the body has no "seed". Choice k of a prompt is sampled with seed + k. */

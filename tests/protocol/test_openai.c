@@ -20,13 +20,10 @@ static int setup(void **state) {
         qm_generation_config_read("data/demo", &publisher, &err))
         fail_msg("%s", err.message);
     static const struct tm now = {.tm_year = 126};
-    context = (struct qm_openai_context){.tokenizer = tokenizer,
-                                         .chat = chat,
-                                         .vocab = 1024,
-                                         .context = 4096,
-                                         .sampling = qm_openai_sampling(&publisher),
-                                         .now = &now,
-                                         .model = "demo"};
+    const struct qm_config config = {.vocab = 1024, .max_positions = 4096};
+    context = qm_openai_context_of(&config, &publisher, tokenizer, chat);
+    context.now = &now;
+    context.model = "demo";
     return 0;
 }
 

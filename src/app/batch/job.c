@@ -25,6 +25,8 @@ int qm_batch_open_model(const struct qm_batch_command *b, struct qm_progress *pr
     *out = (struct qm_batch_model){.dir = app->dir,
                                    .model = app->model,
                                    .tokenizer = app->tokenizer,
+                                   .chat = app->chat,
+                                   .chat_error = &app->chat_error,
                                    .defaults = &app->defaults,
                                    .machine = *machine};
     return rc;

@@ -45,7 +45,6 @@ static int count_row(const struct qm_openai_context *openai, const struct qm_bat
 static int count_rows(const struct qm_compare_job_of *of, const struct qm_app_model *m, const struct qm_compare_task *t,
                       struct counts *n, struct qm_error *err) {
     struct qm_batch_input *input = NULL;
-    struct qm_chat *chat = NULL;
     struct qm_batch_terminal terminal = {.progress = t->progress};
     const struct qm_batch_ui ui = qm_batch_terminal_ui(&terminal);
     struct qm_batch_options options = qm_batch_options_default;
@@ -55,15 +54,10 @@ static int count_rows(const struct qm_compare_job_of *of, const struct qm_app_mo
     options.chat_template = of->chat_template;
     int rc = qm_batch_input_open(of->file, QM_BATCH_LINE_LIMIT, &input, err);
     if (!rc)
-        rc = qm_batch_chat(&options, ui.words, m->dir, localtime_r(&seconds, &now), &chat, err);
-    struct qm_openai_context openai = {.tokenizer = m->tokenizer,
-                                       .chat = chat,
-                                       .vocab = m->model->config.vocab,
-                                       .no_head = m->model->config.no_head,
-                                       .context = m->model->config.max_positions,
-                                       .sampling = qm_openai_sampling(&m->defaults),
-                                       .now = &now,
-                                       .model = of->model_name};
+        rc = qm_batch_chat(&options, ui.words, m->chat, &m->chat_error, localtime_r(&seconds, &now), err);
+    struct qm_openai_context openai = qm_openai_context_of(&m->model->config, &m->defaults, m->tokenizer, m->chat);
+    openai.now = &now;
+    openai.model = of->model_name;
     for (bool end = false; !rc && !end;) {
         struct qm_batch_source source = qm_batch_input_source(input);
         struct qm_batch_line line;
@@ -74,7 +68,6 @@ static int count_rows(const struct qm_compare_job_of *of, const struct qm_app_mo
             qm_progress_update(t->progress, "counting the job", line.offset, source.size, QM_PROGRESS_BYTES);
     }
     qm_progress_end(t->progress);
-    qm_chat_free(chat);
     qm_batch_input_close(input);
     return rc;
 }
