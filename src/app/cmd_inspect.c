@@ -110,7 +110,7 @@ static void look_around(struct inspection *in) {
         add_notes(in, err.message);
     }
     if (in->model.model->config.n_end_tokens == 0 && shards)
-        add_notes(in, "no end token: a generation ends only by -n, --stop or a full context");
+        add_notes(in, "no end token: an answer ends only by -n, --stop or a full context");
     if (in->available && in->memory.total > in->available)
         add_notes(in, "does not fit in the memory available with that context; see --context");
 }

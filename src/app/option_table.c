@@ -110,7 +110,7 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
         "prompt lengths to measure, separated by commas; 0: none", "512"},
     [QM_OPT_N_GEN] = {"n-gen", 0, 'n', QM_VALUE_TEXT, "N,...", NONE, "numbers of tokens to generate; 0: none", "128"},
     [QM_OPT_N_DEPTH] = {"n-depth", "depth", 'd', QM_VALUE_TEXT, "N,...", NONE,
-        "tokens in the context before the prompt or the generation", "0"},
+        "tokens in the context before prefill or decode", "0"},
     [QM_OPT_BATCH] = {"batch", 0, 0, QM_VALUE_TEXT, "N,...", NONE, "sequences at once", "1"},
     [QM_OPT_THREAD_LIST] = {"threads", 0, 't', QM_VALUE_TEXT, "N,...", NONE, "threads; 0: one per physical core", "0"},
     [QM_OPT_REPETITIONS] = {"repetitions", 0, 'r', QM_VALUE_INT, "N", 1, 1000, "measure each case N times", "5"},

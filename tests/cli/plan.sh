@@ -34,11 +34,11 @@ check 'predicted generation' out_has '"decode_tps": [0-9.]+'
 expect 0 'a config.json alone' plan "$CONFIG" --machine "$MACHINE" --json
 check 'experts are counted' out_has '"expert": [1-9]'
 expect 0 'a shape' plan --random gpt-oss-20b --layers 2 --prompt 1000 --generate 10 --batch 4 --depth 100 --ram 900GB --machine "$MACHINE"
-check 'the job' out_has '^job +prefill 4 x 1000 tokens in .*tokens/s'
+check 'the job' out_has '^scenario +prefill 4 x 1000 tokens in .*tokens/s'
 check 'a speed of few tokens is not predicted' test "$(tr -s ' \n' ' ' <"$T/out" | grep -c '10 tokens in [^(]*(too few tokens to predict a speed)')" = 1
 refuse 4 'more than there is' 'the keys and values are [0-9.]+ GiB short: .*--context [0-9]+ fits' plan --random qwen3-0.6b --ram 4GiB --context 40960 --machine "$MACHINE" --offload none
 refuse 4 'weights that do not fit' 'the weights are [0-9.]+ GiB short: .*no context fits: the weights alone' plan --random llama-3-70b --ram 64GiB --machine "$MACHINE" --offload none
-refuse 2 'a context that the job does not fit' 'the job needs 544 tokens' plan $DEMO --context 100 --machine "$MACHINE"
+refuse 2 'a context that the job does not fit' 'the scenario needs 544 tokens' plan $DEMO --context 100 --machine "$MACHINE"
 refuse 2 'nothing to do' 'nothing to do' plan $DEMO --prompt 0 --generate 0
 refuse 2 'a size' 'expected a size such as' plan $DEMO --ram much
 refuse 2 'two models' 'either a model' plan $DEMO --random qwen3-4b

@@ -153,7 +153,7 @@ static void joules(struct qm_page *page, const struct qm_compare_report *r) {
                           label(&r->config[i], name, sizeof name));
         }
     qm_plot_end(&plot);
-    qm_page_markup(page, "<p>Across: tokens/s, generation. Dots: measured; rings: predicted.</p>\n");
+    qm_page_markup(page, "<p>Across: tokens/s, decode. Dots: measured; rings: predicted.</p>\n");
 }
 
 static void layers(struct qm_page *page, const struct qm_compare_config *c, enum qm_colour colour) {

@@ -73,7 +73,7 @@ static int choose_context(const struct qm_plan_ask *ask, const struct qm_model *
     struct qm_memory_table t;
     if (ask->context && ask->context < wanted)
         return qm_fail(err, QM_USAGE,
-                       "--context %lld: the job needs %lld tokens (depth %lld, prompt %lld, generate %lld)",
+                       "--context %lld: the scenario needs %lld tokens (depth %lld, prompt %lld, generate %lld)",
                        (long long)ask->context, (long long)wanted, (long long)ask->scenario.depth,
                        (long long)ask->scenario.prompt, (long long)ask->scenario.generate);
     *w = make_workload(ask, &m->config, ask->context ? ask->context : wanted > most ? wanted : most);

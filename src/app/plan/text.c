@@ -206,7 +206,7 @@ static int print_job(const struct qm_plan_ask *ask, const struct qm_plan_answer 
     double seconds = a->scenario.prefill.seconds + a->scenario.decode.seconds;
     int rc = qm_out_text("\n", err);
     if (!rc)
-        rc = line(err, "job", "prefill %lld x %lld tokens in %s %s; decode %lld x %lld tokens in %s %s",
+        rc = line(err, "scenario", "prefill %lld x %lld tokens in %s %s; decode %lld x %lld tokens in %s %s",
                   (long long)j->sequences, (long long)j->prompt,
                   qm_calculated_duration_text(a->scenario.prefill.seconds, read, sizeof read),
                   rate_text(j->prompt, a->scenario.prefill_tps, 1, prompt), (long long)j->sequences,

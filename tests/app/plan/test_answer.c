@@ -64,7 +64,7 @@ static uint64_t needs(int64_t context) {
     return t.total;
 }
 
-/* The model's context where nothing else is asked for, as much as the job needs where that is more, and the largest
+/* The model's context where nothing else is asked for, as much as the scenario needs where that is more, and the largest
  * that fits where memory is short. */
 static void the_context_is_chosen(void **state) {
     (void)state;
@@ -106,7 +106,7 @@ static void what_does_not_fit_is_explained(void **state) {
     static const char form[] = "the %s are %.2f GiB short: %.2f GiB needed (weights %.2f, keys and values for 1 x %lld "
                                "tokens %.2f, activations %.2f), %.2f GiB available; %s";
     ask.context = 700;
-    must_refuse(QM_USAGE, "--context 700: the job needs 800 tokens (depth 0, prompt 600, generate 200)");
+    must_refuse(QM_USAGE, "--context 700: the scenario needs 800 tokens (depth 0, prompt 600, generate 200)");
 
     qm_memory_estimate(model, &w, &t);
     ask.context = w.context;
