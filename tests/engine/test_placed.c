@@ -1,8 +1,11 @@
 /* Steps that are computed by a placement: the bits of the CPU, wherever units are and whichever device fails when;
  * memory of devices; the clock. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
+#include "engine/bindings.h"
 #include "engine/report.h"
 #include "engine/sequence.h"
 #include "engine/units.h"
@@ -64,7 +67,7 @@ static void fixture_close(struct fixture *f) {
     reference_close(&f->reference);
 }
 
-static void whole(struct qm_placement *p, const struct qm_model *m, int64_t l, uint8_t device) {
+static void whole_layer(struct qm_placement *p, const struct qm_model *m, int64_t l, uint8_t device) {
     p->layer[l].attention = device;
     if (m->config.layer[l].moe)
         memset(p->expert + l * p->experts, device, (size_t)p->experts);
@@ -88,12 +91,12 @@ static void test_whole_layers(void **state) {
     fixture_open(&f, *state);
     assert_int_equal(qm_placement_open(f.model, 3, &p, NULL), QM_OK);
     for (int64_t l = 0; l < p.layers; l++)
-        whole(&p, f.model, l, (uint8_t)(l % 3));
+        whole_layer(&p, f.model, l, (uint8_t)(l % 3));
     p.head = 1;
     same_bits(&f, &p, 1);
     same_bits(&f, &p, TOKENS);
     for (int64_t l = 0; l < p.layers; l++) {
-        whole(&p, f.model, l, QM_DEVICE_CPU);
+        whole_layer(&p, f.model, l, QM_DEVICE_CPU);
         p.layer[l].stream_attention = p.layer[l].stream_ffn = 2;
     }
     p.stream_rows = 7;
@@ -241,7 +244,7 @@ static void test_failures(void **state) {
     fixture_open(&f, *state);
     assert_int_equal(qm_placement_open(f.model, 2, &p, NULL), QM_OK);
     for (int64_t l = 0; l < p.layers; l += 2)
-        whole(&p, f.model, l, 1);
+        whole_layer(&p, f.model, l, 1);
     struct qm_emulated_config device = test_card;
     float *found = malloc(f.bytes);
     int failures;
@@ -280,7 +283,7 @@ static void test_clock(void **state) {
     struct qm_placement p;
     fixture_open(&f, *state);
     assert_int_equal(qm_placement_open(f.model, 2, &p, NULL), QM_OK);
-    whole(&p, f.model, 0, 1);
+    whole_layer(&p, f.model, 0, 1);
     double bytes = (double)qm_unit_weight_bytes(f.model, QM_UNIT_ATTENTION, 0, 0) +
                    (double)qm_unit_weight_bytes(f.model, QM_UNIT_FFN, 0, 0);
     struct qm_emulated_config slow = test_card;
@@ -306,7 +309,7 @@ static void test_memory(void **state) {
     struct qm_engine *e;
     fixture_open(&f, *state);
     assert_int_equal(qm_placement_open(f.model, 2, &p, NULL), QM_OK);
-    whole(&p, f.model, 1, 1);
+    whole_layer(&p, f.model, 1, 1);
     struct qm_emulated_config card = test_card;
     const struct qm_device_setup device = test_device(&card);
     struct qm_engine_options o = {
@@ -324,6 +327,83 @@ static void test_memory(void **state) {
     p.layers--;
     assert_int_equal(qm_engine_open(f.model, &o, &e, &err), QM_INPUT);
     p.layers++;
+    qm_placement_free(&p);
+    fixture_close(&f);
+}
+
+/* A model for which there is too little memory fits where a part of it is on a device; whether that part would fit
+ * too, should the device fail, is said. */
+static void test_fits(void **state) {
+    struct fixture f;
+    struct qm_placement p;
+    struct qm_error err;
+    struct qm_memory_table whole, less, found;
+    struct qm_device_memory on;
+    struct qm_buf notes = {0};
+    static const char *const names[] = {"card"};
+    struct qm_workload w = {.context = 256, .sequences = 1, .chunk = TOKENS, .threads = 2, .kv_type = QM_BF16};
+    fixture_open(&f, *state);
+    assert_int_equal(qm_placement_open(f.model, 2, &p, NULL), QM_OK);
+    for (int64_t l = 0; l < p.layers; l++)
+        whole_layer(&p, f.model, l, 1);
+    qm_memory_estimate(f.model, &w, &whole);
+    qm_placement_estimate(&p, f.model, &w, &less);
+    qm_placement_memory(&p, f.model, &w, 1, &on);
+    assert_true(less.weights < whole.weights && less.kv == 0 && less.total < whole.total);
+    uint64_t most = less.total + QM_MEMORY_RESERVE;
+    assert_int_equal(qm_bindings_fit(f.model, &p, 256, most, &w, &found, &err), QM_OK);
+    assert_int_equal(found.total, less.total);
+    assert_int_equal(qm_bindings_fit(f.model, &p, 256, most - 1, &w, &found, &err), QM_FIT);
+    assert_int_equal(qm_bindings_fit(f.model, NULL, 256, most, &w, &found, &err), QM_FIT);
+    uint64_t enough = most + on.weights + on.kv;
+    assert_int_equal(qm_bindings_check_devices(f.model, &p, &w, names, enough, &notes, &err), QM_OK);
+    assert_int_equal(notes.len, 0);
+    assert_int_equal(qm_bindings_check_devices(f.model, &p, &w, names, enough - 1, &notes, &err), QM_OK);
+    assert_non_null(strstr(notes.data, "if card fails, this ends"));
+    qm_buf_free(&notes);
+    qm_placement_free(&p);
+    fixture_close(&f);
+}
+
+/* A device fails and nothing is left for what was on it: that is said, and so it stays until there is. */
+static void test_no_room(void **state) {
+    if (!test_slow()) {
+        printf("skipped: sanitizers take address space of their own\n");
+        skip();
+    }
+    struct fixture f;
+    struct qm_placement p;
+    struct qm_error err;
+    struct rlimit before, none;
+    struct qm_sequence *s;
+    fixture_open(&f, *state);
+    assert_int_equal(qm_placement_open(f.model, 2, &p, NULL), QM_OK);
+    whole_layer(&p, f.model, 0, 1);
+    struct qm_emulated_config device = test_card;
+    device.fail_after = 3;
+    struct qm_engine *e = open_engine(f.model, &p, &device, false);
+    float *found = malloc(f.bytes);
+    assert_int_equal(qm_sequence_open(e, &s, &err), QM_OK);
+    struct qm_step_rows step = {.sequence = s, .tokens = f.ids, .n = TOKENS, .n_logits = 1, .logits = found};
+    assert_int_equal(qm_engine_step(e, &step, 1, &err), QM_SYSTEM);
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    none = before;
+    none.rlim_cur = 1 << 20;
+    assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+    int rc = qm_engine_fall_back(e, &err);
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    assert_int_equal(rc, QM_FIT);
+    assert_non_null(strstr(err.message, "card failed at"));
+    assert_non_null(strstr(err.message, "what was on card has to be taken over"));
+    assert_true(qm_engine_device_failed(e));
+    assert_int_equal(qm_engine_step(e, &step, 1, &err), QM_SYSTEM);
+    assert_int_equal(qm_engine_fall_back(e, &err), QM_OK);
+    assert_int_equal(qm_sequence_truncate(s, 0), 0);
+    assert_int_equal(qm_engine_step(e, &step, 1, &err), QM_OK);
+    assert_memory_equal(found, f.want, f.bytes);
+    free(found);
+    qm_sequence_close(s);
+    qm_engine_close(e);
     qm_placement_free(&p);
     fixture_close(&f);
 }
@@ -351,6 +431,9 @@ int main(void) {
         ON(test_failures, "qwen3_moe_mixed"),
         ON(test_clock, "llama"),
         ON(test_memory, "llama"),
+        ON(test_fits, "llama"),
+        ON(test_fits, "qwen3_moe"),
+        ON(test_no_room, "llama"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
