@@ -119,13 +119,13 @@ static void place(struct qm_placement *p, const struct qm_model *m) {
 }
 
 static void test_owners(void **state) {
-    struct qm_model *m;
-    struct qm_team *team;
-    struct qm_placement p;
+    struct qm_model *m = NULL;
+    struct qm_team *team = NULL;
+    struct qm_placement p = {0};
     struct qm_error err;
     struct qm_packed whole, set[DEVICES];
     struct checker device[DEVICES];
-    const struct qm_kernels *kernels;
+    const struct qm_kernels *kernels = NULL;
     if (qm_model_open(*state, NULL, &m, &err) || qm_kernels_get(run_model_isa(), &kernels, &err) ||
         qm_team_create_on(&two_nodes, 2, &team, &err) || qm_placement_open(m, DEVICES, &p, &err))
         fail_msg("%s", err.message);
