@@ -64,8 +64,8 @@ static uint64_t needs(int64_t context) {
     return t.total;
 }
 
-/* The model's context where nothing else is asked for, as much as the scenario needs where that is more, and the largest
- * that fits where memory is short. */
+/* The model's context where nothing else is asked for, as much as the scenario needs where that is more, and the
+ * largest that fits where memory is short. */
 static void the_context_is_chosen(void **state) {
     (void)state;
     must_answer();
