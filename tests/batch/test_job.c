@@ -27,9 +27,15 @@ static struct qm_generation_config defaults;
 static struct qm_machine_model machine;
 static const volatile sig_atomic_t quiet;
 
+static const struct qm_error no_template = {.code = QM_INPUT, .message = "no chat template"};
+
 static struct qm_batch_model the_model(void) {
-    return (struct qm_batch_model){
-        .dir = "data/demo", .model = run.model, .tokenizer = tokenizer, .defaults = &defaults, .machine = &machine};
+    return (struct qm_batch_model){.dir = "data/demo",
+                                   .model = run.model,
+                                   .tokenizer = tokenizer,
+                                   .chat_error = &no_template,
+                                   .defaults = &defaults,
+                                   .machine = &machine};
 }
 
 static struct qm_batch_options the_options(void) {
