@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A model of random weights in published form, for measuring: random_model.py OUT [LAYERS]
 
-The shape of Qwen3-0.6B with 4 layers unless reported otherwise, BF16, and the demonstration model's tokenizer (ids beyond its
+The shape of Qwen3-0.6B with 4 layers unless asked otherwise, BF16, and the demonstration model's tokenizer (ids beyond its
 1024 have no text). Weights are about 0.01 large with random signs: finite, and never the same row twice."""
 import json
 import os

@@ -58,7 +58,7 @@ check 'not comparable' out_has 'not comparable'
 expect 0 'a sampled answer, the same seed' compare $DEMO $SHORT --prompt-tokens 20 --configs cpu,quiet --temperature 1 --seed 7 --bound 0
 check 'seed' out_has 'temperature 1, seed 7'
 check 'identical' out_has '^quiet +identical'
-expect 0 'a card reported by --device' compare $DEMO $SHORT --prompt-tokens 20 --configs cpu,auto --device emulated:1GiB,bandwidth=900
+expect 0 'a card given by --device' compare $DEMO $SHORT --prompt-tokens 20 --configs cpu,auto --device emulated:1GiB,bandwidth=900
 check 'auto is run on it' out_has '^auto\* +identical'
 
 # Some of a layer's experts elsewhere: sums in another order, so within the bound, but for some of these placements not

@@ -51,7 +51,7 @@ echo 1 2 3 4 5 6 7 >"$T/ids"
 expect 0 'a plan of a dense model' plan $LLAMA --context 128 -p 64 -n 16 --offload 3 --device $CARD -o "$T/whole.json"
 sed '0,/"ffn": "emulated"/s//"ffn": {"cpu": 96, "emulated": 64}/' "$T/whole.json" >"$T/split.json"
 expect 0 'an FFN of both is planned' plan $LLAMA --context 128 -p 64 -n 16 --offload "$T/split.json" --device $CARD -o "$T/again.json"
-check 'an FFN of both: reported' out_has 'cpu: embedding; 60 % of the FFN of 0$'
+check 'an FFN of both: named' out_has 'cpu: embedding; 60 % of the FFN of 0$'
 check 'an FFN of both: the rest' out_has 'emulated: head; attention and 40 % of the FFN of 0; layers 1-2'
 check 'an FFN of both: saved as it was' cmp "$T/split.json" "$T/again.json"
 expect 0 'an FFN of both is executed' run $LLAMA $IDS --offload "$T/split.json" --device $CARD

@@ -76,7 +76,7 @@ EOS
     if [ $rc = "$code" ]; then ok "$name"; else bad "$name" "expected exit code $code, found $rc"; fi
 }
 
-# known_efficiency: the machine is measured, and its kernels' shares are made up: measuring them, which takes a minute, is
+# known_efficiency: the machine is measured, and its kernels' efficiencies are made up: measuring them, which takes a minute, is
 # tried in plan's own test.
 known_efficiency() {
     local build profile isa identity
