@@ -15,9 +15,9 @@ static int run_batch(const struct qm_args *args, struct qm_error *err) {
         return qm_batch_export(args->option[QM_OPT_EXPORT].text, err);
     qm_progress_init(&progress, args->option[QM_OPT_SILENT].set);
     int rc = qm_batch_options_take(args, time(NULL), &batch, err);
-    rc = rc            ? rc
-         : batch.check ? qm_batch_check_command(&batch, &progress, err)
-                       : qm_batch_job_command(&batch, &progress, err);
+    if (!rc)
+        rc =
+            batch.check ? qm_batch_check_command(&batch, &progress, err) : qm_batch_job_command(&batch, &progress, err);
     qm_batch_command_free(&batch);
     return rc;
 }

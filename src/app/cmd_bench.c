@@ -234,7 +234,8 @@ static int measure(struct bench *b, bool kernels, struct qm_error *err) {
     if (rc == QM_OK || rc == QM_INTERRUPTED) {
         int ended = b->rows.format == QM_ROWS_HTML ? qm_bench_html(b->rows.all, kernels, columns, err)
                                                    : qm_rows_end(&b->rows, err);
-        rc = rc ? rc : ended;
+        if (!rc)
+            rc = ended;
     }
     if (rc || b->rows.format != QM_ROWS_MD)
         return rc;

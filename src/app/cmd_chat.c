@@ -178,7 +178,8 @@ int qm_chat_answer(struct qm_app_chat *c, size_t before) {
 int qm_chat_ask(struct qm_app_chat *c, const char *question, size_t len) {
     size_t before = json_array_size(qm_conversation_messages(c->conversation));
     int rc = add_question(c, question, len);
-    rc = rc ? rc : qm_chat_answer(c, before);
+    if (!rc)
+        rc = qm_chat_answer(c, before);
     if (json_array_size(qm_conversation_messages(c->conversation)) > before)
         c->attached.len = 0;
     return rc;
@@ -258,7 +259,8 @@ static int read_documents(struct qm_app_chat *c, const struct qm_texts *files) {
     for (size_t i = 0; i < files->n && !rc; i++) {
         if (c->document.len)
             rc = qm_buf_str(&c->document, "\n\n", c->err);
-        rc = rc ? rc : qm_read_text(files->text[i], &c->document, c->err);
+        if (!rc)
+            rc = qm_read_text(files->text[i], &c->document, c->err);
         while (!rc && c->document.len && c->document.data[c->document.len - 1] == '\n')
             c->document.data[--c->document.len] = 0;
     }

@@ -156,7 +156,8 @@ static int read_prompts(struct compare *c, struct qm_error *err) {
     if (!rc && t->prompts == 0)
         rc = default_prompt(c, c->options->prompt_tokens, err);
     struct qm_hasher *hasher = NULL;
-    rc = rc ? rc : qm_hasher_new(&hasher, err);
+    if (!rc)
+        rc = qm_hasher_new(&hasher, err);
     if (rc)
         return rc;
     for (int p = 0; p < t->prompts; p++) {

@@ -266,8 +266,10 @@ static int plan_one(struct planning *j, struct qm_error *err) {
         rc = read_wishes(j, err);
     if (!rc && shown_before(j)) {
         rc = qm_plan_answer(&j->ask, j->model, j->name, &answer, err);
-        rc = rc ? rc : print(j, &answer, err);
-        rc = rc ? rc : say_measuring(err);
+        if (!rc)
+            rc = print(j, &answer, err);
+        if (!rc)
+            rc = say_measuring(err);
         qm_plan_answer_free(&answer);
         answer = (struct qm_plan_answer){0};
     }
@@ -287,7 +289,8 @@ static int plan_table(struct planning *j, struct qm_error *err) {
     int rc = look_at_machine(j, err);
     if (!rc && shown_before(j)) {
         rc = print_table(j, err);
-        rc = rc ? rc : say_measuring(err);
+        if (!rc)
+            rc = say_measuring(err);
     }
     if (!rc)
         rc = measure_machine(j, err);

@@ -84,7 +84,8 @@ static int bash_command(const struct qm_command *c, struct qm_error *err) {
     for (int o = 1; o < QM_OPT_COUNT && !rc; o++)
         if (qm_command_takes(c, o)) {
             rc = first ? QM_OK : qm_out_text(" ", err);
-            rc = rc ? rc : option_names(o, " ", err);
+            if (!rc)
+                rc = option_names(o, " ", err);
             first = false;
         }
     return rc ? rc : qm_out_text("' ;;\n        esac ;;\n", err);
@@ -167,7 +168,8 @@ static int zsh_command(const struct qm_command *c, const struct qm_command *cons
     }
     if (!rc && !strcmp(c->name, "help")) {
         rc = qm_out_text(" \\\n            '1:command:(", err);
-        rc = rc ? rc : command_names(commands, n, err);
+        if (!rc)
+            rc = command_names(commands, n, err);
         return rc ? rc : qm_out_text(")' ;;\n", err);
     }
     return rc ? rc : qm_out_text(" \\\n            '*:file:_files' ;;\n", err);
@@ -180,8 +182,10 @@ static int zsh(const struct qm_command *const *commands, size_t n, struct qm_err
                          err);
     for (size_t i = 0; i < n && !rc; i++) {
         rc = qm_out_printf(err, "        '%s:", commands[i]->name);
-        rc = rc ? rc : zsh_text(commands[i]->summary, err);
-        rc = rc ? rc : qm_out_text("'\n", err);
+        if (!rc)
+            rc = zsh_text(commands[i]->summary, err);
+        if (!rc)
+            rc = qm_out_text("'\n", err);
     }
     if (!rc)
         rc = qm_out_text(

@@ -114,14 +114,16 @@ static int write_history(const char *path, write_fn *write, const void *what, st
     struct history h;
     *aside = (struct qm_error){0};
     int rc = open_history(&h, path, true, err);
-    rc = rc ? rc : write(&h, what, err);
+    if (!rc)
+        rc = write(&h, what, err);
     bool damaged = rc && h.damaged;
     rc = close_history(&h, rc, err);
     if (!damaged || h.damaged)
         return rc;
     *aside = *err;
     rc = open_history(&h, path, true, err);
-    rc = rc ? rc : write(&h, what, err);
+    if (!rc)
+        rc = write(&h, what, err);
     return close_history(&h, rc, err);
 }
 

@@ -63,8 +63,10 @@ static int expand_variables(qm_environment_fn *get, const char *s, struct qm_buf
 static int expand(qm_environment_fn *get, const char *path, struct qm_buf *out, struct qm_error *err) {
     struct qm_buf at_home = {0};
     int rc = expand_home(get, &path, &at_home, err);
-    rc = rc ? rc : qm_buf_str(&at_home, path, err);
-    rc = rc ? rc : expand_variables(get, at_home.data, out, err);
+    if (!rc)
+        rc = qm_buf_str(&at_home, path, err);
+    if (!rc)
+        rc = expand_variables(get, at_home.data, out, err);
     qm_buf_free(&at_home);
     return rc;
 }
@@ -79,9 +81,11 @@ int qm_hub_folder(qm_environment_fn *get, struct qm_buf *out, struct qm_error *e
     int rc = expand(get, home ? home : xdg ? xdg : "~/.cache", &above, err);
     while (!rc && above.len > 1 && above.data[above.len - 1] == '/')
         above.data[--above.len] = 0;
-    rc = rc ? rc : qm_buf_str(&above, home ? "/hub" : "/huggingface/hub", err);
+    if (!rc)
+        rc = qm_buf_str(&above, home ? "/hub" : "/huggingface/hub", err);
     /* once more, as there: "~" may have come out of a variable */
-    rc = rc ? rc : expand(get, above.data, out, err);
+    if (!rc)
+        rc = expand(get, above.data, out, err);
     qm_buf_free(&above);
     return rc;
 }

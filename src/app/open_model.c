@@ -43,7 +43,8 @@ int qm_app_find(const char *name, char **dir, struct qm_error *err) {
     if (!name)
         return locate_demo(dir, err);
     int rc = qm_hub_folder(variable, &hub, err);
-    rc = rc ? rc : qm_model_locate(name, hub.data, dir, err);
+    if (!rc)
+        rc = qm_model_locate(name, hub.data, dir, err);
     if (rc == QM_INPUT && err)
         qm_foreign_model(name, err);
     qm_buf_free(&hub);

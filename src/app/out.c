@@ -92,7 +92,8 @@ int qm_out_now(const void *bytes, size_t n, struct qm_error *err) {
 
 int qm_out_page(struct qm_page *page) {
     int rc = qm_page_end(page);
-    rc = rc ? rc : qm_out_write(page->out.data, page->out.len, page->err);
+    if (!rc)
+        rc = qm_out_write(page->out.data, page->out.len, page->err);
     qm_page_free(page);
     return rc;
 }

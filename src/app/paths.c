@@ -271,8 +271,10 @@ static int check_written(const struct qm_args *args, struct qm_error *err) {
     int rc = add_all_written(c, err);
     if (!rc && c->n) {
         rc = check_options(c, err);
-        rc = rc ? rc : check_model(c, err);
-        rc = rc ? rc : check_jobs(c, err);
+        if (!rc)
+            rc = check_model(c, err);
+        if (!rc)
+            rc = check_jobs(c, err);
     }
     free(c);
     return rc;

@@ -48,7 +48,8 @@ struct answer {
 
 static int markdown(const struct answer *a, bool chapter, bool first, struct qm_buf *out, struct qm_error *err) {
     int rc = chapter ? qm_buf_printf(out, err, "%s# %s\n", first ? "" : "\n", a->document) : QM_OK;
-    rc = rc ? rc : qm_buf_printf(out, err, "\n## %s\n\n", a->question);
+    if (!rc)
+        rc = qm_buf_printf(out, err, "\n## %s\n\n", a->question);
     if (!rc)
         rc = qm_buf_printf(out, err, a->failed ? "*Failed: %s*\n" : "%s\n", a->failed ? a->failed : a->text);
     if (!rc && a->tokens)
@@ -58,7 +59,8 @@ static int markdown(const struct answer *a, bool chapter, bool first, struct qm_
 
 static int plain(const struct answer *a, bool chapter, bool first, struct qm_buf *out, struct qm_error *err) {
     int rc = chapter ? qm_buf_printf(out, err, "%s=== %s ===\n", first ? "" : "\n", a->document) : QM_OK;
-    rc = rc ? rc : qm_buf_printf(out, err, "\n%s\n\n", a->question);
+    if (!rc)
+        rc = qm_buf_printf(out, err, "\n%s\n\n", a->question);
     if (!rc)
         rc = qm_buf_printf(out, err, a->failed ? "[failed: %s]\n" : "%s\n", a->failed ? a->failed : a->text);
     if (!rc && a->tokens)
@@ -70,16 +72,21 @@ static int csv_field(struct qm_buf *out, const char *s, const char *end, struct 
     int rc = qm_buf_str(out, "\"", err);
     for (; *s && !rc; s++)
         rc = qm_buf_add(out, *s == '"' ? "\"\"" : s, *s == '"' ? 2 : 1, err);
-    rc = rc ? rc : qm_buf_str(out, "\"", err);
+    if (!rc)
+        rc = qm_buf_str(out, "\"", err);
     return rc ? rc : qm_buf_str(out, end, err);
 }
 
 static int csv(const struct answer *a, bool first, struct qm_buf *out, struct qm_error *err) {
     int rc = first ? qm_buf_str(out, "document,question,answer,cut,error\n", err) : QM_OK;
-    rc = rc ? rc : csv_field(out, a->document, ",", err);
-    rc = rc ? rc : csv_field(out, a->question, ",", err);
-    rc = rc ? rc : csv_field(out, a->failed ? "" : a->text, ",", err);
-    rc = rc ? rc : qm_buf_str(out, a->tokens ? "yes," : "no,", err);
+    if (!rc)
+        rc = csv_field(out, a->document, ",", err);
+    if (!rc)
+        rc = csv_field(out, a->question, ",", err);
+    if (!rc)
+        rc = csv_field(out, a->failed ? "" : a->text, ",", err);
+    if (!rc)
+        rc = qm_buf_str(out, a->tokens ? "yes," : "no,", err);
     return rc ? rc : csv_field(out, a->failed ? a->failed : "", "\n", err);
 }
 

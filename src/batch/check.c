@@ -76,7 +76,8 @@ static int check_row(struct check *c, const struct qm_batch_line *line, struct q
         qm_openai_request_part(request, i, &r);
         rc = count_part(c, line->number, &r, err);
     }
-    rc = rc ? rc : keep_row(c, line, title, row.custom_id, &why, err);
+    if (!rc)
+        rc = keep_row(c, line, title, row.custom_id, &why, err);
     qm_openai_request_free(request);
     qm_batch_row_free(&row);
     return rc;
@@ -119,14 +120,18 @@ int qm_batch_check(const struct qm_batch_options *o, const struct qm_batch_ui *u
     struct tm now;
     bool created;
     int rc = qm_batch_chat(o, ui->words, m->chat, m->chat_error, localtime_r(&seconds, &now), err);
-    rc = rc ? rc : qm_journal_open("", &out->seen, &created, err);
+    if (!rc)
+        rc = qm_journal_open("", &out->seen, &created, err);
     c.openai = qm_openai_context_of(config, m->defaults, m->tokenizer, m->chat);
     c.openai.context = o->context ? o->context : config->default_positions;
     c.openai.now = &now;
     c.openai.model = o->model_name;
-    rc = rc ? rc : qm_batch_forecast_open(o, m->machine, m->model, c.openai.context, &c.forecast, err);
-    rc = rc ? rc : note_rows(rows, ui, err);
-    rc = rc ? rc : check_all(&c, rows, ui, err);
+    if (!rc)
+        rc = qm_batch_forecast_open(o, m->machine, m->model, c.openai.context, &c.forecast, err);
+    if (!rc)
+        rc = note_rows(rows, ui, err);
+    if (!rc)
+        rc = check_all(&c, rows, ui, err);
     if (!rc) {
         const struct qm_batch_expect *x = qm_batch_forecast_expect(c.forecast);
         out->prompt = x->prompt;

@@ -96,9 +96,11 @@ int qm_document_text(const struct qm_document *d, struct qm_buf *out, struct qm_
         if (n < 0)
             rc = qm_fail_errno(err, "%s", d->path);
         close(fd);
-        rc = rc || n == 0 ? rc : check_text(head, (size_t)n, n < (ssize_t)sizeof head, err);
+        if (!rc && n > 0)
+            rc = check_text(head, (size_t)n, n < (ssize_t)sizeof head, err);
     }
-    rc = rc ? rc : qm_read_input(d->path, TEXT_LIMIT, out, err);
+    if (!rc)
+        rc = qm_read_input(d->path, TEXT_LIMIT, out, err);
     if (rc)
         return rc;
     size_t n = out->len - before, mark = qm_utf8_bom(out->data + before, n);
@@ -235,9 +237,12 @@ static int add_folder(struct walk *w, const char *path, const char *below, int d
         bool dots = !strcmp(entry, ".") || !strcmp(entry, "..");
         if (!rc && !dots) {
             rc = ++w->seen > MOST ? qm_fail(err, QM_INPUT, "%s: more than %d files", path, MOST) : QM_OK;
-            rc = rc ? rc : qm_buf_printf(&file, err, "%s%s%s", path, end && path[end - 1] == '/' ? "" : "/", entry);
-            rc = rc ? rc : qm_buf_printf(&name, err, "%s%s%s", below ? below : "", below ? "/" : "", entry);
-            rc = rc ? rc : add_entry(w, file.data, name.data, depth, err);
+            if (!rc)
+                rc = qm_buf_printf(&file, err, "%s%s%s", path, end && path[end - 1] == '/' ? "" : "/", entry);
+            if (!rc)
+                rc = qm_buf_printf(&name, err, "%s%s%s", below ? below : "", below ? "/" : "", entry);
+            if (!rc)
+                rc = add_entry(w, file.data, name.data, depth, err);
         }
         qm_buf_free(&file);
         qm_buf_free(&name);
@@ -345,8 +350,10 @@ int qm_documents_collect(const struct qm_collect *c, struct qm_documents *out, s
     int rc = QM_OK;
     for (size_t i = 0; i < c->n_paths && !rc; i++)
         rc = add_path(w, c->paths[i], err);
-    rc = rc ? rc : try_all(w, err);
-    rc = rc ? rc : settle(w, err);
+    if (!rc)
+        rc = try_all(w, err);
+    if (!rc)
+        rc = settle(w, err);
     qm_buf_free(&w->hidden);
     qm_buf_free(&w->jobs);
     qm_buf_free(&w->unreadable);

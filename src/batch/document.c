@@ -115,7 +115,8 @@ int qm_batch_documents_open(const struct qm_collect *from, const char *questions
     int rc = read_questions(d, questions, from->ui->words, err);
     if (!rc && system && !(d->system = strdup(system)))
         rc = qm_fail_memory(err, strlen(system), "the system message");
-    rc = rc ? rc : qm_documents_collect(from, &d->all, err);
+    if (!rc)
+        rc = qm_documents_collect(from, &d->all, err);
     if (!rc)
         rc = identify(d, err);
     if (rc) {

@@ -78,19 +78,22 @@ static int left_text(const struct qm_batch_facts *f, struct qm_buf *out, struct 
 int qm_batch_facts_text(const struct qm_batch_facts *f, struct qm_buf *out, struct qm_error *err) {
     char text[64];
     int rc = qm_buf_str(out, "done     ", err);
-    rc = rc ? rc : rows_text(f, out, err);
-    rc = rc ? rc
-            : qm_buf_printf(out, err, "\nrunning  %lld, waiting %lld\n", (long long)f->running, (long long)f->waiting);
+    if (!rc)
+        rc = rows_text(f, out, err);
+    if (!rc)
+        rc = qm_buf_printf(out, err, "\nrunning  %lld, waiting %lld\n", (long long)f->running, (long long)f->waiting);
     if (!rc && f->long_row)
         rc = qm_buf_printf(out, err, "prompt   row %lld: %.0f %% of %lld tokens\n", (long long)f->long_row,
                            100.0 * (double)f->long_done / (double)f->long_total, (long long)f->long_total);
-    rc = rc ? rc
-            : qm_buf_printf(out, err,
-                            "speed    prefill %.1f, decode %.1f tokens/s\n"
-                            "overall  prefill %.1f, decode %.1f tokens/s\nleft     ",
-                            f->prefill_rate, f->decode_rate, f->prefill_overall, f->decode_overall);
-    rc = rc ? rc : left_text(f, out, err);
-    rc = rc ? rc : qm_buf_printf(out, err, ", after %s of work\n", qm_duration_text(f->working, text, sizeof text));
+    if (!rc)
+        rc = qm_buf_printf(out, err,
+                           "speed    prefill %.1f, decode %.1f tokens/s\n"
+                           "overall  prefill %.1f, decode %.1f tokens/s\nleft     ",
+                           f->prefill_rate, f->decode_rate, f->prefill_overall, f->decode_overall);
+    if (!rc)
+        rc = left_text(f, out, err);
+    if (!rc)
+        rc = qm_buf_printf(out, err, ", after %s of work\n", qm_duration_text(f->working, text, sizeof text));
     if (!rc && f->memory >= 0)
         rc = qm_buf_printf(out, err, "memory   %s", qm_bytes_text(f->memory, text, sizeof text));
     if (!rc && f->joules >= 0)
@@ -103,8 +106,8 @@ int qm_batch_facts_line(const struct qm_batch_facts *f, struct qm_buf *out, stru
     if (!rc && f->long_row)
         rc = qm_buf_printf(out, err, "; row %lld's prompt %.0f %% of %lld tokens", (long long)f->long_row,
                            100.0 * (double)f->long_done / (double)f->long_total, (long long)f->long_total);
-    rc = rc ? rc
-            : qm_buf_printf(out, err, "; prefill %.1f, decode %.1f tokens/s; left: ", f->prefill_rate, f->decode_rate);
+    if (!rc)
+        rc = qm_buf_printf(out, err, "; prefill %.1f, decode %.1f tokens/s; left: ", f->prefill_rate, f->decode_rate);
     return rc ? rc : left_text(f, out, err);
 }
 
@@ -123,7 +126,8 @@ int qm_batch_left_kept(struct qm_journal *j, double *left, struct qm_error *err)
     bool found;
     *left = -1;
     int rc = qm_journal_get(j, "left", &text, &found, err);
-    rc = rc ? rc : qm_journal_totals(j, &t, err);
+    if (!rc)
+        rc = qm_journal_totals(j, &t, err);
     if (!rc && found && (sscanf(text.data, "%lf %lld %lld", left, &done, &rows) != 3 || !isfinite(*left)))
         *left = -1;
     if (!rc && *left > 0 && rows > done && t.rows > done)

@@ -73,8 +73,10 @@ int qm_batch_fit_settle(struct qm_journal *j, const struct qm_batch_options *o, 
     char why[320];
     *f = (struct qm_batch_fit){.today = qm_engine_longest(e)};
     int rc = qm_journal_get_int(j, "longest_row", 0, &kept, err);
-    rc = rc ? rc : qm_journal_get_int(j, "waiting_rows", 0, &waiting, err);
-    rc = rc ? rc : qm_journal_get_int(j, "possible_row", 0, &possible, err);
+    if (!rc)
+        rc = qm_journal_get_int(j, "waiting_rows", 0, &waiting, err);
+    if (!rc)
+        rc = qm_journal_get_int(j, "possible_row", 0, &possible, err);
     if (rc)
         return rc;
     f->longest = kept > 0 ? kept : f->today;
@@ -103,7 +105,8 @@ int qm_batch_fit_waiting(struct qm_journal *j, const struct qm_batch_options *o,
     int rc = qm_journal_set_int(j, "waiting_rows", rows, err);
     if (!rc && rows)
         rc = qm_journal_set(j, "state", "stopped: rows wait for more memory", err);
-    rc = rc ? rc : qm_journal_commit(j, err);
+    if (!rc)
+        rc = qm_journal_commit(j, err);
     if (rc || !rows)
         return rc;
     describe(o, words, e, f->possible, f->today, why);

@@ -173,7 +173,8 @@ static int is_wanted(const struct qm_batch_forecast_of *of, const struct qm_batc
     bool finished;
     uint64_t hash;
     int rc = qm_journal_has(of->journal, line->number, &finished, &hash, err);
-    rc = rc || finished ? rc : qm_batch_crash_of(of->journal, line->number, &suspicion, err);
+    if (!rc && !finished)
+        rc = qm_batch_crash_of(of->journal, line->number, &suspicion, err);
     *wanted = !rc && !finished && suspicion == QM_ROW_TRUSTED;
     return rc;
 }
@@ -202,8 +203,10 @@ static int read_position(const struct qm_batch_forecast_of *of, struct qm_batch_
     int64_t offset = 0;
     *at = (struct qm_batch_line){0};
     int rc = qm_journal_get_int(of->journal, "position_row", 1, &at->number, err);
-    rc = rc ? rc : qm_journal_get_int(of->journal, "position_line", 1, &at->file_line, err);
-    rc = rc ? rc : qm_journal_get_int(of->journal, "position_offset", 0, &offset, err);
+    if (!rc)
+        rc = qm_journal_get_int(of->journal, "position_line", 1, &at->file_line, err);
+    if (!rc)
+        rc = qm_journal_get_int(of->journal, "position_offset", 0, &offset, err);
     at->offset = (uint64_t)offset;
     return rc ? rc : of->source->seek(of->source->self, at, err);
 }

@@ -46,8 +46,10 @@ static int note_prediction(struct qm_batch_job *j, int64_t finished, struct qm_e
     const struct qm_batch_prediction *p = &j->predicted;
     struct qm_buf text = {0};
     int rc = qm_batch_rows_text(&j->rows, p->rows, p->all, finished > 0, &text, err);
-    rc = rc ? rc : qm_buf_str(&text, ", ", err);
-    rc = rc ? rc : qm_batch_prediction_text(p, &j->options->times, time(NULL), &text, err);
+    if (!rc)
+        rc = qm_buf_str(&text, ", ", err);
+    if (!rc)
+        rc = qm_batch_prediction_text(p, &j->options->times, time(NULL), &text, err);
     if (!rc)
         qm_batch_note(j->ui, "%s", text.data);
     if (!rc && *p->basis)
@@ -67,7 +69,8 @@ static int predict(struct qm_batch_job *j, struct qm_error *err) {
     struct qm_openai_context openai = requests(j, context ? context : config->default_positions, &now);
     const struct qm_batch_forecast_of of = {&j->rows.source, j->journal, &openai, &j->flight, SECONDS};
     int rc = qm_journal_totals(j->journal, &t, err);
-    rc = rc ? rc : qm_batch_forecast_open(j->options, j->model.machine, j->model.model, openai.context, &f, err);
+    if (!rc)
+        rc = qm_batch_forecast_open(j->options, j->model.machine, j->model.model, openai.context, &f, err);
     if (!rc) {
         qm_batch_crash_watch(j->lock, &j->flight);
         rc = qm_batch_forecast_look(f, &of, err);
@@ -111,9 +114,12 @@ int qm_batch_job_prepare(struct qm_batch_job *j, const struct qm_batch_model *m,
     struct tm now;
     j->model = *m;
     int rc = qm_batch_chat(j->options, j->ui->words, m->chat, m->chat_error, localtime_r(&seconds, &now), err);
-    rc = rc ? rc : qm_batch_paths(j->options->output, &j->paths, err);
-    rc = rc ? rc : qm_batch_settle_files(j, err);
-    rc = rc ? rc : qm_batch_settle_identity(j, err);
+    if (!rc)
+        rc = qm_batch_paths(j->options->output, &j->paths, err);
+    if (!rc)
+        rc = qm_batch_settle_files(j, err);
+    if (!rc)
+        rc = qm_batch_settle_identity(j, err);
     *complete = !rc && j->complete;
     if (rc || j->complete)
         return rc;
@@ -132,8 +138,10 @@ int qm_batch_job_wants(struct qm_batch_job *j, struct qm_batch_engine *out, stru
 /* Who computes, for the report. energy: why joules can't be read, or "". */
 static int keep_circumstances(struct qm_batch_job *j, const char *machine, const char *energy, struct qm_error *err) {
     int rc = j->options->command ? qm_journal_set(j->journal, "command", j->options->command, err) : QM_OK;
-    rc = rc ? rc : qm_journal_set(j->journal, "program", "quietmind " QM_VERSION, err);
-    rc = rc ? rc : qm_journal_set(j->journal, "not_readable", energy, err);
+    if (!rc)
+        rc = qm_journal_set(j->journal, "program", "quietmind " QM_VERSION, err);
+    if (!rc)
+        rc = qm_journal_set(j->journal, "not_readable", energy, err);
     return rc ? rc : qm_journal_set(j->journal, "machine", machine, err);
 }
 
@@ -141,8 +149,10 @@ static int open_scheduler(struct qm_batch_job *j, struct qm_speculation *specula
                           struct qm_error *err) {
     struct qm_fingerprint f;
     int rc = qm_batch_settle_engine(j, plan, &f, err);
-    rc = rc ? rc : qm_batch_fit_settle(j->journal, j->options, j->ui->words, j->engine, &j->fit, err);
-    rc = rc ? rc : qm_batch_store_open(&j->store, j->options, &j->paths, &f, j->engine, j->ui, err);
+    if (!rc)
+        rc = qm_batch_fit_settle(j->journal, j->options, j->ui->words, j->engine, &j->fit, err);
+    if (!rc)
+        rc = qm_batch_store_open(&j->store, j->options, &j->paths, &f, j->engine, j->ui, err);
     struct qm_scheduler_options o = {
         .engine = j->engine, .tokenizer = j->model.tokenizer, .cache = j->store.cache, .speculation = speculation};
     return rc ? rc : qm_scheduler_open(&o, &j->scheduler, err);
@@ -192,12 +202,13 @@ static int work(struct qm_batch_job *j, const char *machine, const volatile sig_
     qm_engine_on_fall_back(j->engine, qm_batch_run_device_failed, &r);
     rc = keep_circumstances(j, machine, r.energy ? "" : unreadable.message, err);
     qm_batch_crash_watch(j->lock, &j->flight);
-    rc = rc ? rc : qm_batch_run(&r, err);
+    if (!rc)
+        rc = qm_batch_run(&r, err);
     qm_batch_crash_end();
     const struct qm_batch_counts c = qm_batch_work_counts(j->work);
-    rc = rc ? rc
-            : qm_batch_fit_waiting(j->journal, j->options, j->ui->words, j->engine, &j->fit, c.waiting, c.first_waiting,
-                                   err);
+    if (!rc)
+        rc = qm_batch_fit_waiting(j->journal, j->options, j->ui->words, j->engine, &j->fit, c.waiting, c.first_waiting,
+                                  err);
     qm_energy_close(energy);
     qm_engine_on_fall_back(j->engine, NULL, NULL);
     return rc;
@@ -212,7 +223,8 @@ int qm_batch_job_run(struct qm_batch_job *j, struct qm_engine *engine, struct qm
     int rc = open_scheduler(j, speculation, plan, err);
     if (!rc)
         qm_engine_set_interrupt(engine, interrupt);
-    rc = rc ? rc : qm_batch_output_open(&j->paths, j->journal, j->log, j->ui, &j->output, err);
+    if (!rc)
+        rc = qm_batch_output_open(&j->paths, j->journal, j->log, j->ui, &j->output, err);
     return rc ? rc : work(j, machine, interrupt, err);
 }
 
@@ -224,12 +236,15 @@ static int write_output(struct qm_batch_job *j, struct qm_error *err) {
     enum qm_journal_order order = j->options->as_completed && lines ? QM_JOURNAL_BY_COMPLETION : QM_JOURNAL_BY_INPUT;
     int64_t rows;
     int rc = qm_journal_get_int(j->journal, "rows", -1, &rows, err);
-    rc = rc ? rc : qm_journal_whole(j->journal, rows, err);
-    rc = rc ? rc
-            : qm_batch_output_finish(&j->paths, j->journal, order, lines ? NULL : qm_batch_answers, &answers, j->ui,
-                                     err);
-    rc = rc ? rc : qm_journal_set_int(j->journal, "complete", 1, err);
-    rc = rc ? rc : qm_journal_set_int(j->journal, "ended", (int64_t)qm_batch_real(&qm_batch_system_clock), err);
+    if (!rc)
+        rc = qm_journal_whole(j->journal, rows, err);
+    if (!rc)
+        rc =
+            qm_batch_output_finish(&j->paths, j->journal, order, lines ? NULL : qm_batch_answers, &answers, j->ui, err);
+    if (!rc)
+        rc = qm_journal_set_int(j->journal, "complete", 1, err);
+    if (!rc)
+        rc = qm_journal_set_int(j->journal, "ended", (int64_t)qm_batch_real(&qm_batch_system_clock), err);
     return rc ? rc : qm_journal_commit(j->journal, err);
 }
 
@@ -241,9 +256,12 @@ int qm_batch_job_finish(struct qm_batch_job *j, struct qm_journal_totals *t, str
     /* of a job that was complete before, what is missing is written again */
     int rc = !j->complete || j->touched ? qm_batch_settle_input(j, err) : QM_OK;
     bool written = j->complete && access(j->paths.out, F_OK) == 0;
-    rc = rc ? rc : written ? qm_journal_commit(j->journal, err) : write_output(j, err);
-    rc = rc ? rc : remove_file(j->paths.partial, err);
-    rc = rc ? rc : qm_journal_totals(j->journal, t, err);
+    if (!rc)
+        rc = written ? qm_journal_commit(j->journal, err) : write_output(j, err);
+    if (!rc)
+        rc = remove_file(j->paths.partial, err);
+    if (!rc)
+        rc = qm_journal_totals(j->journal, t, err);
     if (!rc)
         qm_batch_store_done(&j->store);
     return rc;

@@ -176,11 +176,11 @@ int qm_journal_verify(struct qm_journal *j, struct qm_journal_found *out, struct
     /* all that is before the position was finished */
     if (!rc)
         rc = qm_journal_get_int(j, "position_row", 1, &position, err);
-    rc = rc ? rc
-            : ask(j,
-                  "SELECT count(*) FROM row WHERE number > 0 AND number < (SELECT CAST(value AS INTEGER) FROM value "
-                  "WHERE key = 'position_row')",
-                  &before, err);
+    if (!rc)
+        rc = ask(j,
+                 "SELECT count(*) FROM row WHERE number > 0 AND number < (SELECT CAST(value AS INTEGER) FROM value "
+                 "WHERE key = 'position_row')",
+                 &before, err);
     if (!rc)
         rc = qm_journal_take_log(j, err);
     for (size_t i = 0; i < list.n && !rc; i++)

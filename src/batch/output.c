@@ -233,12 +233,14 @@ static int open_partial(struct qm_batch_output *o, struct stat *st, struct qm_er
 static int settle(struct qm_batch_output *o, bool log, const struct qm_batch_ui *ui, struct qm_error *err) {
     struct stat st;
     int rc = qm_journal_get_int(o->journal, LENGTH_KEY, 0, &o->length, err);
-    rc = rc ? rc : open_partial(o, &st, err);
+    if (!rc)
+        rc = open_partial(o, &st, err);
     if (!rc && st.st_size > o->length && !log) {
         close(o->fd);
         o->fd = -1;
         rc = qm_batch_names_aside(o->path, "it holds rows that the journal does not know", ui, err);
-        rc = rc ? rc : open_partial(o, &st, err);
+        if (!rc)
+            rc = open_partial(o, &st, err);
     }
     if (rc)
         return rc;
@@ -314,12 +316,15 @@ int qm_batch_output_finish(const struct qm_batch_paths *paths, struct qm_journal
         return rc;
     struct sink s = {.fd = fileno(file.file), .path = paths->out, .format = format, .arg = arg};
     rc = pour_all(&s, journal, order, err);
-    rc = rc ? rc : qm_batch_output_mine(paths, journal, &mine, err);
+    if (!rc)
+        rc = qm_batch_output_mine(paths, journal, &mine, err);
     if (!rc && !mine)
         rc = qm_batch_names_aside(paths->out, "this job has not written it", ui, err);
     /* from here on a file of this name is the job's own, should it be killed before it says that it is complete */
-    rc = rc ? rc : qm_journal_set_int(journal, NAMED_KEY, 1, err);
-    rc = rc ? rc : qm_journal_commit(journal, err);
+    if (!rc)
+        rc = qm_journal_set_int(journal, NAMED_KEY, 1, err);
+    if (!rc)
+        rc = qm_journal_commit(journal, err);
     if (rc) {
         qm_out_abort(&file);
         return rc;

@@ -90,7 +90,8 @@ static int take_slow(void *arg, const struct qm_journal_row *row, struct qm_erro
 int qm_batch_slowest(struct qm_journal *j, struct qm_batch_slow out[QM_BATCH_SLOWEST], int *n, struct qm_error *err) {
     struct slowest s = {.row = out};
     int rc = qm_batch_pace_load(j, &s.pace, err);
-    rc = rc ? rc : qm_journal_each(j, QM_JOURNAL_BY_COMPLETION, false, take_slow, &s, err);
+    if (!rc)
+        rc = qm_journal_each(j, QM_JOURNAL_BY_COMPLETION, false, take_slow, &s, err);
     qm_batch_pace_free(&s.pace);
     *n = s.n;
     return rc;

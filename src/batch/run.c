@@ -146,7 +146,8 @@ static int pause_job(struct qm_batch_run *r, enum qm_batch_gate g, struct qm_err
     if (!rc && g == QM_GATE_WORK) {
         qm_batch_note(r->ui, "working again");
         rc = keep_pace(r, err);
-        rc = rc ? rc : keep_status(r, "working", err);
+        if (!rc)
+            rc = keep_status(r, "working", err);
     }
     return rc;
 }
@@ -176,7 +177,8 @@ void qm_batch_run_device_failed(void *run, const char *what) {
     qm_batch_note(r->ui, "%s; the CPU goes on, nothing is lost", what);
     qm_batch_time_text((int64_t)qm_batch_real(r->clock), time, sizeof time);
     int rc = qm_journal_get(r->journal, "device_failures", &all, &found, NULL);
-    rc = rc ? rc : qm_buf_printf(&all, NULL, "%s%s: %s", all.len ? "\n" : "", time, what);
+    if (!rc)
+        rc = qm_buf_printf(&all, NULL, "%s%s: %s", all.len ? "\n" : "", time, what);
     if (!rc && all.len < MOST) /* a journal that can't be written ends the job at its next commit */
         qm_journal_set(r->journal, "device_failures", all.data, NULL);
     qm_buf_free(&all);
@@ -193,7 +195,8 @@ static int one_round(struct qm_batch_run *r, struct qm_error *err) {
         rc = commit_if_due(r, err);
     if (!rc && qm_batch_checkpoint_due(r->checkpoint, r->work)) {
         rc = qm_batch_checkpoint_save(r->checkpoint, r->work, err);
-        rc = rc ? rc : commit(r, err);
+        if (!rc)
+            rc = commit(r, err);
     }
     if (!rc && r->ui->facts && r->ui->facts_due(r->ui->arg)) {
         struct qm_batch_facts f;
@@ -207,7 +210,8 @@ static int begin(struct qm_batch_run *r, struct qm_error *err) {
     r->began = qm_batch_steady(r->clock);
     int runs, rc = qm_batch_time_begin(r->clock, r->journal, &r->time, err);
     r->totals = (struct qm_journal_run){.started = qm_batch_time(r->clock, r->time), .joules = joules(r)};
-    rc = rc ? rc : qm_journal_get_int(r->journal, "rows", r->rows_known, &r->rows_known, err);
+    if (!rc)
+        rc = qm_journal_get_int(r->journal, "rows", r->rows_known, &r->rows_known, err);
     if (!rc)
         rc = qm_journal_runs(r->journal, &r->earlier, &runs, err);
     if (!rc)

@@ -30,7 +30,8 @@ static int check_output(const struct qm_batch_job *j, struct qm_error *err) {
 static int verify_journal(struct qm_batch_job *j, struct qm_error *err) {
     struct qm_journal_found found;
     int rc = qm_journal_verify(j->journal, &found, err);
-    rc = rc ? rc : qm_batch_output_expect(j->journal, found.bytes, err);
+    if (!rc)
+        rc = qm_batch_output_expect(j->journal, found.bytes, err);
     if (rc || !found.dropped)
         return rc;
     qm_batch_note(j->ui, "%s: %lld row%s damaged or missing there: computed again", j->paths.journal,
@@ -58,24 +59,31 @@ int qm_batch_settle_files(struct qm_batch_job *j, struct qm_error *err) {
     struct qm_batch_crash crash;
     qm_batch_crash_read(j->paths.lock, &crash);
     int rc = check_output(j, err);
-    rc = rc ? rc : qm_batch_lock(j->paths.lock, &j->lock, err);
+    if (!rc)
+        rc = qm_batch_lock(j->paths.lock, &j->lock, err);
     if (!rc && j->options->restart)
         rc = qm_batch_names_clear(&j->paths, j->ui, err);
-    rc = rc ? rc : qm_batch_names_check(&j->paths, &j->log, err);
-    rc = rc ? rc : qm_journal_open(j->paths.journal, &j->journal, &j->created, err);
+    if (!rc)
+        rc = qm_batch_names_check(&j->paths, &j->log, err);
+    if (!rc)
+        rc = qm_journal_open(j->paths.journal, &j->journal, &j->created, err);
     if (!rc && j->created && stat(j->paths.partial, &partial) == 0 && partial.st_size > 0)
         rc = qm_remedy(
             err, QM_REMEDY_START_OVER,
             qm_fail(err, QM_INPUT,
                     "%s holds finished rows, and %s none: put the journal back, with its -wal, or name another output",
                     j->paths.partial, j->paths.journal));
-    rc = rc ? rc : qm_journal_get_int(j->journal, "complete", 0, &j->complete, err);
-    rc = rc || j->complete ? rc : qm_batch_output_mine(&j->paths, j->journal, &mine, err);
+    if (!rc)
+        rc = qm_journal_get_int(j->journal, "complete", 0, &j->complete, err);
+    if (!rc && !j->complete)
+        rc = qm_batch_output_mine(&j->paths, j->journal, &mine, err);
     if (!rc && !mine)
         rc = qm_fail(err, QM_INPUT, "%s is there, and this job has not written it: move it away", j->paths.out);
     bool made = !rc && j->complete && access(j->paths.out, F_OK) == 0;
-    rc = rc || !made ? rc : qm_journal_take_log(j->journal, err);
-    rc = rc || j->created || made ? rc : verify_journal(j, err);
+    if (!rc && made)
+        rc = qm_journal_take_log(j->journal, err);
+    if (!rc && !j->created && !made)
+        rc = verify_journal(j, err);
     return rc || j->created || made || !crash.n ? rc : note_crash(j, &crash, err);
 }
 
@@ -143,14 +151,15 @@ static int find_weights(struct qm_batch_job *j, struct qm_error *err) {
     struct qm_buf text = {0};
     bool found;
     int rc = qm_journal_get(j->journal, "weights_known", &text, &found, err);
-    rc = rc ? rc
-            : qm_weights_known(j->model.model, j->options->weights_cache, found ? text.data : NULL, show_hashing,
-                               (void *)(uintptr_t)j->ui, j->weights, &j->weights_known, err);
+    if (!rc)
+        rc = qm_weights_known(j->model.model, j->options->weights_cache, found ? text.data : NULL, show_hashing,
+                              (void *)(uintptr_t)j->ui, j->weights, &j->weights_known, err);
     qm_batch_progress_end(j->ui);
     text.len = 0;
     if (!rc && j->model.model->shards)
         rc = qm_files_known_text(&j->weights_known, j->model.model->shards, &text, err);
-    rc = rc ? rc : qm_journal_set(j->journal, "weights_known", text.len ? text.data : "", err);
+    if (!rc)
+        rc = qm_journal_set(j->journal, "weights_known", text.len ? text.data : "", err);
     qm_buf_free(&text);
     return rc;
 }
@@ -196,33 +205,44 @@ static int settle_manifest(struct qm_batch_job *j, struct qm_error *err) {
     bool found;
     int rc = find_weights(j, err);
     qm_manifest_add(&m, "weights", qm_trait_name(QM_TRAIT_WEIGHTS), j->weights, false);
-    rc = rc ? rc : qm_manifest_add_texts(&m, j->model.dir, j->options->chat_template, err);
+    if (!rc)
+        rc = qm_manifest_add_texts(&m, j->model.dir, j->options->chat_template, err);
     add_knobs(j, &m);
     add_input(j, &m);
-    rc = rc ? rc : qm_manifest_settle(&m, j->journal, j->ui, err);
+    if (!rc)
+        rc = qm_manifest_settle(&m, j->journal, j->ui, err);
     qm_manifest_job(&m, j->job);
     /* as large as it was, whatever is free today: which rows are too long must not change */
-    rc = rc ? rc : qm_journal_get_int(j->journal, "context_used", 0, &j->context, err);
-    rc = rc ? rc : qm_journal_get(j->journal, "placement", &j->plan, &found, err);
+    if (!rc)
+        rc = qm_journal_get_int(j->journal, "context_used", 0, &j->context, err);
+    if (!rc)
+        rc = qm_journal_get(j->journal, "placement", &j->plan, &found, err);
     return rc ? rc : settle_early_traits(j, err);
 }
 
 int qm_batch_settle_identity(struct qm_batch_job *j, struct qm_error *err) {
     bool found = false;
     int rc = settle_manifest(j, err);
-    rc = rc ? rc
-            : qm_journal_get_int(j->journal, "created", (int64_t)qm_batch_real(&qm_batch_system_clock), &j->begun, err);
-    rc = rc ? rc : qm_journal_set_int(j->journal, "created", j->begun, err);
-    rc = rc ? rc : qm_journal_get(j->journal, "created_version", &j->began_with, &found, err);
+    if (!rc)
+        rc = qm_journal_get_int(j->journal, "created", (int64_t)qm_batch_real(&qm_batch_system_clock), &j->begun, err);
+    if (!rc)
+        rc = qm_journal_set_int(j->journal, "created", j->begun, err);
+    if (!rc)
+        rc = qm_journal_get(j->journal, "created_version", &j->began_with, &found, err);
     if (!rc && !found)
         rc = qm_journal_set(j->journal, "created_version", QM_VERSION, err);
-    rc = rc ? rc : qm_journal_get(j->journal, "model_name", &j->model_name, &found, err);
+    if (!rc)
+        rc = qm_journal_get(j->journal, "model_name", &j->model_name, &found, err);
     if (!rc && !found)
         rc = qm_buf_str(&j->model_name, j->options->model_name, err);
-    rc = rc ? rc : qm_journal_set(j->journal, "model_name", j->model_name.data, err);
-    rc = rc ? rc : settle_time(j, err);
-    rc = rc ? rc : qm_journal_set(j->journal, "state", "starting", err);
-    rc = rc ? rc : qm_journal_commit(j->journal, err);
+    if (!rc)
+        rc = qm_journal_set(j->journal, "model_name", j->model_name.data, err);
+    if (!rc)
+        rc = settle_time(j, err);
+    if (!rc)
+        rc = qm_journal_set(j->journal, "state", "starting", err);
+    if (!rc)
+        rc = qm_journal_commit(j->journal, err);
     return rc ? rc : qm_sync_folder(j->paths.journal, err);
 }
 
@@ -251,9 +271,12 @@ static int settle_tokens(struct qm_batch_job *j, const struct qm_fingerprint *f,
 
 int qm_batch_settle_engine(struct qm_batch_job *j, const char *plan, struct qm_fingerprint *f, struct qm_error *err) {
     int rc = qm_weights_unchanged(j->model.model->shards, &j->weights_known, err);
-    rc = rc ? rc : qm_engine_fingerprint(j->engine, j->weights, f, err);
-    rc = rc ? rc : settle_traits(j, f, err);
-    rc = rc ? rc : keep_placement(j, plan, f, err);
+    if (!rc)
+        rc = qm_engine_fingerprint(j->engine, j->weights, f, err);
+    if (!rc)
+        rc = settle_traits(j, f, err);
+    if (!rc)
+        rc = keep_placement(j, plan, f, err);
     return rc ? rc : settle_tokens(j, f, err);
 }
 
@@ -267,8 +290,10 @@ int qm_batch_settle_input(struct qm_batch_job *j, struct qm_error *err) {
     if (rc || (same && !j->touched))
         return rc;
     rc = qm_batch_rows_open(j->options, &qm_batch_silent, &now, err);
-    rc = rc ? rc : qm_batch_rows_compare(&now, j->journal, err);
-    rc = rc ? rc : keep_touch(j, &now, err);
+    if (!rc)
+        rc = qm_batch_rows_compare(&now, j->journal, err);
+    if (!rc)
+        rc = keep_touch(j, &now, err);
     qm_batch_rows_close(&now);
     return rc;
 }

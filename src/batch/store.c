@@ -59,7 +59,8 @@ int qm_batch_store_open(struct qm_batch_store *s, const struct qm_batch_options 
                         struct qm_engine *engine, const struct qm_batch_ui *ui, struct qm_error *err) {
     s->keep = options->keep_store;
     int rc = options->no_store ? QM_OK : open_store(s, options, paths, fingerprint, engine, ui, err);
-    rc = rc ? rc : qm_prefix_cache_open(engine, s->store, &s->cache, err);
+    if (!rc)
+        rc = qm_prefix_cache_open(engine, s->store, &s->cache, err);
     if (!rc && s->keep)
         qm_prefix_cache_set_spill(s->cache, true);
     return rc;

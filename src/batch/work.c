@@ -78,7 +78,8 @@ static int answer(struct qm_batch_work *w, struct qm_batch_active *a, struct qm_
 
 int qm_batch_note_position(struct qm_journal *j, const struct qm_batch_line *at, struct qm_error *err) {
     int rc = qm_journal_set_int(j, "position_row", at->number, err);
-    rc = rc ? rc : qm_journal_set_int(j, "position_line", at->file_line, err);
+    if (!rc)
+        rc = qm_journal_set_int(j, "position_line", at->file_line, err);
     return rc ? rc : qm_journal_set_int(j, "position_offset", (int64_t)at->offset, err);
 }
 
@@ -220,13 +221,18 @@ static int resume(struct qm_batch_work *w, struct qm_error *err) {
     struct qm_journal_totals t;
     int64_t number = 1, line = 1, offset = 0, crashes = 0;
     int rc = qm_journal_totals(w->o.journal, &t, err);
-    rc = rc ? rc : qm_journal_get_int(w->o.journal, "position_row", 1, &number, err);
-    rc = rc ? rc : qm_journal_get_int(w->o.journal, "position_line", 1, &line, err);
-    rc = rc ? rc : qm_journal_get_int(w->o.journal, "position_offset", 0, &offset, err);
-    rc = rc ? rc : qm_journal_get_int(w->o.journal, "crashes", 0, &crashes, err);
+    if (!rc)
+        rc = qm_journal_get_int(w->o.journal, "position_row", 1, &number, err);
+    if (!rc)
+        rc = qm_journal_get_int(w->o.journal, "position_line", 1, &line, err);
+    if (!rc)
+        rc = qm_journal_get_int(w->o.journal, "position_offset", 0, &offset, err);
+    if (!rc)
+        rc = qm_journal_get_int(w->o.journal, "crashes", 0, &crashes, err);
     w->suspects = !rc && crashes > 0;
     w->next = (struct qm_batch_line){.number = number, .file_line = line, .offset = (uint64_t)offset};
-    rc = rc ? rc : w->o.source->seek(w->o.source->self, &w->next, err);
+    if (!rc)
+        rc = w->o.source->seek(w->o.source->self, &w->next, err);
     if (rc)
         return rc;
     w->noted = t.rows;
@@ -250,7 +256,8 @@ int qm_batch_work_new(const struct qm_batch_work_options *o, struct qm_batch_wor
     if (!w->o.flight)
         w->o.flight = &w->flight_none;
     int rc = qm_batch_window_new(o->look_ahead, &w->window, err);
-    rc = rc ? rc : qm_batch_time_begin(o->clock, o->journal, &w->time, err);
+    if (!rc)
+        rc = qm_batch_time_begin(o->clock, o->journal, &w->time, err);
     if (!rc)
         rc = resume(w, err);
     if (rc) {

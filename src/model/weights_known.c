@@ -29,7 +29,8 @@ int qm_weights_known(const struct qm_model *m, const char *cache, const char *te
     load(cache, known);
     if (text)
         rc = qm_files_known_parse(known, text, strlen(text), err);
-    rc = rc ? rc : qm_weights_hash(m->shards, known, progress, arg, out, &read, err);
+    if (!rc)
+        rc = qm_weights_hash(m->shards, known, progress, arg, out, &read, err);
     if (!rc && read)
         save(cache, known);
     return rc;

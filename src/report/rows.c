@@ -117,11 +117,13 @@ int qm_rows_add(struct qm_rows *r, json_t *row, struct qm_error *err) {
     switch (r->format) {
     case QM_ROWS_MD:
         rc = first ? markdown_head(r->columns, out, err) : QM_OK;
-        rc = rc ? rc : markdown_row(r->columns, row, out, err);
+        if (!rc)
+            rc = markdown_row(r->columns, row, out, err);
         break;
     case QM_ROWS_CSV:
         rc = first ? csv_row(row, true, out, err) : QM_OK;
-        rc = rc ? rc : csv_row(row, false, out, err);
+        if (!rc)
+            rc = csv_row(row, false, out, err);
         break;
     case QM_ROWS_JSON: rc = json_row(row, first ? "[\n  " : ",\n  ", JSON_COMPACT, "", out, err); break;
     case QM_ROWS_JSONL: rc = json_row(row, "", JSON_COMPACT, "\n", out, err); break;

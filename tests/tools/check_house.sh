@@ -36,7 +36,7 @@ forbid() { # forbid PATTERN WHY FOLDER...
         complain "  ^ $why"
     fi
 }
-libraries="src/base src/text src/model src/engine src/planner src/session src/protocol src/batch simd numa offload"
+libraries="src/base src/text src/model src/engine src/planner src/session src/protocol src/batch src/report simd numa offload"
 # shellcheck disable=SC2086 # lists of folders
 {
     forbid '\b(secure_)?getenv *\(' 'the environment is read only in src/app' $libraries
@@ -44,6 +44,7 @@ libraries="src/base src/text src/model src/engine src/planner src/session src/pr
     # 127: a child's end where exec failed
     forbid '\b(exit|abort) *\(|\b_exit *\((127[^)]|[^1])' 'libraries do not end the program' $libraries
     forbid '"[^"]*--[a-z]' 'libraries name no option: see qm_remedy, or take the name from the caller' $libraries
+    forbid '(^|[ \t])rc = rc (\?|\|\|)' 'a chain of what can fail: if (!rc), then rc = (CONTRIBUTING.md)' src simd numa offload
     forbid '# *include *<(hwloc|numa|numaif)' 'hwloc and libnuma belong to numa/' src simd offload
     forbid '# *include *<histedit|# *include *<editline' 'libedit belongs to src/app' src/base src/text src/model src/engine src/planner src/session src/protocol src/batch simd numa offload
     forbid '# *include *<(.mmintrin|x86intrin)' 'intrinsics belong to simd/' src

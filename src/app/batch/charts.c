@@ -210,9 +210,12 @@ static int make_axis(struct picture *p, struct qm_error *err) {
 
 static int draw(struct qm_journal *j, struct picture *p, struct qm_page *page) {
     int rc = make_axis(p, page->err);
-    rc = rc ? rc : draw_rate(p, true, page);
-    rc = rc ? rc : draw_rate(p, false, page);
-    rc = rc ? rc : qm_journal_each(j, QM_JOURNAL_BY_INPUT, false, count_row, p, page->err);
+    if (!rc)
+        rc = draw_rate(p, true, page);
+    if (!rc)
+        rc = draw_rate(p, false, page);
+    if (!rc)
+        rc = qm_journal_each(j, QM_JOURNAL_BY_INPUT, false, count_row, p, page->err);
     if (rc || p->rows == 0)
         return rc;
     p->every = (p->rows + BARS - 1) / BARS;

@@ -47,27 +47,28 @@ static int print_time(const struct qm_batch_prediction *p, const struct qm_batch
     struct qm_buf text = {0};
     char a[64], b[64];
     int rc = qm_batch_prediction_text(p, times, begun, &text, err);
-    rc = rc ? rc
-            : qm_out_printf(err, "time        %s: prefill %s, decode %s\n", text.data,
-                            qm_duration_text(p->prefill, a, sizeof a), qm_duration_text(p->decode, b, sizeof b));
+    if (!rc)
+        rc = qm_out_printf(err, "time        %s: prefill %s, decode %s\n", text.data,
+                           qm_duration_text(p->prefill, a, sizeof a), qm_duration_text(p->decode, b, sizeof b));
     qm_buf_free(&text);
     return rc ? rc : qm_out_wrapped("           ", *p->basis ? p->basis : "measured on this machine", 12, err);
 }
 
 static int print_rows(const struct qm_batch_checked *c, struct qm_error *err) {
     int rc = qm_out_printf(err, "rows        %lld, ", (long long)c->rows);
-    rc = rc       ? rc
-         : c->bad ? qm_out_printf(err, "%lld of them invalid\n", (long long)c->bad)
-                  : qm_out_text("all valid\n", err);
+    if (!rc)
+        rc = c->bad ? qm_out_printf(err, "%lld of them invalid\n", (long long)c->bad) : qm_out_text("all valid\n", err);
     if (!rc && c->bad)
         rc = qm_journal_reasons(c->seen, print_reason, NULL, err);
-    rc = rc ? rc
-            : qm_out_printf(err, "prompts     %lld token%s, %lld shared", (long long)c->prompt, qm_s(c->prompt),
-                            (long long)c->shared);
+    if (!rc)
+        rc = qm_out_printf(err, "prompts     %lld token%s, %lld shared", (long long)c->prompt, qm_s(c->prompt),
+                           (long long)c->shared);
     if (!rc && c->longest_row)
         rc = qm_out_printf(err, "; longest %lld (row %lld)", (long long)c->longest, (long long)c->longest_row);
-    rc = rc ? rc : qm_out_text("\n", err);
-    rc = rc ? rc : qm_out_printf(err, "answers     at most %lld token%s", (long long)c->answer, qm_s(c->answer));
+    if (!rc)
+        rc = qm_out_text("\n", err);
+    if (!rc)
+        rc = qm_out_printf(err, "answers     at most %lld token%s", (long long)c->answer, qm_s(c->answer));
     if (!rc && c->open)
         rc = qm_out_printf(err, "; %lld row%s without max_tokens counted as %d", (long long)c->open, qm_s(c->open),
                            QM_EXPECT_OPEN);
@@ -84,11 +85,16 @@ int qm_batch_check_command(const struct qm_batch_command *b, struct qm_progress 
     struct qm_machine_model *machine = NULL;
     time_t begun = time(NULL);
     int rc = qm_batch_rows_open(&b->job, &ui, &rows, err);
-    rc = rc ? rc : qm_batch_open_model(b, progress, &app, &machine, &m, err);
-    rc = rc ? rc : qm_batch_check(&b->job, &ui, &rows, &m, print_bad, NULL, &found, err);
-    rc = rc ? rc : print_rows(&found, err);
-    rc = rc ? rc : print_memory(&b->job, app.model, found.longest_all, err);
-    rc = rc ? rc : print_time(&found.prediction, &b->job.times, begun, err);
+    if (!rc)
+        rc = qm_batch_open_model(b, progress, &app, &machine, &m, err);
+    if (!rc)
+        rc = qm_batch_check(&b->job, &ui, &rows, &m, print_bad, NULL, &found, err);
+    if (!rc)
+        rc = print_rows(&found, err);
+    if (!rc)
+        rc = print_memory(&b->job, app.model, found.longest_all, err);
+    if (!rc)
+        rc = print_time(&found.prediction, &b->job.times, begun, err);
     bool bad = found.bad && (b->strict || found.bad == found.rows);
     qm_batch_checked_free(&found);
     free(machine);

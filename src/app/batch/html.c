@@ -272,7 +272,8 @@ int qm_batch_report_html(struct qm_journal *j, const char *output, const char *p
         cut_rows(&r);
     slow_rows(&r);
     int rc = qm_page_end(p);
-    rc = rc ? rc : write_page(&p->out, path, err);
+    if (!rc)
+        rc = write_page(&p->out, path, err);
     qm_page_free(p);
     return rc;
 }

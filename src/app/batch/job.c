@@ -20,8 +20,10 @@ int qm_batch_open_model(const struct qm_batch_command *b, struct qm_progress *pr
                         struct qm_machine_model **machine, struct qm_batch_model *out, struct qm_error *err) {
     *machine = calloc(1, sizeof **machine);
     int rc = *machine ? QM_OK : qm_fail_memory(err, sizeof **machine, "the machine");
-    rc = rc ? rc : qm_app_open(&b->model, QM_TOKENIZER_YES, progress, app, err);
-    rc = rc ? rc : qm_app_machine_kept(b->load.isa, app->model, *machine, NULL, err);
+    if (!rc)
+        rc = qm_app_open(&b->model, QM_TOKENIZER_YES, progress, app, err);
+    if (!rc)
+        rc = qm_app_machine_kept(b->load.isa, app->model, *machine, NULL, err);
     *out = (struct qm_batch_model){.dir = app->dir,
                                    .model = app->model,
                                    .tokenizer = app->tokenizer,
@@ -78,9 +80,12 @@ static int load_and_run(const struct qm_batch_command *b, struct qm_batch_job *j
                                    .plan = wants.plan,
                                    .check = qm_batch_job_check,
                                    .arg = job};
-    rc = rc ? rc : qm_app_load_engine(&b->load, &wanted, progress, m, err);
-    rc = rc ? rc : describe_machine(b->load.isa, m->engine, machine, sizeof machine, err);
-    rc = rc ? rc : qm_drafts_open(&b->drafts, m, 0, progress, drafts, err);
+    if (!rc)
+        rc = qm_app_load_engine(&b->load, &wanted, progress, m, err);
+    if (!rc)
+        rc = describe_machine(b->load.isa, m->engine, machine, sizeof machine, err);
+    if (!rc)
+        rc = qm_drafts_open(&b->drafts, m, 0, progress, drafts, err);
     if (rc)
         return rc;
     qm_inhibit_sleep(&inhibitor);
@@ -96,7 +101,8 @@ static int finish(const struct qm_batch_command *b, struct qm_batch_job *job, bo
     int rc = qm_batch_job_finish(job, &t, err);
     struct qm_journal *j = qm_batch_job_journal(job);
     if (!complete)
-        rc = rc ? rc : qm_batch_report(j, b->job.output, progress, err);
+        if (!rc)
+            rc = qm_batch_report(j, b->job.output, progress, err);
     if (!rc && b->report)
         rc = qm_batch_report_html(j, b->job.output, b->report, err);
     if (!rc && complete)
@@ -117,8 +123,10 @@ int qm_batch_job_command(const struct qm_batch_command *b, struct qm_progress *p
     struct qm_batch_model m;
     bool complete = false;
     int rc = qm_batch_job_open(&b->job, &ui, &job, err);
-    rc = rc ? rc : qm_batch_open_model(b, progress, &app, &machine, &m, err);
-    rc = rc ? rc : qm_batch_job_prepare(job, &m, &complete, err);
+    if (!rc)
+        rc = qm_batch_open_model(b, progress, &app, &machine, &m, err);
+    if (!rc)
+        rc = qm_batch_job_prepare(job, &m, &complete, err);
     if (!rc && !complete) {
         qm_signals_hold();
         qm_batch_terminal_begin(&terminal);
@@ -127,7 +135,8 @@ int qm_batch_job_command(const struct qm_batch_command *b, struct qm_progress *p
         qm_drafts_report(&drafts, progress);
         qm_signals_release();
     }
-    rc = rc ? rc : finish(b, job, complete, progress, err);
+    if (!rc)
+        rc = finish(b, job, complete, progress, err);
     if ((rc == QM_STOPPED || rc == QM_INTERRUPTED) && b->job.command)
         qm_note(progress, "resume with: %s", b->job.command);
     qm_batch_job_close(job);

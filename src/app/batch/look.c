@@ -70,16 +70,24 @@ static int print_status(struct qm_journal *j, const struct qm_batch_paths *paths
     bool found;
     long process = qm_batch_lock_holder(paths->lock);
     int rc = qm_journal_totals(j, &t, err);
-    rc = rc ? rc : qm_journal_get_int(j, "rows", -1, &rows, err);
-    rc = rc ? rc : qm_journal_get_int(j, "created", 0, &created, err);
-    rc = rc ? rc : qm_journal_get_int(j, "status_time", 0, &when, err);
-    rc = rc ? rc : qm_journal_get_int(j, "complete", 0, &complete, err);
-    rc = rc ? rc : qm_journal_get(j, "status", &text, &found, err);
-    rc = rc ? rc : qm_journal_get(j, "state", &state, &found, err);
+    if (!rc)
+        rc = qm_journal_get_int(j, "rows", -1, &rows, err);
+    if (!rc)
+        rc = qm_journal_get_int(j, "created", 0, &created, err);
+    if (!rc)
+        rc = qm_journal_get_int(j, "status_time", 0, &when, err);
+    if (!rc)
+        rc = qm_journal_get_int(j, "complete", 0, &complete, err);
+    if (!rc)
+        rc = qm_journal_get(j, "status", &text, &found, err);
+    if (!rc)
+        rc = qm_journal_get(j, "state", &state, &found, err);
     /* "working" and the like are of a process that was killed */
     bool known = state.data && strcmp(state.data, "working") != 0 && strcmp(state.data, "starting") != 0;
-    rc = rc ? rc : qm_out_printf(err, "job      %s\n", paths->out);
-    rc = rc ? rc : print_time("begun    ", created, err);
+    if (!rc)
+        rc = qm_out_printf(err, "job      %s\n", paths->out);
+    if (!rc)
+        rc = print_time("begun    ", created, err);
     if (!rc && complete)
         rc = qm_out_text("state    complete\n", err);
     else if (!rc && process)
@@ -87,15 +95,20 @@ static int print_status(struct qm_journal *j, const struct qm_batch_paths *paths
     else if (!rc)
         rc = qm_out_printf(err, "state    not running%s%s; the same command resumes it\n", known ? ": " : "",
                            known ? state.data : "");
-    rc = rc ? rc : qm_out_printf(err, "rows     %lld finished, %lld failed", (long long)t.rows, (long long)t.failed);
+    if (!rc)
+        rc = qm_out_printf(err, "rows     %lld finished, %lld failed", (long long)t.rows, (long long)t.failed);
     if (!rc && rows >= 0)
         rc = qm_out_printf(err, ", of %lld", (long long)rows);
-    rc = rc ? rc : qm_out_text("\n", err);
-    rc = rc ? rc : print_failures(j, err);
-    rc = rc || complete || (process && text.data) ? rc : print_left(j, err);
+    if (!rc)
+        rc = qm_out_text("\n", err);
+    if (!rc)
+        rc = print_failures(j, err);
+    if (!rc && !complete && !(process && text.data))
+        rc = print_left(j, err);
     if (!rc && process && !complete && text.data) {
         rc = print_time("as of    ", when, err);
-        rc = rc ? rc : qm_out_text(text.data, err);
+        if (!rc)
+            rc = qm_out_text(text.data, err);
     }
     qm_buf_free(&text);
     qm_buf_free(&state);
@@ -118,14 +131,22 @@ static int print_status_json(struct qm_journal *j, const struct qm_batch_paths *
     int runs;
     long process = qm_batch_lock_holder(paths->lock);
     int rc = qm_journal_totals(j, &t, err);
-    rc = rc ? rc : qm_journal_runs(j, &run, &runs, err);
-    rc = rc ? rc : qm_journal_get_int(j, "rows", -1, &rows, err);
-    rc = rc ? rc : qm_journal_get_int(j, "created", 0, &created, err);
-    rc = rc ? rc : qm_journal_get_int(j, "complete", 0, &complete, err);
-    rc = rc ? rc : qm_journal_get(j, "state", &state, &found, err);
-    rc = rc ? rc : qm_batch_left_kept(j, &left, err);
-    rc = rc ? rc : qm_batch_prediction_load(j, &predicted, &is_predicted, err);
-    rc = rc ? rc : qm_journal_get(j, "device_failures", &failures, &found, err);
+    if (!rc)
+        rc = qm_journal_runs(j, &run, &runs, err);
+    if (!rc)
+        rc = qm_journal_get_int(j, "rows", -1, &rows, err);
+    if (!rc)
+        rc = qm_journal_get_int(j, "created", 0, &created, err);
+    if (!rc)
+        rc = qm_journal_get_int(j, "complete", 0, &complete, err);
+    if (!rc)
+        rc = qm_journal_get(j, "state", &state, &found, err);
+    if (!rc)
+        rc = qm_batch_left_kept(j, &left, err);
+    if (!rc)
+        rc = qm_batch_prediction_load(j, &predicted, &is_predicted, err);
+    if (!rc)
+        rc = qm_journal_get(j, "device_failures", &failures, &found, err);
     if (!rc) {
         json_t *root = json_pack(
             "{s:s, s:I, s:b, s:o, s:s, s:{s:o, s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:i, s:f, s:o, s:o, s:o, s:o}",

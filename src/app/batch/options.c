@@ -166,7 +166,8 @@ static int take_engine(const struct qm_args *args, struct qm_batch_command *c, s
     struct qm_batch_options *o = &c->job;
     c->model = qm_decode_model(args);
     int rc = qm_decode_load(args, &c->load, err);
-    rc = rc ? rc : qm_decode_drafts(args, &c->drafts, err);
+    if (!rc)
+        rc = qm_decode_drafts(args, &c->drafts, err);
     if (!rc && c->drafts.model)
         rc = qm_fail(err, QM_USAGE,
                      "batch: --draft: expected auto, lookup or off, found \"%s\": memory is not divided "
@@ -199,10 +200,14 @@ int qm_batch_options_take(const struct qm_args *args, time_t now, struct qm_batc
     command_line(&c->command);
     o->command = c->command.len ? c->command.data : NULL;
     int rc = take_engine(args, c, err);
-    rc = rc ? rc : take_input(args, c->check, o, err);
-    rc = rc ? rc : take_store(args, o, err);
-    rc = rc || !c->report || c->check ? rc : check_report(c->report, err);
-    rc = rc ? rc : take_times(args, now, &o->times, err);
+    if (!rc)
+        rc = take_input(args, c->check, o, err);
+    if (!rc)
+        rc = take_store(args, o, err);
+    if (!rc && c->report && !c->check)
+        rc = check_report(c->report, err);
+    if (!rc)
+        rc = take_times(args, now, &o->times, err);
     return rc || o->input ? rc : take_asked(args, c, err);
 }
 

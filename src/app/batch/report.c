@@ -74,7 +74,8 @@ int qm_batch_report(struct qm_journal *j, const char *output, struct qm_progress
             (long long)t.cut, t.cut ? " (at the limit of tokens)" : "");
     print_speed(&t, &run, runs, p);
     rc = print_prediction(j, &run, p, err);
-    rc = rc ? rc : print_failures(j, p, err);
+    if (!rc)
+        rc = print_failures(j, p, err);
     if (!rc && t.failed)
         rc = qm_journal_reasons(j, print_reason, p, err);
     for (int i = 0; i < n && t.rows > QM_BATCH_SLOWEST && !rc; i++) {

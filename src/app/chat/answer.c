@@ -39,8 +39,10 @@ static int write_word(struct qm_wrap *w, qm_wrap_write *write, struct qm_error *
         rc = end_line(w, write, err);
         memcpy(w->begun, begun, sizeof begun);
     }
-    rc = rc ? rc : write_spaces(w, write, err);
-    rc = rc ? rc : write(w->word.data, w->word.len, err);
+    if (!rc)
+        rc = write_spaces(w, write, err);
+    if (!rc)
+        rc = write(w->word.data, w->word.len, err);
     w->at = w->columns ? (w->at + w->width - 1) % w->columns + 1 : 0;
     w->word.len = 0;
     w->width = 0;

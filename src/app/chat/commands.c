@@ -87,7 +87,8 @@ static int set_system(struct qm_app_chat *c, const char *text) {
         return rc;
     c->system.len = 0;
     rc = qm_buf_str(&c->system, text, c->err);
-    rc = rc ? rc : qm_chat_start_over(c);
+    if (!rc)
+        rc = qm_chat_start_over(c);
     if (!rc)
         qm_note(&c->progress, "a new conversation, with this system message");
     return rc;

@@ -56,10 +56,14 @@ static int rate(const json_t *o, const char *key, const char *name, struct qm_co
     if (!qm_json_is_object(r))
         return qm_fail(err, QM_INPUT, "%s: expected an object \"%s\"", name, key);
     int rc = number(r, "median", name, &out->measured.median, err);
-    rc = rc ? rc : number(r, "low", name, &out->measured.low, err);
-    rc = rc ? rc : number(r, "high", name, &out->measured.high, err);
-    rc = rc ? rc : number(r, "predicted", name, &out->predicted, err);
-    rc = rc ? rc : integer(r, "n", name, QM_COMPARE_ROUNDS, &n, err);
+    if (!rc)
+        rc = number(r, "low", name, &out->measured.low, err);
+    if (!rc)
+        rc = number(r, "high", name, &out->measured.high, err);
+    if (!rc)
+        rc = number(r, "predicted", name, &out->predicted, err);
+    if (!rc)
+        rc = integer(r, "n", name, QM_COMPARE_ROUNDS, &n, err);
     out->measured.n = (int)n;
     const struct qm_figure *f = &out->measured;
     bool ordered = f->low <= f->median && f->median <= f->high;
@@ -95,19 +99,30 @@ static int config(const json_t *o, const char *file, int64_t prompts, struct qm_
         return qm_fail(err, QM_INPUT, "%s: \"configs\": expected objects, found %s", file, qm_json_type_name(o));
     int rc = needed_text(o, "name", file, c->name, sizeof c->name, err);
     snprintf(name, sizeof name, "%.160s: %s", file, c->name);
-    rc = rc ? rc : text(o, "why_not", name, c->why_not, sizeof c->why_not, err);
-    rc = rc ? rc : text(o, "failed", name, c->failed, sizeof c->failed, err);
-    rc = rc ? rc : qm_json_bool(o, "emulated", name, &c->emulated, err);
-    rc = rc ? rc : integer(o, "threads", name, 65536, &threads, err);
-    rc = rc ? rc : integer(o, "threads_used", name, 65536, &used, err);
+    if (!rc)
+        rc = text(o, "why_not", name, c->why_not, sizeof c->why_not, err);
+    if (!rc)
+        rc = text(o, "failed", name, c->failed, sizeof c->failed, err);
+    if (!rc)
+        rc = qm_json_bool(o, "emulated", name, &c->emulated, err);
+    if (!rc)
+        rc = integer(o, "threads", name, 65536, &threads, err);
+    if (!rc)
+        rc = integer(o, "threads_used", name, 65536, &used, err);
     c->threads = (int)threads;
     c->threads_used = (int)used;
-    rc = rc ? rc : rate(o, "prefill_tps", name, &c->prefill, err);
-    rc = rc ? rc : rate(o, "decode_tps", name, &c->decode, err);
-    rc = rc ? rc : rate(o, "first_token_seconds", name, &c->first, err);
-    rc = rc ? rc : number(o, "joules_per_token", name, &c->joules_per_token, err);
-    rc = rc ? rc : number(o, "watts", name, &c->watts, err);
-    rc = rc ? rc : number(o, "decode_limit_share", name, &c->decode_efficiency, err);
+    if (!rc)
+        rc = rate(o, "prefill_tps", name, &c->prefill, err);
+    if (!rc)
+        rc = rate(o, "decode_tps", name, &c->decode, err);
+    if (!rc)
+        rc = rate(o, "first_token_seconds", name, &c->first, err);
+    if (!rc)
+        rc = number(o, "joules_per_token", name, &c->joules_per_token, err);
+    if (!rc)
+        rc = number(o, "watts", name, &c->watts, err);
+    if (!rc)
+        rc = number(o, "decode_limit_share", name, &c->decode_efficiency, err);
     const json_t *traits = json_object_get(o, "traits"); /* of a report from before they were kept: none */
     for (int t = 0; t < QM_TRAIT_COUNT && !rc && qm_json_is_object(traits); t++)
         rc = text(traits, qm_trait_key((enum qm_trait)t), name, c->traits.value[t], QM_TRAIT_VALUE, err);
@@ -126,19 +141,32 @@ static int head(const json_t *root, const char *name, struct qm_compare_report *
     if (!rc && version != QM_COMPARE_VERSION)
         rc = qm_fail(err, QM_INPUT, "%s: expected a report of quietmind compare, version %d, found version %lld", name,
                      QM_COMPARE_VERSION, (long long)version);
-    rc = rc ? rc : needed_text(root, "model", name, r->model, sizeof r->model, err);
-    rc = rc ? rc : needed_text(root, "machine", name, r->machine, sizeof r->machine, err);
-    rc = rc ? rc : needed_text(root, "isa", name, r->isa, sizeof r->isa, err);
-    rc = rc ? rc : needed_text(root, "when", name, r->when, sizeof r->when, err);
-    rc = rc ? rc : needed_text(root, "build", name, r->build, sizeof r->build, err);
-    rc = rc ? rc : needed_text(root, "prompts_hash", name, r->text_hash, sizeof r->text_hash, err);
-    rc = rc ? rc : integer(root, "prompts", name, QM_COMPARE_PROMPTS, &prompts, err);
-    rc = rc ? rc : integer(root, "rounds", name, QM_COMPARE_ROUNDS, &rounds, err);
-    rc = rc ? rc : integer(root, "prompt_tokens", name, INT64_MAX, &r->prompt_tokens, err);
-    rc = rc ? rc : integer(root, "generate", name, QM_COMPARE_ANSWER, &r->generate, err);
-    rc = rc ? rc : integer(root, "seed", name, INT64_MAX, &r->seed, err);
-    rc = rc ? rc : number(root, "temperature", name, &r->temperature, err);
-    rc = rc ? rc : number(root, "bound_nats", name, &r->bound, err);
+    if (!rc)
+        rc = needed_text(root, "model", name, r->model, sizeof r->model, err);
+    if (!rc)
+        rc = needed_text(root, "machine", name, r->machine, sizeof r->machine, err);
+    if (!rc)
+        rc = needed_text(root, "isa", name, r->isa, sizeof r->isa, err);
+    if (!rc)
+        rc = needed_text(root, "when", name, r->when, sizeof r->when, err);
+    if (!rc)
+        rc = needed_text(root, "build", name, r->build, sizeof r->build, err);
+    if (!rc)
+        rc = needed_text(root, "prompts_hash", name, r->text_hash, sizeof r->text_hash, err);
+    if (!rc)
+        rc = integer(root, "prompts", name, QM_COMPARE_PROMPTS, &prompts, err);
+    if (!rc)
+        rc = integer(root, "rounds", name, QM_COMPARE_ROUNDS, &rounds, err);
+    if (!rc)
+        rc = integer(root, "prompt_tokens", name, INT64_MAX, &r->prompt_tokens, err);
+    if (!rc)
+        rc = integer(root, "generate", name, QM_COMPARE_ANSWER, &r->generate, err);
+    if (!rc)
+        rc = integer(root, "seed", name, INT64_MAX, &r->seed, err);
+    if (!rc)
+        rc = number(root, "temperature", name, &r->temperature, err);
+    if (!rc)
+        rc = number(root, "bound_nats", name, &r->bound, err);
     if (!rc && (isnan(r->temperature) || isnan(r->bound)))
         rc = qm_fail(err, QM_INPUT, "%s: expected numbers \"temperature\" and \"bound_nats\"", name);
     r->prompts = (int)prompts;

@@ -59,10 +59,10 @@ static int print_prefill(const struct qm_compare_report *r, struct qm_error *err
         const struct qm_compare_config *k = &r->config[i];
         bool run = k->first.measured.n > 0;
         rc = print_rate(k, &k->prefill, err);
-        rc = rc ? rc
-                : qm_out_printf(err, "  %s%s%s\n", run ? "" : "(",
-                                qm_number_text(run ? k->first.measured.median : k->first.predicted, 3, a, sizeof a),
-                                run ? "" : ")");
+        if (!rc)
+            rc = qm_out_printf(err, "  %s%s%s\n", run ? "" : "(",
+                               qm_number_text(run ? k->first.measured.median : k->first.predicted, 3, a, sizeof a),
+                               run ? "" : ")");
     }
     return rc;
 }
@@ -77,7 +77,8 @@ static int print_decode(const struct qm_compare_report *r, struct qm_error *err)
         if (isfinite(k->decode_efficiency))
             snprintf(share, sizeof share, "%.0f %%", 100 * k->decode_efficiency);
         rc = print_rate(k, &k->decode, err);
-        rc = rc ? rc : qm_out_printf(err, " %8s %7s\n", qm_number_text(k->gb_s, 3, a, sizeof a), share);
+        if (!rc)
+            rc = qm_out_printf(err, " %8s %7s\n", qm_number_text(k->gb_s, 3, a, sizeof a), share);
     }
     return rc;
 }
@@ -98,7 +99,8 @@ static int print_cost(const struct qm_compare_report *r, struct qm_error *err) {
                            qm_number_text(k->fan_rpm, 4, b, sizeof b));
         for (int m = 0; m < k->n_memory && !rc; m++)
             rc = qm_out_printf(err, "%s %.40s %.2f", m ? "," : "", k->memory[m].device, qm_gib(k->memory[m].total));
-        rc = rc ? rc : qm_out_text("\n", err);
+        if (!rc)
+            rc = qm_out_text("\n", err);
     }
     return rc;
 }
@@ -124,7 +126,8 @@ static int print_nodes(const struct qm_compare_report *r, struct qm_error *err) 
                 n += (size_t)snprintf(parts + n, sizeof parts - n, " (%.0f %%)", 100 * at->placed);
         }
         snprintf(head, sizeof head, "%-*s", NAME, label(c, name, sizeof name));
-        rc = rc ? rc : qm_out_wrapped(head, parts, NAME + 1, err);
+        if (!rc)
+            rc = qm_out_wrapped(head, parts, NAME + 1, err);
     }
     return rc;
 }
@@ -209,7 +212,8 @@ static int print_job(const struct qm_compare_report *r, struct qm_error *err) {
         snprintf(text + n, sizeof text - (size_t)n, "; %lld without max_tokens counted with %d", (long long)r->job_open,
                  QM_EXPECT_OPEN);
     int rc = qm_out_text("\n", err);
-    rc = rc ? rc : qm_out_wrapped("job        ", text, NAME + 1, err);
+    if (!rc)
+        rc = qm_out_wrapped("job        ", text, NAME + 1, err);
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i];
         bool known = isfinite(c->job.seconds);
@@ -223,7 +227,8 @@ static int print_job(const struct qm_compare_report *r, struct qm_error *err) {
                 qm_out_printf(err, ", %s %sJ",
                               qm_number_text(c->job.joules / (c->job.joules < 1e4 ? 1 : 1e3), 3, joules, sizeof joules),
                               c->job.joules < 1e4 ? "" : "k");
-        rc = rc ? rc : qm_out_printf(err, "%s\n", known && !qm_compare_measured(c) ? " (predicted only)" : "");
+        if (!rc)
+            rc = qm_out_printf(err, "%s\n", known && !qm_compare_measured(c) ? " (predicted only)" : "");
     }
     return rc;
 }
@@ -261,24 +266,28 @@ static int print_before(const struct qm_compare_report *r, const struct qm_compa
                            (long long)b->prompt_tokens, (long long)b->generate);
     if (!rc && strcmp(r->model, b->model) != 0)
         rc = qm_out_printf(err, "            another model's folder: %.80s\n", b->model);
-    rc = rc ? rc
-            : qm_out_printf(err, "%-*s %25s %25s\n%-*s %8s %8s %7s %8s %8s %7s  answers\n", NAME, "",
-                            "prefill, tokens/s", "decode, tokens/s", NAME, "", "then", "now", "", "then", "now", "");
+    if (!rc)
+        rc = qm_out_printf(err, "%-*s %25s %25s\n%-*s %8s %8s %7s %8s %8s %7s  answers\n", NAME, "",
+                           "prefill, tokens/s", "decode, tokens/s", NAME, "", "then", "now", "", "then", "now", "");
     for (int i = 0; i < r->configs && !rc; i++) {
         const struct qm_compare_config *c = &r->config[i], *old = qm_compare_find(b, c->name);
         struct qm_agreement a;
         if (!old)
             continue;
         rc = qm_out_printf(err, "%-*s", NAME, label(c, name, sizeof name));
-        rc = rc ? rc : print_change(c->prefill.measured.median, old->prefill.measured.median, err);
-        rc = rc ? rc : print_change(c->decode.measured.median, old->decode.measured.median, err);
-        if (rc || !qm_compare_answers(r, c, b, old, &a))
-            rc = rc ? rc : qm_out_text("  not comparable\n", err);
-        else if (a.first_difference < 0)
+        if (!rc)
+            rc = print_change(c->prefill.measured.median, old->prefill.measured.median, err);
+        if (!rc)
+            rc = print_change(c->decode.measured.median, old->decode.measured.median, err);
+        bool comparable = !rc && qm_compare_answers(r, c, b, old, &a);
+        if (!rc && !comparable)
+            rc = qm_out_text("  not comparable\n", err);
+        else if (!rc && a.first_difference < 0)
             rc = qm_out_text("  identical\n", err);
-        else
+        else if (!rc)
             rc = qm_out_printf(err, "  differ from token %lld on\n", (long long)a.first_difference + 1);
-        rc = rc ? rc : print_changed(c, old, err);
+        if (!rc)
+            rc = print_changed(c, old, err);
     }
     return rc;
 }
@@ -297,22 +306,32 @@ static int print_notes(const struct qm_compare_report *r, struct qm_error *err) 
             "\nthe configurations do not fit in memory side by side: they were loaded one after the other\n", err);
     if (!rc && r->noise[0]) {
         rc = qm_out_text("\n", err);
-        rc = rc ? rc : qm_out_wrapped("noise      ", r->noise, NAME + 1, err);
+        if (!rc)
+            rc = qm_out_wrapped("noise      ", r->noise, NAME + 1, err);
     }
     return rc;
 }
 
 int qm_compare_text(const struct qm_compare_report *r, const struct qm_compare_report *before, struct qm_error *err) {
     int rc = print_head(r, err);
-    rc = rc ? rc : print_prefill(r, err);
-    rc = rc ? rc : print_decode(r, err);
-    rc = rc ? rc : print_cost(r, err);
-    rc = rc ? rc : print_nodes(r, err);
-    rc = rc ? rc : print_agreement(r, err);
-    rc = rc ? rc : print_incomplete(r, err);
-    rc = rc ? rc : print_placements(r, err);
-    rc = rc ? rc : print_job(r, err);
-    rc = rc ? rc : print_before(r, before, err);
+    if (!rc)
+        rc = print_prefill(r, err);
+    if (!rc)
+        rc = print_decode(r, err);
+    if (!rc)
+        rc = print_cost(r, err);
+    if (!rc)
+        rc = print_nodes(r, err);
+    if (!rc)
+        rc = print_agreement(r, err);
+    if (!rc)
+        rc = print_incomplete(r, err);
+    if (!rc)
+        rc = print_placements(r, err);
+    if (!rc)
+        rc = print_job(r, err);
+    if (!rc)
+        rc = print_before(r, before, err);
     return rc ? rc : print_notes(r, err);
 }
 
@@ -329,13 +348,15 @@ static int csv_memory(const struct qm_compare_config *c, struct qm_buf *out, str
         n += (size_t)snprintf(text + n, sizeof text - n, "%s%s=%llu", m ? ";" : "", c->memory[m].device,
                               (unsigned long long)c->memory[m].total);
     int rc = qm_buf_str(out, ",", err);
-    rc = rc ? rc : qm_csv_text(out, text, err);
+    if (!rc)
+        rc = qm_csv_text(out, text, err);
     text[0] = 0;
     n = 0;
     for (int k = 0; k < c->n_nodes; k++)
         n += (size_t)snprintf(text + n, sizeof text - n, "%s%d=%llu", k ? ";" : "", c->node[k].number,
                               (unsigned long long)(c->node[k].weights + c->node[k].kv));
-    rc = rc ? rc : qm_buf_str(out, ",", err);
+    if (!rc)
+        rc = qm_buf_str(out, ",", err);
     return rc ? rc : qm_csv_text(out, text, err);
 }
 
@@ -370,17 +391,22 @@ static int csv_config(const struct qm_compare_report *r, const struct qm_compare
                               c->job.seconds,
                               c->job.joules};
     int rc = qm_csv_text(out, c->name, err);
-    rc = rc ? rc : qm_buf_printf(out, err, ",%d,%d,%d", qm_compare_measured(c), c->emulated, c->threads_used);
+    if (!rc)
+        rc = qm_buf_printf(out, err, ",%d,%d,%d", qm_compare_measured(c), c->emulated, c->threads_used);
     for (size_t k = 0; k < sizeof numbers / sizeof *numbers && !rc; k++)
         rc = csv_number(numbers[k], out, err);
     const char *texts[] = {r->model, r->machine, r->when};
     for (size_t k = 0; k < 3 && !rc; k++) {
         rc = qm_buf_str(out, ",", err);
-        rc = rc ? rc : qm_csv_text(out, texts[k], err);
+        if (!rc)
+            rc = qm_csv_text(out, texts[k], err);
     }
-    rc = rc ? rc : csv_memory(c, out, err);
-    rc = rc ? rc : qm_buf_str(out, ",", err);
-    rc = rc ? rc : qm_csv_text(out, c->failed, err);
+    if (!rc)
+        rc = csv_memory(c, out, err);
+    if (!rc)
+        rc = qm_buf_str(out, ",", err);
+    if (!rc)
+        rc = qm_csv_text(out, c->failed, err);
     return rc ? rc : qm_buf_str(out, "\n", err);
 }
 
@@ -395,7 +421,8 @@ int qm_compare_csv(const struct qm_compare_report *r, struct qm_error *err) {
     int rc = qm_buf_str(&out, names, err);
     for (int i = 0; i < r->configs && !rc; i++)
         rc = csv_config(r, &r->config[i], &out, err);
-    rc = rc ? rc : qm_out_write(out.data, out.len, err);
+    if (!rc)
+        rc = qm_out_write(out.data, out.len, err);
     qm_buf_free(&out);
     return rc;
 }

@@ -80,6 +80,7 @@ int qm_plan_table_print(const json_t *rows, const struct qm_machine_model *speed
              "decode of all sequences at half the context, by %s rates and %s. no: does not fit; -: beyond the model's "
              "maximum (--rope-scaling raises it)",
              qm_mark_name(speed->read_mark), basis);
-    rc = rc ? rc : qm_out_text("\n", err);
+    if (!rc)
+        rc = qm_out_text("\n", err);
     return rc ? rc : qm_out_wrapped("", text, 0, err);
 }
