@@ -85,7 +85,7 @@ static void run(const struct qm_model *m, int threads, int32_t first, float *log
     struct qm_engine_options o = {
         .threads = threads, .isa = qm_isa_best(), .context = PROMPT, .chunk = PROMPT, .kv_type = -1};
     struct qm_engine *e;
-    struct qm_sequence *s;
+    struct qm_sequence *s = NULL;
     struct qm_error err;
     int32_t tokens[PROMPT];
     for (int i = 0; i < PROMPT; i++)
