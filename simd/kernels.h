@@ -46,7 +46,7 @@ enum {
 size_t qm_panel_bytes(enum qm_dtype t, int64_t k);
 
 /* One product C = A . W^T.
- *   a: m rows packed by qm_act_kernels.pack of the matching type
+ *   a: m rows packed by qm_type_kernels.pack of the matching type
  *   b: the first panel; panel p at b + p * panel_stride
  *   c: float [m][ldc]; columns [0, 16 * n_panels) of each row are written
  *   accumulate: continue from what is in c (the same bits as one longer call over k)

@@ -29,7 +29,7 @@ QM_INLINE qm_lanes weights(struct qm_shape x, const char *b, int k_in_step, int 
     MANY(11, 2, __VA_ARGS__)                                                                                           \
     MANY(12, 2, __VA_ARGS__)
 
-/* Of BF16 1024 k at a time, 128 KiB expanded: a tile needs 15 bytes a cycle of panels and rows, which L2 gives, and
+/* BF16 is expanded 1024 k at a time, 128 KiB: a tile needs 15 bytes a cycle of panels and rows, which L2 gives, and
  * begins and ends a quarter as often as with the 256 k that L1 would hold. */
 enum { ROWS = QM_TILE_ROWS, BF16_BLOCK_STEPS = 512 };
 #define CACHED QM_SHAPES_12_BY_2

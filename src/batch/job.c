@@ -253,7 +253,7 @@ static int remove_file(const char *path, struct qm_error *err) {
 }
 
 int qm_batch_job_finish(struct qm_batch_job *j, struct qm_journal_totals *t, struct qm_error *err) {
-    /* of a job that was complete before, what is missing is written again */
+    /* what is missing of a job that was complete before is written again */
     int rc = !j->complete || j->touched ? qm_batch_settle_input(j, err) : QM_OK;
     bool written = j->complete && access(j->paths.out, F_OK) == 0;
     if (!rc)

@@ -65,7 +65,7 @@ uint64_t qm_bindings_available(const struct qm_team *team) {
 /* Keys and values by equal parts, activations by threads. */
 static uint64_t needed(const struct qm_model *m, const struct qm_placement *p, const struct qm_workload *w,
                        const struct qm_memory_table *table, const struct qm_team *team, int node) {
-    const struct qm_node_range share = qm_node_share_in(team, node);
+    const struct qm_node_range share = qm_node_range_in(team, node);
     return qm_node_weights(m, p, QM_DEVICE_CPU, &share) + table->kv / (uint64_t)share.nodes +
            table->scratch / (uint64_t)w->threads * (uint64_t)share.threads;
 }

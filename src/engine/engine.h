@@ -51,9 +51,8 @@ struct qm_engine_options {
 };
 
 /* Checks memory before allocating (QM_FIT with needed and available by part), then loads. QM_USAGE for a NUMA node that
- * can't be used. model must outlive
- * the engine. A model opened from its config alone gets random weights, for measuring. A weight that is not finite (or
- * an MXFP4 scale of 255) is QM_INPUT, naming tensor and index. */
+ * can't be used. model must outlive the engine. A model opened from its config alone gets random weights, for
+ * measuring. A weight that is not finite (or an MXFP4 scale of 255) is QM_INPUT, naming tensor and index. */
 int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, struct qm_engine **out,
                    struct qm_error *err);
 void qm_engine_close(struct qm_engine *e);

@@ -6,7 +6,7 @@
 
 enum { SMALL_PAGE = 4096, LARGE_PAGE = 2 << 20 };
 
-struct qm_node_range qm_node_share_in(const struct qm_team *team, int node) {
+struct qm_node_range qm_node_range_in(const struct qm_team *team, int node) {
     struct qm_node_range s = {.node = node, .nodes = qm_team_nodes(team), .all = qm_team_threads(team)};
     int64_t end;
     qm_team_node_part(team, s.all, node, &s.first, &end);

@@ -15,7 +15,7 @@ struct qm_node_range {
     int64_t first, threads, all;
 };
 /* A node of a team as it runs. */
-struct qm_node_range qm_node_share_in(const struct qm_team *team, int node);
+struct qm_node_range qm_node_range_in(const struct qm_team *team, int node);
 /* Node `node` of w->nodes (0 counts as 1), on which w->threads are spread evenly. */
 struct qm_node_range qm_node_range_of(const struct qm_workload *w, int node);
 

@@ -9,7 +9,7 @@
 
 struct qm_packed_range qm_packed_range_of(const struct qm_weight_part *part, const struct qm_team *team, int node) {
     const struct qm_weight *w = &part->weight;
-    struct qm_node_range s = qm_node_share_in(team, node);
+    struct qm_node_range s = qm_node_range_in(team, node);
     struct qm_packed_range r = {0};
     qm_node_panels(w, &s, &r.first, &r.end);
     r.expert_stride = (uint64_t)(r.end - r.first) * (w->vector ? 0 : qm_plan_panel_bytes(qm_packed_type(w), w->k));
@@ -19,7 +19,7 @@ struct qm_packed_range qm_packed_range_of(const struct qm_weight_part *part, con
 }
 
 static uint64_t bytes_on(const struct qm_weight_part *part, const struct qm_team *team, int node) {
-    struct qm_node_range s = qm_node_share_in(team, node);
+    struct qm_node_range s = qm_node_range_in(team, node);
     return qm_node_weight_bytes(&part->weight, part->experts, &s);
 }
 
@@ -35,7 +35,7 @@ static int layout(const struct qm_packed_setup *s, struct qm_packed *out, struct
     const struct qm_placement *p = s->placement;
     int rc = QM_OK;
     for (int node = 0; !rc && node < out->nodes; node++) {
-        const struct qm_node_range share = qm_node_share_in(s->team, node);
+        const struct qm_node_range share = qm_node_range_in(s->team, node);
         uint64_t total = qm_node_weights(m, p, s->device, &share);
         if (total)
             rc = qm_memory_alloc_on(total, s->bindings[node], "weights", &out->memory[node], err);

@@ -48,7 +48,7 @@ static inline const float *qm_packed_vector(const struct qm_packed_weight *w, in
     return w->values + slot * w->held;
 }
 
-/* Of `panels` from `panel` on, how many lie one behind the other. */
+/* How many of `panels`, from `panel` on, lie one behind the other. */
 static inline int64_t qm_packed_run(const struct qm_packed_weight *w, int64_t panel, int64_t panels) {
     const struct qm_packed_range *r = w->ranges;
     while (panel >= r->end)

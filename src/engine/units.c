@@ -1,12 +1,6 @@
 /* Bytes of the units: sums over the weights that belong to each. */
 #include "engine/units.h"
 
-const char *qm_unit_name(enum qm_unit_kind k) {
-    static const char *const names[] = {"embedding", "attention", "ffn", "expert", "head"};
-    _Static_assert(sizeof names / sizeof *names == QM_UNIT_KINDS, "a unit without a name");
-    return names[k];
-}
-
 enum qm_unit_kind qm_unit_of_op(enum qm_op_kind k) {
     switch (k) {
     case QM_OP_EMBED: return QM_UNIT_EMBED;

@@ -13,7 +13,6 @@
 #include "engine/memory.h"
 
 enum qm_unit_kind { QM_UNIT_EMBED, QM_UNIT_ATTENTION, QM_UNIT_FFN, QM_UNIT_EXPERT, QM_UNIT_HEAD, QM_UNIT_KINDS };
-const char *qm_unit_name(enum qm_unit_kind k);
 
 /* The unit that an op is computed with: it is where the unit is. */
 enum qm_unit_kind qm_unit_of_op(enum qm_op_kind k);

@@ -10,9 +10,9 @@ struct qm_item {
     enum qm_unit_kind kind;
     int64_t layer, expert;
     uint64_t bytes;                          /* on a device, with keys and values */
-    double saved;                            /* seconds of the job, on the best device, less those on the CPU */
-    double decode_saved, prefill_saved, cpu; /* for the bound, */
-    double decode_bytes;                     /* with the bytes that save that much */
+    double saved;                            /* seconds of the scenario, on the best device, less those on the CPU */
+    double decode_saved, prefill_saved, cpu; /* for the bound: the seconds of each phase, and on the CPU */
+    double decode_bytes;                     /* of it that save decode_saved */
     bool pinned;
 };
 

@@ -103,9 +103,9 @@ static double attention_op(const struct step *s, int device, int64_t l) {
                d->launch_us * 1e-6;
     }
     bool reading;
-    double jobs = s->rows <= QM_PARTIAL_TOKENS ? units * ceil(keys / QM_ATTENTION_SPLIT) : units;
+    double tasks = s->rows <= QM_PARTIAL_TOKENS ? units * ceil(keys / QM_ATTENTION_SPLIT) : units;
     enum qm_kernel_class k = c->head_dim < 96 ? QM_KERNEL_ATTENTION_64 : QM_KERNEL_ATTENTION_128;
-    double time = cpu_product(s, k, type, units * keys * key_bytes, units * keys_flops, block * group, jobs, &reading);
+    double time = cpu_product(s, k, type, units * keys * key_bytes, units * keys_flops, block * group, tasks, &reading);
     double values = (double)((c->heads + 2 * c->kv_heads) * c->head_dim);
     time += ceil(s->rows / s->t->workload.threads) * values * speed->efficiency.value_ns * 1e-9;
     s->out->attention += time;

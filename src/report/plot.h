@@ -82,7 +82,7 @@ void qm_plot_dot(struct qm_plot *p, enum qm_colour colour, double x, double y, b
 enum qm_plot_place { QM_PLACE_ABOVE, QM_PLACE_IN, QM_PLACE_NAME, QM_PLACE_NAME_BELOW };
 void qm_plot_label(struct qm_plot *p, double x, double y, enum qm_plot_place place, const char *text);
 
-/* The names of colours, as a line below: qm_plot_key(page, colour, name) for each, between key_begin and key_end. */
+/* The names of colours, as a line below: qm_key for each, between qm_key_begin and qm_key_end. */
 void qm_key_begin(struct qm_page *page);
 void qm_key(struct qm_page *page, enum qm_colour colour, const char *name);
 void qm_key_end(struct qm_page *page);

@@ -1,7 +1,7 @@
 /* Blocks of keys and values in a file: the disk tier of the prefix cache, and the checkpoint of long prompts.
  *
- * The file is a header and slots of one size, a block each: the hash of the tokens from the beginning to its end, the
- * hash up to its beginning, its own tokens, its bytes (qm_block_export), and checksums of both. The header names what
+ * The file is a header and slots of one size, a block each: the hash of the prefix that ends with it, the hash of
+ * the prefix before it, its own tokens, its bytes (qm_block_export), and checksums of both. The header names what
  * the blocks are of (`key`); a file of another key is emptied, a file that is not one of these is left alone and the
  * store stays off; qm_kv_store_note says which. A slot that does not agree with its checksum is free. So a crash in the
  * middle of a write loses that slot only, and nothing read is trusted before its checksum and tokens have been

@@ -81,7 +81,7 @@ static void weights_are_the_arena(const struct qm_model *m) {
     assert_int_equal(qm_packed_open(&setup, &packed, &err), QM_OK);
     sum_units(m, &workloads[0], &weights, &kv);
     assert_int_equal(packed.memory[0].bytes, weights);
-    const struct qm_node_range share = qm_node_share_in(team, 0);
+    const struct qm_node_range share = qm_node_range_in(team, 0);
     assert_int_equal(qm_node_weights(m, NULL, QM_DEVICE_CPU, &share), weights);
     qm_packed_free(&packed);
     qm_team_destroy(team);

@@ -440,7 +440,7 @@ static void test_hangs(void **state) {
     assert_int_equal(f.device->finish(f.device, &err), QM_SYSTEM);
     begin(&f);
     assert_int_equal(f.device->finish(f.device, &err), QM_SYSTEM);
-    assert_true(qm_host_now(&f.clock) - start < 2 * 30); /* it is not waited for again */
+    assert_true(f.clock.ahead < 2 * 30); /* it is not waited for again */
     fixture_close(&f);
 }
 
@@ -515,16 +515,16 @@ static void test_time(void **state) {
     qm_ticket sent = f.device->send(f.device, QM_TRANSFER_RESIDUAL, x);
     enqueue(&f, 4, 6);
     qm_ticket back = receive(&f);
-    assert_true(qm_host_now(&f.clock) - start < 60);
+    assert_true(f.clock.ahead < 60);
     assert_int_equal(f.device->wait(f.device, sent, &err), QM_OK);
     double at = qm_host_now(&f.clock) - start;
-    assert_true(at >= 100 && at < 160);
-    f.clock.ahead += 500; /* what else the host does meanwhile */
+    assert_true(at >= 100 && f.clock.ahead < 160); /* the simulated part: a busy machine cannot lengthen it */
+    f.clock.ahead += 500;                          /* what else the host does meanwhile */
     assert_int_equal(f.device->wait(f.device, back, &err), QM_OK);
     at = qm_host_now(&f.clock) - start;
-    assert_true(at >= 2200 && at < 2260);
+    assert_true(at >= 2200 && f.clock.ahead < 2260);
     assert_int_equal(f.device->finish(f.device, &err), QM_OK);
-    assert_true(qm_host_now(&f.clock) - start < 2260);
+    assert_true(f.clock.ahead < 2260);
     fixture_close(&f);
 }
 
