@@ -45,7 +45,7 @@ QM_INLINE struct qm_span qm_span_of(struct qm_shape x, int i, const char *b, int
     return (struct qm_span){cut[i], cut[i + 1], (i < 2 ? b : next) + QM_NEAR, (i < 1 ? b : next) + QM_FAR};
 }
 
-/* Fetches, of step s: what lies near and far ahead in each panel, or what is read along. */
+/* Fetches what step s is to fetch: what lies near and far ahead in each panel, or what is read along. */
 QM_INLINE void qm_fetch(struct qm_shape x, struct qm_span span, size_t stride, int64_t s,
                         const struct qm_along *along) {
     enum { READ, L1 = 3, L2 = 2 };

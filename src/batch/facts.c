@@ -121,7 +121,7 @@ int qm_batch_left_keep(struct qm_journal *j, const struct qm_batch_facts *f, str
 
 int qm_batch_left_kept(struct qm_journal *j, double *left, struct qm_error *err) {
     struct qm_buf text = {0};
-    struct qm_journal_totals t;
+    struct qm_journal_totals t = {0};
     long long done = 0, rows = 0;
     bool found;
     *left = -1;

@@ -1,5 +1,5 @@
 /* What fits into memory: how long a context, how large a pool of keys and values. The engine, plans and jobs decide by
- * these; what they then say of it is theirs. Above memory.h, whose tables it compares. Pure functions. */
+ * these, each with its own message. Above memory.h, whose tables it compares. Pure functions. */
 #ifndef QM_ENGINE_FIT_H
 #define QM_ENGINE_FIT_H
 

@@ -13,7 +13,7 @@
 struct qm_routing_profile {
     int64_t layers, experts, chosen; /* chosen: experts a token */
     uint64_t tokens;                 /* counted, in each layer */
-    uint64_t pairs;                  /* of consecutive tokens of one sequence, */
+    uint64_t pairs;                  /* consecutive tokens of one sequence that were counted, for `again` */
     uint64_t *count;                 /* [layers][experts] times chosen */
     uint64_t *again;                 /* [layers] experts that a token shared with the one before it */
     int32_t *last;                   /* [layers][chosen] while counting: the last token's; not written */

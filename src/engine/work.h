@@ -14,9 +14,9 @@
 #include "model/model.h"
 
 struct qm_work {
-    double flops;        /* all */
-    double weight_bytes; /* of which weights, */
-    double kv_bytes;     /* and keys and values */
+    double flops;
+    double weight_bytes; /* of weights that are read */
+    double kv_bytes;     /* of keys and values that are read */
 };
 
 /* Adds the work of one step in which each of `sequences` sequences, holding `position` tokens, takes n more and

@@ -34,7 +34,7 @@ struct qm_search {
     uint64_t free[QM_MAX_DEVICES]; /* beside the pins and activations */
     uint64_t largest_slots;        /* two of the largest unit */
     struct qm_search_result *best;
-    const char *least_part; /* of the same: what had no room */
+    const char *least_part; /* what had no room in the placement that was least short */
     uint64_t least_short;   /* of the CPU's bytes, of all that did not fit */
     bool needed;            /* the CPU alone does not hold it: units go to devices even where they are slower there */
     int64_t tried;

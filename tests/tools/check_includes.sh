@@ -1,13 +1,13 @@
 #!/bin/bash
-# The include rule: data flows one way (files -> model -> engine -> session -> protocol -> batch, app), so a folder may
-# include only what is below it. An arrow that points backwards fails with file, line and what is allowed.
+# The include rule: data flows one way (files -> model -> engine -> session -> protocol -> batch, app), and a folder
+# may include only what its row of the table names. Another arrow fails with file, line and what is allowed.
 #   check_includes.sh [--self-test] [ROOT]
-# The table is below. A header is public unless it is called internal.h, private.h, *_internal.h or
-# *_private.h, or is in a folder called private: such a one belongs to its own layer. tests/ and bench/ may
-# include anything. What is reached through other headers counts too: a file may call only functions of headers that
-# its folder may include. Arguments of the command line are seen by what parses, checks and explains them, and by the
-# commands' files, which decode them to plain options. "x.h" is looked for beside the file that includes it, then in src/,
-# then in the root.
+# The table is below. A header is public unless it is called internal.h, private.h, *_internal.h or *_private.h, or is
+# in a folder called private: such a one belongs to its own layer. tests/ and bench/ may include anything. What is
+# reached through other headers counts too, for functions (not for types and macros): a file may call only functions
+# of headers that its folder may include. Arguments of the command line are seen by what parses, checks and explains
+# them, and by the commands' files, which decode them to plain options. "x.h" is looked for beside the file that
+# includes it, then in src/, then in the root.
 set -u
 
 # What each folder may include, itself among it: folders, and headers of others by name.
