@@ -38,7 +38,7 @@ struct qm_search_ask {
 
 struct qm_search_result {
     struct qm_placement placement;
-    double seconds; /* of the job */
+    double seconds; /* of the scenario */
     double bound;   /* no placement is faster than this; 0: not asked */
     bool exact;     /* all were tried, of FFNs whose columns can be split by quarters of them */
     int64_t tried;

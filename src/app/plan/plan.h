@@ -26,7 +26,7 @@ struct qm_plan_ask {
     struct qm_scenario scenario;
     int kv_type;        /* enum qm_dtype or -1 */
     double acceptance;  /* of drafts, 0 to 1; negative: not said */
-    bool maps;          /* an attention map of the job's tokens is asked for */
+    bool maps;          /* an attention map of the scenario's tokens is asked for */
     uint64_t kv_memory; /* of a pool of pages; 0: sequences times context */
     int threads;        /* 0: one a core */
     uint64_t ram, vram; /* 0: what the machine has; vram: of each device */
@@ -45,10 +45,10 @@ struct qm_plan_speed {
     double prefill_tps, decode_tps;
 };
 
-/* What would be won by a change: shares of the job's time. */
+/* What would be won by a change: shares of the scenario's time. */
 struct qm_plan_hint {
     char change[96];
-    double seconds; /* of the job with it */
+    double seconds; /* of the scenario with it */
 };
 
 struct qm_plan_answer {
@@ -59,7 +59,7 @@ struct qm_plan_answer {
     struct qm_device_memory memory[QM_MAX_DEVICES];
     uint64_t slack[QM_MAX_DEVICES]; /* of whole pages, beside memory[].total */
     uint64_t available[QM_MAX_DEVICES];
-    double bound; /* seconds of the job that no placement beats; 0: not known */
+    double bound; /* seconds of the scenario that no placement beats; 0: not known */
     bool exact;
     int64_t tried;
     struct qm_scenario_time prompt, generate; /* bench's rows: each after `depth` tokens */
@@ -102,7 +102,7 @@ int qm_plan_html(const struct qm_plan_ask *ask, const struct qm_plan_answer *a, 
 /* The history: predicted beside measured. */
 int qm_plan_accuracy(bool json, struct qm_error *err);
 
-/* What bounds a job, greatest first: words and shares of its seconds. Returns how many. */
+/* What bounds a scenario, greatest first: words and shares of its seconds. Returns how many. */
 struct qm_plan_bound {
     const char *what;
     double share;
