@@ -1,5 +1,5 @@
-/* What becomes of a step's results: new tokens are sampled and become text, by all threads at once; then each request
- * is gets its own reported, in order, and those that are done end. */
+/* What becomes of a step's results: new tokens are sampled and become text, by all threads at once; then each request's
+ * own are reported to it, in order, and those that are done end. */
 #include <assert.h>
 
 #include "session/scheduler_internal.h"

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "model/model.h"
 #include "planner/machine.h"
+#include "planner/time.h"
 #include "tests/support/support.h"
 
 /* experts 0: a dense model. */
@@ -72,6 +73,33 @@ static inline void plan_add_card(struct qm_machine_model *s, uint64_t memory) {
                                   .cpu_read_busy = 0.5,
                                   .transfer_us = 10};
     snprintf(d->name, sizeof d->name, "card%d", s->devices);
+}
+
+/* A model on that machine and so many cards, for the time model. */
+struct plan_fixture {
+    struct qm_model *model;
+    struct qm_machine_model speed;
+    struct qm_placement placement;
+    struct qm_time_setup setup;
+};
+
+static inline void plan_open(struct plan_fixture *f, struct qm_model *m, int cards) {
+    struct qm_error err;
+    f->model = m;
+    f->speed = plan_machine();
+    for (int i = 0; i < cards; i++)
+        plan_add_card(&f->speed, (uint64_t)8 << 30);
+    assert_int_equal(qm_placement_open(m, 1 + cards, &f->placement, &err), QM_OK);
+    f->setup = (struct qm_time_setup){
+        .model = m,
+        .speed = &f->speed,
+        .placement = &f->placement,
+        .workload = {.context = 8192, .sequences = 1, .chunk = 512, .kv_type = QM_BF16, .threads = 4}};
+}
+
+static inline void plan_close(struct plan_fixture *f) {
+    qm_placement_free(&f->placement);
+    qm_model_close(f->model);
 }
 
 #endif

@@ -4,31 +4,7 @@
 #include "planner/drafted.h"
 #include "tests/planner/plan_models.h"
 
-struct fixture {
-    struct qm_model *model;
-    struct qm_machine_model speed;
-    struct qm_placement placement;
-    struct qm_time_setup setup;
-};
-
-static void open_fixture(struct fixture *f, struct qm_model *m) {
-    struct qm_error err;
-    f->model = m;
-    f->speed = plan_machine();
-    assert_int_equal(qm_placement_open(m, 1, &f->placement, &err), QM_OK);
-    f->setup = (struct qm_time_setup){
-        .model = m,
-        .speed = &f->speed,
-        .placement = &f->placement,
-        .workload = {.context = 8192, .sequences = 1, .chunk = 512, .kv_type = QM_BF16, .threads = 4}};
-}
-
-static void close_fixture(struct fixture *f) {
-    qm_placement_free(&f->placement);
-    qm_model_close(f->model);
-}
-
-static double seconds(const struct fixture *f, int64_t sequences, int64_t n) {
+static double seconds(const struct plan_fixture *f, int64_t sequences, int64_t n) {
     struct qm_step_time t;
     qm_time_step(&f->setup, sequences, 1000, n, n, &t);
     return t.seconds;
@@ -37,9 +13,9 @@ static double seconds(const struct fixture *f, int64_t sequences, int64_t n) {
 /* 10 GB/s and 100 GFLOP/s read ten rows in the time that they compute them: until then a row more costs nothing. */
 static void dense(void **state) {
     (void)state;
-    struct fixture f;
+    struct plan_fixture f;
     struct qm_drafted d;
-    open_fixture(&f, plan_model(4, 1024, 0));
+    plan_open(&f, plan_model(4, 1024, 0), 0);
     double one = seconds(&f, 1, 1), best = 0;
     assert_true(seconds(&f, 1, 4) < 1.05 * one);
     qm_time_drafted(&f.setup, 1, 1000, 0.6, 16, &d);
@@ -54,36 +30,36 @@ static void dense(void **state) {
     assert_true(fabs(d.tps * one - 1) < 1e-9 && d.gain == 1);
     qm_time_drafted(&f.setup, 1, 1000, 1, 7, &d);
     assert_int_equal(d.drafts, 7);
-    close_fixture(&f);
+    plan_close(&f);
 }
 
 /* Each row more touches other experts: drafts pay later, and less. */
 static void experts(void **state) {
     (void)state;
-    struct fixture f, g;
+    struct plan_fixture f, g;
     struct qm_drafted few, many;
-    open_fixture(&f, plan_model(4, 512, 0));
-    open_fixture(&g, plan_model(4, 512, 128));
+    plan_open(&f, plan_model(4, 512, 0), 0);
+    plan_open(&g, plan_model(4, 512, 128), 0);
     qm_time_drafted(&f.setup, 1, 1000, 0.7, 16, &few);
     qm_time_drafted(&g.setup, 1, 1000, 0.7, 16, &many);
     assert_true(many.pays > 2 * few.pays);
     assert_true(many.gain < few.gain);
-    close_fixture(&f);
-    close_fixture(&g);
+    plan_close(&f);
+    plan_close(&g);
 }
 
 /* Where a step computes already, none pay. */
 static void many_sequences(void **state) {
     (void)state;
-    struct fixture f;
+    struct plan_fixture f;
     struct qm_drafted d;
-    open_fixture(&f, plan_model(4, 1024, 0));
+    plan_open(&f, plan_model(4, 1024, 0), 0);
     f.setup.workload.sequences = 64;
     qm_time_drafted(&f.setup, 64, 1000, 0.7, 16, &d);
     assert_int_equal(d.drafts, 0);
     assert_true(d.pays > 0.7);
     assert_true(fabs(d.tps * seconds(&f, 64, 1) / 64 - 1) < 1e-9);
-    close_fixture(&f);
+    plan_close(&f);
 }
 
 int main(void) {

@@ -5,33 +5,7 @@
 #include "planner/time.h"
 #include "tests/planner/plan_models.h"
 
-struct fixture {
-    struct qm_model *model;
-    struct qm_machine_model speed;
-    struct qm_placement placement;
-    struct qm_time_setup setup;
-};
-
-static void open_fixture(struct fixture *f, struct qm_model *m, int cards) {
-    struct qm_error err;
-    f->model = m;
-    f->speed = plan_machine();
-    for (int i = 0; i < cards; i++)
-        plan_add_card(&f->speed, (uint64_t)8 << 30);
-    assert_int_equal(qm_placement_open(m, 1 + cards, &f->placement, &err), QM_OK);
-    f->setup = (struct qm_time_setup){
-        .model = m,
-        .speed = &f->speed,
-        .placement = &f->placement,
-        .workload = {.context = 8192, .sequences = 1, .chunk = 512, .kv_type = QM_BF16, .threads = 4}};
-}
-
-static void close_fixture(struct fixture *f) {
-    qm_placement_free(&f->placement);
-    qm_model_close(f->model);
-}
-
-static double seconds(const struct fixture *f, int64_t position, int64_t n) {
+static double seconds(const struct plan_fixture *f, int64_t position, int64_t n) {
     struct qm_step_time t;
     qm_time_step(&f->setup, 1, position, n, 1, &t);
     return t.seconds;
@@ -42,7 +16,7 @@ static void near(double found, double expected, double share) {
         fail_msg("found %.9g, expected %.9g", found, expected);
 }
 
-static void place_all(struct fixture *f, int device) {
+static void place_all(struct plan_fixture *f, int device) {
     for (int64_t l = 0; l < f->placement.layers; l++) {
         bool moe = f->model->config.layer[l].moe;
         f->placement.layer[l].attention = (uint8_t)device;
@@ -68,8 +42,8 @@ static const double embedded = 16 * 1024 * 2 / 1e10;
 /* One token deep in a context reads weights and keys, and nothing else takes time. */
 static void test_reading(void **state) {
     (void)state;
-    struct fixture f;
-    open_fixture(&f, plan_model(3, 1024, 0), 0);
+    struct plan_fixture f;
+    plan_open(&f, plan_model(3, 1024, 0), 0);
     double kv = 3 * 2 * 64 * 2 * 2, two = 2e10 / 3; /* bytes a token; what two threads read, one for each KV head */
     near(seconds(&f, 0, 1), matrix_bytes(f.model, false) / 1e10 + kv * 65 / two + embedded, 1e-6);
     near(seconds(&f, 4000, 1), (matrix_bytes(f.model, false) + kv * 4065) / 1e10 + embedded, 1e-6);
@@ -79,26 +53,26 @@ static void test_reading(void **state) {
     near(seconds(&f, 0, 1), (2 * matrix_bytes(f.model, false) + kv * 65) / 5e9 + 2 * embedded, 1e-6);
     f.speed.efficiency = (struct qm_efficiency){0}; /* nothing was measured: the limits */
     near(seconds(&f, 0, 1), (matrix_bytes(f.model, false) + kv * 65) / 5e9 + 2 * embedded, 1e-6);
-    close_fixture(&f);
+    plan_close(&f);
 }
 
 /* Many tokens compute; the head computes for one. */
 static void test_computing(void **state) {
     (void)state;
-    struct fixture f;
-    open_fixture(&f, plan_model(3, 1024, 0), 0);
+    struct plan_fixture f;
+    plan_open(&f, plan_model(3, 1024, 0), 0);
     double head = 512 * 1024 * 2, layers = matrix_bytes(f.model, false) - head;
     double keys = 256.5 + (24 - 1) / 2.0 + 64, passes = 22; /* 96 rows of queries: 24 tokens with 4 heads each */
     double attention = 3 * 2 * passes * 24 * 4 * keys * 4 * 64 / 1e11;
     near(seconds(&f, 0, 512), layers * 512 / 1e11 + head / 1e10 + attention + 512 * embedded, 1e-3);
-    close_fixture(&f);
+    plan_close(&f);
 }
 
 /* Between two measured numbers of rows times are interpolated, beyond the last the share stays. */
 static void test_shares(void **state) {
     (void)state;
-    struct fixture f;
-    open_fixture(&f, plan_model(1, 1024, 0), 0);
+    struct plan_fixture f;
+    plan_open(&f, plan_model(1, 1024, 0), 0);
     f.speed.efficiency.kernel[QM_KERNEL_DENSE][QM_BF16] =
         (struct qm_efficiency_curve){.n = 2, .rows = {1, 5}, .efficiency = {0.5, 0.25}};
     struct qm_step_time one, three, five;
@@ -107,13 +81,13 @@ static void test_shares(void **state) {
     qm_time_step(&f.setup, 5, 0, 1, 0, &five);
     near(three.reading + three.computing, (one.reading + five.reading + one.computing + five.computing) / 2, 1e-6);
     near(five.reading - 5 * embedded, 2 * (one.reading - embedded), 1e-6);
-    close_fixture(&f);
+    plan_close(&f);
 }
 
 static void test_experts(void **state) {
     (void)state;
-    struct fixture f;
-    open_fixture(&f, plan_model(2, 1024, 8), 0);
+    struct plan_fixture f;
+    plan_open(&f, plan_model(2, 1024, 8), 0);
     struct qm_step_time t;
     qm_time_step(&f.setup, 1, 0, 1, 0, &t);
     double dense = matrix_bytes(f.model, false) - 512 * 1024 * 2;
@@ -131,28 +105,28 @@ static void test_experts(void **state) {
     qm_time_step(&f.setup, 2, 0, 1, 0, &t);
     near(t.reading, (dense + matrix_bytes(f.model, true) * 4 / 8) / 1e10 + 2 * embedded, 1e-6);
     qm_routing_profile_free(&p);
-    close_fixture(&f);
+    plan_close(&f);
 }
 
 /* Whole model on a card: its rate, two transfers, and the logits' way back. */
 static void test_card(void **state) {
     (void)state;
-    struct fixture f;
-    open_fixture(&f, plan_model(3, 1024, 0), 1);
+    struct plan_fixture f;
+    plan_open(&f, plan_model(3, 1024, 0), 1);
     place_all(&f, 1);
     struct qm_step_time t;
     qm_time_step(&f.setup, 1, 0, 1, 1, &t);
     near(t.transfer, 2 * 10e-6 + 1024 * 4 / 2e10 + 512 * 4 / 2e10, 1e-6);
     near(t.device, (matrix_bytes(f.model, false) + 3 * 512 * 65) / 1e12, 1e-6);
     near(t.seconds, t.transfer + t.device + embedded, 1e-9);
-    close_fixture(&f);
+    plan_close(&f);
 }
 
 /* Half of the experts on a card take no longer than the CPU's half, since both work at once. */
 static void test_split(void **state) {
     (void)state;
-    struct fixture f;
-    open_fixture(&f, plan_model(2, 1024, 8), 1);
+    struct plan_fixture f;
+    plan_open(&f, plan_model(2, 1024, 8), 1);
     struct qm_step_time all, half;
     qm_time_step(&f.setup, 1, 0, 1, 0, &all);
     for (int i = 0; i < 2 * 8; i++)
@@ -160,14 +134,14 @@ static void test_split(void **state) {
     qm_time_step(&f.setup, 1, 0, 1, 0, &half);
     near(all.seconds - half.seconds, matrix_bytes(f.model, true) * 2 / 8 / 1e10, 1e-6);
     assert_true(half.device_busy[1] > 0 && half.device_busy[1] < half.cpu_busy);
-    close_fixture(&f);
+    plan_close(&f);
 }
 
 /* An FFN's columns on the CPU and on a card: the longer of both, and of a card that is as fast, half of the time. */
 static void test_split_ffn(void **state) {
     (void)state;
-    struct fixture f;
-    open_fixture(&f, plan_model(2, 1024, 0), 1);
+    struct plan_fixture f;
+    plan_open(&f, plan_model(2, 1024, 0), 1);
     struct qm_device_model *d = &f.speed.device[0];
     d->read = f.speed.read;
     d->transfer_us = 0;
@@ -199,14 +173,14 @@ static void test_split_ffn(void **state) {
         f.placement.layer[l].stream_ffn = 1;
     qm_time_step(&f.setup, 1, 0, 64, 0, &t);
     near(t.link_busy[1], 2 * (double)qm_unit_ffn_bytes(f.model, 0, all / 4, true) / 1e15, 1e-6);
-    close_fixture(&f);
+    plan_close(&f);
 }
 
 /* Streaming costs the link: the longer of path and transfers, and the first transfer. */
 static void test_streaming(void **state) {
     (void)state;
-    struct fixture f;
-    open_fixture(&f, plan_model(4, 1024, 0), 1);
+    struct plan_fixture f;
+    plan_open(&f, plan_model(4, 1024, 0), 1);
     struct qm_step_time t;
     for (int l = 0; l < 4; l++)
         f.placement.layer[l].stream_ffn = f.placement.layer[l].stream_attention = 1;
@@ -221,13 +195,13 @@ static void test_streaming(void **state) {
     near(t.seconds, (bytes + first) / 1e10, 1e-6);
     f.placement.stream_rows = 0;
     near(seconds(&f, 0, 63), cpu, 1e-9);
-    close_fixture(&f);
+    plan_close(&f);
 }
 
 static void test_job(void **state) {
     (void)state;
-    struct fixture f;
-    open_fixture(&f, plan_model(2, 1024, 0), 0);
+    struct plan_fixture f;
+    plan_open(&f, plan_model(2, 1024, 0), 0);
     struct qm_scenario scenario = {.sequences = 1, .prompt = 1100, .generate = 3},
                        many = {.sequences = 1, .prompt = 100000};
     struct qm_scenario_time t;
@@ -258,7 +232,7 @@ static void test_job(void **state) {
         prefill += one.seconds;
     }
     near(t.prefill.seconds, prefill, 1e-3);
-    close_fixture(&f);
+    plan_close(&f);
 }
 
 int main(void) {

@@ -33,7 +33,7 @@ struct qm_draft_limit {
 };
 
 /* A kind of drafter. What it keeps of one text (a prompt and the answer that is being written) is a `text`. One
- * thread, but any may open a text, and close one for which nothing was proposed. */
+ * thread. */
 struct qm_drafter {
     void *self;
     int (*open)(void *self, void **text, struct qm_error *err);
