@@ -25,6 +25,7 @@ int qm_vfail(struct qm_error *err, enum qm_code code, const char *format, va_lis
     if (err) {
         err->code = code;
         err->remedy = QM_REMEDY_NONE;
+        err->field[0] = 0;
         vsnprintf(err->message, sizeof err->message, format, args);
         clean(err->message, sizeof err->message);
     }
@@ -45,17 +46,28 @@ int qm_remedy(struct qm_error *err, enum qm_remedy remedy, int code) {
     return code;
 }
 
+int qm_about(struct qm_error *err, const char *field, int code) {
+    if (err && code && !err->field[0]) {
+        snprintf(err->field, sizeof err->field, "%s", field);
+        clean(err->field, sizeof err->field);
+    }
+    return code;
+}
+
 int qm_fail_context(struct qm_error *err, const char *format, ...) {
     if (!err)
         return QM_SYSTEM;
-    char old[sizeof err->message], context[512];
+    char old[sizeof err->message], context[512], field[sizeof err->field];
     enum qm_remedy remedy = err->remedy;
     memcpy(old, err->message, sizeof old);
+    memcpy(field, err->field, sizeof field);
     va_list args;
     va_start(args, format);
     vsnprintf(context, sizeof context, format, args);
     va_end(args);
-    return qm_remedy(err, remedy, qm_fail(err, (enum qm_code)err->code, "%s: %s", context, old));
+    int code = qm_remedy(err, remedy, qm_fail(err, (enum qm_code)err->code, "%s: %s", context, old));
+    memcpy(err->field, field, sizeof field);
+    return code;
 }
 
 /* What is wrong with what the user named, rather than with the machine. */

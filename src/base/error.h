@@ -50,10 +50,11 @@ enum qm_remedy {
 struct qm_error {
     int code;
     enum qm_remedy remedy;
+    char field[64]; /* of a request, that it is about; "": none */
     char message[1024];
 };
 
-/* Sets *err (may be NULL), without a remedy, and returns code, so that a caller can `return qm_fail(err, QM_INPUT,
+/* Sets *err (may be NULL), without a remedy or a field, and returns code, so that a caller can `return qm_fail(err, QM_INPUT,
  * ...)`. A message that does not fit is cut at a UTF-8 character; control bytes become '?'. */
 int qm_fail(struct qm_error *err, enum qm_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int qm_vfail(struct qm_error *err, enum qm_code code, const char *format, va_list args);
@@ -61,7 +62,10 @@ int qm_vfail(struct qm_error *err, enum qm_code code, const char *format, va_lis
 /* Marks what helps, after qm_fail: `return qm_remedy(err, QM_REMEDY_..., qm_fail(err, ...))`. Returns code. */
 int qm_remedy(struct qm_error *err, enum qm_remedy remedy, int code);
 
-/* Puts "context: " before the message that is there, keeps its remedy, and returns its code. */
+/* Marks the field of a request that it is about, in the same way; one that is marked already stays. Returns code. */
+int qm_about(struct qm_error *err, const char *field, int code);
+
+/* Puts "context: " before the message that is there, keeps its remedy and its field, and returns its code. */
 int qm_fail_context(struct qm_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* QM_SYSTEM with "what: strerror(errno)"; what is wrong with the name is QM_INPUT: ENOENT, EISDIR, ENOTDIR, EACCES,

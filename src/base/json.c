@@ -60,6 +60,11 @@ static int out_of_range(const char *key, const char *where, int64_t min, int64_t
                    (long long)max, found, more);
 }
 
+static int not_what(const char *wanted, const json_t *v, const char *key, const char *where, struct qm_error *err) {
+    int rc = qm_fail(err, QM_INPUT, "%s: \"%s\" must be %s, found %s", where, key, wanted, qm_json_type_name(v));
+    return qm_about(err, key, rc);
+}
+
 int qm_json_int(const json_t *obj, const char *key, const char *where, int64_t min, int64_t max, int64_t *out,
                 struct qm_error *err) {
     const json_t *v = present(obj, key);
@@ -67,15 +72,15 @@ int qm_json_int(const json_t *obj, const char *key, const char *where, int64_t m
         return QM_OK;
     const char *number = qm_json_number(v);
     if (number && !not_finite(number))
-        return out_of_range(key, where, min, max, number, number[0] == '-', err);
+        return qm_about(err, key, out_of_range(key, where, min, max, number, number[0] == '-', err));
     double real = json_is_real(v) ? json_real_value(v) : 0.5;
     if (!json_is_integer(v) && (real != floor(real) || fabs(real) > 9e15))
-        return qm_fail(err, QM_INPUT, "%s: \"%s\" must be an integer, found %s", where, key, qm_json_type_name(v));
+        return not_what("an integer", v, key, where, err);
     int64_t x = json_is_integer(v) ? (int64_t)json_integer_value(v) : (int64_t)real;
     if (x < min || x > max) {
         char found[24];
         snprintf(found, sizeof found, "%lld", (long long)x);
-        return out_of_range(key, where, min, max, found, x < min, err);
+        return qm_about(err, key, out_of_range(key, where, min, max, found, x < min, err));
     }
     *out = x;
     return QM_OK;
@@ -88,7 +93,7 @@ int qm_json_double(const json_t *obj, const char *key, const char *where, double
     const char *number = qm_json_number(v);
     double huge = number ? strtod(number, NULL) : 0;
     if ((!json_is_number(v) && !number) || !isfinite(huge))
-        return qm_fail(err, QM_INPUT, "%s: \"%s\" must be a number, found %s", where, key, qm_json_type_name(v));
+        return not_what("a number", v, key, where, err);
     *out = number ? huge : json_number_value(v);
     return QM_OK;
 }
@@ -98,7 +103,7 @@ int qm_json_bool(const json_t *obj, const char *key, const char *where, bool *ou
     if (!v)
         return QM_OK;
     if (!json_is_boolean(v))
-        return qm_fail(err, QM_INPUT, "%s: \"%s\" must be true or false, found %s", where, key, qm_json_type_name(v));
+        return not_what("true or false", v, key, where, err);
     *out = json_is_true(v);
     return QM_OK;
 }
@@ -108,9 +113,10 @@ int qm_json_string(const json_t *obj, const char *key, const char *where, const 
     if (!v)
         return QM_OK;
     if (!json_is_string(v))
-        return qm_fail(err, QM_INPUT, "%s: \"%s\" must be a string, found %s", where, key, qm_json_type_name(v));
+        return not_what("a string", v, key, where, err);
     if (strlen(json_string_value(v)) != json_string_length(v))
-        return qm_fail(err, QM_INPUT, "%s: \"%s\" must be text without NUL characters, found one", where, key);
+        return qm_about(
+            err, key, qm_fail(err, QM_INPUT, "%s: \"%s\" must be text without NUL characters, found one", where, key));
     *out = json_string_value(v);
     return QM_OK;
 }

@@ -40,7 +40,7 @@ json_t *qm_json_number_new(const char *text);
 
 /* Typed fields of an object. `where` names the object in messages. An absent or null key leaves *out as
  * it was (the caller's default); a value of another type is QM_INPUT, as are numbers that are not finite
- * and strings with a NUL inside. */
+ * and strings with a NUL inside. The error is marked as being about the key (qm_about). */
 int qm_json_int(const json_t *obj, const char *key, const char *where, int64_t min, int64_t max, int64_t *out,
                 struct qm_error *err);
 int qm_json_double(const json_t *obj, const char *key, const char *where, double *out, struct qm_error *err);

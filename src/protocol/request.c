@@ -313,7 +313,8 @@ void qm_openai_request_free(struct qm_openai_request *r) {
     if (!r)
         return;
     for (int i = 0; r->parts && i < r->n_prompts * r->choices; i++) {
-        qm_reasoning_free(r->parts[i].reasoning);
+        qm_events_free(r->parts[i].events);
+        qm_answer_sum_free(&r->parts[i].sum);
         json_decref(r->parts[i].logprobs);
         free(r->parts[i].embedding);
     }
@@ -330,6 +331,11 @@ void qm_openai_request_free(struct qm_openai_request *r) {
     free(r->biases);
     free(r->model);
     free(r);
+}
+
+void qm_openai_request_listen(struct qm_openai_request *r, qm_openai_event_fn *fn, void *arg) {
+    r->listener = fn;
+    r->listener_arg = arg;
 }
 
 bool qm_openai_request_streams(const struct qm_openai_request *r) {

@@ -18,6 +18,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "protocol/events.h"
 #include "session/generation_config.h"
 #include "session/scheduler.h"
 #include "text/template/chat.h"
@@ -70,8 +71,13 @@ int qm_openai_request_token(struct qm_openai_request *r, int i, const struct qm_
                             struct qm_error *err);
 int qm_openai_request_done(struct qm_openai_request *r, int i, const struct qm_outcome *o, struct qm_error *err);
 
-/* The response once every part is done. It depends on nothing but the results, id and created. A new
- * reference. */
+/* Hears the events of every part as they are made of tokens and outcomes; they are added up in any case. An error of fn
+ * is qm_openai_request_token's or _done's. */
+typedef int qm_openai_event_fn(void *arg, int part, const struct qm_answer_event *e, struct qm_error *err);
+void qm_openai_request_listen(struct qm_openai_request *r, qm_openai_event_fn *fn, void *arg);
+
+/* The response once every part is done: the sum of its events. It depends on nothing but the results, id and created.
+ * A new reference. */
 int qm_openai_response(const struct qm_openai_request *r, const char *id, int64_t created, json_t **out,
                        struct qm_error *err);
 /* Appends a response (or any JSON) as one line without its newline: UTF-8, reals with the 9 digits that a float
