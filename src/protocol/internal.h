@@ -30,6 +30,8 @@ struct qm_openai_request {
     char **stop; /* [decoding.n_stop] */
     int32_t stop_ids[QM_MAX_STOP_IDS];
     bool stream, base64, echo;
+    bool include_usage, continuous_usage, progress, timings, timings_per_token;
+    struct qm_buf ignored;
     bool one_call;                /* "parallel_tool_calls": false */
     struct qm_buf *echoed;        /* [n_prompts] their texts, with echo */
     struct qm_answer_form form;   /* of chat; else nothing is separated */
@@ -38,8 +40,6 @@ struct qm_openai_request {
     void *listener_arg;
 };
 
-/* Refuses a field that is not known, or not implemented with a value that asks for something. */
-int qm_openai_check_fields(enum qm_endpoint endpoint, const json_t *body, struct qm_error *err);
 /* The chat prompt: messages rendered by the model's template, as tokens; prompts[0]. */
 int qm_openai_chat_prompt(struct qm_openai_request *r, const json_t *body, struct qm_error *err);
 /* "prompt" or "input": a string, a list of strings, of token ids, or of lists of token ids. */
@@ -61,6 +61,8 @@ const struct qm_buf *qm_openai_echoed(const struct qm_openai_request *r, int i);
 /* Tokens: {prompt_tokens, completion_tokens, total_tokens}; details: {cached_tokens} and {reasoning_tokens} too, as far
  * as they are known. */
 json_t *qm_openai_usage(const struct qm_openai_request *r, bool details);
+/* Tokens and milliseconds of prompts and of what is generated, as llama-server names them; of the parts that ended. */
+json_t *qm_openai_timings(const struct qm_openai_request *r);
 
 /* An embedding: kept of the outcome, and written. */
 int qm_openai_take_embedding(struct qm_openai_part *p, const struct qm_outcome *o, struct qm_error *err);

@@ -1,8 +1,10 @@
 /* From messages, texts or token ids to the prompts of a request. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
+#include "protocol/fields.h"
 #include "protocol/internal.h"
 
 static int add_prompts(struct qm_openai_request *r, size_t n, struct qm_error *err) {
@@ -18,6 +20,35 @@ static int check_ids(const struct qm_openai_request *r, int at, struct qm_error 
     return qm_tokenizer_check_ids(r->context->tokenizer, &r->prompts[at], r->context->vocab, "the prompt", err);
 }
 
+/* A tool of a kind that nothing here can run, such as web_search: it has a type, and is no function. */
+static const char *foreign_tool(const json_t *tool) {
+    const char *type = json_string_value(json_object_get(tool, "type"));
+    return type && strcmp(type, "function") != 0 && !json_object_get(tool, "function") ? type : NULL;
+}
+
+/* *out: the body without such tools, or the body itself; a new reference. */
+static int drop_foreign_tools(struct qm_openai_request *r, const json_t *body, json_t **out, struct qm_error *err) {
+    const json_t *tools = json_object_get(body, "tools");
+    json_t *kept = json_array(), *tool;
+    size_t i;
+    int rc = kept ? QM_OK : qm_fail_memory(err, 64, "tools");
+    json_array_foreach(tools, i, tool) {
+        char name[80];
+        const char *type = foreign_tool(tool);
+        snprintf(name, sizeof name, "tools.%.60s", type ? type : "");
+        if (!rc && type)
+            rc = qm_ignored_add(&r->ignored, name, err);
+        else if (!rc && json_array_append(kept, tool))
+            rc = qm_fail_memory(err, 64, "tools");
+    }
+    bool same = json_array_size(kept) == json_array_size(tools);
+    *out = rc ? NULL : same ? json_incref((json_t *)(uintptr_t)body) : json_copy((json_t *)(uintptr_t)body);
+    if (!rc && (!*out || (!same && json_object_set(*out, "tools", kept))))
+        rc = qm_fail_memory(err, 64, "tools");
+    json_decref(kept);
+    return rc;
+}
+
 int qm_openai_chat_prompt(struct qm_openai_request *r, const json_t *body, struct qm_error *err) {
     bool add_special = false; /* the template writes the tokens that begin a text itself */
     if (!r->context->chat)
@@ -30,13 +61,17 @@ int qm_openai_chat_prompt(struct qm_openai_request *r, const json_t *body, struc
     r->one_call = !parallel;
     if (!rc)
         rc = add_prompts(r, 1, err);
+    json_t *own = NULL;
+    if (!rc)
+        rc = drop_foreign_tools(r, body, &own, err);
     const struct qm_chat_input in = {.chat = r->context->chat,
                                      .tokenizer = r->context->tokenizer,
-                                     .body = body,
+                                     .body = own,
                                      .now = r->context->now,
                                      .add_special = add_special};
     if (!rc)
         rc = qm_chat_tokens(&in, &r->prompts[0], &r->form, err);
+    json_decref(own);
     r->decoding.skip_special = r->decoding.skip_special && !r->form.keep_special;
     return rc ? rc : check_ids(r, 0, err);
 }

@@ -5,12 +5,13 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "protocol/fields.h"
 #include "protocol/internal.h"
 
 enum { DEFAULT_COMPLETION_TOKENS = 16 };
 
 static int refuse(struct qm_error *err, const char *field, const char *why) {
-    return qm_fail(err, QM_INPUT, "\"%s\": %s", field, why);
+    return qm_about(err, field, qm_fail(err, QM_INPUT, "\"%s\": %s", field, why));
 }
 
 int qm_endpoint_parse(const char *url, enum qm_endpoint *out, struct qm_error *err) {
@@ -95,7 +96,9 @@ static int read_biases(struct qm_openai_request *r, const json_t *body, struct q
     if (!map || json_is_null(map) || (json_is_array(map) && !json_array_size(map)))
         return QM_OK;
     if (!qm_json_is_object(map) || json_object_size(map) > QM_OPENAI_BIASES)
-        return qm_fail(err, QM_INPUT, "\"logit_bias\": expected an object of at most %d token ids", QM_OPENAI_BIASES);
+        return qm_about(
+            err, "logit_bias",
+            qm_fail(err, QM_INPUT, "\"logit_bias\": expected an object of at most %d token ids", QM_OPENAI_BIASES));
     r->biases = calloc(json_object_size(map) + 1, sizeof *r->biases);
     if (!r->biases)
         return qm_fail_memory(err, json_object_size(map) * sizeof *r->biases, "logit biases");
@@ -104,9 +107,10 @@ static int read_biases(struct qm_openai_request *r, const json_t *body, struct q
         char *end;
         long long id = strtoll(key, &end, 10);
         if (!*key || *end || id < 0 || id >= r->context->vocab || !json_is_number(value))
-            return qm_fail(err, QM_INPUT,
-                           "\"logit_bias\": expected token ids from 0 to %lld with numbers, found \"%.40s\"",
-                           (long long)r->context->vocab - 1, key);
+            return qm_about(err, "logit_bias",
+                            qm_fail(err, QM_INPUT,
+                                    "\"logit_bias\": expected token ids from 0 to %lld with numbers, found \"%.40s\"",
+                                    (long long)r->context->vocab - 1, key));
         r->biases[r->decoding.sampling.n_bias++] = (struct qm_logit_bias){(int32_t)id, (float)json_number_value(value)};
     }
     r->decoding.sampling.bias = r->biases;
@@ -118,7 +122,8 @@ static int add_stop(struct qm_openai_request *r, const json_t *value, struct qm_
     if (json_is_string(value) && !len)
         return QM_OK; /* nothing ends before nothing */
     if (!json_is_string(value) || len > QM_MAX_STOP_BYTES || strlen(json_string_value(value)) != len)
-        return qm_fail(err, QM_INPUT, "\"stop\": expected strings of 1 to %d bytes", QM_MAX_STOP_BYTES);
+        return qm_about(err, "stop",
+                        qm_fail(err, QM_INPUT, "\"stop\": expected strings of 1 to %d bytes", QM_MAX_STOP_BYTES));
     if (!(r->stop[r->decoding.n_stop] = strdup(json_string_value(value))))
         return qm_fail_memory(err, len, "a stop string");
     r->decoding.n_stop++;
@@ -134,7 +139,8 @@ static int read_stops(struct qm_openai_request *r, const json_t *body, struct qm
     if (json_is_string(stop))
         return add_stop(r, stop, err);
     if (!json_is_array(stop) || json_array_size(stop) > QM_MAX_STOPS)
-        return qm_fail(err, QM_INPUT, "\"stop\": expected a string or a list of at most %d", QM_MAX_STOPS);
+        return qm_about(err, "stop",
+                        qm_fail(err, QM_INPUT, "\"stop\": expected a string or a list of at most %d", QM_MAX_STOPS));
     int rc = QM_OK;
     for (size_t i = 0; i < json_array_size(stop) && !rc; i++) {
         value = json_array_get(stop, i);
@@ -148,12 +154,15 @@ static int read_stop_ids(struct qm_openai_request *r, const json_t *body, struct
     if (!list || json_is_null(list))
         return QM_OK;
     if (!json_is_array(list) || json_array_size(list) > QM_MAX_STOP_IDS)
-        return qm_fail(err, QM_INPUT, "\"stop_token_ids\": expected a list of at most %d token ids", QM_MAX_STOP_IDS);
+        return qm_about(
+            err, "stop_token_ids",
+            qm_fail(err, QM_INPUT, "\"stop_token_ids\": expected a list of at most %d token ids", QM_MAX_STOP_IDS));
     for (size_t i = 0; i < json_array_size(list); i++) {
         id = json_array_get(list, i);
         if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= r->context->vocab)
-            return qm_fail(err, QM_INPUT, "\"stop_token_ids\": entry %zu must be an id from 0 to %lld", i,
-                           (long long)r->context->vocab - 1);
+            return qm_about(err, "stop_token_ids",
+                            qm_fail(err, QM_INPUT, "\"stop_token_ids\": entry %zu must be an id from 0 to %lld", i,
+                                    (long long)r->context->vocab - 1));
         r->stop_ids[r->decoding.n_stop_ids++] = (int32_t)json_integer_value(id);
     }
     return QM_OK;
@@ -214,9 +223,39 @@ static int read_lengths(struct qm_openai_request *r, const json_t *body, struct 
     return rc;
 }
 
+/* What a streamed response has beside the answer. Where it is not streamed none of it is looked at. */
+static int read_stream(struct qm_openai_request *r, const json_t *body, struct qm_error *err) {
+    const json_t *options = json_object_get(body, "stream_options");
+    int rc = qm_json_bool(body, "stream", "the body", &r->stream, err);
+    if (!rc)
+        rc = qm_json_bool(body, "timings", "the body", &r->timings, err);
+    if (rc || !r->stream)
+        return rc;
+    if (options && !json_is_null(options) && !qm_json_is_object(options))
+        return refuse(err, "stream_options", "expected an object");
+    rc = qm_json_bool(options, "include_usage", "\"stream_options\"", &r->include_usage, err);
+    if (!rc)
+        rc = qm_json_bool(options, "continuous_usage_stats", "\"stream_options\"", &r->continuous_usage, err);
+    if (rc)
+        return rc;
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)options, key, value) {
+        bool known = !strcmp(key, "include_usage") || !strcmp(key, "continuous_usage_stats");
+        if (!known && strcmp(key, "include_obfuscation") != 0)
+            return refuse(err, "stream_options", "expected include_usage and continuous_usage_stats alone");
+        if (!known && (rc = qm_ignored_add(&r->ignored, "stream_options.include_obfuscation", err)))
+            return rc;
+    }
+    rc = qm_json_bool(body, "return_progress", "the body", &r->progress, err);
+    if (!rc)
+        rc = qm_json_bool(body, "timings_per_token", "the body", &r->timings_per_token, err);
+    return rc;
+}
+
 static int read_generation(struct qm_openai_request *r, const json_t *body, uint64_t default_seed,
                            struct qm_error *err) {
-    int rc = qm_json_bool(body, "stream", "the body", &r->stream, err);
+    int rc = read_stream(r, body, err);
     if (!rc)
         rc = check_fixed(body, err);
     if (!rc)
@@ -244,14 +283,14 @@ static int read_embedding(struct qm_openai_request *r, const json_t *body, struc
     int rc = qm_json_string(body, "encoding_format", "the body", &encoding, err);
     r->base64 = !rc && !strcmp(encoding, "base64");
     if (!rc && !r->base64 && strcmp(encoding, "float") != 0)
-        rc = qm_fail(err, QM_INPUT, "\"encoding_format\": expected \"float\" or \"base64\", found \"%.40s\"", encoding);
+        rc = qm_about(
+            err, "encoding_format",
+            qm_fail(err, QM_INPUT, "\"encoding_format\": expected \"float\" or \"base64\", found \"%.40s\"", encoding));
     return rc;
 }
 
-static int read_prompts(struct qm_openai_request *r, const json_t *body, struct qm_error *err) {
-    if (r->endpoint == QM_ENDPOINT_CHAT)
-        return qm_openai_chat_prompt(r, body, err);
-    return qm_openai_text_prompts(r, body, r->endpoint == QM_ENDPOINT_COMPLETIONS ? "prompt" : "input", err);
+static const char *prompt_field(enum qm_endpoint e) {
+    return e == QM_ENDPOINT_CHAT ? "messages" : e == QM_ENDPOINT_COMPLETIONS ? "prompt" : "input";
 }
 
 /* A generated token needs a place too. */
@@ -266,6 +305,12 @@ static int check_prompts(const struct qm_openai_request *r, struct qm_error *err
                                      i, r->prompts[i].len, (long long)r->context->context, (long long)most));
     }
     return QM_OK;
+}
+
+static int read_prompts(struct qm_openai_request *r, const json_t *body, struct qm_error *err) {
+    int rc = r->endpoint == QM_ENDPOINT_CHAT ? qm_openai_chat_prompt(r, body, err)
+                                             : qm_openai_text_prompts(r, body, prompt_field(r->endpoint), err);
+    return rc ? rc : check_prompts(r, err);
 }
 
 int qm_openai_request_new(const struct qm_openai_context *c, enum qm_endpoint endpoint, const json_t *body,
@@ -286,7 +331,7 @@ int qm_openai_request_new(const struct qm_openai_context *c, enum qm_endpoint en
                                     .decoding.skip_special = true,
                                     .decoding.top_logprobs = -1};
     const char *model = c->model;
-    int rc = qm_openai_check_fields(endpoint, body, err);
+    int rc = qm_fields_check(endpoint, body, &r->ignored, err);
     if (!rc)
         rc = qm_json_string(body, "model", "the body", &model, err);
     if (!rc && !(r->model = strdup(model)))
@@ -295,9 +340,7 @@ int qm_openai_request_new(const struct qm_openai_context *c, enum qm_endpoint en
         rc = endpoint == QM_ENDPOINT_EMBEDDINGS ? read_embedding(r, body, err)
                                                 : read_generation(r, body, default_seed, err);
     if (!rc)
-        rc = read_prompts(r, body, err);
-    if (!rc)
-        rc = check_prompts(r, err);
+        rc = qm_about(err, prompt_field(endpoint), read_prompts(r, body, err));
     size_t parts = (size_t)r->n_prompts * (size_t)r->choices;
     if (!rc && !(r->parts = calloc(parts, sizeof *r->parts)))
         rc = qm_fail_memory(err, parts * sizeof *r->parts, "a request");
@@ -329,6 +372,7 @@ void qm_openai_request_free(struct qm_openai_request *r) {
         free(r->stop[i]);
     free(r->stop);
     free(r->biases);
+    qm_buf_free(&r->ignored);
     free(r->model);
     free(r);
 }
@@ -340,6 +384,10 @@ void qm_openai_request_listen(struct qm_openai_request *r, qm_openai_event_fn *f
 
 bool qm_openai_request_streams(const struct qm_openai_request *r) {
     return r->stream;
+}
+
+const char *qm_openai_request_ignored(const struct qm_openai_request *r) {
+    return r->ignored.len ? r->ignored.data : "";
 }
 
 int qm_openai_request_parts(const struct qm_openai_request *r) {

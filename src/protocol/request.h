@@ -18,16 +18,12 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "protocol/endpoint.h"
 #include "protocol/events.h"
 #include "session/generation_config.h"
 #include "session/scheduler.h"
 #include "text/template/chat.h"
 #include "text/tokenizer/tokenizer.h"
-
-enum qm_endpoint { QM_ENDPOINT_CHAT, QM_ENDPOINT_COMPLETIONS, QM_ENDPOINT_EMBEDDINGS };
-
-/* "/v1/chat/completions", "/v1/completions", "/v1/embeddings"; any other is QM_INPUT. */
-int qm_endpoint_parse(const char *url, enum qm_endpoint *out, struct qm_error *err);
 
 enum {
     QM_OPENAI_PROMPTS = 2048, /* of one request, at most */
@@ -61,6 +57,8 @@ void qm_openai_request_free(struct qm_openai_request *r);
 
 /* Whether it asks for its response piece by piece ("stream": true); who can't give that refuses it. */
 bool qm_openai_request_streams(const struct qm_openai_request *r);
+/* Names of what it has and is passed over, separated by ", "; "" where there is nothing. */
+const char *qm_openai_request_ignored(const struct qm_openai_request *r);
 int qm_openai_request_parts(const struct qm_openai_request *r);
 /* Part i as the scheduler takes it; pointers belong to the request, callbacks and arg are left empty. */
 void qm_openai_request_part(const struct qm_openai_request *r, int i, struct qm_request *out);
@@ -80,6 +78,10 @@ void qm_openai_request_listen(struct qm_openai_request *r, qm_openai_event_fn *f
  * A new reference. */
 int qm_openai_response(const struct qm_openai_request *r, const char *id, int64_t created, json_t **out,
                        struct qm_error *err);
+/* The same with what depends on the run: tokens that were taken from the prefix cache, tokens of reasoning, and how
+ * long it took where that is asked for. */
+int qm_openai_response_detailed(const struct qm_openai_request *r, const char *id, int64_t created, json_t **out,
+                                struct qm_error *err);
 /* Appends a response (or any JSON) as one line without its newline: UTF-8, reals with the 9 digits that a float
  * needs. */
 int qm_openai_dump(const json_t *value, struct qm_buf *out, struct qm_error *err);

@@ -175,8 +175,27 @@ json_t *qm_openai_usage(const struct qm_openai_request *r, bool details) {
     return usage;
 }
 
-int qm_openai_response(const struct qm_openai_request *r, const char *id, int64_t created, json_t **out,
-                       struct qm_error *err) {
+json_t *qm_openai_timings(const struct qm_openai_request *r) {
+    double prompt_ms = 0, ms = 0;
+    json_int_t prompt = 0, cached = 0, generated = 0;
+    for (int i = 0; i < qm_openai_request_parts(r); i++) {
+        const struct qm_openai_part *p = &r->parts[i];
+        generated += (json_int_t)p->n_ids;
+        if (!p->done)
+            continue;
+        prompt_ms += p->prefill_seconds * 1e3;
+        ms += p->decode_seconds * 1e3;
+        cached += (json_int_t)p->prefix_tokens;
+        prompt += (json_int_t)r->prompts[i / r->choices].len - (json_int_t)p->prefix_tokens;
+    }
+    return json_pack("{s:I, s:I, s:f, s:f, s:I, s:f, s:f}", "cache_n", cached, "prompt_n", prompt, "prompt_ms",
+                     prompt_ms, "prompt_per_second", prompt_ms > 0 ? (double)prompt * 1e3 / prompt_ms : 0.0,
+                     "predicted_n", generated, "predicted_ms", ms, "predicted_per_second",
+                     ms > 0 ? (double)generated * 1e3 / ms : 0.0);
+}
+
+static int response(const struct qm_openai_request *r, const char *id, int64_t created, bool details, json_t **out,
+                    struct qm_error *err) {
     json_t *list = json_array();
     *out = NULL;
     for (int i = 0; i < qm_openai_request_parts(r); i++) {
@@ -192,17 +211,30 @@ int qm_openai_response(const struct qm_openai_request *r, const char *id, int64_
     }
     if (r->endpoint == QM_ENDPOINT_EMBEDDINGS)
         *out = json_pack("{s:s, s:o, s:s, s:o}", "object", "list", "data", list, "model", r->model, "usage",
-                         qm_openai_usage(r, false));
+                         qm_openai_usage(r, details));
     else
         *out = json_pack("{s:s, s:s, s:I, s:s, s:o, s:o}", "id", id, "object",
                          r->endpoint == QM_ENDPOINT_CHAT ? "chat.completion" : "text_completion", "created",
-                         (json_int_t)created, "model", r->model, "choices", list, "usage", qm_openai_usage(r, false));
+                         (json_int_t)created, "model", r->model, "choices", list, "usage", qm_openai_usage(r, details));
     if (!*out || json_array_size(list) != (size_t)qm_openai_request_parts(r)) {
         json_decref(*out);
         *out = NULL;
         return qm_fail_memory(err, 4096, "a response");
     }
     return QM_OK;
+}
+
+int qm_openai_response(const struct qm_openai_request *r, const char *id, int64_t created, json_t **out,
+                       struct qm_error *err) {
+    return response(r, id, created, false, out, err);
+}
+
+int qm_openai_response_detailed(const struct qm_openai_request *r, const char *id, int64_t created, json_t **out,
+                                struct qm_error *err) {
+    int rc = response(r, id, created, true, out, err);
+    if (!rc && r->timings)
+        json_object_set_new(*out, "timings", qm_openai_timings(r));
+    return rc;
 }
 
 static int add_text(const char *text, size_t len, void *arg) {

@@ -39,7 +39,7 @@ struct qm_sampler_scratch {
 };
 
 static int out_of_range(struct qm_error *err, const char *name, double value, const char *range) {
-    return qm_fail(err, QM_USAGE, "%s must be %s, not %g", name, range, value);
+    return qm_about(err, name, qm_fail(err, QM_USAGE, "%s must be %s, not %g", name, range, value));
 }
 
 int qm_sampling_check(const struct qm_sampling *s, int64_t vocab, struct qm_error *err) {
