@@ -54,7 +54,8 @@ struct qm_error {
     char message[1024];
 };
 
-/* Sets *err (may be NULL), without a remedy or a field, and returns code, so that a caller can `return qm_fail(err, QM_INPUT,
+/* Sets *err (may be NULL), without a remedy or a field, and returns code, so that a caller can `return qm_fail(err,
+ * QM_INPUT,
  * ...)`. A message that does not fit is cut at a UTF-8 character; control bytes become '?'. */
 int qm_fail(struct qm_error *err, enum qm_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int qm_vfail(struct qm_error *err, enum qm_code code, const char *format, va_list args);

@@ -1,6 +1,6 @@
 /* The one table of the fields that request bodies have, of which checks (here), /openapi.json (openapi.h) and the
  * documentation are made. A field is of one of three kinds: used; passed over, because the answer is the same without
- * it, which the client is told (header quietmind-ignored); or refused by name, unless its value asks for nothing. What
+ * it, which answers say (header quietmind-ignored); or refused by name, unless its value asks for nothing. What
  * is not in the table is refused by name too. Null is as if a field were not there. */
 #ifndef QM_PROTOCOL_FIELDS_H
 #define QM_PROTOCOL_FIELDS_H
