@@ -111,10 +111,10 @@ static int draft(struct run *r) {
     struct qm_quiet_state quiet;
     struct qm_pool_state pool;
     int64_t room = (int64_t)ids->cap - 1 - (int64_t)ids->len, chunk = qm_engine_chunk(g->engine);
-    qm_speculated_follow(r->drafts, r->n_past, ids->data, (int64_t)ids->len);
     /* while the engine looks for the fewest threads it compares steps of one token */
-    if (!r->drafts || (qm_engine_quiet(g->engine, &quiet) && !quiet.found))
+    if ((qm_engine_quiet(g->engine, &quiet) && !quiet.found) || !qm_speculation_looks(g->speculation, 1))
         return 0;
+    qm_speculated_follow(r->drafts, r->n_past, ids->data, (int64_t)ids->len);
     qm_speculated_offer(r->drafts, 1, room - 1);
     qm_speculation_choose(g->speculation, &r->drafts, 1, chunk - 1);
     int n = qm_speculated_chosen(r->drafts);

@@ -65,7 +65,7 @@ static void put_drafts(struct qm_scheduler *s, struct qm_scheduled *q) {
 /* Drafts behind the tokens of those that generate, in a step that computes no prompt. */
 static void compose_drafts(struct qm_scheduler *s, int64_t decodes) {
     int64_t n = 0, most = s->chunk - decodes < SCHEDULER_MORE_LOGITS ? s->chunk - decodes : SCHEDULER_MORE_LOGITS;
-    if (!speculates(s))
+    if (!speculates(s) || !qm_speculation_looks(s->o.speculation, decodes))
         return;
     for (int64_t i = 0; i < s->n_running; i++) {
         struct qm_scheduled *q = s->running[i];

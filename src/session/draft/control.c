@@ -8,6 +8,7 @@ enum {
     FRESH = 64,     /* steps: how old a measurement without drafts may be while drafts are checked */
     FEW = 4,        /* measurements are no mean yet */
     NEAR = 8,       /* sequences are as good as measured where one eighth more or fewer were */
+    SELDOM = 4096,  /* steps between those that look for drafts, at most */
     OWN_WEIGHT = 8, /* drafts that a sequence's record counts before it weighs as much as all others' */
 };
 static const double slope = 0.03;  /* of as many rows again, beyond what was measured: low, so that it is tried */
@@ -19,6 +20,8 @@ static const double scale_weight = 1.0 / 8, shape_weight = 1.0 / 16;
 static const double most_off = 0.5; /* of what was expected, that one measurement counts for */
 static const double first_right[QM_DRAFT_CLASSES] = {0.15, 0.3,  0.4, 0.5, 0.6, 0.7, 0.8, 0.9,
                                                      0.15, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95};
+static const double looking_share = 0.0025; /* of a step without drafts, that looking for them may take at any time */
+static const double gained_weight = 1.0 / 8;
 static const double probe_credit = 0.3; /* of the most: what must be there for a draft that is only compared */
 
 void qm_draft_control_init(struct qm_draft_control *c) {
@@ -172,6 +175,29 @@ void qm_draft_afford(struct qm_draft_control *c, int n, const struct qm_draft_re
         limit->computed = 1;
 }
 
+/* ---- whether to look for any ---- */
+
+bool qm_draft_looks(const struct qm_draft_control *c, int n) {
+    if (n < 1 || n >= QM_DRAFT_ROWS)
+        return false;
+    double without = qm_draft_seconds(c, n), took = c->looking * n, always = looking_share * without;
+    if (took <= always || took < c->gained * without)
+        return true;
+    return c->steps % (int64_t)ceil(fmin(took / always, SELDOM)) == 0;
+}
+
+void qm_draft_looked(struct qm_draft_control *c, int n, double seconds) {
+    if (n < 1 || !(seconds >= 0))
+        return;
+    double took = seconds / n, off = took - c->looking;
+    if (c->looked >= FEW)
+        c->looking += shape_weight * (off < c->looking ? off : c->looking);
+    else if (!c->looked || took < c->looking)
+        c->looking = took;
+    c->looked++;
+    c->looks = true;
+}
+
 /* ---- the choice ---- */
 
 struct next {
@@ -237,7 +263,13 @@ void qm_draft_took(struct qm_draft_control *c, int n, int drafts, int right, dou
     }
     double worth = without * (n + right) / n; /* what these tokens take without drafts */
     c->credit += growth * worth;
-    c->credit += (drafts ? worth - took : 0) - drafting;
+    double gain = drafts ? worth - took : 0;
+    c->credit += gain - drafting;
+    if (c->looks) {
+        c->credit -= c->looking * n;
+        c->gained += gained_weight * (gain / without - c->gained);
+        c->looks = false;
+    }
     double limit = most_credit * without;
     c->credit = c->credit > limit ? limit : c->credit < -limit ? -limit : c->credit;
 }

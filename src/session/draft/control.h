@@ -8,8 +8,10 @@
  * without drafts is taken from it, and what accepted tokens would have cost is given to it. It begins with a few steps'
  * time, grows by one part in two hundred of the time that undrafted steps would take, and holds at most a few steps'
  * time, so a thousand tokens take at most 2 % longer than without drafts, whatever the text does, as long as the costs
- * are as measured. (A budget for exploring as in conservative bandits, Wu et al. 2016; the choice of the length by
- * expected tokens a second as in speculative decoding, Leviathan et al. 2023.)
+ * are as measured. Looking for drafts takes time as well, a lookup for each sequence; where that shows beside a step,
+ * and what is found does not repay it, drafts are looked for in one step of several. (A budget for exploring as in
+ * conservative bandits, Wu et al. 2016; the choice of the length by expected tokens a second as in speculative
+ * decoding, Leviathan et al. 2023.)
  *
  * Nothing here reads a clock or runs a thread. Not thread-safe. */
 #ifndef QM_SESSION_DRAFT_CONTROL_H
@@ -40,6 +42,11 @@ struct qm_draft_control {
     double scale, credit;
     bool begun;
     int64_t steps;
+    /* Looking for drafts: seconds a sequence, as measured so many times; what was gained where it was done, a mean that
+     * fades, in steps without drafts. */
+    double looking, gained;
+    int64_t looked;
+    bool looks; /* in the step that is reported next */
 };
 
 /* What a sequence offers for the step. */
@@ -51,7 +58,11 @@ struct qm_draft_offer {
 };
 
 void qm_draft_control_init(struct qm_draft_control *c);
-/* For a step of one token of each of n sequences and nothing else: sets `chosen` of all n offers, whose sum is at most
+/* Whether drafts are looked for at all, for a step of one token of each of n sequences and nothing else. */
+bool qm_draft_looks(const struct qm_draft_control *c, int n);
+/* They were, which took that long beside what the drafter says it spent. Before qm_draft_took of that step. */
+void qm_draft_looked(struct qm_draft_control *c, int n, double seconds);
+/* For such a step: sets `chosen` of all n offers, whose sum is at most
  * `most`. */
 void qm_draft_choose(struct qm_draft_control *c, struct qm_draft_offer *offers, int n, int most);
 /* For a drafter that takes time, `seconds` a token, before such a step: how much one of the n sequences should draft,
@@ -62,8 +73,7 @@ void qm_draft_afford(struct qm_draft_control *c, int n, const struct qm_draft_re
 /* [QM_DRAFT_CLASSES] how often each class is right, of this sequence's and of all drafts. */
 void qm_draft_chances(const struct qm_draft_control *c, const struct qm_draft_record *own, double *right);
 /* Such a step of n sequences checked so many drafts, of which so many were right, in so many seconds, after so many
- * seconds of drafting. Every step of
- * that kind is to be reported, also without drafts. */
+ * seconds of drafting. Every step of that kind is to be reported, also without drafts. */
 void qm_draft_took(struct qm_draft_control *c, int n, int drafts, int right, double seconds, double drafting);
 /* A draft of that confidence was followed by what it should say: whether it was checked by the model or only compared
  * with what was generated without it. */

@@ -3,13 +3,16 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "session/draft/control.h"
 
 struct qm_speculation {
     struct qm_speculation_options o;
     struct qm_draft_control control;
     struct qm_speculation_stats stats;
-    int checked, right; /* of the step that is reported next */
+    /* of the step that is reported next */
+    int checked, right;
+    double began, drafting; /* when looking for drafts began; seconds of it that the drafter says it spent */
 };
 
 struct qm_speculated {
@@ -76,6 +79,13 @@ void qm_speculated_follow(struct qm_speculated *p, int64_t from, const int32_t *
     p->n = from + n;
 }
 
+bool qm_speculation_looks(struct qm_speculation *s, int64_t n) {
+    if (!s || n < 1 || n >= QM_DRAFT_ROWS || !(s->o.always || qm_draft_looks(&s->control, (int)n)))
+        return false;
+    s->began = qm_now();
+    return true;
+}
+
 void qm_speculated_offer(struct qm_speculated *p, int64_t n, int64_t most) {
     if (!p)
         return;
@@ -104,8 +114,6 @@ static void choose_all(struct qm_speculated *const *p, int64_t n, int64_t most) 
 void qm_speculation_choose(struct qm_speculation *s, struct qm_speculated *const *p, int64_t n, int64_t most) {
     struct qm_draft_offer offers[QM_DRAFT_ROWS];
     static const struct qm_draft_record none = {0};
-    if (!s || n < 1 || n >= QM_DRAFT_ROWS || most < 1)
-        return;
     if (s->o.always) {
         choose_all(p, n, most);
         return;
@@ -117,6 +125,8 @@ void qm_speculation_choose(struct qm_speculation *s, struct qm_speculated *const
     for (int64_t i = 0; i < n; i++)
         if (p[i])
             p[i]->chosen = offers[i].chosen;
+    s->drafting += s->o.drafter.spent ? s->o.drafter.spent(s->o.drafter.self) : 0;
+    qm_draft_looked(&s->control, (int)n, qm_now() - s->began - s->drafting);
 }
 
 int qm_speculated_chosen(const struct qm_speculated *p) {
@@ -155,10 +165,9 @@ void qm_speculated_sampled(struct qm_speculated *p, const int32_t *tokens, int n
 void qm_speculation_took(struct qm_speculation *s, int64_t n, double seconds) {
     if (!s)
         return;
-    double drafting = s->o.drafter.spent ? s->o.drafter.spent(s->o.drafter.self) : 0;
-    s->stats.saved -= drafting;
+    s->stats.saved -= s->drafting;
     if (n > 0 && n + s->checked <= QM_DRAFT_ROWS) {
-        qm_draft_took(&s->control, (int)n, s->checked, s->right, seconds, drafting);
+        qm_draft_took(&s->control, (int)n, s->checked, s->right, seconds, s->drafting);
         double without = qm_draft_seconds(&s->control, (int)n);
         if (s->checked && without > 0)
             s->stats.saved +=
@@ -166,4 +175,5 @@ void qm_speculation_took(struct qm_speculation *s, int64_t n, double seconds) {
     }
     s->stats.steps += s->checked > 0;
     s->checked = s->right = 0;
+    s->drafting = 0;
 }

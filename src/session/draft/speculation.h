@@ -42,11 +42,13 @@ void qm_speculated_close(struct qm_speculated *p);
 /* tokens[0..n) are sure: of the prompt, and of what was generated; the first is the text's number `from`, which it has
  * come to already. Only what was added since the last call is looked at. */
 void qm_speculated_follow(struct qm_speculated *p, int64_t from, const int32_t *tokens, int64_t n);
+/* For a step of the last tokens of n sequences, before they are asked for drafts: whether that is to be done. It takes
+ * time itself, which is measured from here to qm_speculation_choose. False where s is NULL. */
+bool qm_speculation_looks(struct qm_speculation *s, int64_t n);
 /* Drafts for the next step, of n sequences, at most so many: a step drafts at least one token less than may still be
  * generated. */
 void qm_speculated_offer(struct qm_speculated *p, int64_t n, int64_t most);
-/* For a step of the last tokens of n sequences: how many of each one's offered drafts it checks, `most` in all. NULLs
- * among them have none. */
+/* Then how many of each one's offered drafts the step checks, `most` in all. NULLs among them have none. */
 void qm_speculation_choose(struct qm_speculation *s, struct qm_speculated *const *p, int64_t n, int64_t most);
 /* Those of the step: how many, and their tokens. */
 int qm_speculated_chosen(const struct qm_speculated *p);

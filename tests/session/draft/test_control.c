@@ -74,16 +74,22 @@ static bool honest(int64_t token, int *confidence, bool trusted) {
     return uniform() < (*confidence + 1.0) / (QM_DRAFT_LOOKUP_CLASSES + 1);
 }
 
-/* Seconds that so many tokens take; *best: with the best fixed number of drafts for p_right. */
+static double looking; /* seconds that it takes to look for drafts */
+
+/* Seconds that so many tokens take. */
 static double run(cost_fn *cost, text_fn *text, int64_t tokens, struct qm_draft_control *c, int *most_checked) {
     struct qm_draft_record record = {0};
     double seconds = 0;
     for (int64_t token = 0; token < tokens;) {
         struct qm_draft drafts[QM_DRAFT_MAX];
-        bool right[QM_DRAFT_MAX];
+        bool right[QM_DRAFT_MAX], looks = qm_draft_looks(c, 1);
         for (int i = 0; i < QM_DRAFT_MAX; i++)
             right[i] = text(token + i, &drafts[i].confidence, false);
-        struct qm_draft_offer offer = {.drafts = drafts, .n = QM_DRAFT_MAX, .record = &record};
+        struct qm_draft_offer offer = {.drafts = drafts, .n = looks ? QM_DRAFT_MAX : 0, .record = &record};
+        if (looks) {
+            seconds += looking;
+            qm_draft_looked(c, 1, looking);
+        }
         qm_draft_choose(c, &offer, 1, QM_DRAFT_MAX);
         int k = offer.chosen, accepted = 0;
         *most_checked = k > *most_checked ? k : *most_checked;
@@ -94,7 +100,7 @@ static double run(cost_fn *cost, text_fn *text, int64_t tokens, struct qm_draft_
             accepted++;
         double took = cost(1 + k, token);
         seconds += took;
-        for (int i = 0; i <= accepted && i < QM_DRAFT_MAX; i++)
+        for (int i = 0; i <= accepted && i < offer.n; i++)
             qm_draft_seen(c, &record, drafts[i].confidence, right[i]);
         qm_draft_took(c, 1, k, accepted, took, 0);
         token += 1 + accepted;
@@ -188,6 +194,36 @@ static double best_rate(cost_fn *cost, double p) {
         best = fmax(best, tokens / cost(1 + k, 0));
     }
     return best;
+}
+
+/* Looking for drafts takes a part of a step, or several: where nothing is found that shows in no thousand tokens, and
+ * where what is found pays it is done all the same. */
+static void looking_is_paid(void **unused) {
+    (void)unused;
+    static const double parts[] = {0.001, 0.01, 0.05, 0.2, 1, 3};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        for (uint64_t seed = 1; seed <= 20; seed++) {
+            struct qm_draft_control c;
+            int checked = 0;
+            qm_draft_control_init(&c);
+            looking = parts[i];
+            state = seed;
+            double seconds = run(seed % 2 ? computing : flat, seed % 4 < 2 ? never : honest, 1000, &c, &checked);
+            if (seed % 2 || seed % 4 < 2) {
+                if (seconds > 1.02 * 1000 + 4 * looking)
+                    print_error("looking %.3f, seed %d: %.1f seconds\n", looking, (int)seed, seconds);
+                assert_true(seconds <= 1.02 * 1000 + 4 * looking); /* until it is known what it takes */
+            }
+            qm_draft_control_init(&c);
+            p_right = 0.9;
+            double rate = 3000 / run(flat, steady, 3000, &c, &checked),
+                   best = 1 / (1 / best_rate(flat, 0.9) + looking / 8);
+            if (looking <= 0.2 && rate < 0.75 * best)
+                print_error("looking %.3f, seed %d: %.2f tokens a second, %.2f is the best\n", looking, (int)seed, rate,
+                            best);
+            assert_true(looking > 0.2 || rate >= 0.75 * best);
+        }
+    looking = 0;
 }
 
 static void near_the_best(void **unused) {
@@ -344,9 +380,14 @@ static void odd_numbers(void **unused) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(never_much_slower), cmocka_unit_test(near_the_best),
-                                       cmocka_unit_test(computed_drafts),   cmocka_unit_test(in_noise),
-                                       cmocka_unit_test(comes_back),        cmocka_unit_test(shares),
-                                       cmocka_unit_test(measures_without),  cmocka_unit_test(odd_numbers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(never_much_slower),
+                                       cmocka_unit_test(looking_is_paid),
+                                       cmocka_unit_test(near_the_best),
+                                       cmocka_unit_test(computed_drafts),
+                                       cmocka_unit_test(in_noise),
+                                       cmocka_unit_test(comes_back),
+                                       cmocka_unit_test(shares),
+                                       cmocka_unit_test(measures_without),
+                                       cmocka_unit_test(odd_numbers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
