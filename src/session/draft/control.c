@@ -8,7 +8,7 @@ enum {
     FRESH = 64,     /* steps: how old a measurement without drafts may be while drafts are checked */
     FEW = 4,        /* measurements are no mean yet */
     NEAR = 8,       /* sequences are as good as measured where one eighth more or fewer were */
-    SELDOM = 4096,  /* steps between those that look for drafts, at most */
+    LOOKS = 16,     /* that the credit must pay, where looking for drafts is not known to gain */
     OWN_WEIGHT = 8, /* drafts that a sequence's record counts before it weighs as much as all others' */
 };
 static const double slope = 0.03;  /* of as many rows again, beyond what was measured: low, so that it is tried */
@@ -181,9 +181,7 @@ bool qm_draft_looks(const struct qm_draft_control *c, int n) {
     if (n < 1 || n >= QM_DRAFT_ROWS)
         return false;
     double without = qm_draft_seconds(c, n), took = c->looking * n, always = looking_share * without;
-    if (took <= always || took < c->gained * without)
-        return true;
-    return c->steps % (int64_t)ceil(fmin(took / always, SELDOM)) == 0;
+    return took <= always || took < c->gained * without || took * LOOKS < c->credit;
 }
 
 void qm_draft_looked(struct qm_draft_control *c, int n, double seconds) {
