@@ -295,12 +295,12 @@ static int open_conversation(struct qm_app_chat *c, const struct chat_options *o
     if (!rc)
         rc = read_documents(c, &o->documents);
     if (!rc)
-        rc = qm_drafts_describe(&o->drafts, &c->model, &c->progress, &c->drafts, c->err);
+        rc = qm_drafts_describe(&o->drafts, &c->model, 2, &c->progress, &c->drafts, c->err);
     if (!rc)
-        rc = qm_app_load(&o->load, 0, &c->progress, &c->model, c->err);
+        rc = qm_app_load_engine(&o->load, &(struct qm_app_engine){.drafts = c->drafts.memory}, &c->progress, &c->model,
+                                c->err);
     if (!rc)
-        rc = qm_drafts_open(&o->drafts, &c->model, 2 * qm_engine_context(c->model.engine), &c->progress, &c->drafts,
-                            c->err);
+        rc = qm_drafts_open(&o->drafts, &c->model, &c->progress, &c->drafts, c->err);
     if (!rc)
         rc = qm_conversation_new(c->model.engine, c->model.tokenizer, c->template, variables, &c->conversation, c->err);
     json_decref(variables);

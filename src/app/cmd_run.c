@@ -246,11 +246,12 @@ static int run_run(const struct qm_args *args, struct qm_error *err) {
     if (!rc && o.logprobs >= 0 && !(r.logprobs = json_array()))
         rc = qm_fail_memory(err, 256, "log-probabilities");
     if (!rc)
-        rc = qm_drafts_describe(&o.drafts, &r.model, &r.progress, &r.drafts, err);
+        rc = qm_drafts_describe(&o.drafts, &r.model, 1, &r.progress, &r.drafts, err);
     if (!rc)
-        rc = qm_app_load(&o.load, 0, &r.progress, &r.model, err);
+        rc =
+            qm_app_load_engine(&o.load, &(struct qm_app_engine){.drafts = r.drafts.memory}, &r.progress, &r.model, err);
     if (!rc)
-        rc = qm_drafts_open(&o.drafts, &r.model, qm_engine_context(r.model.engine), &r.progress, &r.drafts, err);
+        rc = qm_drafts_open(&o.drafts, &r.model, &r.progress, &r.drafts, err);
     if (!rc)
         rc = qm_meter_open("", &r.meter, err);
     if (!rc)

@@ -11,9 +11,14 @@
 /* Texts of about four million tokens, of all requests together. */
 static const uint64_t most_bytes = 64u << 20;
 
-int qm_drafts_describe(const struct qm_draft_options *o, const struct qm_app_model *target,
+int qm_drafts_describe(const struct qm_draft_options *o, const struct qm_app_model *target, int64_t texts,
                        struct qm_progress *progress, struct qm_drafts *out, struct qm_error *err) {
-    if (o->off || !o->model)
+    uint64_t tokens = (uint64_t)(texts * target->model->config.default_positions);
+    if (o->off)
+        return QM_OK;
+    out->memory.bytes =
+        tokens && tokens < most_bytes / QM_LOOKUP_TOKEN_BYTES ? tokens * QM_LOOKUP_TOKEN_BYTES : most_bytes;
+    if (!o->model)
         return QM_OK;
     int rc = qm_app_open(&(struct qm_model_options){.name = o->model}, QM_TOKENIZER_YES, progress, &out->small, err);
     if (!rc)
@@ -21,7 +26,10 @@ int qm_drafts_describe(const struct qm_draft_options *o, const struct qm_app_mod
     if (!rc && !target->tokenizer)
         rc = qm_fail(err, QM_INPUT, "%s has no tokenizer, so it cannot be seen whether %s has the same tokens",
                      target->dir, o->model);
-    return rc ? rc : qm_draft_model_check(target->tokenizer, out->small.tokenizer, err);
+    if (!rc)
+        rc = qm_draft_model_check(target->tokenizer, out->small.tokenizer, err);
+    out->memory.model = rc ? NULL : out->small.model;
+    return rc;
 }
 
 static int load_progress(void *arg, const char *what, uint64_t done, uint64_t total) {
@@ -35,33 +43,35 @@ static int open_model(const struct qm_app_model *target, struct qm_progress *pro
                       struct qm_error *err) {
     struct qm_engine *engine = target->engine;
     struct qm_app_model *small = &out->small;
-    int64_t context = qm_engine_context(engine), most = small->model->config.max_positions;
+    struct qm_workload all = *qm_engine_workload(engine), w;
+    all.drafts = out->memory;
+    qm_memory_draft_workload(target->model, &all, &w);
     const struct qm_engine_options options = {
         .beside = engine,
         .isa = qm_engine_isa(engine),
-        .context = context < most ? context : most,
-        .sequences = qm_engine_sequences(engine),
-        .chunk = qm_engine_chunk(engine),
-        .kv_type = -1,
+        .context = w.context,
+        .sequences = w.sequences,
+        .chunk = w.chunk,
+        .kv_memory = w.kv_memory,
+        .kv_type = (int)w.kv_type,
         .progress = load_progress,
         .progress_arg = progress,
     };
     int rc = qm_engine_open(small->model, &options, &small->engine, err);
     qm_progress_end(progress);
     if (rc)
-        return rc;
+        return qm_fail_context(err, "the draft model");
     qm_engine_set_interrupt(small->engine, qm_signals_flag());
-    if (context > most)
-        qm_note(progress, "the draft model drafts for texts of up to %lld tokens", (long long)most);
+    if (all.context > w.context)
+        qm_note(progress, "the draft model drafts for texts of up to %lld tokens", (long long)w.context);
     return qm_draft_model_new(small->engine, target->model->config.vocab, &out->model, err);
 }
 
-int qm_drafts_open(const struct qm_draft_options *o, const struct qm_app_model *target, int64_t tokens,
-                   struct qm_progress *progress, struct qm_drafts *out, struct qm_error *err) {
+int qm_drafts_open(const struct qm_draft_options *o, const struct qm_app_model *target, struct qm_progress *progress,
+                   struct qm_drafts *out, struct qm_error *err) {
     if (o->off)
         return QM_OK;
-    uint64_t bytes = tokens > 0 ? (uint64_t)tokens * QM_LOOKUP_TOKEN_BYTES : most_bytes;
-    int rc = qm_lookup_new(bytes < most_bytes ? bytes : most_bytes, &out->lookup, err);
+    int rc = qm_lookup_new(out->memory.bytes, &out->lookup, err);
     if (!rc && out->small.model)
         rc = open_model(target, progress, out, err);
     if (rc)

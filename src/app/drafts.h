@@ -20,6 +20,7 @@ struct qm_drafts {
     struct qm_draft_model *model;
     struct qm_draft_pair pair;
     struct qm_speculation *speculation; /* NULL: no drafts */
+    struct qm_draft_memory memory;      /* what all this takes, for the target's engine to leave free */
 };
 
 struct qm_draft_options {
@@ -28,12 +29,13 @@ struct qm_draft_options {
     int most;          /* tokens of one sequence a step */
 };
 
-/* Before weights are read: the draft model is there, and has the target's vocabulary. */
-int qm_drafts_describe(const struct qm_draft_options *o, const struct qm_app_model *target,
+/* Before weights are read: the draft model is there, and has the target's vocabulary. texts: of the context's length,
+ * that lookup may come to have; 0: many. */
+int qm_drafts_describe(const struct qm_draft_options *o, const struct qm_app_model *target, int64_t texts,
                        struct qm_progress *progress, struct qm_drafts *out, struct qm_error *err);
-/* Then its weights, beside the target's engine. tokens: that texts may come to have, as far as is known; 0: many. */
-int qm_drafts_open(const struct qm_draft_options *o, const struct qm_app_model *target, int64_t tokens,
-                   struct qm_progress *progress, struct qm_drafts *out, struct qm_error *err);
+/* Then its weights, beside the target's engine, which has left room for *out's memory. */
+int qm_drafts_open(const struct qm_draft_options *o, const struct qm_app_model *target, struct qm_progress *progress,
+                   struct qm_drafts *out, struct qm_error *err);
 /* Before the target's engine is closed. */
 void qm_drafts_close(struct qm_drafts *d);
 

@@ -62,6 +62,7 @@ int qm_app_load_engine(const struct qm_load_options *o, const struct qm_app_engi
         .context = o->context ? o->context : wanted->context,
         .sequences = wanted->sequences,
         .kv_memory = wanted->kv_memory,
+        .drafts = wanted->drafts,
         .chunk = wanted->chunk,
         .progress = load_progress,
         .progress_arg = progress,

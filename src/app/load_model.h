@@ -31,7 +31,8 @@ struct qm_app_engine {
     bool embeddings;                   /* a model without a head will do, which is QM_INPUT else */
     int64_t chunk, context, sequences; /* context: where the options say none */
     uint64_t kv_memory;
-    const char *plan; /* a placement kept from before, for --offload auto; NULL */
+    struct qm_draft_memory drafts; /* left free for them */
+    const char *plan;              /* a placement kept from before, for --offload auto; NULL */
     /* Called when it is known what the engine will be, before weights are read; may be NULL. */
     int (*check)(void *arg, const struct qm_engine_options *o, struct qm_error *err);
     void *arg;

@@ -253,6 +253,7 @@ int qm_offload_open(const struct qm_offload_options *wanted, const struct qm_mod
                                   .scenario = *job,
                                   .kv_type = o->kv_type,
                                   .kv_memory = o->kv_memory,
+                                  .drafts = o->drafts,
                                   .threads = o->threads,
                                   .vram = wanted->vram,
                                   .speed = &f->speed};

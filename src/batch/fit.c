@@ -21,37 +21,40 @@ static double token_bytes(const struct qm_engine *e) {
     return (double)qm_engine_block_bytes(e) / (double)qm_engine_block_tokens(e);
 }
 
-/* How much of `memory` free bytes is left for keys and values beside the weights; 0: as much as every sequence could
- * need. */
-static uint64_t kv_room(const struct qm_batch_options *o, const struct qm_model *m, uint64_t memory) {
+/* How much of `memory` free bytes is left for keys and values beside the weights and drafts; 0: as much as every
+ * sequence could need. */
+static uint64_t kv_room(const struct qm_batch_options *o, const struct qm_model *m,
+                        const struct qm_draft_memory *drafts, uint64_t memory) {
     static const uint64_t least_reserve = QM_MEMORY_RESERVE;
     struct qm_workload w = {.context = o->context ? o->context : m->config.default_positions,
                             .sequences = o->sequences,
                             .chunk = o->chunk ? o->chunk : QM_DEFAULT_CHUNK,
                             .kv_type = qm_batch_kv_type(o, &m->config),
-                            .threads = 64};
+                            .threads = 64,
+                            .drafts = *drafts};
     uint64_t reserve = memory / 20 > least_reserve ? memory / 20 : least_reserve;
     uint64_t running = qm_scheduler_bytes(m->config.vocab, w.sequences, w.threads);
     return qm_fit_kv_memory(m, &w, running + reserve, memory);
 }
 
-int qm_batch_kv_memory(const struct qm_batch_options *o, const struct qm_model *m, uint64_t *out,
-                       struct qm_error *err) {
+int qm_batch_kv_memory(const struct qm_batch_options *o, const struct qm_model *m, const struct qm_draft_memory *drafts,
+                       uint64_t *out, struct qm_error *err) {
     uint64_t available;
     *out = o->kv_memory;
     if (*out)
         return QM_OK;
     int rc = qm_memory_available(&available, err);
-    *out = rc ? 0 : kv_room(o, m, available);
+    *out = rc ? 0 : kv_room(o, m, drafts, available);
     return rc;
 }
 
-/* Tokens of a sequence if all memory that this process may ever have were free; INT64_MAX: any. */
+/* Tokens of a sequence if all memory that this process may ever have were free; INT64_MAX: any. Drafts count for
+ * nothing here, since they are no part of what a job answers. */
 static int64_t possible_tokens(const struct qm_batch_options *o, const struct qm_engine *e) {
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     uint64_t all = (uint64_t)pages * (uint64_t)page, limit = qm_memory_limit();
     /* an eighth is the system's and others' that are always there */
-    uint64_t room = kv_room(o, qm_engine_model(e), (all < limit ? all : limit) / 8 * 7);
+    uint64_t room = kv_room(o, qm_engine_model(e), &(struct qm_draft_memory){0}, (all < limit ? all : limit) / 8 * 7);
     return room ? (int64_t)((double)room / token_bytes(e)) : INT64_MAX;
 }
 

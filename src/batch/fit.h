@@ -17,9 +17,10 @@ struct qm_batch_fit {
                          is an error */
 };
 
-/* Bytes for keys and values: those given, or what every sequence could need, or what is free beside the weights, less a
- * reserve, where that is less. 0: what every sequence could need. */
-int qm_batch_kv_memory(const struct qm_batch_options *o, const struct qm_model *m, uint64_t *out, struct qm_error *err);
+/* Bytes for keys and values: those given, or what every sequence could need, or what is free beside the weights and
+ * drafts, less a reserve, where that is less. 0: what every sequence could need. */
+int qm_batch_kv_memory(const struct qm_batch_options *o, const struct qm_model *m, const struct qm_draft_memory *drafts,
+                       uint64_t *out, struct qm_error *err);
 /* The type of keys and values. */
 enum qm_dtype qm_batch_kv_type(const struct qm_batch_options *o, const struct qm_config *config);
 /* With the next commit. QM_FIT where today's memory holds less than it did, naming what; a little less is no reason. */

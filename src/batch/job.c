@@ -132,7 +132,7 @@ int qm_batch_job_prepare(struct qm_batch_job *j, const struct qm_batch_model *m,
 
 int qm_batch_job_wants(struct qm_batch_job *j, struct qm_batch_engine *out, struct qm_error *err) {
     *out = (struct qm_batch_engine){.context = j->context, .plan = j->plan.len ? j->plan.data : NULL};
-    return qm_batch_kv_memory(j->options, j->model.model, &out->kv_memory, err);
+    return qm_batch_kv_memory(j->options, j->model.model, &j->model.drafts, &out->kv_memory, err);
 }
 
 /* Who computes, for the report. energy: why joules can't be read, or "". */

@@ -36,6 +36,7 @@ struct qm_batch_model {
     const struct qm_error *chat_error;           /* and then why */
     const struct qm_generation_config *defaults; /* the publisher's */
     const struct qm_machine_model *machine;      /* by which the time is predicted */
+    struct qm_draft_memory drafts;               /* taken beside */
 };
 
 int qm_batch_job_open(const struct qm_batch_options *o, const struct qm_batch_ui *ui, struct qm_batch_job **out,

@@ -2,6 +2,7 @@
 #include "engine/bindings.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/size.h"
@@ -16,16 +17,18 @@ static int refuse_memory(const struct qm_model *m, const struct qm_workload *w, 
     int64_t tokens = w->context * w->sequences;
     if (w->kv_memory)
         tokens = qm_kv_pool_pages(&m->config, w, qm_kv_main_window(&m->config)) * QM_KV_PAGE_TOKENS;
-    const char *part = qm_memory_short_part(t->weights, t->scratch, t->maps, available);
+    const char *part = qm_memory_short_part(t->weights, t->scratch, t->maps, t->drafts, available);
     enum qm_remedy less = t->weights > available ? QM_REMEDY_NONE
                           : w->kv_memory         ? QM_REMEDY_SMALLER_KV_MEMORY
                                                  : QM_REMEDY_SMALLER_CONTEXT;
+    char drafts[48] = "";
+    if (t->drafts)
+        snprintf(drafts, sizeof drafts, ", drafts %.2f", qm_gib(t->drafts));
     int rc = qm_fail(err, QM_FIT,
                      "not enough memory for the %s: %.2f GiB needed (weights %.2f, KV cache for %lld tokens %.2f, "
-                     "activations %.2f), "
-                     "%.2f GiB available",
+                     "activations %.2f%s), %.2f GiB available",
                      part, qm_gib(t->total), qm_gib(t->weights), (long long)tokens, qm_gib(t->kv), qm_gib(t->scratch),
-                     qm_gib(available));
+                     drafts, qm_gib(available));
     return qm_remedy(err, less, rc);
 }
 

@@ -61,7 +61,7 @@ static int open_team(struct qm_engine *e, const struct qm_engine_options *o, str
     int rc = QM_OK;
     if (o->beside) {
         e->team = o->beside->team;
-        e->team_borrowed = true;
+        e->beside = o->beside;
     } else {
         rc = create_team(e, o, err);
     }
@@ -171,7 +171,8 @@ int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, 
     e->isa = o->isa;
     e->workload = (struct qm_workload){.sequences = o->sequences ? o->sequences : 1,
                                        .chunk = o->chunk ? o->chunk : QM_DEFAULT_CHUNK,
-                                       .kv_memory = o->kv_memory};
+                                       .kv_memory = o->kv_memory,
+                                       .drafts = o->drafts};
     e->workload.kv_type = o->kv_type < 0 ? qm_kv_default_type(&m->config) : (enum qm_dtype)o->kv_type;
     rc = open_team(e, o, err);
     if (!rc)
@@ -210,7 +211,7 @@ void qm_engine_close(struct qm_engine *e) {
     qm_forward_free(&e->forward);
     qm_quiet_free(e->quiet);
     qm_power_cap_close(e->cap);
-    if (!e->team_borrowed)
+    if (!e->beside)
         qm_team_destroy(e->team);
     free(e->step_sequences);
     free(e->token);
@@ -249,6 +250,10 @@ struct qm_engine_node qm_engine_node(const struct qm_engine *e, int node) {
 
 const char *qm_engine_notes(const struct qm_engine *e) {
     return e->notes.data ? e->notes.data : "";
+}
+
+const struct qm_workload *qm_engine_workload(const struct qm_engine *e) {
+    return &e->workload;
 }
 
 int64_t qm_engine_context(const struct qm_engine *e) {
@@ -471,8 +476,14 @@ static bool interrupted(const struct qm_engine *e, const struct qm_batch *batch)
     return e->interrupt && *e->interrupt && batch->rows > batch->n_sequences;
 }
 
+/* One beside another keeps to that one's. */
+static struct qm_power_cap *cap_of(const struct qm_engine *e) {
+    return e->beside ? e->beside->cap : e->cap;
+}
+
 static int execute_profiled(struct qm_engine *e, const struct qm_batch *batch) {
     struct qm_engine_profile *p = e->profile;
+    struct qm_power_cap *cap = cap_of(e);
     uint64_t regions = qm_team_regions(e->team);
     for (int i = 0; i < e->forward.n_ops; i++) {
         const struct qm_op *op = &e->forward.ops[i];
@@ -483,8 +494,8 @@ static int execute_profiled(struct qm_engine *e, const struct qm_batch *batch) {
         qm_cpu_execute(e->cpu, op, NULL, batch, NULL);
         p->seconds[op->kind] += qm_now() - begin;
         p->barriers[op->kind] += qm_team_barriers(e->team) - barriers;
-        if (e->cap)
-            e->paused += qm_power_cap_worked(e->cap, qm_now() - begin);
+        if (cap)
+            e->paused += qm_power_cap_worked(cap, qm_now() - begin);
         p->calls[op->kind]++;
     }
     p->regions += qm_team_regions(e->team) - regions;
@@ -509,14 +520,15 @@ static int execute(struct qm_engine *e, const struct qm_batch *batch, struct qm_
         snprintf(e->failures + n, sizeof e->failures - n, "%s%s", n ? "; " : "", failure.message);
         return qm_fail(err, failure.code, "%s", failure.message);
     }
+    struct qm_power_cap *cap = cap_of(e);
     bool stopped = e->profile && execute_profiled(e, batch) == QM_INTERRUPTED;
     for (int i = 0; !e->profile && !stopped && i < e->forward.n_ops; i++) {
         if ((stopped = interrupted(e, batch)))
             break;
-        double begin = e->cap ? qm_now() : 0;
+        double begin = cap ? qm_now() : 0;
         qm_cpu_execute(e->cpu, &e->forward.ops[i], NULL, batch, NULL);
-        if (e->cap)
-            e->paused += qm_power_cap_worked(e->cap, qm_now() - begin);
+        if (cap)
+            e->paused += qm_power_cap_worked(cap, qm_now() - begin);
     }
     return stopped ? qm_fail(err, QM_INTERRUPTED, "interrupted") : QM_OK;
 }

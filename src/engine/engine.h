@@ -17,6 +17,7 @@
 #include "base/dtype.h"
 #include "base/error.h"
 #include "base/progress.h"
+#include "engine/memory.h"
 #include "model/model.h"
 #include "numa/topology.h"
 #include "simd/isa.h"
@@ -30,8 +31,9 @@ struct qm_engine;
 struct qm_sequence;
 
 struct qm_engine_options {
-    struct qm_engine *beside; /* computes on that engine's threads, never at once with it, and is closed before it; what
-                               * follows of threads and nodes is then not looked at. NULL: threads of its own */
+    struct qm_engine *beside; /* computes on that engine's threads, never at once with it, pauses by its power cap, and
+                               * is closed before it; what follows of threads and nodes is then not looked at. NULL:
+                               * threads of its own */
     int threads;              /* 0: one a physical core */
     struct qm_numa numa;      /* nodes that compute and hold weights and KV */
     const struct qm_topology *topology; /* to use instead of this machine's, of those nodes; NULL */
@@ -39,10 +41,11 @@ struct qm_engine_options {
     int64_t context;                    /* tokens of one sequence; 0: the model's maximum, or what fits in memory */
     int64_t sequences;                  /* at once; 0: 1 */
     int64_t chunk;                      /* tokens of one step; 0: QM_DEFAULT_CHUNK */
-    uint64_t kv_memory; /* bytes of the pool of KV pages that sequences and kept blocks share; 0: enough for
-                         * `sequences` times `context`. A sequence may hold up to `context` tokens, and a step is
-                         * QM_FIT where the pool is short */
-    int kv_type;        /* enum qm_dtype, or -1: the weights' own (BF16 for MXFP4) */
+    uint64_t kv_memory;            /* bytes of the pool of KV pages that sequences and kept blocks share; 0: enough for
+                                    * `sequences` times `context`. A sequence may hold up to `context` tokens, and a step is
+                                    * QM_FIT where the pool is short */
+    int kv_type;                   /* enum qm_dtype, or -1: the weights' own (BF16 for MXFP4) */
+    struct qm_draft_memory drafts; /* what drafts will take beside, which is left free */
     const struct qm_placement *placement;  /* NULL: everything on the CPU */
     const struct qm_device_setup *devices; /* [placement->devices - 1] */
     bool devices_required;                 /* a device that fails is not replaced by the CPU */
@@ -58,6 +61,8 @@ int qm_engine_open(const struct qm_model *m, const struct qm_engine_options *o, 
 void qm_engine_close(struct qm_engine *e);
 
 const struct qm_model *qm_engine_model(const struct qm_engine *e);
+/* What it was opened for, as it was found to fit. */
+const struct qm_workload *qm_engine_workload(const struct qm_engine *e);
 int64_t qm_engine_context(const struct qm_engine *e);
 int64_t qm_engine_chunk(const struct qm_engine *e);
 int64_t qm_engine_sequences(const struct qm_engine *e); /* that may be open at once */

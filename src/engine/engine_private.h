@@ -19,7 +19,7 @@ struct qm_engine {
     struct qm_memory_table memory;
     enum qm_isa isa;
     struct qm_team *team;
-    bool team_borrowed;
+    struct qm_engine *beside;    /* whose team that is; NULL: its own */
     struct qm_binding *bindings; /* [nodes of the team] */
     struct qm_buf notes;
     struct qm_engine_load load;

@@ -20,8 +20,20 @@ int64_t qm_fit_context(const struct qm_model *m, const struct qm_placement *p, c
 }
 
 uint64_t qm_fit_kv_memory(const struct qm_model *m, const struct qm_workload *w, uint64_t beside, uint64_t usable) {
+    struct qm_workload try = *w;
     struct qm_memory_table t;
-    qm_memory_estimate(m, w, &t);
-    uint64_t others = t.weights + t.scratch + beside;
-    return others + t.kv > usable && others < usable ? usable - others : 0;
+    try.kv_memory = 0;
+    qm_memory_estimate(m, &try, &t);
+    if (t.total + beside <= usable)
+        return 0;
+    uint64_t others = t.weights + t.scratch + beside, low = 0, high = t.kv; /* low fits or is 0 */
+    if (!w->drafts.model) {
+        others += t.drafts;
+        return others < usable ? usable - others : 0;
+    }
+    while (high - low > 1) {
+        try.kv_memory = low + (high - low) / 2;
+        *(others + try.kv_memory + qm_memory_draft_bytes(m, &try) <= usable ? &low : &high) = try.kv_memory;
+    }
+    return low;
 }

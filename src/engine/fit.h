@@ -17,8 +17,9 @@ uint64_t qm_fit_usable(uint64_t memory);
 int64_t qm_fit_context(const struct qm_model *m, const struct qm_placement *p, const struct qm_workload *w,
                        uint64_t usable);
 
-/* Bytes of `usable` that are left for keys and values beside weights, activations and `beside` bytes of others; 0 where
- * nothing is, or where all that *w's sequences could take fits too, so that the pool needs no bound. */
+/* Bytes of `usable` that are left for keys and values beside weights, activations, drafts and `beside` bytes of others;
+ * 0 where nothing is, or where all that *w's sequences could take fits too, so that the pool needs no bound. A draft
+ * model has the same part of its own (qm_memory_draft_workload). */
 uint64_t qm_fit_kv_memory(const struct qm_model *m, const struct qm_workload *w, uint64_t beside, uint64_t usable);
 
 #endif

@@ -177,28 +177,62 @@ uint64_t qm_attention_map_bytes(const struct qm_config *c, int64_t chunk, int64_
     return (uint64_t)(qm_attention_map_piece(c, chunk, tokens) * c->heads * tokens) * sizeof(float);
 }
 
+static uint64_t pool_bytes(const struct qm_config *c, const struct qm_workload *w) {
+    uint64_t bytes = 0;
+    for (int64_t l = 0; l < c->layers; l++)
+        bytes += (uint64_t)qm_kv_pool_pages(c, w, c->layer[l].window) * layer_page_bytes(c, w->kv_type);
+    return bytes;
+}
+
+void qm_memory_draft_workload(const struct qm_model *m, const struct qm_workload *w, struct qm_workload *out) {
+    const struct qm_config *c = &w->drafts.model->config;
+    struct qm_workload all = *w;
+    *out = (struct qm_workload){.context = w->context < c->max_positions ? w->context : c->max_positions,
+                                .sequences = w->sequences,
+                                .chunk = w->chunk,
+                                .kv_type = qm_kv_default_type(c),
+                                .threads = w->threads,
+                                .nodes = w->nodes};
+    all.kv_memory = 0;
+    if (w->kv_memory) {
+        double part = (double)w->kv_memory / (double)pool_bytes(&m->config, &all);
+        out->kv_memory = part < 1 ? (uint64_t)(part * (double)pool_bytes(c, out)) : 0;
+    }
+}
+
+uint64_t qm_memory_draft_bytes(const struct qm_model *m, const struct qm_workload *w) {
+    struct qm_memory_table t = {0};
+    struct qm_workload drafts;
+    if (w->drafts.model) {
+        qm_memory_draft_workload(m, w, &drafts);
+        qm_memory_estimate(w->drafts.model, &drafts, &t);
+    }
+    return w->drafts.bytes + t.total;
+}
+
 void qm_memory_estimate(const struct qm_model *m, const struct qm_workload *w, struct qm_memory_table *out) {
     const struct qm_config *c = &m->config;
-    *out = (struct qm_memory_table){0};
+    *out = (struct qm_memory_table){.kv = pool_bytes(c, w), .drafts = qm_memory_draft_bytes(m, w)};
     for (int64_t i = 0; i < m->n_weights; i++)
         out->weights += qm_weight_bytes(&m->weights[i]);
     uint64_t page = layer_page_bytes(c, w->kv_type);
-    for (int64_t l = 0; l < c->layers; l++) {
-        out->kv += (uint64_t)qm_kv_pool_pages(c, w, c->layer[l].window) * page;
+    for (int64_t l = 0; l < c->layers; l++)
         if (c->layer[l].window == 0)
             out->kv_per_token += page / QM_KV_PAGE_TOKENS;
-    }
     struct qm_scratch_layout scratch;
     qm_scratch_plan(m, w, &scratch);
     out->scratch = scratch.total;
     out->maps = w->map_tokens ? qm_attention_map_bytes(c, w->chunk, w->map_tokens) : 0;
-    out->total = out->weights + out->kv + out->scratch + out->maps;
+    out->total = out->weights + out->kv + out->scratch + out->maps + out->drafts;
 }
 
-const char *qm_memory_short_part(uint64_t weights, uint64_t activations, uint64_t maps, uint64_t available) {
+const char *qm_memory_short_part(uint64_t weights, uint64_t activations, uint64_t maps, uint64_t drafts,
+                                 uint64_t available) {
     if (weights > available)
         return "weights";
     if (activations > available - weights)
         return "activations";
-    return maps > available - weights - activations ? "attention maps" : "keys and values";
+    if (maps > available - weights - activations)
+        return "attention maps";
+    return drafts > available - weights - activations - maps ? "drafts" : "keys and values";
 }

@@ -21,6 +21,12 @@ enum {
     QM_ROUTED_HEAD = 64,   /* bytes before the rows that are routed (struct qm_routed in device.h) */
 };
 
+/* What drafts take beside the model that they are for (session/draft/draft.h). */
+struct qm_draft_memory {
+    const struct qm_model *model; /* that drafts; NULL: none */
+    uint64_t bytes;               /* of everything else that drafting takes */
+};
+
 struct qm_workload {
     int64_t context;   /* tokens a sequence may hold */
     int64_t sequences; /* at once */
@@ -31,6 +37,7 @@ struct qm_workload {
     int nodes;          /* for a plan: NUMA nodes that the threads are spread over; 0: one */
     int64_t
         map_tokens; /* for a plan: tokens whose attention map is asked for beside (qm_attention_map_bytes); 0: none */
+    struct qm_draft_memory drafts;
 };
 
 /* Offsets and sizes of the activations of one step of `chunk` tokens, in bytes; each part starts on a 64-byte
@@ -56,6 +63,7 @@ struct qm_memory_table {
     uint64_t kv_per_token; /* of the layers that keep the whole context */
     uint64_t scratch;      /* activations of one step */
     uint64_t maps;         /* an attention map, where one is asked for */
+    uint64_t drafts;       /* a draft model with its keys and values and activations, and the rest */
     uint64_t total;
 };
 
@@ -91,8 +99,16 @@ uint64_t qm_attention_map_bytes(const struct qm_config *c, int64_t chunk, int64_
 void qm_scratch_plan(const struct qm_model *m, const struct qm_workload *w, struct qm_scratch_layout *out);
 void qm_memory_estimate(const struct qm_model *m, const struct qm_workload *w, struct qm_memory_table *out);
 
-/* The part that has no room, where these are taken one after the other: "weights", "activations", "attention maps", or
- * else "keys and values". */
-const char *qm_memory_short_part(uint64_t weights, uint64_t activations, uint64_t maps, uint64_t available);
+/* What a draft model computes beside m's workload: as much of each text as it may hold, on the same threads; where keys
+ * and values have a bound, it has the same part of what all its sequences could take. */
+void qm_memory_draft_workload(const struct qm_model *m, const struct qm_workload *w, struct qm_workload *out);
+
+/* Bytes of *w's drafts, beside m. */
+uint64_t qm_memory_draft_bytes(const struct qm_model *m, const struct qm_workload *w);
+
+/* The part that has no room, where these are taken one after the other: "weights", "activations", "attention maps",
+ * "drafts", or else "keys and values". */
+const char *qm_memory_short_part(uint64_t weights, uint64_t activations, uint64_t maps, uint64_t drafts,
+                                 uint64_t available);
 
 #endif

@@ -247,7 +247,8 @@ void qm_placement_memory(const struct qm_placement *p, const struct qm_model *m,
     out->workspace = 2 * slot;
     out->maps =
         device == QM_DEVICE_CPU && w->map_tokens ? qm_attention_map_bytes(&m->config, w->chunk, w->map_tokens) : 0;
-    out->total = out->weights + out->kv + out->activations + out->workspace + out->maps;
+    out->drafts = device == QM_DEVICE_CPU ? qm_memory_draft_bytes(m, w) : 0;
+    out->total = out->weights + out->kv + out->activations + out->workspace + out->maps + out->drafts;
 }
 
 void qm_placement_estimate(const struct qm_placement *p, const struct qm_model *m, const struct qm_workload *w,
@@ -262,5 +263,6 @@ void qm_placement_estimate(const struct qm_placement *p, const struct qm_model *
                                     .kv_per_token = out->kv_per_token,
                                     .scratch = cpu.activations,
                                     .maps = cpu.maps,
+                                    .drafts = cpu.drafts,
                                     .total = cpu.total};
 }

@@ -81,6 +81,7 @@ struct qm_device_memory {
     uint64_t activations; /* of one step (qm_scratch_plan): of the CPU's threads; a device's is that of one thread */
     uint64_t workspace;   /* two slots of the largest unit that is streamed to it, with its keys and values */
     uint64_t maps;        /* of the CPU: an attention map, where one is asked for */
+    uint64_t drafts;      /* of the CPU: what drafts take */
     uint64_t total;
 };
 /* The part of the activations that holds partial sums, where a layer is split: a device has its own, the CPU one for

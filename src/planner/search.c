@@ -93,7 +93,7 @@ static int take_pins(struct qm_search *s, struct qm_error *err) {
                 qm_fail(err, QM_FIT,
                         "%s is %.2f GiB short for the %s pinned to it: %.2f GiB needed, %.2f GiB available",
                         device_name(a->setup.speed, d), qm_gib(m.total - a->budget[d]),
-                        qm_memory_short_part(m.weights, m.activations + m.workspace, m.maps, a->budget[d]),
+                        qm_memory_short_part(m.weights, m.activations + m.workspace, m.maps, m.drafts, a->budget[d]),
                         qm_gib(m.total) + 0.005, qm_gib(a->budget[d])));
         uint64_t taken = m.total ? m.total : scratch.total;
         s->free[d] = a->budget[d] > taken ? a->budget[d] - taken : 0;
@@ -113,7 +113,8 @@ static int try_below(struct qm_search *s, const struct qm_placement *p, double b
             continue;
         if (d == QM_DEVICE_CPU && m.total - a->budget[d] < s->least_short) {
             s->least_short = m.total - a->budget[d];
-            s->least_part = qm_memory_short_part(m.weights, m.activations + m.workspace, m.maps, a->budget[d]);
+            s->least_part =
+                qm_memory_short_part(m.weights, m.activations + m.workspace, m.maps, m.drafts, a->budget[d]);
         }
         return QM_OK;
     }

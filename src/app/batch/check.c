@@ -21,23 +21,26 @@ static int print_reason(void *arg, const char *reason, int64_t count, struct qm_
     return qm_out_printf(err, "  %8lld  %s\n", (long long)count, reason);
 }
 
-static int print_memory(const struct qm_batch_options *o, const struct qm_model *m, int64_t longest_row,
+static int print_memory(const struct qm_batch_options *o, const struct qm_batch_model *b, int64_t longest_row,
                         struct qm_error *err) {
+    const struct qm_model *m = b->model;
     struct qm_workload w = {.context = longest_row,
                             .sequences = 1,
                             .chunk = o->chunk ? o->chunk : QM_DEFAULT_CHUNK,
                             .kv_type = qm_batch_kv_type(o, &m->config),
-                            .threads = 64};
+                            .threads = 64,
+                            .drafts = b->drafts};
     struct qm_memory_table t;
     uint64_t available;
-    char weights[32], working[32], longest[32], free[32];
+    char weights[32], working[32], drafts[32], longest[32], free[32];
     qm_memory_estimate(m, &w, &t);
     uint64_t running = qm_scheduler_bytes(m->config.vocab, o->sequences, w.threads);
     int rc = qm_memory_available(&available, err);
     return rc ? rc
-              : qm_out_printf(err, "memory      weights %s, working %s, longest row %s; available %s\n",
+              : qm_out_printf(err, "memory      weights %s, working %s, drafts %s, longest row %s; available %s\n",
                               qm_bytes_text((double)t.weights, weights, sizeof weights),
                               qm_bytes_text((double)(t.scratch + running), working, sizeof working),
+                              qm_bytes_text((double)t.drafts, drafts, sizeof drafts),
                               qm_bytes_text((double)t.kv, longest, sizeof longest),
                               qm_bytes_text((double)available, free, sizeof free));
 }
@@ -80,24 +83,26 @@ int qm_batch_check_command(const struct qm_batch_command *b, struct qm_progress 
     const struct qm_batch_ui ui = qm_batch_terminal_ui(&terminal);
     struct qm_batch_rows rows = {0};
     struct qm_app_model app = {0};
+    struct qm_drafts drafts = {0};
     struct qm_batch_model m;
     struct qm_batch_checked found = {0};
     struct qm_machine_model *machine = NULL;
     time_t begun = time(NULL);
     int rc = qm_batch_rows_open(&b->job, &ui, &rows, err);
     if (!rc)
-        rc = qm_batch_open_model(b, progress, &app, &machine, &m, err);
+        rc = qm_batch_open_model(b, progress, &app, &drafts, &machine, &m, err);
     if (!rc)
         rc = qm_batch_check(&b->job, &ui, &rows, &m, print_bad, NULL, &found, err);
     if (!rc)
         rc = print_rows(&found, err);
     if (!rc)
-        rc = print_memory(&b->job, app.model, found.longest_all, err);
+        rc = print_memory(&b->job, &m, found.longest_all, err);
     if (!rc)
         rc = print_time(&found.prediction, &b->job.times, begun, err);
     bool bad = found.bad && (b->strict || found.bad == found.rows);
     qm_batch_checked_free(&found);
     free(machine);
+    qm_drafts_close(&drafts);
     qm_app_close(&app);
     qm_batch_rows_close(&rows);
     return !rc && bad ? QM_DISAGREE : rc;

@@ -17,11 +17,14 @@
 #include "numa/machine.h"
 
 int qm_batch_open_model(const struct qm_batch_command *b, struct qm_progress *progress, struct qm_app_model *app,
-                        struct qm_machine_model **machine, struct qm_batch_model *out, struct qm_error *err) {
+                        struct qm_drafts *drafts, struct qm_machine_model **machine, struct qm_batch_model *out,
+                        struct qm_error *err) {
     *machine = calloc(1, sizeof **machine);
     int rc = *machine ? QM_OK : qm_fail_memory(err, sizeof **machine, "the machine");
     if (!rc)
         rc = qm_app_open(&b->model, QM_TOKENIZER_YES, progress, app, err);
+    if (!rc)
+        rc = qm_drafts_describe(&b->drafts, app, 0, progress, drafts, err);
     if (!rc)
         rc = qm_app_machine_kept(b->load.isa, app->model, *machine, NULL, err);
     *out = (struct qm_batch_model){.dir = app->dir,
@@ -30,7 +33,8 @@ int qm_batch_open_model(const struct qm_batch_command *b, struct qm_progress *pr
                                    .chat = app->chat,
                                    .chat_error = &app->chat_error,
                                    .defaults = &app->defaults,
-                                   .machine = *machine};
+                                   .machine = *machine,
+                                   .drafts = drafts->memory};
     return rc;
 }
 
@@ -77,6 +81,7 @@ static int load_and_run(const struct qm_batch_command *b, struct qm_batch_job *j
                                    .sequences = b->job.sequences,
                                    .context = wants.context,
                                    .kv_memory = wants.kv_memory,
+                                   .drafts = drafts->memory,
                                    .plan = wants.plan,
                                    .check = qm_batch_job_check,
                                    .arg = job};
@@ -85,7 +90,7 @@ static int load_and_run(const struct qm_batch_command *b, struct qm_batch_job *j
     if (!rc)
         rc = describe_machine(b->load.isa, m->engine, machine, sizeof machine, err);
     if (!rc)
-        rc = qm_drafts_open(&b->drafts, m, 0, progress, drafts, err);
+        rc = qm_drafts_open(&b->drafts, m, progress, drafts, err);
     if (rc)
         return rc;
     qm_inhibit_sleep(&inhibitor);
@@ -124,7 +129,7 @@ int qm_batch_job_command(const struct qm_batch_command *b, struct qm_progress *p
     bool complete = false;
     int rc = qm_batch_job_open(&b->job, &ui, &job, err);
     if (!rc)
-        rc = qm_batch_open_model(b, progress, &app, &machine, &m, err);
+        rc = qm_batch_open_model(b, progress, &app, &drafts, &machine, &m, err);
     if (!rc)
         rc = qm_batch_job_prepare(job, &m, &complete, err);
     if (!rc && !complete) {

@@ -168,11 +168,6 @@ static int take_engine(const struct qm_args *args, struct qm_batch_command *c, s
     int rc = qm_decode_load(args, &c->load, err);
     if (!rc)
         rc = qm_decode_drafts(args, &c->drafts, err);
-    if (!rc && c->drafts.model)
-        rc = qm_fail(err, QM_USAGE,
-                     "batch: --draft: expected auto, lookup or off, found \"%s\": memory is not divided "
-                     "between a draft model and many sequences yet",
-                     c->drafts.model);
     o->model_name = args->model;
     o->chat_template = c->model.chat_template;
     o->context = c->load.context;

@@ -28,6 +28,7 @@ static struct qm_workload make_workload(const struct qm_plan_ask *ask, const str
         .chunk = ask->chunk > ask->scenario.sequences ? ask->chunk : ask->scenario.sequences,
         .kv_memory = ask->kv_memory,
         .nodes = ask->speed->nodes,
+        .drafts = ask->drafts,
         .map_tokens = ask->maps ? ask->scenario.depth + ask->scenario.prompt : 0,
         .kv_type = ask->kv_type < 0 ? qm_kv_default_type(c) : (enum qm_dtype)ask->kv_type,
         .threads = ask->threads ? ask->threads : ask->speed->cores,
@@ -51,7 +52,7 @@ static int refuse(const struct qm_plan_ask *ask, const struct qm_model *m, const
     if (t.maps)
         snprintf(maps, sizeof maps, ", attention maps %.2f", qm_gib(t.maps));
     bool weights = t.weights > available;
-    const char *part = qm_memory_short_part(t.weights, t.scratch, t.maps, available);
+    const char *part = qm_memory_short_part(t.weights, t.scratch, t.maps, t.drafts, available);
     if (context >= 1)
         snprintf(way, sizeof way, "--context %lld fits", (long long)context);
     else if (with_bf16 >= 1)
@@ -259,13 +260,13 @@ static int take_given(const struct qm_plan_ask *ask, struct qm_plan_answer *a, s
         struct qm_device_memory m;
         qm_placement_memory(&a->placement, a->model, &a->workload, d, &m);
         if (m.total > a->available[d])
-            rc = qm_fail(err, QM_FIT,
-                         "the plan: %s is %.2f GiB short, for the %s: %.2f GiB needed, %.2f GiB available; %s",
-                         qm_plan_device_name(ask->speed, d), qm_gib(m.total - a->available[d]),
-                         qm_memory_short_part(m.weights, m.activations + m.workspace, m.maps, a->available[d]),
-                         qm_gib(m.total), qm_gib(a->available[d]),
-                         ask->given_alone ? "it can have no other placement"
-                                          : "a smaller --context needs less, --offload auto plans anew");
+            rc = qm_fail(
+                err, QM_FIT, "the plan: %s is %.2f GiB short, for the %s: %.2f GiB needed, %.2f GiB available; %s",
+                qm_plan_device_name(ask->speed, d), qm_gib(m.total - a->available[d]),
+                qm_memory_short_part(m.weights, m.activations + m.workspace, m.maps, m.drafts, a->available[d]),
+                qm_gib(m.total), qm_gib(a->available[d]),
+                ask->given_alone ? "it can have no other placement"
+                                 : "a smaller --context needs less, --offload auto plans anew");
     }
     return rc;
 }

@@ -20,13 +20,14 @@ struct part {
     enum qm_colour colour;
     uint64_t bytes;
 };
-enum { PARTS = 5 };
+enum { PARTS = 6 };
 
 static void parts_of(const struct qm_plan_answer *a, int device, struct part out[PARTS]) {
     const struct qm_device_memory *m = &a->memory[device];
     const struct part parts[PARTS] = {{"weights", QM_BLUE, m->weights},
                                       {"keys and values", QM_GREEN, m->kv},
                                       {"activations", QM_ORANGE, m->activations + m->maps},
+                                      {"drafts", QM_TEAL, m->drafts},
                                       {"workspace", QM_PURPLE, m->workspace},
                                       {"unused parts of memory pages", QM_GREY, a->slack[device]}};
     memcpy(out, parts, sizeof parts);

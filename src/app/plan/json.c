@@ -23,12 +23,12 @@ static json_t *memory_json(const struct qm_plan_ask *ask, const struct qm_plan_a
     uint64_t total = 0;
     for (int d = 0; d < a->placement.devices; d++) {
         const struct qm_device_memory *m = &a->memory[d];
-        json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "device",
+        json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "device",
                                               qm_plan_device_name(ask->speed, d), "weights", integer(m->weights), "kv",
                                               integer(m->kv), "activations", integer(m->activations), "workspace",
-                                              integer(m->workspace), "attention_maps", integer(m->maps), "slack",
-                                              integer(a->slack[d]), "total", integer(m->total + a->slack[d]),
-                                              "available", integer(a->available[d])));
+                                              integer(m->workspace), "attention_maps", integer(m->maps), "drafts",
+                                              integer(m->drafts), "slack", integer(a->slack[d]), "total",
+                                              integer(m->total + a->slack[d]), "available", integer(a->available[d])));
         total += m->total + a->slack[d];
     }
     for (int node = 0; node < ask->speed->nodes; node++) {

@@ -24,12 +24,13 @@ struct qm_plan_ask {
     int64_t context; /* 0: the model's maximum, or what fits */
     int64_t chunk;
     struct qm_scenario scenario;
-    int kv_type;        /* enum qm_dtype or -1 */
-    double acceptance;  /* of drafts, 0 to 1; negative: not said */
-    bool maps;          /* an attention map of the scenario's tokens is asked for */
-    uint64_t kv_memory; /* of a pool of pages; 0: sequences times context */
-    int threads;        /* 0: one a core */
-    uint64_t ram, vram; /* 0: what the machine has; vram: of each device */
+    int kv_type;                   /* enum qm_dtype or -1 */
+    double acceptance;             /* of drafts, 0 to 1; negative: not said */
+    bool maps;                     /* an attention map of the scenario's tokens is asked for */
+    uint64_t kv_memory;            /* of a pool of pages; 0: sequences times context */
+    struct qm_draft_memory drafts; /* taken beside */
+    int threads;                   /* 0: one a core */
+    uint64_t ram, vram;            /* 0: what the machine has; vram: of each device */
     const struct qm_pin *pins;
     int n_pins;
     bool on_cpu;                              /* --offload none */

@@ -117,6 +117,7 @@ static int print_memory(const struct qm_plan_ask *ask, const struct qm_plan_answ
                 {"keys, values", &m->kv, STRIDE, true},
                 {"activations", &m->activations, STRIDE, true},
                 {"attention maps", &m->maps, STRIDE, m->maps > 0},
+                {"drafts", &m->drafts, STRIDE, m->drafts > 0},
                 {"workspace", &m->workspace, STRIDE, a->placement.devices > 1},
                 {"slack", a->slack, 1, true},
                 {"total", total, 1, true}};
