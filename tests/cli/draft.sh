@@ -85,7 +85,16 @@ done
 check 'rows are answered' test "$(wc -l <"$T/answers.off")" = 6
 check 'as without drafts' cmp -s "$T/answers.off" "$T/answers.auto"
 check 'however many' cmp -s "$T/answers.off" "$T/answers.lookup"
-refuse 2 'a draft model for a job' 'expected auto, lookup or off' batch $DEMO "$T/job.jsonl" -o "$T/no" --draft $DEMO
+expect 0 'a job with a draft model' batch $DEMO "$T/job.jsonl" -o "$T/job.model" --draft $DEMO
+check 'which drafted' err_has 'drafts: [0-9]+ of [0-9]+ drafted token'
+python3 -c "$answers" <"$T/job.model" >"$T/answers.model"
+check 'the same answers' cmp -s "$T/answers.off" "$T/answers.model"
+refuse 3 'a job with a draft model of other tokens' 'the draft model has other tokens: id 40 is' \
+    batch $DEMO "$T/job.jsonl" -o "$T/no" --draft "$T/other"
+refuse 4 'a draft model that does not fit' 'drafts 0[.]1' \
+    batch $DEMO "$T/job.jsonl" -o "$T/no" --draft $DEMO --kv-memory 100T
+expect 0 'its memory is said before' batch $DEMO "$T/job.jsonl" --check --draft $DEMO
+check 'with lookup and weights' out_has 'memory .*drafts 1[0-9][0-9] MiB'
 
 refuse 2 "llama.cpp's number" 'found "8"; how many tokens is --draft-tokens' run $DEMO -p x --draft 8
 refuse 2 'no tokens' 'draft-tokens.*1 to 16' run $DEMO -p x --draft-tokens 0

@@ -64,10 +64,50 @@ static void test_pool(void **state) {
     qm_model_close(m);
 }
 
+/* Drafts take their part of what there is: a model with as much of the pool as the other, and the rest. */
+static void test_drafts(void **state) {
+    (void)state;
+    enum { BESIDE = 1000, OTHER = 777 };
+    struct qm_model *m = open_model(), *small = open_model();
+    struct qm_workload w = workload, drafts;
+    struct qm_memory_table t, alone;
+    w.context = 4096;
+    qm_memory_estimate(m, &w, &alone);
+    w.drafts = (struct qm_draft_memory){.bytes = OTHER};
+    qm_memory_estimate(m, &w, &t);
+    assert_int_equal(t.drafts, OTHER);
+    assert_int_equal(t.total, alone.total + OTHER);
+    assert_int_equal(qm_fit_kv_memory(m, &w, BESIDE, t.total + BESIDE - 1), t.kv - 1);
+    small->config.max_positions = 1000;
+    w.drafts.model = small;
+    qm_memory_draft_workload(m, &w, &drafts);
+    assert_int_equal(drafts.context, 1000);
+    assert_int_equal(drafts.sequences, w.sequences);
+    assert_int_equal(drafts.kv_memory, 0);
+    small->config.max_positions = 8192;
+    qm_memory_estimate(m, &w, &t);
+    assert_int_equal(t.drafts, OTHER + alone.total); /* it is the same model */
+    assert_int_equal(t.total, OTHER + 2 * alone.total);
+    assert_int_equal(qm_fit_kv_memory(m, &w, BESIDE, t.total + BESIDE), 0);
+    uint64_t usable = t.total + BESIDE - t.kv, pool = qm_fit_kv_memory(m, &w, BESIDE, usable);
+    assert_true(pool > t.kv / 3 && pool < t.kv);
+    w.kv_memory = pool;
+    qm_memory_draft_workload(m, &w, &drafts);
+    assert_true(drafts.kv_memory <= pool && drafts.kv_memory + 1 >= pool);
+    qm_memory_estimate(m, &w, &t);
+    assert_true(t.total + BESIDE <= usable);
+    w.kv_memory = pool + 2 * (1 << 16); /* two pages more */
+    qm_memory_estimate(m, &w, &t);
+    assert_true(t.weights + t.scratch + w.kv_memory + t.drafts + BESIDE > usable);
+    qm_model_close(small);
+    qm_model_close(m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_usable),
         cmocka_unit_test(test_context),
+        cmocka_unit_test(test_drafts),
         cmocka_unit_test(test_pool),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

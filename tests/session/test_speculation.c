@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "engine/sequence.h"
 #include "session/draft/lookup.h"
 #include "session/draft/model.h"
 #include "session/draft/pair.h"
@@ -129,13 +130,16 @@ static void by_model(void **state) {
                        (struct load_shape){.requests = 6, .prompt_max = 150, .tokens_max = 40, .head = 60, .seed = 3});
             snprintf(dir, sizeof dir, "tests/data/reference/%s", drafts[i]);
             struct qm_draft_model *m;
-            run_model_open(&small, dir, NULL,
-                           (struct qm_engine_options){.beside = p.many.engine,
-                                                      .isa = run_model_isa(),
-                                                      .context = i == 1 ? 100 : 512, /* some texts are longer */
-                                                      .sequences = i == 2 ? 2 : 5,   /* fewer than texts */
-                                                      .chunk = 48,
-                                                      .kv_type = -1});
+            run_model_open(
+                &small, dir, NULL,
+                (struct qm_engine_options){.beside = p.many.engine,
+                                           .isa = run_model_isa(),
+                                           .context = i == 1 ? 100 : 512, /* some texts are longer */
+                                           .sequences = i == 2 ? 2 : 5,   /* fewer than texts */
+                                           .chunk = 48,
+                                           /* fewer pages than texts need */
+                                           .kv_memory = i == 3 ? 6 * qm_engine_block_bytes(p.many.engine) : 0,
+                                           .kv_type = -1});
             assert_ptr_equal(qm_engine_team(small.engine), qm_engine_team(p.many.engine));
             assert_int_equal(qm_draft_model_new(small.engine, qm_engine_model(p.many.engine)->config.vocab, &m, &err),
                              QM_OK);

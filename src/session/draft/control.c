@@ -9,6 +9,7 @@ enum {
     FEW = 4,        /* measurements are no mean yet */
     NEAR = 8,       /* sequences are as good as measured where one eighth more or fewer were */
     LOOKS = 16,     /* that the credit must pay, where looking for drafts is not known to gain */
+    ANSWER = 512,   /* tokens that an answer is expected to have left, at most */
     OWN_WEIGHT = 8, /* drafts that a sequence's record counts before it weighs as much as all others' */
 };
 static const double slope = 0.03;  /* of as many rows again, beyond what was measured: low, so that it is tried */
@@ -137,23 +138,25 @@ void qm_draft_chances(const struct qm_draft_control *c, const struct qm_draft_re
 
 /* ---- how much to draft ---- */
 
-/* How often drafts of these classes were right, as often as each came. */
+/* How often drafts of these classes were right, as often as each came; what is assumed at first counts little. */
 static double mean_chance(const struct qm_draft_control *c, const struct qm_draft_record *own, int first, int classes) {
     double right = 0, all = 0;
     for (int i = first; i < first + classes; i++) {
-        double seen = own->all[i] + c->record.all[i] / OWN_WEIGHT;
+        double seen = own->all[i] + fmax(c->record.all[i] - OWN_WEIGHT, 1) / OWN_WEIGHT;
         right += seen * chance(c, own, i);
         all += seen;
     }
     return right / all;
 }
 
-void qm_draft_afford(struct qm_draft_control *c, int n, const struct qm_draft_record *own, double seconds,
-                     struct qm_draft_limit *limit) {
+bool qm_draft_afford(struct qm_draft_control *c, int n, const struct qm_draft_record *own,
+                     const struct qm_draft_price *price, struct qm_draft_limit *limit) {
     int most = limit->most;
+    double seconds = price->seconds, gain = 0; /* a token */
+    double credit = c->credit - c->planned;
     limit->computed = 0;
     if (n < 1 || n >= QM_DRAFT_ROWS || !fresh(c, n))
-        return;
+        return false;
     double without = qm_draft_seconds(c, n), p = mean_chance(c, own, QM_DRAFT_LOOKUP_CLASSES, QM_DRAFT_MODEL_CLASSES);
     double tokens = 0, so_far = 1, best = 0;
     int rows = QM_DRAFT_ROWS - n < most ? QM_DRAFT_ROWS - n : most;
@@ -162,17 +165,23 @@ void qm_draft_afford(struct qm_draft_control *c, int n, const struct qm_draft_re
         so_far *= p;
         tokens += so_far;
         double worth = tokens * without / n - k * seconds - (least_seconds(c, n + k) - without);
-        if (more > c->credit)
+        if (more > credit)
             break;
         if (worth > best * margin) {
             best = worth;
+            gain = worth / (1 + tokens);
             limit->computed = k;
         }
     }
     /* beyond this the next token's chance is not worth its time */
     limit->least = seconds * n / (without * p);
-    if (!limit->computed && c->steps % PROBE == 0 && seconds < c->credit - (1 - probe_credit) * most_credit * without)
-        limit->computed = 1;
+    if (price->behind && gain * (double)(price->left < ANSWER ? price->left : ANSWER) <= price->catch_up)
+        limit->computed = 0;
+    bool probes = !limit->computed && c->steps % PROBE == 0 &&
+                  price->catch_up + seconds < credit - (1 - probe_credit) * most_credit * without;
+    limit->computed = probes ? 1 : limit->computed;
+    c->planned += limit->computed * seconds + (probes ? price->catch_up : 0);
+    return probes;
 }
 
 /* ---- whether to look for any ---- */
@@ -193,6 +202,7 @@ void qm_draft_looked(struct qm_draft_control *c, int n, double seconds) {
     else if (!c->looked || took < c->looking)
         c->looking = took;
     c->looked++;
+    c->planned = 0;
     c->looks = true;
 }
 
@@ -267,6 +277,8 @@ void qm_draft_took(struct qm_draft_control *c, int n, int drafts, int right, dou
         c->credit -= c->looking * n;
         c->gained += gained_weight * (gain / without - c->gained);
         c->looks = false;
+    } else {
+        c->looking *= fade_all; /* so that it is tried again, whatever it took once */
     }
     double limit = most_credit * without;
     c->credit = c->credit > limit ? limit : c->credit < -limit ? -limit : c->credit;

@@ -40,6 +40,7 @@ struct qm_draft_control {
     struct qm_draft_record record;                /* of all sequences */
     struct qm_draft_cost cost[QM_DRAFT_ROWS + 1]; /* by rows */
     double scale, credit;
+    double planned; /* seconds of drafting, in the step that is being composed */
     bool begun;
     int64_t steps;
     /* Looking for drafts: seconds a sequence, as measured so many times; what was gained where it was done, a mean that
@@ -65,11 +66,18 @@ void qm_draft_looked(struct qm_draft_control *c, int n, double seconds);
 /* For such a step: sets `chosen` of all n offers, whose sum is at most
  * `most`. */
 void qm_draft_choose(struct qm_draft_control *c, struct qm_draft_offer *offers, int n, int most);
-/* For a drafter that takes time, `seconds` a token, before such a step: how much one of the n sequences should draft,
- * `computed` and `least` for at most limit->most. 0 where it would not pay, but for one token now and then, to notice
- * when it does. */
-void qm_draft_afford(struct qm_draft_control *c, int n, const struct qm_draft_record *own, double seconds,
-                     struct qm_draft_limit *limit);
+/* What drafting takes for one that takes time, and how many tokens may still be drafted for. */
+struct qm_draft_price {
+    double seconds;  /* a token */
+    bool behind;     /* it has to compute much of the text first, which takes */
+    double catch_up; /* so many seconds */
+    int64_t left;    /* tokens */
+};
+/* For such a drafter, before such a step: how much one of the n sequences should draft, `computed` and `least` for at
+ * most limit->most. 0 where it would not pay, and while it is behind, unless that is repaid by what is left. But one
+ * token now and then, to notice when it would pay: then the result is true, and catching up counts as drafting. */
+bool qm_draft_afford(struct qm_draft_control *c, int n, const struct qm_draft_record *own,
+                     const struct qm_draft_price *price, struct qm_draft_limit *limit);
 /* [QM_DRAFT_CLASSES] how often each class is right, of this sequence's and of all drafts. */
 void qm_draft_chances(const struct qm_draft_control *c, const struct qm_draft_record *own, double *right);
 /* Such a step of n sequences checked so many drafts, of which so many were right, in so many seconds, after so many

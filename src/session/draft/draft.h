@@ -4,6 +4,7 @@
 #ifndef QM_SESSION_DRAFT_DRAFT_H
 #define QM_SESSION_DRAFT_DRAFT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -43,9 +44,13 @@ struct qm_drafter {
     void (*append)(void *self, void *text, const int32_t *ids, int64_t n);
     /* Tokens that may follow the text; returns how many. Allocates nothing. */
     int (*propose)(void *self, void *text, const struct qm_draft_limit *limit, struct qm_draft *out);
-    /* Seconds that one more drafted token takes, as measured; and those taken since it was asked last. NULL: none. */
+    /* For one that takes time, else NULL: the seconds that one more drafted token takes, as measured; */
     double (*seconds)(const void *self);
-    double (*spent)(void *self);
+    /* whether it has to compute much of the text before it drafts, as at a text's beginning, and the seconds that this
+     * takes, 0 where that is not known yet; */
+    bool (*behind)(void *self, void *text, double *seconds);
+    /* the seconds taken since it was asked last, for drafts, and *caught_up to compute what it was behind. */
+    double (*spent)(void *self, double *caught_up);
 };
 
 #endif

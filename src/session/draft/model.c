@@ -8,6 +8,11 @@
 #include "engine/sequence.h"
 #include "session/feed.h"
 
+enum {
+    FEW = 2 * QM_DRAFT_MAX, /* tokens that a text grew by are computed with its drafts */
+    AGAIN = 256,            /* tokens that a text grows by before pages are asked for again */
+};
+
 /* A sequence of its engine, and the tokens that it holds. What a text leaves is kept for one that begins alike. */
 struct holder {
     struct holder *next;
@@ -21,12 +26,15 @@ struct qm_draft_model {
     int64_t vocab; /* the lesser of both */
     float *logits; /* [vocab of its own model] */
     bool failed;
-    double seconds, spent;
+    double seconds, caught_up_seconds; /* a token, of drafts and of texts that it computes; 0: not measured */
+    double spent, caught_up;           /* seconds since it was asked */
 };
 
 struct text {
     struct holder *holder; /* NULL: none yet */
     int64_t n;             /* tokens that are sure; more than context: too long */
+    int64_t kept;          /* of them, that a kept holder had when it was looked for; negative: it was not */
+    int64_t again;         /* there were no pages: tried again when it has so many tokens */
     int32_t ids[];         /* [context] */
 };
 
@@ -104,7 +112,8 @@ static int open_text(void *self, void **out, struct qm_error *err) {
     if (!t)
         return qm_fail_memory(err, sizeof *t + context_bytes(m), "a draft model's text");
     t->holder = NULL;
-    t->n = 0;
+    t->n = t->again = 0;
+    t->kept = -1;
     *out = t;
     return QM_OK;
 }
@@ -126,16 +135,25 @@ static int64_t in_common(const struct holder *h, const struct text *t) {
     return n;
 }
 
-/* The kept one that has most of the text, unless there is a sequence left and it has nothing; NULL: there is none. */
-static struct holder *take_holder(struct qm_draft_model *m, const struct text *t) {
+/* The link to the kept one that has most of the text, and how many tokens; NULL: none has any. */
+static struct holder **find_holder(struct qm_draft_model *m, const struct text *t, int64_t *most) {
     struct holder **best = NULL;
-    int64_t most = 0;
-    struct qm_error err;
-    for (struct holder **h = &m->kept; *h; h = &(*h)->next)
-        if (in_common(*h, t) > most) {
-            most = in_common(*h, t);
+    *most = 0;
+    for (struct holder **h = &m->kept; *h; h = &(*h)->next) {
+        int64_t n = in_common(*h, t);
+        if (n > *most) {
+            *most = n;
             best = h;
         }
+    }
+    return best;
+}
+
+/* The kept one that has most of the text, unless there is a sequence left and it has nothing; NULL: there is none. */
+static struct holder *take_holder(struct qm_draft_model *m, const struct text *t) {
+    struct qm_error err;
+    int64_t most;
+    struct holder **best = find_holder(m, t, &most);
     struct qm_sequence *sequence;
     if (!best && qm_sequence_open(m->engine, &sequence, &err) == QM_OK) {
         struct holder *new = malloc(sizeof *new + context_bytes(m));
@@ -152,27 +170,42 @@ static struct holder *take_holder(struct qm_draft_model *m, const struct text *t
     return taken;
 }
 
-/* Computes tokens behind what the sequence holds; the logits of the last. */
+/* Computes tokens behind what the sequence holds; the logits of the last. Where it fails some may be there. */
 static int compute(struct qm_draft_model *m, struct holder *h, const int32_t *ids, int64_t n, struct qm_error *err) {
     int64_t held = qm_sequence_length(h->sequence);
+    memcpy(h->ids + held, ids, (size_t)n * sizeof *ids);
     struct qm_feed f = {
         .engine = m->engine,
         .step = {.sequence = h->sequence, .tokens = ids, .n = n, .n_logits = 1, .logits = m->logits},
         .held = h->ids,
     };
-    int rc = qm_feed(&f, err);
-    if (!rc)
-        memcpy(h->ids + held, ids, (size_t)n * sizeof *ids);
-    return rc;
+    return qm_feed(&f, err);
 }
 
-/* The sequence holds the text, and the logits behind it are there. False where that can't be. */
+static bool drop_kept(struct qm_draft_model *m) {
+    struct holder *h = m->kept;
+    if (h) {
+        m->kept = h->next;
+        free_holder(h);
+    }
+    return h != NULL;
+}
+
+/* The sequence holds the text, and the logits behind it are there. False where that can't be: no pages for it, beside
+ * other texts. */
 static bool follow(struct qm_draft_model *m, struct text *t) {
     struct qm_error err;
     int64_t same = in_common(t->holder, t);
     if (same < qm_sequence_length(t->holder->sequence))
         same = qm_sequence_truncate(t->holder->sequence, same);
-    return compute(m, t->holder, t->ids + same, t->n - same, &err) == QM_OK;
+    int rc = compute(m, t->holder, t->ids + same, t->n - same, &err);
+    while (rc == QM_FIT && drop_kept(m)) {
+        same = qm_sequence_length(t->holder->sequence);
+        rc = compute(m, t->holder, t->ids + same, t->n - same, &err);
+    }
+    if (rc == QM_FIT)
+        t->again = t->n + AGAIN;
+    return rc == QM_OK;
 }
 
 /* The likeliest token, and its probability; negative where the logits are not finite. */
@@ -196,13 +229,35 @@ static int confidence(double p) {
     return QM_DRAFT_LOOKUP_CLASSES + c;
 }
 
-/* n tokens were drafted since `began`. The first of a text also takes its prompt, which is no measure of the others. */
-static void measure(struct qm_draft_model *m, double began, int n, bool prompt) {
+static void mean(double *mean, double seconds) {
     static const double weight = 1.0 / 8;
+    *mean = *mean > 0 ? *mean + weight * (seconds - *mean) : seconds;
+}
+
+/* n tokens were drafted since `began`, after so many of the text were computed. */
+static void measure(struct qm_draft_model *m, double began, int n, int64_t of_text) {
     double took = qm_engine_clock(m->engine) - began;
-    m->spent += prompt ? 0 : took;
-    if (n > 0 && !prompt)
-        m->seconds = m->seconds > 0 ? m->seconds + weight * (took / n - m->seconds) : took / n;
+    if (of_text > FEW) {
+        m->caught_up += took;
+        mean(&m->caught_up_seconds, took / (double)of_text);
+    } else {
+        m->spent += took;
+        if (n > 0)
+            mean(&m->seconds, took / n);
+    }
+}
+
+static bool behind(void *self, void *text, double *seconds) {
+    struct qm_draft_model *m = self;
+    struct text *t = text;
+    *seconds = 0;
+    if (m->failed || t->n > qm_engine_context(m->engine) || t->n < t->again)
+        return false;
+    if (!t->holder && t->kept < 0)
+        find_holder(m, t, &t->kept);
+    int64_t n = t->n - (t->holder ? qm_sequence_length(t->holder->sequence) : t->kept);
+    *seconds = (double)n * m->caught_up_seconds;
+    return n > FEW;
 }
 
 static int propose(void *self, void *text, const struct qm_draft_limit *limit, struct qm_draft *out) {
@@ -212,11 +267,12 @@ static int propose(void *self, void *text, const struct qm_draft_limit *limit, s
     int64_t context = qm_engine_context(m->engine);
     int n = 0, most = limit->computed < limit->most ? limit->computed : limit->most;
     double chance = 1, began = qm_engine_clock(m->engine);
-    if (m->failed || most < 1 || t->n < 1 || t->n > context)
+    if (m->failed || most < 1 || t->n < 1 || t->n > context || t->n < t->again)
         return 0;
     if (!t->holder && !(t->holder = take_holder(m, t)))
         return 0;
-    bool prompt = t->n - in_common(t->holder, t) > 2 * QM_DRAFT_MAX, ready = follow(m, t);
+    int64_t of_text = t->n - in_common(t->holder, t);
+    bool ready = follow(m, t);
     while (ready && n < most) {
         double p = likeliest(m, &out[n].id);
         if ((m->failed = p < 0))
@@ -228,7 +284,7 @@ static int propose(void *self, void *text, const struct qm_draft_limit *limit, s
             break;
         ready = compute(m, t->holder, &out[n - 1].id, 1, &err) == QM_OK;
     }
-    measure(m, began, n, prompt);
+    measure(m, began, n, of_text);
     return n;
 }
 
@@ -237,10 +293,11 @@ static double seconds(const void *self) {
     return m->seconds;
 }
 
-static double spent(void *self) {
+static double spent(void *self, double *caught_up) {
     struct qm_draft_model *m = self;
     double s = m->spent;
-    m->spent = 0;
+    *caught_up = m->caught_up;
+    m->spent = m->caught_up = 0;
     return s;
 }
 
@@ -251,5 +308,6 @@ struct qm_drafter qm_draft_model_drafter(struct qm_draft_model *m) {
                                .append = append,
                                .propose = propose,
                                .seconds = seconds,
+                               .behind = behind,
                                .spent = spent};
 }

@@ -62,9 +62,17 @@ static double seconds(const void *self) {
     return p->second.seconds ? p->second.seconds(p->second.self) : 0;
 }
 
-static double spent(void *self) {
-    struct qm_draft_pair *p = self;
-    return p->second.spent ? p->second.spent(p->second.self) : 0;
+static bool behind(void *self, void *text, double *seconds) {
+    const struct qm_draft_pair *p = self;
+    const struct text *t = text;
+    *seconds = 0;
+    return p->second.behind && p->second.behind(p->second.self, t->second, seconds);
+}
+
+static double spent(void *self, double *caught_up) {
+    const struct qm_draft_pair *p = self;
+    *caught_up = 0;
+    return p->second.spent ? p->second.spent(p->second.self, caught_up) : 0;
 }
 
 struct qm_drafter qm_draft_pair_drafter(struct qm_draft_pair *p) {
@@ -74,5 +82,6 @@ struct qm_drafter qm_draft_pair_drafter(struct qm_draft_pair *p) {
                                .append = append,
                                .propose = propose,
                                .seconds = seconds,
+                               .behind = behind,
                                .spent = spent};
 }

@@ -12,7 +12,8 @@ struct qm_speculation {
     struct qm_speculation_stats stats;
     /* of the step that is reported next */
     int checked, right;
-    double began, drafting; /* when looking for drafts began; seconds of it that the drafter says it spent */
+    double began, drafting, caught_up; /* when looking for drafts began; seconds of it that the drafter says it took */
+    bool catches_up, probes;           /* one text a step catches up, which may take long; and that is only a probe */
 };
 
 struct qm_speculated {
@@ -97,9 +98,16 @@ void qm_speculated_offer(struct qm_speculated *p, int64_t n, int64_t most) {
         return;
     qm_draft_chances(&p->s->control, &p->record, right);
     limit.computed = limit.most;
-    if (d->seconds && !p->s->o.always)
-        qm_draft_afford(&p->s->control, (int)(n < QM_DRAFT_ROWS ? n : QM_DRAFT_ROWS), &p->record, d->seconds(d->self),
-                        &limit);
+    if (d->seconds && !p->s->o.always) {
+        struct qm_draft_price price = {.seconds = d->seconds(d->self), .left = most};
+        price.behind = d->behind(d->self, p->text, &price.catch_up);
+        bool probe =
+            qm_draft_afford(&p->s->control, (int)(n < QM_DRAFT_ROWS ? n : QM_DRAFT_ROWS), &p->record, &price, &limit);
+        if (price.behind && p->s->catches_up)
+            limit.computed = 0;
+        else if (price.behind && limit.computed)
+            p->s->catches_up = true, p->s->probes = probe;
+    }
     p->offered = d->propose(d->self, p->text, &limit, p->drafts);
 }
 
@@ -125,8 +133,9 @@ void qm_speculation_choose(struct qm_speculation *s, struct qm_speculated *const
     for (int64_t i = 0; i < n; i++)
         if (p[i])
             p[i]->chosen = offers[i].chosen;
-    s->drafting += s->o.drafter.spent ? s->o.drafter.spent(s->o.drafter.self) : 0;
-    qm_draft_looked(&s->control, (int)n, qm_now() - s->began - s->drafting);
+    if (s->o.drafter.spent)
+        s->drafting = s->o.drafter.spent(s->o.drafter.self, &s->caught_up);
+    qm_draft_looked(&s->control, (int)n, qm_now() - s->began - s->drafting - s->caught_up);
 }
 
 int qm_speculated_chosen(const struct qm_speculated *p) {
@@ -165,9 +174,9 @@ void qm_speculated_sampled(struct qm_speculated *p, const int32_t *tokens, int n
 void qm_speculation_took(struct qm_speculation *s, int64_t n, double seconds) {
     if (!s)
         return;
-    s->stats.saved -= s->drafting;
+    s->stats.saved -= s->drafting + s->caught_up;
     if (n > 0 && n + s->checked <= QM_DRAFT_ROWS) {
-        qm_draft_took(&s->control, (int)n, s->checked, s->right, seconds, s->drafting);
+        qm_draft_took(&s->control, (int)n, s->checked, s->right, seconds, s->drafting + (s->probes ? s->caught_up : 0));
         double without = qm_draft_seconds(&s->control, (int)n);
         if (s->checked && without > 0)
             s->stats.saved +=
@@ -175,5 +184,6 @@ void qm_speculation_took(struct qm_speculation *s, int64_t n, double seconds) {
     }
     s->stats.steps += s->checked > 0;
     s->checked = s->right = 0;
-    s->drafting = 0;
+    s->drafting = s->caught_up = 0;
+    s->catches_up = s->probes = false;
 }

@@ -119,7 +119,7 @@ static double run_computed(cost_fn *cost, double each, double p, int64_t good, i
         bool right[QM_DRAFT_MAX];
         struct qm_draft_limit limit = {.most = QM_DRAFT_MAX, .right = chances};
         qm_draft_chances(c, &record, chances);
-        qm_draft_afford(c, 1, &record, each, &limit);
+        qm_draft_afford(c, 1, &record, &(struct qm_draft_price){.seconds = each, .left = tokens - token}, &limit);
         int n = 0;
         double chance = 1;
         while (n < limit.computed && (n == 0 || chance >= limit.least)) {
@@ -133,6 +133,7 @@ static double run_computed(cost_fn *cost, double each, double p, int64_t good, i
         while (accepted < k && right[accepted])
             accepted++;
         double took = cost(1 + k, token);
+        qm_draft_looked(c, 1, 0);
         seconds += took + n * each;
         *drafted += n;
         for (int i = 0; i <= accepted && i < n; i++)
@@ -274,6 +275,55 @@ static void computed_drafts(void **unused) {
     assert_true(run_computed(flat, 1, 0.95, 0, 1000, &c, &drafted) <= 1.02 * 1000);
 }
 
+/* A text that has to be computed first: where what is left of the answer repays it, and not else. */
+static void catching_up(void **unused) {
+    (void)unused;
+    static const struct {
+        double p;
+        bool once;
+    } cases[] = {{0.9, true}, {0, false}};
+    for (size_t i = 0; i < 2; i++) {
+        struct qm_draft_control c;
+        struct qm_draft_record record = {0};
+        int64_t drafted = 0;
+        double chances[QM_DRAFT_CLASSES];
+        qm_draft_control_init(&c);
+        state = 11;
+        run_computed(flat, 0.1, cases[i].p, 0, 4000, &c, &drafted);
+        struct qm_draft_limit limit = {.most = QM_DRAFT_MAX, .right = chances};
+        struct qm_draft_price price = {.seconds = 0.1, .behind = true, .catch_up = 60, .left = 1000};
+        while (c.steps % 16 != 1) /* no probe */
+            qm_draft_took(&c, 1, 0, 0, 1, 0);
+        qm_draft_chances(&c, &record, chances);
+        assert_false(qm_draft_afford(&c, 1, &record, &price, &limit));
+        assert_int_equal(limit.computed > 0, cases[i].once);
+        price.left = 3;
+        qm_draft_looked(&c, 1, 0);
+        assert_false(qm_draft_afford(&c, 1, &record, &price, &limit));
+        assert_int_equal(limit.computed, 0);
+    }
+}
+
+/* Many sequences in one step draft no more together than the credit pays. */
+static void affords_once(void **unused) {
+    (void)unused;
+    struct qm_draft_control c;
+    struct qm_draft_record record = {0};
+    double chances[QM_DRAFT_CLASSES], seconds = 0;
+    qm_draft_control_init(&c);
+    for (int i = 0; i < 8; i++)
+        qm_draft_took(&c, 32, 0, 0, 1, 0);
+    qm_draft_chances(&c, &record, chances);
+    for (int i = 0; i < 32; i++) {
+        struct qm_draft_limit limit = {.most = QM_DRAFT_MAX, .right = chances};
+        struct qm_draft_price price = {.seconds = 0.001, .left = 1000};
+        price.seconds = i ? 0.01 : price.seconds;
+        qm_draft_afford(&c, 32, &record, &price, &limit);
+        seconds += limit.computed * price.seconds;
+    }
+    assert_true(seconds > 0 && seconds <= c.credit);
+}
+
 /* A machine that others use: steps take up to ten times as long now and then. What pays is still found. */
 static void in_noise(void **unused) {
     (void)unused;
@@ -380,14 +430,10 @@ static void odd_numbers(void **unused) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(never_much_slower),
-                                       cmocka_unit_test(looking_is_paid),
-                                       cmocka_unit_test(near_the_best),
-                                       cmocka_unit_test(computed_drafts),
-                                       cmocka_unit_test(in_noise),
-                                       cmocka_unit_test(comes_back),
-                                       cmocka_unit_test(shares),
-                                       cmocka_unit_test(measures_without),
-                                       cmocka_unit_test(odd_numbers)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(never_much_slower), cmocka_unit_test(looking_is_paid), cmocka_unit_test(near_the_best),
+        cmocka_unit_test(computed_drafts),   cmocka_unit_test(catching_up),     cmocka_unit_test(affords_once),
+        cmocka_unit_test(in_noise),          cmocka_unit_test(comes_back),      cmocka_unit_test(shares),
+        cmocka_unit_test(measures_without),  cmocka_unit_test(odd_numbers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
