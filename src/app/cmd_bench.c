@@ -66,6 +66,8 @@ static int decode_plan(const struct qm_args *args, struct qm_bench_plan *p, stru
     const int64_t most = 100000000;
     *p = (struct qm_bench_plan){.repetitions = (int)qm_args_int(args, QM_OPT_REPETITIONS, 5),
                                 .chunk = qm_args_int(args, QM_OPT_CHUNK, QM_DEFAULT_CHUNK),
+                                .acceptance =
+                                    args->option[QM_OPT_ACCEPTANCE].set ? args->option[QM_OPT_ACCEPTANCE].real : -1,
                                 .fill_depth = args->option[QM_OPT_FILL_DEPTH].set,
                                 .profile = args->option[QM_OPT_PROFILE].set,
                                 .progress_lines = args->option[QM_OPT_PROGRESS].set};
@@ -165,7 +167,7 @@ static void predict(struct bench *b, const struct qm_engine *e, const struct qm_
     const struct qm_bench_case *c = &r->which;
     struct qm_scenario job = {.sequences = c->batch, .depth = c->n_depth, .prompt = c->n_prompt, .generate = c->n_gen};
     struct qm_quiet_state quiet;
-    bool can = b->predictor && row && !qm_engine_quiet(e, &quiet) && !qm_engine_power_cap(e);
+    bool can = b->predictor && row && !c->drafts && !qm_engine_quiet(e, &quiet) && !qm_engine_power_cap(e);
     double tps = can ? qm_predictor_tps(b->predictor, e, &job, &r->limits.median) : 0;
     if (!row || json_object_set_new(row, "predicted_ts", tps > 0 ? json_real(tps) : json_null()) || tps <= 0)
         return;
@@ -257,6 +259,7 @@ static int run_bench(const struct qm_args *args, struct qm_error *err) {
         rc = look_at_machine(&b, err);
     b.subject.isa = b.plan.isa;
     b.subject.fill_depth = b.plan.fill_depth;
+    b.subject.acceptance = b.plan.acceptance;
     if (!rc && !o.kernels)
         b.predictor = o.plan.offload.devices.n ? NULL : qm_predictor_open(b.plan.isa);
     if (!rc)
@@ -276,7 +279,8 @@ static const unsigned char bench_options[] = {
     QM_OPT_FILL_DEPTH, QM_OPT_QUIET,        QM_OPT_NICE,          QM_OPT_IDLE,    QM_OPT_POWER_CAP,
     QM_OPT_DEVICE,     QM_OPT_OFFLOAD,      QM_OPT_VRAM,          QM_OPT_PROFILE, QM_OPT_KERNEL,
     QM_OPT_PROGRESS,   QM_OPT_CHUNK,        QM_OPT_ISA,           QM_OPT_KV_TYPE, QM_OPT_EXPERTS_PER_TOKEN,
-    QM_OPT_ROPE_THETA, QM_OPT_ROPE_SCALING, QM_OPT_SILENT,        QM_OPT_DTYPE,   QM_OPT_END};
+    QM_OPT_ROPE_THETA, QM_OPT_ROPE_SCALING, QM_OPT_SILENT,        QM_OPT_DTYPE,   QM_OPT_ACCEPTANCE,
+    QM_OPT_END};
 
 static const unsigned char kernel_uses[] = {QM_OPT_PROGRESS, QM_OPT_THREAD_LIST, QM_OPT_OUTPUT_FORMAT, QM_OPT_ISA,
                                             QM_OPT_END};
@@ -301,6 +305,8 @@ const struct qm_command qm_cmd_bench = {
                "The limit is the longer of the bytes at the read bandwidth and the FLOPs at\n"
                "the multiply-add peak, both measured by the same threads just before and after\n"
                "the row. What fits in caches can pass 100 %.\n"
+               "With --acceptance X generation is measured once more, with drafts of which so\n"
+               "many are right, beside the most that the cost of checking them allows.\n"
                "SHAPE is qwen3-30b-a3b, qwen3-4b, qwen3-0.6b, llama-3-70b, yi-34b,\n"
                "internlm2-20b, mixtral-8x22b, gpt-oss-20b, gpt-oss-120b, or the path of a\n"
                "config.json; nothing is downloaded. JSON is llama-bench's array with its field\n"

@@ -120,4 +120,25 @@ refuse 2 'kernels of prompts' '--n-prompt does not go with --kernel' bench --ker
 refuse 4 'more than fits' 'not enough memory for the weights: ' bench --random llama-3-70b --layers 80 -d 1000000 $SMALL
 refuse 4 'more than fits names what asks for it' '1 sequence of 1000008 tokens' bench --random llama-3-70b -d 1000000 $SMALL
 refuse 3 'no such model' 'none' bench "$T/none"
+# drafts of a given acceptance: the same tokens, fewer steps
+for acceptance in 0 0.5 1; do
+    expect 0 "drafts, $acceptance right" bench $DEMO -p 0 -n 40 -d 0,10 --batch 1,3 -r 2 --acceptance $acceptance -o json
+    check 'each generation twice, and what came of it' python3 -c '
+import json, sys
+rows, p = json.load(open(sys.argv[1])), float(sys.argv[2])
+plain, drafts = [r for r in rows if not r["drafts"]], [r["drafts"] for r in rows if r["drafts"]]
+assert len(plain) == 4 and len(drafts) == 4, (len(plain), len(drafts))
+for d in drafts:
+    assert d["acceptance"] == p and 0 <= d["accepted"] <= d["drafted"], d
+    assert d["best_ts"] > 0 and len(d["step_seconds"]) == 17 and d["step_seconds"][0] > 0, d
+    assert p != 1 or d["accepted"] == d["drafted"], d
+    assert p != 0 or d["accepted"] == 0, d' "$T/out" $acceptance
+done
+expect 0 'in the table' bench $DEMO -p 8 -n 8 -r 1 --acceptance 0.6
+check 'a column' out_has 'tg8 drafts .* % right, .* % of best'
+expect 0 'with a device and --quiet' bench $DEMO -p 0 -n 8 -r 1 --acceptance 0.6 --quiet --offload 2 \
+    --device emulated:1GiB,bandwidth=100,bf16=10T,pcie=10
+check 'too' out_has 'tg8 drafts'
+refuse 2 'more than all' 'acceptance.*0 to 1' bench $DEMO -n 8 --acceptance 1.5
+
 finish

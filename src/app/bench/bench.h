@@ -22,6 +22,7 @@
 #include "numa/memory.h"
 #include "planner/limits.h"
 #include "report/rows.h"
+#include "session/draft/speculation.h"
 
 enum { QM_BENCH_LIST = 64, QM_BENCH_REPETITIONS = 1000 };
 
@@ -37,6 +38,7 @@ struct qm_bench_plan {
     struct qm_bench_list prompt, gen, depth, batch, threads;
     int repetitions;
     bool fill_depth, profile;
+    double acceptance;   /* generation is measured once more, with drafts that are so often right; negative: not */
     bool progress_lines; /* a line for each case as it begins */
     int64_t chunk;
     enum qm_isa isa;
@@ -48,6 +50,16 @@ struct qm_bench_plan {
 
 struct qm_bench_case {
     int64_t n_prompt, n_gen, n_depth, batch; /* one of n_prompt and n_gen is 0 */
+    bool drafts;                             /* generated with drafts */
+};
+
+enum { QM_BENCH_DRAFTED = QM_DRAFT_MAX + 1 };
+
+/* What came of drafts. */
+struct qm_bench_drafted {
+    struct qm_speculation_stats stats; /* of all repetitions */
+    double seconds[QM_BENCH_DRAFTED];  /* of a step that checks 0, 1, ... drafts of every sequence; NaN */
+    double best_ts;                    /* tokens/s of the best fixed number, by these times and the acceptance */
 };
 
 struct qm_bench_result {
@@ -62,6 +74,7 @@ struct qm_bench_result {
     bool quiet;
     struct qm_quiet_state quiet_state; /* of generation, where quiet */
     char when[32];
+    struct qm_bench_drafted drafted; /* with which.drafts */
     bool profiled;
     struct qm_engine_profile profile; /* of one more repetition */
 };
@@ -73,6 +86,7 @@ struct qm_bench_subject {
     char cpu[128];
     char not_readable[QM_SENSOR_COUNT][512]; /* why, or "" */
     bool random_weights, fill_depth;
+    double acceptance; /* of drafts; negative: none are measured */
     enum qm_isa isa;
 };
 
@@ -98,6 +112,29 @@ void qm_bench_cut(const struct qm_bench_case *c, int64_t chunk, int64_t *togethe
 void qm_bench_work(const struct qm_model *m, enum qm_dtype kv_type, const struct qm_bench_case *c, int64_t chunk,
                    struct qm_work *out);
 
+/* Drafts that are right with a given chance (drafts.c). */
+struct qm_bench_drafts;
+/* What they are checked by: `sequences` of an engine, each at the depth where it begins. */
+struct qm_bench_drafting {
+    struct qm_engine *engine;
+    struct qm_sequence *const *sequences;
+    int64_t vocab, most_rows;
+    const int32_t *tokens; /* [most_rows] of a step, as good as any */
+    float *logits;         /* [most_rows][vocab] */
+    int (*step)(void *arg, const struct qm_step_rows *steps, int64_t n, int64_t rows, struct qm_error *err);
+    void *arg;
+};
+int qm_bench_drafts_open(double acceptance, int64_t sequences, struct qm_bench_drafts **out, struct qm_error *err);
+void qm_bench_drafts_close(struct qm_bench_drafts *d);
+/* Every sequence generates so many tokens. */
+int qm_bench_drafts_generate(struct qm_bench_drafts *d, const struct qm_bench_drafting *r, int64_t tokens,
+                             struct qm_error *err);
+/* Seconds of steps that check so many drafts of each; the sequences are then where they were. */
+int qm_bench_drafts_costs(struct qm_bench_drafts *d, const struct qm_bench_drafting *r,
+                          double seconds[QM_BENCH_DRAFTED], struct qm_error *err);
+double qm_bench_drafts_best(const struct qm_bench_drafts *d, const double seconds[QM_BENCH_DRAFTED]);
+void qm_bench_drafts_stats(const struct qm_bench_drafts *d, struct qm_speculation_stats *out);
+
 /* Statistics of a result. */
 struct qm_bench_figures {
     double tokens; /* of a repetition */
@@ -114,7 +151,7 @@ void qm_bench_figure(const struct qm_bench_result *r, struct qm_bench_figures *o
 json_t *qm_bench_row(const struct qm_bench_subject *s, const struct qm_engine *e, const struct qm_bench_result *r);
 extern const struct qm_column qm_bench_columns[];
 /* Those of them that this machine and run have something for. */
-enum { QM_BENCH_COLUMNS = 16 };
+enum { QM_BENCH_COLUMNS = 17 };
 void qm_bench_columns_for(const struct qm_bench_subject *s, bool predicted, struct qm_column out[QM_BENCH_COLUMNS]);
 /* The formula of the column "all layers", for Markdown. */
 extern const char qm_bench_scaling[];

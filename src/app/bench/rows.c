@@ -148,6 +148,20 @@ static void put_subject(json_t *row, const struct qm_bench_subject *s, const str
     put(row, "type_v", json_string(kv), failed);
 }
 
+/* What drafts gave. */
+static json_t *drafted(const struct qm_bench_result *r, double acceptance) {
+    const struct qm_bench_drafted *d = &r->drafted;
+    if (!r->which.drafts)
+        return json_null();
+    json_t *costs = json_array();
+    for (int k = 0; k < QM_BENCH_DRAFTED; k++)
+        json_array_append_new(costs, real_or_null(d->seconds[k]));
+    return json_pack("{s:f, s:I, s:I, s:I, s:f, s:f, s:o}", "acceptance", acceptance, "steps",
+                     (json_int_t)d->stats.steps, "drafted", (json_int_t)d->stats.drafted, "accepted",
+                     (json_int_t)d->stats.accepted, "saved_seconds", d->stats.saved, "best_ts", d->best_ts,
+                     "step_seconds", costs);
+}
+
 json_t *qm_bench_row(const struct qm_bench_subject *s, const struct qm_engine *e, const struct qm_bench_result *r) {
     struct qm_bench_figures f;
     const struct qm_bench_case *c = &r->which;
@@ -188,6 +202,7 @@ json_t *qm_bench_row(const struct qm_bench_subject *s, const struct qm_engine *e
     put(row, "whole_model_ts", real_or_null(f.whole_ts), &failed);
     put(row, "samples_ns", samples(r, 0), &failed);
     put(row, "samples_ts", samples(r, f.tokens), &failed);
+    put(row, "drafts", drafted(r, s->acceptance), &failed);
     put(row, "profile", profile(r), &failed);
     if (failed) {
         json_decref(row);
@@ -233,6 +248,8 @@ static int cell_test(const json_t *row, struct qm_buf *out, struct qm_error *err
     int rc = qm_buf_printf(out, err, "%s%lld", gen ? "tg" : "pp", gen ? gen : integer(row, "n_prompt"));
     if (!rc && seqs > 1)
         rc = qm_buf_printf(out, err, " x %lld", seqs);
+    if (!rc && json_is_object(json_object_get(row, "drafts")))
+        rc = qm_buf_str(out, " drafts", err);
     if (!rc && depth)
         rc = qm_buf_printf(out, err, " @ d%lld%s", depth,
                            !strcmp(json_string_value(json_object_get(row, "depth_filled")), "random") ? " filled" : "");
@@ -289,6 +306,17 @@ static int cell_predicted(const json_t *row, struct qm_buf *out, struct qm_error
     return number_or_dash(row, "predicted_ts", "%.2f", out, err);
 }
 
+/* "61 % right, 93 % of best" */
+static int cell_drafts(const json_t *row, struct qm_buf *out, struct qm_error *err) {
+    const json_t *d = json_object_get(row, "drafts");
+    if (!json_is_object(d))
+        return qm_buf_str(out, "-", err);
+    double checked = number(d, "drafted");
+    return qm_buf_printf(out, err, "%.0f %% right, %.0f %% of best",
+                         checked > 0 ? 100 * number(d, "accepted") / checked : 0,
+                         100 * number(row, "median_ts") / number(d, "best_ts"));
+}
+
 const struct qm_column qm_bench_columns[] = {
     {"model", 30, false, cell_model},
     {"size", 10, true, cell_size},
@@ -297,6 +325,7 @@ const struct qm_column qm_bench_columns[] = {
     {"test", 20, true, cell_test},
     {"tokens/s", 18, true, cell_speed},
     {"predicted", 9, true, cell_predicted},
+    {"drafts", 24, true, cell_drafts},
     {"GB/s", 7, true, cell_gb},
     {"GFLOP/s", 9, true, cell_gflop},
     {"limit (best)", 24, true, cell_limit},
@@ -317,7 +346,7 @@ void qm_bench_columns_for(const struct qm_bench_subject *s, bool predicted, stru
                                                             : QM_SENSOR_ENERGY;
         bool of_sensor = c->cell == cell_joules || c->cell == cell_watts || sensor != QM_SENSOR_ENERGY;
         if ((of_sensor && s->not_readable[sensor][0]) || (c->cell == cell_whole && !s->whole) ||
-            (c->cell == cell_predicted && !predicted))
+            (c->cell == cell_predicted && !predicted) || (c->cell == cell_drafts && s->acceptance < 0))
             continue;
         out[n++] = *c;
     }

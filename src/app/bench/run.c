@@ -13,7 +13,7 @@
 #include "engine/sequence.h"
 #include "session/feed.h"
 
-enum { SEED = 1, TOKENS = 1 << 16, QUIET_STEPS = 1000 };
+enum { SEED = 1, TOKENS = 1 << 16, QUIET_STEPS = 1000, DRAFT_ROWS = 96 };
 static const double LOOK_SECONDS = 0.7; /* of a repetition: twice what reading limits takes */
 
 struct runner {
@@ -25,8 +25,10 @@ struct runner {
     int32_t *tokens; /* [TOKENS + longest], random: steps start where the last one ended, so that experts vary */
     int64_t longest; /* tokens that a step, or the way to a depth, takes */
     int64_t next_token;
-    float *logits; /* [most sequences][vocab] */
+    float *logits; /* [rows][vocab] */
     int64_t chunk, batch;
+    int64_t rows;                   /* whose logits a step may want: a token of each sequence, and drafts */
+    struct qm_bench_drafts *drafts; /* of the case that is measured; NULL: none */
 };
 
 static int64_t least(int64_t a, int64_t b) {
@@ -88,6 +90,25 @@ static int generate(struct runner *r, const struct qm_bench_case *c, struct qm_e
     return rc;
 }
 
+static int draft_step(void *arg, const struct qm_step_rows *steps, int64_t n, int64_t rows, struct qm_error *err) {
+    struct runner *r = arg;
+    r->next_token = (r->next_token + rows) % TOKENS;
+    int rc = stopped(r, err);
+    qm_meter_tick(r->run->meter);
+    return rc ? rc : qm_engine_step(r->engine, steps, (int)n, err);
+}
+
+static struct qm_bench_drafting drafting(struct runner *r) {
+    return (struct qm_bench_drafting){.engine = r->engine,
+                                      .sequences = r->sequences,
+                                      .vocab = qm_engine_model(r->engine)->config.vocab,
+                                      .most_rows = least(r->rows, r->chunk),
+                                      .tokens = r->tokens + r->next_token,
+                                      .logits = r->logits,
+                                      .step = draft_step,
+                                      .arg = r};
+}
+
 static int prompt(struct runner *r, const struct qm_bench_case *c, struct qm_error *err) {
     int rc = QM_OK;
     int64_t together, piece;
@@ -98,6 +119,16 @@ static int prompt(struct runner *r, const struct qm_bench_case *c, struct qm_err
             rc = step(r, first, least(together, c->batch - first), n, at + n == c->n_prompt, err);
         }
     return rc;
+}
+
+/* The case once. */
+static int once(struct runner *r, const struct qm_bench_case *c, struct qm_error *err) {
+    if (!c->n_gen)
+        return prompt(r, c, err);
+    if (!c->drafts)
+        return generate(r, c, err);
+    const struct qm_bench_drafting d = drafting(r);
+    return qm_bench_drafts_generate(r->drafts, &d, c->n_gen, err);
 }
 
 struct settling {
@@ -176,6 +207,10 @@ static int warm_up(struct runner *r, const struct qm_bench_case *c, struct qm_er
     int rc = c->n_gen ? generate(r, &first, err) : prompt(r, &first, err);
     if (!rc)
         rc = settle_depth(r, c->n_depth, err);
+    if (!rc && c->drafts) /* until it is known what checking takes, and what is right */
+        rc = once(r, c, err);
+    if (!rc && c->drafts)
+        rc = settle_depth(r, c->n_depth, err);
     return !rc && c->n_gen && r->run->plan->quiet.share > 0 ? find_quiet(r, c, err) : rc;
 }
 
@@ -198,8 +233,8 @@ static void look_around(const struct runner *r, struct limits_around *a) {
 static int repeat(struct runner *r, struct qm_bench_result *out, struct limits_around *around, struct qm_error *err) {
     const struct qm_bench_case *c = &out->which;
     char what[64];
-    snprintf(what, sizeof what, "%s%lld at depth %lld", c->n_gen ? "tg" : "pp",
-             (long long)(c->n_gen ? c->n_gen : c->n_prompt), (long long)c->n_depth);
+    snprintf(what, sizeof what, "%s%lld at depth %lld%s", c->n_gen ? "tg" : "pp",
+             (long long)(c->n_gen ? c->n_gen : c->n_prompt), (long long)c->n_depth, c->drafts ? ", drafts" : "");
     uint64_t tokens = (uint64_t)((c->n_gen + c->n_prompt) * c->batch);
     int repetitions = r->run->plan->repetitions;
     if (r->run->plan->progress_lines)
@@ -212,7 +247,7 @@ static int repeat(struct runner *r, struct qm_bench_result *out, struct limits_a
     for (int i = 0; i < repetitions && !rc; i++) {
         qm_meter_begin(meter);
         double start = qm_engine_clock(r->engine);
-        rc = c->n_gen ? generate(r, c, err) : prompt(r, c, err);
+        rc = once(r, c, err);
         out->seconds[i] = qm_engine_clock(r->engine) - start;
         qm_meter_end(meter);
         out->joules += meter->joules;
@@ -229,13 +264,25 @@ static int repeat(struct runner *r, struct qm_bench_result *out, struct limits_a
     }
     if (!rc && r->run->plan->profile) {
         qm_engine_set_profile(r->engine, &out->profile);
-        rc = c->n_gen ? generate(r, c, err) : prompt(r, c, err);
+        rc = once(r, c, err);
         qm_engine_set_profile(r->engine, NULL);
         out->profiled = true;
         if (!rc)
             rc = settle_depth(r, c->n_depth, err);
     }
     return rc;
+}
+
+/* And what checking costs. */
+static int open_drafts(struct runner *r, struct qm_bench_result *out, struct qm_error *err) {
+    struct qm_bench_drafted *d = &out->drafted;
+    int rc = qm_bench_drafts_open(r->run->plan->acceptance, r->batch, &r->drafts, err);
+    const struct qm_bench_drafting with = drafting(r);
+    if (!rc)
+        rc = qm_bench_drafts_costs(r->drafts, &with, d->seconds, err);
+    if (!rc)
+        d->best_ts = qm_bench_drafts_best(r->drafts, d->seconds);
+    return rc ? rc : settle_depth(r, out->which.n_depth, err);
 }
 
 static int run_case(struct runner *r, const struct qm_bench_case *c, struct qm_error *err) {
@@ -254,7 +301,13 @@ static int run_case(struct runner *r, const struct qm_bench_case *c, struct qm_e
         qm_bench_work(s->whole, kv, c, r->chunk, &out->whole_work);
     struct limits_around around = {.n = 0};
     look_around(r, &around);
-    int rc = repeat(r, out, &around, err);
+    int rc = c->drafts ? open_drafts(r, out, err) : QM_OK;
+    if (!rc)
+        rc = repeat(r, out, &around, err);
+    if (r->drafts)
+        qm_bench_drafts_stats(r->drafts, &out->drafted.stats);
+    qm_bench_drafts_close(r->drafts);
+    r->drafts = NULL;
     if (!rc) {
         look_around(r, &around);
         out->limits = qm_limits_median(around.list, around.n);
@@ -282,6 +335,10 @@ static int run_batch(struct runner *r, struct qm_error *err) {
         for (int i = 0; i < plan->gen.n && !rc; i++) {
             c.n_gen = plan->gen.value[i];
             rc = c.n_gen ? run_case(r, &c, err) : QM_OK;
+            c.drafts = plan->acceptance >= 0;
+            if (!rc && c.n_gen && c.drafts)
+                rc = run_case(r, &c, err);
+            c.drafts = false;
         }
     }
     for (int64_t i = 0; i < r->batch; i++) {
@@ -302,11 +359,13 @@ static int open_runner(struct runner *r, int threads, struct qm_error *err) {
     const struct qm_model *m = r->run->subject->model;
     int64_t most_tokens = largest(&plan->prompt), most_batch = largest(&plan->batch), vocab = m->config.vocab;
     most_tokens = largest(&plan->gen) > most_tokens ? largest(&plan->gen) : most_tokens;
+    bool drafts = plan->acceptance >= 0;
+    r->rows = drafts && most_batch < DRAFT_ROWS ? DRAFT_ROWS : most_batch;
     r->chunk = plan->chunk > most_batch ? plan->chunk : most_batch;
     struct qm_engine_options options = {.threads = threads,
                                         .numa = plan->numa,
                                         .isa = plan->isa,
-                                        .context = largest(&plan->depth) + most_tokens,
+                                        .context = largest(&plan->depth) + most_tokens + (drafts ? QM_DRAFT_MAX : 0),
                                         .sequences = most_batch,
                                         .chunk = r->chunk,
                                         .kv_type = plan->kv_type,
@@ -317,9 +376,10 @@ static int open_runner(struct runner *r, int threads, struct qm_error *err) {
     r->steps = calloc(n, sizeof *r->steps);
     r->longest = largest(&plan->depth) > r->chunk ? largest(&plan->depth) : r->chunk;
     r->tokens = calloc((size_t)(TOKENS + r->longest), sizeof *r->tokens);
-    r->logits = calloc(n * (size_t)vocab, sizeof *r->logits);
+    size_t logits = (size_t)r->rows * (size_t)vocab;
+    r->logits = calloc(logits, sizeof *r->logits);
     if (!r->sequences || !r->steps || !r->tokens || !r->logits)
-        return qm_fail_memory(err, n * (size_t)vocab * sizeof *r->logits, "logits");
+        return qm_fail_memory(err, logits * sizeof *r->logits, "logits");
     uint32_t state = SEED;
     for (int64_t i = 0; i < TOKENS + r->longest; i++) {
         state = state * 1664525u + 1013904223u;
