@@ -401,12 +401,13 @@ const struct qm_command qm_cmd_compare = {
     .name = "compare",
     .usage = "[MODEL]",
     .summary = "Compare configurations: speed, energy, agreement of answers",
-    .details = "Configurations: cpu; quiet or quiet:PERCENT (the fewest threads that keep\n"
-               "97 % of the speed); auto (the planner's placement on the devices of --device);\n"
-               "gpu (a card of this machine); emulated:auto (the emulated devices of --device,\n"
-               "else a card for half of the model) or emulated:SIZE,bandwidth=GB/s,... as\n"
-               "--device has it. What can't be run here is shown with its prediction, and says\n"
-               "so.\n"
+    .details = "Configurations: cpu; drafts (the CPU, with --draft lookup); quiet or\n"
+               "quiet:PERCENT (the fewest threads that keep 97 % of the speed); auto (the\n"
+               "planner's placement on the devices of --device); gpu (a card of this machine);\n"
+               "emulated:auto (the emulated devices of --device, else a card for half of the\n"
+               "model) or emulated:SIZE,bandwidth=GB/s,... as --device has it. What can't be\n"
+               "run here is shown with its prediction, and says so; what drafts gain is not\n"
+               "predicted.\n"
                "Each round runs every configuration, every other round in reverse order; shown\n"
                "are median, lowest and highest, and the prediction. Answers have as many tokens\n"
                "as --generate says, end tokens or not, with the same seed everywhere.\n"

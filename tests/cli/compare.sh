@@ -198,4 +198,11 @@ expect 0 'the card of the described machine' compare $DEMO $SHORT --prompt-token
 check 'that card' sh -c "tr -s ' \n' ' ' <'$T/out' | grep -q 'auto predicted only: [^;]*; predicted for [^;]*card: [0-9.]* GiB'"
 check 'nothing was run' out_has '^gpu +predicted only'
 }
+expect 0 'drafts' compare $DEMO --configs cpu,drafts -n 120 -r 2 -p 'Who kept the lighthouse log?' --bound 0
+check 'the same answers' out_has '^drafts +identical, 120 tokens'
+check 'how many were right' out_has '^drafts +[0-9]+ of [0-9]+ drafted tokens were right'
+expect 0 'drafts as JSON' compare $DEMO --configs drafts,cpu -n 40 -r 1 --temperature 1 --bound 0 --json
+check 'in numbers' out_has '"drafted": [0-9]+'
+refuse 2 'drafts of what' 'expected cpu, drafts, quiet' compare $DEMO --configs drafts:9
+
 finish

@@ -73,6 +73,7 @@ struct qm_compare_config {
     bool emulated;     /* a device is: its times are simulated */
     bool unsteady;     /* not every round gave the same answers */
     int threads, threads_used;
+    int64_t drafted, accepted;                     /* tokens, of all rounds; drafted 0: none */
     struct qm_compare_rate prefill, decode, first; /* tokens/s; seconds to the first token */
     double gb_s, limit_gb_s;                       /* decode: bytes of weights, keys and values; NaN with devices */
     double prefill_efficiency, decode_efficiency;  /* of the time that the machine's limits allow at best; NaN */

@@ -7,6 +7,9 @@
 #include "engine/work.h"
 #include "numa/topology.h"
 #include "planner/limits.h"
+#include "session/draft/speculation.h"
+
+enum { QM_COMPARE_LOGITS = QM_DRAFT_MAX + 1 }; /* of a step: the last token's, and drafts' */
 
 /* One configuration at work. */
 struct qm_compare_lane {
@@ -39,18 +42,22 @@ struct qm_compare_runner {
     struct qm_compare_samples whole[QM_COMPARE_CONFIGS]; /* of the rounds that are complete */
     struct qm_topology topology;
     bool keep;                  /* engines stay open side by side */
-    float *logits;              /* [vocab] */
+    float *logits;              /* [QM_COMPARE_LOGITS][vocab] */
     char weights[QM_HASH_TEXT]; /* the hash of the model's files */
     struct qm_limits limits;
     int limits_read;                      /* times */
+    struct qm_speculation *speculation;   /* of the configuration and round that is measured; NULL: none */
     struct qm_error failure;              /* the first configuration's that failed */
     float *reference[QM_COMPARE_PROMPTS]; /* [covered][vocab]: logits along the reference's answers */
     int64_t covered;
 };
 
-/* The logits after one more token. */
-int qm_compare_step(struct qm_compare_runner *r, struct qm_compare_lane *l, const int32_t *token, float *logits,
+/* The logits after each of n more tokens. */
+int qm_compare_step(struct qm_compare_runner *r, struct qm_compare_lane *l, const int32_t *tokens, int n, float *logits,
                     struct qm_error *err);
+/* One prompt read and answered by a configuration, with the same seed every time. */
+int qm_compare_answer(struct qm_compare_runner *r, int config, int prompt, int round, struct qm_error *err);
+
 /* The sequence holds the first n tokens of the prompt. */
 int qm_compare_settle(struct qm_compare_runner *r, struct qm_compare_lane *l, const struct qm_ids *prompt, int64_t n,
                       struct qm_error *err);

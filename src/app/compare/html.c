@@ -220,6 +220,9 @@ static void numbers(struct qm_page *page, const struct qm_compare_report *r, con
                   : c->failed[0] ? " (failed)"
                   : c->emulated  ? " (emulated)"
                                  : "");
+    if (c->drafted)
+        qm_page_textf(page, " (%.0f %% of %lld right)", 100.0 * (double)c->accepted / (double)c->drafted,
+                      (long long)c->drafted);
     qm_page_markup(page, "</td>");
     for (size_t k = 0; k < sizeof cells / sizeof *cells; k++)
         qm_page_cell_number(page, cells[k]);

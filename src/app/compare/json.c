@@ -103,6 +103,8 @@ static json_t *config(const struct qm_compare_report *r, const struct qm_compare
         {"emulated", json_boolean(c->emulated)},
         {"threads", json_integer(c->threads)},
         {"threads_used", json_integer(c->threads_used)},
+        {"drafted", json_integer(c->drafted)},
+        {"accepted", json_integer(c->accepted)},
         {"prefill_tps", rate(&c->prefill)},
         {"decode_tps", rate(&c->decode)},
         {"first_token_seconds", rate(&c->first)},

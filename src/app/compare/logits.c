@@ -24,7 +24,7 @@ static int along(struct qm_compare_runner *r, int config, int p, float *piece, s
     int rc = qm_compare_settle(r, l, prompt, n - 1, err);
     for (int64_t k = 0; k < r->covered && !rc; k++) {
         float *row = reference ? r->reference[p] + k * vocab : piece;
-        rc = qm_compare_step(r, l, k ? &answer[k - 1] : &prompt->data[n - 1], row, err);
+        rc = qm_compare_step(r, l, k ? &answer[k - 1] : &prompt->data[n - 1], 1, row, err);
         if (!rc && !reference)
             qm_agreement_position(&c->agreement, qm_kl_divergence(r->reference[p] + k * vocab, row, vocab));
     }

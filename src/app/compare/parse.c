@@ -112,6 +112,10 @@ static int config(const json_t *o, const char *file, int64_t prompts, struct qm_
     c->threads = (int)threads;
     c->threads_used = (int)used;
     if (!rc)
+        rc = integer(o, "drafted", name, INT64_MAX, &c->drafted, err);
+    if (!rc)
+        rc = integer(o, "accepted", name, c->drafted, &c->accepted, err);
+    if (!rc)
         rc = rate(o, "prefill_tps", name, &c->prefill, err);
     if (!rc)
         rc = rate(o, "decode_tps", name, &c->decode, err);

@@ -26,8 +26,11 @@ static int parse_one(char *text, struct qm_compare_spec *s, struct qm_error *err
     static const struct {
         const char *name;
         enum qm_compare_kind kind;
-    } kinds[] = {
-        {"cpu", QM_COMPARE_CPU}, {"quiet", QM_COMPARE_QUIET}, {"auto", QM_COMPARE_AUTO}, {"gpu", QM_COMPARE_GPU}};
+    } kinds[] = {{"cpu", QM_COMPARE_CPU},
+                 {"drafts", QM_COMPARE_DRAFTS},
+                 {"quiet", QM_COMPARE_QUIET},
+                 {"auto", QM_COMPARE_AUTO},
+                 {"gpu", QM_COMPARE_GPU}};
     size_t n = strcspn(text, ":");
     double percent = QUIET_PERCENT;
     if (strlen(text) >= sizeof s->name)
@@ -42,10 +45,11 @@ static int parse_one(char *text, struct qm_compare_spec *s, struct qm_error *err
         i++;
     bool argument = text[n] == ':';
     if (i == sizeof kinds / sizeof *kinds || (argument && kinds[i].kind != QM_COMPARE_QUIET))
-        return qm_fail(err, QM_USAGE,
-                       "--configs: expected cpu, quiet, quiet:PERCENT, auto, gpu, emulated:auto or emulated:SIZE,... "
-                       "separated by commas, found \"%s\"",
-                       text);
+        return qm_fail(
+            err, QM_USAGE,
+            "--configs: expected cpu, drafts, quiet, quiet:PERCENT, auto, gpu, emulated:auto or emulated:SIZE,... "
+            "separated by commas, found \"%s\"",
+            text);
     s->kind = kinds[i].kind;
     if (argument && (!qm_parse_real(text + n + 1, &percent) || percent < LEAST_PERCENT || percent > 100))
         return qm_fail(err, QM_USAGE, "--configs: quiet: expected %g to 100 percent, found \"%s\"", LEAST_PERCENT,
@@ -286,6 +290,8 @@ void qm_compare_predict(const struct qm_compare_task *t, int config, int decode_
         joules += time.joules;
         tokens += (double)t->prompt[p].len;
     }
+    if (s->kind == QM_COMPARE_DRAFTS) /* what will be right is not known */
+        decode_only = joules = 0;
     double written = (double)((t->generate - 1) * t->prompts);
     bool long_prompts = tokens >= (double)(QM_PREDICTED_TOKENS * t->prompts),
          long_answers = t->generate >= QM_PREDICTED_TOKENS;
@@ -303,6 +309,6 @@ void qm_compare_predict(const struct qm_compare_task *t, int config, int decode_
         if (prefill) /* the depth is that of the chunk's end */
             job = (struct qm_scenario){.sequences = 1, .depth = depth - chunk, .prompt = chunk};
         qm_time_scenario(prefill ? &prefill_setup : &decode_setup, &job, &time);
-        at->predicted = prefill ? time.prefill_tps : time.decode_tps;
+        at->predicted = prefill ? time.prefill_tps : s->kind == QM_COMPARE_DRAFTS ? NAN : time.decode_tps;
     }
 }

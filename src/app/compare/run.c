@@ -15,6 +15,7 @@
 #include "numa/machine.h"
 #include "numa/memory.h"
 #include "planner/limits.h"
+#include "session/draft/lookup.h"
 #include "session/feed.h"
 
 enum { QUIET_STEPS = 1000 };
@@ -86,9 +87,9 @@ static int open_lane(struct qm_compare_runner *r, int i, struct qm_error *err) {
     return rc ? rc : qm_sequence_open(l->engine, &l->sequence, err);
 }
 
-int qm_compare_step(struct qm_compare_runner *r, struct qm_compare_lane *l, const int32_t *token, float *logits,
+int qm_compare_step(struct qm_compare_runner *r, struct qm_compare_lane *l, const int32_t *tokens, int n, float *logits,
                     struct qm_error *err) {
-    struct qm_step_rows step = {.sequence = l->sequence, .tokens = token, .n = 1, .n_logits = 1, .logits = logits};
+    struct qm_step_rows step = {.sequence = l->sequence, .tokens = tokens, .n = n, .n_logits = n, .logits = logits};
     if (*r->task->stop)
         return qm_fail(err, QM_INTERRUPTED, "interrupted");
     qm_meter_tick(r->task->meter);
@@ -128,138 +129,12 @@ static int warm_up(struct qm_compare_runner *r, int i, struct qm_error *err) {
         if (qm_sequence_length(l->sequence) == t->context || (steps > 0 && steps % (t->generate - 1) == 0))
             rc = qm_compare_settle(r, l, prompt, n, err);
         if (!rc)
-            rc = qm_compare_step(r, l, prompt->data, r->logits, err);
+            rc = qm_compare_step(r, l, prompt->data, 1, r->logits, err);
         if (t->spec[i].share <= 0 || (qm_engine_quiet(l->engine, &quiet) && quiet.found))
             break;
         qm_progress_update(t->progress, "finding the fewest threads", (uint64_t)steps, QUIET_STEPS, QM_PROGRESS_STEPS);
     }
     l->warm = true;
-    return rc;
-}
-
-static void add_point(struct qm_compare_curve *curve, double depth, double low, double high, double tokens,
-                      double seconds) {
-    int at = high > low ? (int)((depth - low) / (high - low) * QM_COMPARE_POINTS) : 0;
-    at = at < 0 ? 0 : at < QM_COMPARE_POINTS ? at : QM_COMPARE_POINTS - 1;
-    curve->depth[at] += depth * tokens;
-    curve->tokens[at] += tokens;
-    curve->seconds[at] += seconds;
-}
-
-struct reading {
-    struct qm_compare_runner *runner;
-    int config;
-    int64_t n;
-};
-
-static int note_piece(void *arg, const struct qm_fed *f, struct qm_error *err) {
-    (void)err;
-    const struct reading *of = arg;
-    const struct qm_compare_task *t = of->runner->task;
-    struct qm_compare_samples *s = &of->runner->samples[of->config];
-    qm_meter_tick(t->meter);
-    s->prefill_now += f->seconds;
-    add_point(&s->prefill, (double)f->done, 0, (double)t->context, (double)f->n, f->seconds);
-    qm_work_add_step(t->model, qm_engine_kv_type(of->runner->lane[of->config].engine), 1, f->done - f->n, f->n,
-                     f->done == of->n, &s->prefill_work);
-    return QM_OK;
-}
-
-static int read_prompt(struct qm_compare_runner *r, int i, int p, struct qm_error *err) {
-    const struct qm_compare_task *t = r->task;
-    struct qm_compare_lane *l = &r->lane[i];
-    struct qm_compare_samples *s = &r->samples[i];
-    int64_t n = (int64_t)t->prompt[p].len;
-    struct reading reading = {r, i, n};
-    const struct qm_feed f = {
-        .engine = l->engine,
-        .step = {.sequence = l->sequence, .tokens = t->prompt[p].data, .n = n, .n_logits = 1, .logits = r->logits},
-        .piece = t->chunk,
-        .device_needed = true,
-        .on_piece = note_piece,
-        .arg = &reading,
-        .interrupt = t->stop};
-    qm_sequence_truncate(l->sequence, 0);
-    qm_meter_begin(t->meter);
-    int rc = qm_feed(&f, err);
-    qm_meter_end(t->meter);
-    s->read_joules += t->meter->joules;
-    s->read_tokens += (double)n;
-    return rc;
-}
-
-struct sampling {
-    struct qm_sampler sampler;
-    struct qm_sampler_scratch *scratch;
-    struct qm_past_tokens past;
-};
-
-/* The token after those in ids so far. */
-static int sample(const struct qm_compare_runner *r, struct sampling *d, int32_t *ids, struct qm_error *err) {
-    int rc = qm_sampler_next(&d->sampler, d->scratch, &d->past, r->logits, &ids[d->past.n_output], err);
-    d->past.n_output += !rc;
-    return rc;
-}
-
-static int write_answer(struct qm_compare_runner *r, int i, struct sampling *sampling, int32_t *ids,
-                        struct qm_error *err) {
-    const struct qm_compare_task *t = r->task;
-    struct qm_compare_lane *l = &r->lane[i];
-    struct qm_compare_samples *s = &r->samples[i];
-    double low = (double)t->prompt[0].len;
-    for (int k = 0; k < t->prompts; k++)
-        low = fmin(low, (double)t->prompt[k].len);
-    double start = qm_engine_clock(l->engine);
-    int rc = sample(r, sampling, ids, err);
-    s->first_now += qm_engine_clock(l->engine) - start;
-    qm_meter_begin(t->meter);
-    for (int64_t k = 1; k < t->generate && !rc; k++) {
-        double depth = (double)qm_sequence_length(l->sequence);
-        start = qm_engine_clock(l->engine);
-        rc = qm_compare_step(r, l, &ids[k - 1], r->logits, err);
-        if (!rc)
-            rc = sample(r, sampling, ids, err);
-        double seconds = qm_engine_clock(l->engine) - start;
-        s->decode_now += seconds;
-        add_point(&s->decode, depth, low, (double)t->context, 1, seconds);
-        if (!rc)
-            qm_work_add_step(t->model, qm_engine_kv_type(l->engine), 1, (int64_t)depth, 1, 1, &s->decode_work);
-    }
-    qm_meter_end(t->meter);
-    s->decode_joules += t->meter->joules;
-    s->write_metered += t->meter->seconds;
-    s->written += (double)(t->generate - 1);
-    r->report->config[i].celsius = fmax(r->report->config[i].celsius, t->meter->celsius);
-    r->report->config[i].fan_rpm = fmax(r->report->config[i].fan_rpm, t->meter->fan_rpm);
-    return rc;
-}
-
-/* One prompt read and answered, with the same seed every time. */
-static int answer(struct qm_compare_runner *r, int i, int p, int round, struct qm_error *err) {
-    const struct qm_compare_task *t = r->task;
-    struct qm_compare_config *c = &r->report->config[i];
-    struct qm_sampling sampling = t->sampling;
-    int32_t *ids = calloc((size_t)t->generate, sizeof *ids);
-    struct sampling d = {.past = {.prompt = t->prompt[p].data, .n_prompt = (int64_t)t->prompt[p].len, .output = ids}};
-    sampling.seed += (uint64_t)p;
-    int rc = qm_sampling_check(&sampling, t->model->config.vocab, err);
-    if (!rc)
-        rc = ids ? qm_sampler_scratch_new(t->model->config.vocab, qm_engine_isa(r->lane[i].engine), &d.scratch, err)
-                 : qm_fail_memory(err, (uint64_t)t->generate * sizeof *ids, "an answer");
-    qm_sampler_start(&d.sampler, &sampling);
-    if (!rc)
-        rc = read_prompt(r, i, p, err);
-    if (!rc)
-        rc = write_answer(r, i, &d, ids, err);
-    qm_sampler_scratch_free(d.scratch);
-    if (!rc && round == 0) {
-        c->answer[p] = ids;
-        c->n_answer[p] = t->generate;
-        return QM_OK;
-    }
-    if (!rc && qm_first_difference(c->answer[p], t->generate, ids, t->generate) >= 0)
-        c->unsteady = true;
-    free(ids);
     return rc;
 }
 
@@ -292,6 +167,29 @@ static void look_at(struct qm_compare_runner *r, int i) {
             .device = "cpu", .weights = m->weights, .kv = m->kv, .activations = m->scratch, .total = m->total};
 }
 
+/* Anew in each round: what it looks in are the prompts and answers of this one. */
+static int open_drafts(struct qm_compare_runner *r, struct qm_lookup **lookup, struct qm_error *err) {
+    const struct qm_compare_task *t = r->task;
+    int rc = qm_lookup_new((uint64_t)(t->context * t->prompts) * QM_LOOKUP_TOKEN_BYTES, lookup, err);
+    struct qm_speculation_options o = {.most = QM_DRAFT_MAX};
+    if (rc)
+        return rc;
+    o.drafter = qm_lookup_drafter(*lookup);
+    return qm_speculation_new(&o, &r->speculation, err);
+}
+
+static void close_drafts(struct qm_compare_runner *r, int i, struct qm_lookup *lookup) {
+    struct qm_compare_config *c = &r->report->config[i];
+    struct qm_speculation_stats s = {0};
+    if (r->speculation)
+        qm_speculation_stats(r->speculation, &s);
+    c->drafted += s.drafted;
+    c->accepted += s.accepted;
+    qm_speculation_free(r->speculation);
+    r->speculation = NULL;
+    qm_lookup_free(lookup);
+}
+
 static int run_config(struct qm_compare_runner *r, int i, int round, struct qm_error *err) {
     const struct qm_compare_task *t = r->task;
     struct qm_compare_samples *s = &r->samples[i];
@@ -299,8 +197,12 @@ static int run_config(struct qm_compare_runner *r, int i, int round, struct qm_e
     if (!rc)
         rc = warm_up(r, i, err);
     s->prefill_now = s->decode_now = s->first_now = 0;
+    struct qm_lookup *lookup = NULL;
+    if (!rc && t->spec[i].kind == QM_COMPARE_DRAFTS)
+        rc = open_drafts(r, &lookup, err);
     for (int p = 0; p < t->prompts && !rc; p++)
-        rc = answer(r, i, p, round, err);
+        rc = qm_compare_answer(r, i, p, round, err);
+    close_drafts(r, i, lookup);
     if (rc)
         return rc;
     s->prefill_tps[round] = (double)r->report->prompt_tokens / s->prefill_now;
@@ -477,8 +379,9 @@ int qm_compare_run(struct qm_compare_task *t, struct qm_compare_report *report, 
         rc = choose_keep(r, err);
     if (!rc && report->reference >= 0)
         rc = qm_app_weights_known(t->model, t->progress, r->weights, &known, err);
-    if (!rc && !(r->logits = malloc((size_t)vocab * sizeof *r->logits)))
-        rc = qm_fail_memory(err, (uint64_t)vocab * sizeof *r->logits, "logits");
+    size_t logits = (size_t)(QM_COMPARE_LOGITS * vocab);
+    if (!rc && !(r->logits = malloc(logits * sizeof *r->logits)))
+        rc = qm_fail_memory(err, logits * sizeof *r->logits, "logits");
     if (!rc && report->reference >= 0)
         rc = run_rounds(r, err);
     qm_progress_end(t->progress);

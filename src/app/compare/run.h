@@ -16,6 +16,7 @@
 
 enum qm_compare_kind {
     QM_COMPARE_CPU,
+    QM_COMPARE_DRAFTS,  /* the CPU with drafts by lookup, in this round's prompts and answers */
     QM_COMPARE_QUIET,   /* decodes with the fewest threads that keep a share of the speed */
     QM_COMPARE_AUTO,    /* the planner's placement on the devices of --device */
     QM_COMPARE_GPU,     /* a card of this machine */

@@ -105,6 +105,19 @@ static int print_cost(const struct qm_compare_report *r, struct qm_error *err) {
     return rc;
 }
 
+static int print_drafts(const struct qm_compare_report *r, struct qm_error *err) {
+    char name[80];
+    int rc = QM_OK;
+    for (int i = 0; i < r->configs && !rc; i++) {
+        const struct qm_compare_config *c = &r->config[i];
+        if (c->drafted)
+            rc = qm_out_printf(err, "%-*s %lld of %lld drafted tokens were right (%.0f %%)\n", NAME,
+                               label(c, name, sizeof name), (long long)c->accepted, (long long)c->drafted,
+                               100.0 * (double)c->accepted / (double)c->drafted);
+    }
+    return rc;
+}
+
 static int print_nodes(const struct qm_compare_report *r, struct qm_error *err) {
     char name[80], head[120], parts[QM_COMPARE_NODES * 96], a[32], b[32];
     bool any = false;
@@ -320,6 +333,8 @@ int qm_compare_text(const struct qm_compare_report *r, const struct qm_compare_r
         rc = print_decode(r, err);
     if (!rc)
         rc = print_cost(r, err);
+    if (!rc)
+        rc = print_drafts(r, err);
     if (!rc)
         rc = print_nodes(r, err);
     if (!rc)
