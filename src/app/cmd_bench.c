@@ -259,6 +259,7 @@ static int run_bench(const struct qm_args *args, struct qm_error *err) {
         rc = look_at_machine(&b, err);
     b.subject.isa = b.plan.isa;
     b.subject.fill_depth = b.plan.fill_depth;
+    b.subject.drafts = b.plan.drafts;
     b.subject.acceptance = b.plan.acceptance;
     if (!rc && !o.kernels)
         b.predictor = o.plan.offload.devices.n ? NULL : qm_predictor_open(b.plan.isa);

@@ -185,7 +185,7 @@ check 'nothing is loaded' sh -c "! grep -Eq 'src=|href=|<script|http' $T/out"
 check 'ends' out_has '</html>'
 
 refuse 3 'a result to nowhere' 'nowhere/x.json: cannot write here' compare $DEMO $SHORT --configs cpu -o "$T/nowhere/x.json"
-refuse 2 'an unknown configuration' '--configs: expected cpu, quiet' compare $DEMO --configs tpu
+refuse 2 'an unknown configuration' '--configs: expected cpu, drafts, quiet' compare $DEMO --configs tpu
 refuse 2 'two forms' '--csv does not go with --json' compare $DEMO --json --csv
 refuse 2 'history of a model' '--history takes no argument' compare --history $DEMO
 refuse 2 'rows at once of no job' '--sequences goes with --job' compare $DEMO --sequences 2

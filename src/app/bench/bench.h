@@ -38,7 +38,8 @@ struct qm_bench_plan {
     struct qm_bench_list prompt, gen, depth, batch, threads;
     int repetitions;
     bool fill_depth, profile;
-    double acceptance;   /* generation is measured once more, with drafts that are so often right; negative: not */
+    bool drafts;         /* generation is measured once more, with drafts */
+    double acceptance;   /* that are so often right */
     bool progress_lines; /* a line for each case as it begins */
     int64_t chunk;
     enum qm_isa isa;
@@ -86,7 +87,8 @@ struct qm_bench_subject {
     char cpu[128];
     char not_readable[QM_SENSOR_COUNT][512]; /* why, or "" */
     bool random_weights, fill_depth;
-    double acceptance; /* of drafts; negative: none are measured */
+    bool drafts;       /* are measured too, */
+    double acceptance; /* so often right */
     enum qm_isa isa;
 };
 

@@ -346,7 +346,7 @@ void qm_bench_columns_for(const struct qm_bench_subject *s, bool predicted, stru
                                                             : QM_SENSOR_ENERGY;
         bool of_sensor = c->cell == cell_joules || c->cell == cell_watts || sensor != QM_SENSOR_ENERGY;
         if ((of_sensor && s->not_readable[sensor][0]) || (c->cell == cell_whole && !s->whole) ||
-            (c->cell == cell_predicted && !predicted) || (c->cell == cell_drafts && s->acceptance < 0))
+            (c->cell == cell_predicted && !predicted) || (c->cell == cell_drafts && !s->drafts))
             continue;
         out[n++] = *c;
     }

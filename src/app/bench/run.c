@@ -335,7 +335,7 @@ static int run_batch(struct runner *r, struct qm_error *err) {
         for (int i = 0; i < plan->gen.n && !rc; i++) {
             c.n_gen = plan->gen.value[i];
             rc = c.n_gen ? run_case(r, &c, err) : QM_OK;
-            c.drafts = plan->acceptance >= 0;
+            c.drafts = plan->drafts;
             if (!rc && c.n_gen && c.drafts)
                 rc = run_case(r, &c, err);
             c.drafts = false;
@@ -359,13 +359,13 @@ static int open_runner(struct runner *r, int threads, struct qm_error *err) {
     const struct qm_model *m = r->run->subject->model;
     int64_t most_tokens = largest(&plan->prompt), most_batch = largest(&plan->batch), vocab = m->config.vocab;
     most_tokens = largest(&plan->gen) > most_tokens ? largest(&plan->gen) : most_tokens;
-    bool drafts = plan->acceptance >= 0;
-    r->rows = drafts && most_batch < DRAFT_ROWS ? DRAFT_ROWS : most_batch;
+    r->rows = plan->drafts && most_batch < DRAFT_ROWS ? DRAFT_ROWS : most_batch;
     r->chunk = plan->chunk > most_batch ? plan->chunk : most_batch;
     struct qm_engine_options options = {.threads = threads,
                                         .numa = plan->numa,
                                         .isa = plan->isa,
-                                        .context = largest(&plan->depth) + most_tokens + (drafts ? QM_DRAFT_MAX : 0),
+                                        .context =
+                                            largest(&plan->depth) + most_tokens + (plan->drafts ? QM_DRAFT_MAX : 0),
                                         .sequences = most_batch,
                                         .chunk = r->chunk,
                                         .kv_type = plan->kv_type,
