@@ -66,8 +66,8 @@ static int decode_plan(const struct qm_args *args, struct qm_bench_plan *p, stru
     const int64_t most = 100000000;
     *p = (struct qm_bench_plan){.repetitions = (int)qm_args_int(args, QM_OPT_REPETITIONS, 5),
                                 .chunk = qm_args_int(args, QM_OPT_CHUNK, QM_DEFAULT_CHUNK),
-                                .acceptance =
-                                    args->option[QM_OPT_ACCEPTANCE].set ? args->option[QM_OPT_ACCEPTANCE].real : -1,
+                                .drafts = args->option[QM_OPT_ACCEPTANCE].set,
+                                .acceptance = args->option[QM_OPT_ACCEPTANCE].real,
                                 .fill_depth = args->option[QM_OPT_FILL_DEPTH].set,
                                 .profile = args->option[QM_OPT_PROFILE].set,
                                 .progress_lines = args->option[QM_OPT_PROGRESS].set};
