@@ -243,6 +243,17 @@ static json_t *json_tensors(const struct inspection *in) {
     return tensors;
 }
 
+/* Parts of the files that are not run. */
+static json_t *json_left_out(const struct qm_model *m) {
+    json_t *parts = json_object();
+    for (int p = 0; p < QM_LEFT_COUNT; p++)
+        if (m->left_out[p].tensors)
+            json_object_set_new(parts, qm_left_out_name((enum qm_left_out)p),
+                                json_pack("{s:I, s:I}", "count", (json_int_t)m->left_out[p].tensors, "bytes",
+                                          (json_int_t)m->left_out[p].bytes));
+    return parts;
+}
+
 static int print_json(const struct inspection *in, struct qm_error *err) {
     const struct qm_model *m = in->model.model;
     const struct qm_config *c = &m->config;
@@ -262,12 +273,12 @@ static int print_json(const struct inspection *in, struct qm_error *err) {
                   (json_int_t)t->kv_per_token, "kv", (json_int_t)t->kv, "kv_tokens", (json_int_t)in->workload.context,
                   "working", (json_int_t)t->scratch, "total", (json_int_t)t->total, "available",
                   (json_int_t)in->available, "kv_type", qm_dtype_name(in->workload.kv_type));
-    json_t *root =
-        json_pack("{s:s, s:s, s:o, s:{s:I, s:I}, s:o, s:o, s:o, s:b, s:o, s:o, s:o}", "model", in->model.dir,
-                  "architecture", c->model_type, "shape", shape, "parameters", "total", (json_int_t)m->parameters,
-                  "active", (json_int_t)m->active_parameters, "tensors", json_tensors(in), "memory", memory,
-                  "tokenizer", in->model.tokenizer ? json_integer(qm_tokenizer_size(in->model.tokenizer)) : json_null(),
-                  "chat_template", in->has_template, "end_tokens", end, "ends", json_ends(&in->model), "notes", notes);
+    json_t *root = json_pack(
+        "{s:s, s:s, s:o, s:{s:I, s:I}, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o}", "model", in->model.dir, "architecture",
+        c->model_type, "shape", shape, "parameters", "total", (json_int_t)m->parameters, "active",
+        (json_int_t)m->active_parameters, "tensors", json_tensors(in), "left_out", json_left_out(m), "memory", memory,
+        "tokenizer", in->model.tokenizer ? json_integer(qm_tokenizer_size(in->model.tokenizer)) : json_null(),
+        "chat_template", in->has_template, "end_tokens", end, "ends", json_ends(&in->model), "notes", notes);
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     int rc = text ? qm_out_printf(err, "%s\n", text) : qm_fail(err, QM_INPUT, "%s: a name is not UTF-8", in->model.dir);

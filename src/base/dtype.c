@@ -2,13 +2,13 @@
 #include "base/dtype.h"
 
 const char *qm_dtype_name(enum qm_dtype t) {
-    static const char *const names[] = {"BF16", "F16", "F32", "MXFP4", "U8"};
+    static const char *const names[] = {"BF16", "F16", "F32", "MXFP4", "U8", "F8_E4M3", "F8_E8M0", "I8", "I32", "I64"};
     _Static_assert(sizeof names / sizeof *names == QM_DTYPE_COUNT, "a type without a name");
     return t < QM_DTYPE_COUNT ? names[t] : "?";
 }
 
 size_t qm_dtype_size(enum qm_dtype t) {
-    static const unsigned char sizes[] = {2, 2, 4, 0, 1};
+    static const unsigned char sizes[] = {2, 2, 4, 0, 1, 1, 1, 1, 4, 8};
     _Static_assert(sizeof sizes / sizeof *sizes == QM_DTYPE_COUNT, "a type without a size");
     return t < QM_DTYPE_COUNT ? sizes[t] : 0;
 }

@@ -39,9 +39,9 @@ bool qm_trait_may_change(enum qm_trait t) {
 
 /* Each field that changes the arithmetic, by itself: there is padding between them. The positions
  * are none: they bound the context, and what depends on the context is the rotation. base_class and no_head say what
- * can be asked for. */
+ * can be asked for, nested and mtp_layers what of the files is not run. */
 static void add_config(struct qm_hasher *h, const struct qm_config *c) {
-    _Static_assert(sizeof(struct qm_config) == 472 && sizeof(struct qm_layer_config) == 16,
+    _Static_assert(sizeof(struct qm_config) == 488 && sizeof(struct qm_layer_config) == 16,
                    "a field was added or taken away: is it in the fingerprint?");
     const int64_t whole[] = {c->vocab,        c->hidden,  c->layers,   c->heads,       c->kv_heads,   c->head_dim,
                              c->ffn,          c->qk_norm, c->sinks,    c->router_bias, c->qkv_bias,   c->o_bias,

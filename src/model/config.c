@@ -90,6 +90,15 @@ static int read_sizes(const json_t *root, const char *path, struct qm_config *c,
     return QM_OK;
 }
 
+/* Layers of multi-token prediction, by the names that files have for their number. */
+static int read_mtp(const json_t *root, const char *path, struct qm_config *c, struct qm_error *err) {
+    static const char *const keys[] = {"num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules"};
+    int rc = QM_OK;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys && !rc; i++)
+        rc = qm_json_int(root, keys[i], path, 0, QM_MAX_LAYERS, &c->mtp_layers, err);
+    return rc;
+}
+
 /* A name that is none of these ("auto", "float64") says nothing: the files count. */
 static int read_dtype(const json_t *root, const char *path, struct qm_config *c, struct qm_error *err) {
     const char *newer = NULL, *name = NULL;
@@ -163,6 +172,8 @@ static int read_common(const json_t *root, const char *path, const struct qm_arc
     if (!rc)
         rc = read_sizes(root, path, c, err);
     if (!rc)
+        rc = read_mtp(root, path, c, err);
+    if (!rc)
         rc = read_dtype(root, path, c, err);
     if (!rc)
         rc = read_tokens(root, path, c, err);
@@ -204,12 +215,9 @@ static int check_whole(const json_t *root, const char *path, const struct qm_con
     return qm_config_check_layer_types(root, path, c, err);
 }
 
-int qm_config_parse(const json_t *root, const char *path, struct qm_config *out, struct qm_error *err) {
-    *out = (struct qm_config){0};
-    struct qm_config c = {0};
+static int parse_text(const json_t *root, const char *path, bool nested, struct qm_config *out, struct qm_error *err) {
+    struct qm_config c = {.nested = nested};
     const struct qm_arch *arch = NULL;
-    if (!qm_json_is_object(root))
-        return qm_fail(err, QM_INPUT, "%s: expected an object, found %s", path, qm_json_type_name(root));
     int rc = find_arch(root, path, &arch, &c.base_class, err);
     if (!rc)
         rc = read_common(root, path, arch, &c, err);
@@ -226,6 +234,22 @@ int qm_config_parse(const json_t *root, const char *path, struct qm_config *out,
         qm_config_free(&c);
     else
         *out = c;
+    return rc;
+}
+
+int qm_config_parse(const json_t *root, const char *path, struct qm_config *out, struct qm_error *err) {
+    *out = (struct qm_config){0};
+    if (!qm_json_is_object(root))
+        return qm_fail(err, QM_INPUT, "%s: expected an object, found %s", path, qm_json_type_name(root));
+    json_t *text;
+    bool nested;
+    int rc = qm_config_text(root, path, &text, &nested, err);
+    if (rc)
+        return rc;
+    char where[600];
+    snprintf(where, sizeof where, "%.500s%s", path, nested ? ": text_config" : "");
+    rc = parse_text(text, where, nested, out, err);
+    json_decref(text);
     return rc;
 }
 

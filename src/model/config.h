@@ -51,6 +51,8 @@ struct qm_config {
     int64_t default_positions; /* the context where none is asked for: max_positions, but of a dynamic scaling in the
                                 file file_positions, since asking for more changes the rotation of short texts too */
     double rms_eps;
+    bool nested;         /* the file is of a model of more than text, which has these fields under "text_config" */
+    int64_t mtp_layers;  /* that predict tokens further ahead, behind the model's own: they are not run */
     bool base_class;     /* "architectures" names the model without its head: Qwen3Model, LlamaModel, ... */
     bool tie_embeddings; /* the embedding is the head; qm_model_open clears it where the files have another */
     bool no_head;        /* neither tied nor in the files (tie_embeddings is set): embeddings only, no logits */

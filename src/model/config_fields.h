@@ -9,6 +9,10 @@
 #include "base/json.h"
 #include "model/config.h"
 
+/* The object that has the text model's fields, a new reference: the file itself, or (*nested) its "text_config" with
+ * what holds for the whole model from outside of it. */
+int qm_config_text(const json_t *root, const char *path, json_t **out, bool *nested, struct qm_error *err);
+
 /* Like qm_json_int, but the key must be there. */
 int qm_config_required(const json_t *root, const char *key, const char *path, int64_t min, int64_t max, int64_t *out,
                        struct qm_error *err);

@@ -56,7 +56,7 @@ static const struct neutral_field {
     {"add_cross_attention", NOT_TRUE},
     {"is_encoder_decoder", NOT_TRUE},
     {"pruned_heads", EMPTY},
-    {"text_config", NOTHING},
+    {"text_config", NOTHING}, /* of a file that is not known to be of more than text (config_text.c) */
     {"vision_config", NOTHING},
     {"audio_config", NOTHING},
     {"compression_config", NOTHING},

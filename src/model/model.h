@@ -60,6 +60,11 @@ struct qm_weight {
     int64_t n_runs;
 };
 
+/* Parts of published models that are not run. */
+enum qm_left_out { QM_LEFT_IMAGES, QM_LEFT_SOUND, QM_LEFT_MTP, QM_LEFT_COUNT };
+/* "images", "sound", "multi-token prediction". */
+const char *qm_left_out_name(enum qm_left_out part);
+
 struct qm_model {
     struct qm_config config;
     char *dir;
@@ -71,17 +76,21 @@ struct qm_model {
     int64_t parameters;                  /* published elements, tied ones once */
     int64_t active_parameters;           /* of matrices, multiplied for one token: head and the chosen experts included,
                                             the embedding's row not */
-    char notes[2048];                    /* lines about overrides and tensors that were ignored on purpose */
+    struct {
+        int64_t tensors;
+        uint64_t bytes;
+    } left_out[QM_LEFT_COUNT]; /* what the files have of such parts; notes say it too */
+    char notes[2048];          /* lines about overrides and tensors that were ignored on purpose */
 };
 
 /* Opens a model directory: config.json, the shards, and every weight that the config implies, checked by
  * name and shape; tensors left over are QM_INPUT, except known harmless ones (rotary inv_freq, an lm_head that
- * equals the tied embedding), which are named in notes. overrides may be NULL. Where the files are not as
- * config.json says, but clear, the files count, and notes say so:
- *   types    each tensor is taken in its own: BF16, F16 or F32 (and U8 for MXFP4); others are QM_INPUT
- *   names    all without "model.", as the model classes without a head write them
- *   head     one in the files that differs from a tied embedding; none, where the class or the names are those
- *            of a model without a head (config.no_head) */
+ * equals the tied embedding) and those of parts that are not run (enum qm_left_out: by prefix, and as many layers
+ * beyond the model's as config.json counts for multi-token prediction), which are named in notes. overrides may be
+ * NULL. Where the files are not as config.json says, but clear, the files count, and notes say so: types    each tensor
+ * is taken in its own: BF16, F16 or F32 (and U8 for MXFP4); others are QM_INPUT names    all without "model.", as the
+ * model classes without a head write them, or all within "language_model." head     one in the files that differs from
+ * a tied embedding; none, where the class or the names are those of a model without a head (config.no_head) */
 int qm_model_open(const char *dir, const struct qm_overrides *overrides, struct qm_model **out, struct qm_error *err);
 
 /* From a parsed config alone: weights have shapes and dtypes but no runs (tensor pointers NULL). */

@@ -1,6 +1,6 @@
-/* The weights of the files, where those are not what config.json says: names without "model.", a head beside a tied
- * embedding or none at all, other types; and the check that nothing is missing or left over. Where in the flow: last
- * step of qm_model_open. */
+/* The weights of the files, where those are not what config.json says: names of other forms, parts that are not run, a
+ * head beside a tied embedding or none at all, other types; and the check that nothing is missing or left over. Where
+ * in the flow: last step of qm_model_open. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,10 +25,21 @@ static const char *name_of(const struct qm_arch *arch, enum qm_role role) {
     return NULL;
 }
 
-/* Whether the embedding is there without "model.", and not with it. */
-static bool bare_names(const struct qm_shards *s, const struct qm_arch *arch) {
-    const char *name = name_of(arch, QM_W_EMBED);
-    return !qm_shards_find(s, name) && qm_shards_find(s, qm_source_published(name, true));
+/* How the files have what they have beside the weights. */
+struct published {
+    const struct qm_arch *arch;
+    const struct qm_naming *naming;
+    bool bare;
+    char embed[256], head[256];
+};
+
+static struct published look(const struct qm_model *m) {
+    struct published p = {.arch = qm_arch_find(m->config.model_type)};
+    const char *embed = name_of(p.arch, QM_W_EMBED);
+    p.naming = qm_naming_find(m->shards, embed, &p.bare);
+    qm_source_published(embed, p.naming, p.embed, sizeof p.embed);
+    qm_source_published(name_of(p.arch, QM_W_HEAD), p.naming, p.head, sizeof p.head);
+    return p;
 }
 
 enum { PIECE = 1 << 18 }; /* elements */
@@ -50,7 +61,7 @@ static int read_floats(const struct qm_shards *s, const struct qm_tensor *t, uin
 static int same_values(const struct qm_shards *s, const struct qm_tensor *a, const struct qm_tensor *b, bool *same,
                        struct qm_error *err) {
     uint64_t n = 1;
-    *same = a->dims == b->dims && a->dtype != QM_U8 && b->dtype != QM_U8 &&
+    *same = a->dims == b->dims && qm_is_float(a->dtype) && qm_is_float(b->dtype) &&
             memcmp(a->shape, b->shape, (size_t)a->dims * sizeof *a->shape) == 0;
     for (int i = 0; i < a->dims && *same; i++)
         n *= (uint64_t)a->shape[i];
@@ -70,11 +81,9 @@ static int same_values(const struct qm_shards *s, const struct qm_tensor *a, con
 }
 
 /* Which matrix is the head, before the weights are listed. */
-static int settle_head(struct qm_model *m, const struct qm_arch *arch, bool bare, struct qm_error *err) {
+static int settle_head(struct qm_model *m, const struct published *p, struct qm_error *err) {
     struct qm_config *c = &m->config;
-    const char *name = name_of(arch, QM_W_HEAD);
-    const struct qm_tensor *head = qm_shards_find(m->shards, name);
-    const struct qm_tensor *embed = qm_shards_find(m->shards, qm_source_published(name_of(arch, QM_W_EMBED), bare));
+    const struct qm_tensor *head = qm_shards_find(m->shards, p->head), *embed = qm_shards_find(m->shards, p->embed);
     if (c->tie_embeddings && head && embed) {
         bool same;
         int rc = same_values(m->shards, embed, head, &same, err);
@@ -82,15 +91,15 @@ static int settle_head(struct qm_model *m, const struct qm_arch *arch, bool bare
             return rc;
         c->tie_embeddings = same;
         if (same)
-            qm_model_note(m, "ignored: %s, which equals the embedding that config.json ties it to\n", name);
+            qm_model_note(m, "ignored: %s, which equals the embedding that config.json ties it to\n", p->head);
         else
             qm_model_note(m,
                           "config.json ties the head to the embedding (tie_word_embeddings), but %s in the files "
                           "differs from it: it is used as the head\n",
-                          name);
-    } else if (!c->tie_embeddings && !head && (bare || c->base_class)) {
+                          p->head);
+    } else if (!c->tie_embeddings && !head && (p->bare || c->base_class)) {
         c->tie_embeddings = c->no_head = true;
-        qm_model_note(m, "the files have no %s: the model gives embeddings, and no text\n", name);
+        qm_model_note(m, "the files have no %s: the model gives embeddings, and no text\n", p->head);
     }
     return QM_OK;
 }
@@ -100,16 +109,24 @@ static bool ends_with(const char *s, const char *suffix) {
     return n >= k && strcmp(s + n - k, suffix) == 0;
 }
 
-/* Tensors that no weight uses: harmless ones are noted, others are problems. */
-static void check_left_over(struct qm_model *m, const struct qm_arch *arch, const bool *used,
+static void count_left_out(struct qm_model *m, int part, const struct qm_tensor *t) {
+    m->left_out[part].tensors++;
+    m->left_out[part].bytes += t->bytes;
+}
+
+/* Tensors that no weight uses: harmless ones, and those of parts that are not run, are noted, others are problems. */
+static void check_left_over(struct qm_model *m, const struct published *p, const bool *used,
                             struct qm_problems *problems) {
     int64_t frequencies = 0;
     for (int64_t i = 0; i < m->shards->n_tensors; i++) {
         const struct qm_tensor *t = &m->shards->tensors[i];
-        if (used[i] || (m->config.tie_embeddings && strcmp(t->name, name_of(arch, QM_W_HEAD)) == 0))
+        if (used[i] || (m->config.tie_embeddings && strcmp(t->name, p->head) == 0))
             continue;
+        int part = qm_left_out_of(&m->config, p->naming, t->name);
         if (ends_with(t->name, "rotary_emb.inv_freq"))
             frequencies++;
+        else if (part >= 0)
+            count_left_out(m, part, t);
         else
             qm_problem(problems,
                        "tensor \"%.200s\": expected only the tensors of a %s model of %" PRId64
@@ -119,6 +136,7 @@ static void check_left_over(struct qm_model *m, const struct qm_arch *arch, cons
     if (frequencies)
         qm_model_note(m, "ignored: %" PRId64 " rotary_emb.inv_freq tensors, which are computed from config.json\n",
                       frequencies);
+    qm_left_out_note(m);
 }
 
 /* Tensors of types that most weights are not of. */
@@ -130,7 +148,7 @@ static void note_other_types(struct qm_model *m, const bool *used) {
         for (int64_t i = 0; i < m->shards->n_tensors; i++)
             if (used[i] && m->shards->tensors[i].dtype == (enum qm_dtype)type && n++ == 0)
                 first = m->shards->tensors[i].name;
-        if (!n || type == (int)most || type == QM_U8)
+        if (!n || type == (int)most || !qm_is_float((enum qm_dtype)type))
             continue;
         if (n == 1)
             qm_model_note(m, "%.200s is %s, unlike most weights, and is used as it is\n", first,
@@ -169,9 +187,8 @@ static void settle_types(struct qm_model *m, const bool *used) {
 }
 
 int qm_model_find_weights(struct qm_model *m, struct qm_error *err) {
-    const struct qm_arch *arch = qm_arch_find(m->config.model_type);
-    bool bare = bare_names(m->shards, arch);
-    int rc = settle_head(m, arch, bare, err);
+    const struct published p = look(m);
+    int rc = settle_head(m, &p, err);
     if (!rc)
         rc = qm_weights_shape(m, err);
     if (rc)
@@ -180,9 +197,9 @@ int qm_model_find_weights(struct qm_model *m, struct qm_error *err) {
     if (!used)
         return qm_fail_memory(err, (size_t)m->shards->n_tensors, "a model's tensors");
     struct qm_problems problems = {0};
-    rc = qm_weights_find(m, arch, bare, used, &problems, err);
+    rc = qm_weights_find(m, p.arch, p.naming, used, &problems, err);
     if (!rc)
-        check_left_over(m, arch, used, &problems);
+        check_left_over(m, &p, used, &problems);
     if (!rc && !problems.count)
         settle_types(m, used);
     free(used);

@@ -4,7 +4,9 @@
  * 100 MB, then the data).
  * Strict: UTF-8 JSON object, no duplicate keys, known dtypes, shape x dtype = range, ranges without
  * overlap, holes or bytes left over, the file as long as it says. Each violation has its own message.
- * Kept are BF16, F16, F32 and U8; the format's other dtypes are refused by name.
+ * Kept are the dtypes that published models have for weights, their codes and scales, and tables (BF16, F16, F32, U8,
+ * F8_E4M3, F8_E8M0, I8, I32, I64); the format's others are refused by name. Which of them a weight may have is for
+ * weights.h to say.
  * Immutable once open; any thread may read. */
 #ifndef QM_MODEL_SAFETENSORS_H
 #define QM_MODEL_SAFETENSORS_H

@@ -15,10 +15,28 @@ struct dtype_entry {
 };
 
 static const struct dtype_entry dtypes[] = {
-    {"BF16", QM_BF16}, {"F16", QM_F16}, {"F32", QM_F32},     {"U8", QM_U8},       {"BOOL", -1},    {"I8", -1},
-    {"I16", -1},       {"U16", -1},     {"I32", -1},         {"U32", -1},         {"I64", -1},     {"U64", -1},
-    {"F64", -1},       {"C64", -1},     {"F8_E4M3", -1},     {"F8_E5M2", -1},     {"F8_E8M0", -1}, {"F4", -1},
-    {"F6_E2M3", -1},   {"F6_E3M2", -1}, {"F8_E4M3FNUZ", -1}, {"F8_E5M2FNUZ", -1},
+    {"BF16", QM_BF16},
+    {"F16", QM_F16},
+    {"F32", QM_F32},
+    {"U8", QM_U8},
+    {"F8_E4M3", QM_F8_E4M3},
+    {"F8_E8M0", QM_F8_E8M0},
+    {"I8", QM_I8},
+    {"I32", QM_I32},
+    {"I64", QM_I64},
+    {"BOOL", -1},
+    {"I16", -1},
+    {"U16", -1},
+    {"U32", -1},
+    {"U64", -1},
+    {"F64", -1},
+    {"C64", -1},
+    {"F8_E5M2", -1},
+    {"F4", -1},
+    {"F6_E2M3", -1},
+    {"F6_E3M2", -1},
+    {"F8_E4M3FNUZ", -1},
+    {"F8_E5M2FNUZ", -1},
 };
 
 static int bad(struct qm_error *err, const char *path, const char *tensor, const char *expected, const char *found) {
@@ -36,11 +54,11 @@ static int read_dtype(const json_t *entry, const char *path, struct qm_tensor *t
         if (strcmp(dtypes[i].name, name) != 0)
             continue;
         if (dtypes[i].dtype < 0)
-            return qm_fail(
-                err, QM_INPUT,
-                "%s: tensor \"%.200s\": dtype %s is not read; expected BF16, F16, F32 or U8 (MXFP4): use the "
-                "model in one of those",
-                path, t->name, name);
+            return qm_fail(err, QM_INPUT,
+                           "%s: tensor \"%.200s\": dtype %s is not read; expected BF16, F16, F32, U8, F8_E4M3, "
+                           "F8_E8M0, I8, I32 or "
+                           "I64: use the model in one of those",
+                           path, t->name, name);
         t->dtype = (enum qm_dtype)dtypes[i].dtype;
         return QM_OK;
     }

@@ -18,7 +18,7 @@ struct expected {
 
 struct finder {
     struct qm_model *m;
-    bool bare;
+    const struct qm_naming *naming;
     bool *used;
     struct qm_problems *problems;
 };
@@ -46,9 +46,28 @@ void qm_source_name(const char *pattern, int64_t layer, int64_t expert, char *ou
     out[used] = 0;
 }
 
-const char *qm_source_published(const char *name, bool bare) {
-    static const char prefix[] = "model.";
-    return bare && strncmp(name, prefix, sizeof prefix - 1) == 0 ? name + sizeof prefix - 1 : name;
+static const char prefix[] = "model.";
+static const struct qm_naming namings[] = {{prefix, ""},
+                                           {"", ""}, /* bare */
+                                           {"model.language_model.", ""},
+                                           {"language_model.model.", "language_model."}};
+enum { NAMINGS = sizeof namings / sizeof *namings, BARE = 1 };
+
+void qm_source_published(const char *name, const struct qm_naming *naming, char *out, size_t size) {
+    bool inside = strncmp(name, prefix, sizeof prefix - 1) == 0;
+    snprintf(out, size, "%s%s", inside ? naming->model : naming->rest, inside ? name + sizeof prefix - 1 : name);
+}
+
+const struct qm_naming *qm_naming_find(const struct qm_shards *s, const char *name, bool *bare) {
+    int found = 0;
+    for (int i = 0; i < NAMINGS && !found; i++) {
+        char published[NAME_SIZE];
+        qm_source_published(name, &namings[i], published, sizeof published);
+        if (qm_shards_find(s, published))
+            found = i + 1;
+    }
+    *bare = found == BARE + 1;
+    return &namings[found ? found - 1 : 0];
 }
 
 static void shape_text(enum qm_dtype dtype, const int64_t *shape, int dims, char *out, size_t size) {
@@ -59,17 +78,13 @@ static void shape_text(enum qm_dtype dtype, const int64_t *shape, int dims, char
         snprintf(out + used, size - used, "]");
 }
 
-/* Weights are of any of these, whatever config.json says of most. */
-static bool is_plain(enum qm_dtype t) {
-    return t == QM_BF16 || t == QM_F16 || t == QM_F32;
-}
-
 /* The tensor of that name, checked, or NULL with a problem counted. */
 static const struct qm_tensor *find(struct finder *f, const char *name, const struct expected *x) {
     const struct qm_shards *s = f->m->shards;
     const struct qm_tensor *t = qm_shards_find(s, name);
     char wanted[SHAPE_SIZE], found[SHAPE_SIZE];
-    bool plain = t && is_plain(x->dtype) && is_plain(t->dtype);
+    /* whatever config.json says of most */
+    bool plain = t && qm_is_float(x->dtype) && qm_is_float(t->dtype);
     shape_text(plain ? t->dtype : x->dtype, x->shape, x->dims, wanted, sizeof wanted);
     if (!t) {
         qm_problem(f->problems, "tensor \"%s\": expected %s by config.json, found in no file", name, wanted);
@@ -193,8 +208,9 @@ static int add_part(const struct qm_config *c, struct qm_weight *w, enum qm_sour
 static int find_tensor(struct finder *f, struct qm_weight *w, const struct qm_source *s, int64_t expert,
                        struct qm_error *err) {
     const struct qm_config *c = &f->m->config;
-    char name[NAME_SIZE];
-    qm_source_name(qm_source_published(s->name, f->bare), w->layer, expert, name, sizeof name - sizeof "_blocks");
+    char pattern[NAME_SIZE], name[NAME_SIZE];
+    qm_source_published(s->name, f->naming, pattern, sizeof pattern);
+    qm_source_name(pattern, w->layer, expert, name, sizeof name - sizeof "_blocks");
     struct expected x = expect(c, w, s->part);
     struct qm_run run = {.expert = expert};
     if (w->dtype == QM_MXFP4) {
@@ -246,9 +262,9 @@ static int find_sources(struct finder *f, struct qm_weight *w, const struct qm_s
     return QM_OK;
 }
 
-int qm_weights_find(struct qm_model *m, const struct qm_arch *arch, bool bare, bool *used, struct qm_problems *problems,
-                    struct qm_error *err) {
-    struct finder f = {m, bare, used, problems};
+int qm_weights_find(struct qm_model *m, const struct qm_arch *arch, const struct qm_naming *naming, bool *used,
+                    struct qm_problems *problems, struct qm_error *err) {
+    struct finder f = {m, naming, used, problems};
     for (int64_t i = 0; i < m->n_weights; i++) {
         struct qm_weight *w = &m->weights[i];
         for (int t = 0; t < QM_ARCH_TABLES; t++) {

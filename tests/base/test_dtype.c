@@ -17,7 +17,9 @@ static void names_and_sizes(void **state) {
         enum qm_dtype type;
         const char *name;
         size_t size;
-    } all[] = {{QM_BF16, "BF16", 2}, {QM_F16, "F16", 2}, {QM_F32, "F32", 4}, {QM_MXFP4, "MXFP4", 0}, {QM_U8, "U8", 1}};
+    } all[] = {{QM_BF16, "BF16", 2}, {QM_F16, "F16", 2},         {QM_F32, "F32", 4},         {QM_MXFP4, "MXFP4", 0},
+               {QM_U8, "U8", 1},     {QM_F8_E4M3, "F8_E4M3", 1}, {QM_F8_E8M0, "F8_E8M0", 1}, {QM_I8, "I8", 1},
+               {QM_I32, "I32", 4},   {QM_I64, "I64", 8}};
     assert_int_equal(sizeof all / sizeof *all, QM_DTYPE_COUNT);
     for (size_t i = 0; i < QM_DTYPE_COUNT; i++) {
         assert_string_equal(qm_dtype_name(all[i].type), all[i].name);

@@ -328,7 +328,7 @@ static char *patched(const char *model, const char *what, const char *with) {
 static void tensors_that_do_not_match(void **state) {
     (void)state;
     folder_refused(patched(QM_REFERENCE "qwen3", "\"dtype\":\"BF16\"", "\"dtype\":\"I16\" "),
-                   "dtype I16 is not read; expected BF16, F16, F32 or U8");
+                   "dtype I16 is not read; expected BF16, F16, F32, U8");
     folder_refused(patched(QM_REFERENCE "llama", "\"shape\":[64,64]", "\"shape\":[4096] "),
                    "expected BF16 [64, 64] by config.json, found BF16 [4096]");
     folder_refused(patched(QM_REFERENCE "llama", "\"shape\":[64,64]", "\"shape\":[32,64]"), "by its shape and dtype");

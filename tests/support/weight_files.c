@@ -123,9 +123,18 @@ void test_weights_drop(struct test_weights *w, const char *name) {
     *t = w->w[--w->n];
 }
 
+void test_weights_rename(struct test_weights *w, const char *from, const char *to) {
+    size_t n = strlen(from), k = strlen(to);
+    for (size_t i = 0; i < w->n; i++) {
+        char *name = w->w[i].name;
+        if (strncmp(name, from, n) != 0)
+            continue;
+        assert_true(strlen(name) - n + k < sizeof w->w[i].name);
+        memmove(name + k, name + n, strlen(name) - n + 1);
+        memcpy(name, to, k);
+    }
+}
+
 void test_weights_cut_prefix(struct test_weights *w, const char *prefix) {
-    size_t n = strlen(prefix);
-    for (size_t i = 0; i < w->n; i++)
-        if (strncmp(w->w[i].name, prefix, n) == 0)
-            memmove(w->w[i].name, w->w[i].name + n, strlen(w->w[i].name) - n + 1);
+    test_weights_rename(w, prefix, "");
 }

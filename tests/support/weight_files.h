@@ -30,6 +30,8 @@ struct test_weight *test_weights_find(struct test_weights *w, const char *name);
 int test_weights_cast(struct test_weights *w, const char *part, enum qm_dtype to);
 void test_weights_copy(struct test_weights *w, const char *from, const char *to);
 void test_weights_drop(struct test_weights *w, const char *name);
+/* Names that begin with `from` begin with `to` instead. */
+void test_weights_rename(struct test_weights *w, const char *from, const char *to);
 /* Takes the beginning off the names that have it. */
 void test_weights_cut_prefix(struct test_weights *w, const char *prefix);
 
