@@ -14,7 +14,7 @@ LONG    :=
 VERSION := 0.1.0
 # The commit that is built, for reports; "+": and changes.
 COMMIT   = $(eval COMMIT := $(shell git describe --always --abbrev=10 --dirty=+ --exclude='*' 2>/dev/null || echo unknown))$(COMMIT)
-PKGS    := jansson libpcre2-8 libutf8proc hwloc libedit sqlite3 libxxhash
+PKGS    := jansson libpcre2-8 libutf8proc hwloc libedit sqlite3 libxxhash libmicrohttpd
 CFLAGS  ?= -O2 -g
 # -ffp-contract=off: a product and a sum stay two roundings unless a kernel asks for one FMA, so the
 # bits of a result do not depend on the compiler.

@@ -31,9 +31,9 @@ static const struct qm_command cmd_help = {
 };
 
 const struct qm_command *const qm_commands[] = {
-    &qm_cmd_run,    &qm_cmd_chat,       &qm_cmd_batch,   &qm_cmd_tokenize, &qm_cmd_render,
-    &qm_cmd_logits, &qm_cmd_perplexity, &qm_cmd_inspect, &qm_cmd_machine,  &qm_cmd_plan,
-    &qm_cmd_bench,  &qm_cmd_compare,    &cmd_help,
+    &qm_cmd_run,    &qm_cmd_chat,   &qm_cmd_serve,      &qm_cmd_batch,   &qm_cmd_tokenize,
+    &qm_cmd_render, &qm_cmd_logits, &qm_cmd_perplexity, &qm_cmd_inspect, &qm_cmd_machine,
+    &qm_cmd_plan,   &qm_cmd_bench,  &qm_cmd_compare,    &cmd_help,
 };
 enum { N_COMMANDS = sizeof qm_commands / sizeof *qm_commands };
 const size_t qm_n_commands = N_COMMANDS;

@@ -8,7 +8,8 @@
 struct qm_command; /* options.h */
 
 extern const struct qm_command qm_cmd_run, qm_cmd_chat, qm_cmd_tokenize, qm_cmd_render, qm_cmd_logits,
-    qm_cmd_perplexity, qm_cmd_inspect, qm_cmd_machine, qm_cmd_plan, qm_cmd_bench, qm_cmd_batch, qm_cmd_compare;
+    qm_cmd_perplexity, qm_cmd_inspect, qm_cmd_machine, qm_cmd_plan, qm_cmd_bench, qm_cmd_batch, qm_cmd_compare,
+    qm_cmd_serve;
 
 /* All of them, in the order of help. */
 extern const struct qm_command *const qm_commands[];

@@ -136,3 +136,9 @@ int qm_decode_drafts(const struct qm_args *args, struct qm_draft_options *out, s
         out->model = kind;
     return QM_OK;
 }
+
+int qm_decode_size(const struct qm_args *args, enum qm_option option, uint64_t *out, struct qm_error *err) {
+    char name[40];
+    snprintf(name, sizeof name, "--%s", qm_options[option].name);
+    return args->option[option].set ? qm_size_parse(name, args->option[option].text, out, err) : QM_OK;
+}

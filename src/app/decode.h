@@ -31,6 +31,8 @@ int qm_decode_offload(const struct qm_args *args, struct qm_offload_options *out
 struct qm_sampling_options qm_decode_sampling(const struct qm_args *args);
 /* --draft and --draft-tokens. */
 int qm_decode_drafts(const struct qm_args *args, struct qm_draft_options *out, struct qm_error *err);
+/* An option that is a size; left as it was where it is not given. */
+int qm_decode_size(const struct qm_args *args, enum qm_option option, uint64_t *out, struct qm_error *err);
 /* An option that may be repeated. */
 struct qm_texts qm_decode_texts(const struct qm_args *args, enum qm_option option);
 

@@ -7,7 +7,6 @@
 
 #include "app/command_list.h"
 
-#define NO_SERVER "there is no server; quietmind batch answers requests from a file"
 #define NO_DOWNLOAD "nothing is ever downloaded: hf download NAME gets a model into the cache, and NAME finds it there"
 #define UNQUANTIZED "weights are computed in the type they were published in"
 
@@ -97,9 +96,16 @@ const struct qm_foreign_option qm_foreign_options[] = {
     {"--embedding --embeddings --pooling --task --runner", {0},
      "embeddings are rows of a batch file, to /v1/embeddings"},
     /* server and streams */
-    {"--port --host --api-key --served-model-name --api-key-file --ssl-key-file --ssl-cert-file --root-path --cors "
-     "--allowed-origins --uvicorn-log-level --slots --metrics --webui --no-webui --timeout --keepalive --keep-alive",
-     {0}, NO_SERVER},
+    {"--port --bind", {QM_OPT_LISTEN}, "127.0.0.1:8080"},
+    {"--api-key --api-key-file", {QM_OPT_API_KEYS}, "a file with a key on each line"},
+    {"--served-model-name", {QM_OPT_ALIAS}, NULL},
+    {"--cors --allowed-origins", {QM_OPT_ORIGIN}, NULL},
+    {"--uvicorn-log-level", {QM_OPT_LOG}, "text, json or off"},
+    {"--parallel-slots --slots", {QM_OPT_SEQUENCES}, NULL},
+    {"--metrics --timeout --keepalive --keep-alive --root-path --webui --no-webui", {0},
+     "quietmind serve has /metrics always, its paths with and without /v1, and no page"},
+    {"--ssl-key-file --ssl-cert-file --ssl-keyfile --ssl-certfile", {0},
+     "quietmind serve speaks plain HTTP: a proxy before it does TLS"},
     {"--input-file", {QM_OPT_FILE, QM_OPT_DOCUMENT}, NULL},
     {"--output-file --out-file", {QM_OPT_OUTPUT}, NULL},
     {"--log-disable --no-perf --no-display-prompt --disable-log-requests --disable-log-stats -lv "
@@ -115,7 +121,7 @@ const struct qm_foreign_option qm_foreign_options[] = {
 };
 
 const struct qm_foreign_command qm_foreign_commands[] = {
-    {"serve server start api openai api-server llama-server", NULL, NO_SERVER},
+    {"server start api openai api-server llama-server", "serve", NULL},
     {"pull download fetch get install push create login", NULL, NO_DOWNLOAD},
     {"list ls models tags", NULL, "no list of models is kept: hf cache ls shows what was downloaded, and "
      "quietmind plan --table what fits this machine"},

@@ -221,6 +221,24 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
         "keep keys and values of prompts in DIR too, for this job and later ones", "none"},
     [QM_OPT_KV_DISK_SIZE] = {"kv-disk-size", 0, 0, QM_VALUE_TEXT, "SIZE", NONE,
         "use at most SIZE of --kv-disk", "half of what is free"},
+
+    [QM_OPT_LISTEN] = {"listen", 0, 0, QM_VALUE_TEXT, "ADDRESS", NONE,
+        "the address and port to listen at; port 0: any that is free", "127.0.0.1:8080"},
+    [QM_OPT_ALIAS] = {"alias", 0, 0, QM_VALUE_LIST, "NAME", NONE,
+        "a name by which requests may ask for the model; may be repeated, the first is shown", "the model's"},
+    [QM_OPT_ANY_MODEL] = {"any-model", 0, 0, QM_VALUE_NONE, 0, NONE, "whatever model a request names, it gets this one"},
+    [QM_OPT_API_KEYS] = {"api-keys", 0, 0, QM_VALUE_TEXT, "FILE", NONE,
+        "only who has one of the keys in FILE, one a line, may ask (but for /health and /ready)", "none"},
+    [QM_OPT_INSECURE] = {"insecure", 0, 0, QM_VALUE_NONE, 0, NONE, "listen beyond this machine without keys"},
+    [QM_OPT_HOST] = {"host", 0, 0, QM_VALUE_LIST, "NAME", NONE,
+        "a name by which requests may call this server, beside loopback's and the address; may be repeated", "none"},
+    [QM_OPT_ORIGIN] = {"origin", 0, 0, QM_VALUE_TEXT, "ORIGIN", NONE,
+        "pages of ORIGIN, such as https://chat.example.org, may ask from a browser", "none"},
+    [QM_OPT_PING] = {"ping", 0, 0, QM_VALUE_REAL, "SECONDS", 0.1, 3600, "break a stream's silence after so long", "5"},
+    [QM_OPT_GRACE] = {"grace", 0, 0, QM_VALUE_REAL, "SECONDS", 0, 86400,
+        "when told to end, let answers go on for so long", "30"},
+    [QM_OPT_LOG] = {"log", 0, 0, QM_VALUE_TEXT, "FORM", NONE,
+        "a line for each request on standard error: text, json or off; never what it says", "text"},
 };
 /* clang-format on */
 
@@ -250,6 +268,8 @@ const struct qm_option_group qm_option_groups[] = {
      LIST(QM_OPT_CHECK, QM_OPT_STATUS, QM_OPT_EXPORT, QM_OPT_RESTART, QM_OPT_STRICT, QM_OPT_UNTIL, QM_OPT_HOURS,
           QM_OPT_ON_BATTERY, QM_OPT_ON_DONE, QM_OPT_SEQUENCES, QM_OPT_LOOK_AHEAD, QM_OPT_KV_MEMORY, QM_OPT_KV_DISK,
           QM_OPT_KV_DISK_SIZE, QM_OPT_CHECKPOINT_EVERY, QM_OPT_CHECKPOINT_DIR, QM_OPT_CHECKPOINT_SIZE)},
+    {"The server", LIST(QM_OPT_LISTEN, QM_OPT_ALIAS, QM_OPT_ANY_MODEL, QM_OPT_API_KEYS, QM_OPT_INSECURE, QM_OPT_HOST,
+                        QM_OPT_ORIGIN, QM_OPT_PING, QM_OPT_GRACE, QM_OPT_LOG)},
     {"Measuring",
      LIST(QM_OPT_N_PROMPT, QM_OPT_N_GEN, QM_OPT_N_DEPTH, QM_OPT_FILL_DEPTH, QM_OPT_BATCH, QM_OPT_THREAD_LIST,
           QM_OPT_REPETITIONS, QM_OPT_KERNEL, QM_OPT_PROGRESS, QM_OPT_PROFILE, QM_OPT_CONFIGS, QM_OPT_ROUNDS,

@@ -140,6 +140,17 @@ enum qm_option {
     QM_OPT_CHECKPOINT_DIR,
     QM_OPT_CHECKPOINT_SIZE,
     /* many sequences at once */
+    QM_OPT_LISTEN,
+    QM_OPT_ALIAS,
+    QM_OPT_ANY_MODEL,
+    QM_OPT_API_KEYS,
+    QM_OPT_INSECURE,
+    QM_OPT_HOST,
+    QM_OPT_ORIGIN,
+    QM_OPT_PING,
+    QM_OPT_GRACE,
+    QM_OPT_LOG,
+
     QM_OPT_SEQUENCES,
     QM_OPT_KV_MEMORY,
     QM_OPT_KV_DISK,

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "engine/fit.h"
 #include "engine/sequence.h"
 #include "numa/memory.h"
 #include "report/numbers.h"
@@ -25,16 +24,13 @@ static double token_bytes(const struct qm_engine *e) {
  * sequence could need. */
 static uint64_t kv_room(const struct qm_batch_options *o, const struct qm_model *m,
                         const struct qm_draft_memory *drafts, uint64_t memory) {
-    static const uint64_t least_reserve = QM_MEMORY_RESERVE;
     struct qm_workload w = {.context = o->context ? o->context : m->config.default_positions,
                             .sequences = o->sequences,
                             .chunk = o->chunk ? o->chunk : QM_DEFAULT_CHUNK,
                             .kv_type = qm_batch_kv_type(o, &m->config),
                             .threads = 64,
                             .drafts = *drafts};
-    uint64_t reserve = memory / 20 > least_reserve ? memory / 20 : least_reserve;
-    uint64_t running = qm_scheduler_bytes(m->config.vocab, w.sequences, w.threads);
-    return qm_fit_kv_memory(m, &w, running + reserve, memory);
+    return qm_scheduler_kv_memory(m, &w, memory);
 }
 
 int qm_batch_kv_memory(const struct qm_batch_options *o, const struct qm_model *m, const struct qm_draft_memory *drafts,

@@ -3,7 +3,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 5
 flags="-std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-unused-function -I. -Isrc"
-[ ! -d src ] || flags="$flags $(pkg-config --cflags jansson libpcre2-8 libutf8proc hwloc libedit libxxhash)"
+[ ! -d src ] || flags="$flags $(pkg-config --cflags jansson libpcre2-8 libutf8proc hwloc libedit libxxhash libmicrohttpd)"
 bad=0 n=0
 for header in $(find src simd numa offload tests bench -name '*.h' 2>/dev/null | sort); do
     case $header in

@@ -21,7 +21,8 @@ session: base text model engine session simd
 protocol: base text session protocol
 batch: base text model engine planner session protocol batch simd numa src/report/numbers.h
 report: base report
-app: base text model engine planner session protocol batch report app simd numa offload
+serve: base text session protocol serve
+app: base text model engine planner session protocol batch report serve app simd numa offload
 simd: base simd
 numa: base numa
 offload: base model numa offload src/engine/device.h src/engine/batch.h src/engine/cpu/cpu.h src/engine/forward.h src/engine/kv.h src/engine/memory.h src/engine/panels.h src/engine/units.h

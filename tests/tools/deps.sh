@@ -39,7 +39,8 @@ libsqlite3-dev header sqlite3.h
 libhwloc-dev header hwloc.h
 libnuma-dev header numa.h
 libedit-dev header histedit.h
-libxxhash-dev header xxhash.h'
+libxxhash-dev header xxhash.h
+libmicrohttpd-dev header microhttpd.h'
 check='clang command clang
 libclang-rt-dev runtime clang
 clang-format command clang-format

@@ -54,6 +54,7 @@ libnuma-dev) [ -n "${BROKEN:-}" ] || touch $ROOT/usr/include/numa.h ;;
 libedit-dev) touch $ROOT/usr/include/histedit.h ;;
 libsqlite3-dev) touch $ROOT/usr/include/sqlite3.h ;;
 libxxhash-dev) touch $ROOT/usr/include/xxhash.h ;;
+libmicrohttpd-dev) touch $ROOT/usr/include/microhttpd.h ;;
 libcmocka-dev) touch $ROOT/usr/include/cmocka.h ;;
 libopenblas0-pthread) touch $ROOT/usr/lib/libopenblas.so.0 ;;
 esac; done'

@@ -12,11 +12,6 @@
 #include "base/file.h"
 #include "planner/machine.h"
 
-static int take_size(const struct qm_args *args, enum qm_option option, const char *name, uint64_t *out,
-                     struct qm_error *err) {
-    return args->option[option].set ? qm_size_parse(name, args->option[option].text, out, err) : QM_OK;
-}
-
 static int take_times(const struct qm_args *args, time_t now, struct qm_batch_times *t, struct qm_error *err) {
     const char *until = qm_args_text(args, QM_OPT_UNTIL, NULL), *hours = qm_args_text(args, QM_OPT_HOURS, NULL);
     const char *battery = qm_args_text(args, QM_OPT_ON_BATTERY, "work");
@@ -46,9 +41,9 @@ static int take_store(const struct qm_args *args, struct qm_batch_options *s, st
                        "given; leave one of them out");
     if (!disk && args->option[QM_OPT_KV_DISK_SIZE].set)
         return qm_fail(err, QM_USAGE, "--kv-disk-size: only with --kv-disk");
-    int rc = take_size(args, QM_OPT_CHECKPOINT_SIZE, "--checkpoint-size", &s->store_bytes, err);
+    int rc = qm_decode_size(args, QM_OPT_CHECKPOINT_SIZE, &s->store_bytes, err);
     s->no_store = !disk && args->option[QM_OPT_CHECKPOINT_SIZE].set && s->store_bytes == 0;
-    return rc ? rc : take_size(args, QM_OPT_KV_DISK_SIZE, "--kv-disk-size", &s->store_bytes, err);
+    return rc ? rc : qm_decode_size(args, QM_OPT_KV_DISK_SIZE, &s->store_bytes, err);
 }
 
 static int take_input(const struct qm_args *args, bool check, struct qm_batch_options *s, struct qm_error *err) {
@@ -174,7 +169,7 @@ static int take_engine(const struct qm_args *args, struct qm_batch_command *c, s
     o->threads = c->load.threads;
     o->isa = c->load.isa;
     o->kv_type = c->load.kv_type;
-    return rc ? rc : take_size(args, QM_OPT_KV_MEMORY, "--kv-memory", &o->kv_memory, err);
+    return rc ? rc : qm_decode_size(args, QM_OPT_KV_MEMORY, &o->kv_memory, err);
 }
 
 int qm_batch_options_take(const struct qm_args *args, time_t now, struct qm_batch_command *c, struct qm_error *err) {
