@@ -22,8 +22,7 @@
 #include "session/prefix_cache.h"
 
 enum { KEYS = 256, LOOK_MS = 50, SEQUENCES = 32, CONNECTIONS = 4096, QUEUE = 1 << 20 };
-static const double DEADLINE = 60,
-                    LAST_WORDS = 5; /* seconds: of a request to be read; of streams to say that it ends */
+static const double LAST_WORDS = 5; /* seconds that streams have to say that it ends */
 
 enum log_form { LOG_TEXT, LOG_JSON, LOG_OFF };
 
@@ -36,7 +35,7 @@ struct serve_options {
     const char *listen, *api_keys, *origin;
     struct qm_texts aliases, hosts;
     bool any_model, insecure, silent;
-    double ping, grace;
+    double ping, timeout, grace;
     enum log_form log;
 };
 
@@ -79,6 +78,7 @@ static int decode(const struct qm_args *args, struct serve_options *o, struct qm
         .insecure = args->option[QM_OPT_INSECURE].set,
         .silent = args->option[QM_OPT_SILENT].set,
         .ping = args->option[QM_OPT_PING].set ? args->option[QM_OPT_PING].real : 5,
+        .timeout = args->option[QM_OPT_REQUEST_TIMEOUT].set ? args->option[QM_OPT_REQUEST_TIMEOUT].real : 60,
         .grace = args->option[QM_OPT_GRACE].set ? args->option[QM_OPT_GRACE].real : 30,
     };
     bool loopback;
@@ -259,7 +259,7 @@ static int listen_and_wait(struct serve *s, struct qm_error *err) {
                                         .n_hosts = (int)s->o.hosts.n,
                                         .origin = s->o.origin,
                                         .ping = s->o.ping,
-                                        .deadline = DEADLINE,
+                                        .deadline = s->o.timeout,
                                         .connections = CONNECTIONS,
                                         .seed = s->o.seed,
                                         .served = on_served,
@@ -310,9 +310,11 @@ static int run_serve(const struct qm_args *args, struct qm_error *err) {
 }
 
 static const unsigned char serve_options[] = {
-    QM_OPT_LISTEN, QM_OPT_ALIAS, QM_OPT_ANY_MODEL, QM_OPT_API_KEYS,     QM_OPT_INSECURE,      QM_OPT_HOST,
-    QM_OPT_ORIGIN, QM_OPT_PING,  QM_OPT_GRACE,     QM_OPT_LOG,          QM_OPT_SEQUENCES,     QM_OPT_KV_MEMORY,
-    QM_OPT_CHUNK,  QM_OPT_SEED,  QM_OPT_DRAFT,     QM_OPT_DRAFT_TOKENS, QM_OPT_CHAT_TEMPLATE, QM_OPT_END};
+    QM_OPT_LISTEN,          QM_OPT_ALIAS,         QM_OPT_ANY_MODEL, QM_OPT_API_KEYS,
+    QM_OPT_INSECURE,        QM_OPT_HOST,          QM_OPT_ORIGIN,    QM_OPT_PING,
+    QM_OPT_REQUEST_TIMEOUT, QM_OPT_GRACE,         QM_OPT_LOG,       QM_OPT_SEQUENCES,
+    QM_OPT_KV_MEMORY,       QM_OPT_CHUNK,         QM_OPT_SEED,      QM_OPT_DRAFT,
+    QM_OPT_DRAFT_TOKENS,    QM_OPT_CHAT_TEMPLATE, QM_OPT_END};
 
 const struct qm_command qm_cmd_serve = {
     .name = "serve",

@@ -148,6 +148,7 @@ enum qm_option {
     QM_OPT_HOST,
     QM_OPT_ORIGIN,
     QM_OPT_PING,
+    QM_OPT_REQUEST_TIMEOUT,
     QM_OPT_GRACE,
     QM_OPT_LOG,
 

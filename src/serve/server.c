@@ -344,7 +344,7 @@ static enum MHD_Result begin(struct call *c, const char *url, const char *method
     const char *rest_of = "", *length = header(c, MHD_HTTP_HEADER_CONTENT_LENGTH);
     bool other = false;
     c->path = qm_path_find(url, method, &rest_of, &other);
-    c->method = c->path ? c->path->method == QM_PATH_GET ? "GET" : "POST" : "";
+    c->method = c->path ? c->path->method == QM_PATH_GET ? "GET" : "POST" : "-";
     c->exchange = qm_exchange_new(&s->shared, c->path, rest_of, (struct qm_wake){flag, c});
     if (!c->exchange)
         return MHD_NO;
@@ -433,7 +433,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **co
     struct qm_served *w = &x->served;
     w->id = x->id;
     w->method = c->method;
-    w->path = c->path ? c->path->name : "";
+    w->path = c->path ? c->path->name : "-";
     w->model = x->model ? x->model->name[0] : "";
     w->ignored = x->ignored.len ? x->ignored.data : "";
     w->error = x->error;

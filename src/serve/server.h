@@ -41,7 +41,7 @@ struct qm_served_model {
 
 /* What came of a request, for a log. Nothing of its text. */
 struct qm_served {
-    const char *id, *method, *path; /* path: of the table of paths, or "" where it is none of them */
+    const char *id, *method, *path; /* of the table of paths, "-" where they are none of them */
     const char *model;              /* "" where none was asked */
     const char *ignored;            /* names of fields that were passed over; "" */
     const char *error;              /* ""; the message that the client got */
@@ -52,7 +52,7 @@ struct qm_served {
 /* From the thread that speaks to sockets: must return soon. */
 typedef void qm_served_fn(void *arg, const struct qm_served *what);
 
-/* Strings and models are borrowed. */
+/* Strings, models and lists are borrowed. */
 struct qm_server_options {
     const struct qm_served_model *const *models;
     int n_models;
