@@ -1,5 +1,5 @@
 /* quietmind serve: the model behind HTTP. Opens it on the service's own thread, listens, writes a line for each
- * request, and ends as it is told to. */
+ * request, and ends when it is asked to. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,7 @@
 #include "base/size.h"
 #include "engine/report.h"
 #include "numa/memory.h"
+#include "serve/address.h"
 #include "serve/server.h"
 #include "session/prefix_cache.h"
 
@@ -81,7 +82,7 @@ static int decode(const struct qm_args *args, struct serve_options *o, struct qm
         .timeout = args->option[QM_OPT_REQUEST_TIMEOUT].set ? args->option[QM_OPT_REQUEST_TIMEOUT].real : 60,
         .grace = args->option[QM_OPT_GRACE].set ? args->option[QM_OPT_GRACE].real : 30,
     };
-    bool loopback;
+    struct qm_address address;
     int rc = qm_decode_load(args, &o->load, err);
     if (!rc)
         rc = qm_decode_drafts(args, &o->drafts, err);
@@ -90,12 +91,12 @@ static int decode(const struct qm_args *args, struct serve_options *o, struct qm
     if (!rc)
         rc = parse_log(qm_args_text(args, QM_OPT_LOG, "text"), &o->log, err);
     if (!rc)
-        rc = qm_server_address_is_loopback(o->listen, &loopback, err);
+        rc = qm_address_parse(o->listen, &address, err);
     if (rc == QM_USAGE && !strncmp(err->message, "expected ADDRESS", 16))
         return qm_fail_context(err, "--listen");
     if (!rc && o->aliases.n > QM_SERVE_NAMES)
         rc = qm_fail(err, QM_USAGE, "--alias: more than %d", QM_SERVE_NAMES);
-    if (!rc && !loopback && !o->api_keys && !o->insecure)
+    if (!rc && !qm_address_is_loopback(&address) && !o->api_keys && !o->insecure)
         rc = qm_fail(err, QM_USAGE,
                      "--listen %s: others than this machine could ask: give --api-keys FILE, or --insecure if that is "
                      "meant",
@@ -328,7 +329,7 @@ const struct qm_command qm_cmd_serve = {
                "same answer.\n"
                "Who listens beyond this machine needs --api-keys. SIGTERM or Ctrl-C: no request\n"
                "is taken any more, answers have --grace seconds to end.\n"
-               "Exit codes: 0 ended as told to; 2 to 5 as ever.\n",
+               "Exit codes: 0 ended as asked; 2 to 5 as ever.\n",
     .example = "quietmind serve Qwen/Qwen3-4B\n"
                "quietmind serve Qwen/Qwen3-4B --alias gpt-4o --listen 0.0.0.0:8080 \\\n"
                "    --api-keys keys.txt\n"

@@ -238,7 +238,7 @@ const struct qm_option_info qm_options[QM_OPT_COUNT] = {
     [QM_OPT_REQUEST_TIMEOUT] = {"request-timeout", 0, 0, QM_VALUE_REAL, "SECONDS", 0.1, 86400,
         "a request has to be there, head and body, after so long", "60"},
     [QM_OPT_GRACE] = {"grace", 0, 0, QM_VALUE_REAL, "SECONDS", 0, 86400,
-        "when told to end, let answers go on for so long", "30"},
+        "when asked to end, let answers go on for so long", "30"},
     [QM_OPT_LOG] = {"log", 0, 0, QM_VALUE_TEXT, "FORM", NONE,
         "a line for each request on standard error: text, json or off; never what it says", "text"},
 };

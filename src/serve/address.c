@@ -48,13 +48,6 @@ bool qm_address_is_loopback(const struct qm_address *a) {
     return IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr);
 }
 
-int qm_server_address_is_loopback(const char *address, bool *out, struct qm_error *err) {
-    struct qm_address a;
-    int rc = qm_address_parse(address, &a, err);
-    *out = !rc && qm_address_is_loopback(&a);
-    return rc;
-}
-
 /* A name without the port behind it. */
 static size_t name_length(const char *host) {
     const char *end = host[0] == '[' ? strchr(host, ']') : NULL;

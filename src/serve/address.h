@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 
 #include "base/error.h"
-#include "serve/server.h"
+#include "serve/options.h"
 
 struct qm_address {
     struct sockaddr_storage storage;
@@ -17,10 +17,11 @@ struct qm_address {
 
 /* "HOST:PORT", HOST being an IPv4 address, an IPv6 address in brackets, or "localhost". QM_USAGE. */
 int qm_address_parse(const char *text, struct qm_address *out, struct qm_error *err);
+/* Whether what listens there can be reached from this machine alone. */
 bool qm_address_is_loopback(const struct qm_address *a);
 
-/* Whether a request may call the server so: no header is no browser's; loopback, the address itself, a name it was
- * told. A browser that was led here under another name is not let in. */
+/* Whether a request may call the server so: no header is no browser's; loopback, the address itself, a name of the
+ * options. A browser that was led here under another name is not let in. */
 bool qm_host_allowed(const struct qm_server_options *o, const struct qm_address *at, const char *host);
 
 /* Whether it has one of the keys, as "Authorization: Bearer KEY" or "x-api-key: KEY"; NULL where there is no such

@@ -13,7 +13,7 @@
 #include "base/error.h"
 #include "protocol/stream.h"
 #include "serve/metrics.h"
-#include "serve/server.h"
+#include "serve/options.h"
 
 /* What all exchanges of a server share. */
 struct qm_serve_shared {

@@ -5,7 +5,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
-#include "serve/server.h"
+#include "serve/options.h"
 
 struct qm_serve_metrics;
 

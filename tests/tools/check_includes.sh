@@ -1,5 +1,5 @@
 #!/bin/bash
-# The include rule: data flows one way (files -> model -> engine -> session -> protocol -> batch, app), and a folder
+# The include rule: data flows one way (files -> model -> engine -> session -> protocol -> batch, serve, app), and a folder
 # may include only what its row of the table names. Another arrow fails with file, line and what is allowed.
 #   check_includes.sh [--self-test] [ROOT]
 # The table is below. A header is public unless it is called internal.h, private.h, *_internal.h or *_private.h, or is
