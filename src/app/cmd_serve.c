@@ -21,6 +21,7 @@
 #include "serve/address.h"
 #include "serve/server.h"
 #include "session/prefix_cache.h"
+#include "session/scheduler_fit.h"
 
 enum { KEYS = 256, LOOK_MS = 50, SEQUENCES = 32, CONNECTIONS = 4096, QUEUE = 1 << 20 };
 static const double LAST_WORDS = 5; /* seconds that streams have to say that it ends */

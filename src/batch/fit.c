@@ -7,7 +7,7 @@
 #include "engine/sequence.h"
 #include "numa/memory.h"
 #include "report/numbers.h"
-#include "session/scheduler.h"
+#include "session/scheduler_fit.h"
 
 /* What is free differs by some percent from one start to the next: that alone stops no job. */
 static const double MUCH_LESS = 7.0 / 8;

@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#include "engine/fit.h"
 #include "session/prefix_cache.h"
 #include "session/scheduler_internal.h"
 
@@ -34,13 +33,6 @@ static int allocate(struct qm_scheduler *s, struct qm_error *err) {
     for (int i = 0; i < s->threads && !rc; i++)
         rc = qm_sampler_scratch_new(s->vocab, qm_engine_isa(s->o.engine), &s->scratch[i], err);
     return rc;
-}
-
-uint64_t qm_scheduler_kv_memory(const struct qm_model *m, const struct qm_workload *w, uint64_t memory) {
-    static const uint64_t least_reserve = QM_MEMORY_RESERVE;
-    uint64_t reserve = memory / 20 > least_reserve ? memory / 20 : least_reserve;
-    uint64_t running = qm_scheduler_bytes(m->config.vocab, w->sequences, w->threads);
-    return qm_fit_kv_memory(m, w, running + reserve, memory);
 }
 
 int qm_scheduler_open(const struct qm_scheduler_options *o, struct qm_scheduler **out, struct qm_error *err) {

@@ -107,9 +107,6 @@ struct qm_outcome {
 
 /* Bytes that a scheduler takes beside the engine, the cache and the requests. */
 uint64_t qm_scheduler_bytes(int64_t vocab, int64_t sequences, int threads);
-/* Bytes for keys and values of an engine for a scheduler, *w being its workload, in so many bytes of free memory: what
- * is left beside weights, drafts, the scheduler itself and a reserve; 0: as much as every sequence could need. */
-uint64_t qm_scheduler_kv_memory(const struct qm_model *m, const struct qm_workload *w, uint64_t memory);
 /* The engine, the tokenizer, the cache and the speculation must outlive it. */
 int qm_scheduler_open(const struct qm_scheduler_options *o, struct qm_scheduler **out, struct qm_error *err);
 /* Cancels what is left. */

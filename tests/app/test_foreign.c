@@ -102,8 +102,8 @@ static void common_words(void **state) {
     answer("run", "--ignore-eos", NULL, "not here, because");
     answer("run", "--tensor-parallel-size", "2", "did you mean --numa");
     answer("run", "--gpu-memory-utilization", "0.9", "did you mean --vram");
-    answer("run", "--port", "8080", "not here, because there is no server");
-    answer("chat", "--host", "0.0.0.0", "not here, because there is no server");
+    answer("run", "--port", "8080", "elsewhere it is --listen");
+    answer("serve", "--port", "8080", "did you mean --listen");
     answer("chat", "-p", "Hi", "did you mean --once");
     answer("batch", "-np", "4", "did you mean --sequences");
     answer("machine", "-m", "x", "elsewhere it is --model");

@@ -85,8 +85,8 @@ refuse 2 'an option before the command' 'the command comes first' --threads 2
 refuse 2 'an unknown option' 'unknown option --temprature; did you mean --temperature\?' run $DEMO --temprature 1
 refuse 2 "another program's option" 'unknown option -ngl; did you mean --offload' run $DEMO -ngl 99
 refuse 2 "another program's letter" 'unknown option -c; did you mean --context' chat $DEMO -c 4096
-refuse 2 'an option that is not here' 'unknown option --port: not here, because' run $DEMO --port 80
-refuse 2 "another program's command" 'unknown command "serve": not here, because' serve $DEMO
+refuse 2 'an option that is not here' 'unknown option --grammar: not here, because' run $DEMO --grammar x
+refuse 2 "another program's command" 'unknown command "pull": not here, because' pull $DEMO
 refuse 2 'another name of a command' 'unknown command "show"; did you mean inspect' show $DEMO
 refuse 3 "another program's model" 'qwen3:30b: names with a tag' run qwen3:30b -p a
 refuse 3 'a model of another format' 'GGUF is not here, because' run none.gguf -p a
