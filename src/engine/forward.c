@@ -49,6 +49,7 @@ static void append_layer(struct qm_forward *f, const struct qm_model *m, int l) 
         op->k_norm = weight_index(m, l, QM_W_K_NORM);
         op->sinks = weight_index(m, l, QM_W_SINKS);
         op->window = layer->window;
+        op->rope = layer->rope;
         op->state = f->n_states;
         f->states[f->n_states++] = (struct qm_state_part){
             .layer = l, .kv_heads = c->kv_heads, .head_dim = c->head_dim, .window = layer->window};

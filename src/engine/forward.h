@@ -4,12 +4,11 @@
  *
  * x: residual stream, F32 [tokens][hidden]. For layer l:
  *   QKV       qkv = norm(x) . Wqkv^T + b
- *   ATTENTION QK-norm, RoPE, KV store; a = softmax(q k^T / sqrt(head_dim), window, sinks) v
- *   OUT       x += a . Wo^T + b
- *   FFN_UP    h = act(norm(x) . Wgu^T + b)            | ROUTE   the best experts of norm(x) and their weights
- *   FFN_DOWN  x += h . Wd^T + b                       | MOE_UP, MOE_DOWN the same per chosen expert, in
- *                                                       ascending order of expert
- * and at the ends EMBED and HEAD (final norm and logits of the positions asked for). */
+ *   ATTENTION QK-norm (of each head or of all), RoPE where the layer has it, KV store; a = softmax(q k^T /
+ * sqrt(head_dim), window, sinks) v OUT       x += a . Wo^T + b FFN_UP    h = act(norm(x) . Wgu^T + b)            |
+ * ROUTE   the best experts of norm(x) and their weights FFN_DOWN  x += h . Wd^T + b                       | MOE_UP,
+ * MOE_DOWN the same per chosen expert, in ascending order of expert and at the ends EMBED and HEAD (final norm and
+ * logits of the positions asked for). */
 #ifndef QM_ENGINE_FORWARD_H
 #define QM_ENGINE_FORWARD_H
 
@@ -49,6 +48,7 @@ struct qm_op {
     int32_t norm, matrix, bias;
     int32_t q_norm, k_norm, sinks; /* ATTENTION */
     int64_t window;                /* ATTENTION; 0: all */
+    enum qm_layer_rope rope;       /* ATTENTION */
     int state;                     /* ATTENTION: index into qm_forward.states */
 };
 

@@ -126,6 +126,7 @@ static void plan_private(const struct qm_model *m, const struct qm_workload *w, 
     s->merged = place(&at, value);
     s->row_stats = place(&at, rows * 4 * 6);                            /* maxima and sums of both, slots seen */
     s->vectors = place(&at, (uint64_t)(s->ld_value + c->head_dim) * 4); /* one vector, and zeros */
+    s->whole = place(&at, c->qk_norm_whole ? (uint64_t)(c->heads * c->head_dim) * 4 : 0);
     s->private_rows = at;
     s->thread_bytes = round_up(
         at + packed_bound(QM_PRIVATE_ROWS, max64(max64(c->hidden, c->heads * c->head_dim), max64(c->ffn, c->moe_ffn))),
@@ -155,7 +156,7 @@ void qm_scratch_plan(const struct qm_model *m, const struct qm_workload *w, stru
     uint64_t moe = packed_bound((int64_t)routed, max64(c->hidden, c->moe_ffn)) + (uint64_t)c->experts * 64;
     s->packed_bytes = dense > moe ? dense : moe;
     s->packed = place(&at, s->packed_bytes);
-    s->rope = place(&at, rows * (uint64_t)c->head_dim * 4);
+    s->rope = place(&at, (uint64_t)qm_config_ropes(c) * rows * (uint64_t)c->head_dim * 4);
     s->routing = place(&at, routed * 8 + rows * (uint64_t)(c->experts + 32) * 4 + (uint64_t)(c->experts + 1) * 24);
     uint64_t partial_rows =
         (uint64_t)(QM_PARTIAL_TOKENS < w->chunk ? QM_PARTIAL_TOKENS : w->chunk) * (uint64_t)c->heads;

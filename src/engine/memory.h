@@ -51,8 +51,8 @@ struct qm_scratch_layout {
     uint64_t partial_bytes, packed_bytes;
     uint64_t thread0, thread_bytes; /* private parts, one a thread; from here on offsets within one */
     uint64_t product, product_bytes, accumulator;
-    uint64_t queries, probabilities, scores, split_out, merged, row_stats, vectors; /* attention */
-    uint64_t private_rows, private_rows_bytes;                                      /* packed rows of its own */
+    uint64_t queries, probabilities, scores, split_out, merged, row_stats, vectors, whole; /* attention */
+    uint64_t private_rows, private_rows_bytes;                                             /* packed rows of its own */
     int64_t query_rows; /* rows of queries (tokens x heads of a KV head) that attention takes at once */
     uint64_t total;
 };

@@ -168,7 +168,7 @@ static int read_tokens(const json_t *root, const char *path, struct qm_config *c
 static int read_common(const json_t *root, const char *path, const struct qm_arch *arch, struct qm_config *c,
                        struct qm_error *err) {
     snprintf(c->model_type, sizeof c->model_type, "%s", arch->model_type);
-    int rc = qm_config_check_neutral(root, path, err);
+    int rc = qm_config_check_neutral(root, path, arch->reads, err);
     if (!rc)
         rc = read_sizes(root, path, c, err);
     if (!rc)
@@ -179,6 +179,8 @@ static int read_common(const json_t *root, const char *path, const struct qm_arc
         rc = read_tokens(root, path, c, err);
     if (!rc)
         rc = qm_json_bool(root, "tie_word_embeddings", path, &c->tie_embeddings, err);
+    c->route_groups = c->route_groups_chosen = 1;
+    c->route_scale = 1;
     c->rms_eps = NAN;
     if (!rc)
         rc = qm_json_double(root, "rms_norm_eps", path, &c->rms_eps, err);
@@ -186,7 +188,7 @@ static int read_common(const json_t *root, const char *path, const struct qm_arc
         rc = qm_fail(err, QM_INPUT, "%s: \"rms_norm_eps\": expected a number from 0 to 1, found %s", path,
                      isnan(c->rms_eps) ? "none" : "another");
     if (!rc)
-        rc = qm_config_rope(root, path, arch->default_theta, c, err);
+        rc = qm_config_rope(root, path, arch->default_theta, arch->reads, c, err);
     return rc;
 }
 

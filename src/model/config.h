@@ -14,6 +14,7 @@ struct json_t; /* jansson.h */
 
 enum {
     QM_MAX_LAYERS = 1024,
+    QM_MAX_EXPERTS = 1024,
     QM_MAX_END_TOKENS = 16,                  /* that one file names */
     QM_MAX_ENDS = 2 * QM_MAX_END_TOKENS + 2, /* that all who name some do */
     QM_MAX_POSITIONS = 1 << 30,
@@ -23,6 +24,7 @@ enum qm_rope_kind { QM_ROPE_DEFAULT, QM_ROPE_LINEAR, QM_ROPE_DYNAMIC, QM_ROPE_YA
 
 struct qm_rope {
     enum qm_rope_kind kind;
+    int64_t width; /* the first values of a head that are rotated, even; the others pass */
     double theta, factor;
     double low_freq_factor, high_freq_factor; /* llama3 */
     double beta_fast, beta_slow;              /* yarn */
@@ -30,17 +32,30 @@ struct qm_rope {
     double mscale, mscale_all_dim;            /* yarn; 0: absent */
     bool truncate;                            /* yarn: round the correction range to whole dimensions */
     int64_t original_max_positions;           /* the file's max_position_embeddings where it gives none */
+    double query_beta; /* rotated queries times 1 + query_beta ln(1 + floor(position / original_max_positions)): Llama
+                          4's temperature; 0: none */
 };
 
 enum qm_activation { QM_ACT_SILU, QM_ACT_SWIGLU_CLAMPED };
 
 /* How router logits become expert weights: softmax over all, the best k, renormalised or not; or (gpt-oss)
- * the best k, softmax over those. */
-enum qm_routing { QM_ROUTE_SOFTMAX_TOPK, QM_ROUTE_SOFTMAX_TOPK_NORM, QM_ROUTE_TOPK_SOFTMAX };
+ * the best k, softmax over those; or the logistic function of each (DeepSeek V3 and after), the best k, renormalised or
+ * not. Renormalised weights are divided by their sum + 1e-20. */
+enum qm_routing {
+    QM_ROUTE_SOFTMAX_TOPK,
+    QM_ROUTE_SOFTMAX_TOPK_NORM,
+    QM_ROUTE_TOPK_SOFTMAX,
+    QM_ROUTE_SIGMOID_TOPK,
+    QM_ROUTE_SIGMOID_TOPK_NORM
+};
+
+/* Which rotary embedding a layer has. */
+enum qm_layer_rope { QM_LAYER_ROPE, QM_LAYER_ROPE_LOCAL, QM_LAYER_NO_ROPE };
 
 struct qm_layer_config {
     int64_t window; /* a token sees itself and window - 1 before it; 0: all */
     bool moe;
+    enum qm_layer_rope rope;
 };
 
 struct qm_config {
@@ -57,12 +72,18 @@ struct qm_config {
     bool tie_embeddings; /* the embedding is the head; qm_model_open clears it where the files have another */
     bool no_head;        /* neither tied nor in the files (tie_embeddings is set): embeddings only, no logits */
     bool qkv_bias, o_bias, qk_norm, sinks, router_bias;
-    bool mlp_bias;                               /* on gate, up and down, the experts' too */
+    bool qk_norm_whole; /* qk_norm is over all heads at once, not over each */
+    bool choice_bias;   /* router_bias is added to the scores by which experts are chosen, not to logits or weights */
+    bool mlp_bias;      /* on gate, up and down, the experts' too */
     int64_t experts, experts_per_token, moe_ffn; /* 0 without experts */
     enum qm_routing routing;
+    int64_t route_groups, route_groups_chosen; /* experts are chosen of the groups (equal ranges) with the greatest sums
+                                                  of their two best scores; 1 and 1: of all */
+    double route_scale;                        /* of the chosen experts' weights */
     enum qm_activation activation;
     double swiglu_limit;
-    struct qm_rope rope;
+    struct qm_rope rope;             /* of layers with QM_LAYER_ROPE; what is overridden */
+    struct qm_rope rope_local;       /* of those with QM_LAYER_ROPE_LOCAL */
     enum qm_dtype dtype;             /* of most weights: by the file, BF16 where it does not say; qm_model_open: by the
                                         tensors, whatever the file says */
     bool dtype_given;                /* the file says */
@@ -92,10 +113,13 @@ int qm_config_override(struct qm_config *c, const struct qm_overrides *o, char *
                        struct qm_error *err);
 void qm_config_free(struct qm_config *c);
 
-/* The rotation frequencies for sequences of up to `context` tokens, in double: inv_freq[head_dim / 2] and the
+/* The rotary embeddings that layers have, 1 or 2: c->rope, and c->rope_local where a layer has that. */
+int qm_config_ropes(const struct qm_config *c);
+
+/* The rotation frequencies for sequences of up to `context` tokens, in double: inv_freq[width / 2] and the
  * factor on cosine and sine. Only the dynamic kind depends on context: theta grows where context is larger than
  * original_max_positions. Sources: RoPE (Su et al. 2021), position interpolation (Chen et al. 2023),
  * NTK-aware dynamic scaling, YaRN (Peng et al. 2023), Llama 3.1; as transformers' ROPE_INIT_FUNCTIONS. */
-void qm_rope_frequencies(const struct qm_config *c, int64_t context, double *inv_freq, double *attention_factor);
+void qm_rope_frequencies(const struct qm_rope *r, int64_t context, double *inv_freq, double *attention_factor);
 
 #endif

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { MAX_EXPERTS = 1024, MAX_FFN = 1 << 20 };
+enum { MAX_FFN = 1 << 20 };
 
 int qm_config_required(const json_t *root, const char *key, const char *path, int64_t min, int64_t max, int64_t *out,
                        struct qm_error *err) {
@@ -86,12 +86,42 @@ int qm_config_check_layer_types(const json_t *root, const char *path, const stru
 
 int qm_config_experts(const json_t *root, const char *path, const char *experts_key, const char *ffn_key,
                       struct qm_config *c, struct qm_error *err) {
-    int rc = qm_config_required(root, experts_key, path, 1, MAX_EXPERTS, &c->experts, err);
+    int rc = qm_config_required(root, experts_key, path, 1, QM_MAX_EXPERTS, &c->experts, err);
     if (!rc)
         rc = qm_config_required(root, "num_experts_per_tok", path, 1, c->experts, &c->experts_per_token, err);
     if (!rc)
         rc = qm_config_required(root, ffn_key, path, 1, MAX_FFN, &c->moe_ffn, err);
     return rc;
+}
+
+int qm_config_sigmoid_router(const json_t *root, const char *path, struct qm_config *c, struct qm_error *err) {
+    bool norm = true;
+    int rc = qm_json_int(root, "n_group", path, 1, c->experts, &c->route_groups, err);
+    if (!rc)
+        rc = qm_json_int(root, "topk_group", path, 1, c->route_groups, &c->route_groups_chosen, err);
+    if (!rc)
+        rc = qm_json_bool(root, "norm_topk_prob", path, &norm, err);
+    if (!rc)
+        rc = qm_json_double(root, "routed_scaling_factor", path, &c->route_scale, err);
+    if (rc)
+        return rc;
+    c->routing = norm ? QM_ROUTE_SIGMOID_TOPK_NORM : QM_ROUTE_SIGMOID_TOPK;
+    c->router_bias = c->choice_bias = true;
+    int64_t each = c->experts / c->route_groups;
+    if (c->experts % c->route_groups != 0 || (c->route_groups > 1 && each < 2))
+        return qm_fail(err, QM_INPUT,
+                       "%s: \"n_group\": expected equal groups of two or more of the %lld experts, found %lld groups",
+                       path, (long long)c->experts, (long long)c->route_groups);
+    if (each * c->route_groups_chosen < c->experts_per_token)
+        return qm_fail(
+            err, QM_INPUT,
+            "%s: \"topk_group\": expected groups with at least num_experts_per_tok, %lld, experts, found %lld "
+            "groups of %lld",
+            path, (long long)c->experts_per_token, (long long)c->route_groups_chosen, (long long)each);
+    if (!(c->route_scale > 0 && c->route_scale <= 1e6))
+        return qm_fail(err, QM_INPUT, "%s: \"routed_scaling_factor\": expected a number above 0, found %g", path,
+                       c->route_scale);
+    return QM_OK;
 }
 
 int qm_config_upper_windows(const json_t *root, const char *path, struct qm_config *c, struct qm_error *err) {

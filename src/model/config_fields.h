@@ -37,13 +37,23 @@ int qm_config_layer_types(const json_t *root, const char *path, int64_t window, 
 /* "layer_types", where present, must say what c->layer says. */
 int qm_config_check_layer_types(const json_t *root, const char *path, const struct qm_config *c, struct qm_error *err);
 
+/* n_group, topk_group, norm_topk_prob and routed_scaling_factor, of routers with logistic scores and a bias on the
+ * choice; the experts are known. */
+int qm_config_sigmoid_router(const json_t *root, const char *path, struct qm_config *c, struct qm_error *err);
 /* The expert fields that architectures name differently; sets experts, experts_per_token, moe_ffn. */
 int qm_config_experts(const json_t *root, const char *path, const char *experts_key, const char *ffn_key,
                       struct qm_config *c, struct qm_error *err);
 
-/* rope_theta, rope_scaling and rope_parameters, in all published forms. */
-int qm_config_rope(const json_t *root, const char *path, double default_theta, struct qm_config *c,
-                   struct qm_error *err);
+/* Whether an architecture reads a field itself, of those that others must not have (qm_config_check_neutral); reads: a
+ * list that ends with NULL, or NULL. */
+bool qm_config_reads(const char *const *reads, const char *key);
+
+/* rope_theta, rope_scaling and rope_parameters, in all published forms, and, where the architecture reads it,
+ * partial_rotary_factor. */
+int qm_config_rope(const json_t *root, const char *path, double default_theta, const char *const *reads,
+                   struct qm_config *c, struct qm_error *err);
+/* Rotates the first `width` values of a head only: QM_INPUT naming `key` where that is odd, 0 or more than it has. */
+int qm_config_rope_width(const char *key, const char *path, double width, struct qm_config *c, struct qm_error *err);
 /* The ranges that the formulas of rope.c need, for values from a file or a command line. */
 int qm_config_check_rope(const struct qm_config *c, const char *where, enum qm_code code, struct qm_error *err);
 const char *qm_rope_kind_name(enum qm_rope_kind k);
@@ -51,7 +61,7 @@ const char *qm_rope_kind_name(enum qm_rope_kind k);
 int qm_rope_kind_find(const char *name);
 
 /* Fields that would change the arithmetic must be absent, null or neutral. */
-int qm_config_check_neutral(const json_t *root, const char *path, struct qm_error *err);
+int qm_config_check_neutral(const json_t *root, const char *path, const char *const *reads, struct qm_error *err);
 
 /* max_positions by the scaling: factor x original where that is larger than the file's own. */
 void qm_config_raise_positions(struct qm_config *c);

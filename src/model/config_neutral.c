@@ -1,5 +1,6 @@
 /* Fields of config.json that change the arithmetic of architectures this program does not have: a model that
- * uses one would run and be wrong, so it is refused by name. Where in the flow: called by config.c. */
+ * uses one would run and be wrong, so it is refused by name, but where the architecture reads the field. Where in the
+ * flow: called by config.c. */
 #include "model/config_fields.h"
 
 #include <string.h>
@@ -15,6 +16,7 @@ static const struct neutral_field {
     {"hidden_activation", SILU},
     {"partial_rotary_factor", ONE},
     {"rotary_pct", ONE},
+    {"rotary_dim", NOTHING},
     {"attn_logit_softcapping", NOTHING},
     {"final_logit_softcapping", NOTHING},
     {"query_pre_attn_scalar", NOTHING},
@@ -38,6 +40,7 @@ static const struct neutral_field {
     {"alibi", NOT_TRUE},
     {"use_parallel_residual", NOT_TRUE},
     {"parallel_attn", NOT_TRUE},
+    {"attention_out_bias", NOT_TRUE},
     {"attention_chunk_size", NOTHING},
     {"attn_temperature_tuning", ZERO},
     {"use_dual_chunk_attention", NOT_TRUE},
@@ -104,10 +107,17 @@ static const char *neutral_name(enum neutral n) {
     return "nothing";
 }
 
-int qm_config_check_neutral(const json_t *root, const char *path, struct qm_error *err) {
+bool qm_config_reads(const char *const *reads, const char *key) {
+    for (; reads && *reads; reads++)
+        if (strcmp(*reads, key) == 0)
+            return true;
+    return false;
+}
+
+int qm_config_check_neutral(const json_t *root, const char *path, const char *const *reads, struct qm_error *err) {
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         const json_t *v = json_object_get(root, fields[i].key);
-        if (!v || json_is_null(v) || is_neutral(v, fields[i].neutral))
+        if (!v || json_is_null(v) || is_neutral(v, fields[i].neutral) || qm_config_reads(reads, fields[i].key))
             continue;
         char found[80];
         if (json_is_string(v))

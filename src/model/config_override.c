@@ -74,6 +74,8 @@ static int parse_scaling(const char *name, const char *text, struct qm_rope *r, 
                        : colon   ? "settings for none"
                                  : "no settings");
     *r = (struct qm_rope){.kind = (enum qm_rope_kind)found,
+                          .width = r->width,
+                          .query_beta = r->query_beta,
                           .theta = r->theta,
                           .low_freq_factor = 1,
                           .high_freq_factor = 4,
@@ -157,12 +159,18 @@ int qm_config_override(struct qm_config *c, const struct qm_overrides *o, char *
     if (o->experts_per_token < 0 || o->experts_per_token > c->experts)
         return qm_fail(err, QM_USAGE, "%s: expected 1 to %lld, found %lld", experts, (long long)c->experts,
                        (long long)o->experts_per_token);
+    int64_t reach = c->experts ? c->experts / c->route_groups * c->route_groups_chosen : 0;
+    if (o->experts_per_token > reach)
+        return qm_fail(err, QM_USAGE, "%s: expected 1 to %lld, the experts of the groups that are chosen, found %lld",
+                       experts, (long long)reach, (long long)o->experts_per_token);
     if (o->experts_per_token && o->experts_per_token != c->experts_per_token) {
         note(&n, "experts per token: %lld -> %lld\n", (long long)c->experts_per_token, (long long)o->experts_per_token);
         c->experts_per_token = o->experts_per_token;
     }
     if (o->rope_theta != 0 && o->rope_theta != c->rope.theta) {
         double before = c->rope.theta;
+        if (c->rope_local.theta == before)
+            c->rope_local.theta = o->rope_theta;
         c->rope.theta = o->rope_theta;
         int rc = qm_config_check_rope(c, named(o->theta_name, "rope_theta"), QM_USAGE, err);
         if (rc)

@@ -47,9 +47,9 @@ int qm_config_check_rope(const struct qm_config *c, const char *where, enum qm_c
                        QM_MAX_POSITIONS, (long long)r->original_max_positions);
     if (r->kind == QM_ROPE_YARN && r->theta <= 1)
         return qm_fail(err, code, "%s: rope_theta: expected a number above 1 for yarn, found %g", where, r->theta);
-    if (r->kind == QM_ROPE_DYNAMIC && c->head_dim <= 2)
+    if (r->kind == QM_ROPE_DYNAMIC && r->width <= 2)
         return qm_fail(err, code, "%s: head_dim: expected more than 2 for dynamic rope scaling, found %lld", where,
-                       (long long)c->head_dim);
+                       (long long)r->width);
     return QM_OK;
 }
 
@@ -80,7 +80,7 @@ static int unnest(const char *path, const json_t **object, struct qm_error *err)
     return QM_OK;
 }
 
-static int check_keys(const json_t *object, const char *where, struct qm_error *err) {
+static int check_keys(const json_t *object, const char *where, const char *const *reads, struct qm_error *err) {
     static const char *const known[] = {
         "type",
         "rope_type",
@@ -104,14 +104,15 @@ static int check_keys(const json_t *object, const char *where, struct qm_error *
         bool found = json_is_null(v);
         for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
             found |= strcmp(known[i], key) == 0;
-        if (!found)
+        if (!found && !qm_config_reads(reads, key))
             return qm_fail(err, QM_INPUT,
                            "%s: \"%.60s\": expected only known fields of rope scaling; this one is not "
                            "implemented",
                            where, key);
     }
     const json_t *partial = json_object_get(object, "partial_rotary_factor");
-    if (partial && !json_is_null(partial) && !(json_is_number(partial) && json_number_value(partial) == 1))
+    if (partial && !json_is_null(partial) && !qm_config_reads(reads, "partial_rotary_factor") &&
+        !(json_is_number(partial) && json_number_value(partial) == 1))
         return qm_fail(err, QM_INPUT,
                        "%s: \"partial_rotary_factor\": expected 1 or nothing, found another value; rotating "
                        "part of a head is not implemented",
@@ -200,9 +201,30 @@ static bool scales_nothing(const json_t *object) {
            (!kind || strcmp(kind, "default") == 0);
 }
 
-int qm_config_rope(const json_t *root, const char *path, double default_theta, struct qm_config *c,
-                   struct qm_error *err) {
+int qm_config_rope_width(const char *key, const char *path, double width, struct qm_config *c, struct qm_error *err) {
+    if (!(width >= 2 && width <= (double)c->head_dim) || width / 2 != floor(width / 2))
+        return qm_fail(err, QM_INPUT,
+                       "%s: \"%s\": expected an even number of at most head_dim, %lld, to be rotated, found %g", path,
+                       key, (long long)c->head_dim, width);
+    c->rope.width = (int64_t)width;
+    return QM_OK;
+}
+
+/* "partial_rotary_factor", at the top or in the object: that part of a head, rounded down. */
+static int read_partial(const json_t *root, const json_t *object, const char *path, struct qm_config *c,
+                        struct qm_error *err) {
+    static const char key[] = "partial_rotary_factor";
+    double factor = 1;
+    int rc = qm_json_double(root, key, path, &factor, err);
+    if (!rc && object)
+        rc = qm_json_double(object, key, path, &factor, err);
+    return rc || factor == 1 ? rc : qm_config_rope_width(key, path, floor(factor * (double)c->head_dim), c, err);
+}
+
+int qm_config_rope(const json_t *root, const char *path, double default_theta, const char *const *reads,
+                   struct qm_config *c, struct qm_error *err) {
     c->rope = (struct qm_rope){.kind = QM_ROPE_DEFAULT,
+                               .width = c->head_dim,
                                .theta = default_theta,
                                .factor = 1,
                                .low_freq_factor = 1,
@@ -233,11 +255,13 @@ int qm_config_rope(const json_t *root, const char *path, double default_theta, s
     if (object)
         rc = unnest(path, &object, err);
     if (!rc && object)
-        rc = check_keys(object, where, err);
+        rc = check_keys(object, where, reads, err);
     if (!rc && object)
         rc = qm_json_double(object, "rope_theta", where, &c->rope.theta, err);
     if (!rc && object)
         rc = read_scaling(root, object, where, c, err);
+    if (!rc && qm_config_reads(reads, "partial_rotary_factor"))
+        rc = read_partial(root, object, path, c, err);
     if (!rc)
         rc = qm_config_check_rope(c, path, QM_INPUT, err);
     if (!rc && c->rope.kind != QM_ROPE_LLAMA3)

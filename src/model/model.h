@@ -20,14 +20,14 @@ enum qm_role {
     QM_W_ATTN_NORM,    /* vector [hidden] */
     QM_W_QKV,          /* matrix [(heads + 2 kv_heads) head_dim][hidden]: q, then k, then v rows */
     QM_W_QKV_BIAS,     /* vector, the same rows */
-    QM_W_Q_NORM,       /* vector [head_dim] */
-    QM_W_K_NORM,       /* vector [head_dim] */
+    QM_W_Q_NORM,       /* vector [head_dim]; where qk_norm_whole: [heads head_dim] */
+    QM_W_K_NORM,       /* vector [head_dim]; where qk_norm_whole: [kv_heads head_dim] */
     QM_W_SINKS,        /* vector [heads] */
     QM_W_O,            /* matrix [hidden][heads head_dim] */
     QM_W_O_BIAS,       /* vector [hidden] */
     QM_W_FFN_NORM,     /* vector [hidden] */
     QM_W_ROUTER,       /* matrix [experts][hidden] */
-    QM_W_ROUTER_BIAS,  /* vector [experts] */
+    QM_W_ROUTER_BIAS,  /* vector [experts]; of logits, or (choice_bias) of what is chosen by */
     QM_W_GATE_UP,      /* matrix, experts x [2 ffn16][hidden], ffn16 = ffn rounded up to 16: gate and up
                           interleaved by panel: 16 gate rows, 16 up rows, ... */
     QM_W_GATE_UP_BIAS, /* vector, experts x [2 ffn16], the same rows */

@@ -7,9 +7,8 @@
 static const double pi = 3.14159265358979323846;
 
 /* NTK-aware scaling: a larger theta for sequences longer than the model was trained on. */
-static double dynamic_theta(const struct qm_config *c, int64_t context) {
-    const struct qm_rope *r = &c->rope;
-    double max = (double)r->original_max_positions, dim = (double)c->head_dim;
+static double dynamic_theta(const struct qm_rope *r, int64_t context) {
+    double max = (double)r->original_max_positions, dim = (double)r->width;
     double length = (double)context > max ? (double)context : max;
     return r->theta * pow(r->factor * length / max - (r->factor - 1), dim / (dim - 2));
 }
@@ -28,20 +27,19 @@ static void scale_llama3(const struct qm_rope *r, double *inv_freq, int64_t n) {
 }
 
 /* YaRN: the dimension whose wavelength turns `rotations` times within the original context. */
-static double yarn_dimension(const struct qm_config *c, double rotations) {
-    double dim = (double)c->head_dim;
-    return dim * log((double)c->rope.original_max_positions / (rotations * 2 * pi)) / (2 * log(c->rope.theta));
+static double yarn_dimension(const struct qm_rope *r, double rotations) {
+    double dim = (double)r->width;
+    return dim * log((double)r->original_max_positions / (rotations * 2 * pi)) / (2 * log(r->theta));
 }
 
-static void scale_yarn(const struct qm_config *c, double *inv_freq, int64_t n) {
-    const struct qm_rope *r = &c->rope;
-    double low = yarn_dimension(c, r->beta_fast), high = yarn_dimension(c, r->beta_slow);
+static void scale_yarn(const struct qm_rope *r, double *inv_freq, int64_t n) {
+    double low = yarn_dimension(r, r->beta_fast), high = yarn_dimension(r, r->beta_slow);
     if (r->truncate) {
         low = floor(low);
         high = ceil(high);
     }
     low = fmax(low, 0);
-    high = fmin(high, (double)c->head_dim - 1);
+    high = fmin(high, (double)r->width - 1);
     if (low == high)
         high += 0.001;
     for (int64_t i = 0; i < n; i++) {
@@ -62,12 +60,18 @@ static double yarn_attention_factor(const struct qm_rope *r) {
     return yarn_mscale(r->factor, 1);
 }
 
-void qm_rope_frequencies(const struct qm_config *c, int64_t context, double *inv_freq, double *attention_factor) {
-    const struct qm_rope *r = &c->rope;
-    double theta = r->kind == QM_ROPE_DYNAMIC ? dynamic_theta(c, context) : r->theta;
-    int64_t n = c->head_dim / 2;
+int qm_config_ropes(const struct qm_config *c) {
+    for (int64_t l = 0; l < c->layers; l++)
+        if (c->layer[l].rope == QM_LAYER_ROPE_LOCAL)
+            return 2;
+    return 1;
+}
+
+void qm_rope_frequencies(const struct qm_rope *r, int64_t context, double *inv_freq, double *attention_factor) {
+    double theta = r->kind == QM_ROPE_DYNAMIC ? dynamic_theta(r, context) : r->theta;
+    int64_t n = r->width / 2;
     for (int64_t i = 0; i < n; i++)
-        inv_freq[i] = 1 / pow(theta, (double)(2 * i) / (double)c->head_dim);
+        inv_freq[i] = 1 / pow(theta, (double)(2 * i) / (double)r->width);
     *attention_factor = 1;
     switch (r->kind) {
     case QM_ROPE_DEFAULT:
@@ -78,7 +82,7 @@ void qm_rope_frequencies(const struct qm_config *c, int64_t context, double *inv
             inv_freq[i] /= r->factor;
         break;
     case QM_ROPE_YARN:
-        scale_yarn(c, inv_freq, n);
+        scale_yarn(r, inv_freq, n);
         *attention_factor = yarn_attention_factor(r);
         break;
     case QM_ROPE_LLAMA3: scale_llama3(r, inv_freq, n); break;

@@ -33,8 +33,8 @@ static int64_t published_rows(const struct qm_config *c, enum qm_role role, int6
     case QM_W_HEAD: return c->vocab;
     case QM_W_QKV:
     case QM_W_QKV_BIAS: return (c->heads + 2 * c->kv_heads) * c->head_dim;
-    case QM_W_Q_NORM:
-    case QM_W_K_NORM: return c->head_dim;
+    case QM_W_Q_NORM: return (c->qk_norm_whole ? c->heads : 1) * c->head_dim;
+    case QM_W_K_NORM: return (c->qk_norm_whole ? c->kv_heads : 1) * c->head_dim;
     case QM_W_SINKS: return c->heads;
     case QM_W_ROUTER:
     case QM_W_ROUTER_BIAS: return c->experts;

@@ -14,7 +14,7 @@ static void check(const struct qm_model *m) {
     double *inv_freq = calloc((size_t)c->head_dim / 2, sizeof *inv_freq), factor;
     if (!inv_freq || c->head_dim % 2 || c->heads % c->kv_heads || c->experts_per_token > c->experts)
         abort();
-    qm_rope_frequencies(c, 2 * c->max_positions, inv_freq, &factor);
+    qm_rope_frequencies(&c->rope, 2 * c->max_positions, inv_freq, &factor);
     for (int64_t i = 0; i < c->head_dim / 2; i++)
         if (!isfinite(inv_freq[i]))
             abort();

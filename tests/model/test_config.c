@@ -21,6 +21,10 @@
 #define QWEN3 "{\"model_type\":\"qwen3\"," SIZES "}"
 #define MISTRAL "{\"model_type\":\"mistral\"," SIZES "}"
 #define INTERNLM2 "{\"model_type\":\"internlm2\"," SIZES "}"
+#define SMOLLM3 "{\"model_type\":\"smollm3\"," SIZES "}"
+#define MINISTRAL3 "{\"model_type\":\"mistral3\",\"text_config\":{\"model_type\":\"ministral3\"," SIZES "}}"
+#define MINIMAX_M2                                                                                                     \
+    "{\"model_type\":\"minimax_m2\",\"num_local_experts\":8,\"num_experts_per_tok\":2,\"head_dim\":32," SIZES "}"
 #define MIXTRAL "{\"model_type\":\"mixtral\",\"num_local_experts\":8,\"num_experts_per_tok\":2," SIZES "}"
 #define QWEN3_MOE                                                                                                      \
     "{\"model_type\":\"qwen3_moe\",\"num_experts\":8,\"num_experts_per_tok\":2,\"moe_intermediate_size\":48," SIZES "}"
@@ -99,6 +103,23 @@ static const struct {
     {LLAMA, "{\"text_config\":{}}", "\"text_config\": expected null or nothing, found an object"},
     {LLAMA, "{\"no_rope_layers\":1}", "\"no_rope_layers\": expected 1 for every layer, found 1"},
     {LLAMA, "{\"pruned_heads\":{\"0\":[1]}}", "\"pruned_heads\": expected nothing in it"},
+    {LLAMA, "{\"rotary_dim\":8}", "\"rotary_dim\": expected null or nothing, found 8"},
+    {LLAMA, "{\"attention_out_bias\":true}", "\"attention_out_bias\": expected false or nothing"},
+    {LLAMA, "{\"rope_parameters\":{\"rope_type\":\"default\",\"llama_4_scaling_beta\":0.1}}",
+     "\"llama_4_scaling_beta\""},
+    {SMOLLM3, "{\"no_rope_layers\":[1,1,0]}", "\"no_rope_layers\": expected a list of 4"},
+    {SMOLLM3, "{\"no_rope_layers\":[1,1,0,2]}", "\"no_rope_layers\"[3]: expected 0 or 1"},
+    {SMOLLM3, "{\"no_rope_layer_interval\":0}", "\"no_rope_layer_interval\" must be"},
+    {MINISTRAL3, "{\"text_config\":7}", "\"text_config\": expected an object in a mistral3 model"},
+    {MINIMAX_M2, "{\"rotary_dim\":34}", "\"rotary_dim\": expected an even number of at most head_dim, 32"},
+    {MINIMAX_M2, "{\"rotary_dim\":7}", "\"rotary_dim\": expected an even number"},
+    {MINIMAX_M2, "{\"partial_rotary_factor\":2}", "\"partial_rotary_factor\": expected an even number"},
+    {MINIMAX_M2, "{\"scoring_func\":\"softmax\"}", "\"scoring_func\": expected \"sigmoid\""},
+    {MINIMAX_M2, "{\"qk_norm_type\":\"per_head\"}", "\"qk_norm_type\": expected \"per_layer\""},
+    {MINIMAX_M2, "{\"attn_type_list\":[1,0,1]}", "\"attn_type_list\"[1]: expected 1"},
+    {MINIMAX_M2, "{\"shared_intermediate_size\":64}", "\"shared_intermediate_size\": expected 0"},
+    {MINIMAX_M2, "{\"layernorm_mlp_beta\":2}", "\"layernorm_mlp_beta\": expected 1"},
+    {MINIMAX_M2, "{\"use_qk_norm\":false}", "\"use_qk_norm\""},
     {MIXTRAL, "{\"n_shared_experts\":1}", "\"n_shared_experts\": expected 0 or nothing, found 1"},
     {MIXTRAL, "{\"scoring_func\":\"sigmoid\"}", "\"scoring_func\": expected \"softmax\", found \"sigmoid\""},
     {LLAMA, "{\"sliding_window\":4096}", "\"sliding_window\": expected null"},

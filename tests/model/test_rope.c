@@ -142,7 +142,7 @@ static void frequencies(void **state) {
         if (qm_config_parse(root, k->name, &c, &err))
             fail_msg("%s", err.message);
         double inv_freq[16], factor;
-        qm_rope_frequencies(&c, k->context, inv_freq, &factor);
+        qm_rope_frequencies(&c.rope, k->context, inv_freq, &factor);
         for (int64_t d = 0; d < k->head_dim / 2; d++)
             if (!(fabs(inv_freq[d] - k->inv_freq[d]) <= 1e-12 * k->inv_freq[d]))
                 fail_msg("%s: [%lld]: expected %.17g, found %.17g", k->name, (long long)d, k->inv_freq[d], inv_freq[d]);

@@ -32,7 +32,7 @@ struct query_block {
 /* A thread's buffers (where qm_scratch_plan put them). */
 struct buffers {
     void *queries, *probabilities;
-    float *scores, *out, *merged, *max, *sum, *merged_max, *merged_sum, *vector, *zeros;
+    float *scores, *out, *merged, *max, *sum, *merged_max, *merged_sum, *vector, *zeros, *whole;
     int32_t *lo, *hi;
 };
 
@@ -57,7 +57,8 @@ static struct buffers thread_buffers(const struct region *r, int thread) {
                         .out = floats(c, thread, l->split_out),
                         .merged = floats(c, thread, l->merged),
                         .max = floats(c, thread, l->row_stats),
-                        .vector = floats(c, thread, l->vectors)};
+                        .vector = floats(c, thread, l->vectors),
+                        .whole = floats(c, thread, l->whole)};
     b.sum = b.max + l->query_rows;
     b.merged_max = b.sum + l->query_rows;
     b.merged_sum = b.merged_max + l->query_rows;
@@ -67,14 +68,34 @@ static struct buffers thread_buffers(const struct region *r, int thread) {
     return b;
 }
 
-/* A head's vector in place: norm, where the layer has one, and rotation for the token at `row`. */
+/* A head's vector in place: norm, where the layer has one of each head, and rotation for the token at `row`. */
 static void rotate(const struct region *r, float *x, int32_t norm, int64_t row) {
     const struct qm_cpu *c = r->c;
     const struct qm_packed_weight *w = qm_cpu_weight(c, norm);
-    int64_t hd = c->config->head_dim;
-    if (w)
-        c->kernels->rmsnorm(x, x, qm_packed_vector(w, 0), hd, (float)c->config->rms_eps);
-    c->kernels->rope(x, c->rope + row * hd, hd);
+    if (w && !c->config->qk_norm_whole)
+        c->kernels->rmsnorm(x, x, qm_packed_vector(w, 0), c->config->head_dim, (float)c->config->rms_eps);
+    if (r->op->rope == QM_LAYER_NO_ROPE)
+        return;
+    const struct qm_rotation *rotation = &c->rotation[r->op->rope];
+    c->kernels->rope(x, rotation->table + row * rotation->width, rotation->width);
+}
+
+/* All heads' vectors of a token, `heads` of them from x on: x, or, where one norm is over all of them, what that makes
+ * of them in b->whole. */
+static const float *norm_whole(const struct region *r, const float *x, int32_t norm, int64_t heads,
+                               const struct buffers *b) {
+    const struct qm_cpu *c = r->c;
+    const struct qm_packed_weight *w = qm_cpu_weight(c, norm);
+    if (!w || !c->config->qk_norm_whole)
+        return x;
+    c->kernels->rmsnorm(b->whole, x, qm_packed_vector(w, 0), heads * c->config->head_dim, (float)c->config->rms_eps);
+    return b->whole;
+}
+
+/* What rotated queries at a position are multiplied by. */
+static float query_scale(const struct qm_rope *rope, int64_t position) {
+    double steps = floor((double)position / (double)rope->original_max_positions);
+    return (float)(1 + rope->query_beta * log1p(steps));
 }
 
 /* Key and value of token i of a part, of one KV head, to their page. */
@@ -86,7 +107,8 @@ static void store_token(const struct region *r, const struct qm_batch_sequence *
     const float *qkv = c->qkv + row * c->layout.ld_qkv;
     uint8_t *page = qm_kv_page(c->kv, sequence->tables, r->op->state, head, position);
     int64_t slot = position % QM_KV_PAGE_TOKENS;
-    memcpy(b->vector, qkv + (g->heads + head) * hd, (size_t)hd * sizeof *b->vector);
+    const float *keys = norm_whole(r, qkv + g->heads * hd, r->op->k_norm, g->kv_heads, b);
+    memcpy(b->vector, keys + head * hd, (size_t)hd * sizeof *b->vector);
     rotate(r, b->vector, r->op->k_norm, row);
     c->kernels->store_k(page, c->kv->type, slot, b->vector, hd);
     c->kernels->store_v(page + c->kv->key_bytes, c->kv->type, slot, QM_KV_PAGE_TOKENS,
@@ -119,11 +141,18 @@ static int64_t first_key(const struct region *r, int64_t position) {
 /* Normed, rotated and packed; b->merged is free until then. */
 static void pack_queries(const struct region *r, const struct query_block *u, const struct buffers *b) {
     const struct qm_cpu *c = r->c;
+    const struct qm_rope *rope = &c->config->rope;
     int64_t rows = u->tokens * r->group, hd = c->config->head_dim;
+    const float *queries = NULL;
     for (int64_t i = 0; i < rows; i++) {
         int64_t row = u->row + i / r->group, head = u->head * r->group + i % r->group;
-        memcpy(b->merged + i * hd, c->qkv + row * c->layout.ld_qkv + head * hd, (size_t)hd * sizeof *b->merged);
+        if (i % r->group == 0)
+            queries = norm_whole(r, c->qkv + row * c->layout.ld_qkv, r->op->q_norm, c->config->heads, b);
+        memcpy(b->merged + i * hd, queries + head * hd, (size_t)hd * sizeof *b->merged);
         rotate(r, b->merged + i * hd, r->op->q_norm, row);
+        float scale = rope->query_beta > 0 ? query_scale(rope, u->position + i / r->group) : 1;
+        for (int64_t d = 0; scale != 1 && d < hd; d++)
+            b->merged[i * hd + d] *= scale;
     }
     qm_cpu_type(c, c->kv->type)->pack(b->queries, b->merged, hd, NULL, rows, hd);
 }

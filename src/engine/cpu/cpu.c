@@ -8,12 +8,14 @@
 
 /* A row's rotation: cosines, then sines, of double precision angles. */
 static void rotate_row(struct qm_cpu *c, const struct qm_batch *batch, int64_t row) {
-    int64_t half = c->config->head_dim / 2;
-    float *cs = c->rope + row * 2 * half;
-    for (int64_t d = 0; d < half; d++) {
-        double angle = (double)batch->position[row] * c->inv_freq[d];
-        cs[d] = (float)(cos(angle) * c->attention_factor);
-        cs[half + d] = (float)(sin(angle) * c->attention_factor);
+    for (const struct qm_rotation *r = c->rotation; r < c->rotation + c->n_rotations; r++) {
+        int64_t half = r->width / 2;
+        float *cs = r->table + row * r->width;
+        for (int64_t d = 0; d < half; d++) {
+            double angle = (double)batch->position[row] * r->inv_freq[d];
+            cs[d] = (float)(cos(angle) * r->attention_factor);
+            cs[half + d] = (float)(sin(angle) * r->attention_factor);
+        }
     }
 }
 
@@ -148,7 +150,8 @@ void qm_cpu_close(struct qm_cpu *c) {
     free(c->private_part);
     free(c->routing.first);
     free(c->routing.packed_at);
-    free(c->inv_freq);
+    for (int i = 0; i < c->n_rotations; i++)
+        free(c->rotation[i].inv_freq);
     free(c);
 }
 
@@ -210,6 +213,21 @@ static int open_private(struct qm_cpu *c, const struct qm_binding *bindings, str
     return rc;
 }
 
+static int open_rotations(struct qm_cpu *c, struct qm_error *err) {
+    c->n_rotations = qm_config_ropes(c->config);
+    for (int i = 0; i < c->n_rotations; i++) {
+        const struct qm_rope *rope = i ? &c->config->rope_local : &c->config->rope;
+        struct qm_rotation *r = &c->rotation[i];
+        r->width = rope->width;
+        r->table = part(c, c->layout.rope) + (int64_t)i * c->workload.chunk * c->config->head_dim;
+        r->inv_freq = calloc((size_t)r->width / 2 + 1, sizeof *r->inv_freq);
+        if (!r->inv_freq)
+            return qm_fail_memory(err, (uint64_t)r->width * 4, "a rotary embedding");
+        qm_rope_frequencies(rope, c->workload.context, r->inv_freq, &r->attention_factor);
+    }
+    return QM_OK;
+}
+
 static int open_scratch(struct qm_cpu *c, struct qm_error *err) {
     int rc = alloc_scratch(c->sum_bytes + c->layout.thread0, (struct qm_binding){.node = -1}, &c->scratch, err);
     if (rc)
@@ -219,7 +237,6 @@ static int open_scratch(struct qm_cpu *c, struct qm_error *err) {
     c->qkv = part(c, l->qkv);
     c->attended = part(c, l->attended);
     c->h = part(c, l->h);
-    c->rope = part(c, l->rope);
     c->partial = part(c, l->partial);
     c->packed_rows = (uint8_t *)part(c, l->packed);
     size_t experts = (size_t)c->config->experts, rows = (size_t)c->workload.chunk;
@@ -231,11 +248,9 @@ static int open_scratch(struct qm_cpu *c, struct qm_error *err) {
     c->routing.slot_weight = (float *)(void *)(c->routing.slot_row + routed);
     c->routing.first = calloc(experts + 1, sizeof *c->routing.first);
     c->routing.packed_at = calloc(experts + 1, sizeof *c->routing.packed_at);
-    c->inv_freq = calloc((size_t)c->config->head_dim / 2 + 1, sizeof *c->inv_freq);
-    if (!c->routing.first || !c->routing.packed_at || !c->inv_freq)
+    if (!c->routing.first || !c->routing.packed_at)
         return qm_fail_memory(err, (experts + 1) * 16, "routing");
-    qm_rope_frequencies(c->config, c->workload.context, c->inv_freq, &c->attention_factor);
-    return QM_OK;
+    return open_rotations(c, err);
 }
 
 static struct qm_packed_setup packed_setup(const struct qm_cpu *c, int device) {

@@ -37,11 +37,16 @@ struct qm_cpu {
     uint64_t sum_bytes;
     struct qm_memory *private_scratch; /* [nodes of the team]: the parts of their threads; NULL: borrowed */
     uint8_t **private_part;            /* [threads] */
-    float *x, *normed, *qkv, *attended, *h, *rope, *partial;
+    float *x, *normed, *qkv, *attended, *h, *partial;
     uint8_t *packed_rows;
     struct qm_routes routing;
-    double *inv_freq; /* [head_dim / 2] */
-    double attention_factor;
+    struct qm_rotation {
+        double *inv_freq; /* [width / 2] */
+        double attention_factor;
+        int64_t width;
+        float *table; /* [rows][width]: cosines, then sines */
+    } rotation[2];    /* by enum qm_layer_rope */
+    int n_rotations;
 };
 
 static inline uint8_t *qm_cpu_private(const struct qm_cpu *c, int thread, uint64_t offset) {

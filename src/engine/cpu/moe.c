@@ -27,20 +27,65 @@ static void choose(const float *score, int64_t experts, int64_t k, int32_t *chos
         }
 }
 
-static void route_row(const struct qm_cpu *c, float *logits, int32_t *chosen, float *weight) {
-    int64_t experts = c->config->experts, k = c->config->experts_per_token;
-    if (c->config->routing != QM_ROUTE_TOPK_SOFTMAX)
-        c->kernels->softmax(logits, experts);
-    choose(logits, experts, k, chosen);
+/* Leaves the scores of experts in groups that are not chosen at -infinity: chosen are those whose two best scores have
+ * the greatest sums, equal ones by lower index first. */
+static void choose_groups(const struct qm_config *g, float *score) {
+    int64_t each = g->experts / g->route_groups, at = 0;
+    float sum[QM_MAX_EXPERTS];
+    int32_t chosen[QM_MAX_EXPERTS];
+    for (int64_t group = 0; group < g->route_groups; group++) {
+        float best = -INFINITY, second = -INFINITY;
+        for (const float *s = score + group * each; s < score + (group + 1) * each; s++) {
+            second = *s > best ? best : *s > second ? *s : second;
+            best = *s > best ? *s : best;
+        }
+        sum[group] = best + second;
+    }
+    choose(sum, g->route_groups, g->route_groups_chosen, chosen);
+    for (int64_t group = 0; group < g->route_groups; group++)
+        if (at < g->route_groups_chosen && chosen[at] == group)
+            at++;
+        else
+            for (int64_t e = group * each; e < (group + 1) * each; e++)
+                score[e] = -INFINITY;
+}
+
+/* Logistic scores of all; the choice is by score + bias, the weights are the scores. */
+static void route_by_sigmoid(const struct qm_config *g, float *logits, const float *bias, int32_t *chosen) {
+    float biased[QM_MAX_EXPERTS];
+    for (int64_t e = 0; e < g->experts; e++) {
+        logits[e] = 1 / (1 + expf(-logits[e]));
+        biased[e] = logits[e] + (bias ? bias[e] : 0);
+    }
+    if (g->route_groups > 1)
+        choose_groups(g, biased);
+    choose(biased, g->experts, g->experts_per_token, chosen);
+}
+
+/* bias: of the choice, or NULL. */
+static void route_row(const struct qm_cpu *c, float *logits, const float *bias, int32_t *chosen, float *weight) {
+    const struct qm_config *g = c->config;
+    int64_t experts = g->experts, k = g->experts_per_token;
+    bool sigmoid = g->routing == QM_ROUTE_SIGMOID_TOPK || g->routing == QM_ROUTE_SIGMOID_TOPK_NORM;
+    if (sigmoid) {
+        route_by_sigmoid(g, logits, bias, chosen);
+    } else {
+        if (g->routing != QM_ROUTE_TOPK_SOFTMAX)
+            c->kernels->softmax(logits, experts);
+        choose(logits, experts, k, chosen);
+    }
     float sum = 0;
     for (int64_t i = 0; i < k; i++) {
         weight[i] = logits[chosen[i]];
         sum += weight[i];
     }
-    if (c->config->routing == QM_ROUTE_TOPK_SOFTMAX)
+    if (g->routing == QM_ROUTE_TOPK_SOFTMAX)
         c->kernels->softmax(weight, k);
-    for (int64_t i = 0; c->config->routing == QM_ROUTE_SOFTMAX_TOPK_NORM && i < k; i++)
-        weight[i] /= sum;
+    if (g->routing == QM_ROUTE_SOFTMAX_TOPK_NORM || g->routing == QM_ROUTE_SIGMOID_TOPK_NORM)
+        for (int64_t i = 0; i < k; i++)
+            weight[i] /= sum + 1e-20f;
+    for (int64_t i = 0; g->route_scale != 1 && i < k; i++)
+        weight[i] *= (float)g->route_scale;
 }
 
 /* Lists each expert's rows, in ascending order of row. */
@@ -98,9 +143,11 @@ static void choose_experts(const struct qm_cpu_work *r, int64_t first, int64_t n
     int64_t ld = w->panels * QM_PANEL_ROWS, k = c->config->experts_per_token;
     for (int64_t i = first; i < first + n; i++) {
         float *logits = c->routing.logits + i * ld;
-        if (bias)
-            c->kernels->add(logits, qm_packed_vector(bias, 0), w->n);
-        route_row(c, logits, c->routing.chosen + i * k, c->routing.weight + i * k);
+        const float *added = bias ? qm_packed_vector(bias, 0) : NULL;
+        if (added && !c->config->choice_bias)
+            c->kernels->add(logits, added, w->n);
+        route_row(c, logits, c->config->choice_bias ? added : NULL, c->routing.chosen + i * k,
+                  c->routing.weight + i * k);
     }
 }
 

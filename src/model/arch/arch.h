@@ -38,14 +38,17 @@ struct qm_arch {
     /* Each ends with name NULL. A source whose flag is off in the config (qkv_bias, qk_norm, tie_embeddings, ...) is
      * not looked for. */
     const struct qm_source *sources[QM_ARCH_TABLES]; /* NULL: none more */
+    const char *const
+        *reads; /* fields that config_neutral.c refuses, but configure reads; ends with NULL; NULL: none */
 };
 
 /* The names of the form that Llama was published in, and most after it: without experts, and with the biases and the
  * norms of heads that only some of them have. */
 extern const struct qm_source qm_arch_common[];
 
-extern const struct qm_arch qm_arch_gpt_oss, qm_arch_internlm2, qm_arch_llama, qm_arch_mistral, qm_arch_mixtral,
-    qm_arch_qwen2, qm_arch_qwen3, qm_arch_qwen3_moe;
+extern const struct qm_arch qm_arch_gpt_oss, qm_arch_internlm2, qm_arch_llama, qm_arch_minimax_m2, qm_arch_ministral3,
+    qm_arch_mistral, qm_arch_mixtral, qm_arch_qwen2, qm_arch_qwen3, qm_arch_qwen3_moe, qm_arch_seed_oss,
+    qm_arch_smollm3;
 
 const struct qm_arch *qm_arch_find(const char *model_type); /* NULL: unknown */
 /* "gpt_oss, internlm2, ...", for messages. */

@@ -47,4 +47,5 @@ static const struct qm_source sources[] = {
     {.name = NULL},
 };
 
-const struct qm_arch qm_arch_gpt_oss = {"gpt_oss", "GptOssForCausalLM", 150000, configure, {qm_arch_common, sources}};
+const struct qm_arch qm_arch_gpt_oss = {"gpt_oss", "GptOssForCausalLM",       150000,
+                                        configure, {qm_arch_common, sources}, NULL};

@@ -25,4 +25,4 @@ static const struct qm_source sources[] = {
     {.name = NULL},
 };
 
-const struct qm_arch qm_arch_internlm2 = {"internlm2", "InternLM2ForCausalLM", 10000, configure, {sources}};
+const struct qm_arch qm_arch_internlm2 = {"internlm2", "InternLM2ForCausalLM", 10000, configure, {sources}, NULL};

@@ -9,4 +9,4 @@ static int configure(const json_t *root, const char *path, struct qm_config *c, 
     return rc ? rc : qm_config_no_window(root, path, err);
 }
 
-const struct qm_arch qm_arch_llama = {"llama", "LlamaForCausalLM", 10000, configure, {qm_arch_common}};
+const struct qm_arch qm_arch_llama = {"llama", "LlamaForCausalLM", 10000, configure, {qm_arch_common}, NULL};

@@ -8,4 +8,4 @@ static int configure(const json_t *root, const char *path, struct qm_config *c, 
     return rc;
 }
 
-const struct qm_arch qm_arch_mistral = {"mistral", "MistralForCausalLM", 10000, configure, {qm_arch_common}};
+const struct qm_arch qm_arch_mistral = {"mistral", "MistralForCausalLM", 10000, configure, {qm_arch_common}, NULL};

@@ -23,4 +23,5 @@ static const struct qm_source sources[] = {
     {.name = NULL},
 };
 
-const struct qm_arch qm_arch_mixtral = {"mixtral", "MixtralForCausalLM", 1000000, configure, {qm_arch_common, sources}};
+const struct qm_arch qm_arch_mixtral = {"mixtral", "MixtralForCausalLM",      1000000,
+                                        configure, {qm_arch_common, sources}, NULL};

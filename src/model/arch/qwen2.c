@@ -6,4 +6,4 @@ static int configure(const json_t *root, const char *path, struct qm_config *c, 
     return qm_config_upper_windows(root, path, c, err);
 }
 
-const struct qm_arch qm_arch_qwen2 = {"qwen2", "Qwen2ForCausalLM", 10000, configure, {qm_arch_common}};
+const struct qm_arch qm_arch_qwen2 = {"qwen2", "Qwen2ForCausalLM", 10000, configure, {qm_arch_common}, NULL};

@@ -52,5 +52,5 @@ static const struct qm_source sources[] = {
     {.name = NULL},
 };
 
-const struct qm_arch qm_arch_qwen3_moe = {
-    "qwen3_moe", "Qwen3MoeForCausalLM", 10000, configure, {qm_arch_common, sources}};
+const struct qm_arch qm_arch_qwen3_moe = {"qwen3_moe", "Qwen3MoeForCausalLM",     10000,
+                                          configure,   {qm_arch_common, sources}, NULL};
