@@ -5,9 +5,9 @@
  * the two, and adds that to the element; tiles go by ascending k. So every number of rows goes through tiles, one row
  * too, and no cut of rows, panels or k (on multiples of 32) changes a bit.
  *
- * Each product configures the tiles and releases them: nothing of it stays with the thread. Two sets of tiles:
- *   up to 16 rows:  0..3 C of four panels, 4 A, 5..7 B
- *   17 to 32 rows:  0, 1 C of two panels for the first 16 rows, 2, 3 for the others; 4, 5 A; 6, 7 B
+ * Each product configures the tiles and releases them: nothing of it stays with the thread. Two panels at once:
+ *   up to 16 rows:  0, 1 C; 4 A; 6, 7 B
+ *   17 to 32 rows:  0, 1 C of the first 16 rows, 2, 3 of the others; 4, 5 A; 6, 7 B
  * (The intrinsics take numbers, not names.) It has no walk for k and rows beyond the caches of one core. */
 #include <immintrin.h>
 #include <string.h>
@@ -17,8 +17,10 @@
 
 enum {
     STEP_K = 32,
+    PANELS = 2,                       /* at once */
     MICRO_PANEL = 2 * QM_TILE_HEIGHT, /* rows at once */
     BLOCK_STEPS = 16,                 /* of k under several micro-panels: two panels' tiles stay in L1 */
+    AHEAD = 6 * QM_TILE_BYTES,        /* bytes of a panel that are asked for before they are multiplied */
     BLOCK_ROWS = 512                  /* a block of activations stays in L2 */
 };
 
@@ -82,45 +84,38 @@ struct columns {
     const char *tail; /* NULL: none */
 };
 
-/* C of up to 16 rows. */
-QM_INLINE void start_one(int panels, const float *c, int64_t line, int accumulate) {
-    if (!accumulate) {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-        return;
-    }
-    _tile_loadd(0, c, line);
-    if (panels > 1)
-        _tile_loadd(1, c + 16, line);
-    if (panels > 2)
-        _tile_loadd(2, c + 32, line);
-    if (panels > 3)
-        _tile_loadd(3, c + 48, line);
+/* What comes next of a panel is on its way while this tile is multiplied: few rows wait for memory, and the hardware's
+ * own prefetching does not keep up with tiles. Beyond the end of a panel lies the next one, or nothing, which does no
+ * harm. */
+QM_INLINE void ahead(const char *b) {
+    for (int i = 0; i < QM_TILE_BYTES; i += 64)
+        _mm_prefetch(b + AHEAD + i, _MM_HINT_T0);
 }
 
 QM_INLINE void step_one(int panels, const char *a, const char *b, size_t stride) {
+    ahead(b);
+    if (panels > 1)
+        ahead(b + stride);
     _tile_loadd(4, a, QM_TILE_LINE);
-    _tile_loadd(5, b, QM_TILE_LINE);
-    _tile_dpbf16ps(0, 4, 5);
+    _tile_loadd(6, b, QM_TILE_LINE);
+    _tile_dpbf16ps(0, 4, 6);
     if (panels > 1) {
-        _tile_loadd(6, b + stride, QM_TILE_LINE);
-        _tile_dpbf16ps(1, 4, 6);
-    }
-    if (panels > 2) {
-        _tile_loadd(7, b + 2 * stride, QM_TILE_LINE);
-        _tile_dpbf16ps(2, 4, 7);
-    }
-    if (panels > 3) {
-        _tile_loadd(5, b + 3 * stride, QM_TILE_LINE);
-        _tile_dpbf16ps(3, 4, 5);
+        _tile_loadd(7, b + stride, QM_TILE_LINE);
+        _tile_dpbf16ps(1, 4, 7);
     }
 }
 
+/* Up to 16 rows. */
 QM_INLINE void one(int panels, const struct columns *k, const char *a, int64_t rows, float *c, int64_t line,
                    int accumulate) {
-    start_one(panels, c, line, accumulate);
+    if (accumulate)
+        _tile_loadd(0, c, line);
+    else
+        _tile_zero(0);
+    if (panels > 1 && accumulate)
+        _tile_loadd(1, c + 16, line);
+    else if (panels > 1)
+        _tile_zero(1);
     int64_t s = 0;
     for (; s < k->whole; s++)
         step_one(panels, a + s * rows * QM_TILE_LINE, k->b + s * QM_TILE_BYTES, k->stride);
@@ -129,10 +124,6 @@ QM_INLINE void one(int panels, const struct columns *k, const char *a, int64_t r
     _tile_stored(0, c, line);
     if (panels > 1)
         _tile_stored(1, c + 16, line);
-    if (panels > 2)
-        _tile_stored(2, c + 32, line);
-    if (panels > 3)
-        _tile_stored(3, c + 48, line);
 }
 
 QM_INLINE void step_two(int panels, const char *low, const char *high, const char *b, size_t stride) {
@@ -192,20 +183,17 @@ static void micro_panel(const struct columns *k, const char *a, int64_t from, in
             two(1, k, at, second, high, c, line, accumulate);
         return;
     }
-    switch (k->panels) {
-    case 1: one(1, k, at, low, c, line, accumulate); break;
-    case 2: one(2, k, at, low, c, line, accumulate); break;
-    case 3: one(3, k, at, low, c, line, accumulate); break;
-    default: one(4, k, at, low, c, line, accumulate); break;
-    }
+    if (k->panels > 1)
+        one(2, k, at, low, c, line, accumulate);
+    else
+        one(1, k, at, low, c, line, accumulate);
 }
 
 /* Steps [from, to) of all k by panels [n, n + panels), for rows [first, end). *configured: the rows of a micro-panel
  * that the tiles have, 0 before the first. */
 static void run_block(const struct qm_product *p, int64_t from, int64_t to, int64_t n, int64_t panels, int64_t first,
                       int64_t end, int64_t *configured) {
-    enum { MAX_PANELS = 4 };
-    char tail[MAX_PANELS][QM_TILE_BYTES] __attribute__((aligned(64)));
+    char tail[PANELS][QM_TILE_BYTES] __attribute__((aligned(64)));
     int64_t steps = steps_of(p->k), whole = min64(p->k / STEP_K, to);
     struct columns k = {.b = (const char *)p->b + (size_t)n * p->panel_stride + from * QM_TILE_BYTES,
                         .stride = p->panel_stride,
@@ -232,13 +220,13 @@ static void run_block(const struct qm_product *p, int64_t from, int64_t to, int6
 
 void product_bf16_amx(const struct qm_product *p) {
     int64_t steps = steps_of(p->k), block = p->m > MICRO_PANEL ? BLOCK_STEPS : steps;
-    int64_t at_once = p->m > QM_TILE_HEIGHT ? 2 : 4, configured = 0;
+    int64_t configured = 0;
     for (int64_t first = 0; first < p->m; first += BLOCK_ROWS) {
         int64_t from = 0, end = min64(first + BLOCK_ROWS, p->m);
         do { /* once for k = 0 too, to write c */
             int64_t to = min64(from + block, steps);
-            for (int64_t n = 0; n < p->n_panels; n += at_once)
-                run_block(p, from, to, n, min64(at_once, p->n_panels - n), first, end, &configured);
+            for (int64_t n = 0; n < p->n_panels; n += PANELS)
+                run_block(p, from, to, n, min64(PANELS, p->n_panels - n), first, end, &configured);
             from = to;
         } while (from < steps);
     }
