@@ -117,7 +117,9 @@ static void add_op(const struct qm_model *model, const struct qm_op *op, int64_t
     case QM_OP_QKV:
     case QM_OP_FFN_UP:
     case QM_OP_ROUTE:
+    case QM_OP_SHARED_UP:
     case QM_OP_MOE_UP: cross_to_all(m, hidden, t); break;
+    case QM_OP_SHARED_DOWN: cross_to_all(m, 4 * (double)c->shared_ffn, t); break;
     case QM_OP_ATTENTION: add_attention(c, op, depth, m, t); break;
     case QM_OP_ATTENTION_OUT: cross_to_all(m, attended, t); break;
     case QM_OP_FFN_DOWN: cross_to_all(m, 4 * (double)c->ffn, t); break;

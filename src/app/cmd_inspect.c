@@ -139,6 +139,9 @@ static int print_shape(const struct qm_config *c, const struct qm_model *m, stru
     if (!rc && c->experts)
         rc = qm_out_printf(err, "experts        %lld, %lld a token, width %lld (%s)\n", (long long)c->experts,
                            (long long)c->experts_per_token, (long long)c->moe_ffn, qm_dtype_name(c->expert_dtype));
+    if (!rc && c->shared_ffn)
+        rc = qm_out_printf(err, "               shared ones of width %lld that every token takes\n",
+                           (long long)c->shared_ffn);
     if (!rc)
         rc = qm_out_printf(err, "rope           %s, theta %.10g%s", rope_name(c->rope.kind), c->rope.theta,
                            c->rope.kind == QM_ROPE_DEFAULT ? "\n" : "");

@@ -28,12 +28,22 @@ const struct qm_layer_op *qm_layer_ops(const struct qm_layer_config *layer, int 
                                     experts[] = {ATTENTION,
                                                  {QM_OP_ROUTE, QM_W_FFN_NORM, QM_W_ROUTER, QM_W_ROUTER_BIAS},
                                                  {QM_OP_MOE_UP, QM_W_COUNT, QM_W_GATE_UP, QM_W_GATE_UP_BIAS},
-                                                 {QM_OP_MOE_DOWN, QM_W_COUNT, QM_W_DOWN, QM_W_DOWN_BIAS}};
+                                                 {QM_OP_MOE_DOWN, QM_W_COUNT, QM_W_DOWN, QM_W_DOWN_BIAS}},
+                                    shared[] = {ATTENTION,
+                                                {QM_OP_ROUTE, QM_W_FFN_NORM, QM_W_ROUTER, QM_W_ROUTER_BIAS},
+                                                {QM_OP_SHARED_UP, QM_W_COUNT, QM_W_SHARED_GATE_UP, QM_W_COUNT},
+                                                {QM_OP_SHARED_DOWN, QM_W_COUNT, QM_W_SHARED_DOWN, QM_W_COUNT},
+                                                {QM_OP_MOE_UP, QM_W_COUNT, QM_W_GATE_UP, QM_W_GATE_UP_BIAS},
+                                                {QM_OP_MOE_DOWN, QM_W_COUNT, QM_W_DOWN, QM_W_DOWN_BIAS}};
 #undef ATTENTION
-    enum { DENSE = sizeof dense / sizeof *dense, EXPERTS = sizeof experts / sizeof *experts };
-    _Static_assert((int)DENSE <= (int)QM_LAYER_OPS && (int)EXPERTS <= (int)QM_LAYER_OPS, "room for a layer's ops");
-    *n = layer->moe ? EXPERTS : DENSE;
-    return layer->moe ? experts : dense;
+    enum {
+        DENSE = sizeof dense / sizeof *dense,
+        EXPERTS = sizeof experts / sizeof *experts,
+        SHARED = sizeof shared / sizeof *shared
+    };
+    _Static_assert((int)DENSE <= (int)QM_LAYER_OPS && (int)SHARED <= (int)QM_LAYER_OPS, "room for a layer's ops");
+    *n = layer->shared ? SHARED : layer->moe ? EXPERTS : DENSE;
+    return layer->shared ? shared : layer->moe ? experts : dense;
 }
 
 static void append_layer(struct qm_forward *f, const struct qm_model *m, int l) {
@@ -81,8 +91,8 @@ void qm_forward_free(struct qm_forward *f) {
 }
 
 const char *qm_op_name(enum qm_op_kind k) {
-    static const char *const names[] = {"embed",    "qkv",   "attention", "attention_out", "ffn_up",
-                                        "ffn_down", "route", "moe_up",    "moe_down",      "head"};
+    static const char *const names[] = {"embed", "qkv",       "attention",   "attention_out", "ffn_up",   "ffn_down",
+                                        "route", "shared_up", "shared_down", "moe_up",        "moe_down", "head"};
     _Static_assert(sizeof names / sizeof *names == QM_OP_COUNT, "an op without a name");
     return names[k];
 }

@@ -4,11 +4,16 @@
  *
  * x: residual stream, F32 [tokens][hidden]. For layer l:
  *   QKV       qkv = norm(x) . Wqkv^T + b
- *   ATTENTION QK-norm (of each head or of all), RoPE where the layer has it, KV store; a = softmax(q k^T /
- * sqrt(head_dim), window, sinks) v OUT       x += a . Wo^T + b FFN_UP    h = act(norm(x) . Wgu^T + b)            |
- * ROUTE   the best experts of norm(x) and their weights FFN_DOWN  x += h . Wd^T + b                       | MOE_UP,
- * MOE_DOWN the same per chosen expert, in ascending order of expert and at the ends EMBED and HEAD (final norm and
- * logits of the positions asked for). */
+ *   ATTENTION QK-norm (of each head, or of all), RoPE where the layer has it, KV store;
+ *             a = softmax(q k^T / sqrt(head_dim), window, sinks) v
+ *   OUT       x += a . Wo^T + b
+ *   FFN_UP    h = act(norm(x) . Wgu^T + b)            | ROUTE   the best experts of norm(x) and their weights
+ *   FFN_DOWN  x += h . Wd^T + b                       | MOE_UP, MOE_DOWN the same per chosen expert, in
+ *                                                       ascending order of expert
+ *                                                       where the layer has shared experts, SHARED_UP and
+ *                                                       SHARED_DOWN before them: the same as FFN_UP and FFN_DOWN, of
+ *                                                       the rows that ROUTE has normed
+ * and at the ends EMBED and HEAD (final norm and logits of the positions asked for). */
 #ifndef QM_ENGINE_FORWARD_H
 #define QM_ENGINE_FORWARD_H
 
@@ -25,6 +30,8 @@ enum qm_op_kind {
     QM_OP_FFN_UP,
     QM_OP_FFN_DOWN,
     QM_OP_ROUTE,
+    QM_OP_SHARED_UP,
+    QM_OP_SHARED_DOWN,
     QM_OP_MOE_UP,
     QM_OP_MOE_DOWN,
     QM_OP_HEAD,
@@ -36,7 +43,7 @@ struct qm_layer_op {
     enum qm_op_kind kind;
     enum qm_role norm, matrix, bias;
 };
-enum { QM_LAYER_OPS = 6 };
+enum { QM_LAYER_OPS = 8 };
 /* The ops of a layer in the order in which they are computed, n of them, at most QM_LAYER_OPS: the order of a layer is
  * written there alone. Memory, units and times walk it. */
 const struct qm_layer_op *qm_layer_ops(const struct qm_layer_config *layer, int *n);

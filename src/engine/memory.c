@@ -128,9 +128,10 @@ static void plan_private(const struct qm_model *m, const struct qm_workload *w, 
     s->vectors = place(&at, (uint64_t)(s->ld_value + c->head_dim) * 4); /* one vector, and zeros */
     s->whole = place(&at, c->qk_norm_whole ? (uint64_t)(c->heads * c->head_dim) * 4 : 0);
     s->private_rows = at;
-    s->thread_bytes = round_up(
-        at + packed_bound(QM_PRIVATE_ROWS, max64(max64(c->hidden, c->heads * c->head_dim), max64(c->ffn, c->moe_ffn))),
-        4096);
+    s->thread_bytes =
+        round_up(at + packed_bound(QM_PRIVATE_ROWS, max64(max64(c->hidden, c->heads * c->head_dim),
+                                                          max64(max64(c->ffn, c->shared_ffn), c->moe_ffn))),
+                 4096);
     s->private_rows_bytes = s->thread_bytes - s->private_rows;
 }
 
@@ -141,7 +142,7 @@ void qm_scratch_plan(const struct qm_model *m, const struct qm_workload *w, stru
     s->ld_hidden = (int64_t)round_up((uint64_t)c->hidden, QM_PANEL_ROWS);
     s->ld_qkv = (int64_t)round_up((uint64_t)((c->heads + 2 * c->kv_heads) * c->head_dim), QM_PANEL_ROWS);
     s->ld_q = heads_dim;
-    s->ld_ffn = (int64_t)round_up((uint64_t)max64(c->ffn, c->moe_ffn), QM_PANEL_ROWS);
+    s->ld_ffn = (int64_t)round_up((uint64_t)max64(max64(c->ffn, c->shared_ffn), c->moe_ffn), QM_PANEL_ROWS);
     uint64_t rows = (uint64_t)w->chunk, routed = rows * (uint64_t)(c->experts ? chosen : 1);
     int64_t splits = (w->context + QM_ATTENTION_SPLIT - 1) / QM_ATTENTION_SPLIT;
     uint64_t at = 0;
@@ -151,7 +152,7 @@ void qm_scratch_plan(const struct qm_model *m, const struct qm_workload *w, stru
     s->qkv = place(&at, rows * (uint64_t)s->ld_qkv * 4);
     s->attended = place(&at, rows * (uint64_t)s->ld_q * 4);
     s->h = place(&at, routed * (uint64_t)s->ld_ffn * 4);
-    uint64_t dense = packed_bound(w->chunk, max64(max64(c->hidden, heads_dim), c->ffn));
+    uint64_t dense = packed_bound(w->chunk, max64(max64(c->hidden, heads_dim), max64(c->ffn, c->shared_ffn)));
     /* each expert's rows start on a 64-byte boundary */
     uint64_t moe = packed_bound((int64_t)routed, max64(c->hidden, c->moe_ffn)) + (uint64_t)c->experts * 64;
     s->packed_bytes = dense > moe ? dense : moe;

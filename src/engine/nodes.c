@@ -24,7 +24,7 @@ struct qm_node_range qm_node_range_of(const struct qm_workload *w, int node) {
 }
 
 void qm_node_panels(const struct qm_weight *w, const struct qm_node_range *s, int64_t *first, int64_t *end) {
-    int64_t unit = w->role == QM_W_GATE_UP ? 2 : 1, panels = (w->n + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS;
+    int64_t unit = qm_role_is_gate_up(w->role) ? 2 : 1, panels = (w->n + QM_PANEL_ROWS - 1) / QM_PANEL_ROWS;
     panels = w->vector ? 0 : panels;
     *first = panels / unit * s->first / s->all * unit;
     *end = panels / unit * (s->first + s->threads) / s->all * unit;

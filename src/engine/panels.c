@@ -20,7 +20,7 @@ void qm_panels_describe(const struct qm_weight *w, const struct qm_weight_part *
                                     .first_k = part->k,
                                     .held_k = part->weight.k,
                                     .slot = slot,
-                                    .unit = w->role == QM_W_GATE_UP ? 2 : 1,
+                                    .unit = qm_role_is_gate_up(w->role) ? 2 : 1,
                                     .ranges = ranges};
     to->held = part->experts ? to->held : 0;
     to->panel_stride = w->vector ? 0 : qm_plan_panel_bytes(to->type, to->held_k);

@@ -2,8 +2,8 @@
  * memory.h, whose counts these add up to; below placement.h, which says where each unit is.
  *
  * Units are: the embedding; of each layer its attention (norm, q, k, v and output products, keys and values; in a
- * layer of experts also the second norm and the router, which run where the residual is), and its dense FFN (second
- * norm, up and down) or each routed expert; and the head (final norm and matrix). Pure functions. */
+ * layer of experts also the second norm, the router and the shared experts, which run where the residual is), and its
+ * dense FFN (second norm, up and down) or each routed expert; and the head (final norm and matrix). Pure functions. */
 #ifndef QM_ENGINE_UNITS_H
 #define QM_ENGINE_UNITS_H
 

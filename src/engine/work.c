@@ -15,8 +15,10 @@ static void add_weight(const struct qm_config *c, const struct qm_weight *w, int
     bool head = w->role == QM_W_HEAD || (w->role == QM_W_EMBED && c->tie_embeddings), routed = w->experts > 1;
     double bytes = (double)qm_weight_bytes(w), rows = (double)w->n;
     if (w->role == QM_W_EMBED && !head)
-        return;                  /* a row a token */
-    if (w->role == QM_W_GATE_UP) /* without the rows that fill up panels */
+        return;                         /* a row a token */
+    if (w->role == QM_W_SHARED_GATE_UP) /* without the rows that fill up panels */
+        rows = 2 * (double)c->shared_ffn;
+    else if (w->role == QM_W_GATE_UP)
         rows = 2 * (double)(routed ? c->moe_ffn : c->layer[w->layer].moe ? c->moe_ffn : c->ffn);
     if (head && n_logits == 0)
         return;

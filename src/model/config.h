@@ -55,6 +55,7 @@ enum qm_layer_rope { QM_LAYER_ROPE, QM_LAYER_ROPE_LOCAL, QM_LAYER_NO_ROPE };
 struct qm_layer_config {
     int64_t window; /* a token sees itself and window - 1 before it; 0: all */
     bool moe;
+    bool shared; /* beside its experts an FFN of width shared_ffn that every token takes */
     enum qm_layer_rope rope;
 };
 
@@ -76,6 +77,7 @@ struct qm_config {
     bool choice_bias;   /* router_bias is added to the scores by which experts are chosen, not to logits or weights */
     bool mlp_bias;      /* on gate, up and down, the experts' too */
     int64_t experts, experts_per_token, moe_ffn; /* 0 without experts */
+    int64_t shared_ffn;                          /* 0: no shared experts */
     enum qm_routing routing;
     int64_t route_groups, route_groups_chosen; /* experts are chosen of the groups (equal ranges) with the greatest sums
                                                   of their two best scores; 1 and 1: of all */

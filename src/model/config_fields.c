@@ -124,6 +124,21 @@ int qm_config_sigmoid_router(const json_t *root, const char *path, struct qm_con
     return QM_OK;
 }
 
+int qm_config_moe_layers(const json_t *root, const char *path, int64_t shared, struct qm_config *c,
+                         struct qm_error *err) {
+    int64_t dense = 0;
+    int rc = qm_json_int(root, "first_k_dense_replace", path, 0, QM_MAX_LAYERS, &dense, err);
+    if (!rc && shared * c->moe_ffn > MAX_FFN)
+        rc = qm_fail(err, QM_INPUT, "%s: shared experts: expected a width of at most %d together, found %lld", path,
+                     MAX_FFN, (long long)(shared * c->moe_ffn));
+    c->shared_ffn = shared * c->moe_ffn;
+    for (int64_t l = dense; !rc && l < c->layers; l++) {
+        c->layer[l].moe = true;
+        c->layer[l].shared = shared > 0;
+    }
+    return rc;
+}
+
 int qm_config_upper_windows(const json_t *root, const char *path, struct qm_config *c, struct qm_error *err) {
     bool sliding = false;
     int64_t window = 0, first = 28;

@@ -40,6 +40,9 @@ int qm_config_check_layer_types(const json_t *root, const char *path, const stru
 /* n_group, topk_group, norm_topk_prob and routed_scaling_factor, of routers with logistic scores and a bias on the
  * choice; the experts are known. */
 int qm_config_sigmoid_router(const json_t *root, const char *path, struct qm_config *c, struct qm_error *err);
+/* "first_k_dense_replace": the layers before it are dense, the others have experts, `shared` of them shared. */
+int qm_config_moe_layers(const json_t *root, const char *path, int64_t shared, struct qm_config *c,
+                         struct qm_error *err);
 /* The expert fields that architectures name differently; sets experts, experts_per_token, moe_ffn. */
 int qm_config_experts(const json_t *root, const char *path, const char *experts_key, const char *ffn_key,
                       struct qm_config *c, struct qm_error *err);

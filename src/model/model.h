@@ -17,24 +17,31 @@ enum qm_role {
     QM_W_FINAL_NORM, /* vector [hidden] */
     QM_W_HEAD,       /* matrix [vocab][hidden]; absent where embeddings are tied */
     /* from here on one a layer */
-    QM_W_ATTN_NORM,    /* vector [hidden] */
-    QM_W_QKV,          /* matrix [(heads + 2 kv_heads) head_dim][hidden]: q, then k, then v rows */
-    QM_W_QKV_BIAS,     /* vector, the same rows */
-    QM_W_Q_NORM,       /* vector [head_dim]; where qk_norm_whole: [heads head_dim] */
-    QM_W_K_NORM,       /* vector [head_dim]; where qk_norm_whole: [kv_heads head_dim] */
-    QM_W_SINKS,        /* vector [heads] */
-    QM_W_O,            /* matrix [hidden][heads head_dim] */
-    QM_W_O_BIAS,       /* vector [hidden] */
-    QM_W_FFN_NORM,     /* vector [hidden] */
-    QM_W_ROUTER,       /* matrix [experts][hidden] */
-    QM_W_ROUTER_BIAS,  /* vector [experts]; of logits, or (choice_bias) of what is chosen by */
-    QM_W_GATE_UP,      /* matrix, experts x [2 ffn16][hidden], ffn16 = ffn rounded up to 16: gate and up
-                          interleaved by panel: 16 gate rows, 16 up rows, ... */
-    QM_W_GATE_UP_BIAS, /* vector, experts x [2 ffn16], the same rows */
-    QM_W_DOWN,         /* matrix, experts x [hidden][ffn] */
-    QM_W_DOWN_BIAS,    /* vector, experts x [hidden] */
+    QM_W_ATTN_NORM,      /* vector [hidden] */
+    QM_W_QKV,            /* matrix [(heads + 2 kv_heads) head_dim][hidden]: q, then k, then v rows */
+    QM_W_QKV_BIAS,       /* vector, the same rows */
+    QM_W_Q_NORM,         /* vector [head_dim]; where qk_norm_whole: [heads head_dim] */
+    QM_W_K_NORM,         /* vector [head_dim]; where qk_norm_whole: [kv_heads head_dim] */
+    QM_W_SINKS,          /* vector [heads] */
+    QM_W_O,              /* matrix [hidden][heads head_dim] */
+    QM_W_O_BIAS,         /* vector [hidden] */
+    QM_W_FFN_NORM,       /* vector [hidden] */
+    QM_W_ROUTER,         /* matrix [experts][hidden] */
+    QM_W_ROUTER_BIAS,    /* vector [experts]; of logits, or (choice_bias) of what is chosen by */
+    QM_W_SHARED_GATE_UP, /* matrix [2 ffn16][hidden] of the shared experts together, as QM_W_GATE_UP */
+    QM_W_SHARED_DOWN,    /* matrix [hidden][shared_ffn] */
+    QM_W_GATE_UP,        /* matrix, experts x [2 ffn16][hidden], ffn16 = ffn rounded up to 16: gate and up
+                            interleaved by panel: 16 gate rows, 16 up rows, ... */
+    QM_W_GATE_UP_BIAS,   /* vector, experts x [2 ffn16], the same rows */
+    QM_W_DOWN,           /* matrix, experts x [hidden][ffn] */
+    QM_W_DOWN_BIAS,      /* vector, experts x [hidden] */
     QM_W_COUNT
 };
+
+/* Whether its panels are gate and up by turns, so that two of them belong together. */
+static inline bool qm_role_is_gate_up(enum qm_role role) {
+    return role == QM_W_GATE_UP || role == QM_W_SHARED_GATE_UP;
+}
 
 /* A run of published rows (of a vector: elements; of MXFP4: rows of blocks, and of scales alike): tensor rows src, src
  * + step, ... (count of them; leading dimensions of the tensor flattened into rows) become rows dst, dst + 1, ... of

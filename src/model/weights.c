@@ -104,6 +104,7 @@ static const struct qm_tensor *find(struct finder *f, const char *name, const st
 /* The rows that a tensor of this part holds (of one expert). */
 static int64_t part_rows(const struct qm_config *c, const struct qm_weight *w, enum qm_source_rows part) {
     int64_t ffn = w->layer >= 0 && c->layer[w->layer].moe ? c->moe_ffn : c->ffn;
+    ffn = w->role == QM_W_SHARED_GATE_UP ? c->shared_ffn : ffn;
     switch (part) {
     case QM_SOURCE_Q: return c->heads * c->head_dim;
     case QM_SOURCE_K:

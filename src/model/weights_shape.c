@@ -18,6 +18,8 @@ static bool present(const struct qm_config *c, enum qm_role role, int64_t l) {
     case QM_W_K_NORM: return c->qk_norm;
     case QM_W_SINKS: return c->sinks;
     case QM_W_O_BIAS: return c->o_bias;
+    case QM_W_SHARED_GATE_UP:
+    case QM_W_SHARED_DOWN: return c->layer[l].shared;
     case QM_W_ROUTER: return c->layer[l].moe;
     case QM_W_ROUTER_BIAS: return c->layer[l].moe && c->router_bias;
     case QM_W_GATE_UP_BIAS:
@@ -38,6 +40,7 @@ static int64_t published_rows(const struct qm_config *c, enum qm_role role, int6
     case QM_W_SINKS: return c->heads;
     case QM_W_ROUTER:
     case QM_W_ROUTER_BIAS: return c->experts;
+    case QM_W_SHARED_GATE_UP: return 2 * c->shared_ffn;
     case QM_W_GATE_UP:
     case QM_W_GATE_UP_BIAS: return 2 * layer_ffn(c, l);
     default: return c->hidden; /* norms, O, DOWN and their biases */
@@ -50,7 +53,9 @@ static int64_t columns(const struct qm_config *c, enum qm_role role, int64_t l) 
     case QM_W_HEAD:
     case QM_W_QKV:
     case QM_W_ROUTER:
+    case QM_W_SHARED_GATE_UP:
     case QM_W_GATE_UP: return c->hidden;
+    case QM_W_SHARED_DOWN: return c->shared_ffn;
     case QM_W_O: return c->heads * c->head_dim;
     case QM_W_DOWN: return layer_ffn(c, l);
     default: return 1;
@@ -59,7 +64,7 @@ static int64_t columns(const struct qm_config *c, enum qm_role role, int64_t l) 
 
 static bool is_matrix(enum qm_role role) {
     return role == QM_W_EMBED || role == QM_W_HEAD || role == QM_W_QKV || role == QM_W_O || role == QM_W_ROUTER ||
-           role == QM_W_GATE_UP || role == QM_W_DOWN;
+           role == QM_W_GATE_UP || role == QM_W_DOWN || role == QM_W_SHARED_GATE_UP || role == QM_W_SHARED_DOWN;
 }
 
 static void add_weight(struct qm_model *m, enum qm_role role, int64_t l, int32_t *index) {
@@ -74,7 +79,7 @@ static void add_weight(struct qm_model *m, enum qm_role role, int64_t l, int32_t
                           .layer = (int)l,
                           .vector = !is_matrix(role),
                           .experts = routed ? c->experts : 1,
-                          .n = gate_up ? (rows / 2 + 15) / 16 * 32 : rows,
+                          .n = gate_up || role == QM_W_SHARED_GATE_UP ? (rows / 2 + 15) / 16 * 32 : rows,
                           .k = columns(c, role, l)};
     w.dtype = routed && !w.vector ? c->expert_dtype : c->dtype;
     m->parameters += w.experts * rows * w.k;

@@ -129,7 +129,8 @@ unsigned qm_calibration_needs(const struct qm_model *m) {
     for (int64_t i = 0; i < m->n_weights; i++) {
         const struct qm_weight *w = &m->weights[i];
         bool matrix = w->role == QM_W_QKV || w->role == QM_W_O || w->role == QM_W_GATE_UP || w->role == QM_W_DOWN ||
-                      w->role == QM_W_HEAD || w->role == QM_W_EMBED;
+                      w->role == QM_W_SHARED_GATE_UP || w->role == QM_W_SHARED_DOWN || w->role == QM_W_HEAD ||
+                      w->role == QM_W_EMBED;
         if (matrix && w->experts > 1) /* routing is measured with experts of BF16 */
             needed |= 1U << QM_KERNELS_EXPERTS_BF16 | (w->dtype == QM_MXFP4 ? 1U << QM_KERNELS_EXPERTS_MXFP4 : 0);
         for (int p = 0; p < QM_CALIBRATION_KERNELS && matrix && w->experts == 1; p++)

@@ -71,7 +71,7 @@ static double product(const struct step *s, int device, enum qm_kernel_class k, 
         return count * max2(bytes / (d->read * d->read_efficiency), flops * rows / rate) + d->launch_us * 1e-6;
     }
     bool reading;
-    double unit = w->role == QM_W_GATE_UP ? 2 * QM_PANEL_ROWS : QM_PANEL_ROWS;
+    double unit = qm_role_is_gate_up(w->role) ? 2 * QM_PANEL_ROWS : QM_PANEL_ROWS;
     double time = count * cpu_product(s, k, type, bytes, flops, rows, ceil((double)w->n / unit), &reading);
     *(reading ? &s->out->reading : &s->out->computing) += time;
     return time;

@@ -418,10 +418,13 @@ int main(void) {
         ON(test_whole_layers, "gpt_oss"),
         ON(test_whole_layers, "mixtral"),
         ON(test_whole_layers, "llama_f16"),
+        ON(test_whole_layers, "glm4_moe"), /* with shared experts */
+        ON(test_whole_layers, "minimax_m2"),
         ON(test_logits, "llama"),
         ON(test_split_experts, "qwen3_moe"),
         ON(test_split_experts, "gpt_oss"),
         ON(test_split_experts, "mixtral"),
+        ON(test_split_experts, "glm4_moe"),
         ON(test_split_ffn, "llama"),
         ON(test_split_ffn, "llama_linear"), /* with biases */
         ON(test_split_ffn, "llama_f16"),

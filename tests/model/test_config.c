@@ -25,6 +25,9 @@
 #define MINISTRAL3 "{\"model_type\":\"mistral3\",\"text_config\":{\"model_type\":\"ministral3\"," SIZES "}}"
 #define MINIMAX_M2                                                                                                     \
     "{\"model_type\":\"minimax_m2\",\"num_local_experts\":8,\"num_experts_per_tok\":2,\"head_dim\":32," SIZES "}"
+#define GLM4_MOE                                                                                                       \
+    "{\"model_type\":\"glm4_moe\",\"n_routed_experts\":8,\"num_experts_per_tok\":3,\"moe_intermediate_size\":"         \
+    "48," SIZES "}"
 #define MIXTRAL "{\"model_type\":\"mixtral\",\"num_local_experts\":8,\"num_experts_per_tok\":2," SIZES "}"
 #define QWEN3_MOE                                                                                                      \
     "{\"model_type\":\"qwen3_moe\",\"num_experts\":8,\"num_experts_per_tok\":2,\"moe_intermediate_size\":48," SIZES "}"
@@ -62,7 +65,7 @@ static const struct {
     const char *base, *change, *wanted;
 } refused[] = {
     {LLAMA, "{\"model_type\":\"gemma\"}",
-     "model_type \"gemma\" is not implemented; expected one of gpt_oss, internlm2"},
+     "model_type \"gemma\" is not implemented; expected one of glm4_moe, gpt_oss, internlm2"},
     {LLAMA, "{\"model_type\":null}", "\"model_type\": expected one of"},
     {LLAMA, "{\"model_type\":7}", "\"model_type\" must be a string"},
     {LLAMA, "{\"architectures\":[\"LlamaForSequenceClassification\"]}", "LlamaForSequenceClassification\" is not"},
@@ -120,6 +123,14 @@ static const struct {
     {MINIMAX_M2, "{\"shared_intermediate_size\":64}", "\"shared_intermediate_size\": expected 0"},
     {MINIMAX_M2, "{\"layernorm_mlp_beta\":2}", "\"layernorm_mlp_beta\": expected 1"},
     {MINIMAX_M2, "{\"use_qk_norm\":false}", "\"use_qk_norm\""},
+    {GLM4_MOE, "{\"n_group\":3}", "\"n_group\": expected equal groups of two or more of the 8 experts, found 3"},
+    {GLM4_MOE, "{\"n_group\":8}", "\"n_group\": expected equal groups"},
+    {GLM4_MOE, "{\"n_group\":4,\"topk_group\":5}", "\"topk_group\" must be from 1 to 4"},
+    {GLM4_MOE, "{\"n_group\":4,\"topk_group\":1}",
+     "\"topk_group\": expected groups with at least num_experts_per_tok, 3"},
+    {GLM4_MOE, "{\"routed_scaling_factor\":0}", "\"routed_scaling_factor\": expected a number above 0"},
+    {GLM4_MOE, "{\"scoring_func\":\"softmax\",\"hidden_act\":\"gelu\"}", "\"hidden_act\""},
+    {GLM4_MOE, "{\"n_shared_experts\":999999}", "\"n_shared_experts\" must be"},
     {MIXTRAL, "{\"n_shared_experts\":1}", "\"n_shared_experts\": expected 0 or nothing, found 1"},
     {MIXTRAL, "{\"scoring_func\":\"sigmoid\"}", "\"scoring_func\": expected \"softmax\", found \"sigmoid\""},
     {LLAMA, "{\"sliding_window\":4096}", "\"sliding_window\": expected null"},

@@ -106,6 +106,8 @@ static void product_region(void *arg, int thread, int threads) {
         e.kind = QM_ADD, e.out = c->x, e.ld = l->ld_hidden, in.src = c->attended, in.ld = l->ld_q;
         break;
     case QM_OP_FFN_UP: e.kind = QM_GATE, e.out = c->h, e.ld = l->ld_ffn; break;
+    case QM_OP_SHARED_UP: e.kind = QM_GATE, e.out = c->h, e.ld = l->ld_ffn, in.src = c->normed; break;
+    case QM_OP_SHARED_DOWN: e.kind = QM_ADD, e.out = c->x, e.ld = l->ld_hidden, in.src = c->h, in.ld = l->ld_ffn; break;
     case QM_OP_FFN_DOWN:
         e.kind = QM_ADD, e.out = r->sum, e.ld = l->ld_hidden, in.src = c->h + w->first_k, in.ld = l->ld_ffn;
         break;
