@@ -85,6 +85,10 @@ double qm_emulated_seconds(const struct qm_emulated_config *d, const struct qm_m
     struct load l = {0};
     if (op->kind == QM_OP_ATTENTION)
         return attention_seconds(d, m, kv_type, op, batch);
+    if (op->matrix < 0) { /* a norm: the sum and the residual */
+        l.bytes = 3.0 * (double)(batch->rows * m->config.hidden) * sizeof(float);
+        return seconds_of(d, &l, d->f32, d->flops_efficiency);
+    }
     const struct qm_weight *w = &m->weights[op->matrix];
     int64_t n, k;
     extent(w, op, part, &n, &k);

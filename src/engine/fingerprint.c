@@ -41,7 +41,7 @@ bool qm_trait_may_change(enum qm_trait t) {
  * are none: they bound the context, and what depends on the context is the rotation. base_class and no_head say what
  * can be asked for, nested and mtp_layers what of the files is not run. */
 static void add_config(struct qm_hasher *h, const struct qm_config *c) {
-    _Static_assert(sizeof(struct qm_config) == 656 && sizeof(struct qm_layer_config) == 16,
+    _Static_assert(sizeof(struct qm_config) == 656 && sizeof(struct qm_layer_config) == 24,
                    "a field was added or taken away: is it in the fingerprint?");
     const int64_t whole[] = {c->vocab,     c->hidden,        c->layers,         c->heads,        c->kv_heads,
                              c->head_dim,  c->ffn,           c->qk_norm,        c->sinks,        c->router_bias,
@@ -54,7 +54,8 @@ static void add_config(struct qm_hasher *h, const struct qm_config *c) {
     qm_hasher_add(h, reals, sizeof reals);
     qm_hasher_add(h, c->end_tokens, (size_t)c->n_end_tokens * sizeof *c->end_tokens);
     for (int64_t l = 0; l < c->layers; l++) {
-        const int64_t layer[] = {c->layer[l].window, c->layer[l].moe, c->layer[l].shared, c->layer[l].rope};
+        const int64_t layer[] = {c->layer[l].window, c->layer[l].moe, c->layer[l].shared, c->layer[l].rope,
+                                 c->layer[l].norms};
         qm_hasher_add(h, layer, sizeof layer);
     }
 }

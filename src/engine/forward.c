@@ -29,6 +29,13 @@ const struct qm_layer_op *qm_layer_ops(const struct qm_layer_config *layer, int 
                                                  {QM_OP_ROUTE, QM_W_FFN_NORM, QM_W_ROUTER, QM_W_ROUTER_BIAS},
                                                  {QM_OP_MOE_UP, QM_W_COUNT, QM_W_GATE_UP, QM_W_GATE_UP_BIAS},
                                                  {QM_OP_MOE_DOWN, QM_W_COUNT, QM_W_DOWN, QM_W_DOWN_BIAS}},
+                                    after[] = {{QM_OP_QKV, QM_W_COUNT, QM_W_QKV, QM_W_QKV_BIAS},
+                                               {QM_OP_ATTENTION, QM_W_COUNT, QM_W_COUNT, QM_W_COUNT},
+                                               {QM_OP_ATTENTION_OUT, QM_W_COUNT, QM_W_O, QM_W_O_BIAS},
+                                               {QM_OP_ATTENTION_NORM, QM_W_ATTN_NORM, QM_W_COUNT, QM_W_COUNT},
+                                               {QM_OP_FFN_UP, QM_W_COUNT, QM_W_GATE_UP, QM_W_GATE_UP_BIAS},
+                                               {QM_OP_FFN_DOWN, QM_W_COUNT, QM_W_DOWN, QM_W_DOWN_BIAS},
+                                               {QM_OP_FFN_NORM, QM_W_FFN_NORM, QM_W_COUNT, QM_W_COUNT}},
                                     shared[] = {ATTENTION,
                                                 {QM_OP_ROUTE, QM_W_FFN_NORM, QM_W_ROUTER, QM_W_ROUTER_BIAS},
                                                 {QM_OP_SHARED_UP, QM_W_COUNT, QM_W_SHARED_GATE_UP, QM_W_COUNT},
@@ -38,10 +45,15 @@ const struct qm_layer_op *qm_layer_ops(const struct qm_layer_config *layer, int 
 #undef ATTENTION
     enum {
         DENSE = sizeof dense / sizeof *dense,
+        AFTER = sizeof after / sizeof *after,
         EXPERTS = sizeof experts / sizeof *experts,
         SHARED = sizeof shared / sizeof *shared
     };
     _Static_assert((int)DENSE <= (int)QM_LAYER_OPS && (int)SHARED <= (int)QM_LAYER_OPS, "room for a layer's ops");
+    if (layer->norms == QM_NORMS_AFTER) {
+        *n = AFTER;
+        return after;
+    }
     *n = layer->shared ? SHARED : layer->moe ? EXPERTS : DENSE;
     return layer->shared ? shared : layer->moe ? experts : dense;
 }
@@ -53,6 +65,7 @@ static void append_layer(struct qm_forward *f, const struct qm_model *m, int l) 
     const struct qm_layer_op *ops = qm_layer_ops(layer, &n);
     for (int i = 0; i < n; i++) {
         struct qm_op *op = append(f, m, ops[i].kind, l, ops[i].norm, ops[i].matrix, ops[i].bias);
+        op->apart = layer->norms == QM_NORMS_AFTER && (op->kind == QM_OP_ATTENTION_OUT || op->kind == QM_OP_FFN_DOWN);
         if (op->kind != QM_OP_ATTENTION)
             continue;
         op->q_norm = weight_index(m, l, QM_W_Q_NORM);
@@ -91,8 +104,9 @@ void qm_forward_free(struct qm_forward *f) {
 }
 
 const char *qm_op_name(enum qm_op_kind k) {
-    static const char *const names[] = {"embed", "qkv",       "attention",   "attention_out", "ffn_up",   "ffn_down",
-                                        "route", "shared_up", "shared_down", "moe_up",        "moe_down", "head"};
+    static const char *const names[] = {"embed",       "qkv",      "attention", "attention_out", "attention_norm",
+                                        "ffn_up",      "ffn_down", "ffn_norm",  "route",         "shared_up",
+                                        "shared_down", "moe_up",   "moe_down",  "head"};
     _Static_assert(sizeof names / sizeof *names == QM_OP_COUNT, "an op without a name");
     return names[k];
 }

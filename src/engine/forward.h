@@ -13,6 +13,8 @@
  *                                                       where the layer has shared experts, SHARED_UP and
  *                                                       SHARED_DOWN before them: the same as FFN_UP and FFN_DOWN, of
  *                                                       the rows that ROUTE has normed
+ * Where norms are behind (QM_NORMS_AFTER), QKV and FFN_UP take x as it is, OUT and FFN_DOWN make y, and x += norm(y) in
+ * ATTENTION_NORM and FFN_NORM.
  * and at the ends EMBED and HEAD (final norm and logits of the positions asked for). */
 #ifndef QM_ENGINE_FORWARD_H
 #define QM_ENGINE_FORWARD_H
@@ -27,8 +29,10 @@ enum qm_op_kind {
     QM_OP_QKV,
     QM_OP_ATTENTION,
     QM_OP_ATTENTION_OUT,
+    QM_OP_ATTENTION_NORM,
     QM_OP_FFN_UP,
     QM_OP_FFN_DOWN,
+    QM_OP_FFN_NORM,
     QM_OP_ROUTE,
     QM_OP_SHARED_UP,
     QM_OP_SHARED_DOWN,
@@ -56,6 +60,7 @@ struct qm_op {
     int32_t q_norm, k_norm, sinks; /* ATTENTION */
     int64_t window;                /* ATTENTION; 0: all */
     enum qm_layer_rope rope;       /* ATTENTION */
+    bool apart;                    /* ATTENTION_OUT, FFN_DOWN: the sum is not added to x, but normed first */
     int state;                     /* ATTENTION: index into qm_forward.states */
 };
 

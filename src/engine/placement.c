@@ -91,6 +91,12 @@ static int check_columns(const struct qm_placement *p, const struct qm_model *m,
     const struct qm_layer_placement *at = &p->layer[l];
     if (!at->ffn_cpu)
         return QM_OK;
+    if (!qm_unit_ffn_divides(m, l))
+        return qm_fail(
+            err, QM_INPUT,
+            "placement: layer %lld: expected its FFN whole on one device, as its sum is normed, found %d columns "
+            "on the CPU",
+            (long long)l, at->ffn_cpu);
     if (m->config.layer[l].moe || !at->ffn)
         return qm_fail(err, QM_INPUT,
                        "placement: layer %lld has no FFN on a device, of which the CPU could have columns",

@@ -5,7 +5,8 @@ enum qm_unit_kind qm_unit_of_op(enum qm_op_kind k) {
     switch (k) {
     case QM_OP_EMBED: return QM_UNIT_EMBED;
     case QM_OP_FFN_UP:
-    case QM_OP_FFN_DOWN: return QM_UNIT_FFN;
+    case QM_OP_FFN_DOWN:
+    case QM_OP_FFN_NORM: return QM_UNIT_FFN;
     case QM_OP_MOE_UP:
     case QM_OP_MOE_DOWN: return QM_UNIT_EXPERT;
     case QM_OP_HEAD: return QM_UNIT_HEAD;
@@ -41,6 +42,10 @@ uint64_t qm_unit_weight_bytes(const struct qm_model *m, enum qm_unit_kind k, int
 
 uint64_t qm_unit_tied_bytes(const struct qm_model *m) {
     return m->config.tie_embeddings ? qm_weight_bytes(qm_model_weight(m, -1, QM_W_EMBED)) : 0;
+}
+
+bool qm_unit_ffn_divides(const struct qm_model *m, int64_t l) {
+    return m->config.layer[l].norms == QM_NORMS_BEFORE;
 }
 
 bool qm_unit_ffn_part(struct qm_weight *w, int64_t columns, bool with_bias) {

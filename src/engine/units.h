@@ -29,6 +29,8 @@ uint64_t qm_unit_tied_bytes(const struct qm_model *m);
 uint64_t qm_unit_ffn_bytes(const struct qm_model *m, int64_t l, int64_t columns, bool with_bias);
 /* Makes *w, a weight of a dense FFN, what of it such columns take; false where that is nothing. */
 bool qm_unit_ffn_part(struct qm_weight *w, int64_t columns, bool with_bias);
+/* Whether the columns of layer l's dense FFN can be on several devices: not where the sum of all is normed. */
+bool qm_unit_ffn_divides(const struct qm_model *m, int64_t l);
 /* Bytes of layer l's keys and values, of all sequences, as the engine keeps them. */
 uint64_t qm_unit_kv_bytes(const struct qm_model *m, const struct qm_workload *w, int64_t l);
 

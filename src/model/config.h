@@ -52,11 +52,15 @@ enum qm_routing {
 /* Which rotary embedding a layer has. */
 enum qm_layer_rope { QM_LAYER_ROPE, QM_LAYER_ROPE_LOCAL, QM_LAYER_NO_ROPE };
 
+/* Where a layer is normed: before attention and before its FFN; or after them, their sum before it is added. */
+enum qm_norms { QM_NORMS_BEFORE, QM_NORMS_AFTER };
+
 struct qm_layer_config {
     int64_t window; /* a token sees itself and window - 1 before it; 0: all */
     bool moe;
     bool shared; /* beside its experts an FFN of width shared_ffn that every token takes */
     enum qm_layer_rope rope;
+    enum qm_norms norms;
 };
 
 struct qm_config {

@@ -17,7 +17,7 @@ enum qm_role {
     QM_W_FINAL_NORM, /* vector [hidden] */
     QM_W_HEAD,       /* matrix [vocab][hidden]; absent where embeddings are tied */
     /* from here on one a layer */
-    QM_W_ATTN_NORM,      /* vector [hidden] */
+    QM_W_ATTN_NORM,      /* vector [hidden]; of the input, or (QM_NORMS_AFTER) of the output */
     QM_W_QKV,            /* matrix [(heads + 2 kv_heads) head_dim][hidden]: q, then k, then v rows */
     QM_W_QKV_BIAS,       /* vector, the same rows */
     QM_W_Q_NORM,         /* vector [head_dim]; where qk_norm_whole: [heads head_dim] */
@@ -25,7 +25,7 @@ enum qm_role {
     QM_W_SINKS,          /* vector [heads] */
     QM_W_O,              /* matrix [hidden][heads head_dim] */
     QM_W_O_BIAS,         /* vector [hidden] */
-    QM_W_FFN_NORM,       /* vector [hidden] */
+    QM_W_FFN_NORM,       /* vector [hidden], the same */
     QM_W_ROUTER,         /* matrix [experts][hidden] */
     QM_W_ROUTER_BIAS,    /* vector [experts]; of logits, or (choice_bias) of what is chosen by */
     QM_W_SHARED_GATE_UP, /* matrix [2 ffn16][hidden] of the shared experts together, as QM_W_GATE_UP */

@@ -192,7 +192,7 @@ static int fill(struct qm_search *s, const struct filling *how, struct qm_placem
         qsort(order, (size_t)s->n_items, sizeof *order, by_rank);
     for (int64_t i = 0; i < s->n_items && !rc; i++) {
         const struct qm_item *item = order[i].item;
-        bool split = left && item->kind == QM_UNIT_FFN;
+        bool split = left && item->kind == QM_UNIT_FFN && qm_unit_ffn_divides(m, item->layer);
         uint64_t bytes = split ? qm_unit_ffn_bytes(m, item->layer, m->config.ffn - left, false) : item->bytes;
         for (int d = 1; d < s->pinned.devices && !item->pinned && (s->needed || split || item->saved > 0); d++)
             if (bytes <= room[d]) {
@@ -222,7 +222,8 @@ static int try_filling(struct qm_search *s, const struct filling *how, struct qm
 }
 
 static bool can_be_split(const struct qm_search *s, const struct qm_item *i) {
-    return i->kind == QM_UNIT_FFN && !i->pinned && s->ask->setup.model->config.ffn > QM_FFN_UNIT;
+    return i->kind == QM_UNIT_FFN && !i->pinned && s->ask->setup.model->config.ffn > QM_FFN_UNIT &&
+           qm_unit_ffn_divides(s->ask->setup.model, i->layer);
 }
 
 /* The bytes of FFNs that can be split. */

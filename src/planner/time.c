@@ -145,6 +145,8 @@ static double layer_op(const struct step *s, int device, int64_t l, const struct
         return attention_op(s, device, l);
     if (op->kind == QM_OP_ROUTE)
         return route(s, device, l);
+    if (op->kind == QM_OP_ATTENTION_NORM || op->kind == QM_OP_FFN_NORM)
+        return 0; /* beside its region */
     const struct qm_weight *w = weight(s, l, op->matrix);
     if (op->kind == QM_OP_MOE_UP || op->kind == QM_OP_MOE_DOWN)
         return product(s, device, QM_KERNEL_EXPERTS, w, part->experts, part->rows);

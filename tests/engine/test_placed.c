@@ -420,6 +420,7 @@ int main(void) {
         ON(test_whole_layers, "llama_f16"),
         ON(test_whole_layers, "glm4_moe"), /* with shared experts */
         ON(test_whole_layers, "minimax_m2"),
+        ON(test_whole_layers, "olmo3"), /* norms behind, two rotary embeddings */
         ON(test_logits, "llama"),
         ON(test_split_experts, "qwen3_moe"),
         ON(test_split_experts, "gpt_oss"),

@@ -312,6 +312,12 @@ static void ffn_columns(const struct qm_model *m) {
     assert_int_equal(qm_placement_open(m, 2, &p, &err), QM_OK);
     p.layer[l].ffn = 1;
     p.layer[l].ffn_cpu = QM_FFN_UNIT;
+    if (!qm_unit_ffn_divides(m, l)) {
+        assert_int_equal(qm_placement_check(&p, m, &err), QM_INPUT);
+        assert_non_null(strstr(err.message, "expected its FFN whole on one device, as its sum is normed"));
+        qm_placement_free(&p);
+        return;
+    }
     assert_int_equal(qm_placement_check(&p, m, &err), QM_OK);
     qm_placement_memory(&p, m, &w, QM_DEVICE_CPU, &cpu);
     qm_placement_memory(&p, m, &w, 1, &device);

@@ -16,7 +16,7 @@
 const char *const reference_names[] = {
     "qwen3",        "qwen3_yarn", "qwen3_f32",     "qwen3_moe",  "qwen3_moe_mixed", "qwen2",   "llama",     "llama_f16",
     "llama_linear", "yi",         "llama_dynamic", "mistral",    "mistral_nemo",    "mixtral", "internlm2", "gpt_oss",
-    "seed_oss",     "smollm3",    "ministral3",    "minimax_m2", "glm4_moe",        NULL};
+    "seed_oss",     "smollm3",    "ministral3",    "minimax_m2", "glm4_moe",        "olmo3",   NULL};
 
 void reference_open(struct reference *r, const char *name) {
     char path[1024];

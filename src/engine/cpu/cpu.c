@@ -119,9 +119,25 @@ static void product_region(void *arg, int thread, int threads) {
         in.m = r->part->logits ? r->part->logits : r->batch->n_logits;
         break;
     }
+    if (r->op->apart)
+        e.kind = QM_STORE, e.out = c->normed, e.ld = l->ld_hidden;
     if (in.m == 0)
         return;
     qm_cpu_product(c, thread, qm_cpu_pack(c, thread, threads, w, &in), in.m, w, 0, -1, &e);
+}
+
+/* x += norm(y), of the sum that a product has left in c->normed. */
+static void norm_region(void *arg, int thread, int threads) {
+    const struct qm_cpu_work *r = arg;
+    struct qm_cpu *c = r->c;
+    const struct qm_packed_weight *norm = qm_cpu_weight(c, r->op->norm);
+    int64_t begin, end, ld = c->layout.ld_hidden, n = c->config->hidden;
+    qm_team_range(r->batch->rows, thread, threads, &begin, &end);
+    for (int64_t i = begin; i < end; i++) {
+        float *y = c->normed + i * ld;
+        c->kernels->rmsnorm(y, y, qm_packed_vector(norm, 0), n, (float)c->config->rms_eps);
+        c->kernels->add(c->x + i * ld, y, n);
+    }
 }
 
 void qm_cpu_execute(struct qm_cpu *c, const struct qm_op *op, const struct qm_op_part *part,
@@ -131,6 +147,8 @@ void qm_cpu_execute(struct qm_cpu *c, const struct qm_op *op, const struct qm_op
     switch (op->kind) {
     case QM_OP_EMBED: qm_team_run(c->team, embed_region, &r); break;
     case QM_OP_ATTENTION: qm_cpu_attention(c, op, batch); break;
+    case QM_OP_ATTENTION_NORM:
+    case QM_OP_FFN_NORM: qm_team_run(c->team, norm_region, &r); break;
     case QM_OP_ROUTE: qm_cpu_route(c, op, batch); break;
     case QM_OP_MOE_UP: qm_cpu_moe_up(&r); break;
     case QM_OP_MOE_DOWN: qm_cpu_moe_down(&r); break;

@@ -47,8 +47,8 @@ struct qm_arch {
 extern const struct qm_source qm_arch_common[];
 
 extern const struct qm_arch qm_arch_glm4_moe, qm_arch_gpt_oss, qm_arch_internlm2, qm_arch_llama, qm_arch_minimax_m2,
-    qm_arch_ministral3, qm_arch_mistral, qm_arch_mixtral, qm_arch_qwen2, qm_arch_qwen3, qm_arch_qwen3_moe,
-    qm_arch_seed_oss, qm_arch_smollm3;
+    qm_arch_ministral3, qm_arch_mistral, qm_arch_mixtral, qm_arch_olmo3, qm_arch_qwen2, qm_arch_qwen3,
+    qm_arch_qwen3_moe, qm_arch_seed_oss, qm_arch_smollm3;
 
 const struct qm_arch *qm_arch_find(const char *model_type); /* NULL: unknown */
 /* "gpt_oss, internlm2, ...", for messages. */
